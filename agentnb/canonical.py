@@ -1,0 +1,141 @@
+"""Canonical JSON bytes, digests, and the clock that is passed in.
+
+The same value gives the same bytes on every machine and under every PYTHONHASHSEED: keys sorted, UTF-8, no spaces.
+A value that JSON cannot hold is refused with the path to it, never silently changed (orjson alone would write NaN
+as null and refuse without a path).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from typing import Any, Protocol
+
+import orjson
+
+from agentnb.errors import ContextNotStorable
+
+DIGEST_HEX = 16
+"""Hex digits of a shown digest: 64 bits tell a notebook's few thousand blocks apart with odds of 1e-12."""
+
+
+class Clock(Protocol):
+    """Time, handed in: `now` in seconds since the epoch, `monotonic` in seconds for differences."""
+
+    def now(self) -> float: ...
+
+    def monotonic(self) -> float: ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.perf_counter()
+
+
+class ManualClock:
+    """A clock that moves only when told to: for tests and for lessons about expiry. Seconds."""
+
+    def __init__(self, start: float = 1_700_000_000.0) -> None:
+        self._now = start
+
+    def now(self) -> float:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        self._now += seconds
+
+
+def dump(value: Any) -> bytes:
+    """Canonical JSON bytes of `value`: dicts with text keys, lists, tuples, text, numbers, booleans, None.
+
+    Raises ContextNotStorable with the path of the first value that JSON cannot hold.
+    """
+    _refuse_non_finite(value)
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        raise ContextNotStorable(
+            f"a value cannot be stored as JSON: {describe_unstorable(value) or error}",
+            todo="Store text, numbers, booleans, None, lists and dicts with text keys.",
+        ) from error
+
+
+def load(data: bytes | str) -> Any:
+    """The value of JSON bytes or text."""
+    return orjson.loads(data)
+
+
+def digest(data: bytes | str) -> str:
+    """A short content digest: the first 16 hex digits of SHA-256."""
+    raw = data.encode() if isinstance(data, str) else data
+    return hashlib.sha256(raw).hexdigest()[:DIGEST_HEX]
+
+
+def digest_of(value: Any) -> str:
+    """The digest of a value's canonical bytes."""
+    return digest(dump(value))
+
+
+def describe_unstorable(value: Any) -> str:
+    """`path: reason` of the first value that JSON cannot hold, or an empty string."""
+    found = _find_unstorable(value, "context", ())
+    return f"{found[0]}: {found[1]}" if found else ""
+
+
+def _refuse_non_finite(value: Any) -> None:
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ContextNotStorable(
+                f"{value!r} cannot be stored as JSON", todo="Use None, or the text 'nan' or 'inf', instead."
+            )
+    elif isinstance(value, dict):
+        for item in value.values():
+            if item.__class__ in _CONTAINERS:
+                _refuse_non_finite(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            if item.__class__ in _CONTAINERS:
+                _refuse_non_finite(item)
+
+
+_CONTAINERS = frozenset({float, dict, list, tuple})
+
+
+def _find_unstorable(value: Any, path: str, parents: tuple[int, ...]) -> tuple[str, str] | None:
+    if value is None or isinstance(value, bool | str):
+        return _bad_text(value, path)
+    if isinstance(value, float):
+        return None if math.isfinite(value) else (path, f"{value!r} is not a JSON number")
+    if isinstance(value, int):
+        return None if -(2**63) <= value < 2**64 else (path, "an integer wider than 64 bits")
+    if not isinstance(value, dict | list | tuple):
+        return path, f"{type(value).__module__}.{type(value).__qualname__} is not a JSON value"
+    if id(value) in parents:
+        return path, "it contains itself"
+    return _find_in_container(value, path, (*parents, id(value)))
+
+
+def _bad_text(value: Any, path: str) -> tuple[str, str] | None:
+    if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+        return path, "text with a lone surrogate, which UTF-8 cannot hold"
+    return None
+
+
+def _find_in_container(value: Any, path: str, parents: tuple[int, ...]) -> tuple[str, str] | None:
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in items:
+        if isinstance(value, dict) and not isinstance(key, str):
+            return path, f"the key {key!r} is not text"
+        found = _find_unstorable(item, f"{path}[{key!r}]", parents)
+        if found:
+            return found
+    return None

@@ -1,0 +1,254 @@
+"""The exception tree. Every error says what happened, to which object, and what to do, under a stable code.
+
+    AgentnbError
+    ├── InputError            what the user typed: a flag, a name, an empty cell
+    ├── SettingsError         a setting or an environment variable
+    ├── StorageError          the data directory
+    │   └── StorageUnsafe · StorageDamaged · StorageFull · StorageReadOnly · StorageLocked
+    ├── JournalError          runs and their steps
+    │   └── RunUnknown · RunExists · RunFinished · StepUnknown · StepConflict · LeaseHeld
+    │       · StateUnknown · HandlerError · ContextNotStorable · VersionChanged
+    ├── ContextError          definitions and files
+    │   └── DefinitionNotFound · PathOutsideRoot
+    ├── ModelError            which model, and may we ask it
+    │   └── ModelUnknown · KeyMissing · PackageMissing
+    ├── ProviderError         what a provider, or the way to it, answered
+    │   └── RequestRefused · AccessRefused · RateLimited · Overloaded · ServerFault
+    │       · ConnectionFailed · CallTimeout · StreamBroken
+    ├── BudgetExceeded        the next call could cost more than what is left
+    ├── StepLimitReached      --max-steps
+    ├── ToolError
+    │   └── ToolUnknown · ToolRefused · ToolFailed
+    └── RunInterrupted        the user pressed stop
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AgentnbError(Exception):
+    """The root. `what` happened, to which object (`about`), and what to do (`todo`)."""
+
+    code: ClassVar[str] = "agentnb"
+
+    def __init__(self, what: str, *, about: str = "", todo: str = "") -> None:
+        self.what = what
+        self.about = about
+        self.todo = todo
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        about = f" ({self.about})" if self.about else ""
+        todo = f" {self.todo}" if self.todo else ""
+        return f"{self.what}{about}.{todo} [{self.code}]"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross process borders (Dask); the default reduction would lose the keyword-only parts.
+        return (_rebuild, (type(self), self.__dict__.copy()))
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython's hook: one clean message instead of our own frames. Source: IPython/core/interactiveshell.py."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+def _rebuild(cls: type[AgentnbError], state: dict[str, object]) -> AgentnbError:
+    error = cls.__new__(cls)
+    error.__dict__.update(state)
+    error.args = (state.get("what", ""),)
+    return error
+
+
+class InputError(AgentnbError):
+    code = "input"
+
+
+class SettingsError(AgentnbError):
+    code = "settings"
+
+
+class StorageError(AgentnbError):
+    code = "storage"
+
+
+class StorageUnsafe(StorageError):
+    code = "storage.unsafe"
+
+
+class StorageDamaged(StorageError):
+    code = "storage.damaged"
+
+
+class StorageFull(StorageError):
+    code = "storage.full"
+
+
+class StorageReadOnly(StorageError):
+    code = "storage.read-only"
+
+
+class StorageLocked(StorageError):
+    code = "storage.locked"
+
+
+class JournalError(AgentnbError):
+    code = "journal"
+
+
+class RunUnknown(JournalError):
+    code = "run.unknown"
+
+
+class RunExists(JournalError):
+    code = "run.exists"
+
+
+class RunFinished(JournalError):
+    code = "run.finished"
+
+
+class StepUnknown(JournalError):
+    code = "step.unknown"
+
+
+class StepConflict(JournalError):
+    code = "step.conflict"
+
+
+class LeaseHeld(JournalError):
+    code = "run.leased"
+
+
+class StateUnknown(JournalError):
+    code = "state.unknown"
+
+
+class HandlerError(JournalError):
+    code = "state.handler"
+
+
+class ContextNotStorable(JournalError):
+    code = "context.not-storable"
+
+
+class VersionChanged(JournalError):
+    code = "state.version"
+
+
+class ContextError(AgentnbError):
+    code = "context"
+
+
+class DefinitionNotFound(ContextError):
+    code = "definition.unknown"
+
+
+class PathOutsideRoot(ContextError):
+    code = "path.outside"
+
+
+class ModelError(AgentnbError):
+    code = "model"
+
+
+class ModelUnknown(ModelError):
+    code = "model.unknown"
+
+
+class KeyMissing(ModelError):
+    code = "key.missing"
+
+
+class PackageMissing(ModelError):
+    code = "package.missing"
+
+
+class ProviderError(AgentnbError):
+    """`status` is the HTTP status (None: no answer came), `request_id` the provider's own, where it sent one."""
+
+    code = "provider"
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        about: str = "",
+        todo: str = "",
+        status: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(what, about=about, todo=todo)
+        self.status = status
+        self.request_id = request_id
+
+    def __str__(self) -> str:
+        request = f" Request id {self.request_id}." if self.request_id else ""
+        return super().__str__().removesuffix(f" [{self.code}]") + f"{request} [{self.code}]"
+
+
+class RequestRefused(ProviderError):
+    code = "provider.refused"
+
+
+class AccessRefused(ProviderError):
+    code = "provider.access"
+
+
+class RateLimited(ProviderError):
+    code = "provider.rate-limited"
+
+
+class Overloaded(ProviderError):
+    code = "provider.overloaded"
+
+
+class ServerFault(ProviderError):
+    code = "provider.fault"
+
+
+class ConnectionFailed(ProviderError):
+    code = "provider.connection"
+
+
+class CallTimeout(ProviderError):
+    code = "provider.timeout"
+
+
+class StreamBroken(ProviderError):
+    code = "provider.stream"
+
+
+class BudgetExceeded(AgentnbError):
+    code = "budget.exceeded"
+
+
+class StepLimitReached(AgentnbError):
+    code = "steps.limit"
+
+
+class ToolError(AgentnbError):
+    code = "tool"
+
+
+class ToolUnknown(ToolError):
+    code = "tool.unknown"
+
+
+class ToolRefused(ToolError):
+    code = "tool.refused"
+
+
+class ToolFailed(ToolError):
+    code = "tool.failed"
+
+
+class RunInterrupted(AgentnbError):
+    code = "run.interrupted"
+
+
+def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
+    """`Did you mean x?` for the closest known word, or an empty string. difflib is imported only when needed."""
+    import difflib
+
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"Did you mean {close[0]}?" if close else ""

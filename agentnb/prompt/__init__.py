@@ -1,0 +1,1 @@
+"""WHERE it goes, byte for byte."""

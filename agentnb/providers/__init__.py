@@ -1,0 +1,1 @@
+"""ASKING the model."""

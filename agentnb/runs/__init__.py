@@ -1,0 +1,1 @@
+"""HOW work proceeds and survives."""
