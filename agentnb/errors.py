@@ -1,25 +1,25 @@
 """The exception tree. Every error says what happened, to which object, and what to do, under a stable code.
 
-    AgentnbError
-    ├── InputError            what the user typed: a flag, a name, an empty cell
-    ├── SettingsError         a setting or an environment variable
-    ├── StorageError          the data directory
-    │   └── StorageUnsafe · StorageDamaged · StorageFull · StorageReadOnly · StorageLocked
-    ├── JournalError          runs and their steps
-    │   └── RunUnknown · RunExists · RunFinished · StepUnknown · StepConflict · LeaseHeld
-    │       · StateUnknown · HandlerError · ContextNotStorable · VersionChanged
-    ├── ContextError          definitions and files
-    │   └── DefinitionNotFound · PathOutsideRoot
-    ├── ModelError            which model, and may we ask it
-    │   └── ModelUnknown · KeyMissing · PackageMissing
-    ├── ProviderError         what a provider, or the way to it, answered
-    │   └── RequestRefused · AccessRefused · RateLimited · Overloaded · ServerFault
-    │       · ConnectionFailed · CallTimeout · StreamBroken
-    ├── BudgetExceeded        the next call could cost more than what is left
-    ├── StepLimitReached      --max-steps
-    ├── ToolError
-    │   └── ToolUnknown · ToolRefused · ToolFailed
-    └── RunInterrupted        the user pressed stop
+AgentnbError
+├── InputError            what the user typed: a flag, a name, an empty cell
+├── SettingsError         a setting or an environment variable
+├── StorageError          the data directory
+│   └── StorageUnsafe · StorageDamaged · StorageFull · StorageReadOnly · StorageLocked
+├── JournalError          runs and their steps
+│   └── RunUnknown · RunExists · RunFinished · StepUnknown · StepConflict · LeaseHeld
+│       · StateUnknown · HandlerError · ContextNotStorable · VersionChanged
+├── ContextError          definitions and files
+│   └── DefinitionNotFound · PathOutsideRoot
+├── ModelError            which model, and may we ask it
+│   └── ModelUnknown · KeyMissing · PackageMissing
+├── ProviderError         what a provider, or the way to it, answered
+│   └── RequestRefused · AccessRefused · RateLimited · Overloaded · ServerFault
+│       · ConnectionFailed · CallTimeout · StreamBroken
+├── BudgetExceeded        the next call could cost more than what is left
+├── StepLimitReached      --max-steps
+├── ToolError
+│   └── ToolUnknown · ToolRefused · ToolFailed
+└── RunInterrupted        the user pressed stop
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ what that package lacks.
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ class LatencyProfile:
     def prefill(self, tokens: float) -> float:
         """f(tokens) in seconds, piecewise linear through the knots, extended by the last slope."""
         points = self.knots
-        for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+        for (x0, y0), (x1, y1) in itertools.pairwise(points):
             if tokens <= x1:
                 return y0 + (y1 - y0) * (tokens - x0) / (x1 - x0)
         (x0, y0), (x1, y1) = points[-2:]
