@@ -1,0 +1,198 @@
+"""From what was chosen to blocks, byte for byte; and ASTContextCompiler, the blueprint's face over the same parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agentnb.canonical import digest
+from agentnb.context.definitions import Definition, parse_definitions
+from agentnb.context.selection import Chosen, Selection, render
+from agentnb.errors import PathOutsideRoot, nearest
+from agentnb.prompt.instructions import SYSTEM
+from agentnb.prompt.layers import Block, Layer
+from agentnb.prompt.thread import held_definitions, needed
+from agentnb.prompt.tokens import TokenCounter
+from agentnb.providers.messages import Role, Text, ToolSpec
+
+
+def static_blocks(tools: Iterable[ToolSpec]) -> tuple[Block, ...]:
+    """The STATIC layer: tools by name, then the instructions. The same bytes for everybody with the same tools."""
+    specs = sorted(tools, key=lambda tool: tool.name)
+    return (
+        *(Block(layer=Layer.STATIC, role=Role.TOOLS, content=tool, label=f"tool {tool.name}") for tool in specs),
+        Block(layer=Layer.STATIC, role=Role.SYSTEM, content=Text(SYSTEM), label="instructions"),
+    )
+
+
+def semi_static_block(packages: Mapping[str, str], outlines: Mapping[str, str]) -> Block | None:
+    """The SEMI_STATIC layer: packages with versions, and outlines by file. None when there is nothing to say."""
+    parts = []
+    if packages:
+        lines = "\n".join(f"{name} {version}".rstrip() for name, version in sorted(packages.items()))
+        parts.append(f"<packages>\n{lines}\n</packages>")
+    for file, outline in sorted(outlines.items()):
+        parts.append(f'<outline file="{escape_attribute(file)}">\n{outline.strip()}\n</outline>')
+    if not parts:
+        return None
+    text = "# The project\n\n" + "\n\n".join(parts)
+    return Block(layer=Layer.SEMI_STATIC, role=Role.SYSTEM, content=Text(text), label="project outline")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnParts:
+    """What a turn adds, before it is laid out. `values` and `notes` are texts; `task` is the user's, redacted."""
+
+    task: str
+    selection: Selection
+    values: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+def turn_blocks(parts: TurnParts, held_blocks: Iterable[Block]) -> tuple[Block, ...]:
+    """At most one HYDRATION block with what the thread lacks, then the DYNAMIC query block."""
+    held = held_definitions(held_blocks)
+    texts, holds = _hydration(parts, held)
+    blocks = []
+    if texts:
+        label = f"definitions: {', '.join(str(item['name']) for item in holds)}"
+        content = Text("\n\n".join(texts))
+        blocks.append(Block(layer=Layer.HYDRATION, role=Role.USER, content=content, label=label, holds=tuple(holds)))
+    blocks.append(Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text(_query(parts)), label="task"))
+    return tuple(blocks)
+
+
+def _hydration(parts: TurnParts, held: Mapping[str, Mapping[str, object]]) -> tuple[list[str], list[dict[str, Any]]]:
+    texts: list[str] = []
+    holds: list[dict[str, Any]] = []
+    for chosen in parts.selection.chosen:
+        old = held.get(chosen.definition.name)
+        if not needed(chosen.definition.digest, chosen.form, old):
+            continue
+        replaces = str(old["digest"]) if old and old["digest"] != chosen.definition.digest else None
+        texts.append(render(chosen, replaces=replaces))
+        holds.append(receipt_entry(chosen))
+    for name in parts.removed:
+        if name in held:
+            texts.append(f'<removed name="{escape_attribute(name)}"/>')
+            holds.append({"name": name, "form": "removed", "digest": ""})
+    return texts, holds
+
+
+def receipt_entry(chosen: Chosen) -> dict[str, Any]:
+    """What the receipt says of one definition; JSON-able."""
+    found = chosen.definition
+    return {
+        "name": found.name,
+        "file": found.file,
+        "cell": found.cell,
+        "lines": list(found.lines),
+        "form": chosen.form,
+        "digest": found.digest,
+        "tokens": chosen.tokens,
+        "reason": chosen.reason,
+    }
+
+
+def _query(parts: TurnParts) -> str:
+    values = f"<values>\n{chr(10).join(parts.values)}\n</values>\n\n" if parts.values else ""
+    notes = "".join(f"Note: {note}\n" for note in parts.selection.notes)
+    return f"{values}{notes}{chr(10) if notes else ''}<task>\n{parts.task}\n</task>"
+
+
+def escape_attribute(text: str) -> str:
+    """Text that is safe inside a double-quoted attribute."""
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace("\n", " ")
+
+
+class ASTContextCompiler:
+    """Entities of a code base, and prompts of four layers, in the calls that the blueprint's readers know.
+
+    `codebase_root` is the directory that relative paths start from; nothing outside it is read.
+    """
+
+    def __init__(self, codebase_root: str | Path, *, tokenizer: str = "claude-4") -> None:
+        self._root = Path(codebase_root).resolve()
+        self._counter = TokenCounter(tokenizer)
+
+    def extract_entity(self, path: str, name: str) -> str:
+        """The exact source of `name` (`function`, `Class`, `Class.method`, `CONSTANT`) in the file, with decorators.
+
+        A missing file, a broken file or an unknown name gives a comment that says so, never an exception: the text
+        is meant for a prompt. Raises PathOutsideRoot for a path that leaves the code base.
+        """
+        file = self._inside(path)
+        try:
+            source = file.read_text("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            return f"# {path}: {_why_unread(error)}"
+        parsed = parse_definitions(source, module=file.stem, file=Path(path).as_posix())
+        found = parsed.by_name.get(name)
+        if found is not None:
+            return found.source
+        if parsed.error:
+            return f"# {path}: it does not parse: {parsed.error}"
+        hint = nearest(name, list(parsed.by_name))
+        return f"# {path}: no definition is called {name}. {hint}".rstrip()
+
+    def compile_prompt(
+        self,
+        system_prompt: str,
+        schema_context: str = "",
+        dependencies: Sequence[tuple[str, str]] = (),
+        query: str = "",
+    ) -> dict[str, Any]:
+        """The four layers as one text, from most static to most dynamic.
+
+        Returns `prompt`; `cache_key`, the digest of all but the query; `static_token_length`, the estimated tokens of
+        all but the query; and `layers`, four entries `{name, text, tokens, digest}`. Dependencies are sorted, so the
+        same facts in another order give the same bytes.
+        """
+        entities = sorted(set(dependencies))
+        hydration = "\n\n".join(f"# {path}: {name}\n{self.extract_entity(path, name)}" for path, name in entities)
+        texts = {
+            Layer.STATIC: system_prompt,
+            Layer.SEMI_STATIC: schema_context,
+            Layer.HYDRATION: hydration,
+            Layer.DYNAMIC: query,
+        }
+        layers = [self._layer(layer, text.replace("\r\n", "\n").strip()) for layer, text in texts.items()]
+        prefix = "\n\n".join(item["text"] for item in layers[:3] if item["text"])
+        return {
+            "prompt": "\n\n".join(part for part in (prefix, layers[3]["text"]) if part),
+            "cache_key": digest(prefix),
+            "static_token_length": sum(item["tokens"] for item in layers[:3]),
+            "layers": layers,
+        }
+
+    def _layer(self, layer: Layer, text: str) -> dict[str, Any]:
+        return {"name": layer.value, "text": text, "tokens": self._counter.count(text), "digest": digest(text)}
+
+    def _inside(self, path: str) -> Path:
+        file = (self._root / path).resolve()
+        if not file.is_relative_to(self._root):
+            raise PathOutsideRoot(
+                f"{path!r} is outside the code base", todo="Give a path inside it, relative to its root."
+            )
+        return file
+
+
+def _why_unread(error: OSError | UnicodeDecodeError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 text (byte {error.start})"
+    return f"it cannot be read: {error.strerror}"
+
+
+__all__ = [
+    "ASTContextCompiler",
+    "Definition",
+    "TurnParts",
+    "receipt_entry",
+    "semi_static_block",
+    "static_blocks",
+    "turn_blocks",
+]

@@ -1,0 +1,98 @@
+"""The append-only conversation: what is new goes to the end, and nothing that was sent is ever rewritten.
+
+A thread is a tree of turns. Each turn knows its parent and the cell that asked. Running a cell again branches from
+the parent of that cell's last turn; later cells go on from the newest branch. A path from root to leaf only ever
+grows, so a request's prefix is the previous request on its path, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from agentnb.errors import JournalError
+from agentnb.prompt.layers import Block
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One turn of a thread: the run that carried it, where it hangs, and who asked.
+
+    `execution` tells two runs of the same cell apart; `complete` says whether it can be built upon. `segment_root`
+    is the run that holds the segment's frozen blocks.
+    """
+
+    run_id: str
+    parent: str | None
+    cell: str | None
+    execution: str
+    segment: str
+    segment_root: str
+    complete: bool
+
+
+def parent_for(turns: Sequence[Turn], *, cell: str | None, execution: str) -> Turn | None:
+    """The turn that a new turn of `cell` continues, or None at the root. `turns` are in order of their beginning."""
+    again = _first_of_last_execution(turns, cell=cell, execution=execution)
+    if again is None:
+        return next((turn for turn in reversed(turns) if turn.complete), None)
+    by_id = {turn.run_id: turn for turn in turns}
+    return by_id.get(again.parent) if again.parent else None
+
+
+def is_branch(turns: Sequence[Turn], *, cell: str | None, execution: str) -> bool:
+    """Whether a new turn of `cell` would be a re-run, and so begin a branch."""
+    return _first_of_last_execution(turns, cell=cell, execution=execution) is not None
+
+
+def _first_of_last_execution(turns: Sequence[Turn], *, cell: str | None, execution: str) -> Turn | None:
+    """The first turn of the cell's last execution, unless that execution is the present one (two %agent lines)."""
+    if cell is None:
+        return None
+    last = next((turn for turn in reversed(turns) if turn.cell == cell), None)
+    if last is None or last.execution == execution:
+        return None
+    return next(turn for turn in turns if turn.cell == cell and turn.execution == last.execution)
+
+
+def path_to(turns: Iterable[Turn], leaf: Turn | None) -> tuple[Turn, ...]:
+    """The turns from the root to `leaf`, in order. Raises JournalError when a parent is missing."""
+    by_id = {turn.run_id: turn for turn in turns}
+    out: list[Turn] = []
+    while leaf is not None:
+        out.append(leaf)
+        if leaf.parent is None:
+            break
+        if leaf.parent not in by_id:
+            raise JournalError(
+                "a turn of this thread is missing from the journal",
+                about=leaf.parent,
+                todo="Begin afresh with %%agent -t new.",
+            )
+        leaf = by_id[leaf.parent]
+    return tuple(reversed(out))
+
+
+def held_definitions(blocks: Iterable[Block]) -> dict[str, Mapping[str, object]]:
+    """What the thread holds: the newest version of each definition by name; a removed one is not held."""
+    held: dict[str, Mapping[str, object]] = {}
+    for block in blocks:
+        for item in block.holds:
+            name = str(item["name"])
+            if item.get("form") == "removed":
+                held.pop(name, None)
+            elif not _is_weaker(item, held.get(name)):
+                held[name] = item
+    return held
+
+
+def _is_weaker(item: Mapping[str, object], present: Mapping[str, object] | None) -> bool:
+    """A signature sent after the full text of the same version adds nothing."""
+    return present is not None and present["digest"] == item["digest"] and present["form"] == "full"
+
+
+def needed(item_digest: str, form: str, held: Mapping[str, object] | None) -> bool:
+    """Whether a definition must be sent: it is new, changed, or held only as a signature while the full is wanted."""
+    if held is None or held["digest"] != item_digest:
+        return True
+    return form == "full" and held["form"] == "signature"

@@ -1,0 +1,383 @@
+"""The Anthropic Messages wire. The SDK is imported here, on first send. Source: anthropic 2.12.0 and its API docs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, assert_never
+
+from agentnb import canonical
+from agentnb.canonical import Clock
+from agentnb.errors import (
+    AccessRefused,
+    AgentnbError,
+    CallTimeout,
+    ConnectionFailed,
+    KeyMissing,
+    Overloaded,
+    ProviderError,
+    RateLimited,
+    RequestRefused,
+    RunInterrupted,
+    ServerFault,
+    StreamBroken,
+)
+from agentnb.prompt.layers import Block, Prompt
+from agentnb.providers.base import Answer, Mark, OnText, Wire
+from agentnb.providers.catalog import Model
+from agentnb.providers.messages import (
+    Content,
+    Opaque,
+    Reply,
+    Role,
+    StopReason,
+    Text,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    Usage,
+)
+from agentnb.providers.transport import Transport
+
+NAME = "anthropic"
+KEY_VARIABLE = "ANTHROPIC_API_KEY"
+
+_STOPS = {
+    "end_turn": StopReason.END,
+    "tool_use": StopReason.TOOLS,
+    "max_tokens": StopReason.MAX_TOKENS,
+    "stop_sequence": StopReason.STOP_SEQUENCE,
+    "refusal": StopReason.REFUSAL,
+    "pause_turn": StopReason.PAUSED,
+    "model_context_window_exceeded": StopReason.CONTEXT_FULL,
+}
+
+
+# --- encode: pure -----------------------------------------------------------------------------------------------
+
+
+def encode(prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> dict[str, Any]:
+    """The request body: tools, system and messages, with cache_control where the marks stand.
+
+    Content is always a list of blocks, never a bare string, so that a block's bytes do not depend on its neighbours.
+    """
+    wires = [_block(block) for block in prompt.blocks]
+    for mark in marks:
+        wires[mark.index]["cache_control"] = {"type": "ephemeral", "ttl": mark.ttl}
+    body: dict[str, Any] = {"model": prompt.model, "max_tokens": prompt.max_tokens}
+    for role, field in ((Role.TOOLS, "tools"), (Role.SYSTEM, "system")):
+        items = [wire for block, wire in zip(prompt.blocks, wires, strict=True) if block.role is role]
+        if items:
+            body[field] = items
+    body["messages"] = _messages(prompt.blocks, wires)
+    # Asked on every request: null on the first opts in without anything to compare.
+    body["diagnostics"] = {"previous_message_id": previous_message}
+    return body
+
+
+def _messages(blocks: tuple[Block, ...], wires: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = []
+    for block, wire in zip(blocks, wires, strict=True):
+        if block.role not in (Role.USER, Role.ASSISTANT):
+            continue
+        if not messages or messages[-1]["role"] != block.role.value:
+            messages.append({"role": block.role.value, "content": []})
+        messages[-1]["content"].append(wire)
+    return messages
+
+
+def _block(block: Block) -> dict[str, Any]:
+    return encode_content(block.content)
+
+
+def encode_content(content: Content) -> dict[str, Any]:
+    """One content block of the wire."""
+    match content:
+        case Text(text):
+            return {"type": "text", "text": text}
+        case ToolSpec(name, description, parameters):
+            return {"name": name, "description": description, "input_schema": dict(parameters)}
+        case ToolCall(call_id, name, arguments):
+            return {"type": "tool_use", "id": call_id, "name": name, "input": dict(arguments)}
+        case ToolResult(call_id, _, text, is_error):
+            wire: dict[str, Any] = {
+                "type": "tool_result",
+                "tool_use_id": call_id,
+                "content": [{"type": "text", "text": text}],
+            }
+            return wire | {"is_error": True} if is_error else wire
+        case Opaque(_, wire):
+            return dict(wire)
+        case _:
+            assert_never(content)
+
+
+# --- decode: pure -----------------------------------------------------------------------------------------------
+
+
+def decode_usage(wire: Mapping[str, Any]) -> Usage:
+    """Anthropic's usage in our words: its input_tokens excludes what was read from and written to the cache.
+
+    Where the reply says nothing of TTLs, all writes count as 5m, which is the default TTL.
+    """
+    written = wire.get("cache_creation_input_tokens") or 0
+    by_ttl = wire.get("cache_creation") or {}
+    one_hour = by_ttl.get("ephemeral_1h_input_tokens") or 0
+    details = wire.get("output_tokens_details") or {}
+    return Usage(
+        input=wire.get("input_tokens") or 0,
+        cache_read=wire.get("cache_read_input_tokens") or 0,
+        cache_write_5m=max(written - one_hour, 0),
+        cache_write_1h=one_hour,
+        output=wire.get("output_tokens") or 0,
+        reasoning=details.get("thinking_tokens") or details.get("reasoning_tokens") or 0,
+    )
+
+
+def decode_content(wire: Mapping[str, Any]) -> Content:
+    """One block of a reply. What is neither text nor a call of ours stays opaque and goes back as it came."""
+    kind = wire.get("type")
+    if kind == "text" and not wire.get("citations"):
+        return Text(wire["text"])
+    if kind == "tool_use":
+        return ToolCall(wire["id"], wire["name"], wire["input"])
+    return Opaque(NAME, dict(wire))
+
+
+def decode_message(message: Mapping[str, Any], *, request_id: str | None = None) -> Reply:
+    """A whole message, plain or folded from a stream. Raises StreamBroken when it never came to an end."""
+    stop = message.get("stop_reason")
+    if stop is None:
+        # A truncated stream raises nothing in the SDK; only the missing stop reason tells.
+        raise StreamBroken(
+            "the reply broke off before its end", todo="Resume the run to ask again.", request_id=request_id
+        )
+    content = (decode_content(wire) for wire in message["content"])
+    return Reply(
+        content=tuple(part for part in content if not (isinstance(part, Text) and not part.text)),
+        stop=_STOPS.get(stop, StopReason.END),
+        usage=decode_usage(message.get("usage") or {}),
+        model=message.get("model", ""),
+        message_id=message.get("id", ""),
+        request_id=request_id,
+        diagnosis=_diagnosis(message.get("diagnostics")),
+        stop_detail=message.get("stop_sequence") or "",
+    )
+
+
+def _diagnosis(wire: Mapping[str, Any] | None) -> str | None:
+    reason = (wire or {}).get("cache_miss_reason") or {}
+    kind = reason.get("type")
+    if not kind:
+        return None
+    missed = reason.get("cache_missed_input_tokens")
+    return f"{kind} ({missed} tokens)" if missed else str(kind)
+
+
+class StreamDecoder:
+    """Folds the events of a streamed reply into the message that the plain call would have given."""
+
+    def __init__(self) -> None:
+        self._message: dict[str, Any] = {"content": []}
+        self._json: dict[int, str] = {}
+
+    def feed(self, event: Mapping[str, Any]) -> tuple[str, str] | None:
+        """Take one event; give (kind, delta) when it carries something to show."""
+        kind = event.get("type")
+        if kind == "message_start":
+            self._message = dict(event["message"]) | {"content": []}
+        elif kind == "content_block_start":
+            self._message["content"].append(dict(event["content_block"]))
+        elif kind == "content_block_delta":
+            return self._delta(event["index"], event["delta"])
+        elif kind == "content_block_stop":
+            self._close_block(event["index"])
+        elif kind == "message_delta":
+            self._finish(event)
+        return None
+
+    def reply(self, *, request_id: str | None = None) -> Reply:
+        return decode_message(self._message, request_id=request_id)
+
+    def _delta(self, index: int, delta: Mapping[str, Any]) -> tuple[str, str] | None:
+        block = self._message["content"][index]
+        kind = delta.get("type")
+        if kind == "text_delta":
+            block["text"] = block.get("text", "") + delta["text"]
+            return "text", delta["text"]
+        if kind == "thinking_delta":
+            block["thinking"] = block.get("thinking", "") + delta["thinking"]
+            return "thinking", delta["thinking"]
+        if kind == "signature_delta":
+            block["signature"] = delta["signature"]
+        elif kind == "input_json_delta":
+            self._json[index] = self._json.get(index, "") + delta["partial_json"]
+            return "tool", delta["partial_json"]
+        elif kind == "citations_delta":
+            block.setdefault("citations", []).append(delta["citation"])
+        return None
+
+    def _close_block(self, index: int) -> None:
+        text = self._json.pop(index, "")
+        if text:
+            self._message["content"][index]["input"] = canonical.load(text)
+
+    def _finish(self, event: Mapping[str, Any]) -> None:
+        self._message |= {name: value for name, value in event["delta"].items() if value is not None}
+        if event.get("diagnostics"):
+            self._message["diagnostics"] = event["diagnostics"]
+        # The usage of message_delta is cumulative: overwrite, never add. What it leaves out keeps its first value.
+        later = {name: value for name, value in (event.get("usage") or {}).items() if value is not None}
+        self._message["usage"] = (self._message.get("usage") or {}) | later
+
+
+# --- send: the edge ---------------------------------------------------------------------------------------------
+
+
+class AnthropicProvider:
+    """A model behind the Anthropic SDK. Without `key` and `base_url` the SDK's own variables speak."""
+
+    def __init__(
+        self, model: Model, *, clock: Clock, key: str | None = None, base_url: str | None = None, scope: str = ""
+    ) -> None:
+        self.model = model
+        self.scope = scope or f"{NAME}:{base_url or 'default'}"
+        self._clock = clock
+        self._key = key
+        self._base_url = base_url
+        self._transport: Transport | None = None
+        self._client: Any = None
+
+    def encode(self, prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> Wire:
+        return Wire(body=encode(prompt, marks, previous_message=previous_message), marks=marks)
+
+    def decoder(self) -> StreamDecoder:
+        return StreamDecoder()
+
+    def ask(self, wire: Wire, on_text: OnText) -> Answer:
+        """Send, stream, fold. Raises a ProviderError, KeyMissing, or RunInterrupted after `cancel`."""
+        decoder = self.decoder()
+        client = self._connect()
+        transport = self._require_transport()
+        trace = transport.begin()
+        for event in self._events(client, wire):
+            now = self._clock.monotonic()
+            trace.first_event = trace.first_event or now
+            delta = decoder.feed(event)
+            if delta is not None and delta[1]:
+                trace.first_token = trace.first_token or now
+                trace.last_token = now
+                on_text(*delta)
+        trace.finished = self._clock.monotonic()
+        if transport.cancelled:
+            raise RunInterrupted("the call was interrupted")
+        return Answer(reply=decoder.reply(request_id=trace.response_headers.get("request-id")), trace=trace)
+
+    def send(self, wire: Wire) -> Iterator[Mapping[str, Any]]:
+        """The raw events of a streamed call, as JSON."""
+        return self._events(self._connect(), wire)
+
+    def cancel(self) -> None:
+        if self._transport is not None:
+            self._transport.cancel()
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+        self._client = self._transport = None
+
+    def _require_transport(self) -> Transport:
+        assert self._transport is not None, "connected by _connect"
+        return self._transport
+
+    def _connect(self) -> Any:
+        if self._client is None:
+            import anthropic
+
+            simulated = self.scope.startswith("sim:")
+            self._transport = Transport(self._clock, trust_environment=not simulated)
+            try:
+                self._client = anthropic.Anthropic(
+                    api_key=self._key, base_url=self._base_url, http_client=self._transport.client
+                )
+            except anthropic.AnthropicError as error:
+                raise missing_key() from error
+            if not (self._client.api_key or self._client.auth_token or self._client.credentials):
+                self.close()
+                raise missing_key()
+        return self._client
+
+    def _events(self, client: Any, wire: Wire) -> Iterator[Mapping[str, Any]]:
+        import anthropic
+        import httpx2
+
+        transport = self._require_transport()
+        try:
+            with client.messages.create(**wire.body, stream=True) as stream:
+                for event in stream:
+                    yield event.to_dict(mode="json")
+        except (anthropic.AnthropicError, httpx2.HTTPError, ValueError) as error:
+            if transport.cancelled:
+                raise RunInterrupted("the call was interrupted") from None
+            raise translate(error) from error
+
+
+def missing_key() -> KeyMissing:
+    """The one message for a missing key."""
+    return KeyMissing(
+        f"no API key for Anthropic: {KEY_VARIABLE} is not set",
+        todo=f"Set {KEY_VARIABLE} before starting the kernel, or ask the simulator, which needs no key: "
+        "%%agent -m sim:claude-sonnet-4-6",
+    )
+
+
+def translate(error: Exception) -> AgentnbError:
+    """The one place where the SDK's errors become ours."""
+    import anthropic
+
+    if isinstance(error, anthropic.APIStatusError):
+        return _translate_status(error)
+    if isinstance(error, anthropic.APITimeoutError):
+        return CallTimeout("Anthropic did not answer in time", todo="Resume the run to ask again.")
+    if isinstance(error, anthropic.APIConnectionError):
+        return ConnectionFailed(
+            "Anthropic could not be reached", about=_cause(error), todo="Check the network and ANTHROPIC_BASE_URL."
+        )
+    return StreamBroken("the reply broke off or could not be read", about=str(error)[:200], todo="Resume the run.")
+
+
+def _cause(error: Exception) -> str:
+    return str(error.__cause__ or error)[:200]
+
+
+def _translate_status(error: Any) -> ProviderError:
+    status = error.status_code
+    kind, todo = _STATUS_KINDS.get(status, (ServerFault if status >= 500 else RequestRefused, "Resume the run."))
+    if status == 200:
+        # An error event in mid-stream arrives as a status error with the stream's own 200; it is never retried.
+        kind, todo = _MID_STREAM.get(error.type or "", (StreamBroken, "Resume the run to ask again."))
+    details = (error.body or {}) if isinstance(error.body, dict) else {}
+    message = (details.get("error") or {}).get("message") or str(error)
+    return kind(
+        f"Anthropic answered {status}: {message}"[:600],
+        todo=todo,
+        status=status,
+        request_id=error.request_id or details.get("request_id"),
+    )
+
+
+_STATUS_KINDS: dict[int, tuple[type[ProviderError], str]] = {
+    400: (RequestRefused, "The request itself is wrong; resuming without a change gives the same answer."),
+    401: (AccessRefused, f"Check {KEY_VARIABLE}."),
+    402: (AccessRefused, "Check the account's credit."),
+    403: (AccessRefused, "The key may not use this model or feature."),
+    404: (RequestRefused, "Check the model's name with -m."),
+    413: (RequestRefused, "The request is too large; begin afresh with -t new."),
+    429: (RateLimited, "Wait, then resume the run."),
+    529: (Overloaded, "The provider is overloaded; resume the run in a minute."),
+}
+
+_MID_STREAM: dict[str, tuple[type[ProviderError], str]] = {
+    "overloaded_error": (Overloaded, "The provider is overloaded; resume the run in a minute."),
+    "rate_limit_error": (RateLimited, "Wait, then resume the run."),
+    "api_error": (ServerFault, "Resume the run to ask again."),
+}

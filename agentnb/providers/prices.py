@@ -1,0 +1,79 @@
+"""What tokens cost, in US dollars. [home of genai-prices, whose dated and tiered price data comes with the package]"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agentnb.providers.catalog import Model
+from agentnb.providers.messages import Usage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """`total` as billed; `uncached`: the same tokens without any prompt cache; both US dollars, None if unknown."""
+
+    total: float | None
+    uncached: float | None
+
+    @property
+    def known(self) -> bool:
+        return self.total is not None
+
+    @property
+    def saved(self) -> float:
+        return (self.uncached or 0.0) - (self.total or 0.0)
+
+
+UNKNOWN = Cost(total=None, uncached=None)
+
+
+def cost_of(model: Model, usage: Usage) -> Cost:
+    """What one call's usage costs on this model, by today's price data; Cost(None, None) for an unknown price."""
+    billed = _price(model, _split(usage))
+    if billed is None:
+        return UNKNOWN
+    everything = {"input_tokens": usage.input_total, "output_tokens": usage.output}
+    return Cost(total=billed, uncached=_price(model, everything))
+
+
+def _split(usage: Usage) -> dict[str, int]:
+    """Our parts in genai-prices' convention, where input includes everything and writes include the 1h ones."""
+    values = {"input_tokens": usage.input_total, "output_tokens": usage.output}
+    if usage.cache_read:
+        values["cache_read_tokens"] = usage.cache_read
+    if usage.cache_write:
+        values["cache_write_tokens"] = usage.cache_write
+    if usage.cache_write_1h:
+        values["cache_write_1h_tokens"] = usage.cache_write_1h
+    return values
+
+
+def _price(model: Model, values: Mapping[str, int]) -> float | None:
+    from genai_prices import Usage as Priced
+    from genai_prices import calc_price
+
+    try:
+        found: Any = calc_price(Priced(**values), model_ref=model.name, provider_id=model.provider)
+    except LookupError:
+        return _by_row(model.price, values)
+    return float(found.total_price)
+
+
+def _by_row(price: Mapping[str, float], values: Mapping[str, int]) -> float | None:
+    """The catalogue row's own prices ($ per million tokens), for what genai-prices lacks."""
+    if not price:
+        return None
+    read = values.get("cache_read_tokens", 0)
+    write_1h = values.get("cache_write_1h_tokens", 0)
+    write_5m = values.get("cache_write_tokens", 0) - write_1h
+    plain = values["input_tokens"] - read - write_1h - write_5m
+    parts = (
+        (plain, "input"),
+        (read, "cache_read"),
+        (write_5m, "cache_write_5m"),
+        (write_1h, "cache_write_1h"),
+        (values["output_tokens"], "output"),
+    )
+    return sum(count * price.get(name, price["input"]) for count, name in parts) / 1_000_000

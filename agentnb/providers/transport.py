@@ -1,0 +1,116 @@
+"""The HTTP client that the SDKs are handed, with a timeline of each call. [home of httpx2]
+
+httpx2 calls our trace function at each stage of a request; that gives connect, body sent and headers received in all
+three SDKs without touching their code. Source: httpx2 and httpcore2 2.16, extensions["trace"].
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentnb.canonical import Clock
+
+CONNECT_TIMEOUT = 10.0
+READ_TIMEOUT = 600.0  # seconds between two bytes; long thinking sends pings
+
+
+@dataclass(slots=True)
+class CallTrace:
+    """Moments of one call, in seconds of the monotonic clock; None where a stage did not happen."""
+
+    started: float
+    connected: float | None = None
+    body_sent: float | None = None
+    headers: float | None = None
+    first_event: float | None = None
+    first_token: float | None = None
+    last_token: float | None = None
+    finished: float | None = None
+    attempts: int = 0
+    connect_seconds: float = 0.0
+    response_headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Transport:
+    """One traced HTTP client. Calls on it are made one after the other; `cancel` may come from any thread."""
+
+    def __init__(self, clock: Clock, *, trust_environment: bool = True) -> None:
+        import httpx2
+
+        self._clock = clock
+        self._socket: socket.socket | None = None
+        self._cancelled = threading.Event()
+        self.trace = CallTrace(started=clock.monotonic())
+        self.client = httpx2.Client(
+            timeout=httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
+            event_hooks={"request": [self._on_request], "response": [self._on_response]},
+            trust_env=trust_environment,
+            follow_redirects=True,
+        )
+
+    def begin(self) -> CallTrace:
+        """A fresh timeline; the previous one stays as it is."""
+        self._cancelled.clear()
+        self.trace = CallTrace(started=self._clock.monotonic())
+        return self.trace
+
+    def cancel(self) -> None:
+        """End the call in flight: a thread that waits for bytes wakes at once."""
+        self._cancelled.set()
+        sock = self._socket
+        if sock is not None:
+            # close() does not wake a thread that is blocked in recv; shutdown() does.
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    def close(self) -> None:
+        self.client.close()
+
+    def _on_request(self, request: Any) -> None:
+        self.trace.attempts += 1
+        request.extensions["trace"] = self._stage
+
+    def _on_response(self, response: Any) -> None:
+        self.trace.response_headers = {name.lower(): value for name, value in response.headers.items()}
+
+    def _stage(self, name: str, info: Mapping[str, Any]) -> None:
+        handler = _STAGES.get(name)
+        if handler is not None:
+            handler(self, self._clock.monotonic(), info)
+
+    def _connecting(self, now: float, _: Mapping[str, Any]) -> None:
+        self.trace.connected = now  # the start; turned into a duration when the connection stands
+
+    def _connection_stands(self, now: float, info: Mapping[str, Any]) -> None:
+        if self.trace.connected is not None:
+            self.trace.connect_seconds += now - self.trace.connected
+        self.trace.connected = now
+        stream = info.get("return_value")
+        self._socket = stream.get_extra_info("socket") if stream is not None else None
+
+    def _body_went(self, now: float, _: Mapping[str, Any]) -> None:
+        self.trace.body_sent = now
+
+    def _headers_came(self, now: float, _: Mapping[str, Any]) -> None:
+        self.trace.headers = now
+
+
+_STAGES: dict[str, Callable[[Transport, float, Mapping[str, Any]], None]] = {
+    "connection.connect_tcp.started": Transport._connecting,
+    "connection.connect_tcp.complete": Transport._connection_stands,
+    "connection.start_tls.started": Transport._connecting,
+    "connection.start_tls.complete": Transport._connection_stands,
+    "http11.send_request_body.complete": Transport._body_went,
+    "http11.receive_response_headers.complete": Transport._headers_came,
+    "http2.send_request_body.complete": Transport._body_went,
+    "http2.receive_response_headers.complete": Transport._headers_came,
+}

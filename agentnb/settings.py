@@ -1,0 +1,94 @@
+"""What can be set, and by whom: defaults < environment < %config < magic flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agentnb.errors import SettingsError
+
+TOOLS = ("inspect", "run_code")
+CONTEXT_MODES = ("auto", "marks", "none")
+SIMULATED_DEFAULT = "sim:claude-sonnet-4-6"
+
+KEY_VARIABLES = {
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "google": ("GOOGLE_API_KEY", "GEMINI_API_KEY"),
+    "openai": ("OPENAI_API_KEY",),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One run's settings. `budget` is in US dollars (None: no limit); `context_tokens` bounds a turn's definitions."""
+
+    model: str = ""
+    home: Path | None = None
+    sim_speed: float = 1.0
+    tools: tuple[str, ...] = TOOLS
+    allow: tuple[str, ...] = ()
+    budget: float | None = None
+    max_steps: int = 30
+    max_tokens: int = 4096
+    context: str = "auto"
+    context_tokens: int = 4000
+
+    def with_changes(self, **changes: Any) -> Settings:
+        """A copy with every change that is not None. Raises SettingsError on a value out of range."""
+        changed = replace(self, **{name: value for name, value in changes.items() if value is not None})
+        _check(changed)
+        return changed
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """The defaults with AGENTNB_MODEL, AGENTNB_HOME and AGENTNB_SIM_SPEED applied."""
+    home = environment.get("AGENTNB_HOME")
+    return Settings().with_changes(
+        model=environment.get("AGENTNB_MODEL") or None,
+        home=Path(home).expanduser() if home else None,
+        sim_speed=_number(environment, "AGENTNB_SIM_SPEED"),
+    )
+
+
+def data_directory(settings: Settings) -> Path:
+    """The directory of the journal and the index: AGENTNB_HOME, or the user's data directory."""
+    if settings.home is not None:
+        return settings.home
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("agentnb", appauthor=False))
+
+
+def default_model(environment: Mapping[str, str], served: tuple[str, ...], defaults: Mapping[str, str]) -> str:
+    """The model when none is named: of the first served provider whose key is set, or the simulator."""
+    for provider in served:
+        if any(environment.get(variable) for variable in KEY_VARIABLES[provider]):
+            return f"{provider}:{defaults[provider]}"
+    return SIMULATED_DEFAULT
+
+
+def _number(environment: Mapping[str, str], name: str) -> float | None:
+    text = environment.get(name)
+    if not text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise SettingsError(
+            f"{name} is not a number: {text!r}", todo="Set it to e.g. 1 (real time), 10 or 0 (do not wait)."
+        ) from None
+
+
+def _check(settings: Settings) -> None:
+    problems = (
+        (settings.sim_speed < 0, "the simulator's speed is below zero", "Use 0 (do not wait) or more."),
+        (settings.max_steps < 1, "--max-steps is below one", "Use 1 or more."),
+        (settings.budget is not None and settings.budget < 0, "--budget is below zero", "Give US dollars, e.g. 0.05."),
+        (settings.max_tokens < 1, "max_tokens is below one", "Use 1 or more."),
+        (settings.context not in CONTEXT_MODES, f"--context is {settings.context!r}", "Use auto, marks or none."),
+    )
+    for wrong, what, todo in problems:
+        if wrong:
+            raise SettingsError(what, todo=todo)
