@@ -69,6 +69,34 @@ def dump(value: Any) -> bytes:
         ) from error
 
 
+def dump_exact(value: Any, path: str = "context") -> bytes:
+    """JSON bytes of `value` with the order of its keys kept: what `load` gives back is equal and in the same order.
+
+    Unlike `dump`, dates and dataclasses are refused instead of turned into text. `path` names the value in the error.
+    """
+    try:
+        data = orjson.dumps(value, option=_EXACT)
+    except TypeError as error:
+        raise _unstorable(value, path, str(error)) from error
+    # orjson writes NaN and infinities as null, so only values with a null in them need the slow walk.
+    if b"null" in data:
+        try:
+            _refuse_non_finite(value)
+        except ContextNotStorable:
+            raise _unstorable(value, path, "not a finite number") from None
+    return data
+
+
+_EXACT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+
+
+def _unstorable(value: Any, path: str, reason: str) -> ContextNotStorable:
+    return ContextNotStorable(
+        f"a value cannot be stored as JSON: {describe_unstorable(value, path) or f'{path}: {reason}'}",
+        todo="Store text, numbers, booleans, None, lists and dicts with text keys.",
+    )
+
+
 def load(data: bytes | str) -> Any:
     """The value of JSON bytes or text."""
     return orjson.loads(data)
@@ -85,9 +113,9 @@ def digest_of(value: Any) -> str:
     return digest(dump(value))
 
 
-def describe_unstorable(value: Any) -> str:
-    """`path: reason` of the first value that JSON cannot hold, or an empty string."""
-    found = _find_unstorable(value, "context", ())
+def describe_unstorable(value: Any, path: str = "context") -> str:
+    """`path: reason` of the first value that JSON cannot hold, or an empty string. `path` is what `value` is called."""
+    found = _find_unstorable(value, path, ())
     return f"{found[0]}: {found[1]}" if found else ""
 
 

@@ -8,6 +8,7 @@ AgentnbError
 ├── JournalError          runs and their steps
 │   └── RunUnknown · RunExists · RunFinished · StepUnknown · StepConflict · LeaseHeld
 │       · StateUnknown · HandlerError · ContextNotStorable · VersionChanged
+│       · RunPaused · RunCancelled · RunSuspended · ActionUnsure · StateTimeout
 ├── ContextError          definitions and files
 │   └── DefinitionNotFound · PathOutsideRoot
 ├── ModelError            which model, and may we ask it
@@ -133,6 +134,30 @@ class ContextNotStorable(JournalError):
 
 class VersionChanged(JournalError):
     code = "state.version"
+
+
+class RunPaused(JournalError):
+    code = "run.paused"
+
+
+class RunCancelled(JournalError):
+    code = "run.cancelled"
+
+
+class RunSuspended(JournalError):
+    """Raised inside a handler: the step cannot go on yet. Nothing of it is committed, and the run is paused."""
+
+    code = "run.suspended"
+
+
+class ActionUnsure(JournalError):
+    """An outside effect may have happened already; it is asked about, never silently repeated."""
+
+    code = "action.unsure"
+
+
+class StateTimeout(JournalError):
+    code = "state.timeout"
 
 
 class ContextError(AgentnbError):
