@@ -1,0 +1,121 @@
+"""Replies, calls and results as blocks of a thread. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from agentnb import canonical
+from agentnb.prompt.layers import Block, Layer
+from agentnb.providers.messages import (
+    Content,
+    Opaque,
+    Reply,
+    Role,
+    StopReason,
+    Text,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+)
+from agentnb.runs.tools import Outcome
+
+HYDRATING, THINKING, ACTING, COMPLETED = "HYDRATING", "THINKING", "ACTING", "COMPLETED"
+
+
+def next_state(reply: Reply) -> str:
+    """Where a reply leads: to its tools, back to the model when it paused, or to the end."""
+    if reply.calls and reply.stop in (StopReason.TOOLS, StopReason.END):
+        return ACTING
+    return THINKING if reply.stop is StopReason.PAUSED else COMPLETED
+
+
+def reply_blocks(reply: Reply) -> tuple[Block, ...]:
+    """A reply as blocks of the thread: sent back exactly as it came. Calls that were cut off are left out."""
+    keep_calls = next_state(reply) == ACTING
+    content = [part for part in reply.content if keep_calls or not isinstance(part, ToolCall)]
+    if not any(isinstance(part, Text | ToolCall) for part in content):
+        content.append(Text("(no answer)"))  # a user turn must be answered, or the next request is refused
+    return tuple(
+        Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=part, label=_reply_label(part)) for part in content
+    )
+
+
+def _reply_label(part: Content) -> str:
+    return f"call of {part.name}" if isinstance(part, ToolCall) else "reply"
+
+
+def result_block(call: ToolCall, outcome: Outcome) -> Block:
+    """A tool's outcome as a block: born in HYDRATION when it brings definitions, else in DYNAMIC."""
+    return Block(
+        layer=Layer.HYDRATION if outcome.holds else Layer.DYNAMIC,
+        role=Role.USER,
+        content=ToolResult(call.call_id, call.name, outcome.text, outcome.is_error),
+        label=f"result of {call.name}",
+        holds=outcome.holds,
+    )
+
+
+def open_calls(blocks: Sequence[Mapping[str, Any]]) -> list[ToolCall]:
+    """The calls of this turn that have no result yet, in order."""
+    contents = [Block.from_json(item).content for item in blocks]
+    answered = {part.call_id for part in contents if isinstance(part, ToolResult)}
+    return [part for part in contents if isinstance(part, ToolCall) and part.call_id not in answered]
+
+
+def plain(blocks: Iterable[Block]) -> list[Block]:
+    """Blocks of another segment: what only the other model understands is dropped, tool traffic becomes text."""
+    out = []
+    for block in blocks:
+        part = block.content
+        if isinstance(part, Opaque):
+            continue
+        if isinstance(part, ToolCall):
+            part = Text(f"(called {part.name} with {canonical.dump(dict(part.arguments)).decode()})")
+        elif isinstance(part, ToolResult):
+            part = Text(f"(result of {part.name})\n{part.text}")
+        out.append(replace(block, content=part))
+    return out
+
+
+def scrubbed(block: Block, scrub: Callable[[str], str]) -> Block:
+    """The block with secrets taken out of its text."""
+    if isinstance(block.content, Text):
+        text = scrub(block.content.text)
+        return block if text == block.content.text else replace(block, content=Text(text))
+    return block
+
+
+def block_text(content: Content) -> str:
+    """The text of a block for counting: what of it reaches the tokenizer."""
+    match content:
+        case Text(text):
+            return text
+        case ToolResult(_, _, text, _):
+            return text
+        case ToolSpec(name, description, parameters):
+            return f"{name} {description} {canonical.dump(dict(parameters)).decode()}"
+        case ToolCall(_, name, arguments):
+            return f"{name} {canonical.dump(dict(arguments)).decode()}"
+        case Opaque(_, wire):
+            return str(wire.get("thinking") or canonical.dump(dict(wire)).decode())
+
+
+def what_came(reply: Reply) -> str:
+    """A reply in three words, for the list of steps."""
+    if reply.calls:
+        return "asked for " + ", ".join(call.name for call in reply.calls)
+    return "answered" if reply.stop is StopReason.END else f"answered ({reply.stop.value})"
+
+
+def tool_record(call: ToolCall, outcome: Outcome, seconds: float) -> dict[str, Any]:
+    """One tool call as the run document shows it."""
+    return {
+        "name": call.name,
+        "arguments": dict(call.arguments),
+        "result": outcome.text,
+        "is_error": outcome.is_error,
+        "refused": outcome.refused,
+        "seconds": round(seconds, 6),
+    }

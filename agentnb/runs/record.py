@@ -1,0 +1,158 @@
+"""A run as people and programs read it: the run document (agentnb.run.v1) and AgentRun over it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from agentnb.prompt.layers import Layer
+from agentnb.providers.messages import Usage
+
+SCHEMA = "agentnb.run.v1"
+DRY_RUN = "DRY_RUN"
+
+
+class Fields(dict[str, Any]):
+    """A dict whose keys are attributes too, so that `_agent.usage.output` and `_agent.usage["output"]` both work."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"there is no {name!r} here; known: {', '.join(self)}") from None
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self})
+
+
+def fields(value: Any) -> Any:
+    """`value` with every dict inside it turned into Fields."""
+    if isinstance(value, Mapping):
+        return Fields({str(key): fields(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return [fields(item) for item in value]
+    return value
+
+
+class AgentRun:
+    """A finished (or failed, paused or dry) run. Every attribute is read from `receipt`, the JSON-able run document.
+
+    `usage` and `cost` (US dollars) sum over the run's calls; `latency` (seconds) and `cache` are the last call's.
+    """
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.receipt: dict[str, Any] = dict(document)
+
+    run_id = property(lambda self: str(self.receipt["run_id"]))
+    state = property(lambda self: str(self.receipt["state"]))
+    text = property(lambda self: str(self.receipt["text"]))
+    model = property(lambda self: str(self.receipt["model"]))
+    thread = property(lambda self: str(self.receipt["thread"]))
+    simulated = property(lambda self: bool(self.receipt["simulated"]))
+    error = property(lambda self: fields(self.receipt["error"]))
+    steps = property(lambda self: fields(self.receipt["steps"]))
+    layers = property(lambda self: fields(self.receipt["layers"]))
+    usage = property(lambda self: fields(self.receipt["usage"]))
+    cost = property(lambda self: self.receipt["cost"]["total"])
+    latency = property(lambda self: fields(self.receipt["latency"]))
+    cache = property(lambda self: fields(self.receipt["cache"]))
+
+    def __repr__(self) -> str:
+        return f"<AgentRun {self.run_id} {self.state} {self.model}>"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+EMPTY_LATENCY: dict[str, Any] = {
+    "connect": None,
+    "headers": None,
+    "ttft": None,
+    "tpot": None,
+    "total": None,
+    "queue_estimate": {"seconds": None, "samples": 0},
+    "modelled": False,
+}
+
+EMPTY_CACHE: dict[str, Any] = {
+    "expected": 0,
+    "read": 0,
+    "written": 0,
+    "prefix": 0,
+    "minimum": 0,
+    "reason": "nothing was sent",
+    "warm_until": None,
+}
+
+
+def empty_layers() -> list[dict[str, Any]]:
+    return [{"name": layer.value, "tokens": 0, "cached_tokens": 0, "digest": "", "estimated": True} for layer in Layer]
+
+
+def run_document(
+    *, run_id: str, state: str, context: Mapping[str, Any], steps: Iterable[Mapping[str, Any]], error: Any = None
+) -> dict[str, Any]:
+    """The run document: everything that is shown of a run, as JSON. `context` is the agent's journaled context."""
+    last = context.get("last") or {}
+    budget = context.get("budget") or {}
+    listed = list(steps)
+    return {
+        "schema": SCHEMA,
+        "run_id": run_id,
+        "thread": context.get("thread", ""),
+        "turn": context.get("turn", 1),
+        "branch": bool(context.get("branch")),
+        "state": state,
+        "model": context.get("model", ""),
+        "label": context.get("label", ""),
+        "simulated": bool(context.get("simulated")),
+        "task": context.get("task", ""),
+        "text": context.get("text", ""),
+        "error": error,
+        "notes": list(context.get("notes", ())),
+        "live": None,
+        "steps": listed,
+        "layers": last.get("layers") or empty_layers(),
+        "usage": dict(context.get("usage") or Usage().to_json()) | {"calls": context.get("calls", 0)},
+        "cost": dict(context.get("cost") or {"total": 0.0, "uncached": 0.0, "known": True})
+        | {"simulated": bool(context.get("simulated"))},
+        "latency": last.get("latency") or dict(EMPTY_LATENCY),
+        "cache": last.get("cache") or dict(EMPTY_CACHE),
+        "budget": None if budget.get("limit") is None else dict(budget),
+        "definitions": list(context.get("definitions", ())),
+        "redactions": list(context.get("redactions", ())),
+    }
+
+
+def step_record(event: Any) -> dict[str, Any] | None:
+    """One journaled event as a step of the document, or None when it is not a step."""
+    if event.kind not in ("step", "failed"):
+        return None
+    data = event.data
+    return {
+        "n": event.step,
+        "state": event.state,
+        "next": event.next_state,
+        "at": event.at,
+        "seconds": data.get("seconds"),
+        "what": data.get("what", ""),
+        "latency": data.get("latency"),
+        "usage": data.get("usage"),
+        "cost": data.get("cost"),
+        "cache": data.get("cache"),
+        "tools": list(data.get("tools", ())),
+    }
+
+
+def error_record(error: Any) -> dict[str, Any] | None:
+    """The journal's RunError as the document shows it."""
+    if error is None:
+        return None
+    return {"type": error.type, "code": error.code or "", "message": error.message, "todo": ""}
+
+
+def document_of(run: Any, events: Iterable[Any]) -> dict[str, Any]:
+    """The document of a journaled run and its history."""
+    steps = [record for record in map(step_record, events) if record is not None]
+    state = {"paused": "PAUSED", "cancelled": "CANCELLED"}.get(run.status, run.state)
+    return run_document(run_id=run.run_id, state=state, context=run.context, steps=steps, error=error_record(run.error))

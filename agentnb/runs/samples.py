@@ -1,0 +1,53 @@
+"""What earlier calls taught: token calibration, prefill times, pauses. Kept in the data directory; may be lost."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from agentnb import canonical
+from agentnb.prompt.tokens import TokenCounter
+from agentnb.providers.catalog import Model
+from agentnb.providers.promptcache import Storage
+
+KEEP = 64
+
+
+class Samples:
+    """Small series per model and thread, newest last, at most 64 each."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def counter(self, model: Model) -> TokenCounter:
+        """The estimator of this model's tokenizer family with its calibration so far."""
+        factor = self._read(f"tokens/{model.provider}/{model.name}", 1.0)
+        return TokenCounter(model.tokenizer, float(factor))
+
+    def learn_tokens(self, model: Model, *, estimated: int, reported: int) -> None:
+        counter = self.counter(model).calibrated(estimated=estimated, reported=reported)
+        self._write(f"tokens/{model.provider}/{model.name}", counter.factor)
+
+    def prefill(self, model: Model) -> list[tuple[int, float]]:
+        """(uncached tokens, seconds from connection to first token) of this model's calls."""
+        return [(int(n), float(s)) for n, s in self._read(f"prefill/{model.provider}/{model.name}", [])]
+
+    def learn_prefill(self, model: Model, uncached: int, seconds: float) -> None:
+        series = [*self.prefill(model), (uncached, round(seconds, 6))][-KEEP:]
+        self._write(f"prefill/{model.provider}/{model.name}", [list(item) for item in series])
+
+    def pauses(self, thread: str, now: float) -> tuple[float, ...]:
+        """Seconds between this thread's calls, the pause that ends now included."""
+        times = [float(at) for at in self._read(f"calls/{thread}", [])] + [now]
+        return tuple(after - before for before, after in itertools.pairwise(times))
+
+    def learn_call(self, thread: str, at: float) -> None:
+        times = [*self._read(f"calls/{thread}", []), at][-KEEP:]
+        self._write(f"calls/{thread}", times)
+
+    def _read(self, key: str, default: Any) -> Any:
+        raw = self._storage.get(key)
+        return default if raw is None else canonical.load(raw)
+
+    def _write(self, key: str, value: Any) -> None:
+        self._storage.set(key, canonical.dump(value))

@@ -1,0 +1,279 @@
+"""What one kernel (or one script) holds open: the data directory, the journal, connections, the simulator.
+
+Everything is opened on first use, so that loading the extension costs nothing and writes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agentnb.canonical import Clock, SystemClock
+from agentnb.context.cells import CellIndex
+from agentnb.errors import AgentnbError, PackageMissing, RunUnknown, nearest
+from agentnb.providers import catalog
+from agentnb.providers.anthropic import AnthropicProvider
+from agentnb.providers.base import Provider
+from agentnb.providers.catalog import Model
+from agentnb.providers.promptcache import Ledger
+from agentnb.runs.agent import BuiltInAgent, Request, Services
+from agentnb.runs.hydration import Hydrator, Scrubber
+from agentnb.runs.machine import AgentStateMachine
+from agentnb.runs.opening import open_journal
+from agentnb.runs.record import AgentRun, document_of
+from agentnb.runs.samples import Samples
+from agentnb.runs.tools import Outcome, Tool, built_in, run_in
+from agentnb.settings import Settings, data_directory, default_model
+from agentnb.simulator import Simulator
+from agentnb.storage import Storage, open_storage
+
+SERVED = ("anthropic",)
+"""The providers that have an adapter."""
+
+
+def on_this_thread(work: Callable[[], Outcome]) -> Outcome:
+    """Where there is no notebook, a tool runs where the agent runs."""
+    return work()
+
+
+@dataclass
+class Session:
+    """One user's session. `namespace` and `cells` are what the agent may read; both are live."""
+
+    settings: Settings = field(default_factory=Settings)
+    clock: Clock = field(default_factory=SystemClock)
+    namespace: MutableMapping[str, Any] = field(default_factory=dict)
+    cells: CellIndex = field(default_factory=lambda: CellIndex(str))
+    transform: Callable[[str], str] = str
+    project: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    extra_tools: dict[str, Tool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.thread = f"session-{secrets.token_hex(4)}"
+        self._storage: Storage | None = None
+        self._machine: AgentStateMachine | None = None
+        self._simulator: Simulator | None = None
+        self._providers: dict[str, Provider] = {}
+        self._in_flight: str | None = None
+        self.cancelled = threading.Event()
+
+    # --- what is opened on first use --------------------------------------------------------------------------
+
+    @property
+    def home(self) -> Path:
+        return data_directory(self.settings)
+
+    @property
+    def storage(self) -> Storage:
+        if self._storage is None:
+            self._storage = open_storage(self.home)
+        return self._storage
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.storage)
+
+    @property
+    def samples(self) -> Samples:
+        return Samples(self.storage)
+
+    def machine(self, scrub: Scrubber | None = None) -> AgentStateMachine:
+        """A machine over this session's journal; states are registered by whoever drives it."""
+        redact = scrub or Scrubber()
+        return AgentStateMachine(open_journal(self.home, clock=self.clock), clock=self.clock, redact=redact)
+
+    def model_name(self, named: str | None = None) -> str:
+        """The model's address: named, set, or the default for the keys that are set. Raises ModelUnknown."""
+        address = named or self.settings.model
+        if not address:
+            defaults = {provider: catalog.default_for(provider).name for provider in SERVED}
+            address = default_model(self.environment, SERVED, defaults)
+        row = catalog.lookup(address)
+        simulated, _, _ = catalog.split_address(address)
+        return f"sim:{row.name}" if simulated else f"{row.provider}:{row.name}"
+
+    def simulator(self) -> Simulator:
+        """This session's simulator, started on first use. Its prompt caches live as long as it does."""
+        if self._simulator is None:
+            self._simulator = Simulator(speed=self.settings.sim_speed).start()
+        return self._simulator
+
+    def provider(self, address: str) -> Provider:
+        """The connection to a model. Opening it sends nothing."""
+        if address not in self._providers:
+            self._providers[address] = self._connect(address)
+        return self._providers[address]
+
+    def _connect(self, address: str) -> Provider:
+        model = catalog.lookup(address)
+        if model.provider not in SERVED:
+            raise PackageMissing(
+                f"{model.label} is a model of {model.provider}, which this version cannot ask yet",
+                todo=f"Known providers: {', '.join(SERVED)}; or sim: with one of their models.",
+            )
+        if not address.startswith("sim:"):
+            return AnthropicProvider(model, clock=self.clock, scope=self._scope(model))
+        simulator = self.simulator()
+        return AnthropicProvider(
+            model,
+            clock=self.clock,
+            key="simulated",
+            base_url=simulator.url,
+            scope=f"sim:{simulator.instance}",
+        )
+
+    def _scope(self, model: Model) -> str:
+        return f"{model.provider}:{self.environment.get('ANTHROPIC_BASE_URL', 'default')}"
+
+    # --- asking -----------------------------------------------------------------------------------------------
+
+    def agent(self, *, on_main: Callable[[Callable[[], Outcome]], Outcome] = on_this_thread) -> BuiltInAgent:
+        """The built-in agent over this session, with a redaction list of its own."""
+        self.cancelled.clear()
+        scrub = Scrubber()
+        hydrator = Hydrator(cells=self.cells, namespace=self.namespace, project=self.project)
+        return BuiltInAgent(
+            Services(
+                machine=self.machine(scrub),
+                ledger=self.ledger,
+                samples=self.samples,
+                provider_for=self.provider,
+                hydrator=hydrator,
+                tools=self._tools(hydrator, scrub),
+                on_main=on_main,
+                clock=self.clock,
+                scrub=scrub,
+                cancelled=self.cancelled,
+            )
+        )
+
+    def _tools(self, hydrator: Hydrator, scrub: Scrubber) -> dict[str, Tool]:
+        model = catalog.lookup(self.model_name())
+
+        def look(name: str) -> Outcome:
+            return hydrator.look(name, count=self.samples.counter(model).count, scrub=scrub)
+
+        def run(code: str) -> Outcome:
+            return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]
+
+        return built_in(look=look, run=run) | self.extra_tools
+
+    def request(self, task: str, **changes: Any) -> Request:
+        """A request from the settings with the changes that are not None."""
+        settings = self.settings
+        values: dict[str, Any] = {
+            "model": self.model_name(changes.pop("model", None)),
+            "thread": self.thread,
+            "tools": (*settings.tools, *self.extra_tools),
+            "allow": settings.allow,
+            "budget": settings.budget,
+            "max_steps": settings.max_steps,
+            "max_tokens": settings.max_tokens,
+            "context": settings.context,
+            "context_tokens": settings.context_tokens,
+        }
+        return Request(task=task, **(values | {name: value for name, value in changes.items() if value is not None}))
+
+    def new_run_id(self) -> str:
+        """A readable, sortable, unique run id."""
+        return time.strftime("r-%Y%m%d-%H%M%S-", time.localtime(self.clock.now())) + secrets.token_hex(2)
+
+    def cancel(self) -> None:
+        """Stop the run in flight, from any thread: a wait for the provider ends at once."""
+        self.cancelled.set()
+        for provider in list(self._providers.values()):
+            provider.cancel()
+
+    def find_run(self, run_id: str) -> AgentRun:
+        """A journaled run by its id or its unique beginning or end. Raises RunUnknown with the nearest id."""
+        machine = self.machine()
+        full = self.full_run_id(run_id)
+        return AgentRun(document_of(machine.get(full), machine.history(full)))
+
+    def full_run_id(self, run_id: str) -> str:
+        known = [run.run_id for run in self.machine().journal.runs(limit=1000)]
+        if run_id in known:
+            return run_id
+        fitting = [name for name in known if name.startswith(run_id) or name.endswith(run_id)]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            raise RunUnknown(f"{len(fitting)} runs fit {run_id!r}", todo="Write more of the run's id.")
+        raise RunUnknown(f"no run is called {run_id!r}", todo=f"{nearest(run_id, known)} See %agent_runs list.".strip())
+
+    def close(self) -> None:
+        """Close connections and stop the simulator. What is committed stays."""
+        for provider in self._providers.values():
+            provider.close()
+        self._providers.clear()
+        if self._simulator is not None:
+            self._simulator.stop()
+            self._simulator = None
+        if self._storage is not None:
+            self._storage.close()
+            self._storage = None
+
+
+class Agent:
+    """The agent outside notebooks: `Agent(model=…, thread=…, tools=[…]).run(task) -> AgentRun`.
+
+    `tools` holds names of built-in tools and functions made with `@agentnb.tool`; by default only `inspect`.
+    `namespace` is what it may read (and, with `allow=["run_code"]`, run code in). Raises what the run raised, unless
+    `raise_errors=False`: then look at `.state` and `.error`.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        thread: str | None = None,
+        tools: list[str | Tool] | None = None,
+        allow: list[str] | None = None,
+        namespace: dict[str, Any] | None = None,
+        session: Session | None = None,
+        raise_errors: bool = True,
+        **settings: Any,
+    ) -> None:
+        from agentnb.settings import from_environment
+
+        given = list(tools) if tools is not None else ["inspect"]
+        self.session = session or Session(settings=from_environment(os.environ).with_changes(**settings))
+        self.session.namespace.update(namespace or {})
+        self.session.extra_tools |= {item.name: item for item in given if isinstance(item, Tool)}
+        self._names = tuple(item if isinstance(item, str) else item.name for item in given)
+        self._model = model
+        self._thread = thread
+        self._allow = tuple(allow or ())
+        self._raise = raise_errors
+
+    def run(self, task: str, **changes: Any) -> AgentRun:
+        """Carry out one task in this agent's thread."""
+        request = self.session.request(
+            task, model=self._model, thread=self._thread, tools=self._names, allow=self._allow, **changes
+        )
+        agent = self.session.agent()
+        run_id = self.session.new_run_id()
+        agent.begin(request, run_id)
+        run = agent.drive(run_id)
+        if self._raise and agent.raised is not None:
+            raise agent.raised
+        return run
+
+    def close(self) -> None:
+        self.session.close()
+
+    def __enter__(self) -> Agent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+__all__ = ["Agent", "AgentnbError", "Session"]
