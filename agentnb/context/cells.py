@@ -1,0 +1,214 @@
+"""The notebook's own code: every executed cell, the last definition of each name, and what its imports bind.
+
+`inspect.getsource` fails for every class that a cell defines, so the cells' texts are kept here as they run. What a
+name means follows the kernel: a later binding replaces an earlier one, `del` removes it, a cell that is edited and run
+again replaces only what it binds anew.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from agentnb.context.definitions import (
+    PARSE_ERRORS,
+    Definition,
+    FileDefinitions,
+    Import,
+    needed_imports,
+    parse,
+    parse_definitions,
+)
+from agentnb.context.references import own_scope
+
+PYTHON_BODIES = frozenset({"time", "capture", "prun", "agent_trace", "memit", "snakeviz", "scalene", "pyinstrument"})
+"""Cell magics that run their body as Python in the user's namespace. The bodies of all others define nothing there."""
+AGENT = re.compile(r"\s*%%?agent(?:\s|$)")
+CELL_MAGIC = re.compile(r"\s*%%(\w[\w.]*)[^\n]*\n?")
+RESET = re.compile(r"^%(?:reset\b(?! -s)|xdel\s+(\w+))", re.MULTILINE)
+CONSTANT_LIMIT = 2000
+"""Characters of an assignment that still counts as a constant; longer ones are data."""
+NOTE_LIMIT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """One name that a cell bound: to the entry or import of `cell`, or (neither) to a value of its own."""
+
+    cell: FileDefinitions
+    entry: bool = False
+    item: Import | None = None
+
+
+class CellIndex:
+    """The notebook's definitions. `transform` turns a cell's text into Python: `ip.transform_cell`."""
+
+    def __init__(self, transform: Callable[[str], str]) -> None:
+        self._transform = transform
+        self._bound: dict[str, _Bound] = {}
+        self.notes: list[str] = []
+        self.version = 0
+        """Grows with every recorded cell: what was made of an older version is stale."""
+
+    def record(self, source: str, *, cell_id: str | None, number: int | None) -> None:
+        """Take in one executed cell. What cannot be parsed becomes a note; nothing is raised."""
+        label = cell_id or (f"In[{number}]" if number is not None else "In[?]")
+        code = python_part(source)
+        self.version += 1
+        if code is None:
+            return
+        cell = parse_definitions(code, module="", file="", cell=label, parsed=self._python(code))
+        if cell.error:
+            self._note(f"{label} did not parse: {cell.error}")
+        self._forget(code)
+        self._bind(cell)
+
+    def _python(self, code: str) -> str:
+        # The transformer drops blank lines at the start; they keep later lines on the lines that the user sees.
+        lead = "\n" * (len(code) - len(code.lstrip("\n")))
+        try:
+            return lead + self._transform(code)
+        except Exception as error:  # noqa: BLE001 - input transformers are the user's and other extensions' code
+            self._note(f"a cell could not be transformed to Python: {type(error).__name__}")
+            return code
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+        del self.notes[:-NOTE_LIMIT]
+
+    def _forget(self, code: str) -> None:
+        for match in RESET.finditer(code):
+            if match.group(1):
+                self._bound.pop(match.group(1), None)
+            else:
+                self._bound.clear()
+
+    def _bind(self, cell: FileDefinitions) -> None:
+        imports = {item.bound: item for item in cell.imports}
+        for name in top_level_names(cell):
+            if name in cell.chosen:
+                kept = cell.chosen[name].kind != "constant" or is_simple(cell, name)
+                self._set(name, _Bound(cell, entry=kept))
+            else:
+                self._set(name, _Bound(cell, item=imports.get(name)))
+        for name in cell.deleted:
+            if name not in cell.bound:
+                self._bound.pop(name, None)
+
+    def _set(self, name: str, bound: _Bound) -> None:
+        self._bound.pop(name, None)  # the newest stands last
+        self._bound[name] = bound
+
+    def definitions(self) -> Mapping[str, Definition]:
+        """Qualified name -> its last definition: functions, classes and members, simple constants, imports."""
+        return CellDefinitions(self._bound)
+
+    def imports(self) -> Mapping[str, str]:
+        """Bound name -> dotted target: `nx` -> `networkx`, `G` -> `networkx.Graph`."""
+        return {name: bound.item.target for name, bound in self._bound.items() if bound.item}
+
+
+class CellDefinitions(Mapping[str, Definition]):
+    """The last definitions by name, built when looked at, with the import lines that each needs from the notebook."""
+
+    def __init__(self, bound: Mapping[str, _Bound]) -> None:
+        self._bound = dict(bound)
+        self._imports = tuple(item.item for item in bound.values() if item.item)
+
+    def __getitem__(self, name: str) -> Definition:
+        bound = self._bound[name.partition(".")[0]]
+        if bound.item and bound.item.bound == name:
+            return _import_definition(bound.item, bound.cell.cell)
+        if not bound.entry:
+            raise KeyError(name)
+        found = bound.cell.by_name[name]
+        return replace(found, imports=needed_imports(self._imports, found.references))
+
+    def __iter__(self) -> Iterator[str]:
+        for name, bound in self._bound.items():
+            if bound.item:
+                yield name
+            elif bound.entry:
+                members = f"{name}."
+                yield from (key for key in bound.cell.chosen if key == name or key.startswith(members))
+
+    def __contains__(self, name: object) -> bool:
+        bound = self._bound.get(str(name).partition(".")[0])
+        if bound is None:
+            return False
+        return bool(bound.item and bound.item.bound == name) or (bound.entry and name in bound.cell.chosen)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _import_definition(item: Import, cell: str) -> Definition:
+    return Definition(
+        name=item.bound,
+        kind="import",
+        origin="cell",
+        file="",
+        cell=cell,
+        lines=(0, 0),
+        source=item.line,
+        signature=item.line,
+        doc="",
+        references=(item.target,),
+    )
+
+
+def python_part(source: str) -> str | None:
+    """The Python of a cell: all of it, the body of a cell magic that runs it here, or None where there is none."""
+    source = source.replace("\r\n", "\n").replace("\r", "\n")
+    if not source.strip() or AGENT.match(source):
+        return None
+    magic = CELL_MAGIC.match(source)
+    if magic is None:
+        return source
+    if magic.group(1) not in PYTHON_BODIES:
+        return None
+    # Blank lines keep the body on the lines that the user sees.
+    return "\n" * magic.group(0).count("\n") + source[magic.end() :]
+
+
+def top_level_names(cell: FileDefinitions) -> tuple[str, ...]:
+    """Every name that the cell's own scope binds, in order; a loop's variable and a `with` target too."""
+    names = dict.fromkeys([*(name for name in cell.chosen if "." not in name), *(item.bound for item in cell.imports)])
+    try:
+        tree = parse("\n".join(cell.parsed or cell.lines))
+    except PARSE_ERRORS:
+        return tuple(names)
+    for node in own_scope(tree.body):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.setdefault(node.id)
+    return tuple(names)
+
+
+def is_simple(cell: FileDefinitions, name: str) -> bool:
+    """Is the name bound once in its cell, to a literal or an expression of literals and names, without calls?"""
+    entry = cell.chosen[name]
+    lines = (cell.parsed or cell.lines)[entry.lines[0] - 1 : entry.lines[1]]
+    text = "\n".join(lines).strip()
+    if len(text) > CONSTANT_LIMIT or sum(other.name == name for other in cell.entries) > 1:
+        return False
+    try:
+        nodes = list(ast.walk(parse(text)))
+    except PARSE_ERRORS:
+        return False
+    return not any(isinstance(node, _NOT_SIMPLE) for node in nodes)
+
+
+_NOT_SIMPLE = (
+    ast.Call,
+    ast.Await,
+    ast.Yield,
+    ast.YieldFrom,
+    ast.ListComp,
+    ast.SetComp,
+    ast.DictComp,
+    ast.GeneratorExp,
+    ast.NamedExpr,
+)
