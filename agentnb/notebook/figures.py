@@ -1,0 +1,85 @@
+"""Figures for people: counts, shares, seconds, dollars, times of day. What is not known is a dash, never a zero."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Any
+
+UNKNOWN = "–"
+
+
+def number(value: Any) -> float | None:
+    """The value if it is a finite number, else None. Booleans are no numbers here."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:  # an integer that no float can hold
+        return None
+
+
+def count(value: Any) -> str:
+    """1040 -> `1,040`."""
+    known = number(value)
+    return UNKNOWN if known is None else f"{known:,.0f}"
+
+
+def share(part: Any, whole: Any) -> str:
+    """`85 %`; never `100 %` for less than all, never `0 %` for more than nothing."""
+    some, total = number(part), number(whole)
+    if some is None or total is None or total <= 0:
+        return UNKNOWN
+    percent = 100 * some / total
+    if 0 < percent < 1:
+        return "< 1 %"
+    if 99 < percent < 100:
+        return "> 99 %"
+    return f"{percent:.0f} %"
+
+
+def fraction(part: Any, whole: Any) -> float:
+    """part / whole between 0 and 1; 0 where either is unknown: the length of a bar."""
+    some, total = number(part), number(whole)
+    if some is None or total is None or total <= 0:
+        return 0.0
+    return min(1.0, max(0.0, some / total))
+
+
+def seconds(value: Any) -> str:
+    """`12 ms`, `1.90 s`, `42.5 s`, `2 min 05 s`."""
+    known = number(value)
+    if known is None:
+        return UNKNOWN
+    if known < 0.9995:
+        return "0 ms" if known <= 0 else "< 1 ms" if known < 0.0005 else f"{known * 1000:.0f} ms"
+    if known < 59.95:
+        return f"{known:.2f} s" if known < 9.995 else f"{known:.1f} s"
+    minutes, rest = divmod(round(known), 60)
+    return f"{minutes:,} min {rest:02} s"
+
+
+def dollars(value: Any) -> str:
+    """`$0.0123`, `$1.23`, `< $0.0001`."""
+    known = number(value)
+    if known is None:
+        return UNKNOWN
+    if 0 < known < 0.00005:
+        return "< $0.0001"
+    return f"${known:.4f}" if 0 < known < 0.99995 else f"${known:,.2f}"
+
+
+def time_of_day(epoch: Any) -> str:
+    """Seconds since the epoch -> `20:33:30` on this machine's clock."""
+    known = number(epoch)
+    if known is None:
+        return UNKNOWN
+    try:
+        return datetime.fromtimestamp(known).astimezone().strftime("%H:%M:%S")
+    except (OverflowError, OSError, ValueError):
+        return UNKNOWN
+
+
+def plural(value: Any, one: str, many: str = "") -> str:
+    """`1 step`, `3 steps`, `2 retries`."""
+    return f"{count(value)} {one if value == 1 else many or one + 's'}"

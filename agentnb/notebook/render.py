@@ -1,0 +1,392 @@
+"""How a run looks: a run document in, html, markdown and plain text out. Pure; no widget, no IPython.
+
+The document (mime type `MIME`) is plain JSON; any of its fields may be missing or null while the run goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agentnb.notebook import markup
+from agentnb.notebook import sentences as say
+from agentnb.notebook.figures import count, dollars, fraction, number, seconds, share
+from agentnb.notebook.sentences import Doc
+from agentnb.notebook.style import (
+    BAR,
+    BLUE,
+    CODE,
+    FAINT,
+    FIGURE,
+    FOLD,
+    FOOT,
+    HATCH,
+    HEAD,
+    NAME,
+    NO_MATH,
+    PANEL,
+    PRE,
+    ROW,
+    SMALL,
+    SUMMARY,
+    TABLE,
+    TEAL,
+    WIDTH,
+    clean,
+    esc,
+    line_html,
+    wrap,
+    wrapped,
+)
+from agentnb.notebook.tables import MOST_ROWS, Code, Figure, plain_table, table_bundle, table_html, table_text
+
+MIME = "application/vnd.agentnb.run.v1+json"
+__all__ = [
+    "MIME",
+    "bundle",
+    "live_html",
+    "run_html",
+    "run_markdown",
+    "run_text",
+    "table_bundle",
+    "table_html",
+    "table_text",
+    "wrap",
+]
+
+LONGEST = 4_000
+"""Characters of one tool result or argument shown in html; the JSON holds it whole."""
+
+
+def bundle(doc: Doc) -> dict[str, Any]:
+    """The mime bundle of a finished run: html, markdown, plain text and the document itself."""
+    return {
+        "text/html": run_html(doc),
+        "text/markdown": run_markdown(doc),
+        "text/plain": run_text(doc),
+        MIME: dict(doc),
+    }
+
+
+def run_html(doc: Doc) -> str:
+    """The whole run as one static piece of html."""
+    return wrap("".join(live_html(doc).values()))
+
+
+def live_html(doc: Doc) -> dict[str, str]:
+    """The parts in the order of the page: answer, summary, panels, details. Equal parts need not be sent again."""
+    return {
+        "answer": f"<div>{_answer(doc)}</div>",
+        "summary": f'<div class="{NO_MATH}">{_summary(doc)}</div>',
+        "panels": f'<div class="{NO_MATH}">{_layers_panel(doc)}{_latency_panel(doc)}</div>',
+        "details": f'<div class="{NO_MATH}">{_folds(doc)}</div>',
+    }
+
+
+def _answer(doc: Doc) -> str:
+    text = doc.get("text")
+    body = markup.to_html(text) if isinstance(text, str) and text.strip() else _no_answer(doc)
+    return f'<div style="margin:2px 0 8px 0">{body}</div>{_error(doc)}{_remarks(doc)}'
+
+
+def _no_answer(doc: Doc) -> str:
+    if doc.get("state") in say.ENDED:
+        return ""
+    return f'<p style="margin:0 0 8px 0;{FAINT}"><em>{esc(say.phase(doc))} …</em></p>'
+
+
+def _error(doc: Doc) -> str:
+    error = say.part(doc, "error")
+    if not error:
+        return ""
+    code = f' <code style="{CODE}">{esc(error["code"])}</code>' if error.get("code") else ""
+    todo = f"<br>{esc(error['todo'])}" if error.get("todo") else ""
+    return (
+        '<p style="margin:0 0 8px 0;padding:6px 10px;border:0;border-left:4px solid #d1495b;background:#d1495b1f">'
+        f"<strong>✗ {esc(say.error_line(error))}</strong>{code}{todo}</p>"
+    )
+
+
+def _remarks(doc: Doc) -> str:
+    lines = [*map(clean, say.items(doc, "notes")), *filter(None, [say.redaction_line(doc)])]
+    return "".join(f'<p style="margin:0 0 6px 0;{SMALL}">Note: {esc(line)}</p>' for line in lines)
+
+
+def _summary(doc: Doc) -> str:
+    mark, word, colour = say.state_words(doc)
+    items = [f'<strong><span style="color:{colour}">{esc(mark)}</span> {esc(word)}</strong>']
+    items += [esc(item) for item in say.summary_items(doc)]
+    if say.simulated(doc):
+        items.append('<span style="border:1px dashed #808080;border-radius:3px;padding:0 5px">simulated</span>')
+    spans = "".join(f'<span style="display:inline-block;margin:0 16px 0 0">{item}</span>' for item in items)
+    return (
+        '<div style="border:0;border-top:1px solid #80808055;border-bottom:1px solid #80808055;'
+        f'margin:4px 0 8px 0;padding:5px 0;font-size:13px">{spans}</div>'
+    )
+
+
+def _layers_panel(doc: Doc) -> str:
+    layers = say.layer_rows(doc)
+    widest = max((number(layer.get("tokens")) or 0 for layer in layers), default=0)
+    rows = "".join(_layer_row(layer, widest) for layer in layers)
+    head = _heads("layer", "tokens", "cached")
+    tokens, cached = say.layer_totals(doc)
+    foot = _cells_row(FOOT, "all", _legend(), count(tokens), share(cached, tokens))
+    heading = "What would be sent" if doc.get("state") == "DRY_RUN" else "What the last request sent"
+    lines = "".join(line_html(sentence) for sentence in say.cache_lines(doc))
+    return _panel(heading, f'<table style="{TABLE}">{head}{rows}{foot}</table>{lines}')
+
+
+def _layer_row(layer: Mapping[str, Any], widest: float) -> str:
+    name, meaning = say.LAYERS.get(layer.get("name", ""), (str(layer.get("name") or "?"), ""))
+    tokens, cached = layer.get("tokens"), layer.get("cached_tokens")
+    label = f'<span title="{esc(meaning)}">{esc(name)}</span>'
+    bar = _layer_bar(100 * fraction(tokens, widest), 100 * fraction(cached, tokens))
+    title = f"{count(cached)} of {count(tokens)} tokens read from the prompt cache"
+    cell = f'<span title="{esc(title)}">{esc(share(cached, tokens))}</span>'
+    return _cells_row(ROW, label, bar, esc(say.approximate(layer)), cell)
+
+
+def _layer_bar(width: float, solid: float) -> str:
+    """Solid is read from the prompt cache, hatched was processed anew."""
+    if width <= 0:
+        return _track("")
+    inner = f'<div style="width:{solid:.1f}%;height:10px;background:{TEAL}"></div>' if solid else ""
+    return _track(
+        f'<div style="width:{max(width, 1.0):.1f}%;height:10px;border:1px solid {TEAL};box-sizing:content-box;'
+        f'background-image:{HATCH};background-size:6px 6px">{inner}</div>'
+    )
+
+
+def _track(inner: str) -> str:
+    return f'<div style="height:12px;padding:0 3px 0 0;min-width:3em">{inner}</div>'
+
+
+def _legend() -> str:
+    box = "display:inline-block;width:9px;height:9px;border:1px solid #1a8f7a;margin:0 4px 0 0"
+    return (
+        f'<span style="white-space:nowrap;margin:0 10px 0 0"><span style="{box};background:{TEAL}"></span>cached</span>'
+        f'<span style="white-space:nowrap"><span style="{box};background-image:{HATCH};background-size:6px 6px"></span>'
+        "new</span>"
+    )
+
+
+def _latency_panel(doc: Doc) -> str:
+    latency = say.part(doc, "latency")
+    rows = "".join(_phase_row(row, number(latency.get("total"))) for row in say.latency_rows(doc))
+    foot = _cells_row(FOOT, "total", esc(say.first_token_line(doc)), seconds(latency.get("total")))
+    modelled = " (modelled)" if latency.get("modelled") else ""
+    lines = "".join(line_html(sentence) for sentence in say.cost_lines(doc)) + _budget(doc)
+    return _panel(
+        f"How long the last call took{modelled}",
+        f'<table style="{TABLE}">{_heads("phase", "time")}{rows}{foot}</table>{lines}',
+    )
+
+
+def _phase_row(row: tuple[str, float | None, float | None, bool], total: float | None) -> str:
+    name, start, length, estimated = row
+    bar = ""
+    if start is not None and length is not None and total:
+        left = 100 * fraction(start, total)
+        width = min(100 - left, max(0.8, 100 * fraction(length, total)))
+        fill = f"background-image:{HATCH};background-size:6px 6px" if estimated else f"background:{BLUE}"
+        bar = (
+            f'<div style="margin-left:{left:.1f}%;width:{width:.1f}%;height:10px;border:1px solid {BLUE};{fill}"></div>'
+        )
+    value = f"≈ {seconds(length)}" if estimated and length is not None else seconds(length)
+    return _cells_row(ROW, esc(name), _track(bar), esc(value))
+
+
+def _budget(doc: Doc) -> str:
+    line = say.budget_line(doc)
+    if not line:
+        return ""
+    budget = say.part(doc, "budget")
+    value = fraction(budget.get("spent"), budget.get("limit"))
+    bar = f'<progress max="1" value="{value:.3f}" style="width:6em;height:10px;vertical-align:baseline"></progress>'
+    return f'<p style="margin:4px 0 0 0;{SMALL}">{esc(line)} {bar}</p>'
+
+
+def _panel(heading: str, body: str) -> str:
+    title = f'<p style="margin:0 0 3px 0;{SMALL}"><strong>{esc(heading)}</strong></p>'
+    return f'<div style="{PANEL}">{title}{body}</div>'
+
+
+def _heads(name: str, *heads: str) -> str:
+    """The header row: a name, a bar without a head, then the figures."""
+    cells = [f'<th style="{NAME};{FAINT}">{esc(name)}</th><th style="{BAR}"></th>']
+    cells += [f'<th style="{HEAD}">{esc(head)}</th>' for head in heads]
+    return f'<tr style="{ROW}">{"".join(cells)}</tr>'
+
+
+def _cells_row(style: str, name: str, bar: str, *values: str) -> str:
+    """A row of finished html: name, bar, figures right-aligned."""
+    cells = [f'<th style="{NAME}">{name}</th><td style="{BAR}">{bar}</td>']
+    cells += [f'<td style="{FIGURE}">{value}</td>' for value in values]
+    return f'<tr style="{style}">{"".join(cells)}</tr>'
+
+
+def _folds(doc: Doc) -> str:
+    folds = [
+        _fold(say.steps_title(doc), _steps_html(doc)),
+        _fold(say.definitions_title(doc), _definitions_html(doc)),
+        _fold("Task", f'<pre style="{PRE}">{esc(_cut(doc.get("task")))}</pre>' if doc.get("task") else ""),
+    ]
+    return f'{"".join(folds)}<p style="margin:6px 0 0 0;{SMALL};{FAINT}">{esc(say.identity_line(doc))}</p>'
+
+
+def _fold(title: str, body: str) -> str:
+    if not body:
+        return ""
+    inner = f'<div style="padding:2px 0 8px 16px;overflow-x:auto">{body}</div>'
+    return f'<details style="{FOLD}"><summary style="{SUMMARY}">{esc(title)}</summary>{inner}</details>'
+
+
+def _steps_html(doc: Doc) -> str:
+    steps = say.dicts(doc, "steps")
+    if not steps:
+        return ""
+    rows = [_step_cells(step) for step in steps]
+    table = plain_table(("step", "state", "what", "time", "tokens in", "cost"), rows)
+    return table + "".join(_tool_html(step, tool) for step in steps for tool in say.dicts(step, "tools"))
+
+
+def _step_cells(step: Doc) -> tuple[object, ...]:
+    state = " → ".join(clean(s) for s in (step.get("state"), step.get("next")) if s)
+    tokens = say.input_tokens(say.part(step, "usage"))
+    cost = step.get("cost")
+    return (
+        step.get("n", ""),
+        state,
+        clean(step.get("what") or ""),
+        Figure(seconds(step.get("seconds"))),
+        Figure(count(tokens) if tokens else ""),
+        Figure(dollars(cost) if number(cost) is not None else ""),
+    )
+
+
+def _tool_html(step: Doc, tool: Doc) -> str:
+    head = f"step {clean(step.get('n', '?'))}: {say.tool_line(tool)}"
+    result = _cut(tool.get("result"))
+    body = f'<pre style="{PRE};max-height:16em;overflow:auto">{esc(result)}</pre>' if result else ""
+    call = f'<code style="{CODE}">{esc(head)}</code>'
+    return f'<div style="margin:6px 0 0 0">{call} {esc(say.tool_outcome(tool))}{body}</div>'
+
+
+def _definitions_html(doc: Doc) -> str:
+    rows = [
+        (
+            Code(clean(d.get("name") or "?")),
+            say.place(d),
+            f"{clean(d.get('form') or '')}{', new' if d.get('new') else ''}",
+            Figure(f"≈ {count(d.get('tokens'))}"),
+            clean(d.get("reason") or ""),
+        )
+        for d in say.dicts(doc, "definitions")
+    ]
+    return plain_table(("definition", "where", "form", "tokens", "why"), rows) if rows else ""
+
+
+def run_markdown(doc: Doc) -> str:
+    """The run as Markdown: for front ends without html, and for export."""
+    table = ["| layer | tokens | cached |", "|---|---:|---:|"]
+    table += [f"| {_md(a)} | {_md(b)} | {_md(c)} |" for a, b, c in _layer_cells(doc)]
+    lines = [
+        *say.cache_lines(doc),
+        say.latency_line(doc),
+        *say.cost_lines(doc),
+        say.budget_line(doc),
+        say.identity_line(doc),
+    ]
+    parts = [
+        markup.to_markdown(doc["text"]) if isinstance(doc.get("text"), str) else "",
+        *(f"**{_md(line)}**" for line in say.error_lines(doc)),
+        *(f"Note: {_md(line)}" for line in say.remark_lines(doc)),
+        f"**{_md(say.summary_line(doc))}**",
+        "\n".join(table) if say.dicts(doc, "layers") else "",
+        *(_md(line) for line in lines),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def run_text(doc: Doc) -> str:
+    """The run for a terminal: 80 columns, no escape codes."""
+    text = doc.get("text")
+    lines = [
+        *say.cache_lines(doc),
+        say.latency_line(doc),
+        *say.cost_lines(doc),
+        say.budget_line(doc),
+        say.identity_line(doc),
+    ]
+    parts = [
+        markup.to_text(text, width=WIDTH) if isinstance(text, str) else "",
+        *(wrapped(line) for line in say.error_lines(doc)),
+        *(wrapped(f"Note: {line}") for line in say.remark_lines(doc)),
+        f"{wrapped(say.summary_line(doc))}\n{'-' * WIDTH}\n{_layers_text(doc)}",
+        "\n".join(wrapped(line) for line in lines if line),
+        _steps_text(doc),
+        _definitions_text(doc),
+    ]
+    return "\n\n".join(part.rstrip() for part in parts if part.strip())
+
+
+def _layer_cells(doc: Doc) -> list[tuple[str, str, str]]:
+    rows = []
+    for layer in say.layer_rows(doc):
+        name = say.LAYERS.get(layer.get("name", ""), (clean(layer.get("name") or "?"), ""))[0]
+        rows.append((name, say.approximate(layer), share(layer.get("cached_tokens"), layer.get("tokens"))))
+    tokens, cached = say.layer_totals(doc)
+    return [*rows, ("all", count(tokens), share(cached, tokens))]
+
+
+def _layers_text(doc: Doc) -> str:
+    if not say.dicts(doc, "layers"):
+        return ""
+    tokens = [number(layer.get("tokens")) or 0 for layer in say.layer_rows(doc)]
+    bars = [_text_bar(layer, max(tokens)) for layer in say.layer_rows(doc)]
+    lines = [f"{'layer':<12}{'':<34}{'tokens':>12}{'cached':>10}"]
+    for (name, amount, cached), bar in zip(_layer_cells(doc), [*bars, "█ cached  ░ new"], strict=True):
+        lines.append(f"{name[:11]:<12}{bar:<34}{amount:>12}{cached:>10}")
+    return "\n".join(lines)
+
+
+def _text_bar(layer: Doc, widest: float) -> str:
+    tokens, cached = layer.get("tokens"), layer.get("cached_tokens")
+    length = round(32 * fraction(tokens, widest)) or (1 if number(tokens) else 0)
+    solid = round(length * fraction(cached, tokens))
+    return "█" * solid + "░" * (length - solid)
+
+
+def _steps_text(doc: Doc) -> str:
+    lines = []
+    for step in say.dicts(doc, "steps"):
+        n, state, what, time, *_ = _step_cells(step)
+        lines.append(wrapped(f"{clean(n):>3}  {state}: {what} ({time})", indent=5))
+        tools = (f"     {say.tool_line(tool)}: {say.tool_outcome(tool)}" for tool in say.dicts(step, "tools"))
+        lines += [wrapped(line, indent=7) for line in tools]
+    return "\n".join([f"{say.steps_title(doc)}:", *lines]) if lines else ""
+
+
+def _definitions_text(doc: Doc) -> str:
+    found = say.dicts(doc, "definitions")
+    lines = []
+    for item in found[:MOST_ROWS]:
+        name = clean(item.get("name") or "?")
+        facts = [say.place(item), clean(item.get("form") or ""), f"≈ {count(item.get('tokens'))} tokens"]
+        why = f": {clean(item['reason'])}" if item.get("reason") else ""
+        lines.append(wrapped(f"     {name} ({', '.join(filter(None, facts))}){why}", indent=7))
+    return "\n".join([f"{say.definitions_title(doc)}:", *lines]) if lines else ""
+
+
+def _md(line: str) -> str:
+    """Plain words as Markdown: nothing in them is markup; a bar would end the table's cell, a dollar open a formula."""
+    safe = clean(line).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for active in "`*_[]|$#":
+        safe = safe.replace(active, f"\\{active}")
+    return " ".join(safe.split())
+
+
+def _cut(value: object) -> str:
+    text = "" if value is None else clean(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}\n… and {count(len(text) - LONGEST)} more characters"

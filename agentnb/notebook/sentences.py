@@ -1,0 +1,322 @@
+"""What a run document says, in words and figures: the sentences that html, Markdown and plain text share. Pure.
+
+Any field of the document may be missing or null while the run goes on, and any value is only believed to be what it
+is checked to be.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from agentnb.notebook import figures
+from agentnb.notebook.figures import count, dollars, number, plural, seconds, share
+from agentnb.notebook.style import BLUE, clean
+
+Doc = Mapping[str, Any]
+
+# state -> (mark, word, colour). The mark differs for those who cannot tell the colours apart.
+STATES = {
+    "COMPLETED": ("✓", "Completed", "#1a8f7a"),
+    "FAILED": ("✗", "Failed", "#d1495b"),
+    "PAUSED": ("❚❚", "Paused", "#b7791f"),
+    "DRY_RUN": ("○", "Dry run, nothing was sent", "#7a7f87"),
+    "HYDRATING": ("●", "Collecting context", "#3f7fd0"),
+    "THINKING": ("●", "Asking the model", "#3f7fd0"),
+    "ACTING": ("●", "Running tools", "#3f7fd0"),
+}
+ENDED = frozenset({"COMPLETED", "FAILED", "PAUSED", "DRY_RUN"})
+LAYERS = {
+    "STATIC": ("Static", "tools and instructions: the same in every run"),
+    "SEMI_STATIC": ("Semi-static", "the project's outline and pinned files: they change rarely"),
+    "HYDRATION": ("Hydration", "definitions from your code, each sent once per version"),
+    "DYNAMIC": ("Dynamic", "questions, answers, tool results: new with every turn"),
+}
+
+
+def part(doc: Doc, name: str) -> Doc:
+    value = doc.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def items(doc: Doc, name: str) -> list[Any]:
+    value = doc.get(name)
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def dicts(doc: Doc, name: str) -> list[Doc]:
+    return [item for item in items(doc, name) if isinstance(item, Mapping)]
+
+
+def state_words(doc: Doc) -> tuple[str, str, str]:
+    state = doc.get("state")
+    known = STATES.get(state) if isinstance(state, str) else None
+    return known or ("●", clean(state or "Starting"), BLUE)
+
+
+def simulated(doc: Doc) -> bool:
+    return bool(doc.get("simulated") or part(doc, "cost").get("simulated"))
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str) if not isinstance(value, str) else repr(value)
+    text = clean(text)
+    return text if len(text) <= 120 else f"{text[:117]}…"
+
+
+def summary_items(doc: Doc) -> list[str]:
+    """The pieces of the one-line summary after the state, without the mark `simulated`."""
+    usage, cost, latency = part(doc, "usage"), part(doc, "cost"), part(doc, "latency")
+    tokens = input_tokens(usage)
+    items = []
+    if doc.get("state") not in ENDED:
+        items += live_items(doc)
+    if tokens:
+        items.append(f"{count(tokens)} tokens in, {share(usage.get('cache_read') or 0, tokens)} cached")
+    if number(usage.get("output")):
+        items.append(f"{count(usage['output'])} out")
+    if number(cost.get("total")) is not None and cost.get("known") is not False:
+        items.append(dollars(cost["total"]))
+    if duration := run_seconds(doc) or number(latency.get("total")):
+        items.append(seconds(duration))
+    return items
+
+
+def live_items(doc: Doc) -> list[str]:
+    """What is going on just now: the phase, how long already."""
+    live = part(doc, "live")
+    items = [clean(live["phase"])] if live.get("phase") else []
+    if number(live.get("elapsed")) is not None:
+        items.append(seconds(live["elapsed"]))
+    return items
+
+
+def phase(doc: Doc) -> str:
+    """`waiting for the first token`, or the state's word."""
+    return clean(part(doc, "live").get("phase") or state_words(doc)[1])
+
+
+def run_seconds(doc: Doc) -> float | None:
+    """The steps' time added up, where the steps say; a run that is over has no other clock."""
+    if doc.get("state") not in ENDED:
+        return None
+    known = [number(step.get("seconds")) for step in dicts(doc, "steps")]
+    total = sum(value for value in known if value)
+    return total or None
+
+
+def input_tokens(usage: Doc) -> float:
+    """All input of the calls: new, read from the prompt cache, written to it."""
+    parts = ("input", "cache_read", "cache_write_5m", "cache_write_1h")
+    return sum(number(usage.get(name)) or 0 for name in parts)
+
+
+def layer_rows(doc: Doc) -> list[Doc]:
+    """The four layers; those not known yet are empty, so that the table keeps its height."""
+    return dicts(doc, "layers") or [{"name": name} for name in LAYERS]
+
+
+def layer_totals(doc: Doc) -> tuple[float | None, float | None]:
+    """(tokens, cached tokens) of all layers, or None where no layer says."""
+    layers = dicts(doc, "layers")
+    tokens = [number(layer.get("tokens")) for layer in layers]
+    cached = [number(layer.get("cached_tokens")) for layer in layers]
+    return _sum(tokens), _sum(cached)
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def approximate(layer: Doc) -> str:
+    """`≈ 1,040`: usage reports totals only, so a layer's share of them is an estimate."""
+    mark = "≈ " if layer.get("estimated", True) and number(layer.get("tokens")) is not None else ""
+    return mark + count(layer.get("tokens"))
+
+
+def cache_lines(doc: Doc) -> list[str]:
+    """Sentences on the prompt cache: minimum, reason, expected against read, warm until."""
+    cache = part(doc, "cache")
+    if not cache:
+        return []
+    prefix, minimum = number(cache.get("prefix")), number(cache.get("minimum"))
+    if prefix is not None and minimum and prefix < minimum:
+        lead = f"Prompt cache: {count(prefix)} of {count(minimum)} tokens"
+        return [f"{lead}. A shorter prefix is not kept; add context or ask on."]
+    reason = clean(cache.get("reason") or "").rstrip(".")
+    return [f"Prompt cache: {reason}." if reason else "", _cache_figures(cache)]
+
+
+def _cache_figures(cache: Doc) -> str:
+    pieces = []
+    for name, word in (("expected", "expected"), ("read", "read"), ("written", "wrote")):
+        if number(cache.get(name)) is not None:
+            pieces.append(f"{word} {count(cache[name])}")
+    if number(cache.get("warm_until")) is not None:
+        pieces.append(f"warm until {figures.time_of_day(cache['warm_until'])}")
+    line = ", ".join(pieces)
+    return f"{line[:1].upper()}{line[1:]}." if line else ""
+
+
+def latency_rows(doc: Doc) -> list[tuple[str, float | None, float | None, bool]]:
+    """(phase, start, length, estimated) in seconds. Queue and prefill cannot be told apart without an estimate."""
+    latency = part(doc, "latency")
+    connect, ttft = number(latency.get("connect")), number(latency.get("ttft"))
+    total = number(latency.get("total"))
+    queue = number(part(latency, "queue_estimate").get("seconds"))
+    modelled = bool(latency.get("modelled"))
+    began = connect or 0.0
+    prefill = None if ttft is None else max(0.0, ttft - began - (queue or 0.0))
+    decode = None if ttft is None or total is None else max(0.0, total - ttft)
+    estimated = queue is not None and not modelled
+    return [
+        ("connect", 0.0, connect, False),
+        ("queue", began, queue, estimated),
+        (
+            "prefill" if queue is not None or not latency else "queue + prefill",
+            began + (queue or 0.0),
+            prefill,
+            estimated,
+        ),
+        ("decode", ttft, decode, False),
+    ]
+
+
+def first_token_line(doc: Doc) -> str:
+    """`first token after 980 ms, then 22 ms each`."""
+    latency = part(doc, "latency")
+    if number(latency.get("ttft")) is None:
+        return ""
+    line = f"TTFT {seconds(latency['ttft'])}"
+    tpot = number(latency.get("tpot"))
+    return f"{line} · TPOT {seconds(tpot)}" if tpot else line
+
+
+def cost_lines(doc: Doc) -> list[str]:
+    """What the run cost, and what it would have cost without the prompt cache."""
+    cost = part(doc, "cost")
+    total, uncached = number(cost.get("total")), number(cost.get("uncached"))
+    if cost.get("known") is False:
+        return ["Cost: unknown, there is no price for this model."]
+    if total is None:
+        return []
+    line = f"Cost: {dollars(total)}"
+    if uncached is not None and uncached > 0:
+        line += f"; without the prompt cache {dollars(uncached)} ({_compared(total, uncached)})"
+    pretend = " Simulated: nothing was charged." if simulated(doc) else ""
+    return [f"{line}.{pretend}"]
+
+
+def _compared(total: float, uncached: float) -> str:
+    change = round(100 * abs(uncached - total) / uncached)
+    if change == 0:
+        return "the same"
+    return f"{change} % saved" if total < uncached else f"{change} % more: writing costs extra, reading pays it back"
+
+
+def budget_line(doc: Doc) -> str:
+    budget = part(doc, "budget")
+    if number(budget.get("limit")) is None:
+        return ""
+    return f"Budget: {dollars(budget.get('spent') or 0)} of {dollars(budget['limit'])} spent."
+
+
+def error_line(error: Doc) -> str:
+    kind = clean(error.get("type") or "Error")
+    message = clean(error.get("message") or "")
+    return f"{kind}: {message}" if message else kind
+
+
+def redaction_line(doc: Doc) -> str:
+    found = dicts(doc, "redactions")
+    if not found:
+        return ""
+    marks = ", ".join(dict.fromkeys(clean(item.get("mark") or item.get("kind") or "?") for item in found))
+    return f"{plural(len(found), 'secret')} left out before sending: {marks}"
+
+
+def identity_line(doc: Doc) -> str:
+    """`run r-… · thread main, turn 2 · sim:claude-sonnet-4-6`."""
+    thread = f"thread {clean(doc['thread'])}" if doc.get("thread") else ""
+    turn = f", turn {count(doc['turn'])}" if number(doc.get("turn")) is not None else ""
+    branch = ", a new branch" if doc.get("branch") else ""
+    run = f"run {clean(doc['run_id'])}" if doc.get("run_id") else ""
+    model = clean(doc.get("model") or doc.get("label") or "")
+    return " · ".join(filter(None, [run, f"{thread}{turn}{branch}" if thread else "", model]))
+
+
+def tool_line(tool: Doc) -> str:
+    """`inspect(name='tides.harmonic')`, cut where it is long."""
+    arguments = tool.get("arguments")
+    pairs = arguments.items() if isinstance(arguments, Mapping) else []
+    inside = ", ".join(f"{clean(key)}={_short(value)}" for key, value in pairs)
+    return f"{clean(tool.get('name') or 'tool')}({inside})"
+
+
+def tool_outcome(tool: Doc) -> str:
+    if tool.get("refused"):
+        return "refused"
+    word = "failed" if tool.get("is_error") else "done" if tool.get("result") is not None else "not run"
+    return f"{word} in {seconds(tool['seconds'])}" if number(tool.get("seconds")) is not None else word
+
+
+def place(definition: Doc) -> str:
+    """`tides.py, lines 10-31` or `cell 3f2a`."""
+    where = clean(definition.get("file") or "")
+    cell = clean(definition.get("cell") or "")
+    lines = definition.get("lines")
+    where = where or (f"cell {cell}" if cell else "")
+    if isinstance(lines, list | tuple) and len(lines) == 2 and all(number(x) is not None for x in lines):
+        where += f"{', ' if where else ''}lines {lines[0]}-{lines[1]}"
+    return where
+
+
+def steps_title(doc: Doc) -> str:
+    steps = dicts(doc, "steps")
+    calls = sum(len(dicts(step, "tools")) for step in steps)
+    return plural(len(steps), "step") + (f", {plural(calls, 'tool call')}" if calls else "")
+
+
+def definitions_title(doc: Doc) -> str:
+    found = dicts(doc, "definitions")
+    new = sum(1 for item in found if item.get("new"))
+    return f"{plural(len(found), 'definition')} in the context" + (f", {new} new" if new else "")
+
+
+def summary_line(doc: Doc) -> str:
+    """The one-line summary as plain text."""
+    mark, word, _ = state_words(doc)
+    items = [f"{mark} {word}", *summary_items(doc), *(["simulated"] if simulated(doc) else [])]
+    return " · ".join(items)
+
+
+def latency_line(doc: Doc) -> str:
+    """`Time: connect 1 ms, queue ≈ 80 ms (6 samples), prefill 899 ms, decode 2.12 s; total 3.10 s.`"""
+    latency = part(doc, "latency")
+    pieces = []
+    for name, _, length, estimated in latency_rows(doc):
+        if length is not None:
+            pieces.append(f"{name} {'≈ ' if estimated else ''}{seconds(length)}")
+    if not pieces:
+        return ""
+    samples = number(part(latency, "queue_estimate").get("samples"))
+    basis = (
+        " (modelled)" if latency.get("modelled") else f" (estimated from {plural(samples, 'call')})" if samples else ""
+    )
+    tail = " · ".join(filter(None, [f"total {seconds(latency.get('total'))}", first_token_line(doc)]))
+    return f"Time of the last call{basis}: {', '.join(pieces)}; {tail}."
+
+
+def error_lines(doc: Doc) -> list[str]:
+    error = part(doc, "error")
+    if not error:
+        return []
+    code = f" [{clean(error['code'])}]" if error.get("code") else ""
+    todo = f" {clean(error['todo'])}" if error.get("todo") else ""
+    return [f"✗ {error_line(error)}{todo}{code}"]
+
+
+def remark_lines(doc: Doc) -> list[str]:
+    return [*map(clean, items(doc, "notes")), *filter(None, [redaction_line(doc)])]

@@ -1,0 +1,65 @@
+"""Inline styles and the escaping that every piece of html goes through. Pure.
+
+The html has to survive JupyterLab's sanitizer for untrusted notebooks (source: packages/apputils/src/sanitizer.ts,
+read 2026-11-22): no <style>, no svg, no ids, no var(), no rgb(); plain inline declarations and 8-digit hex colours
+pass. Colours are inherited or translucent, so that they hold on light and dark; nothing is told by colour alone.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from html import escape
+
+WIDTH = 80
+"""Columns of a terminal."""
+
+MONO = "font-family:ui-monospace, Menlo, Consolas, monospace"
+CODE = f"{MONO};font-size:12.5px;background:#80808022;border-radius:3px;padding:1px 4px;white-space:pre-wrap"
+PRE = (
+    f"{MONO};font-size:12.5px;line-height:1.45;background:#80808018;border:0;border-radius:4px;padding:8px 10px;"
+    "margin:6px 0;white-space:pre-wrap;overflow-wrap:break-word;word-break:normal"
+)
+TEAL = "#1a8f7a"
+BLUE = "#3f7fd0"
+HATCH = "linear-gradient(135deg, #8080808c 25%, transparent 25%, transparent 50%, #8080808c 50%, #8080808c 75%, transparent 75%)"  # noqa: E501
+ROOT = "font-size:14px;line-height:1.5;max-width:62em;margin:0;padding:0"
+# Figures hold dollar signs, which MathJax would read as formulas; the answer is left to it.
+NO_MATH = "mathjax_ignore tex2jax_ignore"
+FAINT = "opacity:0.72"
+SMALL = "font-size:12.5px;line-height:1.5"
+PANEL = "display:inline-block;vertical-align:top;width:100%;max-width:29em;margin:0 1.6em 6px 0"
+TABLE = "border-collapse:collapse;border:0;width:100%;margin:0;font-size:12.5px;table-layout:auto"
+NAME = "text-align:left;padding:2px 8px 2px 0;border:0;white-space:nowrap;font-weight:normal;width:1%"
+BAR = "padding:2px 0;border:0;text-align:left"
+FIGURE = "text-align:right;padding:2px 0 2px 8px;border:0;white-space:nowrap;width:1%;font-variant-numeric:tabular-nums"
+HEAD = f"{FIGURE};font-weight:normal;{FAINT}"
+ROW = "background:transparent;border:0"
+FOOT = "background:transparent;border:0;border-top:1px solid #80808055"
+SUMMARY = "cursor:pointer;padding:3px 0"
+FOLD = f"{SMALL};margin:0;border:0;border-top:1px solid #80808033"
+
+
+def clean(value: object) -> str:
+    """Any value as text that UTF-8 can hold, without control characters but tab and newline."""
+    text = value if isinstance(value, str) else str(value)
+    text = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace").decode("utf-8")
+    return "".join(c for c in text if c in "\n\t" or (c >= " " and not "\x7f" <= c <= "\x9f"))
+
+
+def esc(value: object) -> str:
+    return escape(clean(value), quote=True)
+
+
+def wrap(inner: str) -> str:
+    """The frame around one part or all of them. The class gives widgets the look of other rendered html."""
+    return f'<div class="jp-RenderedHTMLCommon agentnb-run" style="{ROOT}">{inner}</div>'
+
+
+def line_html(sentence: str) -> str:
+    return f'<p style="margin:4px 0 0 0;{SMALL}">{esc(sentence)}</p>'
+
+
+def wrapped(line: str, *, indent: int = 0) -> str:
+    return textwrap.fill(
+        line, WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False, replace_whitespace=True, tabsize=4
+    )

@@ -1,0 +1,112 @@
+"""Small tables: for the folds of a run and for the magics that list things. Html and plain text. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agentnb.notebook.figures import count, number
+from agentnb.notebook.style import CODE, FAINT, FOOT, NO_MATH, ROW, TABLE, WIDTH, clean, esc, line_html, wrap, wrapped
+
+MOST_ROWS = 200
+
+
+class Figure(str):
+    """A finished figure in a table: set to the right."""
+
+
+class Code(str):
+    """A name or an id in a table: set in a fixed width."""
+
+
+def table_html(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], notes: Sequence[str] = ()) -> str:
+    """A titled table. Numbers and `Figure`s go right, `Code` is set in fixed width; all text is escaped."""
+    heading = f'<p style="margin:0 0 4px 0"><strong>{esc(title)}</strong></p>' if title else ""
+    body = plain_table(columns, rows) if rows else ""
+    lines = "".join(line_html(note) for note in notes)
+    return wrap(f'<div class="{NO_MATH}">{heading}<div style="overflow-x:auto">{body}</div>{lines}</div>')
+
+
+def table_text(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], notes: Sequence[str] = ()) -> str:
+    """The same for a terminal, 80 columns: the widest columns are cut first, with `…`."""
+    parts = [title] if title else []
+    if rows:
+        parts.append(_grid(columns, rows[:MOST_ROWS]))
+    parts += [f"and {count(len(rows) - MOST_ROWS)} more"] if len(rows) > MOST_ROWS else []
+    parts += [wrapped(note) for note in notes]
+    return "\n".join(parts)
+
+
+def table_bundle(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Html and plain text of one table."""
+    return {
+        "text/html": table_html(title, columns, rows, notes),
+        "text/plain": table_text(title, columns, rows, notes),
+    }
+
+
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    shown = [list(row) for row in rows[:MOST_ROWS]]
+    right = _right_aligned(columns, shown)
+    head = "".join(
+        f'<th style="{_cell_style(r)};font-weight:normal;{FAINT}">{esc(c)}</th>'
+        for c, r in zip(columns, right, strict=True)
+    )
+    body = "".join(
+        f'<tr style="{FOOT}">' + "".join(_cell(cell, r) for cell, r in zip(row, right, strict=False)) + "</tr>"
+        for row in shown
+    )
+    more = line_html(f"and {count(len(rows) - MOST_ROWS)} more") if len(rows) > MOST_ROWS else ""
+    table = TABLE.replace("width:100%", "width:auto")
+    return f'<table style="{table}"><tr style="{ROW}">{head}</tr>{body}</table>{more}'
+
+
+def _cell(value: object, right: bool) -> str:
+    text = esc(_cell_text(value))
+    inner = f'<code style="{CODE}">{text}</code>' if isinstance(value, Code) and text else text
+    return f'<td style="{_cell_style(right)}">{inner}</td>'
+
+
+def _cell_style(right: bool) -> str:
+    side = "text-align:right;white-space:nowrap" if right else "text-align:left"
+    return f"{side};padding:3px 14px 3px 0;border:0;vertical-align:top"
+
+
+def _right_aligned(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bool]:
+    """A column is set right when all it holds are figures."""
+    out = []
+    for index in range(len(columns)):
+        cells = [row[index] for row in rows if index < len(row) and row[index] not in (None, "")]
+        out.append(bool(cells) and all(isinstance(cell, Figure) or number(cell) is not None for cell in cells))
+    return out
+
+
+def _cell_text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return count(value)
+    return clean(value)
+
+
+def _grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    right = _right_aligned(columns, rows)
+    cells = [list(columns), *([" ".join(_cell_text(c).split()) for c in row] for row in rows)]
+    widths = _fit([max(len(line[i]) if i < len(line) else 0 for line in cells) for i in range(len(columns))])
+    lines = ["  ".join(_pad(c, w, r) for c, w, r in zip(line, widths, right, strict=False)).rstrip() for line in cells]
+    return "\n".join([lines[0], "-" * min(WIDTH, sum(widths) + 2 * (len(widths) - 1)), *lines[1:]])
+
+
+def _fit(widths: list[int]) -> list[int]:
+    """The widths, the widest cut again and again until all fit in 80 columns (none below 6)."""
+    fitted = [min(width, WIDTH) for width in widths]
+    while sum(fitted) + 2 * (len(fitted) - 1) > WIDTH and max(fitted) > 6:
+        fitted[fitted.index(max(fitted))] -= 1
+    return fitted
+
+
+def _pad(text: str, width: int, right: bool) -> str:
+    cut = text if len(text) <= width else text[: max(0, width - 1)] + "…"
+    return cut.rjust(width) if right else cut.ljust(width)
