@@ -1,1 +1,112 @@
-"""A model provider on loopback that keeps the published rules."""
+"""A model provider on loopback that keeps the published rules: wire, prompt cache, TTLs, latency, faults.
+
+It is a judge, so it shares no code with what it judges: it imports the standard library, `agentnb.errors` and the
+catalogue only. No model is behind it, and every reply says so. Importing this package is light; the HTTP server
+is imported when a simulator starts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from agentnb.simulator.clock import Clock, Pacer, RealClock, SimClock
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from agentnb.simulator.engine import Engine
+    from agentnb.simulator.exchange import Recorded
+    from agentnb.simulator.server import Server
+
+__all__ = ["SimClock", "Simulator", "serve"]
+
+
+class Simulator:
+    """A simulated provider at `url`, from `start` to `stop` (or as a context manager).
+
+    `speed`: 1 is real time, 10 ten times as fast, 0 never waits; the modelled seconds stand in each reply's header
+    `agentnb-sim-timing` at any speed. With a virtual `clock` waiting advances it (unless speed is 0). TTLs are judged
+    by the clock. `seed` fixes the queue's delays. `port` 0 takes a free one. With `record`, `requests` keeps what was
+    received. Raises InputError on a negative speed, and OSError where the port is taken.
+    """
+
+    def __init__(
+        self, *, speed: float = 1.0, clock: Clock | None = None, seed: int = 0, port: int = 0, record: bool = False
+    ) -> None:
+        from agentnb.simulator.engine import Engine
+
+        self.clock: Clock = clock if clock is not None else RealClock()
+        self._pacer = Pacer(self.clock, speed)
+        self._engine: Engine = Engine(clock=self.clock, seed=seed, record=record)
+        self._port = port
+        self._server: Server | None = None
+
+    def start(self) -> Simulator:
+        """Listen on 127.0.0.1. Starting twice is harmless; a stopped simulator does not start again."""
+        if self._server is None:
+            from agentnb.simulator.server import Server
+            from agentnb.simulator.service import Service
+
+            self._server = Server(Service(self._engine, self._pacer), self._port)
+            self._server.start()
+        return self
+
+    def stop(self) -> None:
+        """End streams in flight and close; no thread or socket is left. Stopping twice is harmless."""
+        if self._server is not None and not self._pacer.stopping.is_set():
+            self._server.stop()
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:PORT`; the base URL for Anthropic's SDK. Empty before `start`."""
+        return self._server.address if self._server is not None else ""
+
+    @property
+    def instance(self) -> str:
+        """A random id: what is warm in this simulator lives and dies with it."""
+        return self._engine.instance
+
+    @property
+    def speed(self) -> float:
+        return self._pacer.speed
+
+    @property
+    def requests(self) -> list[Recorded]:
+        """What was received, in order, when made with `record=True`."""
+        return self._engine.requests
+
+    def inject(
+        self,
+        kind: str,
+        *,
+        after_events: int = 0,
+        times: int = 1,
+        retry_after: float | None = None,
+        seconds: float = 30.0,
+    ) -> None:
+        """Let the next `times` generation requests meet a fault; see `faults.Fault`. Raises InputError."""
+        from agentnb.simulator.faults import Fault
+
+        fault = Fault(kind=kind, after_events=after_events, retry_after=retry_after, seconds=seconds)
+        self._engine.faults.inject(fault, times)
+
+    def __enter__(self) -> Simulator:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def serve(*, port: int = 0, speed: float = 1.0, tell: Callable[[str], object] = print) -> None:
+    """Run a simulator until interrupted; `tell` is given the lines for people."""
+    with Simulator(port=port, speed=speed) as simulator:
+        tell(f"simulated model provider at {simulator.url} (speed {speed:g}; interrupt to stop)")
+        tell(f"Anthropic clients: ANTHROPIC_BASE_URL={simulator.url} and any key")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            tell("stopped")

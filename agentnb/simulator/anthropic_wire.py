@@ -1,0 +1,339 @@
+"""The Anthropic Messages wire: routes, reply shapes and the event stream, as in the recordings of the real API."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agentnb.errors import RequestRefused
+from agentnb.providers.catalog import Model, rows
+from agentnb.simulator import anthropic_prompt as prompt
+from agentnb.simulator import promptcache_rules as rules
+from agentnb.simulator.anthropic_checks import check, refuse
+from agentnb.simulator.dialogue import CALL_OVERHEAD, Answer
+from agentnb.simulator.engine import Engine
+from agentnb.simulator.exchange import Event, Incoming, Outcome
+from agentnb.simulator.speech import answer
+
+_ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    503: "api_error",
+    529: "overloaded_error",
+}
+_FAULT_MESSAGES = {
+    429: "This request would exceed your organization's rate limit. Please try again later.",
+    500: "Internal server error",
+    503: "Service unavailable",
+    529: "Overloaded",
+}
+_STOPS = {"end": "end_turn", "tools": "tool_use", "max_tokens": "max_tokens", "stop_sequence": "stop_sequence"}
+_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Print:
+    """What is remembered of a request, to say later why the prompt cache missed."""
+
+    scope: str
+    model: str
+    tools: str
+    system: str
+    settings: bytes
+    messages: tuple[bytes, ...]
+    marked: int
+
+
+class AnthropicWire:
+    """Answers `/v1/messages`, `/v1/messages/count_tokens` and `/v1/models`."""
+
+    name = "anthropic"
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._prints: OrderedDict[str, _Print] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def owns(self, incoming: Incoming) -> bool:
+        """Whether the request is for this wire. `/v1/models` is, when it comes with Anthropic's version header."""
+        return incoming.path.startswith("/v1/messages") or (
+            incoming.path.startswith("/v1/models") and "anthropic-version" in incoming.headers
+        )
+
+    def generates(self, incoming: Incoming) -> bool:
+        """Whether the request asks for a reply: faults hit only these."""
+        return incoming.method == "POST" and incoming.path == "/v1/messages"
+
+    def streams(self, incoming: Incoming) -> bool:
+        return isinstance(incoming.body, Mapping) and bool(incoming.body.get("stream"))
+
+    def answer(self, incoming: Incoming) -> Outcome:
+        """The outcome of one request; raises RequestRefused."""
+        routes: dict[tuple[str, str], Callable[[Incoming], Outcome]] = {
+            ("POST", "/v1/messages"): self._messages,
+            ("POST", "/v1/messages/count_tokens"): self._count,
+            ("GET", "/v1/models"): self._models,
+        }
+        route = routes.get((incoming.method, incoming.path))
+        if route is None:
+            raise refuse("Not Found", 404)
+        _key(incoming)
+        if incoming.method == "POST" and incoming.body is None:
+            raise refuse("The request body is not valid JSON: unexpected character")
+        return route(incoming)
+
+    def error(self, error: RequestRefused, request_id: str) -> Outcome:
+        """A refusal in this wire's shape."""
+        status = error.status or 400
+        body = {
+            "type": "error",
+            "error": {"type": _ERROR_TYPES.get(status, "api_error"), "message": error.what},
+            "request_id": request_id,
+        }
+        return Outcome(status=status, body=body)
+
+    def fault(self, status: int, request_id: str) -> Outcome:
+        """What the provider answers when it cannot serve."""
+        return self.error(refuse(_FAULT_MESSAGES[status], status), request_id)
+
+    def _models(self, incoming: Incoming) -> Outcome:
+        data = [_model_info(row) for row in rows() if row.provider == "anthropic"]
+        first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
+        return Outcome(body={"data": data, "has_more": False, "first_id": first, "last_id": last})
+
+    def _count(self, incoming: Incoming) -> Outcome:
+        row = check(incoming.body, counting=True)
+        parts = prompt.pieces(incoming.body, self._engine.counter(row))
+        return Outcome(body={"input_tokens": sum(piece.tokens for piece in parts) + prompt.REPLY_START})
+
+    def _messages(self, incoming: Incoming) -> Outcome:
+        body = incoming.body
+        row = check(body)
+        engine = self._engine
+        started = engine.clock.now()
+        scope = (_key(incoming), row.name)
+        parts = prompt.pieces(body, engine.counter(row))
+        digests = rules.chain(parts, prompt.salts(body))
+        plan = rules.plan(
+            parts,
+            digests,
+            engine.caches.live(scope, started),
+            minimum=row.cache.minimum,
+            lookback=row.cache.lookback,
+        )
+        _check_window(plan, row)
+        said = Answer(stop="max_tokens") if body["max_tokens"] == 0 else answer(prompt.ask_of(body, row))
+        engine.caches.refresh(scope, plan.hits, started)
+        total = plan.total + prompt.REPLY_START
+        message = self._message(body, said, plan, scope[0])
+        return Outcome(
+            body=message,
+            events=tuple(stream(message, said)) if body.get("stream") else None,
+            timing=engine.timing(row, tokens=total, uncached=total - plan.read, output=said.tokens),
+            usage=message["usage"],
+            error_event=_event(
+                "error", {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+            ),
+            on_first_token=lambda: engine.caches.write(scope, plan.writes, started),
+        )
+
+    def _message(self, body: Mapping[str, Any], said: Answer, plan: rules.Plan, key: str) -> dict[str, Any]:
+        message_id = self._engine.new_id("msg_01")
+        return {
+            "model": body["model"],
+            "id": message_id,
+            "type": "message",
+            "role": "assistant",
+            "content": self._content(said),
+            "stop_reason": _STOPS[said.stop],
+            "stop_sequence": said.sequence,
+            "stop_details": None,
+            "usage": _usage(plan, said),
+            **self._diagnostics(body, plan, key, message_id),
+        }
+
+    def _content(self, said: Answer) -> list[dict[str, Any]]:
+        text = [{"type": "text", "text": said.text}] if said.pieces else []
+        return text + [
+            {
+                "type": "tool_use",
+                "id": self._engine.new_id("toolu_01"),
+                "name": call.name,
+                "input": dict(call.arguments),
+                "caller": {"type": "direct"},
+            }
+            for call in said.calls
+        ]
+
+    def _diagnostics(self, body: Mapping[str, Any], plan: rules.Plan, key: str, message_id: str) -> dict[str, Any]:
+        """`diagnostics` where the request asked for them, and the print of this request for the next one to compare."""
+        now = _print(body, plan, key)
+        with self._lock:
+            self._prints[message_id] = now
+            if len(self._prints) > _REMEMBERED:
+                self._prints.popitem(last=False)
+        asked = body.get("diagnostics")
+        if not isinstance(asked, Mapping):
+            return {}
+        previous_id = asked.get("previous_message_id")
+        if previous_id is None:
+            return {"diagnostics": None}
+        previous = self._prints.get(previous_id)
+        reason = miss_reason(previous if previous and previous.scope == key else None, now, plan.read)
+        return {"diagnostics": {"cache_miss_reason": reason} if reason else None}
+
+
+def _key(incoming: Incoming) -> str:
+    """A digest of the API key: prompt caches are kept apart by it. Raises RequestRefused without one."""
+    bearer = incoming.headers.get("authorization", "")
+    key = incoming.headers.get("x-api-key") or bearer.removeprefix("Bearer ").strip()
+    if not key:
+        raise refuse("x-api-key header is required", 401)
+    return hashlib.sha256(key.encode()).hexdigest()[:12]
+
+
+def _model_info(row: Model) -> dict[str, Any]:
+    return {
+        "type": "model",
+        "id": row.name,
+        "display_name": row.label,
+        "created_at": "1970-01-01T00:00:00Z",
+        "lifecycle": "active",
+        "max_input_tokens": row.window,
+        "max_tokens": row.max_output,
+    }
+
+
+def _check_window(plan: rules.Plan, row: Model) -> None:
+    total = plan.total + prompt.REPLY_START
+    if total > row.window:
+        raise refuse(f"prompt is too long: {total} tokens > {row.window} maximum")
+
+
+def _usage(plan: rules.Plan, said: Answer) -> dict[str, Any]:
+    return {
+        "input_tokens": plan.plain + prompt.REPLY_START,
+        "cache_creation_input_tokens": plan.write_5m + plan.write_1h,
+        "cache_read_input_tokens": plan.read,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": plan.write_5m,
+            "ephemeral_1h_input_tokens": plan.write_1h,
+        },
+        "output_tokens": said.tokens,
+        "service_tier": "standard",
+        "inference_geo": "global",
+    }
+
+
+def _print(body: Mapping[str, Any], plan: rules.Plan, key: str) -> _Print:
+    parts = prompt.pieces(body, lambda _: 0)
+    return _Print(
+        scope=key,
+        model=body["model"],
+        tools=_digest(piece.data for piece in parts if piece.section == "tools"),
+        system=_digest(piece.data for piece in parts if piece.section == "system"),
+        settings=b"".join(prompt.salts(body).values()),
+        messages=tuple(hashlib.sha256(piece.data).digest()[:12] for piece in parts if piece.section == "messages"),
+        marked=plan.read + plan.write_5m + plan.write_1h,
+    )
+
+
+def _digest(parts: Iterator[bytes]) -> str:
+    running = hashlib.sha256()
+    for part in parts:
+        running.update(len(part).to_bytes(8, "big") + part)
+    return running.hexdigest()
+
+
+def miss_reason(previous: _Print | None, now: _Print, read: int) -> dict[str, Any] | None:
+    """Why this request could not reuse the previous one's prefix; None where it only appends to it."""
+    if previous is None:
+        return {"type": "previous_message_not_found"}
+    kind = _first_change(previous, now)
+    if kind is None or kind == "unavailable":
+        return {"type": kind} if kind else None
+    return {"type": kind, "cache_missed_input_tokens": max(0, previous.marked - read)}
+
+
+def _first_change(previous: _Print, now: _Print) -> str | None:
+    if previous.model != now.model:
+        return "model_changed"
+    if previous.tools != now.tools:
+        return "tools_changed"
+    if previous.system != now.system:
+        return "system_changed"
+    if now.messages[: len(previous.messages)] != previous.messages:
+        return "messages_changed"
+    return "unavailable" if previous.settings != now.settings else None
+
+
+def stream(message: Mapping[str, Any], said: Answer) -> Iterator[Event]:
+    """The events of a streamed reply. Each goes out when its last token is made; the first token comes with TTFT."""
+    head = {**message, "content": [], "stop_reason": None, "stop_sequence": None}
+    head["usage"] = {**message["usage"], "output_tokens": min(1, said.tokens)}
+    yield Event(data=_event("message_start", {"type": "message_start", "message": head}))
+    for index, block in enumerate(message["content"]):
+        if block["type"] == "text":
+            yield from _text_events(index, said.pieces)
+        else:
+            yield from _call_events(index, block, said.call_pieces[index - (len(message["content"]) - len(said.calls))])
+    usage = {key: value for key, value in message["usage"].items() if key.endswith("_tokens")}
+    delta = {key: message[key] for key in ("stop_reason", "stop_sequence", "stop_details")}
+    yield Event(data=_event("message_delta", {"type": "message_delta", "delta": delta, "usage": usage}), tokens=1)
+    yield Event(data=_event("message_stop", {"type": "message_stop"}))
+
+
+def _text_events(index: int, tokens: tuple[str, ...]) -> Iterator[Event]:
+    yield _start(index, {"type": "text", "text": ""})
+    if index == 0:
+        yield Event(data=_event("ping", {"type": "ping"}))
+    for i, group in enumerate(_groups(tokens)):
+        delta = {"type": "text_delta", "text": "".join(group)}
+        # The first token of all has been paid with the time to first token; message_delta waits one token for it.
+        yield _delta(index, delta, len(group) - (1 if index == 0 and i == 0 else 0))
+    yield _stop(index)
+
+
+def _call_events(index: int, block: Mapping[str, Any], tokens: tuple[str, ...]) -> Iterator[Event]:
+    yield _start(index, {**block, "input": {}}, CALL_OVERHEAD - (1 if index == 0 else 0))
+    yield _delta(index, {"type": "input_json_delta", "partial_json": ""}, 0)
+    for group in _groups(tokens):
+        yield _delta(index, {"type": "input_json_delta", "partial_json": "".join(group)}, len(group))
+    yield _stop(index)
+
+
+def _groups(tokens: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """One token, then two, three, one, two, … : small pieces of uneven size, as a real stream has."""
+    at, size = 0, 1
+    while at < len(tokens):
+        yield tokens[at : at + size]
+        at, size = at + size, size % 3 + 1
+
+
+def _start(index: int, block: Mapping[str, Any], tokens: int = 0) -> Event:
+    value = {"type": "content_block_start", "index": index, "content_block": block}
+    return Event(data=_event("content_block_start", value), tokens=tokens)
+
+
+def _delta(index: int, delta: Mapping[str, Any], tokens: int) -> Event:
+    value = {"type": "content_block_delta", "index": index, "delta": delta}
+    return Event(data=_event("content_block_delta", value), tokens=tokens)
+
+
+def _stop(index: int) -> Event:
+    return Event(data=_event("content_block_stop", {"type": "content_block_stop", "index": index}))
+
+
+def _event(name: str, value: Mapping[str, Any]) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return f"event: {name}\ndata: {text}\n\n".encode("utf-8", "replace")

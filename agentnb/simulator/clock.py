@@ -1,0 +1,82 @@
+"""The simulator's time: the machine's own, which can be pushed ahead, or one that moves only when told or waited on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+from agentnb.errors import InputError
+
+
+class Clock(Protocol):
+    """What the simulator needs of a clock: `now` in seconds since the epoch, and `advance` by seconds."""
+
+    def now(self) -> float: ...
+
+    def advance(self, seconds: float) -> None: ...
+
+
+class SimClock:
+    """Virtual time, safe between threads: it stands still until someone advances it or the simulator would wait."""
+
+    def __init__(self, start: float = 1_700_000_000.0) -> None:
+        self._now = start
+        self._lock = threading.Lock()
+
+    def now(self) -> float:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Move ahead by `seconds`. Raises InputError on a step back."""
+        _refuse_back(seconds)
+        with self._lock:
+            self._now += seconds
+
+
+class RealClock:
+    """The machine's time, plus what it was pushed ahead: a lesson about expiry need not last five minutes."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+        self._lock = threading.Lock()
+
+    def now(self) -> float:
+        return time.time() + self._ahead
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        """Move ahead by `seconds`. Raises InputError on a step back."""
+        _refuse_back(seconds)
+        with self._lock:
+            self._ahead += seconds
+
+
+def _refuse_back(seconds: float) -> None:
+    if seconds < 0:
+        raise InputError("time does not go back", about=f"advance {seconds}", todo="Give seconds of 0 or more.")
+
+
+class Pacer:
+    """Waits for modelled seconds: really (divided by `speed`), by moving a virtual clock, or not at all (speed 0)."""
+
+    def __init__(self, clock: Clock, speed: float) -> None:
+        if speed < 0:
+            raise InputError("speed is below 0", about=f"speed {speed}", todo="0 never waits, 1 is real time.")
+        self.clock = clock
+        self.speed = speed
+        self.stopping = threading.Event()
+
+    def wait(self, seconds: float) -> None:
+        """Let `seconds` of modelled time pass; returns at once when the simulator is stopping."""
+        if self.speed == 0 or seconds <= 0 or self.stopping.is_set():
+            return
+        if isinstance(self.clock, RealClock):
+            self.stopping.wait(seconds / self.speed)
+        else:
+            self.clock.advance(seconds)

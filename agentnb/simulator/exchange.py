@@ -1,0 +1,76 @@
+"""What passes between the HTTP edge and the wires: one request as it came, one outcome as it will go out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incoming:
+    """One HTTP request. Header names are lower case; `body` is its JSON, or None where it has none or is broken."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    raw: bytes
+    body: Any
+    request_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Modelled seconds: waiting in the queue, from there to the first token, and per output token."""
+
+    queue: float
+    ttft: float
+    tpot: float
+    tokens: int
+
+    @property
+    def total(self) -> float:
+        return self.queue + self.ttft + self.tokens * self.tpot
+
+    def header(self) -> str:
+        return f"queue={self.queue:.3f};ttft={self.ttft:.3f};tpot={self.tpot:.4f};total={self.total:.3f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One piece of a stream as sent, and how many output tokens have to be made before it goes out."""
+
+    data: bytes
+    tokens: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What to answer. With `events` it is a stream, else `body` is sent as JSON.
+
+    `on_first_token` runs when the reply begins: then what was written to a prompt cache can be read.
+    `error_event` is what an error in mid-stream looks like on this wire.
+    """
+
+    status: int = 200
+    body: Any = None
+    events: tuple[Event, ...] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timing: Timing | None = None
+    usage: Mapping[str, Any] | None = None
+    error_event: bytes = b""
+    on_first_token: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """One request as the simulator received it, and what it answered. `usage` is the reply's, None on an error."""
+
+    method: str
+    path: str
+    body: Any
+    raw: bytes
+    status: int
+    usage: Mapping[str, Any] | None
+    headers: Mapping[str, str]

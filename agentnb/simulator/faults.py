@@ -1,0 +1,78 @@
+"""Faults on request: what goes wrong with the next generation requests, one-shot or repeated."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from agentnb.errors import InputError, nearest
+
+STATUS_KINDS = {"429": 429, "500": 500, "503": 503, "529": 529}
+KINDS = (*STATUS_KINDS, "refuse", "stall", "drop", "error_event", "garbage", "slow_headers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One fault.
+
+    `kind`: an HTTP status ("429" "500" "503" "529"); "refuse" (the connection is reset before any answer);
+    "slow_headers" (nothing for `seconds`); and in mid-reply, after `after_events` stream events: "stall" (silence for
+    `seconds`, then it goes on), "drop" (the connection is reset), "error_event", "garbage". `seconds` are real ones
+    at any speed, since they are for testing timeouts. `retry_after` (seconds) is sent as the header of that name.
+    """
+
+    kind: str
+    after_events: int = 0
+    retry_after: float | None = None
+    seconds: float = 30.0
+
+    @property
+    def status(self) -> int | None:
+        return STATUS_KINDS.get(self.kind)
+
+
+class Faults:
+    """The faults still to come, in order. Each generation request takes one."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Fault] = []
+        self._lock = threading.Lock()
+
+    def inject(self, fault: Fault, times: int = 1) -> None:
+        """Queue `fault` for the next `times` requests. Raises InputError on an unknown kind."""
+        if fault.kind not in KINDS:
+            raise InputError(
+                f"no fault is called {fault.kind!r}",
+                todo=nearest(fault.kind, KINDS) or f"Known: {', '.join(KINDS)}.",
+            )
+        with self._lock:
+            self._waiting.extend([fault] * times)
+
+    def take(self) -> Fault | None:
+        with self._lock:
+            return self._waiting.pop(0) if self._waiting else None
+
+    def clear(self) -> None:
+        with self._lock:
+            self._waiting.clear()
+
+    def pending(self) -> list[str]:
+        with self._lock:
+            return [fault.kind for fault in self._waiting]
+
+
+def fault_from_json(value: dict[str, Any]) -> tuple[Fault, int]:
+    """(fault, times) of `{"kind", "after_events", "times", "retry_after", "seconds"}`; raises InputError."""
+    try:
+        fault = Fault(
+            kind=str(value["kind"]),
+            after_events=int(value.get("after_events", 0)),
+            retry_after=None if value.get("retry_after") is None else float(value["retry_after"]),
+            seconds=float(value.get("seconds", 30.0)),
+        )
+        return fault, int(value.get("times", 1))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"a fault needs a kind and numbers: {error!r}", todo=f"Known kinds: {', '.join(KINDS)}."
+        ) from None

@@ -1,0 +1,143 @@
+"""Which wire a request is for, the admin pages under /sim, and the faults: the simulator without its sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from agentnb.errors import InputError, RequestRefused
+from agentnb.simulator.anthropic_wire import AnthropicWire
+from agentnb.simulator.clock import Pacer
+from agentnb.simulator.engine import Engine
+from agentnb.simulator.exchange import Incoming, Outcome, Recorded
+from agentnb.simulator.faults import Fault, fault_from_json
+
+_SECRET_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie")
+
+
+class Wire(Protocol):
+    """One provider's HTTP interface."""
+
+    name: str
+
+    def owns(self, incoming: Incoming) -> bool: ...
+
+    def generates(self, incoming: Incoming) -> bool: ...
+
+    def answer(self, incoming: Incoming) -> Outcome: ...
+
+    def error(self, error: RequestRefused, request_id: str) -> Outcome: ...
+
+    def fault(self, status: int, request_id: str) -> Outcome: ...
+
+
+class Service:
+    """Requests in, outcomes out."""
+
+    def __init__(self, engine: Engine, pacer: Pacer) -> None:
+        self.engine = engine
+        self.pacer = pacer
+        self._wires: tuple[Wire, ...] = (AnthropicWire(engine),)
+
+    def take_fault(self, incoming: Incoming) -> Fault | None:
+        """The fault that this request meets, if one waits."""
+        wire = self._wire(incoming)
+        return self.engine.faults.take() if wire.generates(incoming) else None
+
+    def outcome(self, incoming: Incoming, fault: Fault | None) -> Outcome:
+        if incoming.path == "/" or incoming.path == "/sim" or incoming.path.startswith("/sim/"):
+            return self._admin(incoming)
+        wire = self._wire(incoming)
+        if fault is not None and fault.status is not None:
+            return _with_retry_after(wire.fault(fault.status, incoming.request_id), fault)
+        try:
+            return wire.answer(incoming)
+        except RequestRefused as error:
+            return wire.error(error, incoming.request_id)
+
+    def note(self, incoming: Incoming, outcome: Outcome) -> None:
+        """Keep what came in, without its keys; the admin pages are not kept."""
+        if incoming.path.startswith("/sim/"):
+            return
+        self.engine.note(
+            Recorded(
+                method=incoming.method,
+                path=incoming.path,
+                body=incoming.body,
+                raw=incoming.raw,
+                status=outcome.status,
+                usage=outcome.usage,
+                headers={name: value for name, value in incoming.headers.items() if name not in _SECRET_HEADERS},
+            )
+        )
+
+    def _wire(self, incoming: Incoming) -> Wire:
+        return next((wire for wire in self._wires if wire.owns(incoming)), self._wires[0])
+
+    def _admin(self, incoming: Incoming) -> Outcome:
+        pages: dict[tuple[str, str], Callable[[Any], Any]] = {
+            ("GET", "/"): self._welcome,
+            ("GET", "/sim/state"): self._state,
+            ("POST", "/sim/faults"): self._add_fault,
+            ("DELETE", "/sim/faults"): self._clear_faults,
+            ("POST", "/sim/clock"): self._advance,
+        }
+        page = pages.get((incoming.method, incoming.path))
+        if page is None:
+            return Outcome(status=404, body={"error": "no such page", "pages": [" ".join(key) for key in pages]})
+        try:
+            return Outcome(body=page(incoming.body if isinstance(incoming.body, dict) else {}))
+        except InputError as error:
+            return Outcome(status=400, body={"error": str(error)})
+
+    def _welcome(self, _: Any) -> Mapping[str, Any]:
+        return {
+            "what": "agentnb's simulated model provider: no model is behind it",
+            "instance": self.engine.instance,
+            "wires": [wire.name for wire in self._wires],
+            "admin": ["GET /sim/state", "POST /sim/faults", "DELETE /sim/faults", "POST /sim/clock"],
+        }
+
+    def _state(self, _: Any) -> Mapping[str, Any]:
+        engine = self.engine
+        now = engine.clock.now()
+        return {
+            "instance": engine.instance,
+            "now": now,
+            "speed": self.pacer.speed,
+            "requests": dict(engine.counts),
+            "faults": engine.faults.pending(),
+            "entries": [
+                {
+                    "digest": entry.digest,
+                    "model": model,
+                    "tokens": entry.tokens,
+                    "ttl": entry.ttl,
+                    "expires": entry.expires,
+                    "seconds_left": round(entry.expires - now, 3),
+                }
+                for model, entry in engine.caches.all(now)
+            ],
+        }
+
+    def _add_fault(self, body: dict[str, Any]) -> Mapping[str, Any]:
+        fault, times = fault_from_json(body)
+        self.engine.faults.inject(fault, times)
+        return {"faults": self.engine.faults.pending()}
+
+    def _clear_faults(self, _: Any) -> Mapping[str, Any]:
+        self.engine.faults.clear()
+        return {"faults": []}
+
+    def _advance(self, body: dict[str, Any]) -> Mapping[str, Any]:
+        seconds = body.get("advance", 0)
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+            raise InputError("`advance` is not a number of seconds", about=repr(seconds))
+        self.engine.clock.advance(seconds)
+        return {"now": self.engine.clock.now()}
+
+
+def _with_retry_after(outcome: Outcome, fault: Fault) -> Outcome:
+    if fault.retry_after is None:
+        return outcome
+    return Outcome(status=outcome.status, body=outcome.body, headers={"retry-after": f"{fault.retry_after:g}"})
