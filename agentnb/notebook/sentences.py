@@ -98,12 +98,16 @@ def phase(doc: Doc) -> str:
 
 
 def run_seconds(doc: Doc) -> float | None:
-    """The steps' time added up, where the steps say; a run that is over has no other clock."""
+    """The time of all steps added up, once the run is over; a simulated call counts with its modelled time."""
     if doc.get("state") not in ENDED:
         return None
-    known = [number(step.get("seconds")) for step in dicts(doc, "steps")]
-    total = sum(value for value in known if value)
-    return total or None
+    return _sum(_step_seconds(step) for step in dicts(doc, "steps")) or None
+
+
+def _step_seconds(step: Doc) -> float | None:
+    latency = part(step, "latency")
+    modelled = number(latency.get("total")) if latency.get("modelled") else None
+    return number(step.get("seconds")) if modelled is None else modelled
 
 
 def input_tokens(usage: Doc) -> float:
@@ -315,7 +319,7 @@ def error_lines(doc: Doc) -> list[str]:
         return []
     code = f" [{clean(error['code'])}]" if error.get("code") else ""
     todo = f" {clean(error['todo'])}" if error.get("todo") else ""
-    return [f"✗ {error_line(error)}{todo}{code}"]
+    return [f"✗ {error_line(error).rstrip('.')}.{todo}{code}"]
 
 
 def remark_lines(doc: Doc) -> list[str]:

@@ -1,0 +1,143 @@
+"""The live view of a run: widgets while it goes on, replaced by the static view when it ends.            [ipywidgets]
+
+The parts and their order are those of `render.live_html`, so that nothing jumps at the end. Only parts that changed
+are sent, at most eight times a second and less often as the answer grows. Saved widgets do not reopen ("model not
+found"), so at the end the same output becomes html, Markdown, plain text and JSON, and the widgets are closed.
+Where there is no front end for widgets (IPython in a terminal) a progress line stands in for them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TextIO
+
+from agentnb.canonical import Clock
+from agentnb.notebook import sentences as say
+from agentnb.notebook.render import bundle, live_html, run_html, run_text, wrap
+from agentnb.notebook.style import WIDTH
+
+INTERVAL = 0.125  # seconds between two updates
+SLOWER_PER = 16_000  # characters of answer that lengthen the interval by one more INTERVAL
+VIEW_MIME = "application/vnd.jupyter.widget-view+json"
+
+
+class Painter(Protocol):
+    """One way to show a run that is going on."""
+
+    def open(self, doc: Mapping[str, Any]) -> None: ...
+
+    def paint(self, doc: Mapping[str, Any]) -> None: ...
+
+    def close(self, doc: Mapping[str, Any]) -> None: ...
+
+
+class Dashboard:
+    """Shows one run. `display` is IPython's function; call from the main thread only.
+
+    `update` may be called as often as one likes; `finish` once, and whatever happens.
+    """
+
+    def __init__(
+        self, display: Callable[..., Any], *, clock: Clock, widgets: bool | None = None, stream: TextIO | None = None
+    ) -> None:
+        wanted = in_kernel() if widgets is None else widgets
+        self._painter: Painter = Widgets(display) if wanted else ProgressLine(display, stream or sys.stderr)
+        self._clock = clock
+        self._due = float("-inf")
+        self._opened = False
+        self._finished = False
+
+    def update(self, doc: Mapping[str, Any]) -> None:
+        """Show the document as it stands, unless the last time was a moment ago."""
+        now = self._clock.monotonic()
+        if self._finished or now < self._due:
+            return
+        self._due = now + INTERVAL * (1 + len(str(doc.get("text") or "")) / SLOWER_PER)
+        if self._opened:
+            self._painter.paint(doc)
+        else:
+            self._painter.open(doc)
+            self._opened = True
+
+    def finish(self, doc: Mapping[str, Any]) -> None:
+        """Replace the live view by the static one; the second call does nothing."""
+        if not self._finished:
+            self._finished = True
+            self._painter.close(doc)
+
+
+class Widgets:
+    """One HTML widget a part, in a box. Front ends without widgets show the html beside it in the bundle."""
+
+    def __init__(self, display: Callable[..., Any]) -> None:
+        self._display = display
+        self._handle: Any = None
+        self._box: Any = None
+        self._parts: dict[str, Any] = {}
+
+    def open(self, doc: Mapping[str, Any]) -> None:
+        import ipywidgets
+
+        self._parts = {name: _html_widget(ipywidgets, inner) for name, inner in live_html(doc).items()}
+        self._box = ipywidgets.VBox(list(self._parts.values()), layout={"width": "100%", "overflow": "visible"})
+        view = {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
+        fallback = {"text/plain": run_text(doc), "text/html": run_html(doc)}
+        self._handle = self._display({VIEW_MIME: view, **fallback}, raw=True, display_id=True)
+
+    def paint(self, doc: Mapping[str, Any]) -> None:
+        for name, inner in live_html(doc).items():
+            html = wrap(inner)
+            if self._parts[name].value != html:
+                self._parts[name].value = html
+
+    def close(self, doc: Mapping[str, Any]) -> None:
+        final = bundle(doc)
+        if self._handle is None:
+            self._display(final, raw=True)
+            return
+        # Before the widgets close: a front end must never look for a model that is gone.
+        self._handle.update(final, raw=True)
+        for widget in [*self._parts.values(), self._box]:
+            widget.layout.close()
+            widget.close()
+
+
+class ProgressLine:
+    """`Asking the model · 1.40 s` on one line that is written over, where a person looks at it; then plain text."""
+
+    def __init__(self, display: Callable[..., Any], stream: TextIO) -> None:
+        self._display = display
+        self._stream = stream
+        self._width = 0
+
+    def open(self, doc: Mapping[str, Any]) -> None:
+        self.paint(doc)
+
+    def paint(self, doc: Mapping[str, Any]) -> None:
+        if self._stream.isatty():
+            self._write(say.summary_line(doc)[: WIDTH - 1])
+
+    def close(self, doc: Mapping[str, Any]) -> None:
+        if self._width:
+            self._write("")
+            self._stream.write("\r")
+            self._stream.flush()
+        self._display(bundle(doc), raw=True)
+
+    def _write(self, line: str) -> None:
+        self._stream.write("\r" + line.ljust(self._width))
+        self._stream.flush()
+        self._width = len(line)
+
+
+def _html_widget(ipywidgets: Any, inner: str) -> Any:
+    # The default layout of a widget has a margin and a fixed line height; the static view has neither.
+    return ipywidgets.HTML(wrap(inner), layout={"width": "100%", "margin": "0", "height": "auto"})
+
+
+def in_kernel() -> bool:
+    """Whether this process is a Jupyter kernel, which can talk to widgets."""
+    from IPython.core.getipython import get_ipython
+
+    return getattr(get_ipython(), "kernel", None) is not None
