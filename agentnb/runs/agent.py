@@ -7,7 +7,7 @@ What a handler needs of the outside (provider, notebook, ledger, clock) comes in
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from agentnb.canonical import Clock
 from agentnb.context.selection import Selection
 from agentnb.errors import ActionUnsure, AgentnbError, RunInterrupted, StepLimitReached
 from agentnb.prompt.compiler import TurnParts, semi_static_block, static_blocks, turn_blocks
-from agentnb.prompt.layers import Block, Layer, Prompt
+from agentnb.prompt.layers import Block, Prompt
 from agentnb.prompt.thread import Turn, held_definitions, is_branch, parent_for, path_to
 from agentnb.prompt.tokens import TokenCounter, cached_share, scale_to_total
 from agentnb.providers import catalog, latency, prices
@@ -103,6 +103,7 @@ class BuiltInAgent:
         self._services = services
         self._machine = services.machine
         self._blocks: dict[str, tuple[Block, ...]] = {}
+        self._limits: dict[str, dict[str, Any]] = {}
         self.raised: AgentnbError | None = None
         for name, handler in ((HYDRATING, self._hydrate), (THINKING, self._think), (ACTING, self._act)):
             self._machine.register_state(name, self._guarded(handler))
@@ -114,10 +115,34 @@ class BuiltInAgent:
         context, tags = self._opening(request, run_id)
         self._machine.initialize_run(run_id, HYDRATING, context, tags=tags)
 
+    def resume(
+        self,
+        run_id: str,
+        *,
+        max_steps: int | None = None,
+        budget: float | None = None,
+        allow: tuple[str, ...] | None = None,
+    ) -> None:
+        """Make a paused or failed run ready to go on, with new limits where they are given. Executes nothing."""
+        self._limits[run_id] = {"max_steps": max_steps, "budget": budget, "allow": allow}
+        self._machine.resume(run_id)
+
     def drive(self, run_id: str) -> AgentRun:
         """Go on to the end (or to a failure or a pause) and give the run as it stands."""
         run = self._machine.run_to_end(run_id)
         return AgentRun(document_of(run, self._machine.history(run_id)))
+
+    @property
+    def machine(self) -> AgentStateMachine:
+        return self._machine
+
+    def as_it_stands(self, run_id: str) -> AgentRun:
+        """The run as it is committed now, whatever became of it; the error keeps what to do about it."""
+        document = document_of(self._machine.get(run_id), self._machine.history(run_id))
+        if document["error"] is not None and self.raised is not None:
+            error = self.raised
+            document["error"] |= {"message": self._services.scrub(error.what), "todo": self._services.scrub(error.todo)}
+        return AgentRun(document)
 
     def dry_run(self, request: Request, run_id: str) -> AgentRun:
         """What would be sent, what it would cost and what would hit. Sends nothing and commits nothing."""
@@ -141,6 +166,7 @@ class BuiltInAgent:
             self.raised = None
             if self._services.cancelled.is_set():
                 raise RunInterrupted("the run was interrupted")
+            _apply_limits(context, self._limits.get(self._machine.current.run_id, {}))
             try:
                 state, after = handler(context)
             except AgentnbError as error:
@@ -487,6 +513,16 @@ class BuiltInAgent:
 
 
 # --- pure parts ---
+
+
+def _apply_limits(context: Context, limits: Mapping[str, Any]) -> None:
+    """New limits of a resumed run: whole sums, not additions."""
+    if limits.get("max_steps") is not None:
+        context["max_steps"] = limits["max_steps"]
+    if limits.get("budget") is not None:
+        context["budget"] = context["budget"] | {"limit": limits["budget"]}
+    if limits.get("allow") is not None:
+        context["allow"] = sorted(limits["allow"])
 
 
 def _budget(context: Context) -> Budget:

@@ -1,4 +1,4 @@
-"""What this kernel can tell a model: definitions, values and the project's outline, redacted. One object per session."""
+"""What this kernel can tell a model: definitions, values, the project outline, all redacted. One object per session."""
 
 from __future__ import annotations
 

@@ -156,3 +156,46 @@ def document_of(run: Any, events: Iterable[Any]) -> dict[str, Any]:
     steps = [record for record in map(step_record, events) if record is not None]
     state = {"paused": "PAUSED", "cancelled": "CANCELLED"}.get(run.status, run.state)
     return run_document(run_id=run.run_id, state=state, context=run.context, steps=steps, error=error_record(run.error))
+
+
+class LiveDocument:
+    """The run document while the run goes on: a fold over the bus's events. Feed it from one thread at a time."""
+
+    def __init__(self, run_id: str, context: Mapping[str, Any], started: float) -> None:
+        self._context = dict(context)
+        self._run_id = run_id
+        self._started = started
+        self._state = "HYDRATING"
+        self._steps: list[dict[str, Any]] = []
+        self._text: list[str] = []
+        self._phase = ""
+
+    def feed(self, event: Any) -> None:
+        """Take one event of this run."""
+        handler = {"view": self._view, "phase": self._set_phase, "delta": self._delta}.get(event.kind)
+        if handler is not None:
+            handler(event.data)
+        record = step_record(event)
+        if record is not None:
+            self._steps.append(record)
+            self._state = event.next_state
+            self._text.clear()
+
+    def document(self, now: float) -> dict[str, Any]:
+        """The document as it stands; `now` in seconds of the clock that `started` came from."""
+        context = self._context | ({"text": "".join(self._text)} if self._text else {})
+        document = run_document(run_id=self._run_id, state=self._state, context=context, steps=self._steps)
+        return document | {"live": {"phase": self._phase, "elapsed": max(0.0, now - self._started)}}
+
+    def _view(self, data: Mapping[str, Any]) -> None:
+        self._context |= {name: value for name, value in data["context"].items() if value is not None}
+
+    def _set_phase(self, data: Mapping[str, Any]) -> None:
+        self._phase = str(data["text"])
+
+    def _delta(self, data: Mapping[str, Any]) -> None:
+        if data["kind"] == "text":
+            self._text.append(data["text"])
+            self._phase = "answering"
+        else:
+            self._phase = "thinking" if data["kind"] == "thinking" else "asking for a tool"

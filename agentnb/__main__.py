@@ -1,0 +1,75 @@
+"""`python -m agentnb`: doctor, runs, simulator. Thin: each is a few lines over what the package does anyway."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from importlib import metadata
+
+from agentnb._version import __version__
+from agentnb.errors import AgentnbError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit status is 0, or 1 after an error with its message on stderr."""
+    parser = argparse.ArgumentParser(prog="python -m agentnb", description="agentnb from the command line")
+    parser.add_argument("--version", action="version", version=f"agentnb {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("doctor", help="say what is installed, set and reachable")
+    runs = commands.add_parser("runs", help="list the runs in the journal")
+    runs.add_argument("-n", type=int, default=20, help="how many, newest first")
+    simulator = commands.add_parser("simulator", help="serve the simulator until interrupted")
+    simulator.add_argument("--port", type=int, default=8765)
+    simulator.add_argument("--speed", type=float, default=1.0, help="1 is real time; 0 does not wait")
+    chosen = parser.parse_args(arguments)
+    try:
+        return {"doctor": _doctor, "runs": _runs, "simulator": _simulator}[chosen.command](chosen)
+    except AgentnbError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    from agentnb.settings import KEY_VARIABLES, data_directory, from_environment
+
+    settings = from_environment(os.environ)
+    print(f"agentnb {__version__}, Python {platform.python_version()}")
+    for name in ("ipython", "ipykernel", "ipywidgets", "anthropic", "google-genai", "openai", "astroid", "diskcache"):
+        print(f"  {name:<14} {_installed(name)}")
+    for provider, variables in KEY_VARIABLES.items():
+        found = [variable for variable in variables if os.environ.get(variable)]
+        print(f"  key: {provider:<9} {f'{found[0]} is set' if found else 'not set'}")
+    home = data_directory(settings)
+    print(f"  data           {home}{'' if home.exists() else ' (not made yet)'}")
+    return 0
+
+
+def _installed(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _runs(chosen: argparse.Namespace) -> int:
+    from agentnb.runs.opening import open_journal
+    from agentnb.settings import data_directory, from_environment
+
+    for run in open_journal(data_directory(from_environment(os.environ))).runs(limit=chosen.n):
+        began = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created))
+        print(f"{run.run_id}  {began}  {run.state:<10} {run.step:>3} steps  {run.tags.get('task', '')}")
+    return 0
+
+
+def _simulator(chosen: argparse.Namespace) -> int:
+    from agentnb.simulator import serve
+
+    serve(port=chosen.port, speed=chosen.speed, say=print)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,290 @@
+"""What %agent_cache, %agent_runs and %agent_context do. Each subcommand shows one table or one run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from IPython.display import display
+
+from agentnb import canonical
+from agentnb.context.resolution import Resolver, Unresolved
+from agentnb.errors import InputError, nearest
+from agentnb.notebook import flags
+from agentnb.notebook.flags import Flag
+from agentnb.notebook.magics import RESULT, Notebook, show_run
+from agentnb.notebook.render import table_html, table_text
+from agentnb.providers import catalog
+from agentnb.providers.promptcache import Warm
+
+if TYPE_CHECKING:
+    from agentnb.runs.record import AgentRun
+    from agentnb.runs.session import Session
+
+RESUME_FLAGS = (
+    Flag(name="max-steps", value="N", help="steps in all that the run may take"),
+    Flag(name="budget", value="USD", help="US dollars in all that the run may cost"),
+    Flag(name="allow", value="NAMES", help="tools that may act"),
+)
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> None:
+    """One table as html and as text."""
+    bundle = {
+        "text/html": table_html(title, columns, rows, notes),
+        "text/plain": table_text(title, columns, rows, notes),
+    }
+    display(bundle, raw=True)
+
+
+def _dispatch(magic: str, table: dict[str, Callable[[str], None]], line: str) -> None:
+    name, _, rest = line.strip().partition(" ")
+    if name not in table:
+        hint = nearest(name, list(table)) if name else ""
+        what = f"%{magic} has no subcommand {name!r}" if name else f"%{magic} wants a subcommand"
+        raise InputError(what, todo=f"{hint} Known: {', '.join(table)}.".strip())
+    table[name](rest.strip())
+
+
+# --- %agent_cache ------------------------------------------------------------------------------------------------
+
+
+def agent_cache(session: Session, line: str) -> None:
+    """status | explain | list | clear"""
+    table: dict[str, Callable[[str], None]] = {
+        "status": lambda _: _cache_status(session),
+        "explain": lambda _: _cache_explain(session),
+        "list": lambda _: _cache_list(session),
+        "clear": lambda _: _cache_clear(session),
+    }
+    _dispatch("agent_cache", table, line)
+
+
+def _cache_status(session: Session) -> None:
+    """What is warm now, newest mark of each model first, with the seconds that are left."""
+    now = session.clock.now()
+    warm = [entry for entry in session.ledger.entries() if entry.until > now and _reachable(session, entry)]
+    rows = [_warm_row(entry, now) for entry in sorted(warm, key=lambda e: (e.model, -e.tokens))]
+    model = catalog.lookup(session.model_name())
+    notes = [
+        f"{model.label} caches a prefix from {model.cache.minimum:,} tokens on.",
+        "What is listed is what our calls left warm; the reply's usage is the only proof that a prefix hit.",
+    ]
+    if not rows:
+        notes.insert(0, "Nothing is warm: no call yet, or everything has expired.")
+    show_table("Prompt cache: warm now", ("model", "prefix ends at", "tokens", "TTL", "warm for", "until"), rows, notes)
+
+
+def _reachable(session: Session, entry: Warm) -> bool:
+    """A simulator's entries die with it; another kernel's simulator is not ours."""
+    return not entry.scope.startswith("sim:") or entry.scope == session.provider(f"sim:{entry.model}").scope
+
+
+def _warm_row(entry: Warm, now: float) -> tuple[str, ...]:
+    simulated = "sim:" if entry.scope.startswith("sim:") else ""
+    clock = time.strftime("%H:%M:%S", time.localtime(entry.until))
+    return (f"{simulated}{entry.model}", entry.why, f"≈ {entry.tokens:,}", entry.ttl, _span(entry.until - now), clock)
+
+
+def _span(seconds: float) -> str:
+    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s" if seconds >= 60 else f"{int(seconds)} s"
+
+
+def _cache_list(session: Session) -> None:
+    """Everything remembered, expired prefixes too."""
+    now = session.clock.now()
+    rows = [
+        (e.model, e.why, e.prefix, f"≈ {e.tokens:,}", e.ttl, _span(e.until - now) if e.until > now else "expired")
+        for e in session.ledger.entries()
+    ]
+    show_table("Prompt cache: the ledger", ("model", "prefix ends at", "digest", "tokens", "TTL", "warm for"), rows)
+
+
+def _cache_clear(session: Session) -> None:
+    count = session.ledger.forget()
+    note = "The provider's own entries expire by themselves; Anthropic offers no way to delete them."
+    show_table("Prompt cache: ledger cleared", ("entries forgotten",), [(str(count),)], [note])
+
+
+def _cache_explain(session: Session) -> None:
+    """The last run's calls: expected, read, written, and the reason in words."""
+    run = session.namespace.get(RESULT)
+    if run is None:
+        raise InputError("there is no call to explain yet", todo="Run %%agent first.")
+    rows = [_call_row(step) for step in run.receipt["steps"] if step["cache"]]
+    if not rows:
+        rows = [("-", f"≈ {run.cache.expected:,}", "-", "-", "-", run.cache.reason)]
+    notes = [*_mark_notes(run), *_layer_notes(run)]
+    show_table(
+        f"Prompt cache: run {run.run_id}", ("step", "expected", "read", "written", "input", "reason"), rows, notes
+    )
+
+
+def _call_row(step: dict[str, Any]) -> tuple[str, ...]:
+    report = step["cache"]
+    return (
+        str(step["n"]),
+        f"≈ {report['expected']:,}",
+        f"{report['read']:,}",
+        f"{report['written']:,}",
+        f"{report['prefix']:,}",
+        report["reason"],
+    )
+
+
+def _mark_notes(run: AgentRun) -> list[str]:
+    marks = run.cache.get("marks") or []
+    return [f"Breakpoints of the last call: {'; '.join(marks)}."] if marks else []
+
+
+def _layer_notes(run: AgentRun) -> list[str]:
+    parts = [f"{layer.name} ≈ {layer.cached_tokens:,} of ≈ {layer.tokens:,}" for layer in run.layers if layer.tokens]
+    return [f"Read by layer: {'; '.join(parts)}."] if parts else []
+
+
+# --- %agent_runs -------------------------------------------------------------------------------------------------
+
+
+def agent_runs(notebook: Notebook, line: str) -> None:
+    """list | show | resume | export"""
+    session = notebook.session
+    table: dict[str, Callable[[str], None]] = {
+        "list": lambda rest: _runs_list(session, rest),
+        "show": lambda rest: _runs_show(session, rest),
+        "resume": lambda rest: _runs_resume(notebook, rest),
+        "export": lambda rest: _runs_export(session, rest),
+    }
+    _dispatch("agent_runs", table, line)
+
+
+def _runs_list(session: Session, rest: str) -> None:
+    if rest and not rest.isdigit():
+        raise InputError(f"%agent_runs list wants a number, not {rest!r}", todo="e.g. %agent_runs list 50")
+    found = session.machine().journal.runs(limit=int(rest or 20))
+    rows = [
+        (
+            run.run_id,
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created)),
+            f"{run.state} (in {run.failed_in})" if run.failed_in else run.state,
+            run.status,
+            str(run.step),
+            run.tags.get("model", ""),
+            run.tags.get("task", ""),
+        )
+        for run in found
+    ]
+    notes = [] if rows else ["No run yet."]
+    show_table("Runs, newest first", ("run", "began", "state", "status", "steps", "model", "task"), rows, notes)
+
+
+def _runs_show(session: Session, rest: str) -> None:
+    from agentnb.notebook.render import bundle
+
+    display(bundle(session.find_run(_one_run(session, rest)).receipt), raw=True)
+
+
+def _one_run(session: Session, rest: str) -> str:
+    """The run that was named, or the newest one."""
+    if rest:
+        return rest.split()[0]
+    newest = session.machine().journal.runs(limit=1)
+    if not newest:
+        raise InputError("the journal holds no run yet", todo="Run %%agent first.")
+    return newest[0].run_id
+
+
+def _runs_resume(notebook: Notebook, rest: str) -> None:
+    """Go on with a paused or failed run from its last committed step."""
+    word, _, line = rest.partition(" ")
+    given, words = flags.split_line(line, RESUME_FLAGS)
+    session = notebook.session
+    if not word or words:
+        raise InputError("%agent_runs resume wants one run", todo="e.g. %agent_runs resume r-20260101-120000-ab12")
+    run_id = session.full_run_id(word)
+    limits = {
+        "max_steps": flags.number(given, "max-steps", int),
+        "budget": flags.number(given, "budget", float),
+        "allow": flags.names(given, "allow"),
+    }
+
+    def finish(run: AgentRun) -> None:
+        notebook.shell.user_ns[RESULT] = run
+
+    show_run(notebook, prepare=lambda agent: agent.resume(run_id, **limits), run_id=run_id, finish=finish)
+
+
+def _runs_export(session: Session, rest: str) -> None:
+    word, _, target = rest.partition(" ")
+    if not word or not target.strip():
+        raise InputError("%agent_runs export wants a run and a file", todo="e.g. %agent_runs export RUN run.json")
+    run = session.find_run(word)
+    file = Path(target.strip()).expanduser()
+    try:
+        file.write_bytes(canonical.dump(run.receipt))
+    except OSError as error:
+        raise InputError(f"the file cannot be written: {error.strerror}", about=str(file)) from error
+    show_table("Run exported", ("run", "file", "bytes"), [(run.run_id, str(file), f"{file.stat().st_size:,}")])
+
+
+# --- %agent_context ----------------------------------------------------------------------------------------------
+
+
+def agent_context(session: Session, run: AgentRun | None, line: str) -> None:
+    """show | why NAME"""
+    table: dict[str, Callable[[str], None]] = {
+        "show": lambda _: _context_show(run),
+        "why": lambda rest: _context_why(session, run, rest),
+    }
+    _dispatch("agent_context", table, line)
+
+
+def _context_show(run: AgentRun | None) -> None:
+    if run is None:
+        raise InputError("there is no conversation yet", todo="Run %%agent first, or %%agent --dry-run.")
+    rows = [
+        (
+            item["name"],
+            _place(item),
+            item["form"],
+            f"≈ {item['tokens']:,}",
+            "new" if item.get("new") else "held",
+            item["reason"],
+        )
+        for item in run.receipt["definitions"]
+    ]
+    redacted = [f"Redacted: {item['kind']} as {item['mark']}." for item in run.receipt["redactions"]]
+    show_table(
+        f"Definitions in the conversation ({run.thread})",
+        ("name", "where", "form", "tokens", "this turn", "why"),
+        rows,
+        [*redacted, *run.receipt["notes"]],
+    )
+
+
+def _place(item: dict[str, Any]) -> str:
+    if item.get("file"):
+        return f"{item['file']}:{item['lines'][0]}-{item['lines'][1]}"
+    return f"cell {item.get('cell') or '?'}"
+
+
+def _context_why(session: Session, run: AgentRun | None, rest: str) -> None:
+    """Why a definition is in the conversation; or what the name means, and that it was not touched."""
+    name = rest.strip().strip("`@")
+    if not name:
+        raise InputError("%agent_context why wants a name", todo="e.g. %agent_context why tides.harmonic")
+    held = [] if run is None else [item for item in run.receipt["definitions"] if _is_called(item["name"], name)]
+    if held:
+        show_table(f"Why {name}", ("name", "where", "reason"), [(i["name"], _place(i), i["reason"]) for i in held])
+        return
+    found = Resolver(cells=session.cells, namespace=session.namespace, project=session.project).resolve(name)
+    if isinstance(found, Unresolved):
+        raise InputError(f"{name!r} is not in the conversation, and {found.reason}", todo=found.nearest)
+    place = found.file or f"cell {found.cell}"
+    row = (found.name, f"{place}:{found.lines[0]}", "not sent: no task has named it or needed it one step on")
+    show_table(f"Why not {name}", ("name", "where", "reason"), [row])
+
+
+def _is_called(qualified: str, name: str) -> bool:
+    return qualified == name or qualified.endswith(f".{name}")

@@ -1,0 +1,42 @@
+"""The live view of one run: the dashboard where there are widgets, nothing until the end where there are none."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from IPython.display import display
+
+from agentnb.canonical import Clock
+from agentnb.notebook.dashboard import Dashboard
+from agentnb.notebook.render import bundle
+from agentnb.runs.record import LiveDocument
+
+
+class View:
+    """Fed from the agent's thread, painted from the main thread."""
+
+    def __init__(self, live: LiveDocument, *, clock: Clock, widgets: bool) -> None:
+        self._live = live
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._dashboard = Dashboard(display, clock=clock) if widgets else None
+
+    def feed(self, event: Any) -> None:
+        with self._lock:
+            self._live.feed(event)
+
+    def paint(self) -> None:
+        if self._dashboard is None:
+            return
+        with self._lock:
+            document = self._live.document(self._clock.monotonic())
+        self._dashboard.update(document)
+
+    def finish(self, document: Mapping[str, Any]) -> None:
+        """Replace the live view by the static one."""
+        if self._dashboard is None:
+            display(bundle(dict(document)), raw=True)
+        else:
+            self._dashboard.finish(dict(document))
