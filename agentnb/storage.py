@@ -80,9 +80,9 @@ class Storage:
         """Keep `value` under `key`, for `ttl` seconds (None: for good)."""
         self._call("set", key, value, expire=ttl)
 
-    def delete(self, key: str) -> bool:
-        """Forget `key`; True where there was one."""
-        return bool(self._call("delete", key))
+    def delete(self, key: str) -> None:
+        """Forget `key`, where it is there."""
+        self._call("delete", key)
 
     def keys(self, prefix: str = "") -> list[str]:
         """The keys that begin with `prefix` and are not over, sorted."""

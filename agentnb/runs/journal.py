@@ -1,0 +1,529 @@
+"""The journal of runs: the protocol that every journal keeps, and the embedded one in diskcache's SQLite file.
+
+One step is one transaction and one flush: the run's row moves by compare-and-swap on its step and its fencing token,
+the lease is renewed in the same row, and the history row, which is the event, is inserted. A journal speaks in rows
+and bytes; what they mean is the state machine's business.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from agentnb.canonical import Clock, SystemClock, dump, load
+from agentnb.errors import LeaseHeld, RunExists, RunFinished, RunUnknown, StepConflict, StepUnknown
+from agentnb.runs import leases
+from agentnb.runs.events import Event
+from agentnb.runs.groupcommit import GroupCommit
+from agentnb.runs.rows import (
+    AWAITING,
+    CANCELLED,
+    FINISHED,
+    PAUSED,
+    RUNNING,
+    WAITING,
+    ActionRow,
+    Claim,
+    Committed,
+    Delivery,
+    Mark,
+    NewRun,
+    RunRow,
+    RunSummary,
+    StepWrite,
+)
+from agentnb.runs.schema import migrate
+from agentnb.storage import BUSY_SECONDS, connect, translate
+
+T = TypeVar("T")
+
+
+class Journal(Protocol):
+    """What every journal does. All of it is safe from several threads, and every write is durable on return."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def owner(self) -> str:
+        """The name under which this journal object holds leases."""
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def active(self) -> dict[str, tuple[int, int, float]]:
+        """run_id -> (key, fence, lease seconds) of the runs that are in a step in this process right now."""
+
+    @property
+    def holds(self) -> dict[str, Any]:
+        """What the state machines of this process remember of the runs they hold; nothing durable."""
+
+    def create(self, new: NewRun) -> None:
+        """Make a run at step 0. Raises RunExists."""
+
+    def row(self, run_id: str) -> RunRow:
+        """Raises RunUnknown."""
+
+    def claim(self, run_id: str, lease: float, *, take_over: bool = False) -> Claim:
+        """Take the run's lease for `lease` seconds, under a new fencing token. Raises LeaseHeld, RunUnknown."""
+
+    def renew(self, key: int, fence: int, lease: float) -> bool:
+        """Lengthen the lease; False where the fencing token is no longer the run's."""
+
+    def release(self, key: int, fence: int) -> None:
+        """Give the lease back, where it is still ours."""
+
+    def commit(self, write: StepWrite) -> Committed:
+        """Write one step. Raises StepConflict where somebody else has moved or claimed the run."""
+
+    def mark(self, mark: Mark) -> Event:
+        """Change a run's status without a step. Raises StepConflict where the fencing token does not match."""
+
+    def request(self, run_id: str, control: str, *, in_flight: bool) -> str:
+        """Ask for "pause" or "cancel"; gives the status, which may stay "running" until the step in flight ends."""
+
+    def deliver(self, run_id: str, name: str, data: bytes, *, event_id: str | None = None) -> bool:
+        """Put an outside event into the run's inbox; False where this `event_id` has come before."""
+
+    def base(self, run_id: str, step: int) -> tuple[str, int, list[bytes]]:
+        """The state at `step`, its keyframe's step, and the frames from there on. Raises RunUnknown, StepUnknown."""
+
+    def history(self, run_id: str) -> list[Event]:
+        """All events of a run, oldest first. Raises RunUnknown."""
+
+    def follow(self, after_seq: int = 0, *, limit: int = 1000) -> list[Event]:
+        """The events of all runs after the cursor, in the order of their commits: each once, none left out."""
+
+    def find(self, **tags: str) -> list[RunSummary]:
+        """The runs that carry all these tags, in the order of their creation."""
+
+    def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
+        """The newest runs, newest first."""
+
+    def begin_action(self, key: int, step: int, name: str, fence: int) -> ActionRow | None:
+        """Note that an outside effect may happen from now on; gives what was noted before, and then changes nothing."""
+
+    def end_action(self, key: int, step: int, action: ActionRow) -> None:
+        """Note what came of an outside effect."""
+
+    def actions(self, run_id: str, step: int | None = None) -> list[tuple[int, ActionRow]]:
+        """The outside effects of a run (of one step of it), each with its step."""
+
+    def close(self) -> None: ...
+
+
+class EmbeddedJournal:
+    """The journal in a SQLite file, or in memory. `synchronous="NORMAL"` trades the newest steps for flushes."""
+
+    def __init__(
+        self,
+        database: Path | str = ":memory:",
+        *,
+        clock: Clock | None = None,
+        synchronous: str = "FULL",
+        busy_seconds: float = BUSY_SECONDS,
+    ) -> None:
+        self.address = str(database)
+        self.clock: Clock = clock or SystemClock()
+        self.owner = leases.new_owner()
+        self.active: dict[str, tuple[int, int, float]] = {}
+        self.holds: dict[str, Any] = {}
+        self._options = (synchronous, busy_seconds)
+        self._open()
+        _OPEN.add(self)
+
+    def _open(self) -> None:
+        synchronous, busy_seconds = self._options
+        self._connection = connect(self.address, synchronous=synchronous, busy_seconds=busy_seconds)
+        try:
+            migrate(self._connection)
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise translate(error, self.address) from error
+        self._group = GroupCommit(self._connection, self.active)
+        self._closed = False
+
+    # Runs
+
+    def create(self, new: NewRun) -> None:
+        self._write(lambda: self._create(new))
+
+    def _create(self, new: NewRun) -> None:
+        execute, now = self._connection.execute, self.clock.now()
+        if execute("SELECT 1 FROM agentnb_runs WHERE run_id = ?", (new.run_id,)).fetchone():
+            raise RunExists("there is a run of this name already", about=new.run_id, todo="Choose another run_id.")
+        tags, versions = dump(dict(new.tags)).decode(), dump(dict(new.versions)).decode()
+        origin = new.origin or (None, None)
+        cursor = execute(
+            "INSERT INTO agentnb_runs (run_id, state, status, step, created, updated, versions, origin_run,"
+            " origin_step, tags, wake_at) VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
+            (new.run_id, new.state, new.status, now, now, versions, *origin, tags, new.wake_at),
+        )
+        key = cursor.lastrowid
+        data = dump({"origin": list(new.origin)}) if new.origin else None
+        execute(_ADD_HISTORY, (key, 0, 0, "created", "", new.state, now, 0, new.frame, data))
+        for name, value in new.tags.items():
+            execute("INSERT INTO agentnb_tags VALUES (?, ?, ?)", (name, value, key))
+
+    def row(self, run_id: str) -> RunRow:
+        return self._read(lambda: self._row(run_id))
+
+    def _row(self, run_id: str) -> RunRow:
+        found = self._connection.execute(f"{_SELECT_ROW} WHERE run_id = ?", (run_id,)).fetchone()
+        if found is None:
+            raise RunUnknown("there is no run of this name", about=run_id, todo="journal.runs() lists them.")
+        return _row_of(found)
+
+    def find(self, **tags: str) -> list[RunSummary]:
+        one = "SELECT run FROM agentnb_tags WHERE name = ? AND value = ?"
+        where = f"WHERE id IN ({' INTERSECT '.join([one] * len(tags))})" if tags else ""
+        query = f"{_SELECT_ROW} {where} ORDER BY id"
+        found = self._all(query, [part for item in tags.items() for part in item])
+        return [_row_of(row).summary for row in found]
+
+    def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
+        query = f"{_SELECT_ROW} ORDER BY id DESC LIMIT ?"
+        return [_row_of(row).summary for row in self._all(query, (-1 if limit is None else limit,))]
+
+    # Leases
+
+    def claim(self, run_id: str, lease: float, *, take_over: bool = False) -> Claim:
+        return self._write(lambda: self._claim(run_id, lease, take_over))
+
+    def _claim(self, run_id: str, lease: float, take_over: bool) -> Claim:
+        row = self._row(run_id)
+        if row.summary.status in FINISHED or row.summary.status == PAUSED:
+            return Claim(row, False, 0, [], None)
+        if not take_over:
+            self._refuse_if_held(row)
+        if row.control is not None:
+            self._change(row, _CONTROLLED[row.control], _mark_of(row, row.control))
+            return Claim(self._row(run_id), False, 0, [], None)
+        delivery = self._waiting_delivery(row)
+        if row.summary.status == WAITING and not (delivery or self._is_time(row)):
+            return Claim(row, False, 0, [], None)
+        now, tick = self.clock.now(), self.clock.monotonic()
+        self._connection.execute(_CLAIM, (self.owner, now + lease, tick + lease, row.key))
+        _, base, frames = self._base(row.key, row.summary.step)
+        return Claim(self._row(run_id), True, base, frames, delivery)
+
+    def _refuse_if_held(self, row: RunRow) -> None:
+        left = leases.seconds_left(
+            row.owner,
+            me=self.owner,
+            until=row.lease_until,
+            tick=row.lease_tick,
+            now=self.clock.now(),
+            monotonic=self.clock.monotonic(),
+        )
+        if left > 0 and row.owner:
+            raise LeaseHeld(
+                f"the run is held by {leases.describe(row.owner)} for another {left:.0f} s",
+                about=row.summary.run_id,
+                todo="Let it go on there, wait, or take it over with resume(run_id, take_over=True).",
+            )
+
+    def _waiting_delivery(self, row: RunRow) -> Delivery | None:
+        if not row.summary.state.startswith(AWAITING):
+            return None
+        found = self._connection.execute(
+            "SELECT id, name, data, at FROM agentnb_inbox WHERE run = ? AND name = ? AND taken IS NULL"
+            " ORDER BY id LIMIT 1",
+            (row.key, row.summary.state.removeprefix(AWAITING)),
+        ).fetchone()
+        return Delivery(found[0], found[1], load(found[2]), found[3]) if found else None
+
+    def _is_time(self, row: RunRow) -> bool:
+        return row.wake_at is not None and self.clock.now() >= row.wake_at
+
+    def renew(self, key: int, fence: int, lease: float) -> bool:
+        now, tick = self.clock.now() + lease, self.clock.monotonic() + lease
+        query = "UPDATE agentnb_runs SET lease_until = ?, lease_tick = ? WHERE id = ? AND fence = ? AND owner = ?"
+        return self._write(lambda: self._connection.execute(query, (now, tick, key, fence, self.owner)).rowcount == 1)
+
+    def release(self, key: int, fence: int) -> None:
+        query = "UPDATE agentnb_runs SET owner = NULL WHERE id = ? AND fence = ? AND owner = ?"
+        self._write(lambda: self._connection.execute(query, (key, fence, self.owner)))
+
+    # Steps
+
+    def commit(self, write: StepWrite) -> Committed:
+        return self._write(lambda: self._commit(write))
+
+    def _commit(self, w: StepWrite) -> Committed:
+        now, execute = self.clock.now(), self._connection.execute
+        owner = self.owner if w.status == RUNNING else None
+        failed_in = w.state if w.next_state == "FAILED" else None
+        until, tick = now + w.lease, self.clock.monotonic() + w.lease
+        moved = execute(
+            _MOVE,
+            (w.next_state, w.status, w.step, now, owner, until, tick, failed_in, w.wake_at, w.key, w.step - 1, w.fence),
+        )
+        if moved.rowcount != 1:
+            return self._commit_slowly(w)
+        seq = execute(
+            _ADD_HISTORY, (w.key, w.step, 0, "step", w.state, w.next_state, now, w.base, w.frame, w.data)
+        ).lastrowid
+        if w.took is not None:
+            execute("UPDATE agentnb_inbox SET taken = ? WHERE id = ?", (w.step, w.took))
+        return Committed(seq or 0, now, w.status)
+
+    def _commit_slowly(self, w: StepWrite) -> Committed:
+        """The swap failed: the run has been moved or claimed by another, or a pause or a cancellation is asked for."""
+        row = self._row(w.run_id)
+        if row.fence != w.fence or row.summary.step != w.step - 1 or row.control is None:
+            raise StepConflict(
+                f"step {w.step} was not committed: the run is at step {row.summary.step} under another claim",
+                about=w.run_id,
+                todo="Another worker has it; what this step did outside may be done twice. Read the run anew.",
+            )
+        self._connection.execute("UPDATE agentnb_runs SET control = NULL WHERE id = ?", (w.key,))
+        done = self._commit(w)
+        if w.status in FINISHED:
+            return done
+        self._change(self._row(w.run_id), _CONTROLLED[row.control], _mark_of(row, row.control, w.next_state))
+        return done._replace(status=_CONTROLLED[row.control])
+
+    def mark(self, mark: Mark) -> Event:
+        return self._write(lambda: self._mark(mark))
+
+    def _mark(self, mark: Mark) -> Event:
+        row = self._row(mark.run_id)
+        if mark.fence is not None and row.fence != mark.fence:
+            raise StepConflict(
+                "the run has been claimed by another worker", about=mark.run_id, todo="Read the run anew."
+            )
+        return self._change(row, mark.status, mark)
+
+    def _change(self, row: RunRow, status: str, mark: Mark) -> Event:
+        now, execute = self.clock.now(), self._connection.execute
+        owner = None if mark.release else row.owner
+        versions = dump(dict(row.versions if mark.versions is None else mark.versions)).decode()
+        execute(_MARK, (status, mark.state, now, mark.failed_in, mark.error, mark.attempt, owner, versions, row.key))
+        if mark.release:  # whoever still believes to hold the run is fenced out
+            execute("UPDATE agentnb_runs SET fence = fence + 1 WHERE id = ?", (row.key,))
+        step, states = row.summary.step, (row.summary.state, mark.state)
+        (part,) = execute(_NEXT_PART, (row.key, step)).fetchone()
+        seq = execute(_ADD_HISTORY, (row.key, step, part, mark.kind, *states, now, None, None, mark.data)).lastrowid
+        return Event(
+            seq=seq or 0, run_id=mark.run_id, step=step, kind=mark.kind, state=states[0], next_state=states[1], at=now,
+            data=load(mark.data) if mark.data else {},
+        )  # fmt: skip
+
+    def request(self, run_id: str, control: str, *, in_flight: bool) -> str:
+        return self._write(lambda: self._request(run_id, control, in_flight))
+
+    def _request(self, run_id: str, control: str, in_flight: bool) -> str:
+        row = self._row(run_id)
+        status = row.summary.status
+        if status == _CONTROLLED[control]:
+            return status
+        if status in FINISHED and not (status == "failed" and control == "cancel"):
+            raise RunFinished(f"the run is {status} already", about=run_id)
+        if not in_flight and not self._held_by_another(row):
+            self._change(row, _CONTROLLED[control], _mark_of(row, control))
+            return _CONTROLLED[control]
+        self._connection.execute("UPDATE agentnb_runs SET control = ? WHERE id = ?", (control, row.key))
+        return status
+
+    def _held_by_another(self, row: RunRow) -> bool:
+        try:
+            self._refuse_if_held(row)
+        except LeaseHeld:
+            return True
+        return False
+
+    # Outside events and outside effects
+
+    def deliver(self, run_id: str, name: str, data: bytes, *, event_id: str | None = None) -> bool:
+        return self._write(lambda: self._deliver(run_id, name, data, event_id))
+
+    def _deliver(self, run_id: str, name: str, data: bytes, event_id: str | None) -> bool:
+        row, now, execute = self._row(run_id), self.clock.now(), self._connection.execute
+        if row.summary.status in FINISHED:
+            raise RunFinished(f"the run is {row.summary.status} already", about=run_id)
+        added = execute(
+            "INSERT OR IGNORE INTO agentnb_inbox (run, name, event_id, data, at) VALUES (?, ?, ?, ?, ?)",
+            (row.key, name, event_id, data, now),
+        ).rowcount
+        if not added:
+            return False
+        (part,) = execute(_NEXT_PART, (row.key, row.summary.step)).fetchone()
+        said = dump({"event": name, "data": load(data)})
+        state = row.summary.state
+        execute(_ADD_HISTORY, (row.key, row.summary.step, part, "woken", state, state, now, None, None, said))
+        return True
+
+    def begin_action(self, key: int, step: int, name: str, fence: int) -> ActionRow | None:
+        return self._write(lambda: self._begin_action(key, step, name, fence))
+
+    def _begin_action(self, key: int, step: int, name: str, fence: int) -> ActionRow | None:
+        for _, found in self._actions(key, step):
+            if found.name == name and found.status != "failed":
+                return found
+        self._end_action(key, step, ActionRow(name, "begun", fence, None))
+        return None
+
+    def end_action(self, key: int, step: int, action: ActionRow) -> None:
+        self._write(lambda: self._end_action(key, step, action))
+
+    def _end_action(self, key: int, step: int, action: ActionRow) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO agentnb_actions (run, step, name, status, fence, at, data)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (key, step, action.name, action.status, action.fence, self.clock.now(), action.data),
+        )
+
+    def actions(self, run_id: str, step: int | None = None) -> list[tuple[int, ActionRow]]:
+        return self._read(lambda: self._actions(self._row(run_id).key, step))
+
+    def _actions(self, key: int, step: int | None) -> list[tuple[int, ActionRow]]:
+        found = self._connection.execute(
+            "SELECT step, name, status, fence, data FROM agentnb_actions WHERE run = ? AND (? IS NULL OR step = ?)"
+            " ORDER BY step, at",
+            (key, step, step),
+        ).fetchall()
+        return [(row[0], ActionRow(*row[1:])) for row in found]
+
+    # Reading
+
+    def base(self, run_id: str, step: int) -> tuple[str, int, list[bytes]]:
+        return self._read(lambda: self._base(self._row(run_id).key, step, run_id))
+
+    def _base(self, key: int, step: int, run_id: str = "") -> tuple[str, int, list[bytes]]:
+        found = self._connection.execute(_FRAMES, (key, key, step, step)).fetchall()
+        if not found or found[-1][0] != step:
+            raise StepUnknown(f"there is no step {step}", about=run_id, todo="history(run_id) lists them.")
+        return found[-1][1], found[0][0], [row[2] for row in found]
+
+    def history(self, run_id: str) -> list[Event]:
+        query = f"{_SELECT_EVENTS} WHERE h.run = ? ORDER BY h.step, h.part"
+        return self._read(lambda: _events(self._connection.execute(query, (self._row(run_id).key,))))
+
+    def follow(self, after_seq: int = 0, *, limit: int = 1000) -> list[Event]:
+        return _events(self._all(f"{_SELECT_EVENTS} WHERE h.seq > ? ORDER BY h.seq LIMIT ?", (after_seq, limit)))
+
+    def changed(self) -> int:
+        """A number that differs after another connection's commit: what a follower asks before it reads."""
+        return int(self._all("PRAGMA data_version", ())[0][0])
+
+    # The connection
+
+    def close(self) -> None:
+        """Give back what this process holds and close the file. A closed journal can do nothing more."""
+        if not self._closed:
+            self._closed = True
+            _OPEN.discard(self)
+            with self._group.turn:
+                self._connection.close()
+
+    def _write(self, work: Callable[[], T]) -> T:
+        try:
+            return self._group.run(work)
+        except sqlite3.Error as error:
+            raise translate(error, self.address) from error
+
+    def _read(self, work: Callable[[], T]) -> T:
+        try:
+            with self._group.turn:
+                return work()
+        except sqlite3.Error as error:
+            raise translate(error, self.address) from error
+
+    def _all(self, query: str, parameters: Iterable[object]) -> list[Any]:
+        return self._read(lambda: self._connection.execute(query, tuple(parameters)).fetchall())
+
+    def _begin_anew(self) -> None:
+        """After a fork: a connection, locks and an owner of the child's own. Holds stay with the parent."""
+        _ABANDONED.append(self._connection)
+        self.owner = leases.new_owner()
+        self.active.clear()
+        self.holds.clear()
+        if self.address == ":memory:":
+            self._group = GroupCommit(self._connection, self.active)
+        else:
+            self._open()
+
+
+_CONTROLLED = {"pause": PAUSED, "cancel": CANCELLED}
+_KINDS = {"pause": "paused", "cancel": "cancelled"}
+
+
+def _mark_of(row: RunRow, control: str, state: str | None = None) -> Mark:
+    state = state or row.summary.state
+    return Mark(row.summary.run_id, _KINDS[control], _CONTROLLED[control], state, None, error=row.error,
+                failed_in=row.summary.failed_in)  # fmt: skip
+
+
+_OPEN: weakref.WeakSet[EmbeddedJournal] = weakref.WeakSet()
+# SQLite forbids the use, even the closing, of a connection that was carried over a fork: it is kept unused.
+_ABANDONED: list[sqlite3.Connection] = []
+
+
+def _after_fork() -> None:
+    for journal in list(_OPEN):
+        journal._begin_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+_ADD_HISTORY = (
+    "INSERT INTO agentnb_history (run, step, part, kind, state, next_state, at, base, frame, data)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_MOVE = (
+    "UPDATE agentnb_runs SET state = ?, status = ?, step = ?, updated = ?, owner = ?, lease_until = ?, lease_tick = ?,"
+    " failed_in = ?, wake_at = ?, attempt = 0 WHERE id = ? AND step = ? AND fence = ? AND control IS NULL"
+)
+_CLAIM = "UPDATE agentnb_runs SET owner = ?, fence = fence + 1, lease_until = ?, lease_tick = ? WHERE id = ?"
+_MARK = (
+    "UPDATE agentnb_runs SET status = ?, state = ?, updated = ?, failed_in = ?, error = ?, attempt = ?, owner = ?,"
+    " versions = ?, control = NULL WHERE id = ?"
+)
+_NEXT_PART = "SELECT coalesce(max(part), 0) + 1 FROM agentnb_history WHERE run = ? AND step = ?"
+_FRAMES = (
+    "SELECT step, next_state, frame FROM agentnb_history WHERE run = ? AND part = 0 AND step >="
+    " (SELECT base FROM agentnb_history WHERE run = ? AND step = ? AND part = 0) AND step <= ? ORDER BY step"
+)
+_SELECT_ROW = (
+    "SELECT id, run_id, state, status, step, tags, created, updated, failed_in, origin_run, origin_step, fence, owner,"
+    " lease_until, lease_tick, control, attempt, error, versions, wake_at FROM agentnb_runs"
+)
+_SELECT_EVENTS = (
+    "SELECT h.seq, r.run_id, h.step, h.kind, h.state, h.next_state, h.at, h.data"
+    " FROM agentnb_history h JOIN agentnb_runs r ON r.id = h.run"
+)
+
+
+def _row_of(found: tuple[Any, ...]) -> RunRow:
+    key, run_id, state, status, step, tags, created, updated, failed_in, origin_run, origin_step, *rest = found
+    fence, owner, until, tick, control, attempt, error, versions, wake_at = rest
+    return RunRow(
+        key=key, fence=fence, owner=owner, lease_until=until, lease_tick=tick, control=control, attempt=attempt,
+        error=error, versions=load(versions), wake_at=wake_at,
+        summary=RunSummary(
+            run_id=run_id, state=state, status=status, step=step, tags=_tags(tags), created=created, updated=updated,
+            failed_in=failed_in, origin=None if origin_run is None else (origin_run, origin_step),
+        ),
+    )  # fmt: skip
+
+
+def _tags(text: str) -> Mapping[str, str]:
+    return load(text)  # type: ignore[no-any-return]  # written from a mapping of texts
+
+
+def _events(found: Iterable[tuple[Any, ...]]) -> list[Event]:
+    return [
+        Event(
+            seq=seq, run_id=run_id, step=step, kind=kind, state=state, next_state=next_state, at=at,
+            data=load(data) if data else {},
+        )
+        for seq, run_id, step, kind, state, next_state, at, data in found
+    ]  # fmt: skip

@@ -1,0 +1,137 @@
+"""What a journal keeps of a run, as values: the words between the state machine and the journals that serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
+
+RUNNING, PAUSED, WAITING = "running", "paused", "waiting"
+COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
+FINISHED = frozenset({COMPLETED, FAILED, CANCELLED})
+"""Statuses of a run that does nothing more by itself. A failed one can be resumed."""
+
+AWAITING = "AWAITING_"
+"""A state with this beginning waits for the outside event named by the rest of it."""
+
+Tags: TypeAlias = Mapping[str, str]
+NO_TAGS: Tags = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSummary:
+    """One run as the journal's row tells it. Times in seconds since the epoch; `state` is "FAILED" where it failed."""
+
+    run_id: str
+    state: str
+    status: str
+    step: int
+    tags: Tags
+    created: float
+    updated: float
+    failed_in: str | None = None
+    origin: tuple[str, int] | None = None
+    """The run and step this one was forked from."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRow:
+    """The whole row of a run. `key` is the journal's own number for it, `fence` grows with each claim."""
+
+    key: int
+    summary: RunSummary
+    fence: int
+    owner: str | None
+    lease_until: float
+    lease_tick: float
+    control: str | None
+    attempt: int
+    error: bytes | None
+    versions: Mapping[str, str]
+    wake_at: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewRun:
+    """A run to be made: its state and first keyframe."""
+
+    run_id: str
+    state: str
+    status: str
+    frame: bytes
+    tags: Tags = field(default=NO_TAGS)
+    versions: Mapping[str, str] = field(default=NO_TAGS)
+    origin: tuple[str, int] | None = None
+    wake_at: float | None = None
+
+
+class Delivery(NamedTuple):
+    """An outside event that waits in a run's inbox."""
+
+    key: int
+    name: str
+    data: Any
+    at: float
+
+
+class Claim(NamedTuple):
+    """What a claim found: `held` is False where the run is paused, waiting or finished and nothing was claimed."""
+
+    row: RunRow
+    held: bool
+    base: int
+    frames: list[bytes]
+    delivery: Delivery | None
+
+
+class StepWrite(NamedTuple):
+    """One step to commit: from `state` at `step` - 1 to `next_state` at `step`, under `fence`."""
+
+    key: int
+    run_id: str
+    step: int
+    fence: int
+    state: str
+    next_state: str
+    status: str
+    base: int
+    frame: bytes
+    data: bytes | None
+    took: int | None
+    """The key of the delivery that this step used up."""
+    wake_at: float | None
+    lease: float
+
+
+class Committed(NamedTuple):
+    """A step that is durable. `status` differs from what was asked for where a pause or a cancellation came in between."""
+
+    seq: int
+    at: float
+    status: str
+
+
+class Mark(NamedTuple):
+    """A change of a run that is no step: failed, retried, paused, resumed, cancelled. Under `fence`, None: any."""
+
+    run_id: str
+    kind: str
+    status: str
+    state: str
+    fence: int | None
+    data: bytes | None = None
+    error: bytes | None = None
+    failed_in: str | None = None
+    attempt: int = 0
+    release: bool = True
+    versions: Mapping[str, str] | None = None
+
+
+class ActionRow(NamedTuple):
+    """An outside effect of a step: `status` is begun, done or failed; `fence` tells which execution began it."""
+
+    name: str
+    status: str
+    fence: int
+    data: bytes | None
