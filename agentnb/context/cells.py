@@ -31,6 +31,7 @@ RESET = re.compile(r"^%(?:reset\b(?! -s)|xdel\s+(\w+))", re.MULTILINE)
 CONSTANT_LIMIT = 2000
 """Characters of an assignment that still counts as a constant; longer ones are data."""
 NOTE_LIMIT = 50
+CODE_LIMIT = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class CellIndex:
     def __init__(self, transform: Callable[[str], str]) -> None:
         self._transform = transform
         self._bound: dict[str, _Bound] = {}
+        self._texts: dict[str, str] = {}
         self.notes: list[str] = []
         self.version = 0
         """Grows with every recorded cell: what was made of an older version is stale."""
@@ -62,8 +64,21 @@ class CellIndex:
         cell = parse_definitions(code, module="", file="", cell=label, parsed=self._python(code))
         if cell.error:
             self._note(f"{label} did not parse: {cell.error}")
+        else:
+            self._texts.pop(label, None)
+            self._texts[label] = "\n".join(cell.parsed or cell.lines)
         self._forget(code)
         self._bind(cell)
+
+    def code(self, limit: int = CODE_LIMIT) -> str:
+        """The newest cells as one Python text, oldest first, at most `limit` characters of whole cells."""
+        kept: list[str] = []
+        for text in reversed(self._texts.values()):
+            limit -= len(text)
+            if limit < 0:
+                break
+            kept.append(text)
+        return "\n".join(reversed(kept))
 
     def _python(self, code: str) -> str:
         # The transformer drops blank lines at the start; they keep later lines on the lines that the user sees.
@@ -105,6 +120,11 @@ class CellIndex:
     def definitions(self) -> Mapping[str, Definition]:
         """Qualified name -> its last definition: functions, classes and members, simple constants, imports."""
         return CellDefinitions(self._bound)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name that a cell has bound, values too."""
+        return frozenset(self._bound)
 
     def imports(self) -> Mapping[str, str]:
         """Bound name -> dotted target: `nx` -> `networkx`, `G` -> `networkx.Graph`."""

@@ -604,7 +604,9 @@ def first_paragraph(node: ast.AST) -> str:
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
         return ""
     text = ast.get_docstring(node) or ""
-    return " ".join(text.split("\n\n")[0].split())
+    lines = text.split("\n\n")[0].split("\n")
+    # A title's underline is no prose.
+    return " ".join(" ".join(line for line in lines if line.strip("=-~*# ")).split())
 
 
 def first_line(doc: str, limit: int = 120) -> str:

@@ -1,0 +1,203 @@
+"""Live objects, looked at without running anybody's code: no properties, no `__getattr__`, no `__repr__`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Mapping
+from types import (
+    BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+    MethodType,
+    MethodWrapperType,
+    ModuleType,
+    WrapperDescriptorType,
+)
+from typing import Any, Final
+
+UNWRAP_LIMIT = 20
+MISSING: Final = object()
+COMPILED = (
+    BuiltinFunctionType,
+    MethodDescriptorType,
+    WrapperDescriptorType,
+    MethodWrapperType,
+    ClassMethodDescriptorType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+)
+_type_dict = type.__dict__["__dict__"].__get__
+_type_mro = type.__dict__["__mro__"].__get__
+_type_module = type.__dict__["__module__"].__get__
+_type_qualname = type.__dict__["__qualname__"].__get__
+_type_name = type.__dict__["__name__"].__get__
+
+
+def is_a(value: Any, kind: type | tuple[type, ...]) -> bool:
+    """`isinstance` by the real type alone: a class may compute `__class__`, and a proxy does."""
+    return issubclass(type(value), kind)
+
+
+def class_dict(cls: type) -> Mapping[str, Any]:
+    """A class's own attributes, past whatever its metaclass overrides."""
+    found: Mapping[str, Any] = _type_dict(cls)
+    return found
+
+
+def class_name(cls: type) -> tuple[str, str]:
+    """(module, qualified name) of a class."""
+    module = _type_module(cls)
+    return module if isinstance(module, str) else "", str(_type_qualname(cls))
+
+
+def bases_of(cls: type) -> tuple[type, ...]:
+    """The method resolution order, past whatever the metaclass overrides."""
+    found: tuple[type, ...] = _type_mro(cls)
+    return found
+
+
+def own_dict(value: Any) -> Mapping[str, Any]:
+    """The instance's own attributes; empty where it has none or its class computes `__dict__`."""
+    for cls in bases_of(type(value)):
+        slot = class_dict(cls).get("__dict__")
+        if slot is not None and not is_a(slot, GetSetDescriptorType):
+            return {}
+    try:
+        found = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def attribute(value: Any, name: str) -> Any:
+    """`value.name` as it is stored, descriptors as such; MISSING where only running code could tell."""
+    if is_a(value, ModuleType):
+        return _module_attribute(value, name)
+    try:
+        found = inspect.getattr_static(value, name, MISSING)
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        return MISSING
+    if is_a(found, MemberDescriptorType) and not is_a(value, type):
+        return _slot(found, value)
+    return found
+
+
+def _slot(slot: MemberDescriptorType, value: Any) -> Any:
+    try:
+        return slot.__get__(value, type(value))
+    except AttributeError:
+        return MISSING
+
+
+def _module_attribute(module: ModuleType, name: str) -> Any:
+    names = object.__getattribute__(module, "__dict__")
+    if name in names:
+        return names[name]
+    return sys.modules.get(f"{names.get('__name__', '')}.{name}", MISSING)
+
+
+def unwrap(value: Any) -> Any:
+    """The function or class inside decorators, descriptors, partials and wrapper objects; else the value itself."""
+    for _ in range(UNWRAP_LIMIT):
+        inner = _inner(value)
+        if inner is None or inner is value:
+            return value
+        value = inner
+    return value
+
+
+def _inner(value: Any) -> Any:
+    if is_a(value, property):
+        return value.fget
+    if is_a(value, (staticmethod, classmethod, MethodType)):
+        return value.__func__
+    if is_a(value, (functools.cached_property, functools.partial, functools.partialmethod)):
+        return value.func
+    if is_a(value, (type, ModuleType)):
+        return None
+    own = own_dict(value)
+    wrapped = own.get("__wrapped__")
+    if wrapped is not None:
+        return wrapped
+    return None if is_a(value, (FunctionType, *COMPILED)) else _wrapped_by_name(own)
+
+
+def _wrapped_by_name(own: Mapping[str, Any]) -> Any:
+    """A wrapper object that took over a function's name keeps that function in an attribute of its own."""
+    name = own.get("__name__")
+    held = (item for item in own.values() if is_a(item, FunctionType) and item.__name__ == name)
+    return next(held, None) if isinstance(name, str) else None
+
+
+def compiled_text(value: Any) -> tuple[str, str, str, str] | None:
+    """(qualified name, kind, signature, doc) of something compiled; None for what is not, or says nothing."""
+    if is_a(value, type):
+        return _compiled_class(value)
+    cls = type(value)
+    if not is_a(value, COMPILED) and not _is_compiled_callable(cls):
+        return None
+    name = _text(value, "__qualname__") or _text(value, "__name__")
+    module = _text(value, "__module__") or _owner_module(value)
+    doc = _text(value, "__doc__")
+    kind = "function" if is_a(value, BuiltinFunctionType) and not _bound_to_object(value) else "method"
+    kind = kind if is_a(value, COMPILED) else "function"
+    signature = f"def {name.rpartition('.')[2]}{_arguments(value, name, doc)}: ..."
+    return (f"{module}.{name}" if module and module != "builtins" else name, kind, signature, doc) if name else None
+
+
+def _bound_to_object(value: BuiltinFunctionType) -> bool:
+    owner = value.__self__
+    return owner is not None and not isinstance(owner, ModuleType)
+
+
+def _is_compiled_callable(cls: type) -> bool:
+    """A callable type whose `__call__` and `__name__` are C: numpy's ufuncs, cython's functions."""
+    call = inspect.getattr_static(cls, "__call__", None)
+    name = inspect.getattr_static(cls, "__name__", None)
+    return isinstance(call, WrapperDescriptorType) and isinstance(name, GetSetDescriptorType | MemberDescriptorType)
+
+
+def _compiled_class(cls: type) -> tuple[str, str, str, str]:
+    module, name = class_name(cls)
+    doc = class_dict(cls).get("__doc__")
+    doc = doc if isinstance(doc, str) else ""
+    public = [key for key, item in class_dict(cls).items() if not key.startswith("_") and is_a(item, COMPILED)]
+    members = [f"    {key}  # {_member_kind(class_dict(cls)[key])}" for key in public[:30]]
+    full = f"{module}.{name}" if module != "builtins" else name
+    return full, "class", "\n".join([f"class {_type_name(cls)}:", *members]) if members else f"class {name}: ...", doc
+
+
+def _member_kind(item: Any) -> str:
+    return "attribute" if isinstance(item, GetSetDescriptorType | MemberDescriptorType) else "method"
+
+
+def _text(value: Any, name: str) -> str:
+    """A text attribute that C code answers: no Python of anybody's runs."""
+    slot = inspect.getattr_static(type(value), name, None)
+    if isinstance(slot, GetSetDescriptorType | MemberDescriptorType):
+        try:
+            slot = slot.__get__(value, type(value))
+        except (AttributeError, TypeError, ValueError):
+            return ""
+    found = own_dict(value).get(name, slot)
+    return found if isinstance(found, str) else ""
+
+
+def _owner_module(value: Any) -> str:
+    owner = getattr(value, "__objclass__", None) if is_a(value, COMPILED) else None
+    return class_name(owner)[0] if isinstance(owner, type) else ""
+
+
+def _arguments(value: Any, name: str, doc: str) -> str:
+    """`(x, /, out=None)` from the C signature, or from the first line of the doc as numpy writes it."""
+    text = _text(value, "__text_signature__").replace("($module, ", "(").replace("($module)", "()").replace("$", "")
+    if text.startswith("("):
+        return text
+    first = doc.lstrip().partition("\n")[0]
+    short = name.rpartition(".")[2]
+    return first[len(short) :].partition(" -> ")[0] if first.startswith(f"{short}(") else "(...)"

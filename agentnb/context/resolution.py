@@ -1,0 +1,580 @@
+"""A name in the user's words or code -> the definition it means.
+
+A cascade: the live object in the namespace, the notebook's cells, our own index of files, and astroid for what those
+did not resolve. Live objects are looked at, never asked: no property, `__getattr__` or `__repr__` runs. No module is
+imported that the user has not imported. astroid works in a thread with a time limit.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from agentnb.context import live
+from agentnb.context.cells import CellIndex
+from agentnb.context.definitions import Definition, FileDefinitions, first_line, normalise
+from agentnb.context.files import FileIndex, loaded_file, module_file, module_name, stamp_of
+from agentnb.errors import nearest
+
+DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\Z")
+SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
+HOPS = 12
+"""Re-exports followed before a name counts as circular."""
+ASTROID_SECONDS = 2.0
+CODE_KINDS = frozenset({"function", "async function", "class"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unresolved:
+    """A name that has no definition to show. `reason` is a sentence; `nearest` a hint, or empty.
+
+    `kind` is "value" for a variable, "missing" for what is not there, "text" for what is no name at all.
+    """
+
+    name: str
+    reason: str
+    nearest: str = ""
+    kind: str = "missing"
+
+
+_LITERALS = frozenset({bool, int, float, complex, str, bytes})
+_BUILTINS = vars(builtins)
+_shared = FileIndex()
+
+
+class Resolver:
+    """Names of one notebook. `project` is searched before the import path; `index` is shared by default."""
+
+    def __init__(
+        self,
+        *,
+        cells: CellIndex,
+        namespace: Mapping[str, Any],
+        project: Path | None = None,
+        index: FileIndex | None = None,
+    ) -> None:
+        self._cells = cells
+        self._namespace = namespace
+        self._index = index or _shared
+        self._roots = tuple(path for path in (project, project / "src") if path.is_dir()) if project else ()
+        self._definitions = cells.definitions()
+        self._imports = cells.imports()
+        self._resolved: dict[str, Definition | Unresolved] = {}
+        self._errors: dict[str, str] = {}
+
+        self._cascade = (
+            self._from_namespace,
+            self._from_cells,
+            self._from_modules,
+            self._bare,
+            self._from_builtins,
+            self._by_astroid,
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be read on the way: broken files, and cells that did not parse."""
+        return (*self._errors.values(), *self._cells.notes)
+
+    def resolve(self, name: str) -> Definition | Unresolved:
+        """The definition of a dotted name as a user writes it: `clean`, `nx.Graph.add_edge`, `G.add_edge`, `np.sin`."""
+        name = name.strip().strip("`@").removesuffix("()")
+        if name not in self._resolved:
+            self._resolved[name] = self._resolve(name)
+        return self._resolved[name]
+
+    def known(self, word: str) -> bool:
+        """Could this word or dotted name mean something here? Cheap: no file is read."""
+        root = word.partition(".")[0]
+        if root in self._cells.names:
+            return True
+        if root in SHELL_NAMES or root.startswith("_"):
+            return False
+        return root in self._namespace or ("." in word and root in sys.modules)
+
+    def class_of(self, name: str) -> Definition | None:
+        """The class of a variable, where a cell or the project defines it: what a question on the variable is about."""
+        value = self._namespace.get(name, live.MISSING)
+        if value is live.MISSING or live.is_a(value, (type, ModuleType, FunctionType)):
+            return None
+        found = self._of_class(type(value))
+        return found if found and (found.origin == "cell" or self._in_project(found)) else None
+
+    def follow(self, user: Definition, reference: str) -> Definition | None:
+        """The definition that `reference` in the code of `user` means: in its module's scope, or the notebook's."""
+        parts = reference.replace("()", "").split(".")
+        scope = self._live_scope(user)
+        # An attribute that is not found leads to its owner, but no further than to one part: that is the whole name.
+        for end in range(len(parts), 0, -1):
+            found = self._follow(user, scope, parts[:end])
+            if found is not None:
+                return found if found.name != user.name else None
+        return None
+
+    # the cascade ------------------------------------------------------------------------------------------------
+
+    def _resolve(self, name: str) -> Definition | Unresolved:
+        if not DOTTED.match(name):
+            return Unresolved(name=name, reason=f"{name[:60]!r} is not a name", kind="text")
+        parts = name.split(".")
+        for look in self._cascade:
+            found = look(parts)
+            if found is not None:
+                return found
+        return self._unresolved(name, parts)
+
+    def _from_namespace(self, parts: list[str]) -> Definition | None:
+        if parts[0] not in self._namespace or parts[0] in SHELL_NAMES:
+            return None
+        return self._walk(self._namespace, parts)
+
+    def _from_cells(self, parts: list[str]) -> Definition | None:
+        found = self._in_cells(".".join(parts))
+        if found is not None and found.kind != "import":
+            return found
+        target = self._imports.get(parts[0])
+        if target is None:
+            return found
+        return self._absolute([*target.split("."), *parts[1:]]) or found
+
+    def _in_cells(self, name: str, hops: int = HOPS) -> Definition | None:
+        """A cell's definition, inherited members too."""
+        if name in self._definitions:
+            return self._definitions[name]
+        owner, _, member = name.rpartition(".")
+        holder = self._definitions.get(owner) if owner and hops else None
+        if holder is None or holder.kind != "class":
+            return None
+        for base in holder.references:
+            found = self._in_cells(f"{base}.{member}", hops - 1)
+            if found is not None:
+                return found
+        return None
+
+    def _from_modules(self, parts: list[str]) -> Definition | None:
+        return self._absolute(parts) if len(parts) > 1 else self._module(parts[0], project_only=True)
+
+    def _absolute(self, parts: list[str], hops: int = HOPS) -> Definition | None:
+        """A full dotted path: the longest part of it that is a module, then names inside that."""
+        for end in range(len(parts), 0, -1):
+            name = ".".join(parts[:end])
+            loaded = sys.modules.get(name)
+            if end == len(parts):
+                found = self._module(name)
+            elif live.is_a(loaded, ModuleType):
+                found = self._walk(object.__getattribute__(loaded, "__dict__"), parts[end:], module=loaded)
+                found = found or self._static(name, parts[end:], hops)
+            else:
+                found = self._static(name, parts[end:], hops)
+            if found is not None:
+                return found
+        return None
+
+    def _bare(self, parts: list[str]) -> Definition | None:
+        """`harmonic` for `tides.harmonic` where the notebook imports `tides`, if only one of its modules has it."""
+        found = {}
+        for target in dict.fromkeys(self._imports.values()):
+            file = self._file_of(target)
+            if file is not None and ".".join(parts) in file.chosen:
+                definition = file.by_name[".".join(parts)]
+                found[definition.name] = definition
+        return next(iter(found.values())) if len(found) == 1 else None
+
+    def _from_builtins(self, parts: list[str]) -> Definition | None:
+        return self._walk(_BUILTINS, parts)
+
+    # live objects -----------------------------------------------------------------------------------------------
+
+    def _walk(
+        self, scope: Mapping[str, Any], parts: list[str], *, module: ModuleType | None = None
+    ) -> Definition | None:
+        value: Any = scope.get(parts[0], live.MISSING)
+        owner: Any = module
+        for i, part in enumerate(parts[1:], 1):
+            if value is live.MISSING:
+                return None
+            owner, value = value, live.attribute(value, part)
+            if value is live.MISSING:
+                return self._beyond(owner, parts[i:])
+        return None if value is live.MISSING else self._of_value(owner, parts, value)
+
+    def _beyond(self, owner: Any, rest: list[str]) -> Definition | None:
+        """An attribute that is not stored on the live object may still stand in the source of its module."""
+        if live.is_a(owner, ModuleType):
+            return self._static(owner.__name__, rest)
+        return None
+
+    def _of_value(self, owner: Any, parts: list[str], value: Any) -> Definition | None:
+        name = parts[-1]
+        written = self._as_written(owner, parts)
+        inner = live.unwrap(value)
+        if live.is_a(inner, FunctionType):
+            if written is not None and inner.__name__ != name:
+                return written  # a decorator without functools.wraps: the user means what he wrote
+            return self._of_code(inner.__code__, inner) or written
+        if live.is_a(inner, type):
+            return self._of_class(inner) or self._compiled(inner)
+        if live.is_a(inner, ModuleType):
+            return self._module(inner.__name__)
+        return written or self._compiled(inner) or self._plain(owner, name, inner)
+
+    def _as_written(self, owner: Any, parts: list[str]) -> Definition | None:
+        """The definition of this very name in the source of what holds it."""
+        name = parts[-1]
+        if owner is None and len(parts) == 1:
+            found = self._in_cells(name)
+            if found is not None and found.kind != "import":
+                return found
+            target = self._imports.get(name, "")
+            return self._static(*_split(target)) if "." in target else None
+        if live.is_a(owner, ModuleType):
+            return self._static(owner.__name__, [name])
+        holder = owner if live.is_a(owner, type) else type(owner)
+        for cls in live.bases_of(holder):
+            if name in live.class_dict(cls):
+                return self._member(cls, name)
+        return None
+
+    def _member(self, cls: type, name: str) -> Definition | None:
+        module, qualname = live.class_name(cls)
+        if module == "__main__":
+            return self._in_cells(f"{qualname}.{name}")
+        file = self._file_of(module)
+        return file.by_name.get(f"{qualname}.{name}") if file else None
+
+    def _of_code(self, code: CodeType, function: FunctionType) -> Definition | None:
+        path = Path(code.co_filename)
+        if code.co_filename.startswith("<") or not path.is_absolute() or _is_cell_file(code.co_filename):
+            return self._in_cells(code.co_qualname.replace("<locals>.", "")) or self._in_cells(function.__qualname__)
+        file = self._read(path, _module_of(path, function))
+        if file is None:
+            return None
+        entry = file.at_line(code.co_firstlineno, code.co_name)
+        if entry is None or (entry.name.rpartition(".")[2] != code.co_name and code.co_qualname in file.chosen):
+            return file.by_name.get(code.co_qualname)  # the file changed since it was loaded
+        return file.by_name[entry.name] if file.chosen[entry.name] is entry else file.build(entry)
+
+    def _of_class(self, cls: type) -> Definition | None:
+        module, qualname = live.class_name(cls)
+        if module == "__main__":
+            return self._in_cells(qualname)
+        file = self._file_of(module)
+        found = file.by_name.get(qualname) if file else None
+        # Some packages give their classes a shorter module name than the one they stand in.
+        return found or (self._static(module, qualname.split(".")) if file else None)
+
+    def _compiled(self, value: Any) -> Definition | None:
+        text = live.compiled_text(value)
+        if text is None:
+            return None
+        name, kind, signature, doc = text
+        doc = " ".join(_prose(doc).split())
+        about = f'  """{first_line(doc)}"""' if doc and kind != "class" else ""
+        return _sourceless(name, kind, f"{signature}{about}", doc)
+
+    def _plain(self, owner: Any, name: str, value: Any) -> Definition | None:
+        """A number or text in a compiled module: `math.pi`."""
+        if not live.is_a(owner, ModuleType) or type(value) not in _LITERALS:
+            return None
+        return _sourceless(f"{owner.__name__}.{name}", "constant", f"{name} = {value!r}"[:200], "")
+
+    def _live_scope(self, user: Definition) -> tuple[Mapping[str, Any], ModuleType | None]:
+        if user.origin == "cell":
+            return self._namespace, None
+        parts = user.name.split(".")
+        for end in range(len(parts) - 1, 0, -1):
+            loaded = sys.modules.get(".".join(parts[:end]))
+            if live.is_a(loaded, ModuleType):
+                return object.__getattribute__(loaded, "__dict__"), loaded
+        return {}, None
+
+    def _follow(
+        self, user: Definition, scope: tuple[Mapping[str, Any], ModuleType | None], parts: list[str]
+    ) -> Definition | None:
+        names, module = scope
+        if parts[0] in names:
+            found = self._walk(names, parts, module=module)
+            if found is not None:
+                return found
+        if user.origin == "cell":
+            return self._from_cells(parts)
+        file = self._file_containing(user)
+        found = self._static(file.module, parts) if file else None
+        return found or (self._absolute(parts) if len(parts) > 1 else None)
+
+    # files ------------------------------------------------------------------------------------------------------
+
+    def _static(self, module: str, parts: list[str], hops: int = HOPS) -> Definition | None:
+        """`parts` inside a module by its text alone: its own names, its imports, its star imports, its submodules."""
+        file = self._file_of(module) if hops else None
+        if file is None:
+            return None
+        return (
+            self._inside(file, parts, hops)
+            or self._imported(file, parts, hops)
+            or self._starred(file, parts, hops)
+            or self._submodule(module, parts, hops)
+        )
+
+    def _inside(self, file: FileDefinitions, parts: list[str], hops: int) -> Definition | None:
+        name = ".".join(parts)
+        if name in file.chosen:
+            return file.by_name[name]
+        holder = file.chosen.get(parts[0]) if len(parts) > 1 else None
+        for base in holder.bases if holder else ():
+            found = self._static(file.module, [*base.split("."), *parts[1:]], hops - 1)
+            if found is not None:
+                return found
+        return None
+
+    def _imported(self, file: FileDefinitions, parts: list[str], hops: int) -> Definition | None:
+        for item in reversed(file.imports):
+            if item.bound == parts[0] and item.target != f"{file.module}.{parts[0]}":
+                return self._absolute([*item.target.split("."), *parts[1:]], hops - 1)
+        return None
+
+    def _starred(self, file: FileDefinitions, parts: list[str], hops: int) -> Definition | None:
+        for module in file.stars:
+            found = self._static(module, parts, hops - 1)
+            if found is not None:
+                return found
+        return None
+
+    def _submodule(self, module: str, parts: list[str], hops: int) -> Definition | None:
+        name = f"{module}.{parts[0]}"
+        if len(parts) == 1:
+            return self._module(name)
+        return self._static(name, parts[1:], hops - 1)
+
+    def _module(self, name: str, *, project_only: bool = False) -> Definition | None:
+        """A module as a definition: its outline in full form, its import line as the signature."""
+        file = self._file_of(name, project_only=project_only)
+        if file is None:
+            return None
+        line = f"import {name}"
+        about = f'  """{file.doc}"""' if file.doc else ""
+        return Definition(
+            name=name,
+            kind="import",
+            origin="file",
+            file=file.file,
+            cell="",
+            lines=(1, len(file.lines)),
+            source=file.outline() or line,
+            signature=f"{line}{about}",
+            doc=file.doc,
+        )
+
+    def _file_of(self, module: str, *, project_only: bool = False) -> FileDefinitions | None:
+        path = module_file(module, self._roots)
+        if path is None or (project_only and not any(path.is_relative_to(root) for root in self._roots)):
+            return None
+        return self._read(path, module)
+
+    def _file_containing(self, definition: Definition) -> FileDefinitions | None:
+        parts = definition.name.split(".")
+        for end in range(len(parts) - 1, 0, -1):
+            path = module_file(".".join(parts[:end]), self._roots)
+            if path is not None:
+                return self._read(path, ".".join(parts[:end]))
+        return None
+
+    def _read(self, path: Path, module: str) -> FileDefinitions | None:
+        file = self._index.definitions(path, module=module)
+        if file is not None and file.error:
+            self._errors[file.file] = f"{file.file} does not parse: {file.error}; the rest of it is used"
+        return file
+
+    def _in_project(self, definition: Definition) -> bool:
+        file = self._file_containing(definition)
+        path = module_file(file.module, self._roots) if file else None
+        return path is not None and any(path.is_relative_to(root) for root in self._roots)
+
+    # what is left -----------------------------------------------------------------------------------------------
+
+    def _by_astroid(self, parts: list[str]) -> Definition | None:
+        if len(parts) < 2 or not self.known(".".join(parts)) or self._is_settled(parts):
+            return None
+        place = infer(self._cells.code(), ".".join(parts))
+        if place is None:
+            return None
+        path, line, name = place
+        if path is None:
+            return self._in_cells(name)
+        file = self._read(path, module_name(path))
+        entry = file.at_line(line, name) if file else None
+        return file.build(entry) if file and entry else None
+
+    def _is_settled(self, parts: list[str]) -> bool:
+        """A live module or class without the attribute has been searched in full: inference can add nothing."""
+        value = self._namespace.get(parts[0], live.MISSING)
+        for part in parts[1:]:
+            if live.is_a(value, type):
+                return True
+            if live.is_a(value, ModuleType) and "__getattr__" not in object.__getattribute__(value, "__dict__"):
+                following = live.attribute(value, part)
+                if following is live.MISSING:
+                    return True
+                value = following
+            else:
+                return False
+        return False
+
+    def _unresolved(self, name: str, parts: list[str]) -> Unresolved:
+        if parts[0] in self._namespace and len(parts) == 1:
+            return Unresolved(name=name, kind="value", reason=f"{name} is a variable: it has a value, not a definition")
+        ambiguous = self._candidates(name)
+        if len(ambiguous) > 1:
+            return Unresolved(name=name, reason=f"{name} is ambiguous: {', '.join(ambiguous[:4])}")
+        hint = nearest(name, list(self._words(parts)))
+        return Unresolved(name=name, reason=f"there is no definition called {name} here", nearest=hint)
+
+    def _candidates(self, name: str) -> list[str]:
+        files = (self._file_of(target) for target in dict.fromkeys(self._imports.values()))
+        return [f"{file.module}.{name}" for file in files if file is not None and name in file.chosen]
+
+    def _words(self, parts: list[str]) -> Iterator[str]:
+        if len(parts) == 1:
+            yield from self._definitions
+            yield from (name for name in self._namespace if not name.startswith("_") and name not in SHELL_NAMES)
+            return
+        owner = self.resolve(".".join(parts[:-1]))
+        if isinstance(owner, Unresolved):
+            return
+        file = self._file_of(owner.name) if owner.kind == "import" else self._file_containing(owner)
+        for name in file.chosen if file else ():
+            qualified = f"{file.module}.{name}" if file else name
+            if qualified.rpartition(".")[0] == owner.name:
+                yield ".".join([*parts[:-1], name.rpartition(".")[2]])
+
+
+def _split(target: str) -> tuple[str, list[str]]:
+    module, _, name = target.rpartition(".")
+    return module, [name]
+
+
+def _is_cell_file(name: str) -> bool:
+    """ipykernel gives cells file names of their own, in a directory of the process: `…/ipykernel_123/456.py`."""
+    return "ipykernel_" in name or name.startswith(("<ipython-input-", "/dev/fd"))
+
+
+def _module_of(path: Path, function: FunctionType) -> str:
+    loaded = sys.modules.get(function.__module__ or "")
+    if live.is_a(loaded, ModuleType) and loaded_file(loaded) == path:
+        return loaded.__name__
+    return module_name(path)
+
+
+def _sourceless(name: str, kind: str, signature: str, doc: str) -> Definition:
+    return Definition(
+        name=name, kind=kind, origin="file", file="", cell="", lines=(0, 0), source="", signature=signature, doc=doc
+    )
+
+
+def _prose(doc: str) -> str:
+    """The first paragraph that is not a call signature, as numpy and C modules write docstrings."""
+    paragraphs = [part for part in normalise(doc).strip().split("\n\n") if part.strip()]
+    prose = (part for part in paragraphs if not re.match(r"[\w.]+\(", part.strip()))
+    return next(prose, "")
+
+
+# astroid --------------------------------------------------------------------------------------------------------------
+
+_Place = tuple[Path | None, int, str]
+_busy = threading.Lock()
+
+
+def infer(code: str, expression: str, seconds: float = ASTROID_SECONDS) -> _Place | None:
+    """Where astroid finds the definition of `expression` after `code`: (file or None for `code` itself, line, name).
+
+    Works in a thread of its own and gives up after `seconds`; while such a thread still runs, the answer is None.
+    """
+    if not _busy.acquire(blocking=False):
+        return None
+    out: list[_Place | None] = []
+    worker = threading.Thread(target=_infer_into, args=(code, expression, out), daemon=True, name="agentnb-astroid")
+    worker.start()
+    worker.join(seconds)
+    return out[0] if out else None
+
+
+def _infer_into(code: str, expression: str, out: list[_Place | None]) -> None:
+    try:
+        out.append(_infer(code, expression))
+    except Exception:  # noqa: BLE001 - astroid fails in many ways on other people's code; then it does not know
+        out.append(None)
+    finally:
+        _busy.release()
+
+
+_seen: dict[str, tuple[int, int]] = {}
+
+
+def _infer(code: str, expression: str) -> _Place | None:
+    import astroid
+
+    manager = astroid.MANAGER
+    _forget_changed(manager)
+    module = astroid.parse(f"{code}\n{expression}\n", module_name="", path="<cells>")
+    node = module.body[-1].value
+    place = _place(node)
+    for item in manager.astroid_cache.values():
+        if item.file and item.file not in _seen:
+            _seen[item.file] = stamp_of(Path(item.file))
+    return place
+
+
+def _forget_changed(manager: Any) -> None:
+    """astroid never looks at modification times: when a file that it has read changes, all it knows goes."""
+    if any(stamp_of(Path(file)) != stamp for file, stamp in _seen.items()):
+        manager.clear_cache()
+        _seen.clear()
+
+
+def _place(node: Any) -> _Place | None:
+    """The definition behind an attribute: among its owner's attributes, else what the node is inferred as."""
+    for find in (_owner_attributes, _inferred):
+        for found in find(node):
+            place = _located(found)
+            if place is not None:
+                return place
+    return None
+
+
+def _owner_attributes(node: Any) -> Iterator[Any]:
+    for owner in _safely(node.expr.infer):
+        yield from _safely(partial(owner.getattr, node.attrname))
+
+
+def _inferred(node: Any) -> Iterator[Any]:
+    return _safely(node.infer)
+
+
+def _safely(produce: Callable[[], Any]) -> Iterator[Any]:
+    """Astroid's answers as far as it gets; its errors end them."""
+    import astroid
+
+    try:
+        yield from produce()
+    except (astroid.AstroidError, RecursionError, AttributeError):
+        return
+
+
+def _located(found: Any) -> _Place | None:
+    found = getattr(found, "_proxied", found)
+    kind = type(found).__name__
+    if kind not in {"FunctionDef", "AsyncFunctionDef", "ClassDef", "AssignName", "AssignAttr"}:
+        return None
+    file = found.root().file
+    name = found.attrname if kind == "AssignAttr" else found.name
+    if file == "<cells>":
+        return None, found.lineno, found.qname().lstrip(".") if hasattr(found, "qname") else name
+    return (Path(file), found.lineno, name) if file and found.lineno else None
