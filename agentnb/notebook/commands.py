@@ -13,8 +13,9 @@ from agentnb import canonical
 from agentnb.context.resolution import Resolver, Unresolved
 from agentnb.errors import InputError, nearest
 from agentnb.notebook import flags
+from agentnb.notebook.asking import RESULT, show_run
 from agentnb.notebook.flags import Flag
-from agentnb.notebook.magics import RESULT, Notebook, show_run
+from agentnb.notebook.kernel import Notebook
 from agentnb.notebook.render import table_html, table_text
 from agentnb.providers import catalog
 from agentnb.providers.promptcache import Warm

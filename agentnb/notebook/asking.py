@@ -1,0 +1,116 @@
+"""One use of %agent or %%agent: from flags to a request, a run with its live view, and `_agent`."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from IPython.core.error import UsageError
+from IPython.display import display
+
+from agentnb.errors import RunInterrupted
+from agentnb.notebook import flags
+from agentnb.notebook.kernel import RESULT, Notebook
+from agentnb.notebook.render import bundle
+from agentnb.notebook.serving import MainThread
+from agentnb.notebook.viewing import View
+from agentnb.runs.record import AgentRun, LiveDocument
+
+if TYPE_CHECKING:
+    from agentnb.runs.agent import BuiltInAgent, Request
+
+
+class AgentCall:
+    """One use of %agent or %%agent: flags to request, run, view, result."""
+
+    def __init__(self, notebook: Notebook, given: dict[str, str | bool]) -> None:
+        self._notebook = notebook
+        self._given = given
+        self._session = notebook.session
+
+    def run(self, task: str) -> None:
+        """Carry the task out and show it. `_agent` is set before a failure is raised."""
+        request = self._request(task)
+        run_id = self._session.new_run_id()
+        if self._given.get("dry-run"):
+            self._finish(self._session.agent().dry_run(request, run_id))
+            return
+        show_run(
+            self._notebook,
+            prepare=lambda agent: agent.begin(request, run_id),
+            run_id=run_id,
+            finish=self._finish_quietly,
+        )
+
+    def _request(self, task: str) -> Request:
+        given = self._given
+        thread = given.get("thread")
+        if thread == "new":
+            self._session.thread = thread = f"session-{secrets.token_hex(4)}"
+        changes = self._session.settings.with_changes(
+            context=given.get("context"),
+            max_steps=flags.number(given, "max-steps", int),
+            budget=flags.number(given, "budget", float),
+        )
+        self._check_out()
+        return self._session.request(
+            task,
+            model=given.get("model"),
+            thread=thread,
+            tools=flags.names(given, "tools"),
+            allow=flags.names(given, "allow"),
+            context=changes.context,
+            max_steps=changes.max_steps,
+            budget=changes.budget,
+            cell=self._notebook.cell_id,
+            execution=self._notebook.execution,
+        )
+
+    def _check_out(self) -> None:
+        name = self._given.get("out")
+        if name is not None and not str(name).isidentifier():
+            raise UsageError(f"--out wants a variable's name, not {name!r}")
+
+    def _finish_quietly(self, run: AgentRun) -> None:
+        self._notebook.shell.user_ns[RESULT] = run
+        name = self._given.get("out")
+        if name:
+            self._notebook.shell.user_ns[str(name)] = run.text
+
+    def _finish(self, run: AgentRun) -> None:
+        self._finish_quietly(run)
+        display(bundle(run.receipt), raw=True)
+
+
+def show_run(
+    notebook: Notebook, *, prepare: Callable[[BuiltInAgent], None], run_id: str, finish: Callable[[AgentRun], None]
+) -> None:
+    """Drive one run from the main thread with its live view; then `finish`, then raise what the run raised."""
+    session = notebook.session
+    main = MainThread(cancel=session.cancel)
+    agent = session.agent(on_main=main.run_here)
+    prepare(agent)
+    machine = agent.machine
+    live = LiveDocument(run_id, machine.get(run_id).context, session.clock.monotonic())
+    view = View(live, clock=session.clock, widgets=notebook.config.live and hasattr(notebook.shell, "kernel"))
+    stop = machine.events.subscribe(lambda event: (view.feed(event), main.touch()), run_id=run_id)
+    try:
+        _serve(main, agent, run_id, view)
+    finally:
+        stop()
+        run = agent.as_it_stands(run_id)
+        finish(run)
+        view.finish(run.receipt)
+    if agent.raised is not None:
+        raise agent.raised
+
+
+def _serve(main: MainThread, agent: BuiltInAgent, run_id: str, view: View) -> None:
+    try:
+        main.serve(lambda: agent.drive(run_id), paint=view.paint)
+    except (KeyboardInterrupt, RunInterrupted):
+        raise RunInterrupted(
+            f"interrupted: run {run_id} keeps its committed steps",
+            todo=f"%agent_runs resume {run_id} goes on from there.",
+        ) from None

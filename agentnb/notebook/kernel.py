@@ -1,0 +1,109 @@
+"""What the extension keeps of one kernel: `%config AgentNB`, the cells that ran, and the session behind the magics."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from traitlets import Bool, Float, Int, Unicode
+from traitlets.config.configurable import Configurable
+
+from agentnb.settings import Settings, from_environment
+
+if TYPE_CHECKING:
+    from agentnb.runs.session import Session
+
+RESULT = "_agent"
+"""The user's variable that holds the last run."""
+
+
+class AgentNB(Configurable):
+    """What `%config AgentNB` sets for this kernel. Empty and zero mean: as the environment or the default says."""
+
+    model = Unicode("", help="provider:model, or sim:model").tag(config=True)
+    budget = Float(0.0, help="US dollars a run may cost; 0 means no limit").tag(config=True)
+    max_steps = Int(0, help="steps a run may take; 0 means the default, 30").tag(config=True)
+    max_tokens = Int(0, help="tokens a reply may have; 0 means the default, 4096").tag(config=True)
+    context_tokens = Int(0, help="tokens of definitions a turn may add; 0 means the default, 4000").tag(config=True)
+    allow = Unicode("", help="tools that may act, comma-separated").tag(config=True)
+    live = Bool(True, help="show the dashboard while a run goes on").tag(config=True)
+
+    def over(self, settings: Settings) -> Settings:
+        """The settings with what was set here on top."""
+        return settings.with_changes(
+            model=self.model or None,
+            budget=self.budget or None,
+            max_steps=self.max_steps or None,
+            max_tokens=self.max_tokens or None,
+            context_tokens=self.context_tokens or None,
+            allow=tuple(part.strip() for part in self.allow.split(",") if part.strip()) or None,
+        )
+
+
+@dataclass(frozen=True)
+class Executed:
+    """A cell as it was run, kept until something asks for the notebook's definitions."""
+
+    source: str
+    cell_id: str | None
+    number: int | None
+
+
+class Notebook:
+    """What the extension keeps of one kernel: the cells that ran, and the session once something needs it."""
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        self.config = AgentNB()
+        self.nonce = secrets.token_hex(2)
+        self.cell_id: str | None = None
+        self._waiting = list(_cells_before(shell))
+        self._session: Session | None = None
+
+    def on_cell(self, info: Any) -> None:
+        """IPython's pre_run_cell: remember the cell; parsing waits until a task needs it."""
+        self.cell_id = getattr(info, "cell_id", None) or None
+        if info.store_history and not info.silent:
+            self._waiting.append(Executed(info.raw_cell, self.cell_id, self.shell.execution_count))
+
+    @property
+    def session(self) -> Session:
+        """The session, opened on first use and brought up to date with settings and executed cells."""
+        from agentnb.context.cells import CellIndex
+        from agentnb.runs.session import Session
+
+        settings = self.config.over(from_environment(os.environ))
+        if self._session is None:
+            transform = self.shell.transform_cell
+            self._session = Session(
+                settings=settings,
+                namespace=self.shell.user_ns,
+                cells=CellIndex(transform),
+                transform=transform,
+                project=Path.cwd(),
+            )
+        self._session.settings = settings
+        for cell in self._waiting:
+            self._session.cells.record(cell.source, cell_id=cell.cell_id, number=cell.number)
+        self._waiting.clear()
+        return self._session
+
+    @property
+    def execution(self) -> str:
+        """Tells this execution of the cell from any other, also across kernels."""
+        return f"{self.nonce}:{self.shell.execution_count}"
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+
+def _cells_before(shell: Any) -> list[Executed]:
+    """The cells that ran before the extension was loaded, from the kernel's own history of this session."""
+    raw = shell.history_manager.input_hist_raw if shell.history_manager else [""]
+    current = shell.execution_count
+    return [Executed(text, None, i) for i, text in enumerate(raw) if i and text and i != current]
