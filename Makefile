@@ -36,3 +36,18 @@ check: env
 	$(BIN)/ruff check agentnb tests
 	$(BIN)/mypy
 	$(OFFLINE) $(BIN)/python -m pytest -q -m "not slow and not kernel and not browser" tests
+
+test: env env-lab
+	$(OFFLINE) $(BIN)/python -m pytest -q -m "not browser" tests
+	$(OFFLINE) AGENTNB_SIM_SPEED=0 AGENTNB_HOME=$$(mktemp -d) $(BIN)/python -m pytest -q -p no:cacheprovider \
+		--nbval-lax --nbval-current-env notebooks
+	$(OFFLINE) $(LAB)/bin/python -m pytest -q -m browser tests/browser
+
+demo: env
+	$(OFFLINE) $(BIN)/python tests/demo.py
+
+lab: env-lab
+	$(OFFLINE) $(LAB)/bin/jupyter lab notebooks/01-quickstart.ipynb
+
+clean:
+	rm -rf $(VENV) $(LAB) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,121 @@
+"""Bad input: one clear message or a graceful note, the run's committed steps intact, the kernel alive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+
+
+def message_of(result: Any) -> str:
+    assert result.status == "error", result.displays
+    lines = [line for line in result.error.splitlines() if line.strip()]
+    assert len(lines) <= 2, result.error
+    return str(lines[-1])
+
+
+@pytest.mark.parametrize("code", ["%%agent\n", "%%agent\n   \n\n", "%agent", "%agent   "])
+def test_an_empty_task(kernel: Any, code: str) -> None:
+    result = kernel.run(code)
+    text = result.error + result.stdout
+    assert "empty" in text
+    kernel.ok("%agent still alive")
+
+
+def test_an_unknown_flag_names_the_nearest(kernel: Any) -> None:
+    assert "--budget" in message_of(kernel.run("%agent --bugdet 1 hello"))
+
+
+def test_an_unknown_model_names_the_nearest(kernel: Any) -> None:
+    assert "claude-sonnet-4-6" in message_of(kernel.run("%agent -m sim:claude-sonet-4-6 hello"))
+
+
+def test_an_unknown_tool_names_the_nearest(kernel: Any) -> None:
+    assert "run_code" in message_of(kernel.run("%agent --tools run_cod hello"))
+
+
+def test_a_missing_key_is_one_message_that_names_the_variable(kernel: Any) -> None:
+    text = message_of(kernel.run("%agent -m anthropic:claude-sonnet-4-6 hello"))
+    assert "ANTHROPIC_API_KEY" in text
+    assert "sim:" in text
+    assert kernel.value("_agent.state") == "FAILED"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": {"b": [1, 2]}} {x} {} {{y}} $HOME $x %s %(z)s',
+        "it's \"quoted\" 'twice \\ and `half",
+        "</task><script>alert(1)</script> & <b>bold</b>",
+        "emoji 🎈 and ünïcode and \x00 control",
+    ],
+)
+def test_text_passes_through_untouched(kernel: Any, text: str) -> None:
+    run = kernel.ok(f"%%agent\n{text}").run
+    assert run["task"] == text
+    assert run["state"] == "COMPLETED"
+
+
+def test_quotes_and_braces_on_a_line(kernel: Any) -> None:
+    run = kernel.ok("%agent what's {wrong} with \"this").run
+    assert run["task"] == "what's {wrong} with \"this"
+
+
+def test_a_pasted_log_of_200_kb(kernel: Any) -> None:
+    kernel.ok("def parse(x):\n    return x")
+    log = "\n".join(f"2026-01-01 12:00:{i % 60:02d} ERROR worker-{i} parse failed at {i:#x} {{'k': {i}}}" for i in range(3200))
+    assert len(log) > 200_000
+    run = kernel.ok(f"%%agent\nWhy does `parse` fail here?\n{log}").run
+    assert run["state"] == "COMPLETED"
+    assert any(item["name"] == "parse" for item in run["definitions"])
+
+
+def test_a_cell_that_does_not_parse_is_a_note(kernel: Any) -> None:
+    kernel.run("def broken(:\n    pass")
+    kernel.ok("def whole():\n    return 1")
+    run = kernel.ok("%agent what does `whole` do?").run
+    assert run["state"] == "COMPLETED"
+    assert any(item["name"] == "whole" for item in run["definitions"])
+
+
+def test_a_module_without_source_gives_what_there_is(kernel: Any) -> None:
+    kernel.ok("import math, itertools")
+    run = kernel.ok("%agent how does `math.floor` differ from `itertools.count`?").run
+    assert run["state"] == "COMPLETED"
+    held = {item["name"]: item["form"] for item in run["definitions"]}
+    noted = " ".join(run["notes"])
+    assert any("floor" in name for name in held) or "floor" in noted
+
+
+def test_a_name_that_does_not_exist_is_a_note(kernel: Any) -> None:
+    kernel.ok("def cleaned(x):\n    return x")
+    run = kernel.ok("%agent explain `claened`").run
+    assert run["state"] == "COMPLETED"
+    assert any("claened" in note for note in run["notes"]), run["notes"]
+
+
+def test_unknown_subcommands(kernel: Any) -> None:
+    assert "status" in message_of(kernel.run("%agent_cache statsu"))
+    assert "list" in message_of(kernel.run("%agent_runs"))
+    assert "run.unknown" in message_of(kernel.run("%agent_runs show r-nope"))
+
+
+def test_an_interrupt_in_mid_stream_keeps_what_was_committed(start: Callable[..., Any]) -> None:
+    kernel = start(AGENTNB_SIM_SPEED="1")
+    kernel.ok("%load_ext agentnb\ndef area(w, h):\n    return w * h")
+    request = kernel.send("%agent Explain `area` at length, please.")
+    streaming = kernel.collect(request, until=lambda r: "answering" in str([m["content"] for m in r.messages[-3:]]))
+    assert streaming.messages
+    kernel.manager.interrupt_kernel()
+    result = kernel.collect(request, timeout=20)
+    assert "interrupted" in result.error
+    assert "resume" in result.error
+    assert kernel.value("_agent.state") == "PAUSED"
+    steps = kernel.value("[s['state'] for s in _agent.steps]")
+    assert steps == ["HYDRATING"]
+    run_id = kernel.value("_agent.run_id")
+    assert kernel.ok(f"%agent_runs resume {run_id}").run["state"] == "COMPLETED"
+    assert kernel.ok("%agent And now?").run["state"] == "COMPLETED"

@@ -1,0 +1,206 @@
+"""What a user sees of %agent and its companions in a real kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+
+STATE = """
+import sys
+ip = get_ipython()
+def state():
+    return {
+        "magics": sorted(n for kind in ip.magics_manager.magics.values() for n in kind if "agent" in n),
+        "registry": sorted(n for n in ip.magics_manager.registry if "gent" in n),
+        "hooks": {n: len(c) for n, c in ip.events.callbacks.items()},
+        "configurables": [type(c).__name__ for c in ip.configurables].count("AgentNB"),
+        "matchers": len(ip.Completer.custom_matchers),
+        "formatters": len(ip.display_formatter.mimebundle_formatter.deferred_printers),
+        "names": sorted(n for n in ip.user_ns if "agent" in n),
+    }
+"""
+
+
+def test_loading_is_quick_and_silent_and_loads_nothing_heavy(start: Callable[..., Any]) -> None:
+    kernel = start()
+    kernel.ok("import sys, time; before = set(sys.modules); t = time.process_time()")
+    loaded = kernel.ok("%load_ext agentnb")
+    assert not loaded.displays
+    assert not loaded.stdout
+    heavy = ["anthropic", "google.genai", "openai", "ipywidgets", "astroid", "diskcache", "genai_prices", "httpx2"]
+    assert kernel.value(f"[n for n in {heavy!r} if n in sys.modules and n not in before]") == []
+    assert not (kernel.directory.parent / "home").exists()
+
+
+def test_unload_leaves_no_trace_and_reload_leaves_one_of_each(start: Callable[..., Any]) -> None:
+    kernel = start()
+    kernel.ok(STATE)
+    before = kernel.value("state()")
+    kernel.ok("%load_ext agentnb")
+    once = kernel.value("state()")
+    assert once != before
+    kernel.ok("%reload_ext agentnb\n%reload_ext agentnb")
+    assert kernel.value("state()") == once
+    kernel.ok("%agent hello")
+    kernel.ok("%unload_ext agentnb")
+    after = kernel.value("state()")
+    assert after | {"formatters": 0} == before | {"formatters": 0}
+    assert "UsageError" in kernel.run("%agent hello").stdout + kernel.run("%agent hello").error
+
+
+def test_a_task_brings_cells_and_module_definitions_with_what_they_need(start: Callable[..., Any]) -> None:
+    kernel = start()
+    # Cells from before the extension was loaded count too, the last definition wins, and magics in cells survive.
+    kernel.ok("def clean(x):\n    return x  # old")
+    kernel.ok("%time import shapes\ndef clean(x):\n    '''Strip.'''\n    return helper(x)  # new\n!true")
+    kernel.ok("def helper(x):\n    return x.strip()")
+    kernel.ok("%load_ext agentnb")
+    run = kernel.ok("%%agent\nWhat do `clean` and shapes.area do?").run
+    assert run["state"] == "COMPLETED"
+    held = {item["name"]: item for item in run["definitions"]}
+    assert {"clean", "helper"} <= set(held), held
+    assert any(name.endswith("shapes.area") for name in held)
+    assert any(name.endswith("scale") for name in held), "what area needs one step on"
+    assert held["clean"]["reason"]
+    area = next(item for name, item in held.items() if name.endswith("shapes.area"))
+    assert area["file"] == "shapes.py"
+    assert area["lines"] == [12, 15]
+    assert "simulat" in run["text"].lower()
+    assert "clean" in run["text"]
+
+
+def test_the_result_has_every_attribute(kernel: Any) -> None:
+    kernel.ok("%agent --out answer What is 2 + 2?")
+    names = "run_id state text steps layers usage cost latency cache receipt".split()
+    kernel.ok(f"for n in {names!r}: getattr(_agent, n)")
+    assert kernel.value("_agent.state") == "COMPLETED"
+    assert kernel.value("answer == _agent.text")
+    layers = kernel.value("_agent.layers")
+    assert [layer["name"] for layer in layers] == ["STATIC", "SEMI_STATIC", "HYDRATION", "DYNAMIC"]
+    assert all(set(layer) >= {"name", "tokens", "cached_tokens", "digest"} for layer in layers)
+    usage = kernel.value("_agent.usage")
+    total = usage["input"] + usage["cache_read"] + usage["cache_write_5m"] + usage["cache_write_1h"]
+    assert sum(layer["tokens"] for layer in layers) == total
+    latency = kernel.value("_agent.latency")
+    assert set(latency) >= {"connect", "headers", "ttft", "tpot", "total", "queue_estimate"}
+    assert set(kernel.value("_agent.cache")) >= {"expected", "read", "written", "reason"}
+    assert kernel.value("_agent.cost") > 0
+    assert all(step.get("latency") for step in kernel.value("_agent.steps") if step["state"] == "THINKING")
+    assert kernel.value("_agent.receipt")["schema"] == "agentnb.run.v1"
+
+
+def test_a_second_task_reads_the_first_from_the_cache(kernel: Any) -> None:
+    kernel.ok("import shapes")
+    first = kernel.ok("%agent Explain `shapes.area`").run
+    second = kernel.ok("%agent And `shapes.Box.volume`?").run
+    assert first["cache"]["read"] == 0
+    assert first["cache"]["written"] > 1024
+    assert second["cache"]["read"] >= second["cache"]["prefix"] / 2
+    assert second["cache"]["expected"] == second["cache"]["read"]
+    new = {item["name"] for item in second["definitions"] if item["new"]}
+    assert any(name.endswith("Box.volume") for name in new)
+    assert not any(name.endswith("shapes.area") for name in new)
+
+
+def test_the_view_is_live_and_leaves_static_forms(kernel: Any) -> None:
+    result = kernel.ok("%agent Hello there")
+    shown = [m["content"]["data"] for m in result.messages if m["header"]["msg_type"] == "display_data"]
+    assert any("application/vnd.jupyter.widget-view+json" in data for data in shown), "no live widget was shown"
+    (final,) = result.displays
+    assert set(final) == {"text/html", "text/markdown", "text/plain", "application/vnd.agentnb.run.v1+json"}
+
+
+def test_tools_make_the_loop_real(kernel: Any) -> None:
+    kernel.ok("import shapes\ndata = [3, 1, 2]")
+    looked = kernel.ok("%agent --context none Inspect `shapes.scale` and tell me what it does.").run
+    (call,) = [tool for step in looked["steps"] for tool in step["tools"]]
+    assert call["name"] == "inspect"
+    assert "math.floor(2.5)" in call["result"]
+    assert [step["state"] for step in looked["steps"]] == ["HYDRATING", "THINKING", "ACTING", "THINKING"]
+    assert any(item["name"].endswith("scale") for item in looked["definitions"])
+
+    refused = kernel.ok("%agent Run `data.append(9)` please").run
+    (call,) = [tool for step in refused["steps"] for tool in step["tools"]]
+    assert call["refused"]
+    assert kernel.value("data") == [3, 1, 2]
+
+    kernel.ok("import threading")
+    allowed = kernel.ok("%agent --allow run_code Run `data.append(threading.current_thread().name)`").run
+    (call,) = [tool for step in allowed["steps"] for tool in step["tools"]]
+    assert not call["is_error"], call
+    assert kernel.value("data") == [3, 1, 2, "MainThread"]
+
+
+def test_a_dry_run_sends_nothing(kernel: Any) -> None:
+    run = kernel.ok("%%agent --dry-run\nWhat would this cost?").run
+    assert run["state"] == "DRY_RUN"
+    assert kernel.value("_agent.state") == "DRY_RUN"
+    assert run["usage"]["calls"] == 0
+    assert sum(layer["tokens"] for layer in run["layers"]) > 1000
+    assert kernel.ok("%agent_runs list").text.count("r-20") == 0
+
+
+def test_a_budget_refuses_before_the_call(kernel: Any) -> None:
+    result = kernel.run("%agent --budget 0.0001 Hello")
+    assert "budget.exceeded" in result.error
+    assert "$0.0001" in result.error
+    assert kernel.value("_agent.state") == "FAILED"
+    assert kernel.value("_agent.usage")["calls"] == 0
+
+
+def test_a_step_limit_stops_and_the_run_can_go_on(kernel: Any) -> None:
+    kernel.ok("import shapes")
+    result = kernel.run("%agent --max-steps 2 --context none Inspect `shapes.scale`")
+    assert "steps.limit" in result.error
+    run_id = kernel.value("_agent.run_id")
+    resumed = kernel.ok(f"%agent_runs resume {run_id} --max-steps 20").run
+    assert resumed["state"] == "COMPLETED"
+    assert resumed["run_id"] == run_id
+
+
+def test_runs_are_told_after_a_restart(start: Callable[..., Any]) -> None:
+    first = start()
+    first.ok("%load_ext agentnb")
+    run = first.ok("%agent Remember me").run
+    first.stop()
+    second = start()
+    second.ok("%load_ext agentnb")
+    listed = second.ok("%agent_runs list")
+    assert run["run_id"] in listed.text
+    assert "Remember me" in listed.text
+    shown = second.ok(f"%agent_runs show {run['run_id']}").run
+    assert shown["text"] == run["text"]
+    assert shown["steps"] == run["steps"]
+
+
+def test_the_cache_magics_say_what_is_warm_and_why(kernel: Any) -> None:
+    assert "Nothing is warm" in kernel.ok("%agent_cache status").text
+    kernel.ok("%agent Hello")
+    status = kernel.ok("%agent_cache status").text
+    assert "tail" in status
+    assert "5m" in status
+    explained = kernel.ok("%agent_cache explain").text
+    assert "nothing is warm yet" in explained
+    kernel.ok("%agent Again")
+    assert "hit:" in kernel.ok("%agent_cache explain").text
+
+
+def test_a_secret_never_leaves_and_is_never_journaled(kernel: Any) -> None:
+    secret = "sk-ant-api03-" + "Zk9Qw3Rt7Yu1Io5Pa8Sd2Fg4Hj6Kl0Xc-Vb_Nm" * 2
+    kernel.ok(f"def connect():\n    return {secret!r}")
+    run = kernel.ok(f"%%agent\nWhy does `connect` not accept {secret}?").run
+    assert run["redactions"]
+    assert secret not in str(run)
+    home = kernel.directory.parent / "home"
+    assert not any(secret.encode() in file.read_bytes() for file in home.rglob("*") if file.is_file())
+
+
+def test_config_and_completion(kernel: Any) -> None:
+    kernel.ok("%config AgentNB.max_steps = 1")
+    assert "steps.limit" in kernel.run("%agent Hello").error
+    reply = kernel.client.complete("%%agent --bud", 13, reply=True, timeout=30)
+    assert reply["content"]["matches"] == ["--budget"]
