@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 from IPython.display import display
@@ -94,7 +94,12 @@ def show_run(
     machine = agent.machine
     live = LiveDocument(run_id, machine.get(run_id).context, session.clock.monotonic())
     view = View(live, clock=session.clock, widgets=notebook.config.live and hasattr(notebook.shell, "kernel"))
-    stop = machine.events.subscribe(lambda event: (view.feed(event), main.touch()), run_id=run_id)
+
+    def hear(event: Any) -> None:
+        view.feed(event)
+        main.touch()
+
+    stop = machine.events.subscribe(hear, run_id=run_id)
     try:
         _serve(main, agent, run_id, view)
     finally:

@@ -13,12 +13,13 @@ from agentnb import canonical
 from agentnb.context.resolution import Resolver, Unresolved
 from agentnb.errors import InputError, nearest
 from agentnb.notebook import flags
-from agentnb.notebook.asking import RESULT, show_run
+from agentnb.notebook.asking import show_run
 from agentnb.notebook.flags import Flag
-from agentnb.notebook.kernel import Notebook
+from agentnb.notebook.kernel import RESULT, Notebook
 from agentnb.notebook.render import table_html, table_text
 from agentnb.providers import catalog
 from agentnb.providers.promptcache import Warm
+from agentnb.runs.agent import Limits
 
 if TYPE_CHECKING:
     from agentnb.runs.record import AgentRun
@@ -204,16 +205,16 @@ def _runs_resume(notebook: Notebook, rest: str) -> None:
     if not word or words:
         raise InputError("%agent_runs resume wants one run", todo="e.g. %agent_runs resume r-20260101-120000-ab12")
     run_id = session.full_run_id(word)
-    limits = {
-        "max_steps": flags.number(given, "max-steps", int),
-        "budget": flags.number(given, "budget", float),
-        "allow": flags.names(given, "allow"),
-    }
+    limits = Limits(
+        max_steps=flags.number(given, "max-steps", int),
+        budget=flags.number(given, "budget", float),
+        allow=flags.names(given, "allow"),
+    )
 
     def finish(run: AgentRun) -> None:
         notebook.shell.user_ns[RESULT] = run
 
-    show_run(notebook, prepare=lambda agent: agent.resume(run_id, **limits), run_id=run_id, finish=finish)
+    show_run(notebook, prepare=lambda agent: agent.resume(run_id, limits), run_id=run_id, finish=finish)
 
 
 def _runs_export(session: Session, rest: str) -> None:

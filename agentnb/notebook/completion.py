@@ -41,7 +41,7 @@ def _models() -> list[str]:
     return [f"{row.provider}:{row.name}" for row in rows()] + [f"sim:{row.name}" for row in rows()]
 
 
-@context_matcher()
+@context_matcher()  # type: ignore[untyped-decorator]
 def match(context: Any) -> dict[str, Any]:
     """IPython's matcher: our words alone where they apply, so that Jedi's do not mix in."""
     line = context.line_with_cursor[: context.cursor_position]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from IPython.core.error import UsageError
 
@@ -84,7 +85,10 @@ def _listing(known: tuple[Flag, ...]) -> str:
     return "Known: " + ", ".join(f"-{flag.short}/--{flag.name}" if flag.short else f"--{flag.name}" for flag in known)
 
 
-def number(flags: Mapping[str, str | bool], name: str, kind: type[int] | type[float]) -> float | int | None:
+N = TypeVar("N", int, float)
+
+
+def number(flags: Mapping[str, str | bool], name: str, kind: type[N]) -> N | None:
     """The flag as a number, or None when it was not given. Raises UsageError when it is not one."""
     text = flags.get(name)
     if text is None:
@@ -92,7 +96,7 @@ def number(flags: Mapping[str, str | bool], name: str, kind: type[int] | type[fl
     try:
         return kind(str(text).removeprefix("$"))
     except ValueError:
-        wanted = "a whole number" if kind is int else "a number of US dollars"
+        wanted = f"a number ({kind.__name__})"
         raise UsageError(f"--{name} wants {wanted}, not {text!r}") from None
 
 

@@ -72,7 +72,7 @@ class AgentMagics(Magics):
         """
         from agentnb.notebook import commands
 
-        commands.agent_context(self._notebook.session, self.shell.user_ns.get(RESULT), line)
+        commands.agent_context(self._notebook.session, self._notebook.shell.user_ns.get(RESULT), line)
 
 
 def load(shell: Any) -> None:
@@ -128,4 +128,5 @@ def _bundle_of(run: Any, include: Any = None, exclude: Any = None) -> dict[str, 
 def _matcher() -> Callable[[Any], Any]:
     from agentnb.notebook.completion import match
 
-    return match
+    found: Callable[[Any], Any] = match
+    return found

@@ -32,6 +32,8 @@ _INLINE = re.compile(
 )
 LONG_LINE = 4_000
 """Characters. A longer line is shown as it is: no pattern above may be handed a pasted log to backtrack in."""
+# A dollar before a digit is money. Alone in an element, or escaped, it opens no formula; `$x^2$` still does.
+_MONEY = re.compile(r"\$(?=\d)")
 _MARKDOWN_ACTIVE = re.compile(r"([\\\[\]])")
 
 
@@ -186,7 +188,7 @@ def _span_html(kind: str, text: str, url: str) -> str:
         return f"<em>{escape(text)}</em>"
     if kind == "label":
         return f'<a href="{escape(url)}" target="_blank" rel="nofollow noopener noreferrer">{escape(text)}</a>'
-    return escape(text)
+    return _MONEY.sub("<span>$</span>", escape(text))
 
 
 def to_markdown(text: str) -> str:
@@ -238,7 +240,7 @@ def _span_markdown(kind: str, text: str, url: str) -> str:
 def _plain_markdown(text: str) -> str:
     """`<` cannot open a tag, `[` cannot open a link or an image; what they look like stays the same."""
     safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _MARKDOWN_ACTIVE.sub(r"\\\1", safe).replace("`", "\\`")
+    return _MONEY.sub(r"\\$", _MARKDOWN_ACTIVE.sub(r"\\\1", safe)).replace("`", "\\`")
 
 
 def to_text(text: str, *, width: int = 80) -> str:

@@ -126,6 +126,8 @@ def _summary(doc: Doc) -> str:
 
 
 def _layers_panel(doc: Doc) -> str:
+    if _is_void(doc, "layers", "cache"):
+        return ""
     layers = say.layer_rows(doc)
     widest = max((number(layer.get("tokens")) or 0 for layer in layers), default=0)
     rows = "".join(_layer_row(layer, widest) for layer in layers)
@@ -135,6 +137,11 @@ def _layers_panel(doc: Doc) -> str:
     heading = "What would be sent" if doc.get("state") == "DRY_RUN" else "What the last request sent"
     lines = "".join(line_html(sentence) for sentence in say.cache_lines(doc))
     return _panel(heading, f'<table style="{TABLE}">{head}{rows}{foot}</table>{lines}')
+
+
+def _is_void(doc: Doc, *names: str) -> bool:
+    """A run that is over will not fill this panel any more; while it goes on, the panel keeps its place."""
+    return doc.get("state") in say.ENDED and not any(doc.get(name) for name in names)
 
 
 def _layer_row(layer: Mapping[str, Any], widest: float) -> str:
@@ -172,6 +179,8 @@ def _legend() -> str:
 
 
 def _latency_panel(doc: Doc) -> str:
+    if _is_void(doc, "latency", "cost", "budget"):
+        return ""
     latency = say.part(doc, "latency")
     rows = "".join(_phase_row(row, number(latency.get("total"))) for row in say.latency_rows(doc))
     foot = _cells_row(FOOT, "total", esc(say.first_token_line(doc)), seconds(latency.get("total")))

@@ -105,8 +105,8 @@ def encode_content(content: Content) -> dict[str, Any]:
                 "content": [{"type": "text", "text": text}],
             }
             return wire | {"is_error": True} if is_error else wire
-        case Opaque(_, wire):
-            return dict(wire)
+        case Opaque(_, as_it_came):
+            return dict(as_it_came)
         case _:
             assert_never(content)
 

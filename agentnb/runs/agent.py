@@ -81,6 +81,15 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limits:
+    """New limits of a resumed run, as whole sums, not additions; None leaves the old one."""
+
+    max_steps: int | None = None
+    budget: float | None = None
+    allow: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Services:
     """What the agent needs of the outside. `cancelled` is set, from any thread, to stop the run in flight."""
 
@@ -103,7 +112,7 @@ class BuiltInAgent:
         self._services = services
         self._machine = services.machine
         self._blocks: dict[str, tuple[Block, ...]] = {}
-        self._limits: dict[str, dict[str, Any]] = {}
+        self._limits: dict[str, Limits] = {}
         self.raised: AgentnbError | None = None
         for name, handler in ((HYDRATING, self._hydrate), (THINKING, self._think), (ACTING, self._act)):
             self._machine.register_state(name, self._guarded(handler))
@@ -118,13 +127,10 @@ class BuiltInAgent:
     def resume(
         self,
         run_id: str,
-        *,
-        max_steps: int | None = None,
-        budget: float | None = None,
-        allow: tuple[str, ...] | None = None,
+        limits: Limits,
     ) -> None:
         """Make a paused or failed run ready to go on, with new limits where they are given. Executes nothing."""
-        self._limits[run_id] = {"max_steps": max_steps, "budget": budget, "allow": allow}
+        self._limits[run_id] = limits
         self._machine.resume(run_id)
 
     def drive(self, run_id: str) -> AgentRun:
@@ -166,7 +172,7 @@ class BuiltInAgent:
             self.raised = None
             if self._services.cancelled.is_set():
                 raise RunInterrupted("the run was interrupted")
-            _apply_limits(context, self._limits.get(self._machine.current.run_id, {}))
+            _apply_limits(context, self._limits.get(self._machine.current.run_id, Limits()))
             try:
                 state, after = handler(context)
             except AgentnbError as error:
@@ -515,14 +521,13 @@ class BuiltInAgent:
 # --- pure parts ---
 
 
-def _apply_limits(context: Context, limits: Mapping[str, Any]) -> None:
-    """New limits of a resumed run: whole sums, not additions."""
-    if limits.get("max_steps") is not None:
-        context["max_steps"] = limits["max_steps"]
-    if limits.get("budget") is not None:
-        context["budget"] = context["budget"] | {"limit": limits["budget"]}
-    if limits.get("allow") is not None:
-        context["allow"] = sorted(limits["allow"])
+def _apply_limits(context: Context, limits: Limits) -> None:
+    if limits.max_steps is not None:
+        context["max_steps"] = limits.max_steps
+    if limits.budget is not None:
+        context["budget"] = context["budget"] | {"limit": limits.budget}
+    if limits.allow is not None:
+        context["allow"] = sorted(limits.allow)
 
 
 def _budget(context: Context) -> Budget:

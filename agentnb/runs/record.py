@@ -34,6 +34,16 @@ def fields(value: Any) -> Any:
     return value
 
 
+def _fields(value: Mapping[str, Any]) -> Fields:
+    found = fields(value)
+    assert isinstance(found, Fields), "a mapping gives Fields"
+    return found
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
 class AgentRun:
     """A finished (or failed, paused or dry) run. Every attribute is read from `receipt`, the JSON-able run document.
 
@@ -43,19 +53,57 @@ class AgentRun:
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.receipt: dict[str, Any] = dict(document)
 
-    run_id = property(lambda self: str(self.receipt["run_id"]))
-    state = property(lambda self: str(self.receipt["state"]))
-    text = property(lambda self: str(self.receipt["text"]))
-    model = property(lambda self: str(self.receipt["model"]))
-    thread = property(lambda self: str(self.receipt["thread"]))
-    simulated = property(lambda self: bool(self.receipt["simulated"]))
-    error = property(lambda self: fields(self.receipt["error"]))
-    steps = property(lambda self: fields(self.receipt["steps"]))
-    layers = property(lambda self: fields(self.receipt["layers"]))
-    usage = property(lambda self: fields(self.receipt["usage"]))
-    cost = property(lambda self: self.receipt["cost"]["total"])
-    latency = property(lambda self: fields(self.receipt["latency"]))
-    cache = property(lambda self: fields(self.receipt["cache"]))
+    @property
+    def run_id(self) -> str:
+        return str(self.receipt["run_id"])
+
+    @property
+    def state(self) -> str:
+        return str(self.receipt["state"])
+
+    @property
+    def text(self) -> str:
+        return str(self.receipt["text"])
+
+    @property
+    def model(self) -> str:
+        return str(self.receipt["model"])
+
+    @property
+    def thread(self) -> str:
+        return str(self.receipt["thread"])
+
+    @property
+    def simulated(self) -> bool:
+        return bool(self.receipt["simulated"])
+
+    @property
+    def error(self) -> Any:
+        return fields(self.receipt["error"])
+
+    @property
+    def steps(self) -> list[Fields]:
+        return list(fields(self.receipt["steps"]))
+
+    @property
+    def layers(self) -> list[Fields]:
+        return list(fields(self.receipt["layers"]))
+
+    @property
+    def usage(self) -> Fields:
+        return Fields(self.receipt["usage"])
+
+    @property
+    def cost(self) -> float | None:
+        return _number(self.receipt["cost"]["total"])
+
+    @property
+    def latency(self) -> Fields:
+        return _fields(self.receipt["latency"])
+
+    @property
+    def cache(self) -> Fields:
+        return _fields(self.receipt["cache"])
 
     def __repr__(self) -> str:
         return f"<AgentRun {self.run_id} {self.state} {self.model}>"
