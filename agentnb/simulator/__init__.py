@@ -101,12 +101,12 @@ class Simulator:
         self.stop()
 
 
-def serve(*, port: int = 0, speed: float = 1.0, tell: Callable[[str], object] = print) -> None:
-    """Run a simulator until interrupted; `tell` is given the lines for people."""
+def serve(*, port: int = 0, speed: float = 1.0, say: Callable[[str], object] = print) -> None:
+    """Run a simulator until interrupted; `say` is given the lines for people."""
     with Simulator(port=port, speed=speed) as simulator:
-        tell(f"simulated model provider at {simulator.url} (speed {speed:g}; interrupt to stop)")
-        tell(f"Anthropic clients: ANTHROPIC_BASE_URL={simulator.url} and any key")
+        say(f"simulated model provider at {simulator.url} (speed {speed:g}; interrupt to stop)")
+        say(f"Anthropic clients: ANTHROPIC_BASE_URL={simulator.url} and any key")
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
-            tell("stopped")
+            say("stopped")

@@ -40,6 +40,7 @@ def check(body: Any, *, counting: bool = False) -> Model:
     if row is None:
         raise refuse(f"model: {body['model']}", 404)
     _check_limits(body, row)
+    _check_thinking(body)
     _check_system(body)
     _check_tools(body)
     _check_messages(body["messages"], prefill=row.name in _PREFILL)
@@ -78,6 +79,13 @@ def _check_limits(body: Mapping[str, Any], row: Model) -> None:
             f"max_tokens: {asked} > {row.max_output}, which is the maximum allowed number of output tokens for "
             f"{row.name}"
         )
+
+
+def _check_thinking(body: Mapping[str, Any]) -> None:
+    thinking = body.get("thinking")
+    budget = thinking.get("budget_tokens", 0) if isinstance(thinking, Mapping) else 0
+    if "max_tokens" in body and budget and body["max_tokens"] <= budget:
+        raise refuse("`max_tokens` must be greater than `thinking.budget_tokens`.")
 
 
 def _check_system(body: Mapping[str, Any]) -> None:

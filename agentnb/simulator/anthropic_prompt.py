@@ -114,6 +114,16 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
+def thoughts(body: Mapping[str, Any]) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
+    """(index of its piece, where, block) of each thinking block in the messages."""
+    at = len(body.get("tools") or []) + len(blocks_of(body.get("system") or []))
+    for i, message in enumerate(body["messages"]):
+        for j, block in enumerate(blocks_of(message["content"])):
+            if block["type"] == "thinking":
+                yield at, f"messages.{i}.content.{j}", block
+            at += 1
+
+
 def ask_of(body: Mapping[str, Any], row: Model) -> Ask:
     """The request as the model reads it."""
     choice = body.get("tool_choice") or {}
@@ -130,6 +140,7 @@ def ask_of(body: Mapping[str, Any], row: Model) -> Ask:
         parallel=not choice.get("disable_parallel_tool_use", False),
         max_tokens=body.get("max_tokens"),
         stops=tuple(body.get("stop_sequences") or ()),
+        thinks=(body.get("thinking") or {}).get("type") in ("enabled", "adaptive"),
     )
 
 

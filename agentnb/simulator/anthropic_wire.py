@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import threading
@@ -39,6 +40,8 @@ _FAULT_MESSAGES = {
 }
 _STOPS = {"end": "end_turn", "tools": "tool_use", "max_tokens": "max_tokens", "stop_sequence": "stop_sequence"}
 _REMEMBERED = 10_000
+_BOUND_THINKING = ("claude-5",)
+"""Tokenizer families whose models tie thinking blocks to the conversation before them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +127,9 @@ class AnthropicWire:
         scope = (_key(incoming), row.name)
         parts = prompt.pieces(body, engine.counter(row))
         digests = rules.chain(parts, prompt.salts(body))
+        bare = rules.chain(parts, {})
+        if row.tokenizer in _BOUND_THINKING:
+            _check_signatures(body, bare)
         plan = rules.plan(
             parts,
             digests,
@@ -135,7 +141,7 @@ class AnthropicWire:
         said = Answer(stop="max_tokens") if body["max_tokens"] == 0 else answer(prompt.ask_of(body, row))
         engine.caches.refresh(scope, plan.hits, started)
         total = plan.total + prompt.REPLY_START
-        message = self._message(body, said, plan, scope[0])
+        message = self._message(body, said, plan, scope[0], end=bare[-1])
         return Outcome(
             body=message,
             events=tuple(stream(message, said)) if body.get("stream") else None,
@@ -147,14 +153,16 @@ class AnthropicWire:
             on_first_token=lambda: engine.caches.write(scope, plan.writes, started),
         )
 
-    def _message(self, body: Mapping[str, Any], said: Answer, plan: rules.Plan, key: str) -> dict[str, Any]:
+    def _message(
+        self, body: Mapping[str, Any], said: Answer, plan: rules.Plan, key: str, *, end: str
+    ) -> dict[str, Any]:
         message_id = self._engine.new_id("msg_01")
         return {
             "model": body["model"],
             "id": message_id,
             "type": "message",
             "role": "assistant",
-            "content": self._content(said),
+            "content": self._content(said, end),
             "stop_reason": _STOPS[said.stop],
             "stop_sequence": said.sequence,
             "stop_details": None,
@@ -162,9 +170,13 @@ class AnthropicWire:
             **self._diagnostics(body, plan, key, message_id),
         }
 
-    def _content(self, said: Answer) -> list[dict[str, Any]]:
-        text = [{"type": "text", "text": said.text}] if said.pieces else []
-        return text + [
+    def _content(self, said: Answer, end: str) -> list[dict[str, Any]]:
+        thought = "".join(said.thinking)
+        spoken = [
+            *([{"type": "thinking", "thinking": thought, "signature": _signature(end, thought)}] if thought else []),
+            *([{"type": "text", "text": said.text}] if said.pieces else []),
+        ]
+        return spoken + [
             {
                 "type": "tool_use",
                 "id": self._engine.new_id("toolu_01"),
@@ -230,9 +242,22 @@ def _usage(plan: rules.Plan, said: Answer) -> dict[str, Any]:
             "ephemeral_1h_input_tokens": plan.write_1h,
         },
         "output_tokens": said.tokens,
+        **({"output_tokens_details": {"thinking_tokens": len(said.thinking)}} if said.thinking else {}),
         "service_tier": "standard",
         "inference_geo": "global",
     }
+
+
+def _signature(end: str, thought: str) -> str:
+    """Binds a thought to the prompt that ended with digest `end`."""
+    return base64.b64encode(hashlib.sha256(f"{end}:{thought}".encode("utf-8", "replace")).digest()).decode()
+
+
+def _check_signatures(body: Mapping[str, Any], bare: list[str]) -> None:
+    """Newer models refuse a thought that comes back behind another prompt than the one it was thought behind."""
+    for at, where, block in prompt.thoughts(body):
+        if at == 0 or block["signature"] != _signature(bare[at - 1], block["thinking"]):
+            raise refuse(f"{where}: Invalid `signature` in `thinking` block")
 
 
 def _print(body: Mapping[str, Any], plan: rules.Plan, key: str) -> _Print:
@@ -285,18 +310,18 @@ def stream(message: Mapping[str, Any], said: Answer) -> Iterator[Event]:
     for index, block in enumerate(message["content"]):
         if block["type"] == "text":
             yield from _text_events(index, said.pieces)
+        elif block["type"] == "thinking":
+            yield from _thinking_events(index, block, said.thinking)
         else:
             yield from _call_events(index, block, said.call_pieces[index - (len(message["content"]) - len(said.calls))])
-    usage = {key: value for key, value in message["usage"].items() if key.endswith("_tokens")}
+    usage = {key: value for key, value in message["usage"].items() if key.endswith(("_tokens", "_tokens_details"))}
     delta = {key: message[key] for key in ("stop_reason", "stop_sequence", "stop_details")}
     yield Event(data=_event("message_delta", {"type": "message_delta", "delta": delta, "usage": usage}), tokens=1)
     yield Event(data=_event("message_stop", {"type": "message_stop"}))
 
 
 def _text_events(index: int, tokens: tuple[str, ...]) -> Iterator[Event]:
-    yield _start(index, {"type": "text", "text": ""})
-    if index == 0:
-        yield Event(data=_event("ping", {"type": "ping"}))
+    yield from _start(index, {"type": "text", "text": ""})
     for i, group in enumerate(_groups(tokens)):
         delta = {"type": "text_delta", "text": "".join(group)}
         # The first token of all has been paid with the time to first token; message_delta waits one token for it.
@@ -304,8 +329,16 @@ def _text_events(index: int, tokens: tuple[str, ...]) -> Iterator[Event]:
     yield _stop(index)
 
 
+def _thinking_events(index: int, block: Mapping[str, Any], tokens: tuple[str, ...]) -> Iterator[Event]:
+    yield from _start(index, {"type": "thinking", "thinking": "", "signature": ""})
+    for i, group in enumerate(_groups(tokens)):
+        yield _delta(index, {"type": "thinking_delta", "thinking": "".join(group)}, len(group) - (0 if i else 1))
+    yield _delta(index, {"type": "signature_delta", "signature": block["signature"]}, 0)
+    yield _stop(index)
+
+
 def _call_events(index: int, block: Mapping[str, Any], tokens: tuple[str, ...]) -> Iterator[Event]:
-    yield _start(index, {**block, "input": {}}, CALL_OVERHEAD - (1 if index == 0 else 0))
+    yield from _start(index, {**block, "input": {}}, CALL_OVERHEAD - (1 if index == 0 else 0))
     yield _delta(index, {"type": "input_json_delta", "partial_json": ""}, 0)
     for group in _groups(tokens):
         yield _delta(index, {"type": "input_json_delta", "partial_json": "".join(group)}, len(group))
@@ -320,9 +353,11 @@ def _groups(tokens: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         at, size = at + size, size % 3 + 1
 
 
-def _start(index: int, block: Mapping[str, Any], tokens: int = 0) -> Event:
+def _start(index: int, block: Mapping[str, Any], tokens: int = 0) -> Iterator[Event]:
     value = {"type": "content_block_start", "index": index, "content_block": block}
-    return Event(data=_event("content_block_start", value), tokens=tokens)
+    yield Event(data=_event("content_block_start", value), tokens=tokens)
+    if index == 0:
+        yield Event(data=_event("ping", {"type": "ping"}))
 
 
 def _delta(index: int, delta: Mapping[str, Any], tokens: int) -> Event:

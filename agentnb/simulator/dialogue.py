@@ -42,6 +42,7 @@ class Ask:
     parallel: bool = True
     max_tokens: int | None = None
     stops: tuple[str, ...] = ()
+    thinks: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +57,11 @@ class Wanted:
 class Answer:
     """What the model says. `stop` is end, tools, max_tokens or stop_sequence (then `sequence` is which).
 
-    `pieces` is the text cut into tokens; `call_pieces[i]` the arguments of call i as JSON, cut likewise. A call costs
-    `CALL_OVERHEAD` tokens more, for its name and frame.
+    `thinking` and `pieces` are the thought and the text cut into tokens; `call_pieces[i]` the arguments of call i as
+    JSON, cut likewise. A call costs `CALL_OVERHEAD` tokens more, for its name and frame.
     """
 
+    thinking: tuple[str, ...] = ()
     pieces: tuple[str, ...] = ()
     calls: tuple[Wanted, ...] = ()
     call_pieces: tuple[tuple[str, ...], ...] = ()
@@ -72,7 +74,8 @@ class Answer:
 
     @property
     def tokens(self) -> int:
-        return len(self.pieces) + sum(len(part) + CALL_OVERHEAD for part in self.call_pieces)
+        """Output tokens, thinking included."""
+        return len(self.thinking) + len(self.pieces) + sum(len(part) + CALL_OVERHEAD for part in self.call_pieces)
 
 
 CALL_OVERHEAD = 12

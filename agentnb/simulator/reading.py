@@ -35,7 +35,9 @@ class Held:
     @property
     def where(self) -> str:
         """`tides.py, lines 10-31`, as far as it is known."""
-        return ", ".join(part for part in (self.place, f"lines {self.lines}" if self.lines else "") if part)
+        first, _, last = self.lines.partition("-")
+        lines = f"line {first}" if first and last in ("", first) else f"lines {self.lines}" if self.lines else ""
+        return ", ".join(part for part in (self.place, lines) if part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +132,7 @@ def turn(said: Sequence[Said]) -> Turn:
         calls=tuple(item for item in said[start:] if item.kind == "call"),
         results=tuple(item for item in said[start:] if item.kind == "result"),
         rounds=_rounds(said[start:]),
-        earlier=sum(1 for _ in _closed_turns(said[:start])),
+        earlier=sum(1 for _ in _closed_turns(said)),
     )
 
 

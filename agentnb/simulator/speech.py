@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from agentnb.simulator import tooluse
 from agentnb.simulator.dialogue import CALL_OVERHEAD, Answer, Ask, Said, Wanted
@@ -20,14 +22,30 @@ def answer(ask: Ask) -> Answer:
     open_turn = turn(ask.said)
     calls = tooluse.wanted(ask, open_turn, held)
     text = _before_calls(calls) if calls else report(ask, open_turn, held)
-    return _cut(ask, text, calls)
+    thought = pieces(_thought(open_turn, held), ask.model.tokenizer) if ask.thinks else []
+    return _cut(ask, thought, text, calls)
+
+
+def _thought(open_turn: Turn, held: dict[str, Held]) -> str:
+    named = tooluse.named(open_turn.question, held)
+    about = f"It names {_listing(named[:4])}. " if named else ""
+    results = f" {len(open_turn.results)} tool results came since." if open_turn.results else ""
+    return (
+        f"The question is: {_quote(open_turn.question, 80)} {about}I hold {_count(len(held), 'definition')}.{results}"
+    )
 
 
 def _before_calls(calls: Sequence[Wanted]) -> str:
     names = list(dict.fromkeys(call.name for call in calls))
-    if len(calls) == 1:
-        return f"Before I answer I call `{names[0]}`."
-    return f"Before I answer I make {len(calls)} calls at once: {_listing(f'`{name}`' for name in names)}."
+    said = [f"`{name}`{_over([call for call in calls if call.name == name])}" for name in names]
+    return f"Before I answer I call {_listing(said)}{', all at once' if len(calls) > 1 else ''}."
+
+
+def _over(calls: Sequence[Wanted]) -> str:
+    """` on ``x`` and ``y```: the first argument of each call, where it is short enough to read aloud."""
+    first = [str(next(iter(call.arguments.values()), "")) for call in calls]
+    short = [f"`{text}`" for text in first if text and len(text) <= 40 and "\n" not in text and "`" not in text]
+    return f" on {_listing(short)}" if len(short) == len(calls) else ""
 
 
 def report(ask: Ask, open_turn: Turn, held: dict[str, Held]) -> str:
@@ -76,7 +94,7 @@ def _facts(item: Held, seen: Outline, held: dict[str, Held]) -> Iterable[str]:
     elif seen.kind == "function":
         yield "It takes no arguments."
     if seen.members:
-        yield f"Its methods: {_listing(f'`{name}`' for name in seen.members[:8])}."
+        yield f"Methods: {_listing(f'`{name}`' for name in seen.members[:8])}."
     if not item.full:
         yield "Of it I was sent the signature only; `inspect` would bring the body."
         return
@@ -100,13 +118,13 @@ def _parameters(seen: Outline) -> str:
 def _called(calls: tuple[str, ...], held: dict[str, Held]) -> str:
     known = {item.short for item in held.values()} | set(held)
     mine = [f"`{name}`" for name in calls if name in known or name.rpartition(".")[2] in known][:4]
-    other = [f"`{name}`" for name in calls if f"`{name}`" not in mine][:4]
+    other = [f"`{name}`" for name in calls if f"`{name}`" not in mine and not hasattr(builtins, name)][:4]
     said = []
     if mine:
         said.append(f"It calls {_listing(mine)}, which I hold too")
     if other:
         said.append(f"{'and' if mine else 'It calls'} {_listing(other)}, whose source I was not sent")
-    return f"{'; '.join(said)}."
+    return f"{', '.join(said)}." if said else "It calls built-in functions only."
 
 
 def _others(held: dict[str, Held], named: Sequence[str]) -> str:
@@ -114,8 +132,13 @@ def _others(held: dict[str, Held], named: Sequence[str]) -> str:
     if not rest:
         return "" if held else "No definition came with it."
     shown = _listing([*(_brief(item) for item in rest[-_LISTED:]), *_and_more(len(rest))])
-    count = f"{len(rest)} definition{'s' if len(rest) > 1 else ''}"
-    return f"{'Beside it' if named else 'I hold'} {count}{' came along' if named else ''}: {shown}."
+    if named:
+        return f"{_count(len(rest), 'other definition')} came along: {shown}."
+    return f"I hold {_count(len(rest), 'definition')}: {shown}."
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _and_more(count: int) -> list[str]:
@@ -138,6 +161,9 @@ def _result(item: Said) -> str:
     lines = item.text.strip().splitlines()
     verb = "failed with" if item.is_error else "returned"
     name = f"`{item.name}`" if item.name else "The tool"
+    brought = definitions([item])
+    if brought and not item.is_error:
+        return f"{name} brought {_listing(_brief(one) for one in brought.values())}."
     if not lines:
         return f"{name} {verb} nothing."
     if len(lines) == 1 and len(lines[0]) <= 80 and "`" not in lines[0]:
@@ -166,12 +192,19 @@ def _listing(words: Iterable[str]) -> str:
     return " and ".join(part for part in (", ".join(items[:-1]), items[-1] if items else "") if part)
 
 
-def _cut(ask: Ask, text: str, calls: Sequence[Wanted]) -> Answer:
+def _cut(ask: Ask, thought: Sequence[str], text: str, calls: Sequence[Wanted]) -> Answer:
     """Stop at the first stop sequence, then at the limit of tokens. A call that does not fit whole is left out."""
+    limit = ask.max_tokens if ask.max_tokens is not None else ask.model.max_output
+    if len(thought) > limit:
+        return Answer(thinking=tuple(thought[:limit]), stop="max_tokens")
+    said = _cut_text(ask, text, calls, limit - len(thought))
+    return replace(said, thinking=tuple(thought))
+
+
+def _cut_text(ask: Ask, text: str, calls: Sequence[Wanted], limit: int) -> Answer:
     kept, sequence = _stop(text, ask.stops)
     family = ask.model.tokenizer
     tokens = pieces(kept, family)
-    limit = ask.max_tokens if ask.max_tokens is not None else len(tokens) + 10**9
     if sequence is not None and len(tokens) <= limit:
         return Answer(pieces=tuple(tokens), stop="stop_sequence", sequence=sequence)
     if len(tokens) > limit:

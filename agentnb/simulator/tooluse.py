@@ -204,7 +204,7 @@ def _fill(offer: Offer, text: str, whole: str) -> dict[str, Any]:
 def _value(schema: Any, spans: Sequence[str], place: int, question: str) -> Any:
     options = schema.get("enum") if isinstance(schema, Mapping) else None
     if isinstance(options, list) and options:
-        return next((option for option in options if str(option).lower() in question.lower()), options[0])
+        return next((option for option in options if re.search(rf"\b{re.escape(str(option))}\b", question)), options[0])
     kind = _kind(schema)
     if kind in ("integer", "number"):
         return _number(question, whole=kind == "integer", place=place)

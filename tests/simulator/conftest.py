@@ -1,0 +1,79 @@
+"""Simulators that never wait, and real SDK clients that talk to them over loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from agentnb.simulator import SimClock, Simulator
+
+MODEL = "claude-sonnet-4-6"
+
+
+@pytest.fixture
+def make_sim() -> Iterator[Callable[..., Simulator]]:
+    """Starts simulators on a virtual clock; stops them all at the end."""
+    started: list[Simulator] = []
+
+    def make(**options: Any) -> Simulator:
+        sim = Simulator(**{"speed": 0, "clock": SimClock(), "record": True, **options}).start()
+        started.append(sim)
+        return sim
+
+    yield make
+    for sim in started:
+        sim.stop()
+
+
+@pytest.fixture
+def sim(make_sim: Callable[..., Simulator]) -> Simulator:
+    return make_sim()
+
+
+@pytest.fixture
+def make_client() -> Iterator[Callable[..., Any]]:
+    """Anthropic's own client on a simulator, without retries."""
+    import anthropic
+
+    made: list[anthropic.Anthropic] = []
+
+    def make(sim: Simulator, **options: Any) -> anthropic.Anthropic:
+        client = anthropic.Anthropic(**{"api_key": "any", "base_url": sim.url, "max_retries": 0, **options})
+        made.append(client)
+        return client
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def client(sim: Simulator, make_client: Callable[..., Any]) -> Any:
+    return make_client(sim)
+
+
+@pytest.fixture
+def send(client: Any) -> Callable[..., Any]:
+    """One plain request with the usual model and limit; keyword arguments as in messages.create."""
+
+    def send(messages: Any, **options: Any) -> Any:
+        if isinstance(messages, str):
+            messages = [{"role": "user", "content": messages}]
+        return client.messages.create(**{"model": MODEL, "max_tokens": 400, "messages": messages, **options})
+
+    return send
+
+
+@pytest.fixture
+def get() -> Callable[[str], Any]:
+    """The JSON at an address."""
+    import json
+    import urllib.request
+
+    def get(address: str) -> Any:
+        with urllib.request.urlopen(address) as reply:
+            return json.load(reply)
+
+    return get

@@ -1,0 +1,173 @@
+"""What must hold for all inputs: the caching rules, the tokenizer, and what the simulated model says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentnb.providers.catalog import find, rows
+from agentnb.simulator import SimClock, promptcache_rules
+from agentnb.simulator.clock import Pacer
+from agentnb.simulator.engine import Engine
+from agentnb.simulator.exchange import Incoming
+from agentnb.simulator.promptcache_rules import Entry, Piece, chain, plan
+from agentnb.simulator.service import Service
+from agentnb.simulator.tokenizer import count, pieces
+
+FAMILIES = sorted({row.tokenizer for row in rows()})
+
+_SIZES = {b"a": 40, b"b": 150, b"c": 700}  # equal bytes have equal tokens
+_piece = st.builds(
+    lambda data, ttl: Piece(section="messages", data=data, tokens=_SIZES[data], ttl=ttl),
+    st.sampled_from(sorted(_SIZES)),
+    st.sampled_from([None, None, "5m", "1h"]),
+)
+_pieces = st.lists(_piece, min_size=1, max_size=30).map(lambda found: hours_first(found))
+
+
+def hours_first(found: list[Piece]) -> list[Piece]:
+    marks = sorted(piece.ttl for piece in found if piece.ttl)  # "1h" sorts before "5m"
+    return [Piece(section=p.section, data=p.data, tokens=p.tokens, ttl=marks.pop(0) if p.ttl else None) for p in found]
+
+
+def live_after(made: promptcache_rules.Plan) -> dict[str, Entry]:
+    return {digest: Entry(digest=digest, tokens=tokens, ttl=ttl, expires=1.0) for digest, tokens, ttl in made.writes}
+
+
+@given(_pieces, _pieces)
+def test_the_parts_add_up_and_nothing_is_read_that_was_not_written(first: list[Piece], second: list[Piece]) -> None:
+    one = plan(first, chain(first, {}), {}, minimum=100, lookback=20)
+    two = plan(second, chain(second, {}), live_after(one), minimum=100, lookback=20)
+    for made, given_pieces in ((one, first), (two, second)):
+        assert made.total == sum(piece.tokens for piece in given_pieces)
+        assert min(made.read, made.write_5m, made.write_1h, made.plain) >= 0
+        assert made.read + made.write_5m + made.write_1h + made.plain == made.total
+    assert one.read == 0
+    assert two.read <= one.write_5m + one.write_1h
+    assert two.read <= common_prefix(first, second)
+
+
+def common_prefix(first: list[Piece], second: list[Piece]) -> int:
+    total = 0
+    for a, b in zip(first, second, strict=False):
+        if a.data != b.data:
+            break
+        total += a.tokens
+    return total
+
+
+@given(_pieces)
+def test_the_same_request_again_reads_all_that_was_written(found: list[Piece]) -> None:
+    digests = chain(found, {})
+    one = plan(found, digests, {}, minimum=100, lookback=20)
+    two = plan(found, digests, live_after(one), minimum=100, lookback=20)
+    assert two.read == one.write_5m + one.write_1h
+    assert (two.write_5m, two.write_1h, two.writes) == (0, 0, ())
+
+
+@given(_pieces, st.integers(1, 25))
+def test_a_hit_lies_within_the_lookback_of_a_mark(found: list[Piece], lookback: int) -> None:
+    digests = chain(found, {})
+    every = [Piece(section=p.section, data=p.data, tokens=p.tokens, ttl="5m") for p in found]
+    live = live_after(plan(every[:1], digests[:1], {}, minimum=0, lookback=20))
+    made = plan(found, digests, live, minimum=0, lookback=lookback)
+    reachable = any(piece.ttl and i < lookback for i, piece in enumerate(found))
+    assert bool(made.read) is reachable
+
+
+@given(_pieces)
+def test_what_lies_below_the_minimum_is_ignored(found: list[Piece]) -> None:
+    made = plan(found, chain(found, {}), {}, minimum=10**6, lookback=20)
+    assert made.plain == made.total
+
+
+@given(st.text(), st.sampled_from(FAMILIES))
+def test_tokens_joined_are_the_text(words: str, family: str) -> None:
+    cut = pieces(words, family)
+    assert "".join(cut) == words
+    assert all(cut)
+    assert count(words, family) == len(cut)
+
+
+def test_families_differ() -> None:
+    prose = "The relationship between atmospheric pressure and observed elevation remains approximately linear. " * 20
+    ratio = count(prose, "claude-5") / count(prose, "claude-4")
+    assert 1.2 < ratio < 1.6
+
+
+_words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60).filter(str.strip)
+_MODEL = find("claude-sonnet-4-6")
+
+
+class Door:
+    """The service without sockets: bodies in, outcomes out."""
+
+    def __init__(self) -> None:
+        self.engine = Engine(clock=SimClock(), seed=0, record=False)
+        self.service = Service(self.engine, Pacer(self.engine.clock, 0))
+
+    def ask(self, **body: Any) -> Any:
+        incoming = Incoming(
+            method="POST",
+            path="/v1/messages",
+            query={},
+            headers={"x-api-key": "any"},
+            raw=b"",
+            body={"model": "claude-sonnet-4-6", "max_tokens": 2000, **body},
+            request_id="r",
+        )
+        outcome = self.service.outcome(incoming, None)
+        if outcome.on_first_token is not None:
+            outcome.on_first_token()
+        return outcome
+
+
+TOOLS = [
+    {"name": "inspect", "input_schema": {"type": "object", "properties": {"name": {"type": "string"}}}},
+    {
+        "name": "run_code",
+        "input_schema": {"type": "object", "properties": {"code": {"type": "string"}}, "required": ["code"]},
+    },
+]
+
+
+@settings(max_examples=60)
+@given(st.lists(_words, min_size=1, max_size=4), st.booleans())
+def test_a_conversation_never_fails_never_loops_and_keeps_its_prefix(questions: list[str], thinking: bool) -> None:
+    """Whatever is asked: a tool loop ends, usage adds up, and an append-only conversation reads what it wrote."""
+    door = Door()
+    messages: list[dict[str, Any]] = []
+    base = {"tools": TOOLS, "system": "word " * 1200, "cache_control": {"type": "ephemeral"}}
+    if thinking:
+        base["thinking"] = {"type": "adaptive"}
+    known = 0
+    for question in questions:
+        messages.append({"role": "user", "content": f"inspect `{question}` then run it. {question}"})
+        for _ in range(5):
+            outcome = door.ask(messages=messages, **base)
+            assert outcome.status == 200, outcome.body
+            usage = outcome.usage
+            assert usage["cache_read_input_tokens"] == known
+            assert sum(usage["cache_creation"].values()) == usage["cache_creation_input_tokens"]
+            known += usage["cache_creation_input_tokens"]
+            content = outcome.body["content"]
+            messages.append({"role": "assistant", "content": content})
+            calls = [block for block in content if block["type"] == "tool_use"]
+            if not calls:
+                break
+            messages.append(
+                {
+                    "role": "user",
+                    "content": [{"type": "tool_result", "tool_use_id": c["id"], "content": question} for c in calls],
+                }
+            )
+        else:
+            raise AssertionError("the tool loop does not end")
+
+
+@given(_words, st.integers(1, 40))
+def test_max_tokens_is_never_passed(question: str, limit: int) -> None:
+    outcome = Door().ask(messages=[{"role": "user", "content": f"inspect `{question}`"}], tools=TOOLS, max_tokens=limit)
+    assert outcome.usage["output_tokens"] <= limit

@@ -1,0 +1,238 @@
+"""The HTTP edge: time, faults, starting and stopping, through the real SDK."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import anthropic
+import pytest
+
+from agentnb.canonical import ManualClock
+from agentnb.errors import InputError
+from agentnb.providers.catalog import find
+from agentnb.simulator import SimClock, Simulator
+
+ASK: dict[str, Any] = {
+    "model": "claude-sonnet-4-6",
+    "max_tokens": 300,
+    "messages": [{"role": "user", "content": "hello"}],
+}
+
+
+def modelled(headers: Any) -> dict[str, float]:
+    return {name: float(value) for name, value in re.findall(r"(\w+)=([\d.]+)", headers["agentnb-sim-timing"])}
+
+
+def test_importing_is_light() -> None:
+    code = (
+        "import sys, agentnb.simulator; "
+        "print([m for m in ('http.server', 'anthropic', 'orjson', 'IPython', 'agentnb.prompt') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_modelled_times_follow_the_catalogue(client: Any) -> None:
+    long = {**ASK, "system": [{"type": "text", "text": "word " * 5000, "cache_control": {"type": "ephemeral"}}]}
+    row = find("claude-sonnet-4-6")
+    assert row is not None
+    for _ in range(2):
+        raw = client.messages.with_raw_response.create(**long)
+        usage, times = raw.parse().usage, modelled(raw.headers)
+        total = usage.input_tokens + usage.cache_read_input_tokens + usage.cache_creation_input_tokens
+        ttft = row.latency.ttft(tokens=total, uncached=total - usage.cache_read_input_tokens)
+        assert times["ttft"] == pytest.approx(ttft, abs=1e-3)
+        assert times["tpot"] == row.latency.tpot
+        assert times["total"] == pytest.approx(times["queue"] + ttft + usage.output_tokens * row.latency.tpot, abs=3e-3)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("clock", [SimClock, ManualClock])
+def test_a_virtual_clock_moves_by_the_modelled_total(
+    make_sim: Any, make_client: Any, clock: Callable[[], Any], *, stream: bool
+) -> None:
+    sim = make_sim(speed=1, clock=clock())
+    client = make_client(sim)
+    begun = sim.clock.now()
+    if stream:
+        with client.messages.stream(**ASK) as open_stream:
+            open_stream.get_final_message()
+            headers = open_stream.response.headers
+    else:
+        headers = client.messages.with_raw_response.create(**ASK).headers
+    assert sim.clock.now() - begun == pytest.approx(modelled(headers)["total"], abs=2e-3)
+
+
+def test_the_queue_follows_the_seed(make_sim: Any, make_client: Any) -> None:
+    def queues(seed: int) -> list[float]:
+        client = make_client(make_sim(seed=seed))
+        return [modelled(client.messages.with_raw_response.create(**ASK).headers)["queue"] for _ in range(3)]
+
+    assert queues(1) == queues(1) != queues(2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("429", anthropic.RateLimitError),
+        ("500", anthropic.InternalServerError),
+        ("503", anthropic.InternalServerError),
+        ("529", anthropic.APIStatusError),
+        ("refuse", anthropic.APIConnectionError),
+    ],
+)
+def test_a_fault_hits_once(sim: Simulator, client: Any, kind: str, error: type[Exception]) -> None:
+    sim.inject(kind, retry_after=2)
+    with pytest.raises(error) as caught:
+        client.messages.create(**ASK)
+    if kind.isdigit():
+        assert caught.value.response.headers["retry-after"] == "2"
+        assert caught.value.status_code == int(kind)
+    assert client.messages.create(**ASK).stop_reason == "end_turn"
+
+
+def test_the_sdks_own_retries_overcome_faults(sim: Simulator, make_client: Any) -> None:
+    sim.inject("529", times=2, retry_after=0.001)
+    assert make_client(sim, max_retries=2).messages.create(**ASK).stop_reason == "end_turn"
+    assert [kept.status for kept in sim.requests] == [529, 529, 200]
+
+
+def streamed(client: Any) -> Any:
+    with client.messages.stream(**ASK) as stream:
+        return stream.get_final_message()
+
+
+def test_a_drop_in_mid_stream(sim: Simulator, client: Any) -> None:
+    import httpx2
+
+    sim.inject("drop", after_events=5)
+    with pytest.raises((httpx2.ReadError, httpx2.RemoteProtocolError, anthropic.APIConnectionError)):
+        streamed(client)
+    assert streamed(client).stop_reason == "end_turn"
+
+
+def test_an_error_event_in_mid_stream(sim: Simulator, client: Any) -> None:
+    sim.inject("error_event", after_events=5)
+    with pytest.raises(anthropic.APIStatusError, match="Overloaded") as caught:
+        streamed(client)
+    assert caught.value.status_code == 200  # the head had gone out already
+
+
+def test_garbage_in_mid_stream_breaks_it_off(sim: Simulator, client: Any) -> None:
+    sim.inject("garbage", after_events=5)
+    assert streamed(client).stop_reason is None
+
+
+def test_a_stall_meets_the_clients_timeout(sim: Simulator, make_client: Any) -> None:
+    import httpx2
+
+    sim.inject("stall", after_events=5)
+    with pytest.raises((anthropic.APITimeoutError, httpx2.ReadTimeout)):
+        streamed(make_client(sim, timeout=0.2))
+
+
+def test_slow_headers_meet_the_clients_timeout(sim: Simulator, make_client: Any) -> None:
+    sim.inject("slow_headers")
+    with pytest.raises(anthropic.APITimeoutError):
+        make_client(sim, timeout=0.2).messages.create(**ASK)
+
+
+@pytest.mark.parametrize("kind", ["drop", "garbage"])
+def test_a_plain_reply_breaks_too(sim: Simulator, client: Any, kind: str) -> None:
+    sim.inject(kind)
+    with pytest.raises((anthropic.APIConnectionError, anthropic.APIResponseValidationError, ValueError)):
+        client.messages.create(**ASK)
+
+
+def test_an_unknown_fault_is_named(sim: Simulator) -> None:
+    with pytest.raises(InputError, match="Did you mean stall"):
+        sim.inject("stal")
+
+
+def post(address: str, body: Any) -> Any:
+    request = urllib.request.Request(address, data=json.dumps(body).encode(), method="POST")
+    with urllib.request.urlopen(request) as reply:
+        return json.load(reply)
+
+
+def test_faults_and_time_by_the_admin_pages(sim: Simulator, client: Any, get: Callable[[str], Any]) -> None:
+    assert post(f"{sim.url}/sim/faults", {"kind": "429", "times": 2})["faults"] == ["429", "429"]
+    with pytest.raises(anthropic.RateLimitError):
+        client.messages.create(**ASK)
+    assert get(f"{sim.url}/sim/state")["faults"] == ["429"]
+    before = sim.clock.now()
+    assert post(f"{sim.url}/sim/clock", {"advance": 600})["now"] == before + 600 == sim.clock.now()
+    for page, body in [("faults", {"kind": "odd"}), ("clock", {"advance": -1}), ("clock", {"advance": "x"}), ("x", {})]:
+        with pytest.raises(urllib.error.HTTPError):
+            post(f"{sim.url}/sim/{page}", body)
+
+
+def test_real_time_can_be_pushed_ahead() -> None:
+    with Simulator(speed=0) as sim:
+        before = sim.clock.now()
+        sim.clock.advance(600)
+        assert sim.clock.now() >= before + 600
+
+
+def test_a_negative_speed_is_refused() -> None:
+    with pytest.raises(InputError):
+        Simulator(speed=-1)
+
+
+def test_stopping_leaves_nothing_behind() -> None:
+    import httpx2
+
+    threads = set(threading.enumerate())
+    sim = Simulator(speed=1).start()
+    address = ("127.0.0.1", int(sim.url.rpartition(":")[2]))
+    idle = socket.create_connection(address)
+    client = anthropic.Anthropic(api_key="any", base_url=sim.url, max_retries=0)
+    with client.messages.stream(**ASK) as stream:
+        next(iter(stream))  # real time: most of the reply is still to come
+        sim.stop()
+        with pytest.raises((httpx2.ReadError, httpx2.RemoteProtocolError)):
+            stream.get_final_message()
+    client.close()
+    idle.close()
+    assert set(threading.enumerate()) == threads
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, timeout=1)
+    sim.stop()
+
+
+def test_each_instance_begins_cold(make_sim: Any) -> None:
+    assert make_sim().instance != make_sim().instance
+
+
+def test_the_connection_is_kept_alive(sim: Simulator) -> None:
+    import http.client
+
+    line = http.client.HTTPConnection("127.0.0.1", int(sim.url.rpartition(":")[2]))
+    ports = set()
+    for _ in range(3):
+        line.request("GET", "/sim/state")
+        line.getresponse().read()
+        ports.add(line.sock.getsockname()[1])
+    line.close()
+    assert len(ports) == 1
+
+
+def test_serving_until_interrupted(get: Callable[[str], Any]) -> None:
+    code = "import agentnb.simulator as s; s.serve(speed=0, say=lambda line: print(line, flush=True))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = next(word for word in process.stdout.readline().split() if word.startswith("http://127.0.0.1:"))
+        assert get(f"{address}/sim/state")["speed"] == 0
+        process.stdout.readline()  # the variables to set: from here on it only waits
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read().endswith("stopped\n")
+        assert process.wait(timeout=10) == 0
