@@ -12,7 +12,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 EVENT_VERSION = 1
@@ -22,8 +21,6 @@ JOURNALED_KINDS = frozenset(
     {"created", "step", "failed", "retried", "paused", "resumed", "cancelled", "woken", "answered"}
 )
 """What the journal keeps. Every other kind is a signal: heard by who listens now, kept nowhere."""
-
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +37,7 @@ class Event:
     state: str
     next_state: str
     at: float
-    data: Mapping[str, Any] = field(default=_NOTHING)
+    data: Mapping[str, Any] = field(default_factory=dict)
     seq: int = 0
     version: int = EVENT_VERSION
 

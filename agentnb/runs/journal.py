@@ -12,7 +12,7 @@ import sqlite3
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agentnb.canonical import Clock, SystemClock, dump, load
 from agentnb.errors import LeaseHeld, RunExists, RunFinished, RunUnknown, StepConflict, StepUnknown
@@ -39,6 +39,9 @@ from agentnb.runs.rows import (
 from agentnb.runs.schema import migrate
 from agentnb.storage import BUSY_SECONDS, connect, translate
 
+if TYPE_CHECKING:
+    from agentnb.runs.holds import Hold
+
 T = TypeVar("T")
 
 
@@ -60,7 +63,7 @@ class Journal(Protocol):
         """run_id -> (key, fence, lease seconds) of the runs that are in a step in this process right now."""
 
     @property
-    def holds(self) -> dict[str, Any]:
+    def holds(self) -> dict[str, Hold]:
         """What the state machines of this process remember of the runs they hold; nothing durable."""
 
     def create(self, new: NewRun) -> None:
@@ -84,8 +87,11 @@ class Journal(Protocol):
     def mark(self, mark: Mark) -> Event:
         """Change a run's status without a step. Raises StepConflict where the fencing token does not match."""
 
-    def request(self, run_id: str, control: str, *, in_flight: bool) -> str:
-        """Ask for "pause" or "cancel"; gives the status, which may stay "running" until the step in flight ends."""
+    def request(self, run_id: str, control: str, *, in_flight: bool) -> Event | None:
+        """Ask for "pause" or "cancel"; gives the event, or None where the step in flight must end first."""
+
+    def delivered(self, run_id: str, step: int) -> Delivery | None:
+        """The outside event that this step used up."""
 
     def deliver(self, run_id: str, name: str, data: bytes, *, event_id: str | None = None) -> bool:
         """Put an outside event into the run's inbox; False where this `event_id` has come before."""
@@ -132,7 +138,7 @@ class EmbeddedJournal:
         self.clock: Clock = clock or SystemClock()
         self.owner = leases.new_owner()
         self.active: dict[str, tuple[int, int, float]] = {}
-        self.holds: dict[str, Any] = {}
+        self.holds: dict[str, Hold] = {}
         self._options = (synchronous, busy_seconds)
         self._open()
         _OPEN.add(self)
@@ -315,21 +321,20 @@ class EmbeddedJournal:
             data=load(mark.data) if mark.data else {},
         )  # fmt: skip
 
-    def request(self, run_id: str, control: str, *, in_flight: bool) -> str:
+    def request(self, run_id: str, control: str, *, in_flight: bool) -> Event | None:
         return self._write(lambda: self._request(run_id, control, in_flight))
 
-    def _request(self, run_id: str, control: str, in_flight: bool) -> str:
+    def _request(self, run_id: str, control: str, in_flight: bool) -> Event | None:
         row = self._row(run_id)
         status = row.summary.status
         if status == _CONTROLLED[control]:
-            return status
+            return None
         if status in FINISHED and not (status == "failed" and control == "cancel"):
             raise RunFinished(f"the run is {status} already", about=run_id)
         if not in_flight and not self._held_by_another(row):
-            self._change(row, _CONTROLLED[control], _mark_of(row, control))
-            return _CONTROLLED[control]
+            return self._change(row, _CONTROLLED[control], _mark_of(row, control))
         self._connection.execute("UPDATE agentnb_runs SET control = ? WHERE id = ?", (control, row.key))
-        return status
+        return None
 
     def _held_by_another(self, row: RunRow) -> bool:
         try:
@@ -358,6 +363,14 @@ class EmbeddedJournal:
         state = row.summary.state
         execute(_ADD_HISTORY, (row.key, row.summary.step, part, "woken", state, state, now, None, None, said))
         return True
+
+    def delivered(self, run_id: str, step: int) -> Delivery | None:
+        query = (
+            "SELECT i.id, i.name, i.data, i.at FROM agentnb_inbox i JOIN agentnb_runs r ON r.id = i.run"
+            " WHERE r.run_id = ? AND i.taken = ?"
+        )
+        found = self._all(query, (run_id, step))
+        return Delivery(found[0][0], found[0][1], load(found[0][2]), found[0][3]) if found else None
 
     def begin_action(self, key: int, step: int, name: str, fence: int) -> ActionRow | None:
         return self._write(lambda: self._begin_action(key, step, name, fence))
@@ -413,6 +426,10 @@ class EmbeddedJournal:
         return int(self._all("PRAGMA data_version", ())[0][0])
 
     # The connection
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     def close(self) -> None:
         """Give back what this process holds and close the file. A closed journal can do nothing more."""

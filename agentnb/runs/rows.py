@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 RUNNING, PAUSED, WAITING = "running", "paused", "waiting"
@@ -16,7 +15,6 @@ AWAITING = "AWAITING_"
 """A state with this beginning waits for the outside event named by the rest of it."""
 
 Tags: TypeAlias = Mapping[str, str]
-NO_TAGS: Tags = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +58,8 @@ class NewRun:
     state: str
     status: str
     frame: bytes
-    tags: Tags = field(default=NO_TAGS)
-    versions: Mapping[str, str] = field(default=NO_TAGS)
+    tags: Tags = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
     origin: tuple[str, int] | None = None
     wake_at: float | None = None
 
@@ -105,7 +103,7 @@ class StepWrite(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """A step that is durable. `status` differs from what was asked for where a pause or a cancellation came in between."""
+    """A step that is durable. `status` is not the one asked for where a pause or a cancellation came in between."""
 
     seq: int
     at: float
@@ -135,3 +133,40 @@ class ActionRow(NamedTuple):
     status: str
     fence: int
     data: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunError:
+    """Why a run failed. `code` is set for agentnb's own errors; `traceback` is text, redacted like the message."""
+
+    type: str
+    message: str
+    traceback: str
+    code: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A run as it stands. `context` is the last good one; times in seconds since the epoch.
+
+    `state` is "FAILED" where it failed, and `failed_in` the state it failed in and resumes from. `unsure` names the
+    outside effects of the step in flight that may have happened already.
+    """
+
+    run_id: str
+    state: str
+    status: str
+    step: int
+    context: Any
+    tags: Tags
+    created: float
+    updated: float
+    error: RunError | None = None
+    failed_in: str | None = None
+    origin: tuple[str, int] | None = None
+    unsure: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        return self.status in FINISHED

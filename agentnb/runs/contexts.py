@@ -1,0 +1,61 @@
+"""Typed contexts: what handlers hold in their hands, and the plain dict that is journaled.
+
+A context is a dict unless the machine is given a type: a dataclass, a pydantic model or a TypedDict. pydantic, whose
+home this is, reads and writes them; it comes with the providers' SDKs and is imported when a type is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from agentnb.errors import ContextNotStorable
+
+
+class Codec(NamedTuple):
+    """`plain` turns a handler's context into a dict of JSON values, `typed` turns that back."""
+
+    plain: Callable[[Any], Any]
+    typed: Callable[[Mapping[str, Any]], Any]
+
+
+def _same(context: Any) -> Any:
+    return context
+
+
+PLAIN = Codec(_same, _same)
+
+
+def codec_for(context_type: type | None) -> Codec:
+    """The codec of a context type; None and dict: contexts are plain dicts."""
+    return PLAIN if context_type in (None, dict) else _pydantic_codec(context_type)
+
+
+def _pydantic_codec(context_type: Any) -> Codec:
+    from pydantic import TypeAdapter, ValidationError
+    from pydantic_core import PydanticSerializationError
+
+    adapter = TypeAdapter(context_type)
+
+    def plain(context: Any) -> Any:
+        if isinstance(context, dict):
+            context = typed(context)
+        try:
+            return adapter.dump_python(context, mode="json", warnings="error")
+        except (PydanticSerializationError, ValueError) as error:
+            raise _refused(context_type, str(error)) from error
+
+    def typed(values: Mapping[str, Any]) -> Any:
+        try:
+            return adapter.validate_python(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            path = "context" + "".join(f"[{part!r}]" for part in first["loc"])
+            raise _refused(context_type, f"{path}: {first['msg']}") from error
+
+    return Codec(plain, typed)
+
+
+def _refused(context_type: Any, reason: str) -> ContextNotStorable:
+    name = getattr(context_type, "__name__", str(context_type))
+    return ContextNotStorable(f"the context does not fit {name}: {reason}", todo="Return what the type allows.")

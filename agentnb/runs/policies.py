@@ -1,0 +1,81 @@
+"""What a state asks for beyond its handler: retries, a timeout, a version."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from agentnb.errors import StateTimeout
+
+Handler: TypeAlias = Callable[[Any], tuple[str, Any]]
+"""`(context) -> (next_state, context)`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retry:
+    """How often a state is tried, and how long to wait in between: `delay`, then `factor` times as much each time.
+
+    `on` are the errors that are worth another attempt. Attempts are counted in the journal, so a crash does not
+    begin them anew.
+    """
+
+    attempts: int = 3
+    delay: float = 1.0
+    factor: float = 2.0
+    longest: float = 60.0
+    on: tuple[type[Exception], ...] = (Exception,)
+
+    def wait_after(self, attempt: int) -> float:
+        """Seconds to wait after this attempt (1 is the first) has failed."""
+        return float(min(self.longest, self.delay * self.factor ** (attempt - 1)))
+
+    def allows(self, attempt: int, error: Exception) -> bool:
+        """Whether there is another attempt after this one failed with `error`."""
+        return attempt < self.attempts and isinstance(error, self.on)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class State:
+    """A registered state."""
+
+    name: str
+    handler: Handler
+    retry: Retry | None = None
+    timeout: float | None = None
+    version: str = "1"
+    leads_to: tuple[str, ...] = field(default=())
+    """States it may go to, where the writer of the machine says so: for the drawing."""
+
+    def call(self, context: Any) -> Any:
+        """The handler's answer. Raises what it raises, and StateTimeout."""
+        if self.timeout is None:
+            return self.handler(context)
+        return call_within(self.timeout, lambda: self.handler(context), about=self.name)
+
+
+def call_within(seconds: float, work: Callable[[], Any], *, about: str) -> Any:
+    """The result of `work`, run in a thread. After `seconds` it is given up: StateTimeout, and its result is lost.
+
+    Python cannot end a thread. A handler that goes on after its time can change nothing of the run any more, but what
+    it does outside it still does; a long one should look at `machine.current.over` now and then.
+    """
+    box: list[Any] = []
+    errors: list[BaseException] = []
+
+    def keep() -> None:
+        try:
+            box.append(work())
+        except BaseException as error:  # noqa: BLE001 - carried over to the thread that waits
+            errors.append(error)
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(keep,), name=about, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise StateTimeout(f"the state did not end within {seconds:g} s", about=about, todo="Give it a longer timeout.")
+    if errors:
+        raise errors[0]
+    return box[0]
