@@ -113,7 +113,7 @@ class BuiltInAgent:
         self._machine = services.machine
         self._blocks: dict[str, tuple[Block, ...]] = {}
         self._limits: dict[str, Limits] = {}
-        self.raised: AgentnbError | None = None
+        self.raised: Exception | None = None
         for name, handler in ((HYDRATING, self._hydrate), (THINKING, self._think), (ACTING, self._act)):
             self._machine.register_state(name, self._guarded(handler))
 
@@ -145,8 +145,8 @@ class BuiltInAgent:
     def as_it_stands(self, run_id: str) -> AgentRun:
         """The run as it is committed now, whatever became of it; the error keeps what to do about it."""
         document = document_of(self._machine.get(run_id), self._machine.history(run_id))
-        if document["error"] is not None and self.raised is not None:
-            error = self.raised
+        error = self.raised
+        if document["error"] is not None and isinstance(error, AgentnbError):
             document["error"] |= {"message": self._services.scrub(error.what), "todo": self._services.scrub(error.todo)}
         return AgentRun(document)
 
@@ -175,8 +175,8 @@ class BuiltInAgent:
             _apply_limits(context, self._limits.get(self._machine.current.run_id, Limits()))
             try:
                 state, after = handler(context)
-            except AgentnbError as error:
-                self.raised = error  # the machine keeps its text; the magic raises the error itself
+            except Exception as error:
+                self.raised = error  # the machine keeps its text; whoever asked raises the error itself
                 raise
             self._machine.current.emit("view", context={name: after.get(name) for name in SHOWN})
             return state, after
@@ -411,7 +411,7 @@ class BuiltInAgent:
         def on_text(kind: str, delta: str) -> None:
             if self._services.cancelled.is_set():
                 raise RunInterrupted("the call was interrupted")
-            emit("delta", kind=kind, text=delta)
+            emit("delta", channel=kind, text=delta)
 
         return provider.ask(wire, on_text)
 

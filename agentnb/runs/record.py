@@ -242,8 +242,8 @@ class LiveDocument:
         self._phase = str(data["text"])
 
     def _delta(self, data: Mapping[str, Any]) -> None:
-        if data["kind"] == "text":
+        if data["channel"] == "text":
             self._text.append(data["text"])
             self._phase = "answering"
         else:
-            self._phase = "thinking" if data["kind"] == "thinking" else "asking for a tool"
+            self._phase = "thinking" if data["channel"] == "thinking" else "asking for a tool"

@@ -54,12 +54,12 @@ class Session:
     project: Path | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     extra_tools: dict[str, Tool] = field(default_factory=dict)
+    simulated: Simulator | None = None  # a simulator of the caller's own; by default one is started on first use
 
     def __post_init__(self) -> None:
         self.thread = f"session-{secrets.token_hex(4)}"
         self._storage: Storage | None = None
         self._machine: AgentStateMachine | None = None
-        self._simulator: Simulator | None = None
         self._providers: dict[str, Provider] = {}
         self._in_flight: str | None = None
         self.cancelled = threading.Event()
@@ -101,9 +101,9 @@ class Session:
 
     def simulator(self) -> Simulator:
         """This session's simulator, started on first use. Its prompt caches live as long as it does."""
-        if self._simulator is None:
-            self._simulator = Simulator(speed=self.settings.sim_speed).start()
-        return self._simulator
+        if self.simulated is None:
+            self.simulated = Simulator(speed=self.settings.sim_speed).start()
+        return self.simulated
 
     def provider(self, address: str) -> Provider:
         """The connection to a model. Opening it sends nothing."""
@@ -198,7 +198,8 @@ class Session:
         return AgentRun(document_of(machine.get(full), machine.history(full)))
 
     def full_run_id(self, run_id: str) -> str:
-        known = [run.run_id for run in self.machine().journal.runs(limit=1000)]
+        """The id that `run_id` is, begins or ends. Raises RunUnknown."""
+        known = [str(run.run_id) for run in self.machine().journal.runs(limit=1000)]
         if run_id in known:
             return run_id
         fitting = [name for name in known if name.startswith(run_id) or name.endswith(run_id)]
@@ -213,9 +214,9 @@ class Session:
         for provider in self._providers.values():
             provider.close()
         self._providers.clear()
-        if self._simulator is not None:
-            self._simulator.stop()
-            self._simulator = None
+        if self.simulated is not None:
+            self.simulated.stop()
+            self.simulated = None
         if self._storage is not None:
             self._storage.close()
             self._storage = None

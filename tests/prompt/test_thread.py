@@ -1,0 +1,103 @@
+"""A thread is a tree of turns: where a new turn hangs, and what it must send."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentnb.prompt.thread import Turn, held_definitions, is_branch, needed, parent_for, path_to
+from agentnb.prompt.layers import Block, Layer
+from agentnb.providers.messages import Role, Text
+
+
+def turn(run_id: str, parent: str | None, cell: str | None, execution: str, *, complete: bool = True) -> Turn:
+    return Turn(
+        run_id=run_id, parent=parent, cell=cell, execution=execution, segment="s", segment_root="a", complete=complete
+    )
+
+
+ABC = [turn("a", None, "one", "1"), turn("b", "a", "two", "2"), turn("c", "b", "three", "3")]
+
+
+def test_a_new_cell_goes_on_from_the_newest_turn() -> None:
+    parent = parent_for(ABC, cell="four", execution="4")
+    assert parent is not None
+    assert parent.run_id == "c"
+    assert not is_branch(ABC, cell="four", execution="4")
+
+
+def test_running_a_cell_again_branches_from_its_parent() -> None:
+    parent = parent_for(ABC, cell="two", execution="4")
+    assert parent is not None
+    assert parent.run_id == "a"
+    assert is_branch(ABC, cell="two", execution="4")
+    assert parent_for(ABC, cell="one", execution="4") is None
+
+
+def test_later_cells_go_on_from_the_newest_branch() -> None:
+    turns = [*ABC, turn("d", "a", "two", "4")]
+    parent = parent_for(turns, cell="five", execution="5")
+    assert parent is not None
+    assert [t.run_id for t in path_to(turns, parent)] == ["a", "d"]
+
+
+def test_two_uses_in_one_cell_follow_each_other() -> None:
+    turns = [turn("a", None, "one", "1")]
+    parent = parent_for(turns, cell="one", execution="1")
+    assert parent is not None
+    assert parent.run_id == "a"
+    both = [*turns, turn("b", "a", "one", "1")]
+    assert parent_for(both, cell="one", execution="2") is None, "running both again begins where the first began"
+
+
+def test_a_turn_that_failed_is_not_built_upon() -> None:
+    turns = [*ABC, turn("d", "c", "four", "4", complete=False)]
+    parent = parent_for(turns, cell="five", execution="5")
+    assert parent is not None
+    assert parent.run_id == "c"
+
+
+def test_without_cell_ids_every_turn_goes_to_the_end() -> None:
+    turns = [turn("a", None, None, "1"), turn("b", "a", None, "2")]
+    parent = parent_for(turns, cell=None, execution="3")
+    assert parent is not None
+    assert parent.run_id == "b"
+
+
+@given(st.lists(st.sampled_from(["one", "two", "three", "four"]), min_size=1, max_size=30))
+def test_every_path_only_ever_grows_at_its_end(cells: list[str]) -> None:
+    """Whatever cells are run in whatever order: a turn's path is its parent's path and the turn itself."""
+    turns: list[Turn] = []
+    for number, cell in enumerate(cells):
+        parent = parent_for(turns, cell=cell, execution=str(number))
+        made = turn(f"r{number}", parent.run_id if parent else None, cell, str(number))
+        before = path_to(turns, parent)
+        turns.append(made)
+        assert path_to(turns, made) == (*before, made)
+        path_cells = [t.cell for t in path_to(turns, made)]
+        assert path_cells.count(cell) == 1, "five re-runs do not put five stale turns into the prompt"
+
+
+def holding(*items: tuple[str, str, str]) -> Block:
+    holds = tuple({"name": name, "digest": digest, "form": form} for name, digest, form in items)
+    return Block(layer=Layer.HYDRATION, role=Role.USER, content=Text("x"), holds=holds)
+
+
+def test_the_newest_version_is_held_and_a_removed_one_is_not() -> None:
+    held = held_definitions([holding(("f", "1", "full"), ("g", "1", "full")), holding(("f", "2", "full"))])
+    assert held["f"]["digest"] == "2"
+    assert "g" not in held_definitions([holding(("g", "1", "full")), holding(("g", "", "removed"))])
+
+
+def test_a_signature_does_not_displace_the_full_text() -> None:
+    held = held_definitions([holding(("f", "1", "full")), holding(("f", "1", "signature"))])
+    assert held["f"]["form"] == "full"
+
+
+def test_what_must_be_sent() -> None:
+    full = {"digest": "1", "form": "full"}
+    assert needed("1", "full", None)
+    assert needed("2", "full", full)
+    assert not needed("1", "full", full)
+    assert not needed("1", "signature", full)
+    assert needed("1", "full", {"digest": "1", "form": "signature"})

@@ -1,0 +1,43 @@
+"""Estimates, and the shares that add up."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentnb.prompt.tokens import TokenCounter, cached_share, scale_to_total
+
+COUNTS = st.lists(st.integers(min_value=0, max_value=100_000), min_size=1, max_size=40)
+
+
+@given(COUNTS, st.integers(min_value=0, max_value=2_000_000))
+def test_scaled_counts_add_up_exactly(estimates: list[int], total: int) -> None:
+    scaled = scale_to_total(estimates, total)
+    assert sum(scaled) == total
+    assert all(value >= 0 for value in scaled)
+    if sum(estimates):
+        assert all(abs(s - e * total / sum(estimates)) < 1 for s, e in zip(scaled, estimates, strict=True))
+
+
+@given(COUNTS, st.integers(min_value=0, max_value=5_000_000))
+def test_the_cached_share_is_a_prefix(tokens: list[int], read: int) -> None:
+    cached = cached_share(tokens, read)
+    assert sum(cached) == min(read, sum(tokens))
+    assert all(0 <= c <= t for c, t in zip(cached, tokens, strict=True))
+    partly = [i for i, (c, t) in enumerate(zip(cached, tokens, strict=True)) if c < t]
+    assert not partly or not any(cached[partly[0] + 1 :])
+
+
+@given(st.text(max_size=500), st.text(max_size=500))
+def test_more_text_is_never_fewer_tokens(text: str, more: str) -> None:
+    counter = TokenCounter("claude-4")
+    assert counter.count(text + "x" + more) >= counter.count(text) - 1
+    assert counter.count("") == 0
+
+
+def test_families_are_counted_apart_and_a_reply_corrects_the_next_estimate() -> None:
+    text = "def area(width, height):\n    return width * height\n" * 30
+    assert TokenCounter("claude-5").count(text) > TokenCounter("claude-4").count(text)
+    counter = TokenCounter("claude-4")
+    corrected = counter.calibrated(estimated=counter.count(text), reported=2 * counter.count(text))
+    assert abs(corrected.count(text) - 2 * counter.count(text)) <= 2
