@@ -38,7 +38,7 @@ from agentnb.notebook.style import (
     wrap,
     wrapped,
 )
-from agentnb.notebook.tables import MOST_ROWS, Code, Figure, plain_table, table_bundle, table_html, table_text
+from agentnb.notebook.tables import MOST_ROWS, Code, Figure, filled, plain_table, table_bundle, table_html, table_text
 
 MIME = "application/vnd.agentnb.run.v1+json"
 __all__ = [
@@ -90,7 +90,7 @@ def _answer(doc: Doc) -> str:
 
 
 def _no_answer(doc: Doc) -> str:
-    if doc.get("state") in say.ENDED:
+    if say.ended(doc):
         return ""
     return f'<p style="margin:0 0 8px 0;{FAINT}"><em>{esc(say.phase(doc))} …</em></p>'
 
@@ -126,22 +126,22 @@ def _summary(doc: Doc) -> str:
 
 
 def _layers_panel(doc: Doc) -> str:
-    if _is_void(doc, "layers", "cache"):
-        return ""
     layers = say.layer_rows(doc)
+    tokens, cached = say.layer_totals(doc)
+    if say.ended(doc) and not tokens:
+        return ""
     widest = max((number(layer.get("tokens")) or 0 for layer in layers), default=0)
     rows = "".join(_layer_row(layer, widest) for layer in layers)
-    head = _heads("layer", "tokens", "cached")
-    tokens, cached = say.layer_totals(doc)
+    head = _heads("layer", "tokens", say.cached_word(doc))
     foot = _cells_row(FOOT, "all", _legend(), count(tokens), share(cached, tokens))
-    heading = "What would be sent" if doc.get("state") == "DRY_RUN" else "What the last request sent"
     lines = "".join(line_html(sentence) for sentence in say.cache_lines(doc))
-    return _panel(heading, f'<table style="{TABLE}">{head}{rows}{foot}</table>{lines}')
+    return _panel(_layers_heading(doc), f'<table style="{TABLE}">{head}{rows}{foot}</table>{lines}')
 
 
-def _is_void(doc: Doc, *names: str) -> bool:
-    """A run that is over will not fill this panel any more; while it goes on, the panel keeps its place."""
-    return doc.get("state") in say.ENDED and not any(doc.get(name) for name in names)
+def _layers_heading(doc: Doc) -> str:
+    if doc.get("state") == "DRY_RUN":
+        return "What would be sent"
+    return "What the last request sent" if say.ended(doc) or not say.is_forecast(doc) else "What this request sends"
 
 
 def _layer_row(layer: Mapping[str, Any], widest: float) -> str:
@@ -179,17 +179,15 @@ def _legend() -> str:
 
 
 def _latency_panel(doc: Doc) -> str:
-    if _is_void(doc, "latency", "cost", "budget"):
-        return ""
     latency = say.part(doc, "latency")
+    lines = "".join(line_html(sentence) for sentence in say.cost_lines(doc)) + _budget(doc)
+    if say.ended(doc) and number(latency.get("total")) is None:
+        return _panel("What it would cost" if doc.get("state") == "DRY_RUN" else "Cost", lines) if lines else ""
     rows = "".join(_phase_row(row, number(latency.get("total"))) for row in say.latency_rows(doc))
     foot = _cells_row(FOOT, "total", esc(say.first_token_line(doc)), seconds(latency.get("total")))
     modelled = " (modelled)" if latency.get("modelled") else ""
-    lines = "".join(line_html(sentence) for sentence in say.cost_lines(doc)) + _budget(doc)
-    return _panel(
-        f"How long the last call took{modelled}",
-        f'<table style="{TABLE}">{_heads("phase", "time")}{rows}{foot}</table>{lines}',
-    )
+    table = f'<table style="{TABLE}">{_heads("phase", "time")}{rows}{foot}</table>'
+    return _panel(f"How long the last call took{modelled}", table + lines)
 
 
 def _phase_row(row: tuple[str, float | None, float | None, bool], total: float | None) -> str:
@@ -255,22 +253,21 @@ def _steps_html(doc: Doc) -> str:
     steps = say.dicts(doc, "steps")
     if not steps:
         return ""
-    rows = [_step_cells(step) for step in steps]
-    table = plain_table(("step", "state", "what", "time", "tokens in", "cost"), rows)
-    return table + "".join(_tool_html(step, tool) for step in steps for tool in say.dicts(step, "tools"))
+    tools = "".join(_tool_html(step, tool) for step in steps for tool in say.dicts(step, "tools"))
+    columns, rows = filled(("step", "state", "what", "time", "tokens in", "cost"), [_step_cells(s) for s in steps])
+    return plain_table(columns, rows) + tools
 
 
 def _step_cells(step: Doc) -> tuple[object, ...]:
-    state = " → ".join(clean(s) for s in (step.get("state"), step.get("next")) if s)
     tokens = say.input_tokens(say.part(step, "usage"))
-    cost = step.get("cost")
+    cost = number(step.get("cost"))
     return (
         step.get("n", ""),
-        state,
+        clean(step.get("state") or ""),
         clean(step.get("what") or ""),
         Figure(seconds(step.get("seconds"))),
         Figure(count(tokens) if tokens else ""),
-        Figure(dollars(cost) if number(cost) is not None else ""),
+        Figure(dollars(cost) if cost else ""),
     )
 
 
@@ -286,19 +283,18 @@ def _definitions_html(doc: Doc) -> str:
     rows = [
         (
             Code(clean(d.get("name") or "?")),
-            say.place(d),
-            f"{clean(d.get('form') or '')}{', new' if d.get('new') else ''}",
             Figure(f"≈ {count(d.get('tokens'))}"),
+            ", ".join(filter(None, [clean(d.get("form") or ""), "new" if d.get("new") else "", say.place(d)])),
             clean(d.get("reason") or ""),
         )
         for d in say.dicts(doc, "definitions")
     ]
-    return plain_table(("definition", "where", "form", "tokens", "why"), rows) if rows else ""
+    return plain_table(("definition", "tokens", "form, place", "why"), rows) if rows else ""
 
 
 def run_markdown(doc: Doc) -> str:
     """The run as Markdown: for front ends without html, and for export."""
-    table = ["| layer | tokens | cached |", "|---|---:|---:|"]
+    table = [f"| layer | tokens | {say.cached_word(doc)} |", "|---|---:|---:|"]
     table += [f"| {_md(a)} | {_md(b)} | {_md(c)} |" for a, b, c in _layer_cells(doc)]
     lines = [
         *say.cache_lines(doc),
@@ -312,7 +308,7 @@ def run_markdown(doc: Doc) -> str:
         *(f"**{_md(line)}**" for line in say.error_lines(doc)),
         *(f"Note: {_md(line)}" for line in say.remark_lines(doc)),
         f"**{_md(say.summary_line(doc))}**",
-        "\n".join(table) if say.dicts(doc, "layers") else "",
+        "\n".join(table) if say.layer_totals(doc)[0] else "",
         *(_md(line) for line in lines),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -350,11 +346,11 @@ def _layer_cells(doc: Doc) -> list[tuple[str, str, str]]:
 
 
 def _layers_text(doc: Doc) -> str:
-    if not say.dicts(doc, "layers"):
+    if not say.layer_totals(doc)[0]:
         return ""
     tokens = [number(layer.get("tokens")) or 0 for layer in say.layer_rows(doc)]
     bars = [_text_bar(layer, max(tokens)) for layer in say.layer_rows(doc)]
-    lines = [f"{'layer':<12}{'':<34}{'tokens':>12}{'cached':>10}"]
+    lines = [f"{'layer':<12}{'':<34}{'tokens':>12}{say.cached_word(doc):>10}"]
     for (name, amount, cached), bar in zip(_layer_cells(doc), [*bars, "█ cached  ░ new"], strict=True):
         lines.append(f"{name[:11]:<12}{bar:<34}{amount:>12}{cached:>10}")
     return "\n".join(lines)
@@ -371,7 +367,8 @@ def _steps_text(doc: Doc) -> str:
     lines = []
     for step in say.dicts(doc, "steps"):
         n, state, what, time, *_ = _step_cells(step)
-        lines.append(wrapped(f"{clean(n):>3}  {state}: {what} ({time})", indent=5))
+        after = f" → {clean(step['next'])}" if step.get("next") else ""
+        lines.append(wrapped(f"{clean(n):>3}  {state}{after}: {what} ({time})", indent=5))
         tools = (f"     {say.tool_line(tool)}: {say.tool_outcome(tool)}" for tool in say.dicts(step, "tools"))
         lines += [wrapped(line, indent=7) for line in tools]
     return "\n".join([f"{say.steps_title(doc)}:", *lines]) if lines else ""

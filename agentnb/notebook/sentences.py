@@ -21,12 +21,14 @@ STATES = {
     "COMPLETED": ("✓", "Completed", "#1a8f7a"),
     "FAILED": ("✗", "Failed", "#d1495b"),
     "PAUSED": ("❚❚", "Paused", "#b7791f"),
-    "DRY_RUN": ("○", "Dry run, nothing was sent", "#7a7f87"),
+    "CANCELLED": ("✗", "Cancelled", "#7a7f87"),
+    "DRY_RUN": ("○", "Dry run", "#7a7f87"),
     "HYDRATING": ("●", "Collecting context", "#3f7fd0"),
     "THINKING": ("●", "Asking the model", "#3f7fd0"),
     "ACTING": ("●", "Running tools", "#3f7fd0"),
 }
-ENDED = frozenset({"COMPLETED", "FAILED", "PAUSED", "DRY_RUN"})
+ENDED = frozenset({"COMPLETED", "FAILED", "PAUSED", "CANCELLED", "DRY_RUN"})
+EXPECTED = "expected: "
 LAYERS = {
     "STATIC": ("Static", "tools and instructions: the same in every run"),
     "SEMI_STATIC": ("Semi-static", "the project's outline and pinned files: they change rarely"),
@@ -50,9 +52,24 @@ def dicts(doc: Doc, name: str) -> list[Doc]:
 
 
 def state_words(doc: Doc) -> tuple[str, str, str]:
-    state = doc.get("state")
-    known = STATES.get(state) if isinstance(state, str) else None
-    return known or ("●", clean(state or "Starting"), BLUE)
+    """(mark, word, colour). A failed run keeps the state it failed in; one nobody works on is said to be unfinished."""
+    state = clean(doc.get("state") or "")
+    if state not in ENDED and part(doc, "error"):
+        return STATES["FAILED"]
+    if state not in ENDED and ended(doc):
+        return "◌", f"Not finished, in {state}" if state else "Not started", "#7a7f87"
+    return STATES.get(state) or ("●", state or "Starting", BLUE)
+
+
+def ended(doc: Doc) -> bool:
+    """Whether nothing more is coming: what is unknown now stays unknown."""
+    return doc.get("state") in tuple(ENDED) or bool(part(doc, "error")) or not isinstance(doc.get("live"), Mapping)
+
+
+def is_forecast(doc: Doc) -> bool:
+    """Whether the prompt cache's figures are what is expected, not what a reply reported."""
+    reason = part(doc, "cache").get("reason")
+    return doc.get("state") == "DRY_RUN" or (isinstance(reason, str) and reason.startswith(EXPECTED))
 
 
 def simulated(doc: Doc) -> bool:
@@ -69,16 +86,15 @@ def summary_items(doc: Doc) -> list[str]:
     """The pieces of the one-line summary after the state, without the mark `simulated`."""
     usage, cost, latency = part(doc, "usage"), part(doc, "cost"), part(doc, "latency")
     tokens = input_tokens(usage)
-    items = []
-    if doc.get("state") not in ENDED:
-        items += live_items(doc)
+    about = "≈ " if doc.get("state") == "DRY_RUN" else ""
+    items = [] if ended(doc) else live_items(doc)
     if tokens:
-        items.append(f"{count(tokens)} tokens in, {share(usage.get('cache_read') or 0, tokens)} cached")
+        items.append(f"{about}{count(tokens)} tokens in, {about}{share(usage.get('cache_read') or 0, tokens)} cached")
     if number(usage.get("output")):
         items.append(f"{count(usage['output'])} out")
-    if number(cost.get("total")) is not None and cost.get("known") is not False:
-        items.append(dollars(cost["total"]))
-    if duration := run_seconds(doc) or number(latency.get("total")):
+    if number(cost.get("total")) and cost.get("known") is not False:
+        items.append(f"{about}{dollars(cost['total'])}")
+    if duration := run_seconds(doc) or (ended(doc) and number(latency.get("total"))):
         items.append(seconds(duration))
     return items
 
@@ -86,10 +102,16 @@ def summary_items(doc: Doc) -> list[str]:
 def live_items(doc: Doc) -> list[str]:
     """What is going on just now: the phase, how long already."""
     live = part(doc, "live")
-    items = [clean(live["phase"])] if live.get("phase") else []
+    now = clean(live.get("phase") or "")
+    items = [now] if now and now.casefold() != state_words(doc)[1].casefold() else []
     if number(live.get("elapsed")) is not None:
         items.append(seconds(live["elapsed"]))
     return items
+
+
+def cached_word(doc: Doc) -> str:
+    """The head of the column of shares: a forecast must not look like a report."""
+    return "expected" if is_forecast(doc) else "cached"
 
 
 def phase(doc: Doc) -> str:
@@ -99,7 +121,7 @@ def phase(doc: Doc) -> str:
 
 def run_seconds(doc: Doc) -> float | None:
     """The time of all steps added up, once the run is over; a simulated call counts with its modelled time."""
-    if doc.get("state") not in ENDED:
+    if not ended(doc):
         return None
     return _sum(_step_seconds(step) for step in dicts(doc, "steps")) or None
 
@@ -143,14 +165,27 @@ def approximate(layer: Doc) -> str:
 def cache_lines(doc: Doc) -> list[str]:
     """Sentences on the prompt cache: minimum, reason, expected against read, warm until."""
     cache = part(doc, "cache")
-    if not cache:
-        return []
     prefix, minimum = number(cache.get("prefix")), number(cache.get("minimum"))
-    if prefix is not None and minimum and prefix < minimum:
+    if not prefix:
+        return []
+    if minimum and prefix < minimum:
         lead = f"Prompt cache: {count(prefix)} of {count(minimum)} tokens"
-        return [f"{lead}. A shorter prefix is not kept; add context or ask on."]
-    reason = clean(cache.get("reason") or "").rstrip(".")
-    return [f"Prompt cache: {reason}." if reason else "", _cache_figures(cache)]
+        return [f"{lead}. A shorter prefix is not kept; it grows with every turn."]
+    lines = [_cache_reason(clean(cache.get("reason") or "")), "" if is_forecast(doc) else _cache_figures(cache)]
+    return [line for line in lines if line]
+
+
+def _cache_reason(reason: str) -> str:
+    """The reason as a sentence that names the prompt cache once."""
+    reason = reason.strip().rstrip(".")
+    if not reason:
+        return ""
+    if reason.startswith(EXPECTED):
+        return f"Prompt cache, expected: {reason.removeprefix(EXPECTED)}."
+    if "prompt cache" in reason:
+        return f"{reason[:1].upper()}{reason[1:]}."
+    joint = " " if reason.startswith(("hit", "miss", "written")) else ": "
+    return f"Prompt cache{joint}{reason}."
 
 
 def _cache_figures(cache: Doc) -> str:
@@ -204,11 +239,12 @@ def cost_lines(doc: Doc) -> list[str]:
     total, uncached = number(cost.get("total")), number(cost.get("uncached"))
     if cost.get("known") is False:
         return ["Cost: unknown, there is no price for this model."]
-    if total is None:
+    if not total:
         return []
-    line = f"Cost: {dollars(total)}"
-    if uncached is not None and uncached > 0:
-        line += f"; without the prompt cache {dollars(uncached)} ({_compared(total, uncached)})"
+    about = "≈ " if doc.get("state") == "DRY_RUN" else ""
+    line = f"Cost: {about}{dollars(total)}"
+    if uncached:
+        line += f"; without the prompt cache {about}{dollars(uncached)} ({_compared(total, uncached)})"
     pretend = " Simulated: nothing was charged." if simulated(doc) else ""
     return [f"{line}.{pretend}"]
 

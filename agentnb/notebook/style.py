@@ -22,12 +22,15 @@ PRE = (
 TEAL = "#1a8f7a"
 BLUE = "#3f7fd0"
 HATCH = "linear-gradient(135deg, #8080808c 25%, transparent 25%, transparent 50%, #8080808c 50%, #8080808c 75%, transparent 75%)"  # noqa: E501
-ROOT = "font-size:14px;line-height:1.5;max-width:62em;margin:0;padding:0"
+ROOT = "font-size:14px;line-height:1.5;max-width:62em;margin:0;padding:0;overflow-wrap:break-word"
 # Figures hold dollar signs, which MathJax would read as formulas; the answer is left to it.
 NO_MATH = "mathjax_ignore tex2jax_ignore"
 FAINT = "opacity:0.72"
 SMALL = "font-size:12.5px;line-height:1.5"
-PANEL = "display:inline-block;vertical-align:top;width:100%;max-width:27em;margin:0 2em 8px 0"
+PANEL = (
+    "display:inline-block;vertical-align:top;box-sizing:border-box;width:100%;max-width:29em;margin:0;"
+    "padding:0 20px 8px 0"
+)
 TABLE = "border-collapse:collapse;border:0;width:100%;margin:0;font-size:12.5px;table-layout:auto"
 NAME = "text-align:left;padding:2px 8px 2px 0;border:0;white-space:nowrap;font-weight:normal;width:1%"
 BAR = "padding:2px 0;border:0;text-align:left"

@@ -47,6 +47,14 @@ def table_bundle(
     }
 
 
+def filled(
+    columns: Sequence[str], rows: Sequence[Sequence[object]]
+) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """The columns in which any row has something to say."""
+    keep = [i for i in range(len(columns)) if any(row[i] not in (None, "") for row in rows)]
+    return tuple(columns[i] for i in keep), [tuple(row[i] for i in keep) for row in rows]
+
+
 def plain_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     shown = [list(row) for row in rows[:MOST_ROWS]]
     right = _right_aligned(columns, shown)

@@ -1,0 +1,257 @@
+"""A real JupyterLab on loopback, driven by a real Chromium. Everything it writes lies in temporary directories.
+
+Run with the environment of `make env-lab`: `.venv-lab/bin/python -m pytest -m browser tests/browser`.
+`AGENTNB_CHROMIUM` names another browser; under CI a missing one is a failure, elsewhere a skip that says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = ROOT / "build" / "screenshots"
+# Wide enough that a loaded two-core machine passes; a healthy one needs a tenth of it.
+PATIENCE = 60_000  # milliseconds
+BROWSER_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+KEYS = ("ANTHROPIC_API_KEY", "GOOGLE_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY")
+
+
+def missing(what: str) -> None:
+    """A named skip on a developer's machine, a failure where the tests must have run."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lab:
+    """A running JupyterLab: its address, the directory it serves, where its settings lie."""
+
+    url: str
+    files: Path
+    settings: Path
+
+    def put(self, name: str, cells: list[str]) -> Path:
+        """A fresh notebook with these code cells."""
+        path = self.files / name
+        path.write_text(json.dumps(notebook_of(cells)))
+        return path
+
+    def theme(self, name: str) -> None:
+        """`JupyterLab Light` or `JupyterLab Dark`, from the next page load on."""
+        self.set("@jupyterlab/apputils-extension/themes", {"theme": name})
+
+    def set(self, plugin: str, values: dict[str, Any]) -> None:
+        path = self.settings / f"{plugin}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+
+
+def notebook_of(cells: list[str]) -> dict[str, Any]:
+    made = [
+        {"cell_type": "code", "id": f"cell-{n}", "metadata": {}, "execution_count": None, "outputs": [], "source": text}
+        for n, text in enumerate(cells)
+    ]
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def complete(path: Path) -> bool:
+    """Whether the whole file is written: the server writes in place."""
+    try:
+        json.loads(path.read_text())
+    except json.JSONDecodeError:
+        return False
+    return True
+
+
+class Page:
+    """One notebook open in the browser: run cells, wait for prompts, look at outputs, save."""
+
+    def __init__(self, page: Any, lab: Lab) -> None:
+        self.page = page
+        self.lab = lab
+
+    def open(self, name: str) -> Page:
+        # `reset` drops the workspace, so that every test begins with this notebook alone.
+        self.page.goto(f"{self.lab.url}/lab/tree/{name}?reset", timeout=PATIENCE)
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
+        if self.page.locator("#jp-left-stack").is_visible():
+            self.page.keyboard.press("Control+b")  # the file browser takes most of a narrow window
+        return self
+
+    def wait_idle(self) -> None:
+        """Lab drops a Shift+Enter that comes before the kernel is idle for the first time."""
+        status = self.page.locator("#jp-main-statusbar", has_text=re.compile(r"\| Idle"))
+        status.wait_for(timeout=PATIENCE)
+
+    def cell(self, index: int) -> Any:
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(index)
+
+    def output(self, index: int) -> Any:
+        return self.cell(index).locator(".jp-Cell-outputArea")
+
+    def run(self, index: int) -> None:
+        """Start a cell; does not wait for it."""
+        self.cell(index).locator(".cm-content").click(timeout=PATIENCE)
+        self.page.keyboard.press("Shift+Enter")
+
+    def wait_done(self, index: int) -> None:
+        prompt = self.cell(index).locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]"))
+        prompt.wait_for(timeout=PATIENCE)
+
+    def run_all(self) -> None:
+        """Every code cell from top to bottom, each awaited."""
+        for index in range(self.page.locator(".jp-Notebook .jp-Cell").count()):
+            cell = self.cell(index)
+            cell.scroll_into_view_if_needed(timeout=PATIENCE)
+            if "jp-CodeCell" in (cell.get_attribute("class") or ""):
+                self.run(index)
+                self.wait_done(index)
+
+    def save(self, path: Path) -> dict[str, Any]:
+        """Save with the keyboard and return the notebook once the file is newer than before."""
+        before = path.stat().st_mtime_ns
+        self.page.keyboard.press("Control+s")
+        deadline = time.monotonic() + PATIENCE / 1000
+        while path.stat().st_mtime_ns == before or not complete(path):
+            assert time.monotonic() < deadline, f"{path.name} was not saved"
+            self.page.wait_for_timeout(50)
+        saved: dict[str, Any] = json.loads(path.read_text())
+        return saved
+
+    def picture(self, name: str, *, of: Any = None) -> Path:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        path = SCREENSHOTS / f"{name}.png"
+        (of or self.page).screenshot(path=str(path))
+        return path
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """JupyterLab with directories of its own, no token, no key, the simulator as the model."""
+    try:
+        import jupyterlab  # noqa: F401
+    except ImportError:
+        missing("jupyterlab is not installed here; run these tests with the environment of `make env-lab`")
+    base = tmp_path_factory.mktemp("lab")
+    home = Lab(url=f"http://127.0.0.1:{free_port()}", files=made(base / "files"), settings=made(base / "settings"))
+    home.set("@jupyterlab/apputils-extension/notification", {"fetchNews": "false", "checkForUpdates": False})
+    with (base / "lab.log").open("wb") as log:
+        server = subprocess.Popen(lab_command(home), env=lab_environment(base), cwd=home.files, stdout=log, stderr=log)
+        try:
+            wait_for_server(home.url, server, base / "lab.log")
+            yield home
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+def lab_command(lab: Lab) -> list[str]:
+    flags = {"ip": "127.0.0.1", "port": lab.url.rpartition(":")[2], "port_retries": "0", "root_dir": str(lab.files)}
+    options = [f"--ServerApp.{name}={value}" for name, value in flags.items()]
+    open_door = ["--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True", "--no-browser", "--allow-root"]
+    return [sys.executable, "-m", "jupyterlab", *options, *open_door]
+
+
+def lab_environment(base: Path) -> dict[str, str]:
+    env = {name: value for name, value in os.environ.items() if name not in KEYS}
+    places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "AGENTNB_HOME")
+    env |= {name: str(made(base / name.lower())) for name in places}
+    env |= {"JUPYTERLAB_SETTINGS_DIR": str(base / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(base / "workspaces")}
+    return env | {"AGENTNB_MODEL": "sim:claude-sonnet-4-6", "JUPYTER_PLATFORM_DIRS": "1"}
+
+
+def wait_for_server(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < deadline:
+        assert server.poll() is None, f"JupyterLab ended:\n{log.read_text()[-3000:]}"
+        try:
+            with urllib.request.urlopen(f"{url}/api", timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.1)
+    pytest.fail(f"JupyterLab did not answer:\n{log.read_text()[-3000:]}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def made(path: Path) -> Path:
+    path.mkdir(mode=0o700)
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright is not installed here; run these tests with the environment of `make env-lab`")
+    named = os.environ.get("AGENTNB_CHROMIUM")
+    found = named or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not found or not Path(found).exists():
+        missing(f"no Chromium found ({named or 'chromium'}); install it, or name it in AGENTNB_CHROMIUM")
+    with sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=found, args=BROWSER_FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser: Any, lab: Lab) -> Iterator[Any]:
+    """`open_page(name, width=…, height=…)` opens a notebook in a fresh context."""
+    contexts = []
+
+    def opened(name: str, *, width: int = 1280, height: int = 1000) -> Page:
+        context = browser.new_context(viewport={"width": width, "height": height})
+        context.set_default_timeout(PATIENCE)
+        contexts.append(context)
+        return Page(context.new_page(), lab).open(name)
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def quickstart(lab: Lab) -> Path:
+    """A fresh copy of the quickstart, without outputs."""
+    source = ROOT / "notebooks" / "01-quickstart.ipynb"
+    target = lab.files / "quickstart.ipynb"
+    target.write_bytes(source.read_bytes())
+    return target
+
+
+@pytest.fixture
+def light(lab: Lab) -> Iterator[None]:
+    lab.theme("JupyterLab Light")
+    yield
+    lab.theme("JupyterLab Light")

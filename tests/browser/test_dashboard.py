@@ -1,0 +1,241 @@
+"""The live view in a real JupyterLab, fed with scripted documents so that nothing depends on timing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+LAYERS = [
+    {"name": "STATIC", "tokens": 1040, "cached_tokens": 1040, "digest": "a", "estimated": True},
+    {"name": "SEMI_STATIC", "tokens": 310, "cached_tokens": 310, "digest": "b", "estimated": True},
+    {"name": "HYDRATION", "tokens": 520, "cached_tokens": 450, "digest": "c", "estimated": True},
+    {"name": "DYNAMIC", "tokens": 242, "cached_tokens": 0, "digest": "d", "estimated": True},
+]
+ANSWER = """The drift comes from **one constituent**: `harmonic` sums five terms; the sixth (*K2*, 11.97 h) is missing.
+
+Two ways to mend it:
+
+1. Add `K2` and fit again; the residual drops from 4.1 cm to about 1.2 cm.
+2. Refit the phases every 10 days with `refit(window=10)`.
+
+```python
+fit = harmonic(gauge, {**CONSTITUENTS, "K2": 11.967})
+```
+
+It would cost $5 or $6 in a lab, and <b>this</b> is no markup."""
+COMMON: dict[str, Any] = {
+    "schema": "agentnb.run.v1",
+    "run_id": "r-20261122-200311-a1b2",
+    "thread": "main",
+    "turn": 2,
+    "model": "sim:claude-sonnet-4-6",
+    "label": "Claude Sonnet 4.6",
+    "simulated": True,
+    "task": "Why does `harmonic` drift against the gauge after day 12?",
+}
+STEPS: list[dict[str, Any]] = [
+    {"n": 1, "state": "HYDRATING", "next": "THINKING", "seconds": 0.012, "what": "3 definitions (2 new)", "tools": []},
+    {
+        "n": 2,
+        "state": "ACTING",
+        "next": "THINKING",
+        "seconds": 0.01,
+        "what": "ran 2 tools",
+        "tools": [
+            {
+                "name": "inspect",
+                "arguments": {"name": "tides.refit"},
+                "result": "def refit(gauge, window=10):\n    ...",
+                "seconds": 0.01,
+            },
+            {"name": "run_code", "arguments": {"code": "harmonic(gauge).std()"}, "result": None, "refused": True},
+        ],
+    },
+    {"n": 3, "state": "THINKING", "next": "COMPLETED", "seconds": 3.1, "what": "answered", "cost": 0.0123, "tools": []},
+]
+DEFINITIONS = [
+    {
+        "name": "tides.harmonic",
+        "file": "tides.py",
+        "lines": [10, 31],
+        "form": "full",
+        "tokens": 210,
+        "reason": "named in the task",
+        "new": True,
+    },
+    {
+        "name": "tides.CONSTITUENTS",
+        "file": "tides.py",
+        "lines": [3, 8],
+        "form": "full",
+        "tokens": 90,
+        "reason": "harmonic reads it",
+        "new": True,
+    },
+    {
+        "name": "gauge",
+        "cell": "3f2a",
+        "lines": [1, 4],
+        "form": "signature",
+        "tokens": 40,
+        "reason": "harmonic is called with it",
+        "new": False,
+    },
+]
+FIRST = COMMON | {"state": "HYDRATING", "text": "", "steps": []}
+STREAMING = COMMON | {
+    "state": "THINKING",
+    "text": ANSWER[:180],
+    "live": {"phase": "streaming the answer", "elapsed": 1.4},
+    "steps": STEPS[:2],
+    "layers": LAYERS,
+    "definitions": DEFINITIONS,
+}
+LAST = COMMON | {
+    "state": "COMPLETED",
+    "text": ANSWER,
+    "steps": STEPS,
+    "layers": LAYERS,
+    "definitions": DEFINITIONS,
+    "usage": {"input": 12, "cache_read": 1800, "cache_write_5m": 300, "cache_write_1h": 0, "output": 140},
+    "cost": {"total": 0.0123, "uncached": 0.0201, "known": True, "simulated": True},
+    "latency": {
+        "connect": 0.001,
+        "headers": 0.98,
+        "ttft": 0.98,
+        "tpot": 0.0152,
+        "total": 3.1,
+        "queue_estimate": {"seconds": 0.08, "samples": 6},
+        "modelled": True,
+    },
+    "cache": {
+        "expected": 1790,
+        "read": 1800,
+        "written": 300,
+        "minimum": 1024,
+        "prefix": 2112,
+        "reason": "hit: 1,800 of 2,112 tokens",
+        "warm_until": 1732310000.0,
+    },
+    "budget": {"limit": 0.05, "spent": 0.0123},
+}
+FAILED = COMMON | {
+    "state": "FAILED",
+    "text": "",
+    "steps": STEPS[:1],
+    "error": {
+        "type": "RateLimited",
+        "code": "provider.rate-limited",
+        "message": "the provider refused the call (429)",
+        "todo": "Wait 12 s, then run the cell again.",
+    },
+}
+# The cell waits for the test, not the test for the cell: a file appears when the browser has seen enough.
+SCRIPT = """
+import json, time
+from pathlib import Path
+from IPython.display import display
+from agentnb.canonical import SystemClock
+from agentnb.notebook.dashboard import INTERVAL, Dashboard
+
+first, streaming, last = json.loads(Path({documents!r}).read_text())
+dashboard = Dashboard(display, clock=SystemClock())
+dashboard.update(first)
+while not Path("go-on").exists():
+    dashboard.update(streaming)
+    time.sleep(INTERVAL)
+dashboard.finish(last)
+"""
+STATIC = """
+import json
+from pathlib import Path
+from IPython.display import display
+from agentnb.notebook.render import bundle, table_bundle
+
+documents = json.loads(Path({documents!r}).read_text())
+for document in documents:
+    display(bundle(document), raw=True)
+display(table_bundle("Runs", ("run", "state", "steps", "cost"), [("r-1", "COMPLETED", 4, "$0.0123")]), raw=True)
+"""
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def scripted(lab: Any, name: str, cell: str, documents: list[dict[str, Any]]) -> Path:
+    source = lab.files / f"{name}.json"
+    source.write_text(json.dumps(documents))
+    (lab.files / "go-on").unlink(missing_ok=True)
+    return lab.put(f"{name}.ipynb", [cell.format(documents=source.name)])
+
+
+@pytest.fixture
+def finished(lab: Any, open_page: Any, light: None) -> tuple[Any, Path]:
+    """A notebook whose run was watched live and has ended."""
+    path = scripted(lab, "live", SCRIPT, [FIRST, STREAMING, LAST])
+    page = open_page(path.name)
+    page.wait_idle()
+    page.run(0)
+    output = page.output(0)
+    output.get_by_text("streaming the answer").wait_for()
+    assert output.locator(".jupyter-widgets").count() > 0
+    assert output.get_by_text("The drift comes from").is_visible()
+    page.picture("dashboard-live")
+    (lab.files / "go-on").touch()
+    page.wait_done(0)
+    output.get_by_text("✓ Completed").wait_for()
+    return page, path
+
+
+def test_the_live_view_gives_way_to_a_static_one(finished: tuple[Any, Path]) -> None:
+    page, path = finished
+    output = page.output(0)
+    assert output.locator(".jupyter-widgets").count() == 0
+    assert output.locator("b").count() == 0, "the model's markup is shown, not obeyed"
+    assert output.locator("mjx-container").count() == 0, "dollars are money, not formulas"
+    page.picture("dashboard-static")
+    (saved,) = page.save(path)["cells"][0]["outputs"]
+    assert WIDGET_VIEW not in saved["data"]
+    assert set(saved["data"]) == {
+        "text/html",
+        "text/markdown",
+        "text/plain",
+        "application/vnd.agentnb.run.v1+json",
+    }
+
+
+def test_a_saved_notebook_from_someone_else_shows_the_same(finished: tuple[Any, Path], open_page: Any) -> None:
+    page, path = finished
+    shown = page.output(0).inner_text()
+    foreign = json.loads(json.dumps(page.save(path)))
+    foreign["metadata"]["from"] = "someone else"  # no signature of this machine's fits it: untrusted
+    copy = path.with_name("foreign.ipynb")
+    copy.write_text(json.dumps(foreign))
+    other = open_page(copy.name)
+    output = other.output(0)
+    output.get_by_text("✓ Completed").wait_for()
+    assert output.inner_text() == shown
+    bar = output.locator("td div div").first
+    assert bar.evaluate("node => getComputedStyle(node).borderTopWidth") == "1px", "the bars keep their style"
+    other.picture("dashboard-untrusted")
+
+
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_static_view_fits_its_window(lab: Any, open_page: Any, light: None, theme: str, width: int) -> None:
+    lab.theme(f"JupyterLab {theme}")
+    path = scripted(lab, "static", STATIC, [LAST, FAILED])
+    page = open_page(path.name, width=width, height=1900)
+    page.wait_idle()
+    page.run(0)
+    page.wait_done(0)
+    output = page.output(0)
+    output.get_by_text("RateLimited").wait_for()
+    for number in range(output.locator("summary").count()):
+        output.locator("summary").nth(number).press("Enter")  # folds open with the keyboard
+    root = output.locator(".agentnb-run").first
+    page.picture(f"static-{theme.lower()}-{width}", of=output)
+    assert root.evaluate("node => node.scrollWidth <= node.clientWidth + 1"), "no sideways scrolling"
