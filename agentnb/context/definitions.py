@@ -10,6 +10,8 @@ from __future__ import annotations
 import ast
 import builtins
 import io
+import itertools
+import re
 import sys
 import tokenize
 import warnings
@@ -249,8 +251,7 @@ class _Scanner:
         """Of a file that does not parse, the top-level blocks that do: one bad line should not hide the rest."""
         for first, block in top_level_blocks(text):
             try:
-                tree = parse("\n" * first + block)
-                self._block(tree.body, _Where())
+                self._block(ast.increment_lineno(parse(block), first).body, _Where())
             except PARSE_ERRORS:
                 continue
 
@@ -414,12 +415,15 @@ def _parse_error(error: BaseException) -> ParseError:
     return ParseError(line=0, message=str(error))
 
 
+_BLOCK = re.compile(r"(?!else\b|elif\b|except\b|finally\b)[^\s)\]}#]")
+
+
 def top_level_blocks(text: str) -> Iterator[tuple[int, str]]:
     """(lines before, text) of each block that begins at the left margin; decorators stay with what they decorate."""
     lines = text.split("\n")
-    starts = [i for i, line in enumerate(lines) if line[:1].isidentifier() or line[:1] == "@"]
+    starts = [i for i, line in enumerate(lines) if _BLOCK.match(line)]
     starts = [i for k, i in enumerate(starts) if k == 0 or not lines[starts[k - 1]].startswith("@")]
-    for first, after in zip(starts, [*starts[1:], len(lines)], strict=True):
+    for first, after in itertools.pairwise([*starts, len(lines)]):
         yield first, "\n".join(lines[first:after])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 from collections.abc import Mapping
 from types import (
@@ -61,30 +60,36 @@ def bases_of(cls: type) -> tuple[type, ...]:
     return found
 
 
-def own_dict(value: Any) -> Mapping[str, Any]:
+def class_attribute(cls: type, name: str) -> Any:
+    """What a class or its bases store under `name`; MISSING where they store nothing."""
+    return next((class_dict(base)[name] for base in bases_of(cls) if name in class_dict(base)), MISSING)
+
+
+def own_dict(value: Any) -> dict[str, Any]:
     """The instance's own attributes; empty where it has none or its class computes `__dict__`."""
-    for cls in bases_of(type(value)):
-        slot = class_dict(cls).get("__dict__")
-        if slot is not None and not is_a(slot, GetSetDescriptorType):
-            return {}
+    if not is_a(class_attribute(type(value), "__dict__"), GetSetDescriptorType):
+        return {}
     try:
         found = object.__getattribute__(value, "__dict__")
     except AttributeError:
         return {}
-    return found if isinstance(found, Mapping) else {}
+    return found if type(found) is dict else {}
 
 
 def attribute(value: Any, name: str) -> Any:
-    """`value.name` as it is stored, descriptors as such; MISSING where only running code could tell."""
+    """`value.name` as it is stored, descriptors as such; MISSING where only running code could tell.
+
+    Not `inspect.getattr_static`: that one asks metaclasses for `__dict__`, which may be the user's code (3.11).
+    """
     if is_a(value, ModuleType):
         return _module_attribute(value, name)
-    try:
-        found = inspect.getattr_static(value, name, MISSING)
-    except (AttributeError, TypeError, ValueError, RecursionError):
-        return MISSING
-    if is_a(found, MemberDescriptorType) and not is_a(value, type):
+    if is_a(value, type):
+        found = class_attribute(value, name)
+        return class_attribute(type(value), name) if found is MISSING else found
+    found = class_attribute(type(value), name)
+    if is_a(found, MemberDescriptorType):
         return _slot(found, value)
-    return found
+    return found if is_a(found, property) else own_dict(value).get(name, found)
 
 
 def _slot(slot: MemberDescriptorType, value: Any) -> Any:
@@ -157,9 +162,9 @@ def _bound_to_object(value: BuiltinFunctionType) -> bool:
 
 def _is_compiled_callable(cls: type) -> bool:
     """A callable type whose `__call__` and `__name__` are C: numpy's ufuncs, cython's functions."""
-    call = inspect.getattr_static(cls, "__call__", None)
-    name = inspect.getattr_static(cls, "__name__", None)
-    return isinstance(call, WrapperDescriptorType) and isinstance(name, GetSetDescriptorType | MemberDescriptorType)
+    call = class_attribute(cls, "__call__")
+    name = class_attribute(cls, "__name__")
+    return is_a(call, WrapperDescriptorType) and is_a(name, (GetSetDescriptorType, MemberDescriptorType))
 
 
 def _compiled_class(cls: type) -> tuple[str, str, str, str]:
@@ -178,8 +183,8 @@ def _member_kind(item: Any) -> str:
 
 def _text(value: Any, name: str) -> str:
     """A text attribute that C code answers: no Python of anybody's runs."""
-    slot = inspect.getattr_static(type(value), name, None)
-    if isinstance(slot, GetSetDescriptorType | MemberDescriptorType):
+    slot = class_attribute(type(value), name)
+    if is_a(slot, (GetSetDescriptorType, MemberDescriptorType)):
         try:
             slot = slot.__get__(value, type(value))
         except (AttributeError, TypeError, ValueError):

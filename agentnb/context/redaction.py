@@ -10,7 +10,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 MARK_HEX = 4
@@ -45,21 +45,30 @@ def redact(text: str, *, allow: frozenset[str] = frozenset()) -> Redacted:
 
     `allow` holds what must stay: a mark, a kind, or the secret's own text. Redacting twice changes nothing more.
     """
-    found: dict[str, str] = {}
+    taken = _Taken(allow=allow)
     lowered = text.lower()
     for shape in SHAPES:
         if any(hint in lowered for hint in shape.hints):
-            text = shape.pattern.sub(partial(_replaced, shape=shape, allow=allow, found=found), text)
-    order = sorted(found.items(), key=lambda item: text.find(item[0]))
+            text = shape.pattern.sub(partial(_replaced, shape=shape, taken=taken), text)
+    order = sorted(taken.found.items(), key=lambda item: text.find(item[0]))
     return Redacted(text, tuple((kind, mark) for mark, kind in order))
 
 
-def _replaced(match: re.Match[str], *, shape: _Shape, allow: frozenset[str], found: dict[str, str]) -> str:
+@dataclass(slots=True)
+class _Taken:
+    allow: frozenset[str]
+    found: dict[str, str] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)  # what one shape was told to leave, a later one leaves too
+
+
+def _replaced(match: re.Match[str], *, shape: _Shape, taken: _Taken) -> str:
     secret = match.group("secret")
     mark = mark_of(shape.kind, secret)
-    if secret in allow or mark in allow or shape.kind in allow or "[redacted:" in secret or not shape.judge(secret):
+    if not taken.allow.isdisjoint({secret, mark, shape.kind}):
+        taken.kept.add(secret)
+    if "[redacted:" in secret or any(kept in secret for kept in taken.kept) or not shape.judge(secret):
         return match.group()
-    found[mark] = shape.kind
+    taken.found[mark] = shape.kind
     start, end = match.span("secret")
     return match.group()[: start - match.start()] + mark + match.group()[end - match.start() :]
 

@@ -28,7 +28,7 @@ DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\Z")
 SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
 HOPS = 12
 """Re-exports followed before a name counts as circular."""
-ASTROID_SECONDS = 2.0
+ASTROID_SECONDS = 3.0
 CODE_KINDS = frozenset({"function", "async function", "class"})
 
 
@@ -51,7 +51,10 @@ _shared = FileIndex()
 
 
 class Resolver:
-    """Names of one notebook. `project` is searched before the import path; `index` is shared by default."""
+    """Names of one notebook. `project` is searched before the import path; `index` is shared by default.
+
+    `patience` is how long one name may keep astroid busy, in seconds.
+    """
 
     def __init__(
         self,
@@ -60,10 +63,12 @@ class Resolver:
         namespace: Mapping[str, Any],
         project: Path | None = None,
         index: FileIndex | None = None,
+        patience: float = ASTROID_SECONDS,
     ) -> None:
         self._cells = cells
         self._namespace = namespace
         self._index = index or _shared
+        self._patience = patience
         self._roots = tuple(path for path in (project, project / "src") if path.is_dir()) if project else ()
         self._definitions = cells.definitions()
         self._imports = cells.imports()
@@ -217,7 +222,7 @@ class Resolver:
         written = self._as_written(owner, parts)
         inner = live.unwrap(value)
         if live.is_a(inner, FunctionType):
-            if written is not None and inner.__name__ != name:
+            if written is not None and written.kind in CODE_KINDS and inner.__name__ != name:
                 return written  # a decorator without functools.wraps: the user means what he wrote
             return self._of_code(inner.__code__, inner) or written
         if live.is_a(inner, type):
@@ -403,7 +408,7 @@ class Resolver:
     def _by_astroid(self, parts: list[str]) -> Definition | None:
         if len(parts) < 2 or not self.known(".".join(parts)) or self._is_settled(parts):
             return None
-        place = infer(self._cells.code(), ".".join(parts))
+        place = infer(self._cells.code(), ".".join(parts), self._patience)
         if place is None:
             return None
         path, line, name = place
@@ -467,8 +472,8 @@ def _is_cell_file(name: str) -> bool:
 
 
 def _module_of(path: Path, function: FunctionType) -> str:
-    loaded = sys.modules.get(function.__module__ or "")
-    if live.is_a(loaded, ModuleType) and loaded_file(loaded) == path:
+    loaded: object = sys.modules.get(function.__module__ or "")
+    if isinstance(loaded, ModuleType) and loaded_file(loaded) == path:
         return loaded.__name__
     return module_name(path)
 
@@ -489,6 +494,7 @@ def _prose(doc: str) -> str:
 # astroid --------------------------------------------------------------------------------------------------------------
 
 _Place = tuple[Path | None, int, str]
+_CELLS = "<cells>"
 _busy = threading.Lock()
 
 
@@ -523,7 +529,7 @@ def _infer(code: str, expression: str) -> _Place | None:
 
     manager = astroid.MANAGER
     _forget_changed(manager)
-    module = astroid.parse(f"{code}\n{expression}\n", module_name="", path="<cells>")
+    module = astroid.parse(f"{code}\n{expression}\n", module_name="", path=_CELLS)
     node = module.body[-1].value
     place = _place(node)
     for item in manager.astroid_cache.values():
@@ -575,6 +581,17 @@ def _located(found: Any) -> _Place | None:
         return None
     file = found.root().file
     name = found.attrname if kind == "AssignAttr" else found.name
-    if file == "<cells>":
-        return None, found.lineno, found.qname().lstrip(".") if hasattr(found, "qname") else name
+    if file and Path(file).name == _CELLS:
+        return None, found.lineno, _name_in_cells(found)
     return (Path(file), found.lineno, name) if file and found.lineno else None
+
+
+def _name_in_cells(found: Any) -> str:
+    """`M.fit`; for `self.w = …` the method that sets it."""
+    if hasattr(found, "qname"):
+        return str(found.qname()).lstrip(".")
+    scope = found.scope()
+    owner = str(scope.qname()).lstrip(".")
+    if type(scope).__name__ == "FunctionDef":
+        return owner
+    return f"{owner}.{found.name}" if owner else str(found.name)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from IPython.core.inputtransformer2 import TransformerManager
+
+from agentnb.context.cells import CellIndex
+
+
+def index(*cells: str) -> CellIndex:
+    made = CellIndex(TransformerManager().transform_cell)
+    for number, cell in enumerate(cells, 1):
+        made.record(cell, cell_id=None, number=number)
+    return made
+
+
+def test_the_last_definition_wins_and_keeps_its_cell() -> None:
+    cells = index("def f(): return 1", "def f(): return 2")
+    found = cells.definitions()["f"]
+    assert (found.source, found.cell, found.origin, found.file) == ("def f(): return 2", "In[2]", "cell", "")
+
+
+def test_a_name_bound_to_something_else_is_no_definition_any_more() -> None:
+    cells = index("def f(): pass\nclass A:\n    def g(self): pass\nimport os\nN = 1", "f = compute()\nA = 3\ndel N")
+    assert set(cells.definitions()) == {"os", "A"}
+    assert cells.definitions()["A"].kind == "constant"
+
+
+def test_an_edited_cell_replaces_only_what_it_binds() -> None:
+    cells = CellIndex(TransformerManager().transform_cell)
+    cells.record("def a(): pass\ndef b(): pass", cell_id="x", number=1)
+    cells.record("def b(): return 2", cell_id="x", number=2)
+    assert cells.definitions()["b"].source == "def b(): return 2"
+    assert "a" in cells.definitions()  # the kernel still has it
+
+
+def test_imports_are_known_by_what_they_bind() -> None:
+    cells = index("import networkx as nx, os.path\nfrom networkx import Graph as G")
+    assert cells.imports() == {"nx": "networkx", "os": "os", "G": "networkx.Graph"}
+    assert cells.definitions()["G"].kind == "import"
+
+
+def test_imports_of_other_cells_come_with_the_definitions_that_need_them() -> None:
+    cells = index("import math\nimport json", "def f(x): return math.sin(x)")
+    assert cells.definitions()["f"].imports == ("import math",)
+
+
+def test_magics_and_shell_lines_survive_as_they_were_typed() -> None:
+    cells = index("%matplotlib inline\n!ls\ndef f():\n    files = !ls\n    return files\nx = %who_ls")
+    assert cells.definitions()["f"].source == "def f():\n    files = !ls\n    return files"
+    assert cells.notes == []
+
+
+def test_cell_magics_that_run_python_are_parsed_apart_and_others_skipped() -> None:
+    cells = index(
+        "%%time\n\ndef f(): pass", "%%bash\ndef g(): pass", "%%writefile x.py\ndef h(): pass", "%%timeit\nq = 1"
+    )
+    assert set(cells.definitions()) == {"f"}
+    assert cells.definitions()["f"].lines == (3, 3)
+
+
+def test_agent_cells_are_not_code() -> None:
+    assert set(index("%%agent\ndef f(): pass", "%agent explain f", "%%agent -m x\nimport os").definitions()) == set()
+
+
+def test_a_cell_that_does_not_parse_becomes_a_note() -> None:
+    cells = index("def f(:\n  pass", "ok = 1", "", "   ", "%%", "if True:\nx")
+    assert len(cells.notes) == 2
+    assert cells.notes[0].startswith("In[1] did not parse: line 1")
+    assert set(cells.definitions()) == {"ok"}
+
+
+def test_a_transformer_that_fails_is_a_note() -> None:
+    def explode(source: str) -> str:
+        raise RuntimeError("an extension's transformer")
+
+    cells = CellIndex(explode)
+    cells.record("def f(): pass", cell_id=None, number=1)
+    assert "f" in cells.definitions()
+    assert cells.notes
+
+
+def test_only_simple_values_are_constants() -> None:
+    cells = index("A = 3\nB = [1, 2, A]\nC = open('x')\nD = [i for i in B]\nE = 'x' * 5000\nfor F in B: pass")
+    assert set(cells.definitions()) == {"A", "B", "E"}
+    assert "F" in cells.names
+
+
+def test_reset_forgets() -> None:
+    assert set(index("def f(): pass", "%reset -f\ng = 1").definitions()) == {"g"}
+
+
+def test_inherited_and_nested_members_are_listed() -> None:
+    cells = index("class A:\n    class B:\n        def c(self): pass")
+    assert list(cells.definitions()) == ["A", "A.B", "A.B.c"]
+    assert len(cells.definitions()) == 3

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import ast
+import textwrap
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentnb.context.definitions import FileDefinitions, parse_definitions
+
+
+def parsed(source: str, module: str = "pkg.mod", file: str = "pkg/mod.py") -> FileDefinitions:
+    return parse_definitions(textwrap.dedent(source).lstrip("\n"), module=module, file=file)
+
+
+def test_a_function_keeps_its_decorators_and_the_imports_it_needs() -> None:
+    found = parsed('''
+        import os, numpy as np
+        from functools import lru_cache, wraps
+
+        @lru_cache(
+            maxsize=None
+        )
+        def wave(t, *, height=1.0) -> float:
+            """Height of a wave.
+
+            More of it.
+            """
+            return height * np.sin(t)
+    ''').by_name["wave"]
+    assert found.name == "pkg.mod.wave"
+    assert found.lines == (4, 12)
+    assert found.source.startswith("@lru_cache(\n    maxsize=None\n)\ndef wave")
+    assert found.imports == ("import numpy as np", "from functools import lru_cache")
+    assert found.signature == 'def wave(t, *, height=1.0) -> float: ...  """Height of a wave."""'
+    assert found.doc == "Height of a wave."
+    assert found.references == ("lru_cache", "np.sin")
+
+
+def test_a_method_is_shown_in_its_class_and_its_source_stands_alone() -> None:
+    file = parsed("""
+        class Base: ...
+        class Model(Base):
+            rate: float = 0.1
+            def fit(self, data):
+                text = '''
+            kept
+        as it is'''
+                return self.step(data) + super().fit(data) + self.rate
+            @property
+            def size(self): return 1
+            @size.setter
+            def size(self, value): pass
+    """)
+    fit = file.by_name["Model.fit"]
+    ast.parse(fit.source)
+    assert "\n    kept\nas it is'''" in fit.source
+    assert fit.text.startswith("class Model(Base):\n    def fit(self, data):")
+    assert fit.references == ("Model.step", "Base.fit", "Model.rate")
+    size = file.by_name["Model.size"]
+    assert size.kind == "property"
+    assert "@size.setter" in size.source
+    assert file.by_name["Model"].signature.splitlines() == [
+        "class Model(Base):",
+        "    rate: float = 0.1",
+        "    def fit(self, data): ...",
+        "    @property def size(self): ...",
+    ]
+
+
+def test_of_overloads_the_implementation_counts_and_of_branches_the_one_that_runs() -> None:
+    file = parsed("""
+        from typing import overload, TYPE_CHECKING
+        @overload
+        def read(x: int) -> int: ...
+        @overload
+        def read(x: str) -> str: ...
+        def read(x): return x
+        if TYPE_CHECKING:
+            def load(): "stub"
+        else:
+            def load(): "real"
+        try:
+            from fast import speed
+            def quick(): "fast"
+        except ImportError:
+            def quick(): "slow"
+    """)
+    assert file.by_name["read"].source == "def read(x): return x"
+    assert "real" in file.by_name["load"].source
+    assert "fast" in file.by_name["quick"].source
+
+
+def test_constants_type_aliases_enums_and_nested_definitions() -> None:
+    file = parsed("""
+        from typing import TypeAlias
+        from enum import Enum
+        LIMITS = {
+            "a": 1,
+        }
+        Pair: TypeAlias = tuple[int, int]
+        a, b = 1, 2
+        class Color(Enum):
+            RED = 1
+        def outer():
+            def inner(): return LIMITS
+            return inner
+    """)
+    kinds = {name: file.by_name[name].kind for name in file.by_name}
+    assert kinds == {
+        "LIMITS": "constant",
+        "Pair": "type alias",
+        "a": "constant",
+        "b": "constant",
+        "Color": "class",
+        "Color.RED": "constant",
+        "outer": "function",
+        "outer.<locals>.inner": "function",
+    }
+    assert file.by_name["LIMITS"].source == 'LIMITS = {\n    "a": 1,\n}'
+    assert file.by_name["outer.<locals>.inner"].source == "def inner(): return LIMITS"
+
+
+def test_relative_imports_are_resolved_against_the_package() -> None:
+    file = parse_definitions("from . import a\nfrom ..b import c as d", module="x.y.z", file="x/y/z.py")
+    assert [(item.bound, item.target) for item in file.imports] == [("a", "x.y.a"), ("d", "x.b.c")]
+    init = parse_definitions("from .m import f", module="x.y", file="x/y/__init__.py")
+    assert init.imports[0].target == "x.y.m.f"
+
+
+def test_references_follow_locals_annotations_and_imports_inside_functions() -> None:
+    found = parsed("""
+        def work(graph: "Graph", n=DEFAULT):
+            from pkg.deep import tool
+            other = Graph(n)
+            other.add(tool.run(len(x) for x in graph.nodes))
+            return [helper(n) for n in range(n)]
+    """).by_name["work"]
+    assert found.references == ("DEFAULT", "Graph", "Graph().add", "pkg.deep.tool.run", "Graph().nodes", "helper")
+
+
+@pytest.mark.parametrize(
+    "broken", ["def f(:\n", "x = (\n", "\x00", "class A:\n  def f(self):\n pass", "(" * 5000, "-" * 200_000 + "1"]
+)
+def test_a_broken_file_says_why_and_keeps_what_parses(broken: str) -> None:
+    file = parse_definitions(f"def good(): return 1\n\n{broken}\n\ndef fine(): return 2\n", module="m", file="m.py")
+    assert file.error is not None
+    assert file.error.message
+    if "\x00" not in broken and "class" not in broken:
+        assert file.by_name["good"].source == "def good(): return 1"
+
+
+def test_line_ends_and_a_byte_order_mark_change_nothing() -> None:
+    text = "import os\n\nclass A:\n    def f(self):\n        return os.sep\n"
+    unix = parse_definitions(text, module="m", file="m.py").by_name["A.f"]
+    windows = parse_definitions("\ufeff" + text.replace("\n", "\r\n"), module="m", file="m.py").by_name["A.f"]
+    assert unix == windows
+
+
+NAMES = st.sampled_from(["alpha", "beta", "gamma", "delta"])
+LINES = st.sampled_from(["# a comment", "", "other = 1", "def stray(): pass", "import json", "class Z: pass"])
+
+
+@given(before=st.lists(LINES, max_size=6), after=st.lists(LINES, max_size=6))
+def test_edits_outside_a_definition_do_not_change_its_digest(before: list[str], after: list[str]) -> None:
+    body = "@deco\ndef f(x):\n    '''doc'''\n    return os.sep + x\n"
+    plain = parse_definitions("import os\n" + body, module="m", file="m.py")
+    edited = parse_definitions("\n".join(["import os", *before, body, *after]), module="m", file="m.py")
+    assert edited.by_name["f"].digest == plain.by_name["f"].digest
+
+
+@given(st.text(alphabet=st.sampled_from("def class(x):\n    return'\"@=#\\\x0c\r1"), max_size=200))
+def test_nothing_raises_whatever_the_text(text: str) -> None:
+    file = parse_definitions(text, module="m", file="m.py")
+    for name in file.by_name:
+        definition = file.by_name[name]
+        assert definition.digest
+        assert definition.signature
+    assert isinstance(file.outline(), str)
+
+
+def test_headers_over_several_lines_become_one() -> None:
+    file = parsed("""
+        def f(
+            a,  # first
+            b=(1,),
+            *, c: dict[str, int] = {"x": 1},
+        ) -> None: pass
+    """)
+    assert file.by_name["f"].signature == 'def f(a, b=(1,), *, c: dict[str, int] = {"x": 1}) -> None: ...'

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agentnb.context.definitions import Definition
+from agentnb.context.resolution import Resolver, Unresolved
+
+Write = Callable[[str, str], Path]
+
+
+def found(resolver: Resolver, name: str) -> Definition:
+    result = resolver.resolve(name)
+    assert isinstance(result, Definition), result
+    return result
+
+
+SETUP = """
+    import collections, functools, json, math, os.path, pathlib
+    import networkx as nx
+    from networkx import Graph as Gr
+    N = 3
+    def plain(x): return N
+    class Model(Gr):
+        rate: float = 0.1
+        def fit(self): return plain(1)
+        @property
+        def size(self): raise SystemExit("a property ran")
+    model = Model()
+    G = nx.path_graph(4)
+    half = functools.partial(plain, 1)
+    @functools.lru_cache
+    def remembered(): return 1
+    def deco(g):
+        def wrapper(*a): return g(*a)
+        return wrapper
+    @deco
+    def decorated(): return 3
+    alias = plain
+"""
+
+CASES = {
+    "plain": "plain",
+    "alias": "plain",
+    "half": "plain",
+    "remembered": "remembered",
+    "decorated": "decorated",
+    "N": "N",
+    "Model": "Model",
+    "Model.fit": "Model.fit",
+    "model.fit": "Model.fit",
+    "model.size": "Model.size",
+    "Model.rate": "Model.rate",
+    "model.add_edge": "networkx.classes.graph.Graph.add_edge",
+    "G.add_edge": "networkx.classes.graph.Graph.add_edge",
+    "G.nodes": "networkx.classes.graph.Graph.nodes",
+    "Gr.order": "networkx.classes.graph.Graph.order",
+    "nx.Graph.add_edge": "networkx.classes.graph.Graph.add_edge",
+    "nx.DiGraph.order": "networkx.classes.graph.Graph.order",
+    "nx.pagerank": "networkx.algorithms.link_analysis.pagerank_alg.pagerank",
+    "nx.double_edge_swap": "networkx.algorithms.swap.double_edge_swap",
+    "nx.NetworkXError": "networkx.exception.NetworkXError",
+    "nx.utils.misc.arbitrary_element": "networkx.utils.misc.arbitrary_element",
+    "json.dumps": "json.dumps",
+    "json.JSONEncoder.encode": "json.encoder.JSONEncoder.encode",
+    "json.decoder.WHITESPACE": "json.decoder.WHITESPACE",
+    "collections.Counter.update": "collections.Counter.update",
+    "functools.lru_cache": "functools.lru_cache",
+    "pathlib.Path.open": "pathlib.Path.open",
+    "os.path.join": f"{sys.modules['os.path'].__name__}.join",
+    "math.pi": "math.pi",
+    "math.sin": "math.sin",
+    "len": "len",
+    "str.join": "str.join",
+}
+
+
+def test_names_mean_what_the_live_objects_are(notebook) -> None:
+    notebook.run(SETUP)
+    resolver = notebook.resolver
+    assert {name: found(resolver, name).name for name in CASES} == CASES
+
+
+@pytest.mark.slow
+def test_before_anything_ran_the_text_and_astroid_say_the_same(notebook) -> None:
+    notebook.run(SETUP, execute=False)
+    resolver = notebook.cold
+    by_text = [name for name in CASES if name not in {"alias", "half", "len", "str.join"}]
+    assert {name: found(resolver, name).name for name in by_text} == {name: CASES[name] for name in by_text}
+
+
+def test_compiled_things_have_a_signature_and_a_docstring_but_no_source(notebook) -> None:
+    notebook.run("import math")
+    sine = found(notebook.resolver, "math.sin")
+    assert sine.source == ""
+    assert sine.signature.startswith("def sin(x, /): ...")
+    assert "sine" in sine.doc
+    assert found(notebook.resolver, "math.pi").signature == "pi = 3.141592653589793"
+
+
+def test_what_is_not_there_gets_a_reason_and_the_nearest_name(notebook) -> None:
+    notebook.run(SETUP)
+    resolver = notebook.resolver
+    missing = resolver.resolve("nx.Graph.add_edgee")
+    assert isinstance(missing, Unresolved)
+    assert missing.nearest == "Did you mean nx.Graph.add_edge?"
+    assert resolver.resolve("G").kind == "value"  # type: ignore[union-attr]
+    assert resolver.resolve("not a name").kind == "text"  # type: ignore[union-attr]
+
+
+def test_the_projects_modules_are_found_through_re_exports(notebook, write: Write) -> None:
+    write("pkg/__init__.py", "from .core import *\nfrom . import deep as hidden\nfrom .core import Thing as Renamed\n")
+    write("pkg/core.py", "__all__ = ['f']\ndef f(): return G\nG = 1\nclass Thing:\n    def act(self): pass\n")
+    write("pkg/deep.py", "from .core import f as renamed\n")
+    notebook.run("import pkg\nfrom pkg import f")
+    for resolver in (notebook.resolver, notebook.cold):
+        assert found(resolver, "pkg.f").file == "pkg/core.py"
+        assert found(resolver, "f").name == "pkg.core.f"
+        assert found(resolver, "pkg.hidden.renamed").name == "pkg.core.f"
+        assert found(resolver, "pkg.Renamed.act").name == "pkg.core.Thing.act"
+        assert found(resolver, "pkg.core.G").source == "G = 1"
+
+
+def test_an_edited_file_is_read_again_and_a_broken_one_keeps_its_last_good_version(notebook, write: Write) -> None:
+    write("tides.py", "def harmonic(t):\n    return t\n")
+    notebook.run("import tides")
+    assert "return t\n" in found(notebook.resolver, "tides.harmonic").source + "\n"
+    write("tides.py", "import math\n\ndef harmonic(t):\n    return math.sin(t)\n")
+    edited = found(notebook.resolver, "tides.harmonic")
+    assert edited.imports == ("import math",)
+    write("tides.py", "def harmonic(t:\n    return broken, and longer\n")
+    resolver = notebook.resolver
+    assert found(resolver, "tides.harmonic").source == edited.source
+    assert any("tides.py does not parse" in note for note in resolver.notes)
+
+
+def test_no_code_of_the_users_runs(notebook) -> None:
+    notebook.run("""
+        def boom(*args): raise SystemExit("user code ran")
+        class Meta(type):
+            def __getattribute__(cls, name): boom()
+        class Trap(metaclass=Meta):
+            __slots__ = ("inner",)
+            def __getattr__(self, name): boom()
+            def __repr__(self): boom()
+            def __eq__(self, other): boom()
+            def __hash__(self): boom()
+            def __bool__(self): boom()
+            def __len__(self): boom()
+            __class__ = property(boom)
+            __dict__ = property(boom)
+            value = property(boom)
+            def method(self): return 1
+        trap = object.__new__(Trap)
+    """)
+    resolver = notebook.resolver
+    assert found(resolver, "trap.method").name == "Trap.method"
+    assert found(resolver, "trap.value").name == "Trap.value"
+    resolver.resolve("trap.nothing")
+    resolver.resolve("trap")
+    resolver.class_of("trap")
+
+
+def test_nothing_is_imported(notebook, write: Write) -> None:
+    write("lonely.py", "raise SystemExit('imported')\n\ndef f(): pass\n")
+    notebook.run("import lonely", execute=False)
+    assert found(notebook.cold, "lonely.f").file == "lonely.py"
+    assert "lonely" not in sys.modules
+
+
+def test_zips_encodings_and_loops(notebook, write: Write, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = project / "lib.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("zipped.py", "def inside(): return 1\n")
+    monkeypatch.syspath_prepend(str(archive))
+    (project / "latin.py").write_bytes("# -*- coding: latin-1 -*-\ndef größe(): return 'é'\n".encode("latin-1"))
+    (project / "wrong.py").write_bytes(b"def f(): return '\xff\xfe'\n")
+    write("ring_a.py", "from ring_b import x\n")
+    write("ring_b.py", "from ring_a import x\n")
+    (project / "loop").symlink_to(project / "loop")
+    notebook.run("import zipped, latin")
+    resolver = notebook.resolver
+    assert found(resolver, "zipped.inside").source == "def inside(): return 1"
+    assert found(resolver, "latin.größe").file == "latin.py"
+    assert isinstance(resolver.resolve("wrong.f"), Unresolved)
+    assert isinstance(resolver.resolve("ring_a.x"), Unresolved)
+    assert isinstance(resolver.resolve("loop.x"), Unresolved)
+    assert any("wrong.py" in note for note in resolver.notes)
+
+
+def test_a_function_that_shadows_a_builtin_is_the_users(notebook) -> None:
+    notebook.run("def len(x): return 0")
+    assert found(notebook.resolver, "len").origin == "cell"
+
+
+def test_bare_names_of_imported_modules_are_found_if_only_one_has_them(notebook, write: Write) -> None:
+    write("tides.py", "def harmonic(): pass\ndef both(): pass\n")
+    write("waves.py", "def both(): pass\n")
+    notebook.run("import tides, waves")
+    assert found(notebook.resolver, "harmonic").name == "tides.harmonic"
+    ambiguous = notebook.resolver.resolve("both")
+    assert isinstance(ambiguous, Unresolved)
+    assert "tides.both" in ambiguous.reason
+    assert "waves.both" in ambiguous.reason
+
+
+def test_what_a_definition_uses_is_found_in_its_own_modules_scope(notebook, write: Write) -> None:
+    write(
+        "a.py",
+        """
+        from b import helper as h
+        LIMIT = 3
+        def top(): return h(LIMIT)
+        class C:
+            def m(self): return self.n()
+            def n(self): pass
+    """,
+    )
+    write("b.py", "def helper(x): return x\n")
+    notebook.run("import a\ndef helper(): pass")
+    resolver = notebook.resolver
+    top = found(resolver, "a.top")
+    names = [resolver.follow(top, reference) for reference in top.references]
+    assert [item.name for item in names if item] == ["b.helper", "a.LIMIT"]
+    method = found(resolver, "a.C.m")
+    assert [resolver.follow(method, reference).name for reference in method.references] == ["a.C.n"]

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentnb.context.selection import Selection, marks, render, select
+
+Write = Callable[[str, str], Path]
+
+
+def count(text: str) -> int:
+    return len(text) // 4 + 1
+
+
+def names(selection: Selection) -> list[tuple[str, str]]:
+    return [(item.definition.name, item.form) for item in selection.chosen]
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ("explain `clean` and @Model.fit, please", ("clean", "Model.fit")),
+        ("`f()` and `g(x, {y})` and `a b` and `x = 3` and ``", ("f", "g")),
+        ("mail me@example.org or a.b@c.de; see @types/node, user@host:path", ()),
+        ("```python\n@deco\ndef f(): `x`\n```\nwhat is @g?", ("g",)),
+        ("@deco\ndef f(): pass", ()),
+        ("    @deco(1, 2)\n    @other\n    async def f(): pass", ()),
+        ("@clean fix this", ("clean",)),
+        ("end with @clean. And {braces} 'quotes' \"more\" `it`", ("clean", "it")),
+        ("`clean` twice `clean`", ("clean",)),
+        ("", ()),
+        ("```\nunclosed `x` @y", ()),
+    ],
+)
+def test_marks(task: str, expected: tuple[str, ...]) -> None:
+    assert marks(task) == expected
+
+
+@given(st.text(alphabet=st.sampled_from("`@abc.{}\"'\n ()=~#"), max_size=300))
+def test_marks_never_raise_and_are_names(task: str) -> None:
+    assert all(part.isidentifier() for mark in marks(task) for part in mark.split("."))
+
+
+SETUP = """
+    import math
+    RATE = 0.5
+    def helper(x): return math.sin(x) * RATE
+    def clean(data): return helper(data)
+    class Model:
+        def fit(self): return clean(1)
+    model = Model()
+    data = [1, 2, 3]
+"""
+
+
+def test_marks_come_first_then_what_they_use(notebook) -> None:
+    notebook.run(SETUP)
+    selection = select("why is `clean` slow?", notebook.resolver, count=count)
+    assert names(selection) == [("clean", "full"), ("helper", "full")]
+    assert [item.reason for item in selection.chosen] == ["marked", "used by clean"]
+    assert all(item.tokens == count(render(item)) for item in selection.chosen)
+
+
+def test_words_of_the_text_count_only_where_they_are_meant(notebook) -> None:
+    notebook.run(SETUP)
+    resolver = notebook.resolver
+    assert names(select("what does the data in Model say", resolver, count=count))[0] == ("Model", "full")
+    assert names(select("look at the data and the model", resolver, count=count)) == []
+    assert names(select("look at `model`", resolver, count=count))[0] == ("Model", "full")
+    assert names(select("clean it", resolver, count=count, mode="marks")) == []
+    assert names(select("`clean` it", resolver, count=count, mode="none")) == []
+
+
+def test_unresolved_marks_become_notes_and_python_words_do_not(notebook) -> None:
+    notebook.run(SETUP)
+    selection = select("`claen` `True` `int` `data` `results.csv` @nobody", notebook.resolver, count=count)
+    assert len(selection.notes) == 2
+    assert "Did you mean clean?" in selection.notes[0]
+
+
+def test_the_budget_holds_and_what_is_left_out_is_said(notebook) -> None:
+    notebook.run(SETUP + "\n    def huge():\n" + "        x = helper(1)\n" * 400)
+    selection = select("`huge` `clean`", notebook.resolver, count=count, budget=300)
+    assert sum(item.tokens for item in selection.chosen) <= 300
+    assert ("huge", "signature") in names(selection)
+    assert ("clean", "full") in names(selection)
+    tiny = select("`huge` `clean`", notebook.resolver, count=count, budget=5)
+    assert tiny.chosen == ()
+    assert {name for name, _ in tiny.left_out} == {"huge", "clean"}
+    assert "over the budget" in tiny.left_out[0][1]
+
+
+def test_other_packages_come_as_signatures_and_pythons_own_library_not_at_all(notebook, write: Write) -> None:
+    write("mine.py", "import json\nimport networkx as nx\ndef go(): return json.dumps(nx.density(nx.Graph()))\n")
+    notebook.run("import mine")
+    chosen = dict(names(select("`mine.go`", notebook.resolver, count=count)))
+    assert chosen["mine.go"] == "full"
+    assert chosen["networkx.classes.function.density"] == "signature"
+    assert not any(name.startswith("json") for name in chosen)
+
+
+def test_200_kb_of_pasted_log_and_broken_text_are_no_trouble(notebook) -> None:
+    notebook.run(SETUP)
+    log = "2026-01-01 ERROR a.b.c {x} 'y' \"z\" `t @q model.fit\n" * 4000
+    selection = select(f"`clean` fails:\n{log}", notebook.resolver, count=count)
+    assert names(selection)[0] == ("clean", "full")
+
+
+def test_a_class_too_large_comes_as_its_signature_with_what_makes_it(notebook) -> None:
+    notebook.run("import networkx as nx")
+    chosen = dict(names(select("`nx.Graph`", notebook.resolver, count=count, budget=2000)))
+    assert chosen["networkx.classes.graph.Graph"] == "signature"
+
+
+def test_blocks_are_escaped_and_say_what_they_replace(notebook) -> None:
+    notebook.run("def f(a='<&>'): return 1", cell_id='a"<b>&')
+    block = render(select("`f`", notebook.resolver, count=count).chosen[0], replaces="0123")
+    head, body, tail = block.split("\n")
+    assert 'cell="a&quot;&lt;b&gt;&amp;"' in head
+    assert head.endswith('form="full" replaces="0123">')
+    assert body == "def f(a='<&>'): return 1"
+    assert tail == "</definition>"
+
+
+def test_compiled_functions_are_rendered_by_their_signature(notebook) -> None:
+    notebook.run("import math")
+    block = render(select("`math.sin`", notebook.resolver, count=count).chosen[0])
+    assert block.startswith('<definition name="math.sin" digest="')
+    assert 'form="signature"' in block
