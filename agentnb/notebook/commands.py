@@ -17,6 +17,7 @@ from agentnb.notebook.asking import show_run
 from agentnb.notebook.flags import Flag
 from agentnb.notebook.kernel import RESULT, Notebook
 from agentnb.notebook.render import table_html, table_text
+from agentnb.notebook.tables import Code
 from agentnb.providers import catalog
 from agentnb.providers.promptcache import Warm
 from agentnb.runs.agent import Limits
@@ -32,7 +33,7 @@ RESUME_FLAGS = (
 )
 
 
-def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> None:
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], notes: Sequence[str] = ()) -> None:
     """One table as html and as text."""
     bundle = {
         "text/html": table_html(title, columns, rows, notes),
@@ -98,7 +99,7 @@ def _cache_list(session: Session) -> None:
     """Everything remembered, expired prefixes too."""
     now = session.clock.now()
     rows = [
-        (e.model, e.why, e.prefix, f"≈ {e.tokens:,}", e.ttl, _span(e.until - now) if e.until > now else "expired")
+        (e.model, e.why, Code(e.prefix), f"≈ {e.tokens:,}", e.ttl, _span(e.until - now) if e.until > now else "expired")
         for e in session.ledger.entries()
     ]
     show_table("Prompt cache: the ledger", ("model", "prefix ends at", "digest", "tokens", "TTL", "warm for"), rows)
@@ -167,18 +168,24 @@ def _runs_list(session: Session, rest: str) -> None:
     found = session.machine().journal.runs(limit=int(rest or 20))
     rows = [
         (
-            run.run_id,
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created)),
-            f"{run.state} (in {run.failed_in})" if run.failed_in else run.state,
-            run.status,
-            str(run.step),
+            Code(run.run_id),
+            time.strftime("%m-%d %H:%M", time.localtime(run.created)),
+            _state_of(run),
+            run.step,
             run.tags.get("model", ""),
             run.tags.get("task", ""),
         )
         for run in found
     ]
     notes = [] if rows else ["No run yet."]
-    show_table("Runs, newest first", ("run", "began", "state", "status", "steps", "model", "task"), rows, notes)
+    show_table("Runs, newest first", ("run", "began", "state", "steps", "model", "task"), rows, notes)
+
+
+def _state_of(run: Any) -> str:
+    """The state, or the status where that says more: a paused run is in a state but goes nowhere."""
+    if run.failed_in:
+        return f"FAILED in {run.failed_in}"
+    return run.state if run.status in ("running", "completed") else f"{run.status} in {run.state}"
 
 
 def _runs_show(session: Session, rest: str) -> None:
@@ -227,7 +234,7 @@ def _runs_export(session: Session, rest: str) -> None:
         file.write_bytes(canonical.dump(run.receipt))
     except OSError as error:
         raise InputError(f"the file cannot be written: {error.strerror}", about=str(file)) from error
-    show_table("Run exported", ("run", "file", "bytes"), [(run.run_id, str(file), f"{file.stat().st_size:,}")])
+    show_table("Run exported", ("run", "file", "bytes"), [(Code(run.run_id), str(file), f"{file.stat().st_size:,}")])
 
 
 # --- %agent_context ----------------------------------------------------------------------------------------------
@@ -247,7 +254,7 @@ def _context_show(run: AgentRun | None) -> None:
         raise InputError("there is no conversation yet", todo="Run %%agent first, or %%agent --dry-run.")
     rows = [
         (
-            item["name"],
+            Code(item["name"]),
             _place(item),
             item["form"],
             f"≈ {item['tokens']:,}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ def table_html(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
 
 
 def table_text(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], notes: Sequence[str] = ()) -> str:
-    """The same for a terminal, 80 columns: the widest columns are cut first, with `…`."""
+    """The same for a terminal, 80 columns: the last column wraps, the widest others are cut with `…`, names last."""
     parts = [title] if title else []
     if rows:
         parts.append(_grid(columns, rows[:MOST_ROWS]))
@@ -102,17 +103,35 @@ def _cell_text(value: object) -> str:
 def _grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     right = _right_aligned(columns, rows)
     cells = [list(columns), *([" ".join(_cell_text(c).split()) for c in row] for row in rows)]
-    widths = _fit([max(len(line[i]) if i < len(line) else 0 for line in cells) for i in range(len(columns))])
-    lines = ["  ".join(_pad(c, w, r) for c, w, r in zip(line, widths, right, strict=False)).rstrip() for line in cells]
-    return "\n".join([lines[0], "-" * min(WIDTH, sum(widths) + 2 * (len(widths) - 1)), *lines[1:]])
+    natural = [max(len(line[i]) if i < len(line) else 0 for line in cells) for i in range(len(columns))]
+    names = {i for row in rows for i, cell in enumerate(row) if isinstance(cell, Code)}
+    widths = _fit(natural, names)
+    head, *body = [_row_lines(line, widths, right) for line in cells]
+    rule = "-" * min(WIDTH, sum(widths) + 2 * (len(widths) - 1))
+    return "\n".join([*head, rule, *(line for lines in body for line in lines)])
 
 
-def _fit(widths: list[int]) -> list[int]:
-    """The widths, the widest cut again and again until all fit in 80 columns (none below 6)."""
+def _fit(widths: list[int], names: set[int]) -> list[int]:
+    """The widths, the widest cut again and again until all fit in 80 columns (none below 6).
+
+    Names and ids are cut last: what is cut cannot be typed after it.
+    """
     fitted = [min(width, WIDTH) for width in widths]
-    while sum(fitted) + 2 * (len(fitted) - 1) > WIDTH and max(fitted) > 6:
-        fitted[fitted.index(max(fitted))] -= 1
+    for group in (set(range(len(widths))) - names, names):
+        while sum(fitted) + 2 * (len(fitted) - 1) > WIDTH:
+            widest = max(group, key=lambda i: fitted[i], default=None)
+            if widest is None or fitted[widest] <= 6:
+                break
+            fitted[widest] -= 1
     return fitted
+
+
+def _row_lines(line: list[str], widths: list[int], right: list[bool]) -> list[str]:
+    """One row; its last cell goes on below itself where it is too long, the others are cut."""
+    last = textwrap.wrap(line[-1], widths[len(line) - 1]) or [""]
+    first = [_pad(c, w, r) for c, w, r in zip([*line[:-1], last[0]], widths, right, strict=False)]
+    indent = " " * (sum(widths[: len(line) - 1]) + 2 * (len(line) - 1))
+    return ["  ".join(first).rstrip(), *(indent + rest for rest in last[1:])]
 
 
 def _pad(text: str, width: int, right: bool) -> str:
