@@ -38,7 +38,7 @@ from agentnb.notebook.style import (
     wrap,
     wrapped,
 )
-from agentnb.notebook.tables import MOST_ROWS, Code, Figure, filled, plain_table, table_bundle, table_html, table_text
+from agentnb.notebook.tables import MOST_ROWS, Figure, filled, plain_table, table_bundle, table_html, table_text
 
 MIME = "application/vnd.agentnb.run.v1+json"
 __all__ = [
@@ -145,7 +145,7 @@ def _layers_heading(doc: Doc) -> str:
 
 
 def _layer_row(layer: Mapping[str, Any], widest: float) -> str:
-    name, meaning = say.LAYERS.get(layer.get("name", ""), (str(layer.get("name") or "?"), ""))
+    name, meaning = say.layer_words(layer)
     tokens, cached = layer.get("tokens"), layer.get("cached_tokens")
     label = f'<span title="{esc(meaning)}">{esc(name)}</span>'
     bar = _layer_bar(100 * fraction(tokens, widest), 100 * fraction(cached, tokens))
@@ -280,16 +280,22 @@ def _tool_html(step: Doc, tool: Doc) -> str:
 
 
 def _definitions_html(doc: Doc) -> str:
-    rows = [
-        (
-            Code(clean(d.get("name") or "?")),
-            Figure(f"≈ {count(d.get('tokens'))}"),
-            ", ".join(filter(None, [clean(d.get("form") or ""), "new" if d.get("new") else "", say.place(d)])),
-            clean(d.get("reason") or ""),
-        )
-        for d in say.dicts(doc, "definitions")
-    ]
-    return plain_table(("definition", "tokens", "form, place", "why"), rows) if rows else ""
+    found = say.dicts(doc, "definitions")
+    if not found:
+        return ""
+    more = line_html(f"and {count(len(found) - MOST_ROWS)} more") if len(found) > MOST_ROWS else ""
+    rows = "".join(_definition_row(item) for item in found[:MOST_ROWS])
+    return f'<table style="{TABLE}">{rows}</table>{more}'
+
+
+def _definition_row(item: Doc) -> str:
+    """Two lines in one cell rather than five columns, so that a narrow window shows them whole."""
+    facts = [clean(item.get("form") or ""), "new" if item.get("new") else "", say.place(item)]
+    facts.append(clean(item.get("reason") or ""))
+    name = f'<code style="{CODE}">{esc(item.get("name") or "?")}</code>'
+    about = f'<span style="{FAINT}">{esc(" · ".join(filter(None, facts)))}</span>'
+    cell = f'<td style="{BAR};padding:3px 8px 3px 0">{name}<br>{about}</td>'
+    return f'<tr style="{FOOT}">{cell}<td style="{FIGURE}">≈ {esc(count(item.get("tokens")))} tokens</td></tr>'
 
 
 def run_markdown(doc: Doc) -> str:
@@ -339,7 +345,7 @@ def run_text(doc: Doc) -> str:
 def _layer_cells(doc: Doc) -> list[tuple[str, str, str]]:
     rows = []
     for layer in say.layer_rows(doc):
-        name = say.LAYERS.get(layer.get("name", ""), (clean(layer.get("name") or "?"), ""))[0]
+        name = say.layer_words(layer)[0]
         rows.append((name, say.approximate(layer), share(layer.get("cached_tokens"), layer.get("tokens"))))
     tokens, cached = say.layer_totals(doc)
     return [*rows, ("all", count(tokens), share(cached, tokens))]

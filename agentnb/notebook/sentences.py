@@ -143,6 +143,12 @@ def layer_rows(doc: Doc) -> list[Doc]:
     return dicts(doc, "layers") or [{"name": name} for name in LAYERS]
 
 
+def layer_words(layer: Doc) -> tuple[str, str]:
+    """(name, meaning) of a layer, in words."""
+    name = clean(layer.get("name") or "?")
+    return LAYERS.get(name, (name, ""))
+
+
 def layer_totals(doc: Doc) -> tuple[float | None, float | None]:
     """(tokens, cached tokens) of all layers, or None where no layer says."""
     layers = dicts(doc, "layers")

@@ -228,7 +228,7 @@ def test_a_saved_notebook_from_someone_else_shows_the_same(finished: tuple[Any, 
 def test_the_static_view_fits_its_window(lab: Any, open_page: Any, light: None, theme: str, width: int) -> None:
     lab.theme(f"JupyterLab {theme}")
     path = scripted(lab, "static", STATIC, [LAST, FAILED])
-    page = open_page(path.name, width=width, height=1900)
+    page = open_page(path.name, width=width, height=2600)
     page.wait_idle()
     page.run(0)
     page.wait_done(0)

@@ -1,0 +1,427 @@
+"""How a run looks: nothing a model writes becomes markup, nothing missing breaks a view, figures are exact."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentnb.notebook import figures, markup
+from agentnb.notebook.render import MIME, bundle, live_html, run_html, run_markdown, run_text, table_html, table_text
+
+TAGS = {
+    *("div", "p", "span", "strong", "em", "code", "pre", "br", "a", "ul", "ol", "li"),
+    *("table", "tr", "th", "td", "details", "summary", "progress"),
+}
+ATTRIBUTES = {"style", "class", "title", "href", "target", "rel", "value", "max"}
+CLASSES = {"jp-RenderedHTMLCommon agentnb-run", "mathjax_ignore tex2jax_ignore"}
+VOID = {"br"}
+# What JupyterLab's sanitizer for untrusted notebooks drops from a style.
+STRIPPED = re.compile(r"var\(|rgba?\(|url\(|calc\(|gap:|flex|transition|animation", re.IGNORECASE)
+
+
+def full() -> dict[str, Any]:
+    """A run with every field filled."""
+    step = {
+        "n": 2,
+        "state": "THINKING",
+        "next": "ACTING",
+        "seconds": 1.9,
+        "what": "asked for 1 tool",
+        "usage": {"input": 12, "cache_read": 1800, "output": 60},
+        "cost": 0.0041,
+        "tools": [
+            {"name": "inspect", "arguments": {"name": "tides.refit"}, "result": "def refit(): ...", "seconds": 0.01}
+        ],
+    }
+    names = ("STATIC", "SEMI_STATIC", "HYDRATION", "DYNAMIC")
+    figures_ = ((1040, 1040), (310, 310), (520, 450), (242, 0))
+    return {
+        "schema": "agentnb.run.v1",
+        "run_id": "r-1",
+        "thread": "main",
+        "turn": 2,
+        "branch": True,
+        "state": "COMPLETED",
+        "model": "sim:claude-sonnet-4-6",
+        "label": "Claude Sonnet 4.6",
+        "simulated": True,
+        "task": "why?",
+        "text": "Because of **K2**.",
+        "error": {"type": "RateLimited", "code": "provider.rate-limited", "message": "refused", "todo": "Wait."},
+        "notes": ["a note"],
+        "live": {"phase": "waiting for the first token", "elapsed": 1.2},
+        "steps": [step],
+        "layers": [
+            {"name": name, "tokens": tokens, "cached_tokens": cached, "digest": "ab", "estimated": True}
+            for name, (tokens, cached) in zip(names, figures_, strict=True)
+        ],
+        "usage": {"input": 12, "cache_read": 1800, "cache_write_5m": 300, "cache_write_1h": 0, "output": 140},
+        "cost": {"total": 0.0123, "uncached": 0.0201, "known": True, "simulated": True},
+        "latency": {
+            "connect": 0.001,
+            "headers": 0.9,
+            "ttft": 0.98,
+            "tpot": 0.022,
+            "total": 3.1,
+            "queue_estimate": {"seconds": 0.08, "samples": 6},
+            "modelled": False,
+        },
+        "cache": {
+            "expected": 1790,
+            "read": 1800,
+            "written": 300,
+            "minimum": 1024,
+            "prefix": 2112,
+            "reason": "hit: 1,800 of 2,112 input tokens",
+            "warm_until": 1732310000.0,
+        },
+        "budget": {"limit": 0.05, "spent": 0.0123},
+        "definitions": [
+            {
+                "name": "tides.harmonic",
+                "file": "tides.py",
+                "lines": [10, 31],
+                "form": "full",
+                "tokens": 210,
+                "new": True,
+            }
+        ],
+        "redactions": [{"kind": "anthropic-key", "mark": "[redacted:anthropic-key:3f2a]"}],
+    }
+
+
+def changed(**fields: Any) -> dict[str, Any]:
+    return full() | {"error": None, "live": None} | fields
+
+
+class Audit(HTMLParser):
+    """Reads html as a browser would and notes every tag and attribute that is not ours, and what stays open."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.foreign: list[str] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.styles: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in TAGS:
+            self.foreign.append(tag)
+        for name, value in attrs:
+            self._check(tag, name, value or "")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def _check(self, tag: str, name: str, value: str) -> None:
+        if name not in ATTRIBUTES:
+            self.foreign.append(f"{tag} {name}")
+        if name == "class" and value not in CLASSES:
+            self.foreign.append(f"class {value}")
+        if name == "href" and not value.startswith(("http://", "https://")):
+            self.foreign.append(f"href {value}")
+        if name == "style":
+            self.styles.add(value)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.foreign.append(f"/{tag}")
+
+    def handle_comment(self, data: str) -> None:
+        self.foreign.append(f"comment {data}")
+
+    def handle_decl(self, decl: str) -> None:
+        self.foreign.append(f"declaration {decl}")
+
+    def handle_pi(self, data: str) -> None:
+        self.foreign.append(f"instruction {data}")
+
+    def unknown_decl(self, data: str) -> None:
+        self.foreign.append(f"declaration {data}")
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def audit(html: str) -> Audit:
+    found = Audit()
+    found.feed(html)
+    found.close()
+    return found
+
+
+def visible(html: str) -> str:
+    return "".join(audit(html).text)
+
+
+hostile = st.one_of(
+    st.text(),
+    st.sampled_from(
+        [
+            "<script>alert(1)</script>",
+            '"><img src=x onerror=alert(1)>',
+            "'-alert(1)-'",
+            "</pre></details><b>",
+            "<!-- x",
+            "<![CDATA[",
+            "[x](javascript:alert(1))",
+            '[x](https://a.b/"onmouseover="alert(1))',
+            "![x](https://a.b/c.png)",
+            "`<b>`",
+            "**<b>**",
+            "| a | b |\n|---|---|\n| <i> | `x` |",
+            "```\n</pre><script>\n",
+            "1. <li>\n2. x",
+            "99999999999. x",
+            "\x00\ud800\x1b[31m",
+        ]
+    ),
+    st.lists(
+        st.sampled_from(["*", "**", "`", "```\n", "[", "](", ")", "|", "\n", "<", ">", "&", '"', "# ", "- ", "$5"])
+    ).map("".join),
+)
+scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), hostile)
+anything = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(hostile, inner, max_size=3), max_leaves=6
+)
+
+
+def poisoned(value: Any, text: str) -> Any:
+    """The same document with this text in the place of every text."""
+    if isinstance(value, dict):
+        return {key: poisoned(item, text) for key, item in value.items()}
+    if isinstance(value, list):
+        return [poisoned(item, text) for item in value]
+    return text if isinstance(value, str) else value
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    """A document of which any part, at any depth, may be missing, null or of another type."""
+
+    def damage(value: Any) -> Any:
+        fate = draw(st.integers(0, 19))
+        if fate == 0:
+            return draw(anything)
+        if fate == 1:
+            return None
+        if isinstance(value, dict):
+            return {key: damage(item) for key, item in value.items() if draw(st.integers(0, 9))}
+        if isinstance(value, list):
+            return [damage(item) for item in value]
+        return value
+
+    return {key: damage(value) for key, value in full().items() if draw(st.integers(0, 9))}
+
+
+@given(hostile, st.sampled_from(["COMPLETED", "FAILED", "THINKING", None]), st.booleans())
+def test_no_text_in_any_field_becomes_markup(text: str, state: str | None, live: bool) -> None:
+    document = poisoned(full(), text) | ({"state": state} if state else {})
+    document |= {} if live else {"live": None}
+    found = audit(run_html(document))
+    assert found.foreign == []
+    assert found.open == []
+
+
+@given(hostile)
+def test_text_adds_no_style_of_its_own(text: str) -> None:
+    ours = audit(run_html(poisoned(full(), "plain"))).styles | audit(markup.to_html(SAMPLE)).styles
+    theirs = audit(run_html(poisoned(full(), text))).styles
+    assert {s for s in theirs - ours if not re.fullmatch(r"margin:2px 0 2px \d+px", s)} <= KNOWN_STYLES
+
+
+SAMPLE = "# a\n## b\n### c\np `c` **b**\n\n- x\n\n1. y\n\n| a | b |\n|---|---|\n| c | d |\n\n```\nx\n```"
+KNOWN_STYLES = audit(run_html(changed(state="X"))).styles | audit(run_html(changed(text=""))).styles
+
+
+@given(documents())
+@settings(max_examples=200)
+def test_any_damaged_document_still_shows(document: dict[str, Any]) -> None:
+    found = audit(run_html(document))
+    assert found.foreign == []
+    assert found.open == []
+    assert max(map(len, run_text({k: v for k, v in document.items() if k != "text"}).split("\n"))) <= 200
+    run_markdown(document)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(full())), anything))
+def test_every_field_may_hold_anything(fields: dict[str, Any]) -> None:
+    found = audit(run_html(fields))
+    assert found.foreign == []
+    run_text(fields)
+    run_markdown(fields)
+
+
+def test_an_empty_document_shows_that_nothing_is_known() -> None:
+    assert "Not started" in visible(run_html({}))
+    assert "Not started" in run_text({})
+
+
+def test_styles_survive_the_untrusted_sanitizer() -> None:
+    for document in (changed(), full(), changed(text=SAMPLE), changed(state="THINKING", live={})):
+        for style in audit(run_html(document)).styles:
+            assert not STRIPPED.search(style), style
+
+
+@given(hostile, hostile)
+def test_tables_escape_their_cells(text: str, title: str) -> None:
+    found = audit(table_html(title, (text, "n"), [(text, 1), (None, 2.5)], [text]))
+    assert found.foreign == []
+    assert found.open == []
+
+
+@given(st.lists(st.tuples(st.text(), st.integers(), st.text()), max_size=5))
+def test_text_tables_fit_a_terminal(rows: list[tuple[str, int, str]]) -> None:
+    lines = table_text("Runs", ("run", "steps", "task"), rows).split("\n")
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_answer_comes_first_and_the_summary_second() -> None:
+    for view in (visible(run_html(changed())), run_text(changed()), run_markdown(changed())):
+        answer, summary, layers = view.index("K2"), view.index("Completed"), view.index("Semi-static")
+        assert answer < summary < layers
+
+
+def test_the_summary_says_state_tokens_share_cost_time_and_simulated() -> None:
+    line = next(line for line in run_text(changed()).split("\n") if "Completed" in line)
+    assert line == "✓ Completed · 2,112 tokens in, 85 % cached · 140 out · $0.0123 · 1.90 s ·"
+    assert "simulated" in run_text(changed()).split("\n")[run_text(changed()).split("\n").index(line) + 1]
+
+
+def test_estimates_are_marked_and_reports_are_not() -> None:
+    html = visible(run_html(changed()))
+    assert "≈ 1,040" in html
+    assert "≈ 80 ms" in html, "a queue is never measured"
+    assert "≈ 2,112" not in html, "the sum is what the provider reported"
+
+
+def test_without_an_estimate_the_queue_is_not_told_apart_from_the_prefill() -> None:
+    latency = full()["latency"] | {"queue_estimate": {"seconds": None, "samples": 2}}
+    html = visible(run_html(changed(latency=latency)))
+    assert "queue + prefill" in html
+    assert "979 ms" in html
+
+
+def test_a_dry_run_says_that_all_is_forecast() -> None:
+    cache = full()["cache"] | {"reason": "expected: warm prefix of 1,790 tokens", "read": 0, "written": 0}
+    html = visible(run_html(changed(state="DRY_RUN", cache=cache, latency=None, steps=[])))
+    assert "Dry run" in html
+    assert "≈ $0.0123" in html
+    assert "What would be sent" in html
+    assert "read 0" not in html
+
+
+def test_below_the_minimum_the_distance_is_shown() -> None:
+    cache = full()["cache"] | {"prefix": 812, "read": 0}
+    for view in (run_text(changed(cache=cache)), visible(run_html(changed(cache=cache)))):
+        assert "812 of 1,024 tokens" in view
+
+
+def test_a_failure_says_what_to_do() -> None:
+    view = run_text(changed(state="THINKING", error=full()["error"]))
+    assert "✗ RateLimited: refused. Wait. [provider.rate-limited]" in view
+    assert "Failed" in view, "a failed run keeps its state, and still is a failed run"
+
+
+def test_an_unfinished_run_of_a_dead_kernel_is_not_shown_as_running() -> None:
+    assert "Not finished, in THINKING" in run_text(changed(state="THINKING"))
+
+
+def test_a_secret_that_was_removed_is_mentioned() -> None:
+    assert "1 secret left out before sending" in run_text(changed())
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("a **b** c", "<strong>b</strong>"),
+        ("a *b* c", "<em>b</em>"),
+        ("2 * 3 * 4", "2 * 3 * 4"),
+        ("# Title", "<strong>Title</strong>"),
+        ("[docs](https://example.org/a?b=1)", 'href="https://example.org/a?b=1"'),
+        ("[docs](javascript:alert)", "[docs](javascript:alert)"),
+        ("![pixel](https://example.org/p.png)", "![pixel](https://example.org/p.png)"),
+        ("3. three", '<li value="3"'),
+        ("```python\nx < 1", "x &lt; 1"),
+        ("`a` and `` b`c ``", "b`c"),
+        ("it costs $5", "<span>$</span>5"),
+        ("where $x^2$", "where $x^2$"),
+    ],
+)
+def test_the_markdown_that_is_understood(text: str, html: str) -> None:
+    assert html in markup.to_html(text)
+
+
+@given(hostile)
+def test_markdown_keeps_html_and_images_out(text: str) -> None:
+    for kind, inside, _ in (
+        span for block in markup.parse(markup.to_markdown(text)) for span in markup._spans(block.text)
+    ):
+        if kind == "plain":
+            assert not re.search(r"(?<!\\)!?\[[^\]]*\]\(", inside)
+
+
+@given(st.text(alphabet="`*[]()|#-<> \n\t~1.", max_size=3000))
+@settings(deadline=None, max_examples=30)
+def test_long_runs_of_marks_are_read_in_one_go(text: str) -> None:
+    audited = audit(markup.to_html(text))
+    assert audited.foreign == []
+
+
+def test_a_log_of_200_kilobytes_is_shown() -> None:
+    for line in ("x" * 200_000, "`*[|" * 50_000, "# " * 100_000, "\n".join(["| a"] * 60_000)):
+        assert markup.to_html(line)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "0 ms"),
+        (0.0001, "< 1 ms"),
+        (0.012, "12 ms"),
+        (0.9994, "999 ms"),
+        (0.9996, "1.00 s"),
+        (1.9, "1.90 s"),
+        (42.51, "42.5 s"),
+        (59.96, "1 min 00 s"),
+        (125, "2 min 05 s"),
+        (None, "–"),
+        (True, "–"),
+        (float("nan"), "–"),
+    ],
+)
+def test_seconds(value: Any, shown: str) -> None:
+    assert figures.seconds(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0, "$0.00"), (0.00001, "< $0.0001"), (0.0123, "$0.0123"), (1.234, "$1.23"), (12345, "$12,345.00")],
+)
+def test_dollars(value: float, shown: str) -> None:
+    assert figures.dollars(value) == shown
+
+
+@given(st.integers(0, 10**7), st.integers(1, 10**7))
+def test_a_share_is_100_percent_only_of_all_and_0_only_of_nothing(part: int, whole: int) -> None:
+    shown = figures.share(part, whole)
+    if part < whole:
+        assert shown != "100 %"
+    if part > 0:
+        assert shown != "0 %"
+
+
+def test_the_bundle_is_json_without_a_widget() -> None:
+    made = bundle(changed())
+    assert set(made) == {"text/html", "text/markdown", "text/plain", MIME}
+    assert json.loads(json.dumps(made))[MIME] == changed()
+
+
+def test_live_and_static_views_have_the_same_parts() -> None:
+    document = changed()
+    assert all(part in run_html(document) for part in live_html(document).values())
