@@ -99,8 +99,7 @@ class Widgets:
         # Before the widgets close: a front end must never look for a model that is gone.
         self._handle.update(final, raw=True)
         for widget in [*self._parts.values(), self._box]:
-            widget.layout.close()
-            widget.close()
+            _close(widget)
 
 
 class ProgressLine:
@@ -134,6 +133,13 @@ class ProgressLine:
 def _html_widget(ipywidgets: Any, inner: str) -> Any:
     # The default layout of a widget has a margin and a fixed line height; the static view has neither.
     return ipywidgets.HTML(wrap(inner), layout={"width": "100%", "margin": "0", "height": "auto"})
+
+
+def _close(widget: Any) -> None:
+    """A widget, and the layout and style that were made with it: they are models of their own."""
+    for model in (getattr(widget, "style", None), widget.layout, widget):
+        if model is not None:
+            model.close()
 
 
 def in_kernel() -> bool:
