@@ -5,6 +5,7 @@ Loading registers magics and hooks and imports nothing heavy; the session behind
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -84,6 +85,7 @@ def load(shell: Any) -> None:
     shell.register_magics(AgentMagics(shell, notebook))
     shell.events.register("pre_run_cell", notebook.on_cell)
     shell.configurables.append(notebook.config)
+    shell.input_transformers_cleanup.append(question_lines)
     notebook.matcher = matcher = _matcher()  # type: ignore[attr-defined]
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(matcher)
@@ -101,6 +103,7 @@ def unload(shell: Any) -> None:
             shell.magics_manager.magics[kind].pop(name, None)
     shell.magics_manager.registry.pop("AgentMagics", None)
     shell.configurables.remove(notebook.config)
+    shell.input_transformers_cleanup.remove(question_lines)
     if shell.Completer is not None and notebook.matcher in shell.Completer.custom_matchers:
         shell.Completer.custom_matchers.remove(notebook.matcher)
     _forget_formatter(shell)
@@ -123,6 +126,21 @@ def _bundle_of(run: Any, include: Any = None, exclude: Any = None) -> dict[str, 
     from agentnb.notebook.render import bundle
 
     return bundle(run.receipt)
+
+
+_QUESTION = re.compile(r"(?P<indent>\s*)%agent[ \t]+(?P<line>\S.*\?)[ \t]*\n?\Z")
+
+
+def question_lines(lines: list[str]) -> list[str]:
+    """`%agent … ?` as the call it means: IPython would take a question mark at a line's end for a request for help."""
+    out = []
+    for line in lines:
+        match = _QUESTION.match(line)
+        if match is None:
+            out.append(line)
+        else:
+            out.append(f"{match['indent']}get_ipython().run_line_magic('agent', {match['line']!r})\n")
+    return out
 
 
 def _matcher() -> Callable[[Any], Any]:

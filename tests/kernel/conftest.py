@@ -72,9 +72,16 @@ class Kernel:
         self.client.shell_channel.send(message)
         return str(message["header"]["msg_id"])
 
-    def collect(self, request: str, *, until: Callable[[Result], bool] | None = None, timeout: float = 60) -> Result:
-        """Everything that the request gave, up to its end or until `until` holds."""
-        result = Result()
+    def collect(
+        self,
+        request: str,
+        *,
+        until: Callable[[Result], bool] | None = None,
+        into: Result | None = None,
+        timeout: float = 60,
+    ) -> Result:
+        """Everything that the request gave, up to its end or until `until` holds; added to `into` where given."""
+        result = into or Result()
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             message = self._next(deadline)
@@ -85,8 +92,14 @@ class Kernel:
             result.take(message)
             if until is not None and until(result):
                 return result
-        result.status = "error" if result.error else "ok"
+        result.status = self._reply_status(request, deadline)
         return result
+
+    def _reply_status(self, request: str, deadline: float) -> str:
+        while True:
+            reply = self.client.get_shell_msg(timeout=max(deadline - time.monotonic(), 0.01))
+            if reply["parent_header"].get("msg_id") == request:
+                return str(reply["content"]["status"])
 
     def _next(self, deadline: float) -> dict[str, Any] | None:
         try:
@@ -99,7 +112,7 @@ class Kernel:
 
     def ok(self, code: str, cell: str | None = None) -> Result:
         result = self.run(code, cell)
-        assert not result.error, result.error
+        assert result.status == "ok", result.error or result.stdout
         return result
 
     def value(self, expression: str) -> Any:

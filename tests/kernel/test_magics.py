@@ -19,6 +19,7 @@ def state():
         "hooks": {n: len(c) for n, c in ip.events.callbacks.items()},
         "configurables": [type(c).__name__ for c in ip.configurables].count("AgentNB"),
         "matchers": len(ip.Completer.custom_matchers),
+        "transformers": len(ip.input_transformers_cleanup),
         "formatters": len(ip.display_formatter.mimebundle_formatter.deferred_printers),
         "names": sorted(n for n in ip.user_ns if "agent" in n),
     }
@@ -112,6 +113,15 @@ def test_the_view_is_live_and_leaves_static_forms(kernel: Any) -> None:
     assert any("application/vnd.jupyter.widget-view+json" in data for data in shown), "no live widget was shown"
     (final,) = result.displays
     assert set(final) == {"text/html", "text/markdown", "text/plain", "application/vnd.agentnb.run.v1+json"}
+
+
+def test_a_question_mark_at_the_end_of_a_line_is_no_request_for_help(kernel: Any) -> None:
+    kernel.ok("def whole():\n    return 1")
+    assert kernel.ok("if True:\n    %agent -t other what does `whole` do?").run["task"] == "what does `whole` do?"
+    assert kernel.ok("%agent really??").run["task"] == "really??"
+    shown = [m["content"] for m in kernel.ok("%agent?").messages]
+    payload = str(shown) + str(kernel.ok("%%agent?").messages)
+    assert "hello" not in payload
 
 
 def test_tools_make_the_loop_real(kernel: Any) -> None:
