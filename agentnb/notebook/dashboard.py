@@ -98,8 +98,10 @@ class Widgets:
             return
         # Before the widgets close: a front end must never look for a model that is gone.
         self._handle.update(final, raw=True)
-        for widget in [*self._parts.values(), self._box]:
+        for widget in self._parts.values():
+            widget.value = ""  # nbclient keeps the last state of closed widgets in the notebook's metadata
             _close(widget)
+        _close(self._box)
 
 
 class ProgressLine:
