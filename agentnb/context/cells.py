@@ -21,7 +21,7 @@ from agentnb.context.definitions import (
     parse,
     parse_definitions,
 )
-from agentnb.context.references import own_scope
+from agentnb.context.references import dotted, own_scope
 
 PYTHON_BODIES = frozenset({"time", "capture", "prun", "agent_trace", "memit", "snakeviz", "scalene", "pyinstrument"})
 """Cell magics that run their body as Python in the user's namespace. The bodies of all others define nothing there."""
@@ -208,7 +208,7 @@ def top_level_names(cell: FileDefinitions) -> tuple[str, ...]:
 
 
 def is_simple(cell: FileDefinitions, name: str) -> bool:
-    """Is the name bound once in its cell, to a literal or an expression of literals and names, without calls?"""
+    """Is the name bound once in its cell, to an expression of literals and names, or by a call that only defines?"""
     entry = cell.chosen[name]
     lines = (cell.parsed or cell.lines)[entry.lines[0] - 1 : entry.lines[1]]
     text = "\n".join(lines).strip()
@@ -218,11 +218,18 @@ def is_simple(cell: FileDefinitions, name: str) -> bool:
         nodes = list(ast.walk(parse(text)))
     except PARSE_ERRORS:
         return False
-    return not any(isinstance(node, _NOT_SIMPLE) for node in nodes)
+    calls = (dotted(node.func).rpartition(".")[2] for node in nodes if isinstance(node, ast.Call))
+    return not any(isinstance(node, _NOT_SIMPLE) for node in nodes) and all(call in DEFINING for call in calls)
 
 
+DEFINING = frozenset(
+    {
+        *("namedtuple", "NamedTuple", "TypedDict", "NewType", "TypeVar", "ParamSpec", "Enum", "IntEnum", "StrEnum"),
+        *("Path", "PurePath", "Decimal", "Fraction", "timedelta", "date", "frozenset", "range", "partial", "compile"),
+    }
+)
+"""Calls that make a definition or a plain value from what is written, and do nothing else."""
 _NOT_SIMPLE = (
-    ast.Call,
     ast.Await,
     ast.Yield,
     ast.YieldFrom,

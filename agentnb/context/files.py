@@ -137,6 +137,17 @@ def module_file(name: str, roots: Iterable[Path] = ()) -> Path | None:
     return Path(origin) if origin and origin.endswith((".py", ".pyw")) else None
 
 
+def stub_file(name: str) -> Path | None:
+    """The `.pyi` beside a compiled module, or beside the Python file of a package."""
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    origin = getattr(spec, "origin", None)
+    if not isinstance(origin, str):
+        return None
+    path = Path(origin)
+    beside = path.with_name(f"{path.name.partition('.')[0]}.pyi")
+    return beside if beside.is_file() else None
+
+
 def _find_spec(name: str, search: list[str] | None) -> importlib.machinery.ModuleSpec | None:
     try:
         return importlib.machinery.PathFinder.find_spec(name, search)

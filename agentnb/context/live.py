@@ -9,6 +9,7 @@ from types import (
     BuiltinFunctionType,
     ClassMethodDescriptorType,
     FunctionType,
+    GenericAlias,
     GetSetDescriptorType,
     MemberDescriptorType,
     MethodDescriptorType,
@@ -83,6 +84,7 @@ def attribute(value: Any, name: str) -> Any:
     """
     if is_a(value, ModuleType):
         return _module_attribute(value, name)
+    value = origin(value)
     if is_a(value, type):
         found = class_attribute(value, name)
         return class_attribute(type(value), name) if found is MISSING else found
@@ -90,6 +92,15 @@ def attribute(value: Any, name: str) -> Any:
     if is_a(found, MemberDescriptorType):
         return _slot(found, value)
     return found if is_a(found, property) else own_dict(value).get(name, found)
+
+
+def origin(value: Any) -> Any:
+    """The class of `Model[int]`; anything else is itself."""
+    if is_a(value, GenericAlias):
+        return value.__origin__
+    if class_name(type(value))[0] == "typing":
+        return own_dict(value).get("__origin__", value)
+    return value
 
 
 def _slot(slot: MemberDescriptorType, value: Any) -> Any:
@@ -125,6 +136,8 @@ def _inner(value: Any) -> Any:
         return value.func
     if is_a(value, (type, ModuleType)):
         return None
+    if origin(value) is not value:
+        return origin(value)
     own = own_dict(value)
     wrapped = own.get("__wrapped__")
     if wrapped is not None:
@@ -151,6 +164,8 @@ def compiled_text(value: Any) -> tuple[str, str, str, str] | None:
     doc = _text(value, "__doc__")
     kind = "function" if is_a(value, BuiltinFunctionType) and not _bound_to_object(value) else "method"
     kind = kind if is_a(value, COMPILED) else "function"
+    if is_a(value, (GetSetDescriptorType, MemberDescriptorType)):
+        return (f"{module}.{name}" if module else name), "property", f"{name}  # attribute", doc
     signature = f"def {name.rpartition('.')[2]}{_arguments(value, name, doc)}: ..."
     return (f"{module}.{name}" if module and module != "builtins" else name, kind, signature, doc) if name else None
 

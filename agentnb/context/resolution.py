@@ -11,7 +11,7 @@ import builtins
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 from agentnb.context import live
 from agentnb.context.cells import CellIndex
 from agentnb.context.definitions import Definition, FileDefinitions, first_line, normalise
-from agentnb.context.files import FileIndex, loaded_file, module_file, module_name, stamp_of
+from agentnb.context.files import FileIndex, loaded_file, module_file, module_name, stamp_of, stub_file
 from agentnb.errors import nearest
 
 DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\Z")
@@ -226,10 +226,10 @@ class Resolver:
                 return written  # a decorator without functools.wraps: the user means what he wrote
             return self._of_code(inner.__code__, inner) or written
         if live.is_a(inner, type):
-            return self._of_class(inner) or self._compiled(inner)
+            return self._of_class(inner) or self._compiled(inner, owner)
         if live.is_a(inner, ModuleType):
             return self._module(inner.__name__)
-        return written or self._compiled(inner) or self._plain(owner, name, inner)
+        return written or self._compiled(inner, owner) or self._plain(owner, name, inner)
 
     def _as_written(self, owner: Any, parts: list[str]) -> Definition | None:
         """The definition of this very name in the source of what holds it."""
@@ -243,10 +243,36 @@ class Resolver:
         if live.is_a(owner, ModuleType):
             return self._static(owner.__name__, [name])
         holder = owner if live.is_a(owner, type) else type(owner)
-        for cls in live.bases_of(holder):
-            if name in live.class_dict(cls):
-                return self._member(cls, name)
+        return self._in_classes(live.bases_of(holder), name)
+
+    def _in_classes(self, classes: Sequence[type], name: str) -> Definition | None:
+        """A class attribute; else a field that is only annotated; else the method that sets `self.name`."""
+        stored = next((cls for cls in classes if name in live.class_dict(cls)), None)
+        if stored is not None:
+            return self._member(stored, name)
+        for look in (self._member, self._setter):
+            for cls in classes:
+                found = look(cls, name)
+                if found is not None:
+                    return found
         return None
+
+    def _setter(self, cls: type, name: str) -> Definition | None:
+        found = self._of_class(cls)
+        if found is None or not found.source:
+            return None
+        match = re.search(rf"^[ \t]+self\.{re.escape(name)}\s*(?::[^=\n]+)?=(?!=)", found.source, re.MULTILINE)
+        if match is None:
+            return None
+        line = found.lines[0] + found.source.count("\n", 0, match.start())
+        within = [member for member in self._members_of(found) if member.lines[0] <= line <= member.lines[1]]
+        return min(within, key=lambda member: member.lines[1] - member.lines[0], default=None)
+
+    def _members_of(self, definition: Definition) -> Iterator[Definition]:
+        file = self._file_containing(definition) if definition.origin == "file" else None
+        found = file.by_name if file else self._definitions
+        prefix = f"{definition.name.removeprefix(f'{file.module}.') if file else definition.name}."
+        return (found[name] for name in found if name.startswith(prefix))
 
     def _member(self, cls: type, name: str) -> Definition | None:
         module, qualname = live.class_name(cls)
@@ -276,14 +302,28 @@ class Resolver:
         # Some packages give their classes a shorter module name than the one they stand in.
         return found or (self._static(module, qualname.split(".")) if file else None)
 
-    def _compiled(self, value: Any) -> Definition | None:
+    def _compiled(self, value: Any, owner: Any) -> Definition | None:
         text = live.compiled_text(value)
         if text is None:
             return None
         name, kind, signature, doc = text
+        if "." not in name and live.is_a(owner, ModuleType) and owner is not builtins:
+            name = f"{owner.__name__}.{name}"  # numpy's ufuncs do not say where they are from
         doc = " ".join(_prose(doc).split())
         about = f'  """{first_line(doc)}"""' if doc and kind != "class" else ""
-        return _sourceless(name, kind, f"{signature}{about}", doc)
+        return _sourceless(name, kind, self._stub(name) or f"{signature}{about}", doc)
+
+    def _stub(self, name: str) -> str:
+        """The signature that a `.pyi` beside the compiled module gives; an empty string without one."""
+        parts = name.split(".")
+        for end in range(len(parts) - 1, 0, -1):
+            module = ".".join(parts[:end])
+            path = stub_file(module)
+            file = self._read(path, module) if path else None
+            if file is not None:
+                found = file.by_name.get(".".join(parts[end:]))
+                return found.signature if found else ""
+        return ""
 
     def _plain(self, owner: Any, name: str, value: Any) -> Definition | None:
         """A number or text in a compiled module: `math.pi`."""

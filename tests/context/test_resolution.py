@@ -153,7 +153,8 @@ def test_no_code_of_the_users_runs(notebook) -> None:
             def __len__(self): boom()
             __class__ = property(boom)
             __dict__ = property(boom)
-            value = property(boom)
+            @property
+            def value(self): boom()
             def method(self): return 1
         trap = object.__new__(Trap)
     """)
