@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from agentnb import canonical
 from agentnb.prompt.layers import Layer, Prompt
+from agentnb.prompt.tokens import scale_to_total
 from agentnb.providers.base import Mark
 from agentnb.providers.catalog import CacheKind, Model
 from agentnb.providers.messages import Role, Usage
@@ -172,7 +173,14 @@ class Ledger:
         return Sent(**(value | lists))
 
     def remember_sent(self, thread: str, sent: Sent) -> None:
-        self._storage.set(f"sent/{thread}", canonical.dump(asdict(sent)))
+        """Keep what was sent under its thread, and as the newest of its model for threads that begin later."""
+        for name in (thread, f"model/{sent.model}"):
+            self._storage.set(f"sent/{name}", canonical.dump(asdict(sent)))
+
+    def newest_like(self, thread: str, model: str) -> Sent | None:
+        """What the thread last sent to this model, else what any thread did: for the tokens of common blocks."""
+        own = self.last_sent(thread)
+        return own if own is not None and own.model == model else self.last_sent(f"model/{model}")
 
 
 def _warm_key(scope: str, model: str, prefix: str) -> str:
@@ -310,8 +318,29 @@ def _difference(call: Call, previous: Sent | None) -> str:
     return ""
 
 
+def known_tokens(chain: Sequence[str], previous: Sent | None) -> tuple[int, ...]:
+    """The tokens of the leading blocks that `previous` sent too: as they were settled then, so they never move."""
+    if previous is None:
+        return ()
+    same = 0
+    for old, new in zip(previous.chain, chain, strict=False):
+        if old != new:
+            break
+        same += 1
+    return previous.tokens[:same]
+
+
+def settle_tokens(call: Call, known: Sequence[int], total: int) -> tuple[int, ...]:
+    """Each block's tokens, adding up to the reported `total`: what is known stays, only the rest is scaled."""
+    rest = total - sum(known)
+    new = call.tokens[len(known) :]
+    if rest < 0 or (rest > 0 and not new):
+        return tuple(scale_to_total(call.tokens, total))
+    return (*known, *scale_to_total(new, rest))
+
+
 def sent_record(call: Call, *, run_id: str) -> Sent:
-    """What the next call of the thread will be compared with."""
+    """What the next call of the thread will be compared with; `call.tokens` are settled ones."""
     blocks = call.prompt.blocks
     return Sent(
         run_id=run_id,

@@ -18,7 +18,7 @@ from agentnb.errors import ActionUnsure, AgentnbError, RunInterrupted, StepLimit
 from agentnb.prompt.compiler import TurnParts, semi_static_block, static_blocks, turn_blocks
 from agentnb.prompt.layers import Block, Prompt
 from agentnb.prompt.thread import Turn, held_definitions, is_branch, parent_for, path_to
-from agentnb.prompt.tokens import TokenCounter, cached_share, scale_to_total
+from agentnb.prompt.tokens import TokenCounter, cached_share
 from agentnb.providers import catalog, latency, prices
 from agentnb.providers.base import Answer, Provider
 from agentnb.providers.messages import Reply, StopReason, ToolCall, Usage
@@ -28,10 +28,12 @@ from agentnb.providers.promptcache import (
     Ledger,
     Prediction,
     compare,
+    known_tokens,
     layer_totals,
     place_marks,
     predict,
     sent_record,
+    settle_tokens,
     warm_entries,
 )
 from agentnb.runs.budget import Budget, Quote, affordable_output
@@ -57,6 +59,8 @@ from agentnb.runs.tools import Outcome, Tool, ToolBox, carry_out, pick
 
 Context = dict[str, Any]
 OnMain = Callable[[Callable[[], Outcome]], Outcome]
+
+CALIBRATION_LEAST = 200  # tokens: fewer say more about framing than about the text
 
 SHOWN = ("task", "text", "notes", "usage", "cost", "calls", "last", "budget", "definitions", "redactions")
 """The parts of the context that a view needs while the run goes on."""
@@ -347,12 +351,18 @@ class BuiltInAgent:
         call = Call(
             prompt=prompt,
             marks=place_marks(prompt, model, pauses=self._services.samples.pauses(context["thread"], now)),
-            tokens=tuple(counter.block(block_text(block.content)) for block in prompt.blocks),
+            tokens=self._count(context, prompt, counter),
             model=model,
             scope=self._services.provider_for(context["model"]).scope,
             at=now,
         )
         return prompt, call, predict(call, self._services.ledger)
+
+    def _count(self, context: Context, prompt: Prompt, counter: TokenCounter) -> tuple[int, ...]:
+        """Tokens by block: as settled by an earlier reply where it sent the same prefix, else estimated."""
+        known = known_tokens(prompt.chain, self._services.ledger.newest_like(context["thread"], prompt.model))
+        new = prompt.blocks[len(known) :]
+        return (*known, *(counter.block(block_text(block.content)) for block in new))
 
     def _quote(self, call: Call) -> Quote | None:
         """The worst case of the next call: nothing hits, everything is written at the dearest TTL asked for."""
@@ -418,12 +428,14 @@ class BuiltInAgent:
     def _settle(self, context: Context, call: Call, prediction: Prediction, answer: Answer) -> tuple[str, Context]:
         """Everything that a reply teaches goes into the context, the ledger and the samples; then on."""
         reply = answer.reply
+        known = known_tokens(call.prompt.chain, self._services.ledger.newest_like(context["thread"], call.model.name))
+        self._calibrate(call, len(known), reply.usage.input_total - sum(known))
+        call = replace(call, tokens=settle_tokens(call, known, reply.usage.input_total))
         report = self._learn(context, call, prediction, reply)
         timing = self._timing(call, answer)
         cost = prices.cost_of(call.model, reply.usage)
-        tokens = scale_to_total(call.tokens, reply.usage.input_total)
         context["last"] = {
-            "layers": layer_totals(call, tokens, cached_share(tokens, reply.usage.cache_read)),
+            "layers": layer_totals(call, call.tokens, cached_share(call.tokens, reply.usage.cache_read)),
             "cache": report.to_json(),
             "latency": timing.to_json(),
         }
@@ -450,8 +462,13 @@ class BuiltInAgent:
         services.ledger.record(warm_entries(call, reply.usage), call.at)
         services.ledger.remember_sent(context["thread"], sent_record(call, run_id=self._machine.current.run_id))
         services.samples.learn_call(context["thread"], call.at)
-        services.samples.learn_tokens(call.model, estimated=call.total, reported=reply.usage.input_total)
         return report
+
+    def _calibrate(self, call: Call, known: int, reported: int) -> None:
+        """Correct the estimator by the blocks that were new, if they are enough to say something."""
+        estimated = sum(call.tokens[known:])
+        if estimated >= CALIBRATION_LEAST:
+            self._services.samples.learn_tokens(call.model, estimated=estimated, reported=reported)
 
     def _timing(self, call: Call, answer: Answer) -> latency.Latency:
         usage = answer.reply.usage
