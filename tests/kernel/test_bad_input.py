@@ -64,7 +64,9 @@ def test_quotes_and_braces_on_a_line(kernel: Any) -> None:
 
 def test_a_pasted_log_of_200_kb(kernel: Any) -> None:
     kernel.ok("def parse(x):\n    return x")
-    log = "\n".join(f"2026-01-01 12:00:{i % 60:02d} ERROR worker-{i} parse failed at {i:#x} {{'k': {i}}}" for i in range(3200))
+    log = "\n".join(
+        f"2026-01-01 12:00:{i % 60:02d} ERROR worker-{i} parse failed at {i:#x} {{'k': {i}}}" for i in range(3200)
+    )
     assert len(log) > 200_000
     run = kernel.ok(f"%%agent\nWhy does `parse` fail here?\n{log}").run
     assert run["state"] == "COMPLETED"

@@ -119,7 +119,10 @@ def test_streaming_equals_plain(pieces: list[str], first: int, last: int) -> Non
     decoder = StreamDecoder()
     decoder.feed({"type": "message_start", "message": head | {"usage": {"input_tokens": first, "output_tokens": 1}}})
     decoder.feed({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
-    shown = [decoder.feed({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": p}}) for p in pieces]
+    shown = [
+        decoder.feed({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": p}})
+        for p in pieces
+    ]
     decoder.feed({"type": "content_block_stop", "index": 0})
     usage = {"input_tokens": first, "output_tokens": last}
     decoder.feed({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage})
