@@ -25,6 +25,7 @@ from agentnb.context.files import FileIndex, loaded_file, module_file, module_na
 from agentnb.errors import nearest
 
 DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\Z")
+_ALIAS = re.compile(r"\w+\s*=\s*(?:(?:functools\.)?partial\(\s*)?([^\W\d][\w.]*)\s*(?:\Z|,.*\)\Z|\)\Z)", re.DOTALL)
 SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
 HOPS = 12
 """Re-exports followed before a name counts as circular."""
@@ -131,7 +132,10 @@ class Resolver:
             return Unresolved(name=name, reason=f"{name[:60]!r} is not a name", kind="text")
         parts = name.split(".")
         for look in self._cascade:
-            found = look(parts)
+            try:
+                found = look(parts)
+            except RecursionError:
+                continue  # packages whose names lead in circles, or code nested beyond reason
             if found is not None:
                 return found
         return self._unresolved(name, parts)
@@ -144,11 +148,19 @@ class Resolver:
     def _from_cells(self, parts: list[str]) -> Definition | None:
         found = self._in_cells(".".join(parts))
         if found is not None and found.kind != "import":
-            return found
+            return self._through_alias(found) or found
         target = self._imports.get(parts[0])
         if target is None:
             return found
         return self._absolute([*target.split("."), *parts[1:]]) or found
+
+    def _through_alias(self, found: Definition) -> Definition | None:
+        """`plain` for `alias = plain` and `half = partial(plain, 1)`."""
+        match = _ALIAS.match(found.source) if found.kind == "constant" and "." not in found.name else None
+        if match is None or match.group(1) == found.name:
+            return None
+        target = self.resolve(match.group(1))
+        return target if isinstance(target, Definition) and target.kind not in {"constant", "import"} else None
 
     def _in_cells(self, name: str, hops: int = HOPS) -> Definition | None:
         """A cell's definition, inherited members too."""
@@ -167,18 +179,22 @@ class Resolver:
     def _from_modules(self, parts: list[str]) -> Definition | None:
         return self._absolute(parts) if len(parts) > 1 else self._module(parts[0], project_only=True)
 
-    def _absolute(self, parts: list[str], hops: int = HOPS) -> Definition | None:
-        """A full dotted path: the longest part of it that is a module, then names inside that."""
+    def _absolute(self, parts: list[str]) -> Definition | None:
+        """A full dotted path: the longest part of it that is a module, then names inside that; live objects first."""
+        for end in range(len(parts) - 1, 0, -1):
+            loaded = sys.modules.get(".".join(parts[:end]))
+            if live.is_a(loaded, ModuleType):
+                names = object.__getattribute__(loaded, "__dict__")
+                found = self._walk(names, parts[end:], module=loaded)
+                if found is not None:
+                    return found
+        return self._by_text(parts)
+
+    def _by_text(self, parts: list[str], hops: int = HOPS) -> Definition | None:
+        """The same by the modules' texts alone."""
         for end in range(len(parts), 0, -1):
             name = ".".join(parts[:end])
-            loaded = sys.modules.get(name)
-            if end == len(parts):
-                found = self._module(name)
-            elif live.is_a(loaded, ModuleType):
-                found = self._walk(object.__getattribute__(loaded, "__dict__"), parts[end:], module=loaded)
-                found = found or self._static(name, parts[end:], hops)
-            else:
-                found = self._static(name, parts[end:], hops)
+            found = self._static(name, parts[end:], hops) if parts[end:] else self._module(name)
             if found is not None:
                 return found
         return None
@@ -222,7 +238,8 @@ class Resolver:
         written = self._as_written(owner, parts)
         inner = live.unwrap(value)
         if live.is_a(inner, FunctionType):
-            if written is not None and written.kind in CODE_KINDS and inner.__name__ != name:
+            is_inner = "<locals>" in inner.__qualname__ or (written is not None and written.kind in CODE_KINDS)
+            if written is not None and is_inner and inner.__name__ != name:
                 return written  # a decorator without functools.wraps: the user means what he wrote
             return self._of_code(inner.__code__, inner) or written
         if live.is_a(inner, type):
@@ -383,7 +400,7 @@ class Resolver:
     def _imported(self, file: FileDefinitions, parts: list[str], hops: int) -> Definition | None:
         for item in reversed(file.imports):
             if item.bound == parts[0] and item.target != f"{file.module}.{parts[0]}":
-                return self._absolute([*item.target.split("."), *parts[1:]], hops - 1)
+                return self._by_text([*item.target.split("."), *parts[1:]], hops - 1)
         return None
 
     def _starred(self, file: FileDefinitions, parts: list[str], hops: int) -> Definition | None:
