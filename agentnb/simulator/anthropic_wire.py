@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -16,9 +15,10 @@ from agentnb.providers.catalog import Model, rows
 from agentnb.simulator import anthropic_prompt as prompt
 from agentnb.simulator import promptcache_rules as rules
 from agentnb.simulator.anthropic_checks import check, refuse
-from agentnb.simulator.dialogue import CALL_OVERHEAD, Answer
+from agentnb.simulator.anthropic_stream import event_bytes, stream
+from agentnb.simulator.dialogue import Answer
 from agentnb.simulator.engine import Engine
-from agentnb.simulator.exchange import Event, Incoming, Outcome
+from agentnb.simulator.exchange import Incoming, Outcome
 from agentnb.simulator.speech import answer
 
 _ERROR_TYPES = {
@@ -147,7 +147,7 @@ class AnthropicWire:
             events=tuple(stream(message, said)) if body.get("stream") else None,
             timing=engine.timing(row, tokens=total, uncached=total - plan.read, output=said.tokens),
             usage=message["usage"],
-            error_event=_event(
+            error_event=event_bytes(
                 "error", {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
             ),
             on_first_token=lambda: engine.caches.write(scope, plan.writes, started),
@@ -300,75 +300,3 @@ def _first_change(previous: _Print, now: _Print) -> str | None:
     if now.messages[: len(previous.messages)] != previous.messages:
         return "messages_changed"
     return "unavailable" if previous.settings != now.settings else None
-
-
-def stream(message: Mapping[str, Any], said: Answer) -> Iterator[Event]:
-    """The events of a streamed reply. Each goes out when its last token is made; the first token comes with TTFT."""
-    head = {**message, "content": [], "stop_reason": None, "stop_sequence": None}
-    head["usage"] = {**message["usage"], "output_tokens": min(1, said.tokens)}
-    yield Event(data=_event("message_start", {"type": "message_start", "message": head}))
-    for index, block in enumerate(message["content"]):
-        if block["type"] == "text":
-            yield from _text_events(index, said.pieces)
-        elif block["type"] == "thinking":
-            yield from _thinking_events(index, block, said.thinking)
-        else:
-            yield from _call_events(index, block, said.call_pieces[index - (len(message["content"]) - len(said.calls))])
-    usage = {key: value for key, value in message["usage"].items() if key.endswith(("_tokens", "_tokens_details"))}
-    delta = {key: message[key] for key in ("stop_reason", "stop_sequence", "stop_details")}
-    yield Event(data=_event("message_delta", {"type": "message_delta", "delta": delta, "usage": usage}), tokens=1)
-    yield Event(data=_event("message_stop", {"type": "message_stop"}))
-
-
-def _text_events(index: int, tokens: tuple[str, ...]) -> Iterator[Event]:
-    yield from _start(index, {"type": "text", "text": ""})
-    for i, group in enumerate(_groups(tokens)):
-        delta = {"type": "text_delta", "text": "".join(group)}
-        # The first token of all has been paid with the time to first token; message_delta waits one token for it.
-        yield _delta(index, delta, len(group) - (1 if index == 0 and i == 0 else 0))
-    yield _stop(index)
-
-
-def _thinking_events(index: int, block: Mapping[str, Any], tokens: tuple[str, ...]) -> Iterator[Event]:
-    yield from _start(index, {"type": "thinking", "thinking": "", "signature": ""})
-    for i, group in enumerate(_groups(tokens)):
-        yield _delta(index, {"type": "thinking_delta", "thinking": "".join(group)}, len(group) - (0 if i else 1))
-    yield _delta(index, {"type": "signature_delta", "signature": block["signature"]}, 0)
-    yield _stop(index)
-
-
-def _call_events(index: int, block: Mapping[str, Any], tokens: tuple[str, ...]) -> Iterator[Event]:
-    yield from _start(index, {**block, "input": {}}, CALL_OVERHEAD - (1 if index == 0 else 0))
-    yield _delta(index, {"type": "input_json_delta", "partial_json": ""}, 0)
-    for group in _groups(tokens):
-        yield _delta(index, {"type": "input_json_delta", "partial_json": "".join(group)}, len(group))
-    yield _stop(index)
-
-
-def _groups(tokens: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """One token, then two, three, one, two, … : small pieces of uneven size, as a real stream has."""
-    at, size = 0, 1
-    while at < len(tokens):
-        yield tokens[at : at + size]
-        at, size = at + size, size % 3 + 1
-
-
-def _start(index: int, block: Mapping[str, Any], tokens: int = 0) -> Iterator[Event]:
-    value = {"type": "content_block_start", "index": index, "content_block": block}
-    yield Event(data=_event("content_block_start", value), tokens=tokens)
-    if index == 0:
-        yield Event(data=_event("ping", {"type": "ping"}))
-
-
-def _delta(index: int, delta: Mapping[str, Any], tokens: int) -> Event:
-    value = {"type": "content_block_delta", "index": index, "delta": delta}
-    return Event(data=_event("content_block_delta", value), tokens=tokens)
-
-
-def _stop(index: int) -> Event:
-    return Event(data=_event("content_block_stop", {"type": "content_block_stop", "index": index}))
-
-
-def _event(name: str, value: Mapping[str, Any]) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return f"event: {name}\ndata: {text}\n\n".encode("utf-8", "replace")

@@ -49,6 +49,7 @@ class Event:
 class Outcome:
     """What to answer. With `events` it is a stream, else `body` is sent as JSON.
 
+    `server_time` is the header (name, format with milliseconds) in which this provider reports its own time.
     `on_first_token` runs when the reply begins: then what was written to a prompt cache can be read.
     `error_event` is what an error in mid-stream looks like on this wire.
     """
@@ -60,6 +61,7 @@ class Outcome:
     timing: Timing | None = None
     usage: Mapping[str, Any] | None = None
     error_event: bytes = b""
+    server_time: tuple[str, str] = ("server-timing", "x-originResponse;dur={:.0f}")
     on_first_token: Callable[[], None] | None = None
 
 

@@ -228,7 +228,8 @@ class Handler(BaseHTTPRequestHandler):
         elapsed = (time.perf_counter() - began) * 1000
         own = {
             "request-id": incoming.request_id,
-            "server-timing": f"x-originResponse;dur={elapsed:.0f}",
+            "x-request-id": incoming.request_id,  # OpenAI's name for it
+            outcome.server_time[0]: outcome.server_time[1].format(elapsed),
             "agentnb-sim": "1",
             **({"agentnb-sim-timing": outcome.timing.header()} if outcome.timing is not None else {}),
         }

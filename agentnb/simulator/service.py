@@ -11,6 +11,7 @@ from agentnb.simulator.clock import Pacer
 from agentnb.simulator.engine import Engine
 from agentnb.simulator.exchange import Incoming, Outcome, Recorded
 from agentnb.simulator.faults import Fault, fault_from_json
+from agentnb.simulator.google_wire import GoogleWire
 
 _SECRET_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie")
 
@@ -37,7 +38,9 @@ class Service:
     def __init__(self, engine: Engine, pacer: Pacer) -> None:
         self.engine = engine
         self.pacer = pacer
-        self._wires: tuple[Wire, ...] = (AnthropicWire(engine),)
+        google = GoogleWire(engine)
+        self._cached_contents = google.caches
+        self._wires: tuple[Wire, ...] = (google, AnthropicWire(engine))
 
     def take_fault(self, incoming: Incoming) -> Fault | None:
         """The fault that this request meets, if one waits."""
@@ -72,7 +75,7 @@ class Service:
         )
 
     def _wire(self, incoming: Incoming) -> Wire:
-        return next((wire for wire in self._wires if wire.owns(incoming)), self._wires[0])
+        return next((wire for wire in self._wires if wire.owns(incoming)), self._wires[-1])
 
     def _admin(self, incoming: Incoming) -> Outcome:
         pages: dict[tuple[str, str], Callable[[Any], Any]] = {
@@ -107,6 +110,7 @@ class Service:
             "speed": self.pacer.speed,
             "requests": dict(engine.counts),
             "faults": engine.faults.pending(),
+            "cached_contents": self._cached_contents.state(),
             "entries": [
                 {
                     "digest": entry.digest,

@@ -1,0 +1,129 @@
+"""A Gemini reply in its fields, whole or in chunks. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agentnb.providers.catalog import Model
+from agentnb.simulator.dialogue import CALL_OVERHEAD, Answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """One reply and what is needed to spell it. `body` is the request's."""
+
+    row: Model
+    said: Answer
+    usage: Mapping[str, Any]
+    response_id: str
+    body: Any
+
+    @property
+    def _shows_thoughts(self) -> bool:
+        config = (self.body or {}).get("generationConfig") or {}
+        return bool((config.get("thinkingConfig") or {}).get("includeThoughts"))
+
+    @property
+    def _finish(self) -> str:
+        return "MAX_TOKENS" if self.said.stop == "max_tokens" else "STOP"
+
+    def whole(self) -> dict[str, Any]:
+        """The reply to generateContent."""
+        parts = [*self._thoughts(), *([{"text": self.said.text}] if self.said.pieces else []), *self._calls()]
+        signed = [*parts[:-1], {**parts[-1], **self._signature()}] if parts and not self.said.calls else parts
+        return self._reply(signed, self.usage, self._finish)
+
+    def chunks(self) -> Iterator[tuple[dict[str, Any], int]]:
+        """(chunk, output tokens before it). Usage is cumulative; the last chunk's counts."""
+        made = len(self.said.thinking)
+        for part in self._thoughts():
+            yield self._reply([part], self._so_far(0), None), made
+            made = 0
+        sent = 0
+        for group in _groups(self.said.pieces):
+            sent += len(group)
+            # The first token of all comes with the time to first token; the last chunk makes up for it.
+            wait = made + len(group) - (1 if sent == len(group) else 0)
+            made = 0
+            yield self._reply([{"text": "".join(group)}], self._so_far(sent), None), wait
+        for call, cut in zip(self._calls(), self.said.call_pieces, strict=True):
+            sent += len(cut) + CALL_OVERHEAD
+            yield self._reply([call], self._so_far(sent), None), len(cut) + CALL_OVERHEAD
+        yield self._reply([{"text": "", **self._signature()}], self.usage, self._finish), 1
+
+    def _so_far(self, candidates: int) -> dict[str, Any]:
+        used = {**self.usage, "candidatesTokenCount": candidates}
+        used["totalTokenCount"] = used["promptTokenCount"] + candidates + used.get("thoughtsTokenCount", 0)
+        return used
+
+    def _thoughts(self) -> list[dict[str, Any]]:
+        thought = "".join(self.said.thinking)
+        return [{"text": thought, "thought": True}] if thought and self._shows_thoughts else []
+
+    def _calls(self) -> list[dict[str, Any]]:
+        """The calls; the first of them carries the signature, which has to come back with it."""
+        out: list[dict[str, Any]] = []
+        for i, call in enumerate(self.said.calls):
+            call_id = {"id": _short(f"{self.response_id}:{i}")} if self.row.name.startswith("gemini-3") else {}
+            found = {"functionCall": {"name": call.name, "args": dict(call.arguments), **call_id}}
+            out.append({**found, **(self._signature() if i == 0 else {})})
+        return out
+
+    def _signature(self) -> dict[str, str]:
+        if not self.said.thinking:
+            return {}
+        digest = hashlib.sha256(("".join(self.said.thinking) + self.response_id).encode("utf-8", "replace")).digest()
+        return {"thoughtSignature": base64.b64encode(digest).decode()}
+
+    def _reply(self, parts: list[dict[str, Any]], usage: Mapping[str, Any], finish: str | None) -> dict[str, Any]:
+        called = {"finishMessage": "Model generated function call(s)."} if finish and self.said.calls else {}
+        candidate = {
+            "content": {"parts": parts, "role": "model"},
+            **({"finishReason": finish} if finish else {}),
+            **called,
+            "index": 0,
+        }
+        return {
+            "candidates": [candidate],
+            "usageMetadata": usage,
+            "modelVersion": self.row.name,
+            "responseId": self.response_id,
+        }
+
+
+def usage_of(total: int, cached: int, said: Answer) -> dict[str, Any]:
+    """usageMetadata: the prompt count includes what was cached, the candidates' excludes thoughts."""
+    thoughts = len(said.thinking)
+    return {
+        "promptTokenCount": total,
+        "candidatesTokenCount": said.tokens - thoughts,
+        "totalTokenCount": total + said.tokens,
+        **({"cachedContentTokenCount": cached, "cacheTokensDetails": details(cached)} if cached else {}),
+        "promptTokensDetails": details(total),
+        **({"thoughtsTokenCount": thoughts} if thoughts else {}),
+        "serviceTier": "standard",
+    }
+
+
+def details(tokens: int) -> list[dict[str, Any]]:
+    """Tokens by modality: all text."""
+    return [{"modality": "TEXT", "tokenCount": tokens}]
+
+
+def _groups(tokens: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Gemini streams in large pieces: here of 16 tokens."""
+    return (tokens[i : i + 16] for i in range(0, len(tokens), 16))
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def sse(value: Any) -> bytes:
+    """One event, with the line ends that Google sends."""
+    return f"data: {json.dumps(value, ensure_ascii=False)}\r\n\r\n".encode("utf-8", "replace")
