@@ -31,7 +31,7 @@ def execute(home: str) -> list[dict[str, Any]]:
 def describe(run: dict[str, Any]) -> str:
     """One run for the terminal: question, answer, layers, cache, latency, cost."""
     layers = "\n".join(
-        f"    {layer['name']:<12} ≈ {layer['tokens']:>5,} tokens, ≈ {layer['cached_tokens']:>5,} read from the prompt cache"
+        f"    {layer['name']:<12} ≈ {layer['tokens']:>5,} tokens, ≈ {layer['cached_tokens']:>5,} of them cached"
         for layer in run["layers"]
     )
     read, total = run["cache"]["read"], run["cache"]["prefix"]
