@@ -21,7 +21,7 @@ from agentnb.context.definitions import (
     parse,
     parse_definitions,
 )
-from agentnb.context.references import dotted, own_scope
+from agentnb.context.references import bindings, dotted
 
 PYTHON_BODIES = frozenset({"time", "capture", "prun", "agent_trace", "memit", "snakeviz", "scalene", "pyinstrument"})
 """Cell magics that run their body as Python in the user's namespace. The bodies of all others define nothing there."""
@@ -41,6 +41,7 @@ class _Bound:
     cell: FileDefinitions
     entry: bool = False
     item: Import | None = None
+    made: str = ""  # `Model()` for `model = Model(…)`
 
 
 class CellIndex:
@@ -61,7 +62,10 @@ class CellIndex:
         self.version += 1
         if code is None:
             return
-        cell = parse_definitions(code, module="", file="", cell=label, parsed=self._python(code))
+        # Most cells are plain Python; asking the transformer first would double the time of each.
+        cell = parse_definitions(code, module="", file="", cell=label)
+        if cell.error:
+            cell = parse_definitions(code, module="", file="", cell=label, parsed=self._python(code))
         if cell.error:
             self._note(f"{label} did not parse: {cell.error}")
         else:
@@ -103,12 +107,12 @@ class CellIndex:
 
     def _bind(self, cell: FileDefinitions) -> None:
         imports = {item.bound: item for item in cell.imports}
-        for name in top_level_names(cell):
+        for name, made in top_level_names(cell).items():
             if name in cell.chosen:
                 kept = cell.chosen[name].kind != "constant" or is_simple(cell, name)
-                self._set(name, _Bound(cell, entry=kept))
+                self._set(name, _Bound(cell, entry=kept, made=made))
             else:
-                self._set(name, _Bound(cell, item=imports.get(name)))
+                self._set(name, _Bound(cell, item=imports.get(name), made=made))
         for name in cell.deleted:
             if name not in cell.bound:
                 self._bound.pop(name, None)
@@ -120,6 +124,11 @@ class CellIndex:
     def definitions(self) -> Mapping[str, Definition]:
         """Qualified name -> its last definition: functions, classes and members, simple constants, imports."""
         return CellDefinitions(self._bound)
+
+    def made_by(self, name: str) -> str:
+        """`Model` for a variable that its cell made by calling `Model(…)`; else an empty text."""
+        bound = self._bound.get(name)
+        return bound.made.removesuffix("()") if bound else ""
 
     @property
     def names(self) -> frozenset[str]:
@@ -194,17 +203,17 @@ def python_part(source: str) -> str | None:
     return "\n" * magic.group(0).count("\n") + source[magic.end() :]
 
 
-def top_level_names(cell: FileDefinitions) -> tuple[str, ...]:
-    """Every name that the cell's own scope binds, in order; a loop's variable and a `with` target too."""
-    names = dict.fromkeys([*(name for name in cell.chosen if "." not in name), *(item.bound for item in cell.imports)])
+def top_level_names(cell: FileDefinitions) -> dict[str, str]:
+    """Every name that the cell's own scope binds, in order, with the call that made it (`Model()`) or an empty text."""
+    names = dict.fromkeys(
+        [*(name for name in cell.chosen if "." not in name), *(item.bound for item in cell.imports)], ""
+    )
     try:
         tree = parse("\n".join(cell.parsed or cell.lines))
     except PARSE_ERRORS:
-        return tuple(names)
-    for node in own_scope(tree.body):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.setdefault(node.id)
-    return tuple(names)
+        return names
+    made = bindings(tree.body)
+    return names | {name: known if known.endswith("()") else "" for name, known in made.items()}
 
 
 def is_simple(cell: FileDefinitions, name: str) -> bool:

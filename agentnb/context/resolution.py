@@ -151,8 +151,19 @@ class Resolver:
             return self._through_alias(found) or found
         target = self._imports.get(parts[0])
         if target is None:
-            return found
+            return found or self._of_made(parts)
         return self._absolute([*target.split("."), *parts[1:]]) or found
+
+    def _of_made(self, parts: list[str]) -> Definition | None:
+        """`Model.fit` for `model.fit`, where a cell made `model` by calling a class."""
+        maker = self._cells.made_by(parts[0])
+        if len(parts) < 2 or not DOTTED.match(maker) or maker.partition(".")[0] == parts[0]:
+            return None
+        owner = self.resolve(maker)
+        if isinstance(owner, Unresolved) or owner.kind != "class":
+            return None
+        member = ".".join(parts[1:])
+        return self._in_cells(f"{owner.name}.{member}") or self._by_text([*owner.name.split("."), *parts[1:]])
 
     def _through_alias(self, found: Definition) -> Definition | None:
         """`plain` for `alias = plain` and `half = partial(plain, 1)`."""
@@ -235,17 +246,19 @@ class Resolver:
 
     def _of_value(self, owner: Any, parts: list[str], value: Any) -> Definition | None:
         name = parts[-1]
-        written = self._as_written(owner, parts)
         inner = live.unwrap(value)
+        if live.is_a(inner, FunctionType) and inner.__name__ == name and "<locals>" not in inner.__qualname__:
+            return self._of_code(inner.__code__, inner) or self._as_written(owner, parts)
+        if live.is_a(inner, type):
+            return self._of_class(inner) or self._compiled(inner, owner)
+        if live.is_a(inner, ModuleType):
+            return self._module(inner.__name__)
+        written = self._as_written(owner, parts)
         if live.is_a(inner, FunctionType):
             is_inner = "<locals>" in inner.__qualname__ or (written is not None and written.kind in CODE_KINDS)
             if written is not None and is_inner and inner.__name__ != name:
                 return written  # a decorator without functools.wraps: the user means what he wrote
             return self._of_code(inner.__code__, inner) or written
-        if live.is_a(inner, type):
-            return self._of_class(inner) or self._compiled(inner, owner)
-        if live.is_a(inner, ModuleType):
-            return self._module(inner.__name__)
         return written or self._compiled(inner, owner) or self._plain(owner, name, inner)
 
     def _as_written(self, owner: Any, parts: list[str]) -> Definition | None:

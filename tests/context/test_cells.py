@@ -73,7 +73,7 @@ def test_a_transformer_that_fails_is_a_note() -> None:
         raise RuntimeError("an extension's transformer")
 
     cells = CellIndex(explode)
-    cells.record("def f(): pass", cell_id=None, number=1)
+    cells.record("def f(): pass\n%magic", cell_id=None, number=1)
     assert "f" in cells.definitions()
     assert cells.notes
 
