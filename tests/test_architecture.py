@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -82,7 +83,8 @@ def row_of(module: str) -> int:
     return max(matches)[1]
 
 
-def imports_of(path: Path) -> set[str]:
+@functools.cache
+def imports_of(path: Path) -> frozenset[str]:
     """Dotted names that a module imports, also inside functions; TYPE_CHECKING blocks are no imports."""
     tree = ast.parse(path.read_text())
     skipped = {id(node) for guard in ast.walk(tree) if _is_type_checking(guard) for node in ast.walk(guard)}
@@ -95,7 +97,7 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: relative import"
             found |= {_target(node.module, alias.name) for alias in node.names}
-    return found
+    return frozenset(found)
 
 
 def _is_type_checking(node: ast.AST) -> bool:
