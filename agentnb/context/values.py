@@ -7,15 +7,20 @@ addresses, no times, sets in order.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import decimal
 import enum
 import fractions
+import itertools
 import pathlib
 import re
+import stat
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -27,7 +32,12 @@ ITEMS = 8
 DEPTH = 3
 TEXT = 160
 """Characters of a text inside a container."""
+SET_LIMIT = 1000
+"""Items of a set that are put in order; of a larger one only the number is told."""
 ROWS, COLUMNS = 3, 12
+SCAN_CELLS = 500_000
+"""Cells of a table or array that are looked through for missing values or extremes; more would take over 20 ms."""
+OWN_WORDS_SECONDS = 0.2
 _ATOMS = (bool, int, float, complex, type(None), bytes, range, slice)
 _PLAIN = (
     datetime.datetime,
@@ -42,9 +52,9 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def describe(name: str, value: Any, *, limit: int = LIMIT) -> str:
-    """`name: type, what it holds`, at most `limit` characters."""
+    """`name: type, what it holds`, at most `limit` characters. An object's own `_repr_llm_()` is honoured."""
     try:
-        text = f"{name}: {_describe(value)}"
+        text = f"{name}: {_own_words(value, limit) or _describe(value)}"
     except Exception:  # noqa: BLE001 - the known libraries' own code runs here, and containers may change meanwhile
         text = f"{name}: {_type_name(value)}"
     text = _ADDRESS.sub("", text)
@@ -52,15 +62,44 @@ def describe(name: str, value: Any, *, limit: int = LIMIT) -> str:
 
 
 def _describe(value: Any) -> str:
-    for module, class_name, describe_known in _LIBRARIES:
-        cls = _class(module, class_name)
-        if cls is not None and live.is_a(value, cls):
-            return describe_known(value)
+    known = _known(value)
+    if known is not None:
+        return known.describe(value)
     if type(value) is str:
         return _long_text(value)
     if type(value) in _CONTAINERS:
         return f"{_type_name(value)} of {len(value)}: {brief(value)}"
     return f"{_type_name(value)}: {brief(value)}" if live.is_a(value, _ATOMS) else brief(value)
+
+
+def _own_words(value: Any, limit: int) -> str:
+    """What the object's class says for models in `_repr_llm_`. It is the one piece of foreign code that is called:
+    its author wrote it for this. It runs in a thread and is given up after OWN_WORDS_SECONDS."""
+    method = live.class_attribute(type(value), "_repr_llm_")
+    if not live.is_a(method, FunctionType):
+        return ""
+    said: list[Any] = []
+
+    def ask() -> None:
+        with contextlib.suppress(BaseException):
+            said.append(method(value))
+
+    worker = threading.Thread(target=ask, daemon=True, name="agentnb-repr-llm")
+    worker.start()
+    worker.join(OWN_WORDS_SECONDS)
+    return said[0][:limit] if said and type(said[0]) is str else ""
+
+
+def _known(value: Any) -> _Known | None:
+    """The describer of a library's own class. A subclass of the user's is not taken: its methods are his code."""
+    top = live.class_name(type(value))[0].partition(".")[0]
+    if top not in _TOPS:
+        return None
+    for known in LIBRARIES:
+        cls = _class(known.module, known.name)
+        if cls is not None and live.is_a(value, cls):
+            return known
+    return None
 
 
 def _class(module: str, name: str) -> type | None:
@@ -115,11 +154,13 @@ def _sequence(value: Any, depth: int) -> str:
 
 
 def _mapping(value: dict[Any, Any], depth: int) -> str:
-    first = list(value.items())[:ITEMS]
+    first = itertools.islice(value.items(), ITEMS)
     return f"{{{_items((f'{brief(k, 1)}: {brief(v, depth - 1)}' for k, v in first), len(value))}}}"
 
 
 def _set(value: Any, depth: int) -> str:
+    if len(value) > SET_LIMIT:
+        return f"{{… {len(value)} items}}"
     # The order of a set changes with PYTHONHASHSEED.
     first = sorted(brief(item, depth - 1) for item in value)[:ITEMS]
     return f"{{{_items(first, len(value))}}}"
@@ -147,23 +188,54 @@ _LENGTHS: tuple[tuple[type, Callable[[Any], int]], ...] = (
 
 def _object(value: Any, depth: int) -> str:
     """An object by its type and its stored plain attributes."""
-    if live.is_a(value, type):
-        return f"class {live.class_name(value)[1]}"
-    if live.is_a(value, ModuleType):
-        return f"module {value.__name__}"
-    if live.is_a(value, FunctionType):
-        return f"function {value.__qualname__}"
-    if live.is_a(value, enum.Enum):
-        return f"{_type_name(value)}.{value._name_}"
-    if live.is_a(value, pathlib.PurePath):
-        return f"{_type_name(value)}: a path named {str(pathlib.PurePath.__str__(value)).rpartition('/')[2]!r}"
-    if live.is_a(value, BaseException):
-        return f"{_type_name(value)}{brief(tuple(value.args), depth - 1)}"
+    for kind, say in _SAID:
+        if live.is_a(value, kind):
+            return say(value)
+    known = _known(value)
+    if known is not None:
+        return known.short(value)
     own = live.own_dict(value)
     if not own or depth <= 0:
         return _sized(value)
-    shown = [f"{key}={brief(item, depth - 1)}" for key, item in list(own.items())[:ITEMS]]
+    shown = [f"{key}={brief(item, depth - 1)}" for key, item in itertools.islice(own.items(), ITEMS)]
     return f"{_type_name(value)}({_items(shown, len(own))})"
+
+
+def _path(value: pathlib.PurePath) -> str:
+    """A path by its last part: what stands before it differs from machine to machine. A text file with its head."""
+    name = str(pathlib.PurePath.__str__(value)).rpartition("/")[2]
+    return f"{_type_name(value)}: a path named {name!r}{_head(value, name)}"
+
+
+def _head(path: pathlib.PurePath, name: str) -> str:
+    if type(path) not in {pathlib.PosixPath, pathlib.WindowsPath} or _PRIVATE.search(name):
+        return ""
+    try:
+        found = pathlib.Path(path).stat()
+        if stat.S_ISDIR(found.st_mode):
+            names = sorted(item.name for item in itertools.islice(pathlib.Path(path).iterdir(), 1000))
+            return f", a directory: {_items(names[:ITEMS], len(names))}"
+        if not stat.S_ISREG(found.st_mode):
+            return ""
+        with pathlib.Path(path).open("rb") as file:
+            text = file.read(400).decode("utf-8")
+    except (OSError, ValueError):
+        return ""
+    head = "\n".join(text.splitlines()[:ROWS])
+    return f", a file of {found.st_size} bytes:\n{head}"
+
+
+_exception_args = vars(BaseException)["args"].__get__
+_PRIVATE = re.compile(r"^\.|\.(?:pem|key|p12|pfx|jks|kdbx)$|^id_|secret|credential|passw", re.IGNORECASE)
+"""Names of files whose content is nobody's business."""
+_SAID: tuple[tuple[type, Callable[[Any], str]], ...] = (
+    (type, lambda value: f"class {live.class_name(value)[1]}"),
+    (ModuleType, lambda value: f"module {value.__name__}"),
+    (FunctionType, lambda value: f"function {value.__qualname__}"),
+    (enum.Enum, lambda value: f"{_type_name(value)}.{value._name_}"),
+    (pathlib.PurePath, _path),
+    (BaseException, lambda value: f"{_type_name(value)}{brief(_exception_args(value), 1)}"),
+)
 
 
 def _sized(value: Any) -> str:
@@ -179,31 +251,64 @@ def _sized(value: Any) -> str:
 
 def _frame(value: Any) -> str:
     rows, columns = value.shape
-    types = _items((f"{name} {kind}" for name, kind in list(value.dtypes.items())[:COLUMNS]), columns)
-    missing = {str(name): int(n) for name, n in value.isna().sum().items() if n} if value.size <= 2_000_000 else {}
-    gaps = f"\nmissing: {missing}" if missing else ""
-    head = value.iloc[:ROWS, :COLUMNS].to_csv(index=True, float_format="%.6g").strip()
-    return f"DataFrame, {rows} rows x {columns} columns\ncolumns: {types}{gaps}\n{head}"
+    first = value.iloc[:, :COLUMNS]  # a table of thousands of columns is only looked at where it is shown
+    pairs = zip(first.columns.tolist(), first.dtypes.tolist(), strict=True)
+    types = _items((f"{brief(name, 1)} {kind}" for name, kind in pairs), columns)
+    cells = [[_plain(item) for item in first.iloc[:ROWS, j].tolist()] for j in range(first.shape[1])]
+    head = [" | ".join(row) for row in zip(*cells, strict=True)]
+    memory = f", {_size(value.memory_usage(deep=False).sum())}" if columns <= COLUMNS else ""
+    about = f"DataFrame, {rows} rows x {columns} columns{memory}"
+    return "\n".join([about, f"columns: {types}", *_missing(first), *head])
+
+
+def _missing(table: Any) -> list[str]:
+    if table.size > SCAN_CELLS:
+        return []
+    counts = zip(table.columns.tolist(), table.isna().sum().tolist(), strict=True)
+    gaps = [f"{brief(name, 1)} {n}" for name, n in counts if n]
+    return [f"missing: {', '.join(gaps)}"] if gaps else []
+
+
+def _plain(item: Any) -> str:
+    """A cell of a table, without quotes; other people's objects by their type."""
+    if type(item) is float:
+        return f"{item:.6g}"
+    return item[:40] if type(item) is str else brief(item, 1)
+
+
+def _size(count: Any) -> str:
+    size = int(count)
+    return f"{size} bytes" if size < 10_000 else f"{size / 1000:.0f} kB" if size < 10**7 else f"{size / 10**6:.0f} MB"
 
 
 def _series(value: Any) -> str:
-    head = _items((brief(item) for item in value.iloc[:ITEMS].tolist()), len(value))
-    return f"Series {value.name!r}, {len(value)} x {value.dtype}: [{head}]"
+    head = _items((_plain(item) for item in value.iloc[:ITEMS].tolist()), len(value))
+    return f"Series {brief(value.name)}, {len(value)} x {value.dtype}: [{head}]"
 
 
 def _polars(value: Any) -> str:
     types = _items((f"{name} {kind}" for name, kind in list(value.schema.items())[:COLUMNS]), value.width)
-    head = value.head(ROWS).write_csv().strip()
-    return f"polars DataFrame, {value.height} rows x {value.width} columns\ncolumns: {types}\n{head}"
+    head = [" | ".join(_plain(item) for item in row[:COLUMNS]) for row in value.head(ROWS).rows()]
+    about = f"polars DataFrame, {value.height} rows x {value.width} columns, {_size(value.estimated_size())}"
+    return "\n".join([about, f"columns: {types}", *head])
 
 
 def _array(value: Any) -> str:
     about = f"ndarray, shape {tuple(value.shape)}, {value.dtype}"
     if value.dtype.hasobject or value.dtype.fields or not value.size:
         return about
-    first = ", ".join(f"{item:.6g}" if isinstance(item, float) else str(item) for item in value.flat[:ITEMS].tolist())
-    spread = f", from {value.min():.6g} to {value.max():.6g}" if value.dtype.kind in "iuf" and value.size < 5e6 else ""
-    return f"{about}{spread}: {first}{', …' if value.size > ITEMS else ''}"
+    first = ", ".join(_plain(item) for item in value.flat[:ITEMS].tolist())
+    return f"{about}{_spread(value)}: {first}{', …' if value.size > ITEMS else ''}"
+
+
+def _spread(value: Any) -> str:
+    if value.dtype.kind not in "iuf" or value.size > SCAN_CELLS:
+        return ""
+    return f", from {_plain(value.min().item())} to {_plain(value.max().item())}"
+
+
+def _scalar(value: Any) -> str:
+    return _plain(value.item())
 
 
 def _tensor(value: Any) -> str:
@@ -217,16 +322,80 @@ def _graph(value: Any) -> str:
 
 
 def _figure(value: Any) -> str:
-    axes = [f"{type(axis).__name__} {axis.get_title()!r}" for axis in value.axes[:ITEMS]]
+    axes = [f"{type(axis).__name__} {brief(axis.get_title())}" for axis in value.axes[:ITEMS]]
     return f"matplotlib figure, {len(value.axes)} axes: {_items(axes, len(value.axes))}"
 
 
-_LIBRARIES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
-    ("pandas", "DataFrame", _frame),
-    ("pandas", "Series", _series),
-    ("polars", "DataFrame", _polars),
-    ("numpy", "ndarray", _array),
-    ("torch", "Tensor", _tensor),
-    ("networkx", "Graph", _graph),
-    ("matplotlib.figure", "Figure", _figure),
+def _estimator(value: Any) -> str:
+    """Parameters as given; what fitting left behind, by scikit-learn's trailing underscore."""
+    own = live.own_dict(value)
+    given = [f"{key}={brief(item, 1)}" for key, item in own.items() if not key.endswith("_")][:ITEMS]
+    fitted = [f"{key} {brief(item, 1)}" for key, item in own.items() if key.endswith("_")][:ITEMS]
+    return f"{_type_name(value)}({', '.join(given)}), {'fitted: ' + ', '.join(fitted) if fitted else 'not fitted'}"
+
+
+def _sqlite(value: Any) -> str:
+    """The tables' own CREATE statements. A cursor of its own: the connection's row factory may be user code."""
+    if value.text_factory is not str:
+        return "sqlite3 connection"
+    cursor = sys.modules["sqlite3"].Cursor(value)
+    cursor.row_factory = None
+    rows = cursor.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
+    return "\n".join(["sqlite3 connection", *(" ".join(sql.split()) for (sql,) in rows[:COLUMNS])])
+
+
+def _duckdb(value: Any) -> str:
+    """`cursor()` is a second connection to the same database: the user's pending result stays."""
+    rows = value.cursor().execute("SELECT sql FROM duckdb_tables() ORDER BY table_name").fetchall()
+    return "\n".join(["duckdb connection", *(" ".join(sql.split()) for (sql,) in rows[:COLUMNS])])
+
+
+def _engine(value: Any) -> str:
+    """The schema of a database in a local file or memory; of one across a network only its kind: asking could wait."""
+    about = f"SQLAlchemy engine, {value.dialect.name}"
+    if value.dialect.name not in {"sqlite", "duckdb"}:
+        return about
+    found = sys.modules["sqlalchemy"].inspect(value)
+    names = sorted(found.get_table_names())
+    tables = (f"{name}({', '.join(_column(c) for c in found.get_columns(name))})" for name in names[:COLUMNS])
+    return "\n".join([about, *tables])
+
+
+def _column(column: Any) -> str:
+    return f"{column['name']} {column['type']}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """How values of one library's class are told: at length, and inside another value."""
+
+    module: str
+    name: str
+    describe: Callable[[Any], str]
+    short: Callable[[Any], str]
+
+
+def _shaped(value: Any) -> str:
+    return f"{live.class_name(type(value))[1]} {' x '.join(map(str, value.shape))}"
+
+
+LIBRARIES: tuple[_Known, ...] = (
+    _Known("pandas", "DataFrame", _frame, _shaped),
+    _Known("pandas", "Series", _series, _shaped),
+    _Known("pandas", "Timestamp", lambda value: value.isoformat(), lambda value: value.isoformat()),
+    _Known("pandas._libs.tslibs.nattype", "NaTType", lambda value: "NaT", lambda value: "NaT"),
+    _Known("polars", "DataFrame", _polars, _shaped),
+    _Known("numpy", "ndarray", _array, lambda value: f"{_shaped(value)} {value.dtype}"),
+    _Known(
+        "numpy", "generic", lambda value: f"{value.dtype} {_plain(value.item())}", lambda value: _plain(value.item())
+    ),
+    _Known("torch", "Tensor", _tensor, _shaped),
+    _Known("networkx", "Graph", _graph, _graph),
+    _Known("matplotlib.figure", "Figure", _figure, _type_name),
+    _Known("sklearn.base", "BaseEstimator", _estimator, _type_name),
+    _Known("sqlite3", "Connection", _sqlite, _type_name),
+    _Known("duckdb", "DuckDBPyConnection", _duckdb, _type_name),
+    _Known("sqlalchemy.engine", "Engine", _engine, _type_name),
 )
+_TOPS = frozenset(known.module.partition(".")[0] for known in LIBRARIES) | {"_duckdb"}
+"""Top packages whose classes are taken at their word; their subclasses elsewhere are not."""

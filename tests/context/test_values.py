@@ -3,7 +3,9 @@ from __future__ import annotations
 import collections
 import enum
 import pathlib
+import sqlite3
 import sys
+import threading
 import types
 from typing import Any
 
@@ -25,6 +27,11 @@ class Trap:
 
     __repr__ = __str__ = __len__ = __eq__ = __hash__ = __bool__ = __iter__ = __getattribute__  # type: ignore[assignment]
     __class__ = property(__getattribute__)  # type: ignore[assignment]
+
+
+class Silent:
+    def __repr__(self) -> str:
+        raise SystemExit("user code ran")
 
 
 class Color(enum.Enum):
@@ -101,3 +108,82 @@ def test_a_library_that_fails_is_survived(monkeypatch: pytest.MonkeyPatch) -> No
     pandas.DataFrame = DataFrame  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pandas", pandas)
     assert "DataFrame" in describe("df", DataFrame())
+
+
+def test_tables_tell_shape_types_missing_values_and_the_first_rows() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(
+        {"day": pandas.to_datetime(["2026-01-01", None]), "high": [1.5, float("nan")], "who": [Silent(), "b"]}
+    )
+    assert describe("df", table) == (
+        "df: DataFrame, 2 rows x 3 columns, 180 bytes\n"
+        "columns: 'day' datetime64[us], 'high' float64, 'who' object\n"
+        "missing: 'day' 1, 'high' 1\n"
+        f"2026-01-01T00:00:00 | 1.5 | {Silent.__module__}.Silent\n"
+        "NaT | nan | b"
+    )
+    assert describe("s", table["high"]).startswith("s: Series 'high', 2 x float64: [1.5, nan]")
+
+    class Mine(pandas.DataFrame):
+        @property
+        def shape(self) -> None:
+            raise SystemExit("user code ran")
+
+    assert "Mine" in describe("mine", Mine())
+
+
+def test_arrays_tell_shape_type_range_and_the_first_items() -> None:
+    numpy = pytest.importorskip("numpy")
+    assert describe("a", numpy.arange(12.0).reshape(3, 4)) == (
+        "a: ndarray, shape (3, 4), float64, from 0 to 11: 0, 1, 2, 3, 4, 5, 6, 7, …"
+    )
+    assert (
+        describe("a", {"x": numpy.zeros(3), "y": numpy.float64(2)}) == "a: dict of 2: {'x': ndarray 3 float64, 'y': 2}"
+    )
+
+
+def test_models_tell_their_parameters_and_what_fitting_left() -> None:
+    linear = pytest.importorskip("sklearn.linear_model")
+    model = linear.Ridge(alpha=2.0)
+    assert "alpha=2.0" in describe("m", model)
+    assert "not fitted" in describe("m", model)
+    model.fit([[1.0], [2.0]], [1.0, 2.0])
+    assert "coef_ ndarray 1 float64" in describe("m", model)
+
+
+def test_databases_tell_their_schema_and_run_no_user_code() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE tide (day TEXT,\n  high REAL)")
+    connection.row_factory = lambda *row: 1 / 0
+    assert describe("db", connection) == "db: sqlite3 connection\nCREATE TABLE tide (day TEXT, high REAL)"
+    connection.close()
+    assert describe("db", connection) == "db: sqlite3.Connection"
+
+
+def test_paths_tell_the_head_of_the_file_but_not_of_a_private_one(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n3,4\n5,6\n")
+    (tmp_path / ".env").write_text("PASSWORD=hunter2")
+    assert describe("f", tmp_path / "a.csv").endswith("a path named 'a.csv', a file of 16 bytes:\nx,y\n1,2\n3,4")
+    assert "hunter2" not in describe("f", tmp_path / ".env")
+    assert describe("f", tmp_path).endswith("a directory: .env, a.csv")
+    assert str(tmp_path) not in describe("f", tmp_path / "a.csv")
+
+
+def test_what_an_object_says_for_models_is_honoured_and_bounded() -> None:
+    class Speaks:
+        def _repr_llm_(self) -> str:
+            return "a spring of stiffness 3" + "!" * 5000
+
+    class Fails:
+        def _repr_llm_(self) -> str:
+            raise KeyboardInterrupt
+
+    class Hangs:
+        def _repr_llm_(self) -> str:
+            threading.Event().wait(30)
+            return "late"
+
+    assert describe("x", Speaks()).startswith("x: a spring of stiffness 3")
+    assert len(describe("x", Speaks())) == LIMIT
+    assert "Fails" in describe("x", Fails())
+    assert "Hangs" in describe("x", Hangs())
