@@ -31,11 +31,8 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own clock."""
 
-    def now(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.perf_counter()
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.perf_counter)
 
 
 class ManualClock:
@@ -85,6 +82,21 @@ def dump_exact(value: Any, path: str = "context") -> bytes:
         except ContextNotStorable:
             raise _unstorable(value, path, "not a finite number") from None
     return data
+
+
+def dump_members(members: dict[str, Any], path: str = "context") -> dict[str, bytes]:
+    """`dump_exact` of each value, by key. The keys must be text."""
+    dumped = {}
+    for key, value in members.items():
+        if key.__class__ is not str:
+            raise _unstorable(members, path, f"the key {key!r} is not text")
+        try:
+            data = dumped[key] = orjson.dumps(value, None, _EXACT)  # by position: a third faster for small values
+        except TypeError as error:
+            raise _unstorable(value, f"{path}[{key!r}]", str(error)) from error
+        if b"null" in data:  # told apart from NaN by the slow way; see dump_exact
+            dump_exact(value, f"{path}[{key!r}]")
+    return dumped
 
 
 _EXACT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS

@@ -36,8 +36,8 @@ class Current:
         self.fence = hold.fence
         self.attempt = hold.attempt + 1
         self.delivery: Delivery | None = hold.delivery
-        self.attached: dict[str, Any] = {}
-        self.begun: set[str] = set()
+        self.attached: dict[str, Any] | None = None
+        self.begun: set[str] | None = None
         self.over = False
         """True when the step has ended, with or without this handler: what it does now is in vain."""
         self.replaying = False
@@ -50,11 +50,11 @@ class Current:
     def attach(self, **data: Any) -> None:
         """Keep JSON values with this step's event: its usage, its latency. They are not part of the context."""
         dump_exact(data, "attach")
-        self.attached.update(data)
+        self.attached = {**(self.attached or {}), **data}
 
     def emit(self, kind: str, **data: Any) -> None:
         """Tell a signal to whoever listens now. It is not journaled."""
-        if self._bus:
+        if self._bus.heard:
             at, state = self._journal.clock.now(), self.state
             self._bus.emit(
                 Event(run_id=self.run_id, step=self.step, kind=kind, state=state, next_state=state, at=at, data=data)
@@ -93,7 +93,7 @@ class Action:
         row = self._row()
         if row is None:
             return "new"
-        return "unsure" if row.status == "begun" and self.name not in self._current.begun else row.status
+        return "unsure" if row.status == "begun" and self.name not in (self._current.begun or ()) else row.status
 
     @property
     def result(self) -> Any:
@@ -114,7 +114,7 @@ class Action:
             return self._row()
         before = self._journal.begin_action(current.key, current.step, self.name, current.fence)
         if before is None:
-            current.begun.add(self.name)
+            current.begun = {*(current.begun or ()), self.name}
         return before
 
     def done(self, result: Any = None) -> None:

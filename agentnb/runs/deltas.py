@@ -19,7 +19,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from agentnb.canonical import dump_exact, load
+from agentnb.canonical import dump_exact, dump_members, load
 from agentnb.errors import ContextNotStorable, StorageDamaged
 
 Encoded: TypeAlias = dict[str, bytes]
@@ -35,20 +35,16 @@ _GONE = struct.Struct("<cI")
 _NEW = struct.Struct("<cII")
 _COUNT = struct.Struct("<I")
 _CHUNK = 4096
+_SHORT = 24
 
 
 def encode(context: Mapping[str, Any]) -> Encoded:
     """The JSON bytes of each key. Raises ContextNotStorable with the path of what JSON cannot hold."""
-    if not isinstance(context, dict):
+    if context.__class__ is not dict and not isinstance(context, dict):
         raise ContextNotStorable(
             f"a context must be a dict, not {type(context).__name__}", todo="Return (next_state, context)."
         )
-    encoded = {}
-    for key, value in context.items():
-        if key.__class__ is not str:
-            raise ContextNotStorable(f"context: the key {key!r} is not text", todo="Use text keys.")
-        encoded[key] = dump_exact(value, f"context[{key!r}]")
-    return encoded
+    return dump_members(context)
 
 
 def decode(encoded: Mapping[str, bytes | bytearray]) -> dict[str, Any]:
@@ -62,15 +58,17 @@ def size(encoded: Encoded) -> int:
     return sum(map(len, encoded.values()))
 
 
-def frame(old: Encoded, new: Encoded, *, chain: int, chain_bytes: int) -> bytes:
-    """The shorter way to write `new` after `old`: a delta, or a keyframe where the chain of deltas has grown enough.
+def frame(old: Encoded, new: Encoded, chain: int, chain_bytes: int) -> tuple[bytes, bool]:
+    """The shorter way to write `new` after `old`: a delta, or a keyframe (True) where the chain has grown enough.
 
     `chain` and `chain_bytes` are the number and the bytes of deltas since the last keyframe.
     """
-    if chain + 1 >= LONGEST_CHAIN or (chain + 1 >= SHORTEST_CHAIN and chain_bytes >= 2 * size(new)):
-        return keyframe(new)
+    if chain >= SHORTEST_CHAIN and (chain + 1 >= LONGEST_CHAIN or chain_bytes >= 2 * size(new)):
+        return keyframe(new), True
     delta = difference(old, new)
-    return keyframe(new) if len(delta) > 64 and len(delta) >= size(new) else delta
+    if len(delta) > 64 and len(delta) >= size(new):
+        return keyframe(new), True
+    return delta, False
 
 
 def is_keyframe(data: bytes) -> bool:
@@ -90,19 +88,20 @@ def keyframe(encoded: Encoded) -> bytes:
 
 def difference(old: Encoded, new: Encoded) -> bytes:
     """What turns `old` into `new`, as one frame."""
-    parts = [b"D"]
-    for index, (key, before) in enumerate(old.items()):
+    delta, index = b"D", 0
+    for key, before in old.items():
         after = new.get(key)
-        if after is None:
-            parts.append(_GONE.pack(b"-", index))
-        elif after != before:
-            parts.append(_splice(index, before, after))
+        if after != before:
+            delta += _GONE.pack(b"-", index) if after is None else _splice(index, before, after)
+        index += 1  # noqa: SIM113 - this loop is in every step, and enumerate costs a tuple per key
     if list(old) != list(new):
-        parts += _new_keys(old, new)
-    return b"".join(parts)
+        delta += b"".join(_new_keys(old, new))
+    return delta
 
 
 def _splice(index: int, before: bytes, after: bytes) -> bytes:
+    if len(after) <= _SHORT:  # the search would cost more than the bytes that it saves
+        return _SPLICE.pack(b"S", index, 0, len(before), len(after)) + after
     start = common_prefix(before, after)
     tail = common_suffix(before, after, min(len(before), len(after)) - start)
     added = after[start : len(after) - tail]

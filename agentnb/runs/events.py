@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 EVENT_VERSION = 1
-COMPLETED, FAILED, CANCELLED = "COMPLETED", "FAILED", "CANCELLED"
+COMPLETED, FAILED = "COMPLETED", "FAILED"
 
 JOURNALED_KINDS = frozenset(
     {"created", "step", "failed", "retried", "paused", "resumed", "cancelled", "woken", "answered"}
@@ -89,11 +89,9 @@ class Bus:
 
     def __init__(self) -> None:
         self._subscribers: tuple[_Subscriber, ...] = ()
-        self.failures: deque[tuple[Event, BaseException]] = deque(maxlen=20)
-
-    def __bool__(self) -> bool:
+        self.heard = False
         """Whether anybody listens; who makes events in a hurry asks first."""
-        return bool(self._subscribers)
+        self.failures: deque[tuple[Event, BaseException]] = deque(maxlen=20)
 
     def subscribe(
         self, callback: Callback, *, kinds: Collection[str] | None = None, run_id: str | None = None
@@ -105,12 +103,12 @@ class Bus:
         loop = asyncio.get_running_loop() if inspect.iscoroutinefunction(callback) else None
         chosen = None if kinds is None else frozenset(kinds)
         subscriber = _Subscriber(callback=callback, kinds=chosen, run_id=run_id, loop=loop)
-        self._subscribers = (*self._subscribers, subscriber)  # a new tuple: emit may be walking the old one
+        self._set((*self._subscribers, subscriber))
         return lambda: self._remove(subscriber)
 
     def unsubscribe(self, callback: Callback) -> None:
         """End every subscription of `callback`."""
-        self._subscribers = tuple(s for s in self._subscribers if s.callback != callback)
+        self._set(tuple(s for s in self._subscribers if s.callback != callback))
 
     def emit(self, event: Event) -> None:
         """Tell `event` to everyone who wants it."""
@@ -126,4 +124,8 @@ class Bus:
             logging.getLogger(__name__).warning("a subscriber failed on %s: %r", event.kind, error)
 
     def _remove(self, subscriber: _Subscriber) -> None:
-        self._subscribers = tuple(s for s in self._subscribers if s is not subscriber)
+        self._set(tuple(s for s in self._subscribers if s is not subscriber))
+
+    def _set(self, subscribers: tuple[_Subscriber, ...]) -> None:
+        self._subscribers = subscribers  # always a new tuple: emit may be walking the old one
+        self.heard = bool(subscribers)

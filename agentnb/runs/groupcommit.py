@@ -58,6 +58,11 @@ class GroupCommit:
         self._enough = threading.Lock()
         self._enough.acquire()
 
+    def begin_alone(self) -> bool:
+        """True where nobody else is about to write: then a single statement, which is a transaction by itself, may be
+        executed at once, and `turn` released after it."""
+        return len(self._active) <= 1 and not self._leading and self.turn.acquire(blocking=False)
+
     def run(self, work: Callable[[], T]) -> T:
         """The result of `work`, once it is durable. sqlite3's errors come as they are."""
         pending: _Pending | None = None

@@ -22,8 +22,8 @@ class Hold:
     """A run that this process holds: where it is, its context's bytes, and the live context. Never durable."""
 
     __slots__ = (
-        "attempt", "base", "busy", "chain", "chain_bytes", "checked", "context", "deadline", "delivery", "encoded",
-        "fence", "key", "run_id", "state", "step", "valid",
+        "active", "asked", "attempt", "busy", "chain", "chain_bytes", "checked", "context", "deadline", "delivery",
+        "encoded", "fence", "key", "run_id", "started", "state", "step", "valid",
     )  # fmt: skip
 
     def __init__(self, run_id: str) -> None:
@@ -32,9 +32,13 @@ class Hold:
         self.valid = False
         """False: what is below may be out of date; claim the run and read it."""
         self.checked: object = None
-        self.key = self.fence = self.step = self.base = self.chain = self.chain_bytes = self.attempt = 0
+        self.key = self.fence = self.step = self.chain = self.chain_bytes = self.attempt = 0
         self.state = ""
-        self.deadline = 0.0
+        self.active = (0, 0, 0.0)
+        """Its entry in the journal's `active` while it is in a step: key, fence, lease seconds."""
+        self.asked = False
+        """A pause or a cancellation has been asked for in this process: look before the next step."""
+        self.started = self.deadline = 0.0
         self.encoded: Encoded = {}
         self.context: Any = None
         self.delivery: Delivery | None = None

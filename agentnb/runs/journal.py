@@ -96,8 +96,8 @@ class Journal(Protocol):
     def deliver(self, run_id: str, name: str, data: bytes, *, event_id: str | None = None) -> bool:
         """Put an outside event into the run's inbox; False where this `event_id` has come before."""
 
-    def base(self, run_id: str, step: int) -> tuple[str, int, list[bytes]]:
-        """The state at `step`, its keyframe's step, and the frames from there on. Raises RunUnknown, StepUnknown."""
+    def frames(self, run_id: str, step: int) -> tuple[str, list[bytes]]:
+        """The state at `step`, and the frames from its keyframe on. Raises RunUnknown, StepUnknown."""
 
     def history(self, run_id: str) -> list[Event]:
         """All events of a run, oldest first. Raises RunUnknown."""
@@ -152,6 +152,7 @@ class EmbeddedJournal:
             self._connection.close()
             raise translate(error, self.address) from error
         self._group = GroupCommit(self._connection, self.active)
+        self._take_step = self._connection.cursor().execute  # a cursor kept saves making one per step
         self._closed = False
 
     # Runs
@@ -170,9 +171,9 @@ class EmbeddedJournal:
             " origin_step, tags, wake_at) VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
             (new.run_id, new.state, new.status, now, now, versions, *origin, tags, new.wake_at),
         )
-        key = cursor.lastrowid
+        key = cursor.lastrowid or 0
         data = dump({"origin": list(new.origin)}) if new.origin else None
-        execute(_ADD_HISTORY, (key, 0, 0, "created", "", new.state, now, 0, new.frame, data))
+        self._append(key, (0, 0, "created", "", new.state, now, new.frame, data), keyframe=True)
         for name, value in new.tags.items():
             execute("INSERT INTO agentnb_tags VALUES (?, ?, ?)", (name, value, key))
 
@@ -204,19 +205,18 @@ class EmbeddedJournal:
     def _claim(self, run_id: str, lease: float, take_over: bool) -> Claim:
         row = self._row(run_id)
         if row.summary.status in FINISHED or row.summary.status == PAUSED:
-            return Claim(row, False, 0, [], None)
+            return Claim(row, False, [], None)
         if not take_over:
             self._refuse_if_held(row)
         if row.control is not None:
             self._change(row, _CONTROLLED[row.control], _mark_of(row, row.control))
-            return Claim(self._row(run_id), False, 0, [], None)
+            return Claim(self._row(run_id), False, [], None)
         delivery = self._waiting_delivery(row)
         if row.summary.status == WAITING and not (delivery or self._is_time(row)):
-            return Claim(row, False, 0, [], None)
+            return Claim(row, False, [], None)
         now, tick = self.clock.now(), self.clock.monotonic()
         self._connection.execute(_CLAIM, (self.owner, now + lease, tick + lease, row.key))
-        _, base, frames = self._base(row.key, row.summary.step)
-        return Claim(self._row(run_id), True, base, frames, delivery)
+        return Claim(self._row(run_id), True, self._frames(row.key, row.summary.step)[1], delivery)
 
     def _refuse_if_held(self, row: RunRow) -> None:
         left = leases.seconds_left(
@@ -253,13 +253,48 @@ class EmbeddedJournal:
         return self._write(lambda: self._connection.execute(query, (now, tick, key, fence, self.owner)).rowcount == 1)
 
     def release(self, key: int, fence: int) -> None:
-        query = "UPDATE agentnb_runs SET owner = NULL WHERE id = ? AND fence = ? AND owner = ?"
+        query = "UPDATE agentnb_runs SET owner = NULL, fence = fence + 1 WHERE id = ? AND fence = ? AND owner = ?"
         self._write(lambda: self._connection.execute(query, (key, fence, self.owner)))
 
     # Steps
 
     def commit(self, write: StepWrite) -> Committed:
-        return self._write(lambda: self._commit(write))
+        if write.status != RUNNING or write.keyframe or write.took is not None:
+            return self._write(lambda: self._commit(write))
+        try:
+            if not self._group.begin_alone():
+                return self._group.run(lambda: self._commit_usual(write))
+            try:
+                return self._commit_usual(write)
+            finally:
+                self._group.turn.release()
+        except StepConflict:  # or a pause was asked for, or the run was waiting: the long way knows
+            return self._write(lambda: self._commit(write))
+        except sqlite3.Error as error:
+            raise translate(error, self.address) from error
+
+    def _commit_usual(self, w: StepWrite) -> Committed:
+        now = self.clock.now()
+        until, tick = now + w.lease, self.clock.monotonic() + w.lease
+        step = (w.key, w.step, w.fence, w.state, w.next_state, now, until, tick, w.frame, w.data)
+        try:
+            self._take_step("INSERT INTO agentnb_step VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", step)
+        except sqlite3.IntegrityError as error:
+            raise StepConflict("the run has moved") from error
+        return Committed(now, RUNNING, self._last(w.key) if w.told else 0)
+
+    def _last(self, key: int) -> int:
+        """The `seq` of the run's last event."""
+        return int(self._connection.execute("SELECT last FROM agentnb_runs WHERE id = ?", (key,)).fetchone()[0])
+
+    def _append(self, key: int, event: tuple[Any, ...], *, keyframe: bool = False) -> int:
+        """Add an event (step, part, kind, state, next_state, at, frame, data) to the run's chain."""
+        execute = self._connection.execute
+        seq = execute(_APPEND, (key, self._last(key), *event)).lastrowid or 0
+        execute("UPDATE agentnb_runs SET last = ? WHERE id = ?", (seq, key))
+        if keyframe:
+            execute("INSERT INTO agentnb_keyframes VALUES (?, ?, ?)", (key, event[0], seq))
+        return seq
 
     def _commit(self, w: StepWrite) -> Committed:
         now, execute = self.clock.now(), self._connection.execute
@@ -272,12 +307,11 @@ class EmbeddedJournal:
         )
         if moved.rowcount != 1:
             return self._commit_slowly(w)
-        seq = execute(
-            _ADD_HISTORY, (w.key, w.step, 0, "step", w.state, w.next_state, now, w.base, w.frame, w.data)
-        ).lastrowid
+        event = (w.step, 0, "step", w.state, w.next_state, now, w.frame, w.data)
+        seq = self._append(w.key, event, keyframe=w.keyframe)
         if w.took is not None:
             execute("UPDATE agentnb_inbox SET taken = ? WHERE id = ?", (w.step, w.took))
-        return Committed(seq or 0, now, w.status)
+        return Committed(now, w.status, seq)
 
     def _commit_slowly(self, w: StepWrite) -> Committed:
         """The swap failed: the run has been moved or claimed by another, or a pause or a cancellation is asked for."""
@@ -314,10 +348,9 @@ class EmbeddedJournal:
         if mark.release:  # whoever still believes to hold the run is fenced out
             execute("UPDATE agentnb_runs SET fence = fence + 1 WHERE id = ?", (row.key,))
         step, states = row.summary.step, (row.summary.state, mark.state)
-        (part,) = execute(_NEXT_PART, (row.key, step)).fetchone()
-        seq = execute(_ADD_HISTORY, (row.key, step, part, mark.kind, *states, now, None, None, mark.data)).lastrowid
+        seq = self._append(row.key, (step, self._next_part(row), mark.kind, *states, now, None, mark.data))
         return Event(
-            seq=seq or 0, run_id=mark.run_id, step=step, kind=mark.kind, state=states[0], next_state=states[1], at=now,
+            seq=seq, run_id=mark.run_id, step=step, kind=mark.kind, state=states[0], next_state=states[1], at=now,
             data=load(mark.data) if mark.data else {},
         )  # fmt: skip
 
@@ -358,11 +391,15 @@ class EmbeddedJournal:
         ).rowcount
         if not added:
             return False
-        (part,) = execute(_NEXT_PART, (row.key, row.summary.step)).fetchone()
         said = dump({"event": name, "data": load(data)})
         state = row.summary.state
-        execute(_ADD_HISTORY, (row.key, row.summary.step, part, "woken", state, state, now, None, None, said))
+        self._append(row.key, (row.summary.step, self._next_part(row), "woken", state, state, now, None, said))
         return True
+
+    def _next_part(self, row: RunRow) -> int:
+        """The number of the next event that is no step, made while the run stands where it does."""
+        query = "SELECT part FROM agentnb_history WHERE seq = ?"
+        return int(self._connection.execute(query, (self._last(row.key),)).fetchone()[0]) + 1
 
     def delivered(self, run_id: str, step: int) -> Delivery | None:
         query = (
@@ -405,18 +442,22 @@ class EmbeddedJournal:
 
     # Reading
 
-    def base(self, run_id: str, step: int) -> tuple[str, int, list[bytes]]:
-        return self._read(lambda: self._base(self._row(run_id).key, step, run_id))
+    def frames(self, run_id: str, step: int) -> tuple[str, list[bytes]]:
+        return self._read(lambda: self._frames(self._row(run_id).key, step, run_id))
 
-    def _base(self, key: int, step: int, run_id: str = "") -> tuple[str, int, list[bytes]]:
-        found = self._connection.execute(_FRAMES, (key, key, step, step)).fetchall()
+    def _frames(self, key: int, step: int, run_id: str = "") -> tuple[str, list[bytes]]:
+        """Walks back from the event before the next keyframe, or from the run's last one, to the keyframe below."""
+        execute = self._connection.execute
+        below = execute(_KEYFRAME_BELOW, (key, step)).fetchone()
+        above = execute(_BEFORE_KEYFRAME_ABOVE, (key, step)).fetchone()
+        end = above[0] if above else self._last(key)
+        found = execute(_FRAMES, (end, below[0], step)).fetchall() if below else []
         if not found or found[-1][0] != step:
             raise StepUnknown(f"there is no step {step}", about=run_id, todo="history(run_id) lists them.")
-        return found[-1][1], found[0][0], [row[2] for row in found]
+        return found[-1][1], [row[2] for row in found]
 
     def history(self, run_id: str) -> list[Event]:
-        query = f"{_SELECT_EVENTS} WHERE h.run = ? ORDER BY h.step, h.part"
-        return self._read(lambda: _events(self._connection.execute(query, (self._row(run_id).key,))))
+        return self._read(lambda: _events(self._connection.execute(_HISTORY, (self._row(run_id).key,))))
 
     def follow(self, after_seq: int = 0, *, limit: int = 1000) -> list[Event]:
         return _events(self._all(f"{_SELECT_EVENTS} WHERE h.seq > ? ORDER BY h.seq LIMIT ?", (after_seq, limit)))
@@ -491,8 +532,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-_ADD_HISTORY = (
-    "INSERT INTO agentnb_history (run, step, part, kind, state, next_state, at, base, frame, data)"
+_APPEND = (
+    "INSERT INTO agentnb_history (run, prev, step, part, kind, state, next_state, at, frame, data)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _MOVE = (
@@ -504,14 +545,25 @@ _MARK = (
     "UPDATE agentnb_runs SET status = ?, state = ?, updated = ?, failed_in = ?, error = ?, attempt = ?, owner = ?,"
     " versions = ?, control = NULL WHERE id = ?"
 )
-_NEXT_PART = "SELECT coalesce(max(part), 0) + 1 FROM agentnb_history WHERE run = ? AND step = ?"
+_KEYFRAME_BELOW = "SELECT seq FROM agentnb_keyframes WHERE run = ? AND step <= ? ORDER BY step DESC LIMIT 1"
+_BEFORE_KEYFRAME_ABOVE = (
+    "SELECT h.prev FROM agentnb_keyframes k JOIN agentnb_history h ON h.seq = k.seq"
+    " WHERE k.run = ? AND k.step > ? ORDER BY k.step LIMIT 1"
+)
 _FRAMES = (
-    "SELECT step, next_state, frame FROM agentnb_history WHERE run = ? AND part = 0 AND step >="
-    " (SELECT base FROM agentnb_history WHERE run = ? AND step = ? AND part = 0) AND step <= ? ORDER BY step"
+    "WITH RECURSIVE chain (seq) AS (VALUES (?1) UNION ALL SELECT h.prev FROM chain JOIN agentnb_history h"
+    " ON h.seq = chain.seq WHERE chain.seq > ?2) SELECT h.step, h.next_state, h.frame FROM chain"
+    " JOIN agentnb_history h ON h.seq = chain.seq WHERE h.part = 0 AND h.step <= ?3 ORDER BY h.step"
 )
 _SELECT_ROW = (
     "SELECT id, run_id, state, status, step, tags, created, updated, failed_in, origin_run, origin_step, fence, owner,"
     " lease_until, lease_tick, control, attempt, error, versions, wake_at FROM agentnb_runs"
+)
+_HISTORY = (
+    "WITH RECURSIVE chain (seq) AS (SELECT last FROM agentnb_runs WHERE id = ? UNION ALL SELECT h.prev FROM chain"
+    " JOIN agentnb_history h ON h.seq = chain.seq WHERE h.prev > 0)"
+    " SELECT h.seq, r.run_id, h.step, h.kind, h.state, h.next_state, h.at, h.data FROM chain"
+    " JOIN agentnb_history h ON h.seq = chain.seq JOIN agentnb_runs r ON r.id = h.run ORDER BY h.seq"
 )
 _SELECT_EVENTS = (
     "SELECT h.seq, r.run_id, h.step, h.kind, h.state, h.next_state, h.at, h.data"

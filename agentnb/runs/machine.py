@@ -11,7 +11,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from types import TracebackType
+from typing import Any, TypeAlias, TypeVar
 
 from agentnb.canonical import Clock, dump_exact, load
 from agentnb.errors import (
@@ -22,6 +23,7 @@ from agentnb.errors import (
     InputError,
     JournalError,
     LeaseHeld,
+    RunCancelled,
     RunFinished,
     RunInterrupted,
     RunPaused,
@@ -31,19 +33,20 @@ from agentnb.errors import (
     nearest,
 )
 from agentnb.runs import deltas, holds, rows
-from agentnb.runs.contexts import codec_for
+from agentnb.runs.contexts import PLAIN, codec_for
 from agentnb.runs.current import CURRENT, Current
-from agentnb.runs.events import CANCELLED, COMPLETED, FAILED, Bus, Event
+from agentnb.runs.events import COMPLETED, FAILED, Bus, Event
 from agentnb.runs.holds import Hold
 from agentnb.runs.journal import Journal
 from agentnb.runs.opening import open_journal
 from agentnb.runs.policies import Handler, Retry, State
-from agentnb.runs.rows import AWAITING, Mark, NewRun, Run, RunError, RunRow, StepWrite
+from agentnb.runs.rows import AWAITING, Committed, Mark, NewRun, Run, RunError, RunRow, StepWrite
 
 H = TypeVar("H", bound=Handler)
 
 TERMINAL = (COMPLETED, FAILED)
 _STATUS = {COMPLETED: rows.COMPLETED, FAILED: rows.FAILED}
+_GOES_ON: tuple[str, float | None] = (rows.RUNNING, None)
 LEASE_SECONDS = 60.0
 LONGEST_TRACEBACK = 20_000  # characters of a failed step's traceback that are kept, from its end
 LONGEST_MESSAGE = 4_000
@@ -63,9 +66,8 @@ class Replay:
         return self.next_state == self.recorded_state and bool(self.context == self.recorded_context)
 
 
-class _Advance(NamedTuple):
-    state: str
-    status: str
+_Advance: TypeAlias = tuple[str, str]
+"""The state and the status that a run has after a step was made, or was not."""
 
 
 class AgentStateMachine:
@@ -89,6 +91,7 @@ class AgentStateMachine:
         self.journal: Journal = open_journal(db_path, clock=clock) if isinstance(db_path, str | Path) else db_path
         self.events = Bus()
         self._states: dict[str, State] = {}
+        self._usual: set[str] = set()  # registered states in which a run goes on at once
         self._registered: object = object()  # a new one with each registration: holds compare it by identity
         self._redact = redact or str
         self._codec = codec_for(context_type)
@@ -120,6 +123,8 @@ class AgentStateMachine:
             name=name, handler=handler, retry=retry, timeout=timeout, version=version, leads_to=tuple(leads_to)
         )
         self._registered = object()
+        if not name.startswith(AWAITING):
+            self._usual.add(name)
 
     def state(self, name: str, **options: Any) -> Callable[[H], H]:
         """`register_state` as a decorator, with the same options."""
@@ -150,23 +155,23 @@ class AgentStateMachine:
         """Make one step and commit it; gives the state the run is in then.
 
         When the handler raises, that is "FAILED". A finished run gives its last state and a run that waits for an
-        event the state it waits in: nothing is executed. Raises RunPaused, LeaseHeld, StepConflict, RunUnknown; and
-        StateUnknown, HandlerError or ContextNotStorable for an answer that cannot be committed: nothing is then.
+        event the state it waits in: nothing is executed. Raises RunPaused, RunCancelled, LeaseHeld, StepConflict,
+        RunUnknown; and StateUnknown, HandlerError or ContextNotStorable for an answer that cannot be committed.
         """
-        return self._advance(run_id).state
+        return self._advance(run_id)[0]
 
     def run_to_end(self, run_id: str, *, max_steps: int | None = None) -> Run:
         """Make steps until the run is finished, paused or waiting, at most `max_steps`. Look at the status."""
         made = 0
         while max_steps is None or made < max_steps:
             try:
-                done = self._advance(run_id)
-            except RunPaused:
+                _, status = self._advance(run_id)
+            except (RunPaused, RunCancelled):
                 if not made:
                     raise
                 break
             made += 1
-            if done.status != rows.RUNNING:
+            if status != rows.RUNNING:
                 break
         return self.get(run_id)
 
@@ -215,11 +220,11 @@ class AgentStateMachine:
     def get(self, run_id: str) -> Run:
         """The run as it stands. Raises RunUnknown."""
         row = self.journal.row(run_id)
-        _, _, frames = self.journal.base(run_id, row.summary.step)
+        _, frames = self.journal.frames(run_id, row.summary.step)
         summary = row.summary
         pending = self.journal.actions(run_id, summary.step + 1)
         return Run(
-            run_id=run_id, state=_shown_state(summary), status=summary.status, step=summary.step,
+            run_id=run_id, state=summary.state, status=summary.status, step=summary.step,
             context=self._typed(deltas.restore(frames)), tags=summary.tags, created=summary.created,
             updated=summary.updated, error=_error_of(row.error), failed_in=summary.failed_in, origin=summary.origin,
             unsure=tuple(action.name for _, action in pending if action.status == "begun"), versions=row.versions,
@@ -231,12 +236,12 @@ class AgentStateMachine:
 
     def context_at(self, run_id: str, step: int) -> Any:
         """The context as it was after `step`; 0 is the one it began with. Raises RunUnknown, StepUnknown."""
-        return self._typed(deltas.restore(self.journal.base(run_id, step)[2]))
+        return self._typed(deltas.restore(self.journal.frames(run_id, step)[1]))
 
     def fork(self, run_id: str, step: int, new_run_id: str, *, tags: Mapping[str, str] | None = None) -> Run:
         """A new run that begins, at its step 0, where `run_id` was after `step`; `tags` add to its tags."""
         row = self.journal.row(run_id)
-        state, _, frames = self.journal.base(run_id, step)
+        state, frames = self.journal.frames(run_id, step)
         merged = {**row.summary.tags, **_checked_tags(tags or {})}
         self._create(new_run_id, state, deltas.restore(frames), tags=merged, origin=(run_id, step))
         return self.get(new_run_id)
@@ -248,8 +253,8 @@ class AgentStateMachine:
         """
         if step < 1:
             raise InputError("a run's first step is 1", about=f"{run_id}, step {step}")
-        before, _, frames = self.journal.base(run_id, step - 1)
-        recorded_state, _, recorded = self.journal.base(run_id, step)
+        before, frames = self.journal.frames(run_id, step - 1)
+        recorded_state, recorded = self.journal.frames(run_id, step)
         hold = Hold(run_id)
         hold.key, hold.state, hold.step = self.journal.row(run_id).key, before, step - 1
         hold.delivery = self.journal.delivered(run_id, step)
@@ -288,11 +293,13 @@ class AgentStateMachine:
         journal = self.journal
         hold = holds.take(journal, run_id)
         try:
-            if not hold.valid or journal.clock.monotonic() > hold.deadline - self._lease / 2:
+            now = journal.clock.monotonic()
+            if not hold.valid or hold.asked or now + self._lease / 2 > hold.deadline:
                 stopped = self._claim(hold)
                 if stopped is not None:
                     return stopped
-            journal.active[run_id] = (hold.key, hold.fence, self._lease)
+            journal.active[run_id] = hold.active
+            hold.started = now
             return self._step(hold)
         finally:
             journal.active.pop(run_id, None)
@@ -300,18 +307,20 @@ class AgentStateMachine:
 
     def _claim(self, hold: Hold) -> _Advance | None:
         """Claim the run and read it; what to answer instead where there is nothing to execute."""
-        hold.valid = False
+        asked, hold.valid, hold.asked = hold.asked, False, False
         deadline = self.journal.clock.monotonic() + self._lease
         claim = self.journal.claim(hold.run_id, self._lease)
         row = claim.row
         if not claim.held:
+            if asked and self.events.heard:
+                self.events.emit(self.journal.history(hold.run_id)[-1])
             return _stopped(row)
         holds.keep_alive(self.journal, self._lease)
         hold.key, hold.fence, hold.step, hold.state = row.key, row.fence, row.summary.step, row.summary.state
         hold.attempt, hold.delivery, hold.deadline, hold.checked = row.attempt, claim.delivery, deadline, None
         hold.encoded, hold.context = deltas.restore(claim.frames), None
-        hold.base, hold.chain = claim.base, len(claim.frames) - 1
-        hold.chain_bytes = sum(map(len, claim.frames[1:]))
+        hold.active = (hold.key, hold.fence, self._lease)
+        hold.chain, hold.chain_bytes = len(claim.frames) - 1, sum(map(len, claim.frames[1:]))
         self._check_versions(hold, row)
         hold.valid = True
         return None
@@ -346,35 +355,32 @@ class AgentStateMachine:
     def _call(self, entry: State, current: Current, context: Any) -> Any:
         token = CURRENT.set(current)
         try:
-            return entry.call(context)
+            return entry.handler(context) if entry.timeout is None else entry.call(context)
         finally:
             current.over = True
             CURRENT.reset(token)
 
     def _commit(self, hold: Hold, current: Current, answer: Any) -> _Advance:
         next_state, context = self._checked(hold.state, answer)
-        encoded = deltas.encode(self._codec.plain(context))
-        frame = deltas.frame(hold.encoded, encoded, chain=hold.chain, chain_bytes=hold.chain_bytes)
-        step, whole = hold.step + 1, deltas.is_keyframe(frame)
-        status, wake_at = self._status_of(next_state)
-        base = step if whole else hold.base
+        encoded = deltas.encode(context if self._codec is PLAIN else self._codec.plain(context))
+        frame, whole = deltas.frame(hold.encoded, encoded, hold.chain, hold.chain_bytes)
+        status, wake_at = _GOES_ON if next_state in self._usual else self._status_of(next_state)
         data = dump_exact(current.attached, "attach") if current.attached else None
         took = hold.delivery.key if hold.delivery else None
-        deadline = self.journal.clock.monotonic() + self._lease
-        hold.valid = False  # if anything goes wrong from here on, what is true stands in the journal only
-        done = self.journal.commit(
-            StepWrite(
-                hold.key, hold.run_id, step, hold.fence, hold.state, next_state, status, base, frame, data, took,
-                wake_at, self._lease,
-            )
+        write = StepWrite(
+            hold.key, hold.run_id, current.step, hold.fence, hold.state, next_state, status, frame, whole, data, took,
+            wake_at, self._lease, self.events.heard,
         )  # fmt: skip
-        if self.events:
-            self._tell_step(hold, current, next_state, done)
-        hold.step, hold.state, hold.encoded, hold.context, hold.base = step, next_state, encoded, context, base
+        hold.valid = False  # if anything goes wrong from here on, what is true stands in the journal only
+        done = self.journal.commit(write)
+        hold.step, hold.state, hold.encoded, hold.context = current.step, next_state, encoded, context
         hold.chain, hold.chain_bytes = (0, 0) if whole else (hold.chain + 1, hold.chain_bytes + len(frame))
-        hold.delivery, hold.attempt, hold.deadline = None, 0, deadline
+        hold.delivery, hold.attempt = None, 0
+        hold.deadline = hold.started + self._lease  # from before the step, so not later than what the commit wrote
         hold.valid = done.status == rows.RUNNING
-        return _Advance(next_state, done.status)
+        if write.told:
+            self._tell_step(write, current, done)
+        return next_state, done.status
 
     def _checked(self, state: str, answer: Any) -> tuple[str, Any]:
         """The handler's answer, if it is one. Nothing has been committed when this raises."""
@@ -384,7 +390,7 @@ class AgentStateMachine:
                 about=state,
                 todo="Nothing of this step was committed; mend the handler and execute the step again.",
             )
-        if answer[0] not in self._states:
+        if answer[0] not in self._usual:
             self._refuse_unknown(answer[0])
         return answer
 
@@ -402,11 +408,10 @@ class AgentStateMachine:
         if isinstance(error, RunSuspended | RunInterrupted | ActionUnsure):
             self._pause_here(hold, str(error))
             if isinstance(error, RunSuspended):
-                return _Advance(hold.state, rows.PAUSED)
+                return hold.state, rows.PAUSED
             raise error
         if entry.retry is not None and entry.retry.allows(current.attempt, error):
-            self._try_again(hold, entry.retry, current.attempt, error)
-            return None
+            return self._try_again(hold, entry.retry, current.attempt, error)
         failure = dump_exact(self._describe(error))
         hold.valid = False
         event = self.journal.mark(
@@ -414,9 +419,9 @@ class AgentStateMachine:
                  error=failure, failed_in=hold.state, attempt=0)
         )  # fmt: skip
         self.events.emit(event)
-        return _Advance(FAILED, rows.FAILED)
+        return FAILED, rows.FAILED
 
-    def _try_again(self, hold: Hold, retry: Retry, attempt: int, error: Exception) -> None:
+    def _try_again(self, hold: Hold, retry: Retry, attempt: int, error: Exception) -> _Advance | None:
         seconds = retry.wait_after(attempt)
         data = dump_exact({**self._describe(error), "attempt": attempt, "wait": seconds})
         hold.valid = False
@@ -428,9 +433,14 @@ class AgentStateMachine:
         self.events.emit(event)
         hold.attempt = attempt
         self._wait(seconds)
-        if self.journal.row(hold.run_id).control is not None:
-            raise RunSuspended("a pause or a cancellation was asked for between two attempts", about=hold.run_id)
-        hold.valid = True
+        control = self.journal.row(hold.run_id).control
+        if control is None:
+            hold.valid = True
+            return None
+        stopped = self.journal.request(hold.run_id, control, in_flight=False)
+        if stopped is not None:
+            self.events.emit(stopped)
+        return hold.state, rows.PAUSED if control == "pause" else rows.CANCELLED
 
     def _pause_here(self, hold: Hold, reason: str) -> None:
         hold.valid = False
@@ -439,7 +449,7 @@ class AgentStateMachine:
         self.events.emit(event)
 
     def _describe(self, error: Exception) -> dict[str, Any]:
-        text = "".join(traceback.format_exception(error))
+        text = "".join(traceback.format_exception(type(error), error, _foreign(error.__traceback__)))
         return {
             "type": type(error).__name__,
             "code": getattr(error, "code", None) if isinstance(error, AgentnbError) else None,
@@ -464,7 +474,7 @@ class AgentStateMachine:
                 versions=versions, origin=origin, wake_at=wake_at,
             )
         )  # fmt: skip
-        if self.events:
+        if self.events.heard:
             self.events.emit(self.journal.history(run_id)[0])
 
     def _refuse_unknown(self, state: str) -> None:
@@ -500,6 +510,9 @@ class AgentStateMachine:
             hold = holds.take(self.journal, run_id)
         except LeaseHeld:  # a step of it is in flight in this process
             self.journal.request(run_id, control, in_flight=True)
+            busy = self.journal.holds.get(run_id)
+            if busy is not None:
+                busy.asked = True
             return
         try:
             hold.valid = False
@@ -545,15 +558,15 @@ class AgentStateMachine:
     def _typed(self, encoded: deltas.Encoded) -> Any:
         return self._codec.typed(deltas.decode(encoded))
 
-    def _tell_step(self, hold: Hold, current: Current, next_state: str, done: Any) -> None:
+    def _tell_step(self, write: StepWrite, current: Current, done: Committed) -> None:
         self.events.emit(
             Event(
-                seq=done.seq, run_id=hold.run_id, step=hold.step + 1, kind="step", state=hold.state,
-                next_state=next_state, at=done.at, data=dict(current.attached),
+                seq=done.seq, run_id=write.run_id, step=write.step, kind="step", state=write.state,
+                next_state=write.next_state, at=done.at, data=current.attached or {},
             )
         )  # fmt: skip
-        if done.status in (rows.PAUSED, rows.CANCELLED):  # asked for while the step was in flight
-            self.events.emit(self.journal.history(hold.run_id)[-1])
+        if done.status != write.status:  # a pause or a cancellation was asked for while the step was in flight
+            self.events.emit(self.journal.history(write.run_id)[-1])
 
 
 def _stopped(row: RunRow) -> _Advance:
@@ -564,11 +577,13 @@ def _stopped(row: RunRow) -> _Advance:
             about=summary.run_id,
             todo="resume(run_id) makes it ready to go on.",
         )
-    return _Advance(_shown_state(summary), summary.status)
-
-
-def _shown_state(summary: rows.RunSummary) -> str:
-    return CANCELLED if summary.status == rows.CANCELLED else summary.state
+    if summary.status == rows.CANCELLED:
+        raise RunCancelled(
+            f"the run was cancelled at step {summary.step} in {summary.state}",
+            about=summary.run_id,
+            todo="fork(run_id, step, new_run_id) goes on from any step.",
+        )
+    return summary.state, summary.status
 
 
 def _error_of(data: bytes | None) -> RunError | None:
@@ -587,6 +602,14 @@ def _checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
         if name.__class__ is not str or value.__class__ is not str:
             raise ContextNotStorable(f"a tag must be text, not {name!r}: {value!r}", todo="Use text.")
     return dict(tags)
+
+
+def _foreign(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the handler's own frame on; ours above it tell the reader nothing."""
+    here = trace
+    while here is not None and Path(here.tb_frame.f_code.co_filename).parent == Path(__file__).parent:
+        here = here.tb_next
+    return here or trace
 
 
 def _storable(text: str) -> str:

@@ -78,7 +78,6 @@ class Claim(NamedTuple):
 
     row: RunRow
     held: bool
-    base: int
     frames: list[bytes]
     delivery: Delivery | None
 
@@ -93,21 +92,23 @@ class StepWrite(NamedTuple):
     state: str
     next_state: str
     status: str
-    base: int
     frame: bytes
+    keyframe: bool
     data: bytes | None
     took: int | None
     """The key of the delivery that this step used up."""
     wake_at: float | None
     lease: float
+    told: bool
+    """Whether anybody wants to know the event's `seq`."""
 
 
 class Committed(NamedTuple):
     """A step that is durable. `status` is not the one asked for where a pause or a cancellation came in between."""
 
-    seq: int
     at: float
     status: str
+    seq: int = 0
 
 
 class Mark(NamedTuple):

@@ -71,8 +71,8 @@ def test_a_change_in_a_large_value_costs_its_own_bytes():
 
 def test_a_chain_ends_in_a_keyframe_in_time():
     encoded = deltas.encode({"text": "x" * 100_000})
-    assert deltas.is_keyframe(deltas.frame(encoded, encoded, chain=deltas.LONGEST_CHAIN, chain_bytes=0))
-    assert not deltas.is_keyframe(deltas.frame(encoded, encoded, chain=3, chain_bytes=0))
+    assert deltas.frame(encoded, encoded, deltas.LONGEST_CHAIN, 0)[1]
+    assert not deltas.frame(encoded, encoded, 3, 0)[1]
 
 
 @pytest.mark.parametrize(
