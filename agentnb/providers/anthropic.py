@@ -6,24 +6,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any, assert_never
 
 from agentnb import canonical
-from agentnb.canonical import Clock
 from agentnb.errors import (
-    AccessRefused,
     AgentnbError,
     CallTimeout,
     ConnectionFailed,
-    KeyMissing,
     Overloaded,
     ProviderError,
     RateLimited,
-    RequestRefused,
-    RunInterrupted,
     ServerFault,
     StreamBroken,
 )
 from agentnb.prompt.layers import Block, Prompt
-from agentnb.providers.base import Answer, Mark, OnText, Wire
-from agentnb.providers.catalog import Model
+from agentnb.providers.base import Mark, Wire
+from agentnb.providers.calling import Calling, Vendor, cut_off
 from agentnb.providers.messages import (
     Content,
     Opaque,
@@ -39,7 +34,14 @@ from agentnb.providers.messages import (
 from agentnb.providers.transport import Transport
 
 NAME = "anthropic"
-KEY_VARIABLE = "ANTHROPIC_API_KEY"
+VENDOR = Vendor(
+    name=NAME,
+    label="Anthropic",
+    keys=("ANTHROPIC_API_KEY",),
+    address="ANTHROPIC_BASE_URL",
+    example="claude-sonnet-4-6",
+    request_id="request-id",
+)
 
 _STOPS = {
     "end_turn": StopReason.END,
@@ -147,10 +149,7 @@ def decode_message(message: Mapping[str, Any], *, request_id: str | None = None)
     """A whole message, plain or folded from a stream. Raises StreamBroken when it never came to an end."""
     stop = message.get("stop_reason")
     if stop is None:
-        # A truncated stream raises nothing in the SDK; only the missing stop reason tells.
-        raise StreamBroken(
-            "the reply broke off before its end", todo="Resume the run to ask again.", request_id=request_id
-        )
+        raise cut_off(request_id=request_id)
     content = (decode_content(wire) for wire in message["content"])
     return Reply(
         content=tuple(part for part in content if not (isinstance(part, Text) and not part.text)),
@@ -198,6 +197,10 @@ class StreamDecoder:
     def reply(self, *, request_id: str | None = None) -> Reply:
         return decode_message(self._message, request_id=request_id)
 
+    def spent(self) -> Usage:
+        """What the stream has reported so far."""
+        return decode_usage(self._message.get("usage") or {})
+
     def _delta(self, index: int, delta: Mapping[str, Any]) -> tuple[str, str] | None:
         block = self._message["content"][index]
         kind = delta.get("type")
@@ -233,101 +236,41 @@ class StreamDecoder:
 # --- send: the edge ---------------------------------------------------------------------------------------------
 
 
-class AnthropicProvider:
-    """A model behind the Anthropic SDK. Without `key` and `base_url` the SDK's own variables speak."""
+class AnthropicProvider(Calling):
+    """A model behind the Anthropic SDK, or any server that speaks its wire."""
 
-    def __init__(
-        self, model: Model, *, clock: Clock, key: str | None = None, base_url: str | None = None, scope: str = ""
-    ) -> None:
-        self.model = model
-        self.scope = scope or f"{NAME}:{base_url or 'default'}"
-        self._clock = clock
-        self._key = key
-        self._base_url = base_url
-        self._transport: Transport | None = None
-        self._client: Any = None
+    vendor = VENDOR
 
     def encode(self, prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> Wire:
         return Wire(body=encode(prompt, marks, previous_message=previous_message), marks=marks)
 
-    def decoder(self) -> StreamDecoder:
+    def decoder(self, wire: Wire | None = None) -> StreamDecoder:
         return StreamDecoder()
 
-    def ask(self, wire: Wire, on_text: OnText) -> Answer:
-        """Send, stream, fold. Raises a ProviderError, KeyMissing, or RunInterrupted after `cancel`."""
-        decoder = self.decoder()
-        client = self._connect()
-        transport = self._require_transport()
-        trace = transport.begin()
-        for event in self._events(client, wire):
-            now = self._clock.monotonic()
-            trace.first_event = trace.first_event or now
-            delta = decoder.feed(event)
-            if delta is not None and delta[1]:
-                trace.first_token = trace.first_token or now
-                trace.last_token = now
-                on_text(*delta)
-        trace.finished = self._clock.monotonic()
-        if transport.cancelled:
-            raise RunInterrupted("the call was interrupted")
-        return Answer(reply=decoder.reply(request_id=trace.response_headers.get("request-id")), trace=trace)
+    def _open(self, transport: Transport) -> Any:
+        import anthropic
 
-    def send(self, wire: Wire) -> Iterator[Mapping[str, Any]]:
-        """The raw events of a streamed call, as JSON."""
-        return self._events(self._connect(), wire)
+        try:
+            client = anthropic.Anthropic(api_key=self._key, base_url=self._base_url, http_client=transport.client)
+        except anthropic.AnthropicError as error:
+            raise VENDOR.missing_key() from error
+        if not (client.api_key or client.auth_token or client.credentials):
+            raise VENDOR.missing_key()
+        return client
 
-    def cancel(self) -> None:
-        if self._transport is not None:
-            self._transport.cancel()
+    def _stream(self, client: Any, wire: Wire) -> Iterator[Mapping[str, Any]]:
+        with client.messages.create(**wire.body, stream=True) as stream:
+            for event in stream:
+                yield event.to_dict(mode="json")
 
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-        self._client = self._transport = None
-
-    def _require_transport(self) -> Transport:
-        assert self._transport is not None, "connected by _connect"
-        return self._transport
-
-    def _connect(self) -> Any:
-        if self._client is None:
-            import anthropic
-
-            simulated = self.scope.startswith("sim:")
-            self._transport = Transport(self._clock, trust_environment=not simulated)
-            try:
-                self._client = anthropic.Anthropic(
-                    api_key=self._key, base_url=self._base_url, http_client=self._transport.client
-                )
-            except anthropic.AnthropicError as error:
-                raise missing_key() from error
-            if not (self._client.api_key or self._client.auth_token or self._client.credentials):
-                self.close()
-                raise missing_key()
-        return self._client
-
-    def _events(self, client: Any, wire: Wire) -> Iterator[Mapping[str, Any]]:
+    def _sdk_errors(self) -> tuple[type[Exception], ...]:
         import anthropic
         import httpx2
 
-        transport = self._require_transport()
-        try:
-            with client.messages.create(**wire.body, stream=True) as stream:
-                for event in stream:
-                    yield event.to_dict(mode="json")
-        except (anthropic.AnthropicError, httpx2.HTTPError, ValueError) as error:
-            if transport.cancelled:
-                raise RunInterrupted("the call was interrupted") from None
-            raise translate(error) from error
+        return (anthropic.AnthropicError, httpx2.HTTPError, ValueError)
 
-
-def missing_key() -> KeyMissing:
-    """The one message for a missing key."""
-    return KeyMissing(
-        f"no API key for Anthropic: {KEY_VARIABLE} is not set",
-        todo=f"Set {KEY_VARIABLE} before starting the kernel, or ask the simulator, which needs no key: "
-        "%%agent -m sim:claude-sonnet-4-6",
-    )
+    def _translate(self, error: Exception) -> Exception:
+        return translate(error)
 
 
 def translate(error: Exception) -> AgentnbError:
@@ -351,30 +294,15 @@ def _cause(error: Exception) -> str:
 
 def _translate_status(error: Any) -> ProviderError:
     status = error.status_code
-    kind, todo = _STATUS_KINDS.get(status, (ServerFault if status >= 500 else RequestRefused, "Resume the run."))
-    if status == 200:
-        # An error event in mid-stream arrives as a status error with the stream's own 200; it is never retried.
-        kind, todo = _MID_STREAM.get(error.type or "", (StreamBroken, "Resume the run to ask again."))
     details = (error.body or {}) if isinstance(error.body, dict) else {}
     message = (details.get("error") or {}).get("message") or str(error)
-    return kind(
-        f"Anthropic answered {status}: {message}"[:600],
-        todo=todo,
-        status=status,
-        request_id=error.request_id or details.get("request_id"),
-    )
+    request_id = error.request_id or details.get("request_id")
+    if status != 200:
+        return VENDOR.refusal(status, message, request_id=request_id)
+    # An error event in mid-stream arrives as a status error with the stream's own 200; the SDK never retries it.
+    kind, todo = _MID_STREAM.get(error.type or "", (StreamBroken, "Resume the run to ask again."))
+    return kind(f"Anthropic answered {status}: {message}"[:600], todo=todo, status=status, request_id=request_id)
 
-
-_STATUS_KINDS: dict[int, tuple[type[ProviderError], str]] = {
-    400: (RequestRefused, "The request itself is wrong; resuming without a change gives the same answer."),
-    401: (AccessRefused, f"Check {KEY_VARIABLE}."),
-    402: (AccessRefused, "Check the account's credit."),
-    403: (AccessRefused, "The key may not use this model or feature."),
-    404: (RequestRefused, "Check the model's name with -m."),
-    413: (RequestRefused, "The request is too large; begin afresh with -t new."),
-    429: (RateLimited, "Wait, then resume the run."),
-    529: (Overloaded, "The provider is overloaded; resume the run in a minute."),
-}
 
 _MID_STREAM: dict[str, tuple[type[ProviderError], str]] = {
     "overloaded_error": (Overloaded, "The provider is overloaded; resume the run in a minute."),

@@ -3,42 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agentnb.prompt.layers import Prompt
 from agentnb.providers.catalog import Model
-from agentnb.providers.messages import Reply
+from agentnb.providers.messages import Reply, Usage
 from agentnb.providers.transport import CallTrace
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A cache breakpoint: it stands on the block with this index in render order. `ttl` is "5m" or "1h"."""
+    """A cache breakpoint: it stands on the block with this index in render order. `ttl` is "5m", "30m" or "1h".
+
+    `holder` is the provider's name of the cache object that holds everything up to and with this block, where the
+    provider keeps such objects (Google); empty for a mark inside the request.
+    """
 
     index: int
     ttl: str
     why: str
+    holder: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wire:
-    """One request as its provider wants it. `body` is plain JSON; `marks` are the breakpoints inside it."""
+    """One request as its provider wants it. `body` is plain JSON; `marks` are the breakpoints inside it.
+
+    `form` tells the wires of one provider apart ("responses" and "chat"). `fallback` says the same in another way, for
+    a server that refuses this one. `attempts`: how often a reply that breaks off may be asked for; each costs.
+    """
 
     body: Mapping[str, Any]
     marks: tuple[Mark, ...] = ()
+    form: str = ""
+    fallback: Wire | None = None
+    attempts: int = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A reply and the timeline of the call that brought it."""
+    """A reply and the timeline of the call that brought it.
+
+    `wasted` is what replies that broke off had used by then; `fell_back` says that the wire's fallback was answered.
+    """
 
     reply: Reply
     trace: CallTrace
+    wasted: Usage = field(default_factory=Usage)
+    fell_back: bool = False
 
 
 OnText = Callable[[str, str], None]
-"""Called with ("text" | "thinking" | "tool", delta) while a reply streams."""
+"""Called with ("text" | "thinking" | "tool", delta) while a reply streams, and with ("restart", "") where it begins
+anew: what was shown of it before is void."""
 
 
 class Decoder(Protocol):
@@ -46,7 +64,9 @@ class Decoder(Protocol):
 
     def feed(self, event: Mapping[str, Any]) -> tuple[str, str] | None: ...
 
-    def reply(self) -> Reply: ...
+    def reply(self, *, request_id: str | None = None) -> Reply: ...
+
+    def spent(self) -> Usage: ...
 
 
 class Provider(Protocol):
@@ -62,7 +82,7 @@ class Provider(Protocol):
 
     def send(self, wire: Wire) -> Iterator[Mapping[str, Any]]: ...
 
-    def decoder(self) -> Decoder: ...
+    def decoder(self, wire: Wire | None = None) -> Decoder: ...
 
     def ask(self, wire: Wire, on_text: OnText) -> Answer: ...
 

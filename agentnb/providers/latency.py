@@ -19,7 +19,10 @@ MIN_SAMPLES = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Seconds. `queue` is an estimate over `queue_samples` calls (None: not enough data), or modelled."""
+    """Seconds. `queue` is an estimate over `queue_samples` calls (None: not enough data), or modelled.
+
+    All but `total` count from the start of the attempt that was answered; `retry_wait` is what went before it.
+    """
 
     connect: float
     headers: float
@@ -30,6 +33,7 @@ class Latency:
     queue_samples: int = 0
     server: float | None = None
     attempts: int = 1
+    retry_wait: float = 0.0
     modelled: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -44,6 +48,7 @@ class Latency:
                 "samples": self.queue_samples,
             },
             "attempts": self.attempts,
+            "retry_wait": round(self.retry_wait, 6),
             "modelled": self.modelled,
         }
 
@@ -53,7 +58,7 @@ def from_trace(trace: CallTrace, *, output_tokens: int) -> Latency:
     modelled = parse_timing(trace.response_headers.get(SIM_TIMING, ""))
     if modelled:
         return _modelled(trace, modelled, output_tokens)
-    started = trace.started
+    started = trace.attempt_started or trace.started
     first = trace.first_token or trace.first_event or trace.headers or trace.finished or started
     last = trace.last_token or first
     return Latency(
@@ -61,9 +66,10 @@ def from_trace(trace: CallTrace, *, output_tokens: int) -> Latency:
         headers=(trace.headers or first) - started,
         ttft=first - started,
         tpot=(last - first) / (output_tokens - 1) if output_tokens > 1 and last > first else None,
-        total=(trace.finished or last) - started,
+        total=(trace.finished or last) - trace.started,
         server=server_seconds(trace.response_headers),
         attempts=max(trace.attempts, 1),
+        retry_wait=_retry_wait(trace),
     )
 
 
@@ -79,8 +85,14 @@ def _modelled(trace: CallTrace, timing: Mapping[str, float], output_tokens: int)
         total=trace.connect_seconds + timing.get("total", queue + timing.get("ttft", 0.0) + tpot * output_tokens),
         queue=queue,
         attempts=max(trace.attempts, 1),
+        retry_wait=_retry_wait(trace),
         modelled=True,
     )
+
+
+def _retry_wait(trace: CallTrace) -> float:
+    """Seconds that went into attempts before the last one; 0 for a single attempt."""
+    return (trace.attempt_started or trace.started) - trace.started if trace.attempts > 1 else 0.0
 
 
 def parse_timing(header: str) -> dict[str, float]:

@@ -21,7 +21,10 @@ READ_TIMEOUT = 600.0  # seconds between two bytes; long thinking sends pings
 
 @dataclass(slots=True)
 class CallTrace:
-    """Moments of one call, in seconds of the monotonic clock; None where a stage did not happen."""
+    """Moments of one call, in seconds of the monotonic clock; None where a stage did not happen.
+
+    `started` is when the call began, `attempt_started` when its last attempt did: what lies between is retry wait.
+    """
 
     started: float
     connected: float | None = None
@@ -33,6 +36,7 @@ class CallTrace:
     finished: float | None = None
     attempts: int = 0
     connect_seconds: float = 0.0
+    attempt_started: float | None = None
     response_headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -68,6 +72,10 @@ class Transport:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
+    def wait(self, seconds: float) -> bool:
+        """Wait, unless `cancel` comes; True when it came."""
+        return self._cancelled.wait(seconds)
+
     @property
     def cancelled(self) -> bool:
         return self._cancelled.is_set()
@@ -77,6 +85,10 @@ class Transport:
 
     def _on_request(self, request: Any) -> None:
         self.trace.attempts += 1
+        self.trace.attempt_started = self._clock.monotonic()
+        self.trace.connect_seconds = 0.0
+        # One of the SDKs knows a single timeout only; nobody waits ten minutes for a connection.
+        request.extensions.setdefault("timeout", {})["connect"] = CONNECT_TIMEOUT
         request.extensions["trace"] = self._stage
 
     def _on_response(self, response: Any) -> None:

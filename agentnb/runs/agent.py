@@ -416,6 +416,8 @@ class BuiltInAgent:
     def _ask(self, call: Call, context: Context) -> Answer:
         provider = self._services.provider_for(context["model"])
         wire = provider.encode(call.prompt, call.marks, previous_message=context["previous_message"])
+        if _budget(context).limit is not None:
+            wire = replace(wire, attempts=1)  # what was reserved pays for one reply, not for one that broke off too
         emit = self._machine.current.emit
 
         def on_text(kind: str, delta: str) -> None:
@@ -440,6 +442,8 @@ class BuiltInAgent:
             "latency": timing.to_json(),
         }
         _add_up(context, reply.usage, cost)
+        if answer.wasted != Usage():
+            _add_up(context, answer.wasted, prices.cost_of(call.model, answer.wasted))
         context["blocks"] += [block.to_json() for block in reply_blocks(reply)]
         context["previous_end"] = len(call.prompt.blocks)
         context["previous_message"] = reply.message_id or None

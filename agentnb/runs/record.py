@@ -242,7 +242,10 @@ class LiveDocument:
         self._phase = str(data["text"])
 
     def _delta(self, data: Mapping[str, Any]) -> None:
-        if data["channel"] == "text":
+        if data["channel"] == "restart":  # the reply broke off and begins anew
+            self._text.clear()
+            self._phase = "asking again: the reply broke off"
+        elif data["channel"] == "text":
             self._text.append(data["text"])
             self._phase = "answering"
         else:

@@ -15,7 +15,7 @@ from agentnb.errors import StreamBroken
 from agentnb.providers.anthropic import StreamDecoder, decode_message, decode_usage
 from agentnb.providers.messages import Opaque, Reply, StopReason, Text
 
-DATA = sorted(Path(__file__).with_name("data").glob("*.json"))
+DATA = sorted(Path(__file__).with_name("data").joinpath("anthropic").glob("*.json"))
 
 
 def recorded() -> Iterator[Any]:

@@ -25,7 +25,7 @@ from agentnb.providers import latency
 from agentnb.providers.anthropic import AnthropicProvider
 from agentnb.providers.base import Answer
 from agentnb.providers.catalog import lookup
-from agentnb.providers.messages import Reply, Role, StopReason, Text, ToolResult, ToolSpec
+from agentnb.providers.messages import Role, StopReason, Text, ToolResult, ToolSpec
 from agentnb.providers.promptcache import place_marks
 from agentnb.simulator import Simulator
 
@@ -140,9 +140,9 @@ FAULTS: list[tuple[dict[str, object], type[ProviderError]]] = [
     ({"kind": "429", "times": 9, "retry_after": 0}, RateLimited),
     ({"kind": "529", "times": 9, "retry_after": 0}, Overloaded),
     ({"kind": "500", "times": 9, "retry_after": 0}, ServerFault),
-    ({"kind": "drop", "after_events": 4}, StreamBroken),
-    ({"kind": "error_event", "after_events": 4}, Overloaded),
-    ({"kind": "garbage", "after_events": 4}, StreamBroken),
+    ({"kind": "drop", "after_events": 4, "times": 9}, StreamBroken),
+    ({"kind": "error_event", "after_events": 4, "times": 9}, Overloaded),
+    ({"kind": "garbage", "after_events": 4, "times": 9}, StreamBroken),
 ]
 
 
@@ -156,6 +156,30 @@ def test_what_goes_wrong_is_named(
         ask(provider, prompt_of(block("Hello?")))
     assert type(caught.value) is kind, caught.value
     assert caught.value.todo
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["drop", "error_event", "garbage"])
+def test_a_reply_that_breaks_off_is_asked_for_again_and_not_doubled(
+    provider: AnthropicProvider, simulator: Simulator, kind: str
+) -> None:
+    simulator.inject(kind=kind, after_events=4)
+    shown: list[str] = []
+
+    def hear(channel: str, text: str) -> None:
+        if channel == "restart":
+            shown.clear()
+        elif channel == "text":
+            shown.append(text)
+
+    prompt = prompt_of(block("Hello?"))
+    wire = provider.encode(prompt, place_marks(prompt, MODEL), previous_message=None)
+    answer = provider.ask(wire, hear)
+    assert "".join(shown) == answer.reply.text
+    assert answer.wasted.input_total > 0, "what the broken reply used is paid for too"
+    measured = latency.from_trace(answer.trace, output_tokens=answer.reply.usage.output)
+    assert measured.attempts == 2
+    assert measured.retry_wait > 0
 
 
 def test_a_refused_request_carries_the_providers_words(provider: AnthropicProvider) -> None:

@@ -1,0 +1,223 @@
+"""What the adapters share: one call from wire to answer with its timeline, its second attempts, its interrupt.
+
+An SDK retries what failed before the reply began. What fails after it began is asked again here, and whoever shows
+the text is told to drop what it has ("restart"), so that nothing is doubled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from agentnb.canonical import Clock
+from agentnb.errors import (
+    AccessRefused,
+    KeyMissing,
+    Overloaded,
+    PackageMissing,
+    ProviderError,
+    RateLimited,
+    RequestRefused,
+    RunInterrupted,
+    ServerFault,
+    StreamBroken,
+)
+from agentnb.prompt.layers import Prompt
+from agentnb.providers.base import Answer, Decoder, Mark, OnText, Wire
+from agentnb.providers.catalog import Model
+from agentnb.providers.messages import Reply, Usage
+from agentnb.providers.transport import CallTrace, Transport
+
+PAUSE = 0.25  # seconds before a reply that broke off is asked for again; doubled each time
+_BROKEN = (StreamBroken, ServerFault, Overloaded, RateLimited)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vendor:
+    """How a provider is called in messages, and where its key and address are set."""
+
+    name: str
+    label: str
+    keys: tuple[str, ...]
+    address: str
+    example: str
+    request_id: str = ""  # the reply header with the request's id, where there is one
+
+    def missing_key(self) -> KeyMissing:
+        """The one message for a missing key."""
+        is_set = " nor ".join(self.keys) + (" is set" if len(self.keys) > 1 else " is not set")
+        return KeyMissing(
+            f"no API key for {self.label}: {'neither ' if len(self.keys) > 1 else ''}{is_set}",
+            todo=f"Set {self.keys[0]} before starting the kernel, or ask the simulator, which needs no key: "
+            f"%%agent -m sim:{self.example}",
+        )
+
+    def missing_package(self, install: str) -> PackageMissing:
+        return PackageMissing(
+            f"the package for {self.label} is not installed",
+            todo=f"Run: {install}. Or ask the simulator's other models, e.g. %%agent -m sim:claude-sonnet-4-6",
+        )
+
+    def refusal(self, status: int, message: str, *, request_id: str | None = None) -> ProviderError:
+        """The error of an HTTP status; the words are the provider's own."""
+        kind, todo = _STATUS_KINDS.get(status, (ServerFault if status >= 500 else RequestRefused, "Resume the run."))
+        return kind(
+            f"{self.label} answered {status}: {message}"[:600],
+            todo=todo.format(key=self.keys[0]),
+            status=status,
+            request_id=request_id,
+        )
+
+
+_STATUS_KINDS: dict[int, tuple[type[ProviderError], str]] = {
+    400: (RequestRefused, "The request itself is wrong; resuming without a change gives the same answer."),
+    401: (AccessRefused, "Check {key}."),
+    402: (AccessRefused, "Check the account's credit."),
+    403: (AccessRefused, "The key may not use this model or feature."),
+    404: (RequestRefused, "Check the model's name with -m."),
+    413: (RequestRefused, "The request is too large; begin afresh with -t new."),
+    429: (RateLimited, "Wait, then resume the run."),
+    503: (Overloaded, "The provider is overloaded; resume the run in a minute."),
+    529: (Overloaded, "The provider is overloaded; resume the run in a minute."),
+}
+
+
+def cut_off(*, request_id: str | None = None) -> StreamBroken:
+    """A truncated stream: no SDK raises on it, only the missing stop reason tells."""
+    return StreamBroken(
+        "the reply broke off before its end", todo="Resume the run to ask again.", request_id=request_id
+    )
+
+
+class Calling:
+    """One model behind one SDK client. An adapter fills in `vendor`, `_open`, `_stream`, `_translate`, `decoder`.
+
+    Without `key` and `base_url` the SDK's own variables speak. Calls are made one after the other; `cancel` may come
+    from any thread.
+    """
+
+    vendor: ClassVar[Vendor]
+
+    def __init__(
+        self, model: Model, *, clock: Clock, key: str | None = None, base_url: str | None = None, scope: str = ""
+    ) -> None:
+        self.model = model
+        self.scope = scope or f"{self.vendor.name}:{base_url or 'default'}"
+        self._clock = clock
+        self._key = key
+        self._base_url = base_url
+        self._transport: Transport | None = None
+        self._client: Any = None
+
+    # --- what an adapter fills in ---------------------------------------------------------------------------------
+
+    def encode(self, prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> Wire:
+        raise NotImplementedError
+
+    def decoder(self, wire: Wire | None = None) -> Decoder:
+        raise NotImplementedError
+
+    def _open(self, transport: Transport) -> Any:
+        """The SDK's client over our HTTP client. Raises KeyMissing or PackageMissing."""
+        raise NotImplementedError
+
+    def _stream(self, client: Any, wire: Wire) -> Iterator[Mapping[str, Any]]:
+        """The reply's events as plain JSON; may raise whatever the SDK raises."""
+        raise NotImplementedError
+
+    def _translate(self, error: Exception) -> Exception:
+        """The one place where the SDK's errors become ours."""
+        raise NotImplementedError
+
+    def _sdk_errors(self) -> tuple[type[Exception], ...]:
+        raise NotImplementedError
+
+    def _falls_back(self, wire: Wire, error: ProviderError) -> bool:
+        """Whether `wire.fallback` is worth trying after this error."""
+        return False
+
+    # --- asking ---------------------------------------------------------------------------------------------------
+
+    def ask(self, wire: Wire, on_text: OnText) -> Answer:
+        """Send, stream, fold. Raises a ProviderError, KeyMissing, or RunInterrupted after `cancel`."""
+        self._connect()
+        trace = self._require_transport().begin()
+        wasted, fell_back, tries = Usage(), False, 0
+        while True:
+            decoder = self.decoder(wire)
+            try:
+                reply = self._once(wire, decoder, on_text, trace)
+                return Answer(reply=reply, trace=trace, wasted=wasted, fell_back=fell_back)
+            except ProviderError as error:
+                if wire.fallback is not None and self._falls_back(wire, error):
+                    wire, fell_back = wire.fallback, True
+                elif tries + 1 < wire.attempts and _broke_off(error, trace):
+                    tries, wasted = tries + 1, wasted + decoder.spent()
+                    self._pause(PAUSE * 2**tries)
+                else:
+                    raise
+                on_text("restart", "")
+
+    def send(self, wire: Wire) -> Iterator[Mapping[str, Any]]:
+        """The raw events of a streamed call, as JSON; errors are ours."""
+        client = self._connect()
+        transport = self._require_transport()
+        try:
+            yield from self._stream(client, wire)
+        except self._sdk_errors() as error:
+            if transport.cancelled:
+                raise RunInterrupted("the call was interrupted") from None
+            raise self._translate(error) from error
+
+    def cancel(self) -> None:
+        if self._transport is not None:
+            self._transport.cancel()
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+        self._client = self._transport = None
+
+    @property
+    def simulated(self) -> bool:
+        return self.scope.startswith("sim:")
+
+    def _once(self, wire: Wire, decoder: Decoder, on_text: OnText, trace: CallTrace) -> Reply:
+        trace.first_event = trace.first_token = trace.last_token = None
+        for event in self.send(wire):
+            now = self._clock.monotonic()
+            trace.first_event = trace.first_event or now
+            delta = decoder.feed(event)
+            if delta is not None and delta[1]:
+                trace.first_token = trace.first_token or now
+                trace.last_token = now
+                on_text(*delta)
+        trace.finished = self._clock.monotonic()
+        if self._require_transport().cancelled:
+            raise RunInterrupted("the call was interrupted")
+        return decoder.reply(request_id=trace.response_headers.get(self.vendor.request_id))
+
+    def _pause(self, seconds: float) -> None:
+        if self._require_transport().wait(seconds):
+            raise RunInterrupted("the call was interrupted")
+
+    def _require_transport(self) -> Transport:
+        assert self._transport is not None, "connected by _connect"
+        return self._transport
+
+    def _connect(self) -> Any:
+        if self._client is None:
+            transport = Transport(self._clock, trust_environment=not self.simulated)
+            try:
+                self._client = self._open(transport)
+            except BaseException:
+                transport.close()
+                raise
+            self._transport = transport
+        return self._client
+
+
+def _broke_off(error: ProviderError, trace: CallTrace) -> bool:
+    """Whether the reply had begun: what failed earlier has been retried by the SDK already."""
+    return isinstance(error, StreamBroken) or (trace.first_event is not None and isinstance(error, _BROKEN))
