@@ -183,9 +183,9 @@ def _span_html(kind: str, text: str, url: str) -> str:
     if kind == "code":
         return f'<code style="{CODE}">{escape(text.strip())}</code>'
     if kind == "bold":
-        return f"<strong>{escape(text)}</strong>"
+        return f"<strong>{_inline_html(text)}</strong>"
     if kind == "em":
-        return f"<em>{escape(text)}</em>"
+        return f"<em>{_inline_html(text)}</em>"
     if kind == "label":
         return f'<a href="{escape(url)}" target="_blank" rel="nofollow noopener noreferrer">{escape(text)}</a>'
     return _MONEY.sub("<span>$</span>", escape(text))
@@ -229,9 +229,9 @@ def _span_markdown(kind: str, text: str, url: str) -> str:
         ticks = "`" * (1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
         return f"{ticks} {text.strip()} {ticks}" if len(ticks) > 1 else f"`{text.strip()}`"
     if kind == "bold":
-        return f"**{_plain_markdown(text)}**"
+        return f"**{_inline_markdown(text)}**"
     if kind == "em":
-        return f"*{_plain_markdown(text)}*"
+        return f"*{_inline_markdown(text)}*"
     if kind == "label":
         return f"[{_plain_markdown(text)}]({url})"
     return _plain_markdown(text)

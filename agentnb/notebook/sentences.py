@@ -220,7 +220,7 @@ def latency_rows(doc: Doc) -> list[tuple[str, float | None, float | None, bool]]
         ("connect", 0.0, connect, False),
         ("queue", began, queue, estimated),
         (
-            "prefill" if queue is not None or not latency else "queue + prefill",
+            "prefill" if queue is not None or ttft is None else "queue + prefill",
             began + (queue or 0.0),
             prefill,
             estimated,

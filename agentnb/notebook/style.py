@@ -29,7 +29,7 @@ FAINT = "opacity:0.72"
 SMALL = "font-size:12.5px;line-height:1.5"
 PANEL = (
     "display:inline-block;vertical-align:top;box-sizing:border-box;width:100%;max-width:29em;margin:0;"
-    "padding:0 20px 8px 0"
+    "padding:0 16px 8px 0"
 )
 TABLE = "border-collapse:collapse;border:0;width:100%;margin:0;font-size:12.5px;table-layout:auto"
 NAME = "text-align:left;padding:2px 8px 2px 0;border:0;white-space:nowrap;font-weight:normal;width:1%"

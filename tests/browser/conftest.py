@@ -36,6 +36,7 @@ BROWSER_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+ERROR = "[data-mime-type='application/vnd.jupyter.error'], [data-mime-type='application/vnd.jupyter.stderr']"
 KEYS = ("ANTHROPIC_API_KEY", "GOOGLE_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY")
 
 
@@ -122,6 +123,8 @@ class Page:
     def wait_done(self, index: int) -> None:
         prompt = self.cell(index).locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]"))
         prompt.wait_for(timeout=PATIENCE)
+        failed = self.output(index).locator(ERROR)
+        assert failed.count() == 0, failed.all_inner_texts()
 
     def run_all(self) -> None:
         """Every code cell from top to bottom, each awaited."""
@@ -239,15 +242,25 @@ def open_page(browser: Any, lab: Lab) -> Iterator[Any]:
     yield opened
     for context in contexts:
         context.close()
+    end_kernels(lab)
+
+
+def end_kernels(lab: Lab) -> None:
+    """Lab gives a notebook that is opened again its old kernel; a test must not inherit one."""
+    with urllib.request.urlopen(f"{lab.url}/api/kernels", timeout=30) as answer:
+        running = json.load(answer)
+    for kernel in running:
+        request = urllib.request.Request(f"{lab.url}/api/kernels/{kernel['id']}", method="DELETE")
+        urllib.request.urlopen(request, timeout=30).close()
 
 
 @pytest.fixture
 def quickstart(lab: Lab) -> Path:
-    """A fresh copy of the quickstart, without outputs."""
-    source = ROOT / "notebooks" / "01-quickstart.ipynb"
-    target = lab.files / "quickstart.ipynb"
-    target.write_bytes(source.read_bytes())
-    return target
+    """A fresh copy of the quickstart, with the module beside it."""
+    for source in (ROOT / "notebooks").iterdir():
+        if source.suffix in (".ipynb", ".py"):
+            (lab.files / source.name).write_bytes(source.read_bytes())
+    return lab.files / "01-quickstart.ipynb"
 
 
 @pytest.fixture

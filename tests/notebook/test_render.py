@@ -341,6 +341,7 @@ def test_a_secret_that_was_removed_is_mentioned() -> None:
     [
         ("a **b** c", "<strong>b</strong>"),
         ("a *b* c", "<em>b</em>"),
+        ("a **`b`** c", ">b</code></strong>"),
         ("2 * 3 * 4", "2 * 3 * 4"),
         ("# Title", "<strong>Title</strong>"),
         ("[docs](https://example.org/a?b=1)", 'href="https://example.org/a?b=1"'),
