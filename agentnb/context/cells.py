@@ -71,7 +71,7 @@ class CellIndex:
         else:
             self._texts.pop(label, None)
             self._texts[label] = "\n".join(cell.parsed or cell.lines)
-        self._forget(code)
+            self._forget(code)
         self._bind(cell)
 
     def code(self, limit: int = CODE_LIMIT) -> str:
@@ -108,6 +108,8 @@ class CellIndex:
     def _bind(self, cell: FileDefinitions) -> None:
         imports = {item.bound: item for item in cell.imports}
         for name, made in top_level_names(cell).items():
+            if cell.error and name in self._bound:
+                continue  # nothing of a cell that does not parse has run: what was bound before still is
             if name in cell.chosen:
                 kept = cell.chosen[name].kind != "constant" or is_simple(cell, name)
                 self._set(name, _Bound(cell, entry=kept, made=made))

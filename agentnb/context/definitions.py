@@ -253,7 +253,14 @@ class _Scanner:
             try:
                 self._block(ast.increment_lineno(parse(block), first).body, _Where())
             except PARSE_ERRORS:
-                continue
+                self._unparsed(first, block)
+
+    def _unparsed(self, first: int, block: str) -> None:
+        """The broken block itself, by its first lines: it is what a question on a syntax error is about."""
+        found = _DEFINES.search(block)
+        if found is not None:
+            kind = {"class": "class", "def": "function"}.get(found.group(1), "async function")
+            self._add(found.group(2), kind, (first + 1, first + _trimmed(block).count("\n") + 1), _Where())
 
     def _block(self, body: Sequence[ast.stmt], where: _Where) -> None:
         for node in body:
@@ -415,6 +422,15 @@ def _parse_error(error: BaseException) -> ParseError:
     return ParseError(line=0, message=str(error))
 
 
+def _trimmed(block: str) -> str:
+    """The block without the blank lines and comments at its end, which belong to what follows."""
+    lines = block.split("\n")
+    while lines and (not lines[-1].strip() or lines[-1].startswith("#")):
+        lines.pop()
+    return "\n".join(lines)
+
+
+_DEFINES = re.compile(r"^(class|def|async[ \t]+def)[ \t]+([^\W\d]\w*)", re.MULTILINE)
 _BLOCK = re.compile(r"(?!else\b|elif\b|except\b|finally\b)[^\s)\]}#]")
 
 

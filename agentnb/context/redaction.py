@@ -120,11 +120,13 @@ def _is_no_placeholder(value: str) -> bool:
 _END = r"-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
 _NAMES = (
     r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|auth|"
-    r"credentials?|client[_-]?secret)"
+    r"credentials?|client[_-]?secret|(?:account|signing|encryption|master|shared[_-]?access)[_-]?key)"
 )
 _NAME_HINTS = ("pass", "pwd", "secret", "token", "key", "auth", "credential")
-# Before the name anything but a letter (`DB_PASSWORD`), after it a short suffix and, in JSON, a closing quote.
-_ASSIGNED = rf"(?i:(?<![a-z]){_NAMES}(?:[_-][a-z0-9]{{1,20}})?[\"']?\]?[ \t]{{0,4}}(?:=|:)[ \t]{{0,4}})"
+# Before the name anything but a letter (`DB_PASSWORD`) or a hump (`dbPassword`), after it a short suffix and, in JSON,
+# a closing quote.
+_HUMP = r"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z]))"
+_ASSIGNED = rf"{_HUMP}(?i:{_NAMES}(?:[_-][a-z0-9]{{1,20}})?[\"']?\]?[ \t]{{0,4}}(?:=|:)[ \t]{{0,4}})"
 _AUTHORIZATION = r"(?i:\bauthorization[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?basic)[ \t]{1,4}"
 _URL = r"(?<![a-z0-9])[a-z][a-z0-9+.-]{1,30}://[^\s:/@\"'<>\[]{0,100}:"
 

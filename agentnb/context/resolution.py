@@ -503,8 +503,17 @@ class Resolver:
                 return False
         return False
 
+    def _live_value(self, parts: list[str]) -> Any:
+        value: Any = self._namespace.get(parts[0], live.MISSING)
+        for part in parts[1:]:
+            value = value if value is live.MISSING else live.attribute(value, part)
+        return live.unwrap(value)
+
     def _unresolved(self, name: str, parts: list[str]) -> Unresolved:
-        if parts[0] in self._namespace and len(parts) == 1:
+        value = self._live_value(parts)
+        if live.is_a(value, (FunctionType, type)):
+            return Unresolved(name=name, reason=f"no source: the file that defines {name} cannot be read")
+        if value is not live.MISSING:
             return Unresolved(name=name, kind="value", reason=f"{name} is a variable: it has a value, not a definition")
         ambiguous = self._candidates(name)
         if len(ambiguous) > 1:

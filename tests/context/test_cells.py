@@ -62,10 +62,12 @@ def test_agent_cells_are_not_code() -> None:
 
 
 def test_a_cell_that_does_not_parse_becomes_a_note() -> None:
-    cells = index("def f(:\n  pass", "ok = 1", "", "   ", "%%", "if True:\nx")
+    cells = index("def g(): return 1", "def f(:\n  pass\ndef g(): return 2", "ok = 1", "", "   ", "%%", "if True:\nx")
     assert len(cells.notes) == 2
-    assert cells.notes[0].startswith("In[1] did not parse: line 1")
-    assert set(cells.definitions()) == {"ok"}
+    assert cells.notes[0].startswith("In[2] did not parse: line 1")
+    assert set(cells.definitions()) == {"g", "f", "ok"}
+    assert cells.definitions()["g"].source == "def g(): return 1"  # the broken cell bound nothing
+    assert cells.definitions()["f"].source == "def f(:\n  pass"  # but its own text is all there is of f
 
 
 def test_a_transformer_that_fails_is_a_note() -> None:

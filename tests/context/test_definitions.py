@@ -189,3 +189,21 @@ def test_headers_over_several_lines_become_one() -> None:
         ) -> None: pass
     """)
     assert file.by_name["f"].signature == 'def f(a, b=(1,), *, c: dict[str, int] = {"x": 1}) -> None: ...'
+
+
+def test_the_broken_definition_itself_is_shown_as_it_stands() -> None:
+    file = parsed("""
+        def before(): pass
+
+        @deco
+        def broken(x:
+            return x
+
+
+        # a comment
+        def after(): pass
+    """)
+    assert file.error is not None
+    assert file.by_name["broken"].source == "@deco\ndef broken(x:\n    return x"
+    assert file.by_name["broken"].signature == "@deco ..."
+    assert file.by_name["after"].source == "def after(): pass"

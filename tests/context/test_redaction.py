@@ -37,6 +37,8 @@ def test_provider_keys_are_taken_out_wherever_they_stand(kind: str, around: str)
         ("os.environ['OPENAI_API_KEY'] = 'abcd1234efgh'", "abcd1234efgh"),
         ('{"api_key": "a8f5f167f44f4964e6c998dee827110c"}', "a8f5f167f44f4964e6c998dee827110c"),
         ("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfi", "wJalrXUtnFEMI/K7MDENG/bPxRfi"),
+        ("AccountKey=abc123DEF456ghi789jkl/mno+pq==;Endpoint=x", "abc123DEF456ghi789jkl/mno+pq=="),
+        ('"dbPassword": "hunter2hunter2"', "hunter2hunter2"),
         ("%env MY_TOKEN=abc123def456ghi", "abc123def456ghi"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----", "MIIE"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn cut off here", "b3Blbn"),

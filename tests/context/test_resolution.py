@@ -229,3 +229,28 @@ def test_what_a_definition_uses_is_found_in_its_own_modules_scope(notebook, writ
     assert [item.name for item in names if item] == ["b.helper", "a.LIMIT"]
     method = found(resolver, "a.C.m")
     assert [resolver.follow(method, reference).name for reference in method.references] == ["a.C.n"]
+
+
+def test_a_source_that_is_gone_is_said(notebook, write: Write) -> None:
+    file = write("gone.py", "def f(): pass\nclass A:\n    x = 1\n")
+    notebook.run("import gone")
+    file.unlink()
+    missing = notebook.resolver.resolve("gone.f")
+    assert isinstance(missing, Unresolved)
+    assert missing.reason == "no source: the file that defines gone.f cannot be read"
+    assert notebook.resolver.resolve("gone.A.x").kind == "value"  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+def test_a_file_of_200_000_lines_and_one_nested_beyond_reason(notebook, write: Write) -> None:
+    write("long.py", "".join(f"def f{i}(x):\n    return g(x) + {i}\n\n\n" for i in range(50_000)))
+    write(
+        "deep.py", "def ok(): return 1\n\n\nx = " + "f(" * 150 + ")" * 150 + "\ny = " + "+".join(["1"] * 20_000) + "\n"
+    )
+    write("dots.py", "def far(a):\n    return a" + ".b" * 5000 + "\n")
+    notebook.run("import long, deep, dots", execute=False)
+    resolver = notebook.cold
+    assert found(resolver, "long.f49999").lines == (199_997, 199_998)
+    assert found(resolver, "deep.ok").source == "def ok(): return 1"
+    assert found(resolver, "dots.far").lines == (1, 2)
+    assert any("nested too deeply" in note for note in resolver.notes)
