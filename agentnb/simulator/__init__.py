@@ -60,7 +60,10 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """`http://127.0.0.1:PORT`; the base URL for Anthropic's SDK. Empty before `start`."""
+        """`http://127.0.0.1:PORT`: the base URL for Anthropic's and Google's SDK; OpenAI's takes it with `/v1`.
+
+        Empty before `start`.
+        """
         return self._server.address if self._server is not None else ""
 
     @property
@@ -105,7 +108,9 @@ def serve(*, port: int = 0, speed: float = 1.0, say: Callable[[str], object] = p
     """Run a simulator until interrupted; `say` is given the lines for people."""
     with Simulator(port=port, speed=speed) as simulator:
         say(f"simulated model provider at {simulator.url} (speed {speed:g}; interrupt to stop)")
-        say(f"Anthropic clients: ANTHROPIC_BASE_URL={simulator.url} and any key")
+        say(f"ANTHROPIC_BASE_URL={simulator.url} GOOGLE_GEMINI_BASE_URL={simulator.url}")
+        say(f"OPENAI_BASE_URL={simulator.url}/v1")
+        say("Any key will do. What is warm, and faults on request: see /sim/state and /sim/faults.")
         try:
             threading.Event().wait()
         except KeyboardInterrupt:

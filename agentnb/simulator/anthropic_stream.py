@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agentnb.simulator.dialogue import CALL_OVERHEAD, Answer
-from agentnb.simulator.exchange import Event
+from agentnb.simulator.exchange import Event, small_groups
 
 
 def stream(message: Mapping[str, Any], said: Answer) -> Iterator[Event]:
@@ -30,7 +30,7 @@ def stream(message: Mapping[str, Any], said: Answer) -> Iterator[Event]:
 
 def _text_events(index: int, tokens: tuple[str, ...]) -> Iterator[Event]:
     yield from _start(index, {"type": "text", "text": ""})
-    for i, group in enumerate(_groups(tokens)):
+    for i, group in enumerate(small_groups(tokens)):
         delta = {"type": "text_delta", "text": "".join(group)}
         # The first token of all has been paid with the time to first token; message_delta waits one token for it.
         yield _delta(index, delta, len(group) - (1 if index == 0 and i == 0 else 0))
@@ -39,7 +39,7 @@ def _text_events(index: int, tokens: tuple[str, ...]) -> Iterator[Event]:
 
 def _thinking_events(index: int, block: Mapping[str, Any], tokens: tuple[str, ...]) -> Iterator[Event]:
     yield from _start(index, {"type": "thinking", "thinking": "", "signature": ""})
-    for i, group in enumerate(_groups(tokens)):
+    for i, group in enumerate(small_groups(tokens)):
         yield _delta(index, {"type": "thinking_delta", "thinking": "".join(group)}, len(group) - (0 if i else 1))
     yield _delta(index, {"type": "signature_delta", "signature": block["signature"]}, 0)
     yield _stop(index)
@@ -48,17 +48,9 @@ def _thinking_events(index: int, block: Mapping[str, Any], tokens: tuple[str, ..
 def _call_events(index: int, block: Mapping[str, Any], tokens: tuple[str, ...]) -> Iterator[Event]:
     yield from _start(index, {**block, "input": {}}, CALL_OVERHEAD - (1 if index == 0 else 0))
     yield _delta(index, {"type": "input_json_delta", "partial_json": ""}, 0)
-    for group in _groups(tokens):
+    for group in small_groups(tokens):
         yield _delta(index, {"type": "input_json_delta", "partial_json": "".join(group)}, len(group))
     yield _stop(index)
-
-
-def _groups(tokens: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """One token, then two, three, one, two, … : small pieces of uneven size, as a real stream has."""
-    at, size = 0, 1
-    while at < len(tokens):
-        yield tokens[at : at + size]
-        at, size = at + size, size % 3 + 1
 
 
 def _start(index: int, block: Mapping[str, Any], tokens: int = 0) -> Iterator[Event]:

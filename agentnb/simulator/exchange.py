@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,3 +76,11 @@ class Recorded:
     status: int
     usage: Mapping[str, Any] | None
     headers: Mapping[str, str]
+
+
+def small_groups(tokens: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """One token, then two, three, one, two, … : pieces of uneven size, as a real stream has."""
+    at, size = 0, 1
+    while at < len(tokens):
+        yield tokens[at : at + size]
+        at, size = at + size, size % 3 + 1

@@ -49,9 +49,9 @@ class Use:
     writes: tuple[tuple[str, int, str], ...] = ()
 
 
-def step_digests(blocks: Iterable[Block], family: str) -> list[str]:
-    """The digest of the prompt's first 128, 256, … tokens."""
-    running = hashlib.sha256()
+def step_digests(blocks: Iterable[Block], family: str, salt: bytes = b"") -> list[str]:
+    """The digest of the prompt's first 128, 256, … tokens; `salt` stands for settings that change all of it."""
+    running = hashlib.sha256(salt)
     waiting: list[str] = []
     out = []
     for token in _tokens(blocks, family):

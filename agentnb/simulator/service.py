@@ -12,6 +12,7 @@ from agentnb.simulator.engine import Engine
 from agentnb.simulator.exchange import Incoming, Outcome, Recorded
 from agentnb.simulator.faults import Fault, fault_from_json
 from agentnb.simulator.google_wire import GoogleWire
+from agentnb.simulator.openai_wire import OpenAIWire
 
 _SECRET_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie")
 
@@ -40,7 +41,7 @@ class Service:
         self.pacer = pacer
         google = GoogleWire(engine)
         self._cached_contents = google.caches
-        self._wires: tuple[Wire, ...] = (google, AnthropicWire(engine))
+        self._wires: tuple[Wire, ...] = (google, OpenAIWire(engine), AnthropicWire(engine))
 
     def take_fault(self, incoming: Incoming) -> Fault | None:
         """The fault that this request meets, if one waits."""
@@ -57,6 +58,10 @@ class Service:
             return wire.answer(incoming)
         except RequestRefused as error:
             return wire.error(error, incoming.request_id)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError) as error:
+            # What the checks let through and the reading stumbled over: a field of another type than the API's.
+            message = f"The request has a field of an unexpected shape ({type(error).__name__}: {error})"
+            return wire.error(RequestRefused(message, status=400), incoming.request_id)
 
     def note(self, incoming: Incoming, outcome: Outcome) -> None:
         """Keep what came in, without its keys; the admin pages are not kept."""

@@ -16,6 +16,11 @@ from agentnb.simulator.promptcache_rules import Entry, Piece, chain, plan
 from agentnb.simulator.service import Service
 from agentnb.simulator.tokenizer import count, pieces
 
+FIELDS = [
+    *("messages", "system", "tools", "role", "content", "type", "text", "cache_control", "tool_choice", "thinking"),
+    *("contents", "parts", "generationConfig", "functionCall", "systemInstruction", "cachedContent", "toolConfig"),
+    *("input", "call_id", "prompt_cache_options", "previous_response_id", "tool_calls", "reasoning", "name", "stream"),
+]
 FAMILIES = sorted({row.tokenizer for row in rows()})
 
 _SIZES = {b"a": 40, b"b": 150, b"c": 700}  # equal bytes have equal tokens
@@ -171,3 +176,29 @@ def test_a_conversation_never_fails_never_loops_and_keeps_its_prefix(questions: 
 def test_max_tokens_is_never_passed(question: str, limit: int) -> None:
     outcome = Door().ask(messages=[{"role": "user", "content": f"inspect `{question}`"}], tools=TOOLS, max_tokens=limit)
     assert outcome.usage["output_tokens"] <= limit
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4),
+    max_leaves=8,
+)
+PATHS = {
+    "/v1/messages": {"model": "claude-sonnet-4-6", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]},
+    "/v1beta/models/gemini-2.5-pro:generateContent": {"contents": [{"role": "user", "parts": [{"text": "x"}]}]},
+    "/v1beta/cachedContents": {"model": "models/gemini-2.5-pro", "contents": []},
+    "/v1/chat/completions": {"model": "gpt-4.1", "messages": [{"role": "user", "content": "x"}]},
+    "/v1/responses": {"model": "gpt-6.1-sol", "input": "x"},
+}
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(sorted(PATHS)), st.dictionaries(st.sampled_from(FIELDS), _json, max_size=4))
+def test_a_body_of_any_shape_gets_an_answer(path: str, changes: dict[str, Any]) -> None:
+    body = {**PATHS[path], **changes}
+    headers = {"x-api-key": "any", "x-goog-api-key": "any", "authorization": "Bearer any"}
+    outcome = Door().service.outcome(
+        Incoming(method="POST", path=path, query={}, headers=headers, raw=b"{}", body=body, request_id="r"), None
+    )
+    assert outcome.status in (200, 400, 403, 404)
+    assert "error" in outcome.body or outcome.status == 200
