@@ -133,7 +133,8 @@ def _layers_panel(doc: Doc) -> str:
     widest = max((number(layer.get("tokens")) or 0 for layer in layers), default=0)
     rows = "".join(_layer_row(layer, widest) for layer in layers)
     head = _heads("layer", "tokens", say.cached_word(doc))
-    foot = _cells_row(FOOT, "all", _legend(), count(tokens), share(cached, tokens))
+    about = "≈ " if tokens and say.is_forecast(doc) else ""
+    foot = _cells_row(FOOT, "all", _legend(), about + count(tokens), share(cached, tokens))
     lines = "".join(line_html(sentence) for sentence in say.cache_lines(doc))
     return _panel(_layers_heading(doc), f'<table style="{TABLE}">{head}{rows}{foot}</table>{lines}')
 
@@ -193,7 +194,7 @@ def _latency_panel(doc: Doc) -> str:
 def _phase_row(row: tuple[str, float | None, float | None, bool], total: float | None) -> str:
     name, start, length, estimated = row
     bar = ""
-    if start is not None and length is not None and total:
+    if start is not None and length and total:
         left = 100 * fraction(start, total)
         width = min(100 - left, max(0.8, 100 * fraction(length, total)))
         fill = f"background-image:{HATCH};background-size:6px 6px" if estimated else f"background:{BLUE}"
@@ -221,14 +222,14 @@ def _panel(heading: str, body: str) -> str:
 
 def _heads(name: str, *heads: str) -> str:
     """The header row: a name, a bar without a head, then the figures."""
-    cells = [f'<th style="{NAME};{FAINT}">{esc(name)}</th><th style="{BAR}"></th>']
-    cells += [f'<th style="{HEAD}">{esc(head)}</th>' for head in heads]
+    cells = [f'<th scope="col" style="{NAME};{FAINT}">{esc(name)}</th><th style="{BAR}"></th>']
+    cells += [f'<th scope="col" style="{HEAD}">{esc(head)}</th>' for head in heads]
     return f'<tr style="{ROW}">{"".join(cells)}</tr>'
 
 
 def _cells_row(style: str, name: str, bar: str, *values: str) -> str:
     """A row of finished html: name, bar, figures right-aligned."""
-    cells = [f'<th style="{NAME}">{name}</th><td style="{BAR}">{bar}</td>']
+    cells = [f'<th scope="row" style="{NAME}">{name}</th><td style="{BAR}">{bar}</td>']
     cells += [f'<td style="{FIGURE}">{value}</td>' for value in values]
     return f'<tr style="{style}">{"".join(cells)}</tr>'
 
@@ -285,7 +286,7 @@ def _definitions_html(doc: Doc) -> str:
         return ""
     more = line_html(f"and {count(len(found) - MOST_ROWS)} more") if len(found) > MOST_ROWS else ""
     rows = "".join(_definition_row(item) for item in found[:MOST_ROWS])
-    return f'<table style="{TABLE}">{rows}</table>{more}'
+    return f'<table style="{TABLE};max-width:44em">{rows}</table>{more}'
 
 
 def _definition_row(item: Doc) -> str:
@@ -294,7 +295,7 @@ def _definition_row(item: Doc) -> str:
     facts.append(clean(item.get("reason") or ""))
     name = f'<code style="{CODE}">{esc(item.get("name") or "?")}</code>'
     about = f'<span style="{FAINT}">{esc(" · ".join(filter(None, facts)))}</span>'
-    cell = f'<td style="{BAR};padding:3px 8px 3px 0">{name}<br>{about}</td>'
+    cell = f'<td style="{BAR};padding:4px 8px 4px 0;line-height:1.6">{name}<br>{about}</td>'
     return f'<tr style="{FOOT}">{cell}<td style="{FIGURE}">≈ {esc(count(item.get("tokens")))} tokens</td></tr>'
 
 

@@ -60,7 +60,7 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str
     shown = [list(row) for row in rows[:MOST_ROWS]]
     right = _right_aligned(columns, shown)
     head = "".join(
-        f'<th style="{_cell_style(r)};font-weight:normal;{FAINT}">{esc(c)}</th>'
+        f'<th scope="col" style="{_cell_style(r)};font-weight:normal;{FAINT}">{esc(c)}</th>'
         for c, r in zip(columns, right, strict=True)
     )
     body = "".join(
