@@ -70,6 +70,7 @@ class Storage:
         self._opened: Any = None
         if not self.database.exists():
             self._cache()  # the file is diskcache's own from its first byte
+            flush_directory(home)
 
     def get(self, key: str) -> bytes | None:
         """The value under `key`, or None where there is none or its time is over."""
@@ -127,18 +128,35 @@ def connect(
     with _translated(database):
         connection = sqlite3.connect(str(database), timeout=busy_seconds, isolation_level=None, check_same_thread=False)
         try:
-            _prepare(connection, synchronous)
+            _prepare(connection, database, synchronous)
         except BaseException:
             connection.close()
             raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, synchronous: str) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
+def _prepare(connection: sqlite3.Connection, database: Path | str, synchronous: str) -> None:
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
+        connection.execute("PRAGMA journal_mode = WAL")
+        flush_directory(Path(database).parent)
     connection.execute(f"PRAGMA synchronous = {'NORMAL' if synchronous.upper() == 'NORMAL' else 'FULL'}")
     connection.execute("PRAGMA trusted_schema = OFF")  # what a tampered schema calls has no side effects
     connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # a damaged file shows now, not later
+
+
+def flush_directory(directory: Path) -> None:
+    """Make durable that files were made and deleted in it.
+
+    SQLite's FULL deletes the rollback journal of the change to WAL without flushing the directory. Should a power cut
+    bring it back, it would roll the file back to before that change, and the WAL with all its steps would be ignored.
+    """
+    if sys.platform == "win32":  # which cannot open directories
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
