@@ -55,12 +55,14 @@ def test_the_dashboard_is_seen_while_the_run_goes_on(quickstart: Path, open_page
 def test_the_whole_notebook_runs_and_its_results_outlive_the_kernel(
     quickstart: Path, lab: Any, open_page: Any, light: None
 ) -> None:
-    page = open_page(quickstart.name, height=1400)
+    page = open_page(quickstart.name, width=1060, height=1400)
     page.wait_idle()
     page.run_all()
     asked = asking(quickstart)
     page.cell(asked[-1]).scroll_into_view_if_needed()
     page.output(asked[-1]).get_by_text("✓ Completed").wait_for()
+    page.cell(asked[1]).scroll_into_view_if_needed()
+    page.picture("dashboard", of=page.cell(asked[1]))  # the README's picture: notebooks/images/dashboard.png
     notebook = page.save(quickstart)
     runs = runs_in(notebook)
     assert [run["state"] for run in runs] == ["COMPLETED"] * len(asked)
