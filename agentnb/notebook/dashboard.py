@@ -41,7 +41,7 @@ class Dashboard:
     def __init__(
         self, display: Callable[..., Any], *, clock: Clock, widgets: bool | None = None, stream: TextIO | None = None
     ) -> None:
-        wanted = in_kernel() if widgets is None else widgets
+        wanted = someone_watches() if widgets is None else widgets
         self._painter: Painter = Widgets(display) if wanted else ProgressLine(display, stream or sys.stderr)
         self._clock = clock
         self._due = float("-inf")
@@ -144,8 +144,14 @@ def _close(widget: Any) -> None:
             model.close()
 
 
-def in_kernel() -> bool:
-    """Whether this process is a Jupyter kernel, which can talk to widgets."""
+def someone_watches() -> bool:
+    """Whether a front end with a person before it takes part: only then are widgets opened.
+
+    nbclient, nbconvert and nbval say `allow_stdin: false` with each cell. There widgets would help nobody, and nbclient
+    keeps the state of closed ones in the file (tried with nbclient 0.10, 2026-11-22; ipykernel keeps the flag in
+    `Kernel._allow_stdin`, and without that attribute we assume a person).
+    """
     from IPython.core.getipython import get_ipython
 
-    return getattr(get_ipython(), "kernel", None) is not None
+    kernel = getattr(get_ipython(), "kernel", None)
+    return kernel is not None and bool(getattr(kernel, "_allow_stdin", True))

@@ -6,8 +6,10 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
+import nbformat
 import pytest
 from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
 
 from agentnb.canonical import ManualClock
 from agentnb.notebook.dashboard import INTERVAL, VIEW_MIME, Dashboard
@@ -147,7 +149,7 @@ def messages() -> Iterator[list[dict[str, Any]]]:
     try:
         client.wait_for_ready(timeout=60)
         seen: list[dict[str, Any]] = []
-        reply = client.execute_interactive(CELL, output_hook=seen.append, timeout=60)
+        reply = client.execute_interactive(CELL, allow_stdin=True, output_hook=seen.append, timeout=60)
         assert reply["content"]["status"] == "ok", reply["content"]
         yield seen
     finally:
@@ -173,3 +175,13 @@ def test_a_real_kernel_sends_widgets_then_replaces_them_and_closes_them(messages
     assert sent[-4:] == [""] * 4, "no text stays behind in the models"
     kinds = [m["header"]["msg_type"] for m in messages]
     assert kinds.index("update_display_data") < kinds.index("comm_close"), "no view is left without its model"
+
+
+@pytest.mark.kernel
+@pytest.mark.slow
+def test_a_notebook_executed_by_a_program_holds_no_widget_at_all() -> None:
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    NotebookClient(book, timeout=60, kernel_name="python3").execute()
+    (output,) = book.cells[0].outputs
+    assert MIME in output["data"]
+    assert "widgets" not in book.metadata
