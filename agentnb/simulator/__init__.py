@@ -107,11 +107,11 @@ class Simulator:
 def serve(*, port: int = 0, speed: float = 1.0, say: Callable[[str], object] = print) -> None:
     """Run a simulator until interrupted; `say` is given the lines for people."""
     with Simulator(port=port, speed=speed) as simulator:
-        say(f"simulated model provider at {simulator.url} (speed {speed:g}; interrupt to stop)")
-        say(f"ANTHROPIC_BASE_URL={simulator.url} GOOGLE_GEMINI_BASE_URL={simulator.url}")
-        say(f"OPENAI_BASE_URL={simulator.url}/v1")
-        say("Any key will do. What is warm, and faults on request: see /sim/state and /sim/faults.")
         try:
+            say(f"simulated model provider at {simulator.url} (speed {speed:g}; interrupt to stop)")
+            say(f"ANTHROPIC_BASE_URL={simulator.url} GOOGLE_GEMINI_BASE_URL={simulator.url}")
+            say(f"OPENAI_BASE_URL={simulator.url}/v1")
+            say("Any key will do. What is warm: /sim/state. Faults on request: POST /sim/faults.")
             threading.Event().wait()
         except KeyboardInterrupt:
             say("stopped")

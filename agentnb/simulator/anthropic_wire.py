@@ -39,6 +39,7 @@ _FAULT_MESSAGES = {
     529: "Overloaded",
 }
 _STOPS = {"end": "end_turn", "tools": "tool_use", "max_tokens": "max_tokens", "stop_sequence": "stop_sequence"}
+_OVERLOADED = event_bytes("error", {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
 _REMEMBERED = 10_000
 _BOUND_THINKING = ("claude-5",)
 """Tokenizer families whose models tie thinking blocks to the conversation before them."""
@@ -48,13 +49,30 @@ _BOUND_THINKING = ("claude-5",)
 class _Print:
     """What is remembered of a request, to say later why the prompt cache missed."""
 
-    scope: str
+    owner: str
     model: str
     tools: str
     system: str
     settings: bytes
     messages: tuple[bytes, ...]
     marked: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """One request and what the rules make of it. `end` is the digest of the whole prompt, `started` epoch seconds."""
+
+    body: Mapping[str, Any]
+    row: Model
+    scope: tuple[str, str]
+    pieces: list[rules.Piece]
+    plan: rules.Plan
+    end: str
+    started: float
+
+    @property
+    def total(self) -> int:
+        return self.plan.total + prompt.REPLY_START
 
 
 class AnthropicWire:
@@ -76,9 +94,6 @@ class AnthropicWire:
     def generates(self, incoming: Incoming) -> bool:
         """Whether the request asks for a reply: faults hit only these."""
         return incoming.method == "POST" and incoming.path == "/v1/messages"
-
-    def streams(self, incoming: Incoming) -> bool:
-        return isinstance(incoming.body, Mapping) and bool(incoming.body.get("stream"))
 
     def answer(self, incoming: Incoming) -> Outcome:
         """The outcome of one request; raises RequestRefused."""
@@ -120,54 +135,55 @@ class AnthropicWire:
         return Outcome(body={"input_tokens": sum(piece.tokens for piece in parts) + prompt.REPLY_START})
 
     def _messages(self, incoming: Incoming) -> Outcome:
-        body = incoming.body
+        work = self._work(incoming)
+        body, row, plan, engine = work.body, work.row, work.plan, self._engine
+        said = Answer(stop="max_tokens") if body["max_tokens"] == 0 else answer(prompt.ask_of(body, row))
+        engine.caches.refresh(work.scope, plan.hits, work.started)
+        message = self._message(work, said)
+        return Outcome(
+            body=message,
+            events=tuple(stream(message, said)) if body.get("stream") else None,
+            timing=engine.timing(row, tokens=work.total, uncached=work.total - plan.read, output=said.tokens),
+            usage=message["usage"],
+            error_event=_OVERLOADED,
+            on_first_token=lambda: engine.caches.write(work.scope, plan.writes, work.started),
+        )
+
+    def _work(self, incoming: Incoming) -> _Work:
+        """Check the request and apply the caching rules to it, without changing what is warm."""
+        engine, body = self._engine, incoming.body
         row = check(body)
-        engine = self._engine
         started = engine.clock.now()
         scope = (_key(incoming), row.name)
-        parts = prompt.pieces(body, engine.counter(row))
-        digests = rules.chain(parts, prompt.salts(body))
-        bare = rules.chain(parts, {})
+        pieces = prompt.pieces(body, engine.counter(row))
+        bare = rules.chain(pieces, {})
         if row.tokenizer in _BOUND_THINKING:
             _check_signatures(body, bare)
         plan = rules.plan(
-            parts,
-            digests,
+            pieces,
+            rules.chain(pieces, prompt.salts(body)),
             engine.caches.live(scope, started),
             minimum=row.cache.minimum,
             lookback=row.cache.lookback,
         )
-        _check_window(plan, row)
-        said = Answer(stop="max_tokens") if body["max_tokens"] == 0 else answer(prompt.ask_of(body, row))
-        engine.caches.refresh(scope, plan.hits, started)
-        total = plan.total + prompt.REPLY_START
-        message = self._message(body, said, plan, scope[0], end=bare[-1])
-        return Outcome(
-            body=message,
-            events=tuple(stream(message, said)) if body.get("stream") else None,
-            timing=engine.timing(row, tokens=total, uncached=total - plan.read, output=said.tokens),
-            usage=message["usage"],
-            error_event=event_bytes(
-                "error", {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
-            ),
-            on_first_token=lambda: engine.caches.write(scope, plan.writes, started),
-        )
+        work = _Work(body=body, row=row, scope=scope, pieces=pieces, plan=plan, end=bare[-1], started=started)
+        if work.total > row.window:
+            raise refuse(f"prompt is too long: {work.total} tokens > {row.window} maximum")
+        return work
 
-    def _message(
-        self, body: Mapping[str, Any], said: Answer, plan: rules.Plan, key: str, *, end: str
-    ) -> dict[str, Any]:
+    def _message(self, work: _Work, said: Answer) -> dict[str, Any]:
         message_id = self._engine.new_id("msg_01")
         return {
-            "model": body["model"],
+            "model": work.body["model"],
             "id": message_id,
             "type": "message",
             "role": "assistant",
-            "content": self._content(said, end),
+            "content": self._content(said, work.end),
             "stop_reason": _STOPS[said.stop],
             "stop_sequence": said.sequence,
             "stop_details": None,
-            "usage": _usage(plan, said),
-            **self._diagnostics(body, plan, key, message_id),
+            "usage": _usage(work.plan, said),
+            **self._diagnostics(work, message_id),
         }
 
     def _content(self, said: Answer, end: str) -> list[dict[str, Any]]:
@@ -187,21 +203,21 @@ class AnthropicWire:
             for call in said.calls
         ]
 
-    def _diagnostics(self, body: Mapping[str, Any], plan: rules.Plan, key: str, message_id: str) -> dict[str, Any]:
-        """`diagnostics` where the request asked for them, and the print of this request for the next one to compare."""
-        now = _print(body, plan, key)
+    def _diagnostics(self, work: _Work, message_id: str) -> dict[str, Any]:
+        """`diagnostics` where the request asked for them; remembers this request for the next one to compare."""
+        now = _print(work)
         with self._lock:
             self._prints[message_id] = now
             if len(self._prints) > _REMEMBERED:
                 self._prints.popitem(last=False)
-        asked = body.get("diagnostics")
+        asked = work.body.get("diagnostics")
         if not isinstance(asked, Mapping):
             return {}
         previous_id = asked.get("previous_message_id")
         if previous_id is None:
             return {"diagnostics": None}
         previous = self._prints.get(previous_id)
-        reason = miss_reason(previous if previous and previous.scope == key else None, now, plan.read)
+        reason = miss_reason(previous if previous and previous.owner == now.owner else None, now, work.plan.read)
         return {"diagnostics": {"cache_miss_reason": reason} if reason else None}
 
 
@@ -224,12 +240,6 @@ def _model_info(row: Model) -> dict[str, Any]:
         "max_input_tokens": row.window,
         "max_tokens": row.max_output,
     }
-
-
-def _check_window(plan: rules.Plan, row: Model) -> None:
-    total = plan.total + prompt.REPLY_START
-    if total > row.window:
-        raise refuse(f"prompt is too long: {total} tokens > {row.window} maximum")
 
 
 def _usage(plan: rules.Plan, said: Answer) -> dict[str, Any]:
@@ -260,15 +270,17 @@ def _check_signatures(body: Mapping[str, Any], bare: list[str]) -> None:
             raise refuse(f"{where}: Invalid `signature` in `thinking` block")
 
 
-def _print(body: Mapping[str, Any], plan: rules.Plan, key: str) -> _Print:
-    parts = prompt.pieces(body, lambda _: 0)
+def _print(work: _Work) -> _Print:
+    plan = work.plan
     return _Print(
-        scope=key,
-        model=body["model"],
-        tools=_digest(piece.data for piece in parts if piece.section == "tools"),
-        system=_digest(piece.data for piece in parts if piece.section == "system"),
-        settings=b"".join(prompt.salts(body).values()),
-        messages=tuple(hashlib.sha256(piece.data).digest()[:12] for piece in parts if piece.section == "messages"),
+        owner=work.scope[0],
+        model=work.body["model"],
+        tools=_digest(piece.data for piece in work.pieces if piece.section == "tools"),
+        system=_digest(piece.data for piece in work.pieces if piece.section == "system"),
+        settings=b"".join(prompt.salts(work.body).values()),
+        messages=tuple(
+            hashlib.sha256(piece.data).digest()[:12] for piece in work.pieces if piece.section == "messages"
+        ),
         marked=plan.read + plan.write_5m + plan.write_1h,
     )
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import html
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from agentnb.simulator.dialogue import Said
 
-_DEFINITION = re.compile(r"<definition\b([^>]*)>(.*?)</definition\s*>", re.DOTALL)
+_DEFINITION = re.compile(r'<definition\b([^>]*\bname="[^>]*)>(.*?)</definition\s*>', re.DOTALL)
+_OUTLINE = re.compile(r"<outline\b([^>]*)>(.*?)</outline\s*>", re.DOTALL)
+_REMOVED = re.compile(r'<removed\s+name="([^"]*)"\s*/>')
+_VALUES = re.compile(r"<values>\n?(.*?)\n?</values>", re.DOTALL)
 _ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
 _TASK = re.compile(r"<task\b[^>]*>(.*?)</task\s*>", re.DOTALL)
 _HEAD = re.compile(r"^([ \t]*)(?:async[ \t]+def|def|class)[ \t]+([A-Za-z_]\w*)", re.MULTILINE)
@@ -19,7 +23,7 @@ _HEAD = re.compile(r"^([ \t]*)(?:async[ \t]+def|def|class)[ \t]+([A-Za-z_]\w*)",
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """A definition that the conversation holds, in its newest version."""
+    """A definition that the conversation holds, in its newest version. `listed`: only an outline names it."""
 
     name: str
     source: str
@@ -27,6 +31,7 @@ class Held:
     lines: str = ""
     full: bool = True
     replaces: str = ""
+    listed: bool = False
 
     @property
     def short(self) -> str:
@@ -59,10 +64,13 @@ class Outline:
 class Turn:
     """The question that is open: its text, the calls and results since, and how many rounds of calls there were.
 
-    `earlier` counts the questions that were answered before it.
+    `start` is where it begins in the conversation; `earlier` counts the questions that were answered before it;
+    `values` are descriptions of live values that came beside it.
     """
 
     question: str
+    start: int
+    values: tuple[str, ...]
     calls: tuple[Said, ...]
     results: tuple[Said, ...]
     rounds: int
@@ -74,9 +82,26 @@ def definitions(said: Sequence[Said]) -> dict[str, Held]:
     held: dict[str, Held] = {}
     for item in said:
         if item.kind in ("text", "result") and item.role != "assistant":
-            for found in (*_marked(item.text), *_bare(_DEFINITION.sub("", item.text))):
+            for found in _found_in(item):
                 _keep(held, found)
+            for name in _REMOVED.findall(item.text):
+                held.pop(html.unescape(name), None)
     return held
+
+
+def _found_in(item: Said) -> Iterator[Held]:
+    """What one text defines. Bare code in the system prompt only lists: nobody asked about it."""
+    yield from _marked(item.text)
+    for attributes, body in _OUTLINE.findall(item.text):
+        place = _attributes(attributes).get("file", "")
+        yield from (replace(found, place=place, full=False, listed=True) for found in _bare(body))
+    rest = _OUTLINE.sub("", _DEFINITION.sub("", item.text))
+    listed = item.role == "system"
+    yield from (replace(found, full=not listed, listed=listed) for found in _bare(rest))
+
+
+def _attributes(text: str) -> dict[str, str]:
+    return {name: html.unescape(value) for name, value in _ATTRIBUTE.findall(text)}
 
 
 def _keep(held: dict[str, Held], found: Held) -> None:
@@ -88,9 +113,7 @@ def _keep(held: dict[str, Held], found: Held) -> None:
 
 def _marked(text: str) -> Iterator[Held]:
     for match in _DEFINITION.finditer(text):
-        given = dict(_ATTRIBUTE.findall(match.group(1)))
-        if not re.fullmatch(r"[\w.<>]+", given.get("name", "")):
-            continue
+        given = _attributes(match.group(1))
         yield Held(
             name=given["name"],
             source=match.group(2).strip("\n"),
@@ -125,10 +148,12 @@ def turn(said: Sequence[Said]) -> Turn:
     start = _turn_start(said)
     asked = [item for item in said[start:] if item.kind == "text" and item.role == "user"]
     tasks = [match for item in asked for match in _TASK.findall(item.text)]
-    plain = [rest for item in asked if (rest := _DEFINITION.sub("", item.text).strip())]
+    plain = [rest for item in asked if (rest := _VALUES.sub("", _DEFINITION.sub("", item.text)).strip())]
     question = (tasks or plain or [""])[-1].strip()
     return Turn(
         question=question,
+        start=start,
+        values=tuple(line for item in asked for found in _VALUES.findall(item.text) for line in found.splitlines()),
         calls=tuple(item for item in said[start:] if item.kind == "call"),
         results=tuple(item for item in said[start:] if item.kind == "result"),
         rounds=_rounds(said[start:]),
@@ -182,6 +207,7 @@ def _parse(source: str) -> ast.stmt | None:
 def _function(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Outline:
     required, optional = _parameters(node.args)
     inside = [item for statement in node.body for item in ast.walk(statement)]
+    local = _local_names(node, inside)
     given_back = [ast.unparse(item.value) for item in inside if isinstance(item, ast.Return) and item.value is not None]
     return Outline(
         kind="function",
@@ -190,9 +216,20 @@ def _function(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Outline:
         required=required,
         optional=optional,
         returns=next((text for text in reversed(given_back) if len(text) <= 70 and text != "None"), ""),
-        calls=_unique(_dotted(item.func) for item in inside if isinstance(item, ast.Call)),
+        calls=_unique(
+            name
+            for item in inside
+            if isinstance(item, ast.Call) and (name := _dotted(item.func)).partition(".")[0] not in local
+        ),
         raises=_unique(_raised(item) for item in inside if isinstance(item, ast.Raise)),
     )
+
+
+def _local_names(node: ast.FunctionDef | ast.AsyncFunctionDef, inside: Sequence[ast.AST]) -> set[str]:
+    """Parameters and what is assigned inside: a method of theirs tells nothing of other definitions."""
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    stored = [item.id for item in inside if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store)]
+    return {argument.arg for argument in arguments} | set(stored)
 
 
 def _class(node: ast.ClassDef) -> Outline:

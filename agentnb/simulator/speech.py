@@ -49,27 +49,28 @@ def _over(calls: Sequence[Wanted]) -> str:
 
 
 def report(ask: Ask, open_turn: Turn, held: dict[str, Held]) -> str:
-    """The answer as markdown: what was asked, what came along, what the tools brought, what a model could do."""
+    """The answer as markdown: what was asked, what the tools brought, what came along, what a model could do."""
     named = tooluse.named(open_turn.question, held)
+    before = definitions(ask.said[: open_turn.start])
+    explained = named[: 1 if open_turn.results else _EXPLAINED]
     parts = [
         _opening(ask, open_turn),
-        *(_explain(held[name], held) for name in named[:_EXPLAINED]),
-        _others(held, named),
-        _missing(open_turn, held),
         *(_result(item) for item in open_turn.results),
+        *(_explain(held[name], held) for name in explained),
+        _along(held, before, explained),
+        _beside(open_turn),
+        _missing(open_turn, held),
         _closing(held, named, open_turn),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
 def _opening(ask: Ask, open_turn: Turn) -> str:
-    first = (
-        f"**Simulated reply.** I stand in for {ask.model.label}: I do not reason, I tell what this request brought me."
-    )
+    first = f"**Simulated reply.** I stand in for {ask.model.label} and do not reason; I tell what the request brought."
     if not open_turn.question:
         return f"{first} It holds no question."
-    earlier = f" It is question {open_turn.earlier + 1} of this conversation." if open_turn.earlier else ""
-    return f"{first}\n\nYou asked: *{_quote(open_turn.question)}*{earlier}"
+    which = f"Question {open_turn.earlier + 1} of this conversation" if open_turn.earlier else "You asked"
+    return f"{first}\n\n{which}: *{_quote(open_turn.question)}*"
 
 
 def _quote(question: str, limit: int = 160) -> str:
@@ -127,22 +128,40 @@ def _called(calls: tuple[str, ...], held: dict[str, Held]) -> str:
     return f"{', '.join(said)}." if said else "It calls built-in functions only."
 
 
-def _others(held: dict[str, Held], named: Sequence[str]) -> str:
-    rest = [item for name, item in held.items() if name not in named[:_EXPLAINED]]
-    if not rest:
-        return "" if held else "No definition came with it."
-    shown = _listing([*(_brief(item) for item in rest[-_LISTED:]), *_and_more(len(rest))])
-    if named:
-        return f"{_count(len(rest), 'other definition')} came along: {shown}."
-    return f"I hold {_count(len(rest), 'definition')}: {shown}."
+def _along(held: dict[str, Held], before: dict[str, Held], explained: Sequence[str]) -> str:
+    """The definitions that were not explained: first those that came with this question, then those from before."""
+    rest = [item for name, item in held.items() if name not in explained and not item.listed]
+    new = [item for item in rest if before.get(item.name) != item]
+    old = [item for item in rest if before.get(item.name) == item]
+    if not held:
+        return "No definition came with it."
+    said = []
+    if new:
+        said.append(f"{'Also new' if explained else 'New'} with this question: {_named(new)}.")
+    if old:
+        said.append(f"From before I hold {_named(old)}.")
+    return " ".join(said)
+
+
+def _named(items: Sequence[Held]) -> str:
+    more = [f"{len(items) - _LISTED} more"] if len(items) > _LISTED else []
+    return _listing([*(_brief(item) for item in items[-_LISTED:]), *more])
+
+
+def _beside(open_turn: Turn) -> str:
+    """The live values that came along, shortened."""
+    if not open_turn.values:
+        return ""
+    shown = _listing(f"`{_shortened(line, 60)}`" for line in open_turn.values[:3] if "`" not in line)
+    return f"Live values beside it: {shown}." if shown else ""
+
+
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def _and_more(count: int) -> list[str]:
-    return [f"{count - _LISTED} more"] if count > _LISTED else []
 
 
 def _brief(item: Held) -> str:

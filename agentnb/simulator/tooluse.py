@@ -153,17 +153,28 @@ def identifiers(text: str) -> list[str]:
 
 
 def named(question: str, held: Mapping[str, Held]) -> list[str]:
-    """The held definitions that the question names, marked or not, in its order."""
-    words = [*identifiers(question), *_DOTTED.findall(question)]
-    return list(dict.fromkeys(found for word in words if (found := find(word, held))))
+    """The held definitions that the question names, in its order.
+
+    Marked names and code count first; where nothing is marked, so does any word that is the name of a definition.
+    """
+    spans = [*_spans(question), *_FENCE.findall(question), *_MARK.findall(question)]
+    marked = [word for span in spans for word in _DOTTED.findall(span)]
+    words = marked or _DOTTED.findall(question)
+    loose = [word for word in _CODE_LIKE.findall(question) if word not in words]
+    return list(dict.fromkeys(found for word in [*words, *loose] if (found := find(word, held))))
 
 
 def find(name: str, held: Mapping[str, Held]) -> str:
-    """The full name of the held definition that `name` means, or an empty string; the newest where several do."""
+    """The full name of the held definition that `name` means, or an empty string; the newest where several do.
+
+    `networkx.density` means `networkx.classes.function.density`: packages offer names where users find them.
+    """
     if name in held:
         return name
     ends = [full for full in held if full.endswith(f".{name}") or name.endswith(f".{full}")]
-    return ends[-1] if ends else ""
+    first, _, rest = name.partition(".")
+    offered = [full for full in held if rest and full.startswith(f"{first}.") and full.endswith(f".{rest}")]
+    return (ends or offered or [""])[-1]
 
 
 def _spans(text: str) -> list[str]:

@@ -59,7 +59,7 @@ def result(name: str, words: str, **options: Any) -> Said:
 def test_it_says_that_it_does_not_reason_and_what_was_asked() -> None:
     said = ask("<task>What is `harmonic`?</task>").text
     assert "Simulated reply" in said
-    assert "I do not reason" in said
+    assert "do not reason" in said
     assert "*What is `harmonic`?*" in said
 
 
@@ -92,6 +92,42 @@ def test_definitions_in_plain_text_are_found() -> None:
     ).text
     assert "`class Tide(Wave)` — A tide." in said
     assert "`height`" in said
+
+
+def test_what_is_new_and_what_was_held_before_are_told_apart() -> None:
+    newer = '<definition name="tides.surge" file="tides.py" lines="40-41">\ndef surge(): return 0\n</definition>'
+    said = ask(TIDES, "Why?", Said(kind="text", role="assistant", text="So."), newer, "What else?").text
+    assert "New with this question: `tides.surge` (tides.py, lines 40-41)." in said
+    assert "From before I hold `tides.harmonic` (tides.py, lines 10-31)" in said
+
+
+def test_a_removed_definition_is_no_longer_held() -> None:
+    assert "tides.omega" not in ask(TIDES, '<removed name="tides.omega"/>', "What is here?").text
+
+
+def test_an_outline_is_not_a_definition() -> None:
+    """The system prompt lists signatures, and speaks of <definition> elements: neither is held source."""
+    outline = 'Definitions stand in <definition> elements.\n<outline file="a.py">\ndef f(x) -> int: ...\n</outline>'
+    said = ask(Said(kind="text", role="system", text=outline), TIDES, "What is `f`?").text
+    assert "I hold **`f`** (a.py): `f(x) -> int`" in said
+    assert "signature only" in said
+    assert "`f`" not in ask(Said(kind="text", role="system", text=outline), TIDES, "What is here?").text
+
+
+def test_a_name_as_the_package_offers_it_is_found() -> None:
+    deep = '<definition name="networkx.classes.function.density">\ndef density(G): return 0\n</definition>'
+    assert "I hold **`networkx.classes.function.density`**" in ask(deep, "Explain `networkx.density`").text
+
+
+def test_live_values_are_told() -> None:
+    reply = ask(TIDES, "<values>\nweek: list of 337: [1.8, 2.2]\n</values>\n\n<task>\nWhat is `week`?\n</task>")
+    assert "Live values beside it: `week: list of 337: [1.8, 2.2]`." in reply.text
+
+
+def test_a_plain_word_is_no_name_where_names_are_marked() -> None:
+    level = '<definition name="tides.level">\ndef level(): return 0\n</definition>'
+    assert "I hold **`tides.level`**" not in ask(TIDES, level, "At which level is `harmonic` highest?").text
+    assert "I hold **`tides.level`**" in ask(TIDES, level, "What is level?").text
 
 
 def test_what_is_named_but_not_held_is_said() -> None:
@@ -165,7 +201,7 @@ def test_the_next_question_starts_anew() -> None:
     )
     reply = ask(*done, "Run `2`")
     assert calls(reply) == [("run_code", {"code": "2"})]
-    assert "question 2 of this conversation" in ask(*done, "Why?").text
+    assert "Question 2 of this conversation: *Why?*" in ask(*done, "Why?").text
 
 
 @pytest.mark.parametrize(
