@@ -28,7 +28,7 @@ from typing import Any
 from agentnb.errors import StorageDamaged, StorageError, StorageFull, StorageLocked, StorageReadOnly, StorageUnsafe
 
 DATABASE = "cache.db"
-BUSY_SECONDS = 10.0
+BUSY_SECONDS = 30.0
 """How long a writer waits for another process's transaction before StorageLocked."""
 
 _LARGER_THAN_ANY_VALUE = 2**40

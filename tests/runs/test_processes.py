@@ -1,0 +1,159 @@
+"""Several processes on the same runs, and processes that are killed: nothing doubled, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from agentnb.errors import LeaseHeld
+from agentnb.runs.machine import AgentStateMachine
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes the POSIX way"),
+]
+WORKER = Path(__file__).with_name("worker.py")
+
+
+def start(home, log, runs, steps, seed):
+    command = [sys.executable, str(WORKER), str(home), str(log), ",".join(runs), str(steps), str(seed)]
+    pipe = subprocess.PIPE
+    worker = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    assert worker.stdout.readline() == "ready\n"
+    return worker
+
+
+def go(*workers):
+    for worker in workers:
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+
+
+@pytest.fixture
+def scene(tmp_path):
+    """A directory with two runs in it, and the log of what the world outside saw."""
+    machine = AgentStateMachine(tmp_path / "home")
+    machine.register_state("WORK", lambda context: ("WORK", context))
+    for run_id in ("a", "b"):
+        machine.initialize_run(run_id, "WORK", {"n": 0, "log": []})
+    return machine, tmp_path / "home", tmp_path / "log"
+
+
+def executions(log):
+    return Counter(tuple(line.split()[:2]) for line in log.read_text().splitlines())
+
+
+def check_whole(machine, run_id, steps):
+    run = machine.get(run_id)
+    assert (run.status, run.step, run.context["n"]) == ("completed", steps, steps)
+    assert [event.step for event in machine.history(run_id) if event.kind == "step"] == list(range(1, steps + 1))
+    for step in range(0, steps + 1, 37):
+        assert machine.context_at(run_id, step)["n"] == step
+
+
+def test_two_processes_on_one_run_double_nothing(scene):
+    machine, home, log = scene
+    workers = [start(home, log, ["a"], 1000, seed) for seed in (1, 2)]
+    go(*workers)
+    for worker in workers:
+        _, errors = worker.communicate(timeout=120)
+        assert worker.returncode == 0, errors
+    seen = executions(log)
+    assert len(seen) == 1000
+    assert set(seen.values()) == {1}
+    assert len({line.split()[2] for line in log.read_text().splitlines()}) == 2, "one did all: they never met"
+    check_whole(machine, "a", 1000)
+
+
+def test_killed_at_any_moment_at_most_the_step_in_flight_is_repeated(scene):
+    machine, home, log = scene
+    chance, kills, steps = random.Random(5), 0, 3000
+    reached = {"a": 0, "b": 0}
+    while True:
+        worker = start(home, log, ["a", "b"], steps, kills)
+        go(worker)
+        try:
+            _, errors = worker.communicate(timeout=chance.uniform(0.01, 0.2))
+            assert worker.returncode == 0, errors
+            break
+        except subprocess.TimeoutExpired:
+            worker.send_signal(signal.SIGKILL)
+            worker.communicate()
+            kills += 1
+        for run_id in reached:
+            run = machine.get(run_id)
+            assert run.step >= reached[run_id]
+            assert (run.status == "completed") == (run.step == steps)
+            reached[run_id] = run.step
+        assert kills < 400
+    seen = executions(log)
+    repeated = sum(count - 1 for count in seen.values())
+    assert len(seen) == 2 * steps
+    assert kills >= 5
+    assert repeated <= kills
+    for run_id in reached:
+        check_whole(machine, run_id, steps)
+
+
+def test_a_killed_worker_keeps_nobody_waiting(scene):
+    """The lease is for a minute, but its owner is seen to be dead."""
+    machine, home, log = scene
+    worker = start(home, log, ["a"], 10**9, 1)
+    go(worker)
+    while not log.exists():
+        time.sleep(0.01)
+    worker.kill()
+    worker.communicate()
+    begun = time.monotonic()
+    assert machine.execute_step("a") == "WORK"
+    assert time.monotonic() - begun < 10
+
+
+IDLE_HOLDER = """
+import sys
+from agentnb.runs.machine import AgentStateMachine
+machine = AgentStateMachine(sys.argv[1])
+machine.register_state("WORK", lambda context: ("WORK", context))
+machine.execute_step("a")
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_live_worker_is_not_overtaken_unless_somebody_says_so(scene):
+    machine, home, _ = scene
+    command = [sys.executable, "-c", IDLE_HOLDER, str(home)]
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert worker.stdout.readline() == "ready\n"
+    with pytest.raises(LeaseHeld, match=f"process {worker.pid} on this machine"):
+        machine.execute_step("a")
+    machine.resume("a", take_over=True)
+    assert machine.execute_step("a") == "WORK"
+    worker.communicate(timeout=10)
+
+
+def test_a_fork_has_a_connection_and_an_owner_of_its_own(scene):
+    machine, _, _ = scene
+    assert machine.execute_step("a") == "WORK"
+    before = machine.journal.owner
+    child = os.fork()
+    if child == 0:
+        good = machine.journal.owner != before and not machine.journal.holds
+        try:
+            machine.execute_step("a")
+            good = False
+        except LeaseHeld:
+            good = good and machine.execute_step("b") == "WORK"
+        finally:
+            os._exit(0 if good else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert machine.execute_step("a") == "WORK"
+    assert machine.get("b").step == 1
