@@ -131,7 +131,7 @@ def _bare(text: str) -> Iterator[Held]:
         if match.start() >= end:
             source = _block(text[match.start() :], match.group(1))
             end = match.start() + len(source)
-            if _parse(source) is not None:
+            if outline(source) is not None:
                 yield Held(name=match.group(2), source=textwrap.dedent(source))
 
 
