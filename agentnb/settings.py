@@ -22,7 +22,10 @@ KEY_VARIABLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One run's settings. `budget` is in US dollars (None: no limit); `context_tokens` bounds a turn's definitions."""
+    """One run's settings. `budget` is in US dollars (None: no limit); `context_tokens` bounds a turn's definitions.
+
+    `stale_limit` is the share of out-of-date text at which a thread's prefix is written anew.
+    """
 
     model: str = ""
     home: Path | None = None
@@ -34,6 +37,7 @@ class Settings:
     max_tokens: int = 4096
     context: str = "auto"
     context_tokens: int = 4000
+    stale_limit: float = 0.10
 
     def with_changes(self, **changes: Any) -> Settings:
         """A copy with every change that is not None. Raises SettingsError on a value out of range."""
@@ -86,6 +90,7 @@ def _check(settings: Settings) -> None:
         (settings.sim_speed < 0, "the simulator's speed is below zero", "Use 0 (do not wait) or more."),
         (settings.max_steps < 1, "--max-steps is below one", "Use 1 or more."),
         (settings.budget is not None and settings.budget < 0, "--budget is below zero", "Give US dollars, e.g. 0.05."),
+        (not 0 <= settings.stale_limit <= 1, "stale_limit is not a share", "Use 0 to 1, e.g. 0.1."),
         (settings.max_tokens < 1, "max_tokens is below one", "Use 1 or more."),
         (settings.context not in CONTEXT_MODES, f"--context is {settings.context!r}", "Use auto, marks or none."),
     )

@@ -28,6 +28,7 @@ class AgentNB(Configurable):
     max_steps = Int(0, help="steps a run may take; 0 means the default, 30").tag(config=True)
     max_tokens = Int(0, help="tokens a reply may have; 0 means the default, 4096").tag(config=True)
     context_tokens = Int(0, help="tokens of definitions a turn may add; 0 means the default, 4000").tag(config=True)
+    stale_limit = Float(-1.0, help="share of out-of-date text at which a thread begins anew; -1: 0.1").tag(config=True)
     allow = Unicode("", help="tools that may act, comma-separated").tag(config=True)
     live = Bool(True, help="show the dashboard while a run goes on").tag(config=True)
 
@@ -39,6 +40,7 @@ class AgentNB(Configurable):
             max_steps=self.max_steps or None,
             max_tokens=self.max_tokens or None,
             context_tokens=self.context_tokens or None,
+            stale_limit=None if self.stale_limit < 0 else self.stale_limit,
             allow=tuple(part.strip() for part in self.allow.split(",") if part.strip()) or None,
         )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agentnb.canonical import digest
-from agentnb.context.definitions import Definition, parse_definitions
+from agentnb.context.definitions import parse_definitions
 from agentnb.context.selection import Chosen, Selection, render
 from agentnb.errors import PathOutsideRoot, nearest
 from agentnb.prompt.instructions import SYSTEM
@@ -27,27 +28,93 @@ def static_blocks(tools: Iterable[ToolSpec]) -> tuple[Block, ...]:
     )
 
 
-def semi_static_block(packages: Mapping[str, str], outlines: Mapping[str, str]) -> Block | None:
-    """The SEMI_STATIC layer: packages with versions, and outlines by file. None when there is nothing to say."""
-    parts = []
-    if packages:
-        lines = "\n".join(f"{name} {version}".rstrip() for name, version in sorted(packages.items()))
-        parts.append(f"<packages>\n{lines}\n</packages>")
-    for file, outline in sorted(outlines.items()):
-        parts.append(f'<outline file="{escape_attribute(file)}">\n{outline.strip()}\n</outline>')
-    if not parts:
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A piece of the project: the outline of one of its modules ("outline"), or a file added by name ("file").
+
+    `tokens` is an estimate. Its name in the list of what the thread holds is `kind:file`.
+    """
+
+    kind: str
+    file: str
+    text: str
+    tokens: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}:{self.file}"
+
+    @property
+    def digest(self) -> str:
+        return digest(self.text)
+
+    @property
+    def hold(self) -> dict[str, Any]:
+        entry = {"name": self.name, "file": self.file, "cell": "", "lines": [1, self.text.count("\n") + 1]}
+        return entry | {
+            "form": self.kind,
+            "digest": self.digest,
+            "tokens": self.tokens,
+            "reason": "part of the project",
+        }
+
+    def render(self, *, replaces: str | None = None) -> str:
+        """The part as the model reads it."""
+        new = f' replaces="{replaces}"' if replaces else ""
+        return (
+            f'<{self.kind} file="{escape_attribute(self.file)}" digest="{self.digest}"{new}>\n'
+            f"{self.text.strip()}\n</{self.kind}>"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """What SEMI_STATIC is made of: packages with versions, the tree of files, parts, and folded definitions.
+
+    `folded` are definitions that an earlier segment of the thread sent turn by turn.
+    """
+
+    packages: Mapping[str, str]
+    tree: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
+    folded: tuple[Chosen, ...] = ()
+
+
+def semi_static_block(project: Project) -> Block | None:
+    """The SEMI_STATIC layer, in one stable order. None when there is nothing to say."""
+    texts = []
+    if project.packages:
+        lines = "\n".join(f"{name} {version}".rstrip() for name, version in sorted(project.packages.items()))
+        texts.append(f"<packages>\n{lines}\n</packages>")
+    if project.tree:
+        texts.append("<tree>\n" + "\n".join(project.tree) + "\n</tree>")
+    parts = sorted(project.parts, key=lambda part: part.name)
+    folded = sorted(project.folded, key=lambda chosen: chosen.definition.name)
+    texts += [part.render() for part in parts]
+    texts += [render(chosen) for chosen in folded]
+    if not texts:
         return None
-    text = "# The project\n\n" + "\n\n".join(parts)
-    return Block(layer=Layer.SEMI_STATIC, role=Role.SYSTEM, content=Text(text), label="project outline")
+    return Block(
+        layer=Layer.SEMI_STATIC,
+        role=Role.SYSTEM,
+        content=Text("# The project\n\n" + "\n\n".join(texts)),
+        label="project",
+        holds=(*(part.hold for part in parts), *(receipt_entry(chosen) for chosen in folded)),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TurnParts:
-    """What a turn adds, before it is laid out. `values` and `notes` are texts; `task` is the user's, redacted."""
+    """What a turn may add, before it is laid out: only what the thread lacks is sent.
+
+    `task` is the user's, redacted; `values` are texts; `parts` are the project's parts as they are now; `removed`
+    are names that no longer exist.
+    """
 
     task: str
     selection: Selection
     values: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
     removed: tuple[str, ...] = ()
 
 
@@ -74,6 +141,11 @@ def _hydration(parts: TurnParts, held: Mapping[str, Mapping[str, object]]) -> tu
         replaces = str(old["digest"]) if old and old["digest"] != chosen.definition.digest else None
         texts.append(render(chosen, replaces=replaces))
         holds.append(receipt_entry(chosen))
+    for part in parts.parts:
+        before = held.get(part.name)
+        if before is None or before["digest"] != part.digest:
+            texts.append(part.render(replaces=str(before["digest"]) if before else None))
+            holds.append(part.hold)
     for name in parts.removed:
         if name in held:
             texts.append(f'<removed name="{escape_attribute(name)}"/>')
@@ -130,7 +202,7 @@ class ASTContextCompiler:
             return f"# {path}: {_why_unread(error)}"
         parsed = parse_definitions(source, module=file.stem, file=Path(path).as_posix())
         found = parsed.by_name.get(name)
-        if found is not None:
+        if found is not None and (not parsed.error or _parses(found.source)):
             return found.source
         if parsed.error:
             return f"# {path}: it does not parse: {parsed.error}"
@@ -179,6 +251,15 @@ class ASTContextCompiler:
         return file
 
 
+def _parses(source: str) -> bool:
+    """Whether this definition is whole, although its file is broken elsewhere."""
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    return True
+
+
 def _why_unread(error: OSError | UnicodeDecodeError) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
@@ -189,7 +270,8 @@ def _why_unread(error: OSError | UnicodeDecodeError) -> str:
 
 __all__ = [
     "ASTContextCompiler",
-    "Definition",
+    "Part",
+    "Project",
     "TurnParts",
     "receipt_entry",
     "semi_static_block",

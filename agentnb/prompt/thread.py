@@ -18,15 +18,16 @@ from agentnb.prompt.layers import Block
 class Turn:
     """One turn of a thread: the run that carried it, where it hangs, and who asked.
 
-    `execution` tells two runs of the same cell apart; `complete` says whether it can be built upon. `segment_root`
-    is the run that holds the segment's frozen blocks.
+    `execution` tells two runs of the same cell apart; `complete` says whether it can be built upon. `kind` is the
+    digest of what a segment freezes by its own (model, tools, instructions); `segment_root` is the run that holds
+    the segment's frozen blocks, and so the segment's name.
     """
 
     run_id: str
     parent: str | None
     cell: str | None
     execution: str
-    segment: str
+    kind: str
     segment_root: str
     complete: bool
 
@@ -73,6 +74,16 @@ def path_to(turns: Iterable[Turn], leaf: Turn | None) -> tuple[Turn, ...]:
     return tuple(reversed(out))
 
 
+def segment_for(turns: Sequence[Turn], path: Sequence[Turn], kind: str) -> str | None:
+    """The root of the segment that a new turn of this kind goes on with, or None when it must begin one.
+
+    On a path it is the newest segment of the same kind on that path. At the root of the thread it is the newest of
+    its kind that the thread has: what another branch froze is as good, and its prefix may still be warm.
+    """
+    known = path or turns
+    return next((turn.segment_root for turn in reversed(known) if turn.kind == kind and turn.complete), None)
+
+
 def held_definitions(blocks: Iterable[Block]) -> dict[str, Mapping[str, object]]:
     """What the thread holds: the newest version of each definition by name; a removed one is not held."""
     held: dict[str, Mapping[str, object]] = {}
@@ -84,6 +95,27 @@ def held_definitions(blocks: Iterable[Block]) -> dict[str, Mapping[str, object]]
             elif not _is_weaker(item, held.get(name)):
                 held[name] = item
     return held
+
+
+def stale_tokens(blocks: Iterable[Block], current: Mapping[str, str]) -> int:
+    """Tokens of versions that are out of date: replaced later on, removed, or not as `current` (digest by name) has it.
+
+    A name that `current` does not list is taken as unchanged.
+    """
+    newest: dict[str, tuple[int, str]] = {}
+    stale = 0
+    for block in blocks:
+        for item in block.holds:
+            name, digest = str(item["name"]), str(item["digest"])
+            old_tokens, old_digest = newest.get(name, (0, digest))
+            stale += old_tokens if old_digest != digest else 0
+            newest[name] = (_tokens_of(item), digest)
+    return stale + sum(tokens for name, (tokens, digest) in newest.items() if current.get(name, digest) != digest)
+
+
+def _tokens_of(item: Mapping[str, object]) -> int:
+    tokens = item.get("tokens", 0)
+    return tokens if isinstance(tokens, int) else 0
 
 
 def _is_weaker(item: Mapping[str, object], present: Mapping[str, object] | None) -> bool:

@@ -17,7 +17,15 @@ from agentnb.context.selection import Selection
 from agentnb.errors import ActionUnsure, AgentnbError, RunInterrupted, StepLimitReached
 from agentnb.prompt.compiler import TurnParts, semi_static_block, static_blocks, turn_blocks
 from agentnb.prompt.layers import Block, Prompt
-from agentnb.prompt.thread import Turn, held_definitions, is_branch, parent_for, path_to
+from agentnb.prompt.thread import (
+    Turn,
+    held_definitions,
+    is_branch,
+    parent_for,
+    path_to,
+    segment_for,
+    stale_tokens,
+)
 from agentnb.prompt.tokens import TokenCounter, cached_share
 from agentnb.providers import catalog, latency, prices
 from agentnb.providers.base import Answer, Provider
@@ -44,17 +52,17 @@ from agentnb.runs.conversation import (
     block_text,
     next_state,
     open_calls,
-    plain,
     reply_blocks,
     result_block,
     scrubbed,
     tool_record,
     what_came,
 )
-from agentnb.runs.hydration import Hydrator, Scrubber
+from agentnb.runs.hydration import Hydrator, Scrubber, with_changed
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.record import DRY_RUN, AgentRun, document_of, run_document
 from agentnb.runs.samples import Samples
+from agentnb.runs.threads import Threads
 from agentnb.runs.tools import Outcome, Tool, ToolBox, carry_out, pick
 
 Context = dict[str, Any]
@@ -80,6 +88,7 @@ class Request:
     max_tokens: int = 4096
     context: str = "auto"
     context_tokens: int = 4000
+    stale_limit: float = 0.10
     cell: str | None = None
     execution: str = ""
 
@@ -115,7 +124,7 @@ class BuiltInAgent:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._machine = services.machine
-        self._blocks: dict[str, tuple[Block, ...]] = {}
+        self._threads = Threads(services.machine)
         self._limits: dict[str, Limits] = {}
         self.raised: Exception | None = None
         for name, handler in ((HYDRATING, self._hydrate), (THINKING, self._think), (ACTING, self._act)):
@@ -188,21 +197,20 @@ class BuiltInAgent:
         return guarded
 
     def _opening(self, request: Request, run_id: str) -> tuple[Context, dict[str, str]]:
+        """The context and the tags of step 0."""
         model = catalog.lookup(request.model)
-        pick(request.tools, self._services.tools)
-        turns = self._turns(request.thread)
+        kind = self._kind(request)
+        turns = self._threads.turns(request.thread)
         parent = parent_for(turns, cell=request.cell, execution=request.execution)
-        branch = is_branch(turns, cell=request.cell, execution=request.execution)
-        segment = self._segment_key(request)
-        root = next((t.segment_root for t in reversed(turns) if t.segment == segment and t.complete), run_id)
-        task = self._services.scrub(request.task)
+        path = path_to(turns, parent)
+        root, why = self._root(turns, path, kind=kind, request=request)
         context: Context = {
             "format": 1,
-            "task": task,
+            "task": self._services.scrub(request.task),
             "thread": request.thread,
             "parent": parent.run_id if parent else None,
-            "turn": len(path_to(turns, parent)) + 1,
-            "branch": branch,
+            "turn": len(path) + 1,
+            "branch": is_branch(turns, cell=request.cell, execution=request.execution),
             "model": request.model,
             "label": model.label,
             "simulated": request.model.startswith("sim:"),
@@ -213,45 +221,54 @@ class BuiltInAgent:
             "max_tokens": min(request.max_tokens, model.max_output),
             "mode": request.context,
             "context_tokens": request.context_tokens,
-            "segment": segment,
-            "segment_root": root,
+            "kind": kind,
+            "segment_root": root or run_id,
             "blocks": [],
-            "notes": [],
+            "notes": [why] if why else [],
             "text": "",
             "previous_end": 0,
             "previous_message": None,
         }
-        tags = {
-            "thread": request.thread,
-            "cell": request.cell or "",
-            "execution": request.execution,
-            "parent": context["parent"] or "",
-            "segment": segment,
-            "root": root,
-            "model": request.model,
-            "task": " ".join(task.split())[:80],
-        }
-        return context, tags
+        return context, _tags(context, request)
 
-    def _segment_key(self, request: Request) -> str:
+    def _kind(self, request: Request) -> str:
         """Model, tools and instructions: what a segment freezes by its own. A change of any begins a new one."""
         specs = [tool.spec for tool in pick(request.tools, self._services.tools).values()]
         return canonical.digest_of([request.model, [block.digest for block in static_blocks(specs)]])
 
-    def _turns(self, thread: str) -> list[Turn]:
-        return [
-            Turn(
-                run_id=run.run_id,
-                parent=run.tags["parent"] or None,
-                cell=run.tags["cell"] or None,
-                execution=run.tags["execution"],
-                segment=run.tags["segment"],
-                segment_root=run.tags["root"],
-                complete=run.status == "completed",
-            )
-            for run in self._machine.journal.find(thread=thread)
-            if "segment" in run.tags
-        ]
+    def _root(
+        self, turns: Sequence[Turn], path: Sequence[Turn], *, kind: str, request: Request
+    ) -> tuple[str | None, str]:
+        """(the segment to go on with, or None to begin one; the reason for beginning one, for the user)."""
+        root = segment_for(turns, path, kind)
+        if root is None:
+            changed = "The model or the tools changed" if path else ""
+            return None, f"New segment: {changed}, so the prompt is written anew." if changed else ""
+        blocks = [*self._threads.segment(root), *self._threads.path(path, root=root, kind=kind)]
+        fresh = self._services.hydrator.refresh(held_definitions(blocks), self._counter(request.model).count)
+        stale = stale_tokens(blocks, fresh.current)
+        total = sum(self._counter(request.model).block(block_text(block.content)) for block in blocks)
+        if not path or stale <= request.stale_limit * total:
+            return root, ""
+        return None, self._priced(request, stale, total)
+
+    def _priced(self, request: Request, stale: int, total: int) -> str:
+        """Why the prefix is written anew, with the price of either way."""
+        model = catalog.lookup(request.model)
+        keep = prices.cost_of(model, Usage(cache_read=stale)).total
+        write = prices.cost_of(model, Usage(cache_write_5m=total - stale)).total
+        cost = (
+            ""
+            if keep is None or write is None
+            else (f" Keeping it would cost ≈ ${keep:.4f} a call; writing the rest anew costs ≈ ${write:.4f} once.")
+        )
+        return (
+            f"New segment: ≈ {stale:,} of ≈ {total:,} tokens were out of date ({stale / total:.0%}, limit "
+            f"{request.stale_limit:.0%}).{cost}"
+        )
+
+    def _counter(self, address: str) -> TokenCounter:
+        return self._services.samples.counter(catalog.lookup(address))
 
     # --- HYDRATING ------------------------------------------------------------------------------------------------
 
@@ -271,70 +288,61 @@ class BuiltInAgent:
     def _fill(self, context: Context, run_id: str) -> None:
         """The turn's own blocks, the segment's where this run begins it, and the list of definitions held."""
         services = self._services
-        counter = services.samples.counter(catalog.lookup(context["model"]))
+        count = self._counter(context["model"]).count
+        path = self._path(context)
         if context["segment_root"] == run_id:
-            context["segment_blocks"] = [block.to_json() for block in self._new_segment(context, counter)]
-            self._note_new_segment(context)
-        path = self._path_blocks(context)
-        context["previous_end"], context["previous_message"] = self._where_parent_ended(context)
-        selection = services.hydrator.select(
-            context["task"], mode=context["mode"], count=counter.count, budget=context["context_tokens"]
+            context["segment_blocks"] = [block.to_json() for block in self._new_segment(context, path)]
+        context["previous_end"], context["previous_message"] = self._threads.end_of_last_request(
+            path, context["segment_root"]
         )
-        described = services.hydrator.describe_values(context["task"], mode=context["mode"])
+        before = [*self._segment_blocks(context), *self._path_blocks(context)]
+        held = held_definitions(before)
+        fresh = services.hydrator.refresh(held, count)
+        selection = with_changed(
+            services.hydrator.select(
+                context["task"], mode=context["mode"], count=count, budget=context["context_tokens"]
+            ),
+            fresh.changed,
+        )
         parts = TurnParts(
-            task=context["task"], selection=selection, values=tuple(services.scrub(text) for text in described)
+            task=context["task"],
+            selection=selection,
+            values=tuple(services.hydrator.describe_values(context["task"], mode=context["mode"])),
+            parts=services.hydrator.parts(count) if context["mode"] != "none" else (),
+            removed=fresh.removed,
         )
-        blocks = [scrubbed(block, services.scrub) for block in turn_blocks(parts, path)]
+        blocks = [scrubbed(block, services.scrub) for block in turn_blocks(parts, before)]
         context["blocks"] = [block.to_json() for block in blocks]
-        context["definitions"] = _receipt(path, blocks, selection)
+        context["definitions"] = _receipt(before, blocks, selection)
         context["notes"] += [*selection.notes, *services.hydrator.cells.notes]
         context["redactions"] = services.scrub.report()
 
-    def _new_segment(self, context: Context, counter: TokenCounter) -> list[Block]:
+    def _new_segment(self, context: Context, path: Sequence[Turn]) -> list[Block]:
+        """STATIC and SEMI_STATIC of a segment that begins here; what the thread held is folded into it."""
         services = self._services
+        count = self._counter(context["model"]).count
         specs = [services.tools[name].spec for name in context["tools"]]
-        outline = semi_static_block(services.hydrator.packages(), services.hydrator.outlines(count=counter.count))
+        held = held_definitions(self._threads.whole(path))
+        project = services.hydrator.snapshot(count, folded=held)
+        outline = semi_static_block(project)
         blocks = [*static_blocks(specs), *([outline] if outline else [])]
         return [scrubbed(block, services.scrub) for block in blocks]
 
-    def _note_new_segment(self, context: Context) -> None:
-        if context["parent"]:
-            context["notes"].append(
-                "New segment: the model or the tools changed, so the whole prefix is written to the prompt cache anew."
-            )
-
-    def _where_parent_ended(self, context: Context) -> tuple[int, str | None]:
-        """How many leading blocks the parent's last request sent, and its message id; (0, None) in a new segment."""
-        if not context["parent"]:
-            return 0, None
-        parent = self._machine.get(context["parent"]).context
-        if parent["segment"] != context["segment"]:
-            return 0, None
-        return parent["previous_end"], parent["previous_message"]
-
     # --- the prompt -----------------------------------------------------------------------------------------------
 
-    def _path_blocks(self, context: Context) -> tuple[Block, ...]:
-        """The blocks of the turns before this one, as sent; tool traffic of another segment as plain text."""
-        turns = self._turns(context["thread"])
-        by_id = {turn.run_id: turn for turn in turns}
-        parent = by_id.get(context["parent"]) if context["parent"] else None
-        out: list[Block] = []
-        for turn in path_to(turns, parent):
-            blocks = self._own_blocks(turn.run_id)
-            out += blocks if turn.segment == context["segment"] else plain(blocks)
-        return tuple(out)
+    def _path(self, context: Context) -> tuple[Turn, ...]:
+        turns = self._threads.turns(context["thread"])
+        parent = next((turn for turn in turns if turn.run_id == context["parent"]), None)
+        return path_to(turns, parent)
 
-    def _own_blocks(self, run_id: str) -> tuple[Block, ...]:
-        if run_id not in self._blocks:
-            context = self._machine.get(run_id).context
-            self._blocks[run_id] = tuple(Block.from_json(item) for item in context["blocks"])
-        return self._blocks[run_id]
+    def _path_blocks(self, context: Context) -> tuple[Block, ...]:
+        """The blocks of the turns before this one, as this segment sends them."""
+        return self._threads.path(self._path(context), root=context["segment_root"], kind=context["kind"])
 
     def _segment_blocks(self, context: Context) -> tuple[Block, ...]:
         stored = context.get("segment_blocks")
         if stored is None:
-            stored = self._machine.get(context["segment_root"]).context["segment_blocks"]
+            return self._threads.segment(context["segment_root"])
         return tuple(Block.from_json(item) for item in stored)
 
     def _prepare(self, context: Context) -> tuple[Prompt, Call, Prediction]:
@@ -555,6 +563,20 @@ def _budget(context: Context) -> Budget:
     return Budget(limit=context["budget"]["limit"], spent=context["budget"]["spent"])
 
 
+def _tags(context: Context, request: Request) -> dict[str, str]:
+    """What the journal finds the run by."""
+    return {
+        "thread": context["thread"],
+        "cell": request.cell or "",
+        "execution": request.execution,
+        "parent": context["parent"] or "",
+        "kind": context["kind"],
+        "root": context["segment_root"],
+        "model": context["model"],
+        "task": " ".join(context["task"].split())[:80],
+    }
+
+
 def _receipt(path: Sequence[Block], own: Sequence[Block], selection: Selection) -> list[dict[str, Any]]:
     """What the context holds after this turn's blocks: every definition once, in its newest version."""
     new = {str(item["name"]) for block in own for item in block.holds}
@@ -563,6 +585,7 @@ def _receipt(path: Sequence[Block], own: Sequence[Block], selection: Selection) 
     return [
         dict(item) | {"new": name in new, "reason": reasons.get(name, f"{item['reason']} (earlier turn)")}
         for name, item in held.items()
+        if item["form"] in ("full", "signature")
     ]
 
 

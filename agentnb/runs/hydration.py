@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from agentnb.context import values
 from agentnb.context.cells import CellIndex
-from agentnb.context.definitions import parse_definitions
+from agentnb.context.definitions import Definition, parse_definitions
 from agentnb.context.redaction import redact
 from agentnb.context.resolution import Resolver, Unresolved
 from agentnb.context.selection import Chosen, Selection, marks, render, select
-from agentnb.prompt.compiler import receipt_entry
+from agentnb.prompt.compiler import Part, Project, receipt_entry
 from agentnb.runs.tools import Outcome, shorten
 
 OUTLINE_TOKENS = 3000
@@ -41,28 +43,78 @@ class Scrubber:
         return [{"kind": kind, "mark": mark} for mark, kind in sorted(self.found.items())]
 
 
+@dataclass(kw_only=True)
+class Pins:
+    """What the user pinned (definitions by name) and added (files) for a thread."""
+
+    names: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Freshness:
+    """What became of held definitions: digests as they are now, versions to send again, names that are gone."""
+
+    current: Mapping[str, str]
+    changed: tuple[Chosen, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hydrator:
-    """The notebook as the agent sees it. `project` is the directory that counts as the user's own code."""
+    """The notebook as the agent sees it, redacted. `project` is the directory that counts as the user's own code.
+
+    `seen` remembers the names that once resolved in this session: only such a name can be said to be removed, since
+    in a fresh kernel most of a lasting thread's names are merely not there yet.
+    """
 
     cells: CellIndex
     namespace: Mapping[str, Any]
+    scrub: Scrubber
     project: Path | None = None
+    pins: Pins = field(default_factory=Pins)
+    seen: set[str] = field(default_factory=set)
 
     def select(self, task: str, *, mode: str, count: Callable[[str], int], budget: int) -> Selection:
-        """The definitions that the task touches, and what they need one step on."""
-        return select(task, self._resolver(), mode=mode, count=count, budget=budget)
+        """The definitions that the task touches, what they need one step on, and those that are pinned."""
+        resolver = self._resolver()
+        found = select(task, resolver, mode=mode, count=count, budget=budget)
+        chosen = {item.definition.name: item for item in found.chosen}
+        for name in self.pins.names:
+            pinned = resolver.resolve(name)
+            if not isinstance(pinned, Unresolved):
+                chosen[pinned.name] = _in_full(pinned, "pinned", count)
+        return replace(found, chosen=tuple(self._clean(item) for item in chosen.values()))
 
-    def look(self, name: str, *, count: Callable[[str], int], scrub: Callable[[str], str]) -> Outcome:
+    def refresh(self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int]) -> Freshness:
+        """The held definitions and parts compared with what is there now."""
+        current = {part.name: part.digest for part in self.parts(count)}
+        changed, removed = [], []
+        resolver = self._resolver()
+        for name, item in held.items():
+            if item["form"] not in ("full", "signature"):
+                continue
+            found = resolver.resolve(name)
+            if not isinstance(found, Unresolved) and found.name == name:
+                self.seen.add(name)
+                made = self._clean(_chosen(found, str(item["form"]), "changed since it was sent", count))
+                current[name] = made.definition.digest
+                if current[name] != item["digest"]:
+                    changed.append(made)
+            elif name in self.seen:
+                removed.append(name)
+                current[name] = ""
+        return Freshness(current=current, changed=tuple(changed), removed=tuple(removed))
+
+    def look(self, name: str, *, count: Callable[[str], int]) -> Outcome:
         """One more definition by name, or a variable's value, for the `inspect` tool."""
         name = name.strip().strip("`@")
         found = self._resolver().resolve(name)
         if not isinstance(found, Unresolved):
-            text = render(Chosen(definition=found, form="full", reason="inspected", tokens=0))
-            chosen = Chosen(definition=found, form="full", reason="inspected by the model", tokens=count(text))
-            return Outcome(text=scrub(text), holds=(receipt_entry(chosen),))
+            chosen = self._clean(_in_full(found, "inspected by the model", count))
+            return Outcome(text=render(chosen), holds=(receipt_entry(chosen),))
         if name in self.namespace:
-            return Outcome(text=shorten(scrub(values.describe(name, self.namespace[name]))))
+            return Outcome(text=shorten(self.scrub(values.describe(name, self.namespace[name]))))
         hint = f" {found.nearest}" if found.nearest else ""
         return Outcome(text=f"{found.reason}{hint}", is_error=True)
 
@@ -74,7 +126,23 @@ class Hydrator:
         if mode == "auto":
             words += _WORD.findall(task[:_SCAN])
         names = [name for name in dict.fromkeys(words) if self._is_data(name)]
-        return tuple(values.describe(name, self.namespace[name]) for name in names[:MAX_VALUES])
+        return tuple(self.scrub(values.describe(name, self.namespace[name])) for name in names[:MAX_VALUES])
+
+    def snapshot(self, count: Callable[[str], int], *, folded: Mapping[str, Mapping[str, Any]]) -> Project:
+        """What SEMI_STATIC freezes: packages, files, outlines, added files, and the held definitions as they are."""
+        resolver = self._resolver()
+        kept = []
+        for name, item in folded.items():
+            found = resolver.resolve(name) if item["form"] in ("full", "signature") else None
+            if found is not None and not isinstance(found, Unresolved) and found.name == name:
+                kept.append(self._clean(_chosen(found, str(item["form"]), str(item["reason"]), count)))
+        return Project(
+            packages=self.packages(), tree=tree_of(self.project), parts=self.parts(count), folded=tuple(kept)
+        )
+
+    def parts(self, count: Callable[[str], int]) -> tuple[Part, ...]:
+        """Outlines of the project's own modules that the notebook imports, and added files, within their budgets."""
+        return (*self._outlines(count), *self._files(count))
 
     def packages(self) -> dict[str, str]:
         """Imported top-level packages of others, with their versions."""
@@ -86,17 +154,36 @@ class Hydrator:
                 found[top] = _version(module)
         return found
 
-    def outlines(self, *, count: Callable[[str], int]) -> dict[str, str]:
-        """Public signatures of the project's own modules that the notebook imports, by file, within a budget."""
-        out: dict[str, str] = {}
+    def _outlines(self, count: Callable[[str], int]) -> list[Part]:
+        out = []
         left = OUTLINE_TOKENS
         for name, file in sorted(self._own_modules().items()):
-            text = _outline(name, file, self.project)
+            shown = _relative(file, self.project)
+            text = self.scrub(_outline(name, file, shown))
             cost = count(text)
             if text and cost <= left:
-                out[_relative(file, self.project)] = text
+                out.append(Part(kind="outline", file=shown, text=text, tokens=cost))
                 left -= cost
         return out
+
+    def _files(self, count: Callable[[str], int]) -> list[Part]:
+        out = []
+        for name in sorted(self.pins.files):
+            text = read_added(Path(name))
+            if text is not None:
+                clean = self.scrub(text)
+                shown = _relative(Path(name), self.project)
+                out.append(Part(kind="file", file=shown, text=clean, tokens=count(clean)))
+        return out
+
+    def _clean(self, chosen: Chosen) -> Chosen:
+        """The definition without secrets: taken out before anything is hashed."""
+        found = chosen.definition
+        source, signature = self.scrub(found.source), self.scrub(found.signature)
+        if (source, signature) == (found.source, found.signature):
+            return chosen
+        clean = replace(found, source=source, signature=signature, doc=self.scrub(found.doc))
+        return replace(chosen, definition=clean)
 
     def _resolver(self) -> Resolver:
         return Resolver(cells=self.cells, namespace=self.namespace, project=self.project)
@@ -124,6 +211,60 @@ class Hydrator:
         return not (isinstance(value, type | ModuleType) or callable(value) or name in _SHELL_NAMES)
 
 
+def _chosen(found: Definition, form: str, reason: str, count: Callable[[str], int]) -> Chosen:
+    made = Chosen(definition=found, form=form, reason=reason, tokens=0)
+    return replace(made, tokens=count(render(made)))
+
+
+def _in_full(found: Definition, reason: str, count: Callable[[str], int]) -> Chosen:
+    return _chosen(found, "full", reason, count)
+
+
+def with_changed(selection: Selection, changed: tuple[Chosen, ...]) -> Selection:
+    """The selection, and after it every held definition that changed though the task does not touch it."""
+    names = {item.definition.name for item in selection.chosen}
+    more = tuple(item for item in changed if item.definition.name not in names)
+    return replace(selection, chosen=selection.chosen + more)
+
+
+def read_added(file: Path) -> str | None:
+    """The text of an added file, at most 60 kB of it; None where it is gone or no text."""
+    try:
+        text = file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return shorten(text.replace("\r\n", "\n"), FILE_CHARACTERS)
+
+
+def tree_of(project: Path | None) -> tuple[str, ...]:
+    """The project's files that a reader would care for, sorted, at most 60; hidden and generated ones left out."""
+    if project is None or project in (Path.home(), Path(project.anchor)):
+        return ()
+    here = _listed(project)
+    found = [name for name, folder in here if not folder]
+    for name, folder in here[:TREE_SCAN]:
+        if folder:
+            found += [f"{name}/{inner}" for inner, deeper in _listed(project / name) if not deeper]
+    return tuple(sorted(found)[:TREE_FILES])
+
+
+def _listed(folder: Path) -> list[tuple[str, bool]]:
+    """(name, whether it is a folder) of what is not hidden, sorted; at most the first 2,000 entries are looked at."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry.name, entry.is_dir()) for entry in itertools.islice(entries, TREE_SCAN)]
+    except OSError:
+        return []
+    return sorted((n, d) for n, d in found if n[0] not in "._" and (d or Path(n).suffix in TREE_SUFFIXES))
+
+
+TREE_SUFFIXES = frozenset(
+    {".py", ".ipynb", ".md", ".toml", ".csv", ".json", ".parquet", ".sql", ".txt", ".yaml", ".yml"}
+)
+TREE_FILES = 60
+TREE_SCAN = 2000
+FILE_CHARACTERS = 60_000
+
 _SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython"})
 
 
@@ -132,12 +273,12 @@ def _version(module: ModuleType) -> str:
     return version if isinstance(version, str) else ""
 
 
-def _outline(name: str, file: Path, project: Path | None) -> str:
+def _outline(name: str, file: Path, shown: str) -> str:
     try:
         source = file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return ""
-    return parse_definitions(source, module=name, file=_relative(file, project)).outline()
+    return parse_definitions(source, module=name, file=shown).outline()
 
 
 def _relative(file: Path, project: Path | None) -> str:

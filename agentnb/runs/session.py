@@ -14,16 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agentnb import canonical
 from agentnb.canonical import Clock, SystemClock
 from agentnb.context.cells import CellIndex
-from agentnb.errors import AgentnbError, PackageMissing, RunUnknown, nearest
+from agentnb.errors import AgentnbError, RunUnknown, nearest
 from agentnb.providers import catalog
 from agentnb.providers.anthropic import AnthropicProvider
 from agentnb.providers.base import Provider
-from agentnb.providers.catalog import Model
+from agentnb.providers.calling import Calling
+from agentnb.providers.google import GoogleProvider
+from agentnb.providers.openai import OpenAIProvider
 from agentnb.providers.promptcache import Ledger
 from agentnb.runs.agent import BuiltInAgent, Request, Services
-from agentnb.runs.hydration import Hydrator, Scrubber
+from agentnb.runs.hydration import Hydrator, Pins, Scrubber
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.opening import open_journal
 from agentnb.runs.record import AgentRun, document_of
@@ -33,8 +36,15 @@ from agentnb.settings import Settings, data_directory, default_model
 from agentnb.simulator import Simulator
 from agentnb.storage import Storage, open_storage
 
-SERVED = ("anthropic",)
+ADAPTERS: Mapping[str, type[Calling]] = {
+    "anthropic": AnthropicProvider,
+    "google": GoogleProvider,
+    "openai": OpenAIProvider,
+}
+SERVED = tuple(ADAPTERS)
 """The providers that have an adapter."""
+
+_SIMULATED_PATHS = {"openai": "/v1"}
 
 
 def on_this_thread(work: Callable[[], Outcome]) -> Outcome:
@@ -61,7 +71,7 @@ class Session:
         self._storage: Storage | None = None
         self._machine: AgentStateMachine | None = None
         self._providers: dict[str, Provider] = {}
-        self._in_flight: str | None = None
+        self._seen: set[str] = set()
         self.cancelled = threading.Event()
 
     # --- what is opened on first use --------------------------------------------------------------------------
@@ -113,24 +123,18 @@ class Session:
 
     def _connect(self, address: str) -> Provider:
         model = catalog.lookup(address)
-        if model.provider not in SERVED:
-            raise PackageMissing(
-                f"{model.label} is a model of {model.provider}, which this version cannot ask yet",
-                todo=f"Known providers: {', '.join(SERVED)}; or sim: with one of their models.",
-            )
+        adapter = ADAPTERS[model.provider]
         if not address.startswith("sim:"):
-            return AnthropicProvider(model, clock=self.clock, scope=self._scope(model))
+            where = self.environment.get(adapter.vendor.address, "default")
+            return adapter(model, clock=self.clock, scope=f"{model.provider}:{where}")
         simulator = self.simulator()
-        return AnthropicProvider(
+        return adapter(
             model,
             clock=self.clock,
             key="simulated",
-            base_url=simulator.url,
+            base_url=simulator.url + _SIMULATED_PATHS.get(model.provider, ""),
             scope=f"sim:{simulator.instance}",
         )
-
-    def _scope(self, model: Model) -> str:
-        return f"{model.provider}:{self.environment.get('ANTHROPIC_BASE_URL', 'default')}"
 
     # --- asking -----------------------------------------------------------------------------------------------
 
@@ -138,7 +142,7 @@ class Session:
         """The built-in agent over this session, with a redaction list of its own."""
         self.cancelled.clear()
         scrub = Scrubber()
-        hydrator = Hydrator(cells=self.cells, namespace=self.namespace, project=self.project)
+        hydrator = self.hydrator(scrub)
         return BuiltInAgent(
             Services(
                 machine=self.machine(scrub),
@@ -146,7 +150,7 @@ class Session:
                 samples=self.samples,
                 provider_for=self.provider,
                 hydrator=hydrator,
-                tools=self._tools(hydrator, scrub),
+                tools=self._tools(hydrator),
                 on_main=on_main,
                 clock=self.clock,
                 scrub=scrub,
@@ -154,11 +158,31 @@ class Session:
             )
         )
 
-    def _tools(self, hydrator: Hydrator, scrub: Scrubber) -> dict[str, Tool]:
+    def hydrator(self, scrub: Scrubber | None = None) -> Hydrator:
+        """What this kernel can tell a model now."""
+        return Hydrator(
+            cells=self.cells,
+            namespace=self.namespace,
+            scrub=scrub or Scrubber(),
+            project=self.project,
+            pins=self.pins,
+            seen=self._seen,
+        )
+
+    @property
+    def pins(self) -> Pins:
+        """What is pinned and added in this session's thread."""
+        raw = self.storage.get(f"pins/{self.thread}")
+        return Pins(**canonical.load(raw)) if raw else Pins()
+
+    def keep_pins(self, pins: Pins) -> None:
+        self.storage.set(f"pins/{self.thread}", canonical.dump({"names": pins.names, "files": pins.files}))
+
+    def _tools(self, hydrator: Hydrator) -> dict[str, Tool]:
         model = catalog.lookup(self.model_name())
 
         def look(name: str) -> Outcome:
-            return hydrator.look(name, count=self.samples.counter(model).count, scrub=scrub)
+            return hydrator.look(name, count=self.samples.counter(model).count)
 
         def run(code: str) -> Outcome:
             return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]
@@ -178,6 +202,7 @@ class Session:
             "max_tokens": settings.max_tokens,
             "context": settings.context,
             "context_tokens": settings.context_tokens,
+            "stale_limit": settings.stale_limit,
         }
         return Request(task=task, **(values | {name: value for name, value in changes.items() if value is not None}))
 

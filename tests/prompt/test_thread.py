@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentnb.prompt.thread import Turn, held_definitions, is_branch, needed, parent_for, path_to
 from agentnb.prompt.layers import Block, Layer
+from agentnb.prompt.thread import Turn, held_definitions, is_branch, needed, parent_for, path_to
 from agentnb.providers.messages import Role, Text
 
 
 def turn(run_id: str, parent: str | None, cell: str | None, execution: str, *, complete: bool = True) -> Turn:
     return Turn(
-        run_id=run_id, parent=parent, cell=cell, execution=execution, segment="s", segment_root="a", complete=complete
+        run_id=run_id, parent=parent, cell=cell, execution=execution, kind="k", segment_root="a", complete=complete
     )
 
 

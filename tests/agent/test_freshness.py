@@ -1,0 +1,141 @@
+"""Context stays right: changed text is sent again, stale text is bounded, pins and files are there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MODULE = '''"""Rates."""
+
+BASE = 0.2
+
+
+def rate(kind):
+    """The rate of a kind."""
+    return BASE
+'''
+
+
+@pytest.fixture
+def project(book: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    root = tmp_path / "project"
+    root.mkdir()
+    (root / "taxrates.py").write_text(MODULE)
+    (root / "schema.sql").write_text("create table prices (id int, price real);")
+    monkeypatch.syspath_prepend(str(root))
+    book.session.project = root
+    book.cell("import taxrates", "imports")
+    yield root
+    sys.modules.pop("taxrates", None)
+
+
+def text_of(body: dict[str, Any]) -> str:
+    parts = [block["text"] for block in body["system"]]
+    parts += [block.get("text") or str(block) for message in body["messages"] for block in message["content"]]
+    return "\n".join(parts)
+
+
+def test_the_project_section_has_outline_tree_and_packages(book: Any, project: Path) -> None:
+    book.ask("Hello")
+    semi = book.bodies[0]["system"][1]["text"]
+    assert '<outline file="taxrates.py"' in semi
+    assert "def rate(kind)" in semi
+    assert "schema.sql" in semi
+    assert str(project) not in semi
+
+
+def test_an_edited_definition_is_sent_again_even_if_the_task_does_not_name_it(book: Any) -> None:
+    book.cell("def tax(x):\n    return x * 0.2", "tax")
+    book.cell("def total(x):\n    return x + tax(x)", "total")
+    book.ask("Explain `total` and `tax`.")
+    book.cell("def tax(x):\n    return x * 0.25", "tax")
+    run = book.ask("What is the weather like?", context="marks")
+    assert "x * 0.25" in text_of(book.bodies[-1])
+    assert [item["name"] for item in run.receipt["definitions"] if item["new"]] == ["tax"]
+
+
+def test_an_edited_module_is_sent_as_an_overlay(book: Any, project: Path) -> None:
+    book.ask("Hello")
+    (project / "taxrates.py").write_text(MODULE + "\n\ndef reduced(kind):\n    return BASE / 2\n")
+    book.ask("And now?")
+    before, after = book.bodies
+    assert after["system"][1]["text"] == before["system"][1]["text"], "the base is frozen"
+    added = text_of({"system": [], "messages": after["messages"][-1:]})
+    assert 'replaces="' in added
+    assert "def reduced(kind)" in added
+    book.ask("Again?")
+    assert "reduced" not in text_of({"system": [], "messages": book.bodies[-1]["messages"][-1:]})
+
+
+def test_a_removed_definition_is_said(book: Any) -> None:
+    book.cell("def tax(x):\n    return x * 0.2", "tax")
+    book.ask("Explain `tax`.")
+    book.ask("Once more.")
+    book.cell("del tax")
+    run = book.ask("And now?")
+    assert '<removed name="tax"/>' in text_of(book.bodies[-1])
+    assert not run.receipt["definitions"]
+    book.ask("Later?")
+    assert text_of(book.bodies[-1]).count('<removed name="tax"/>') == 1, "said once"
+
+
+def test_stale_text_never_passes_the_limit_and_the_rewrite_is_priced(book: Any) -> None:
+    notes = []
+    for i in range(14):
+        body = "\n".join(f"    x = x + {i} * {j}" for j in range(30))
+        book.cell(f"def tax(x):\n{body}\n    return x", "tax")
+        run = book.ask("Explain `tax`.")
+        notes += [note for note in run.receipt["notes"] if "out of date" in note]
+        held = [item for item in run.receipt["definitions"] if item["name"] == "tax"]
+        assert len(held) == 1
+        versions = text_of(book.bodies[-1]).count('<definition name="tax"')
+        total = run.cache.prefix
+        assert (versions - 1) * held[0]["tokens"] <= 0.1 * total
+    assert notes, "fourteen versions of one function must have passed the limit"
+    assert "$" in notes[0]
+    assert "limit 10%" in notes[0]
+
+
+def test_a_new_segment_keeps_the_conversation_and_its_definitions(book: Any) -> None:
+    book.cell("def tax(x):\n    return x * 0.2", "tax")
+    book.cell("def other(x):\n    return x", "other")
+    book.ask("Explain `tax` and `other`.")
+    book.cell("def tax(x):\n    return x * 0.3", "tax")
+    run = book.ask("What changed?", stale_limit=0.0)
+    text = text_of(book.bodies[-1])
+    assert any("out of date" in note for note in run.receipt["notes"])
+    assert text.count('<definition name="tax"') == 1
+    assert "x * 0.3" in text
+    assert "x * 0.2" not in text.replace("Explain", "")
+    assert text.count('<definition name="other"') == 1
+    assert "Explain `tax` and `other`." in text
+    after = book.ask("And then?", stale_limit=0.0)
+    assert after.cache.read >= run.cache.written, "the new segment's prefix hits"
+
+
+def test_an_inspected_definition_survives_a_new_segment(book: Any) -> None:
+    book.cell("def tax(x):\n    return x * 0.2", "tax")
+    book.ask("Inspect `tax`.", context="none")
+    book.cell("def tax(x):\n    return x * 0.3", "tax")
+    book.ask("And now?", stale_limit=0.0)
+    run = book.ask("Fine?", stale_limit=0.0)
+    assert run.state == "COMPLETED"
+    assert "x * 0.3" in text_of(book.bodies[-1])
+
+
+def test_pins_and_added_files(book: Any, project: Path) -> None:
+    from agentnb.runs.hydration import Pins
+
+    book.cell("def tax(x):\n    return x * 0.2", "tax")
+    book.session.keep_pins(Pins(names=["tax"], files=[str(project / "schema.sql")]))
+    run = book.ask("Hello")
+    assert [item["reason"] for item in run.receipt["definitions"]] == ["pinned"]
+    assert "create table prices" in book.bodies[0]["system"][1]["text"]
+    (project / "schema.sql").write_text("create table prices (id int, price real, day date);")
+    book.ask("Changed?")
+    assert "day date" in text_of(book.bodies[-1])
+    assert "replaces=" in text_of(book.bodies[-1])
