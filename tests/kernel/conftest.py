@@ -67,7 +67,8 @@ class Kernel:
         self.client.wait_for_ready(timeout=60)
 
     def send(self, code: str, cell: str | None = None) -> str:
-        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        # `allow_stdin` as JupyterLab sends it: a person is there, so the live view is opened.
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": True}
         message = self.client.session.msg("execute_request", content, metadata={"cellId": cell} if cell else {})
         self.client.shell_channel.send(message)
         return str(message["header"]["msg_id"])
