@@ -7,17 +7,13 @@ next begins; whatever happens to the process, no committed step is lost, and at 
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from agentnb.canonical import Clock, dump_exact, load
 from agentnb.errors import (
-    ActionUnsure,
-    AgentnbError,
     ContextNotStorable,
     HandlerError,
     InputError,
@@ -25,31 +21,23 @@ from agentnb.errors import (
     LeaseHeld,
     RunCancelled,
     RunFinished,
-    RunInterrupted,
     RunPaused,
-    RunSuspended,
-    StateUnknown,
-    VersionChanged,
-    nearest,
 )
 from agentnb.runs import deltas, holds, rows
-from agentnb.runs.contexts import PLAIN, codec_for
+from agentnb.runs.contexts import codec_for
 from agentnb.runs.current import CURRENT, Current
-from agentnb.runs.events import COMPLETED, FAILED, Bus, Event
+from agentnb.runs.drawing import Drawing, draw_machine, draw_timeline, moves_of
+from agentnb.runs.events import FAILED, Bus, Event
 from agentnb.runs.holds import Hold
 from agentnb.runs.journal import Journal
 from agentnb.runs.opening import open_journal
 from agentnb.runs.policies import Handler, Retry, State
-from agentnb.runs.rows import AWAITING, Committed, Mark, NewRun, Run, RunError, RunRow, StepWrite
+from agentnb.runs.rows import AWAITING, Mark, NewRun, Run, RunError, RunRow
+from agentnb.runs.stepping import STATUS_OF, TERMINAL, Stepper
 
 H = TypeVar("H", bound=Handler)
 
-TERMINAL = (COMPLETED, FAILED)
-_STATUS = {COMPLETED: rows.COMPLETED, FAILED: rows.FAILED}
-_GOES_ON: tuple[str, float | None] = (rows.RUNNING, None)
 LEASE_SECONDS = 60.0
-LONGEST_TRACEBACK = 20_000  # characters of a failed step's traceback that are kept, from its end
-LONGEST_MESSAGE = 4_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,10 +52,6 @@ class Replay:
     @property
     def same(self) -> bool:
         return self.next_state == self.recorded_state and bool(self.context == self.recorded_context)
-
-
-_Advance: TypeAlias = tuple[str, str]
-"""The state and the status that a run has after a step was made, or was not."""
 
 
 class AgentStateMachine:
@@ -89,14 +73,10 @@ class AgentStateMachine:
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self.journal: Journal = open_journal(db_path, clock=clock) if isinstance(db_path, str | Path) else db_path
-        self.events = Bus()
-        self._states: dict[str, State] = {}
-        self._usual: set[str] = set()  # registered states in which a run goes on at once
-        self._registered: object = object()  # a new one with each registration: holds compare it by identity
-        self._redact = redact or str
         self._codec = codec_for(context_type)
         self._lease = lease
-        self._wait = wait
+        self._stepper = Stepper(self.journal, codec=self._codec, lease=lease, redact=redact or str, wait=wait)
+        self.events: Bus = self._stepper.events
 
     # Registering
 
@@ -119,12 +99,13 @@ class AgentStateMachine:
             raise HandlerError("a terminal state has no handler", about=name, todo="Choose another name.")
         if not callable(handler):
             raise HandlerError("a handler must be callable: (context) -> (next_state, context)", about=name)
-        self._states[name] = State(
-            name=name, handler=handler, retry=retry, timeout=timeout, version=version, leads_to=tuple(leads_to)
-        )
-        self._registered = object()
-        if not name.startswith(AWAITING):
-            self._usual.add(name)
+        waits = name.startswith(AWAITING)
+        self._stepper.register(
+            State(
+                name=name, handler=handler, retry=retry, timeout=None if waits else timeout,
+                waits=timeout if waits else None, version=version, leads_to=tuple(leads_to),
+            )
+        )  # fmt: skip
 
     def state(self, name: str, **options: Any) -> Callable[[H], H]:
         """`register_state` as a decorator, with the same options."""
@@ -138,7 +119,7 @@ class AgentStateMachine:
     @property
     def states(self) -> Mapping[str, State]:
         """The registered states by name, in the order of registration."""
-        return dict(self._states)
+        return dict(self._stepper.states)
 
     # Beginning and going on
 
@@ -146,7 +127,7 @@ class AgentStateMachine:
         """Make a run at step 0. Raises RunExists, StateUnknown, ContextNotStorable; nothing is committed then."""
         if not run_id or run_id.__class__ is not str:
             raise InputError("a run_id must be text and not empty", about=repr(run_id))
-        self._refuse_unknown(state)
+        self._stepper.refuse_unknown(state)
         encoded = deltas.encode(self._codec.plain(context))
         self._create(run_id, state, encoded, tags=_checked_tags(tags or {}))
         return self.get(run_id)
@@ -158,14 +139,14 @@ class AgentStateMachine:
         event the state it waits in: nothing is executed. Raises RunPaused, RunCancelled, LeaseHeld, StepConflict,
         RunUnknown; and StateUnknown, HandlerError or ContextNotStorable for an answer that cannot be committed.
         """
-        return self._advance(run_id)[0]
+        return self._stepper.advance(run_id)[0]
 
     def run_to_end(self, run_id: str, *, max_steps: int | None = None) -> Run:
         """Make steps until the run is finished, paused or waiting, at most `max_steps`. Look at the status."""
         made = 0
         while max_steps is None or made < max_steps:
             try:
-                _, status = self._advance(run_id)
+                _, status = self._stepper.advance(run_id)
             except (RunPaused, RunCancelled):
                 if not made:
                     raise
@@ -225,7 +206,7 @@ class AgentStateMachine:
         pending = self.journal.actions(run_id, summary.step + 1)
         return Run(
             run_id=run_id, state=summary.state, status=summary.status, step=summary.step,
-            context=self._typed(deltas.restore(frames)), tags=summary.tags, created=summary.created,
+            context=self._stepper.typed(deltas.restore(frames)), tags=summary.tags, created=summary.created,
             updated=summary.updated, error=_error_of(row.error), failed_in=summary.failed_in, origin=summary.origin,
             unsure=tuple(action.name for _, action in pending if action.status == "begun"), versions=row.versions,
         )  # fmt: skip
@@ -236,7 +217,21 @@ class AgentStateMachine:
 
     def context_at(self, run_id: str, step: int) -> Any:
         """The context as it was after `step`; 0 is the one it began with. Raises RunUnknown, StepUnknown."""
-        return self._typed(deltas.restore(self.journal.frames(run_id, step)[1]))
+        return self._stepper.typed(deltas.restore(self.journal.frames(run_id, step)[1]))
+
+    def drawing(self, run_id: str | None = None) -> Drawing:
+        """The machine as a picture: its states, and the transitions of this run (of the newest runs) taken so far."""
+        chosen = [run_id] if run_id else [run.run_id for run in self.journal.runs(limit=20)]
+        states = {name: entry.leads_to for name, entry in self._stepper.states.items()}
+        current = self.journal.row(run_id).summary.state if run_id else None
+        return draw_machine(states, moves_of(map(self.journal.history, chosen)), current=current)
+
+    def timeline(self, run_id: str) -> Drawing:
+        """What happened to the run, and when, as a picture. Raises RunUnknown."""
+        return draw_timeline(self.journal.history(run_id))
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return self.drawing()._repr_mimebundle_()
 
     def fork(self, run_id: str, step: int, new_run_id: str, *, tags: Mapping[str, str] | None = None) -> Run:
         """A new run that begins, at its step 0, where `run_id` was after `step`; `tags` add to its tags."""
@@ -260,13 +255,13 @@ class AgentStateMachine:
         hold.delivery = self.journal.delivered(run_id, step)
         current = Current(self.journal, self.events, hold)
         current.replaying = True
-        answer = self._call(self._entry(before), current, self._typed(deltas.restore(frames)))
-        next_state, context = self._checked(before, answer)
+        answer = self._stepper.call(self._stepper.entry(before), current, self._stepper.typed(deltas.restore(frames)))
+        next_state, context = self._stepper.checked(before, answer)
         return Replay(
             next_state=next_state,
-            context=self._typed(deltas.encode(self._codec.plain(context))),
+            context=self._stepper.typed(deltas.encode(self._codec.plain(context))),
             recorded_state=recorded_state,
-            recorded_context=self._typed(deltas.restore(recorded)),
+            recorded_context=self._stepper.typed(deltas.restore(recorded)),
         )
 
     @property
@@ -287,187 +282,14 @@ class AgentStateMachine:
                 holds.let_go(self.journal, hold)
         self.journal.close()
 
-    # One step
-
-    def _advance(self, run_id: str) -> _Advance:
-        journal = self.journal
-        hold = holds.take(journal, run_id)
-        try:
-            now = journal.clock.monotonic()
-            if not hold.valid or hold.asked or now + self._lease / 2 > hold.deadline:
-                stopped = self._claim(hold)
-                if stopped is not None:
-                    return stopped
-            journal.active[run_id] = hold.active
-            hold.started = now
-            return self._step(hold)
-        finally:
-            journal.active.pop(run_id, None)
-            holds.let_go(journal, hold)
-
-    def _claim(self, hold: Hold) -> _Advance | None:
-        """Claim the run and read it; what to answer instead where there is nothing to execute."""
-        asked, hold.valid, hold.asked = hold.asked, False, False
-        deadline = self.journal.clock.monotonic() + self._lease
-        claim = self.journal.claim(hold.run_id, self._lease)
-        row = claim.row
-        if not claim.held:
-            if asked and self.events.heard:
-                self.events.emit(self.journal.history(hold.run_id)[-1])
-            return _stopped(row)
-        holds.keep_alive(self.journal, self._lease)
-        hold.key, hold.fence, hold.step, hold.state = row.key, row.fence, row.summary.step, row.summary.state
-        hold.attempt, hold.delivery, hold.deadline, hold.checked = row.attempt, claim.delivery, deadline, None
-        hold.encoded, hold.context = deltas.restore(claim.frames), None
-        hold.active = (hold.key, hold.fence, self._lease)
-        hold.chain, hold.chain_bytes = len(claim.frames) - 1, sum(map(len, claim.frames[1:]))
-        self._check_versions(hold, row)
-        hold.valid = True
-        return None
-
-    def _step(self, hold: Hold) -> _Advance:
-        entry = self._entry(hold.state)
-        if hold.checked is not self._registered:
-            self._check_versions(hold, self.journal.row(hold.run_id))
-        while True:
-            current = Current(self.journal, self.events, hold)
-            context = self._typed(hold.encoded) if hold.context is None else hold.context
-            hold.context = None  # until the step is committed: the handler may change it in place and then fail
-            try:
-                answer = self._call(entry, current, context)
-            except Exception as error:  # noqa: BLE001 - the handler is foreign code; what it raises is journaled
-                stopped = self._raised(hold, entry, current, error)
-                if stopped is not None:
-                    return stopped
-            except BaseException:
-                self._pause_here(hold, "interrupted")
-                raise
-            else:
-                return self._commit(hold, current, answer)
-
-    def _entry(self, name: str) -> State:
-        entry = self._states.get(name)
-        if entry is None:
-            self._refuse_unknown(name)
-            raise StateUnknown("a terminal state has no handler", about=name)
-        return entry
-
-    def _call(self, entry: State, current: Current, context: Any) -> Any:
-        token = CURRENT.set(current)
-        try:
-            return entry.handler(context) if entry.timeout is None else entry.call(context)
-        finally:
-            current.over = True
-            CURRENT.reset(token)
-
-    def _commit(self, hold: Hold, current: Current, answer: Any) -> _Advance:
-        next_state, context = self._checked(hold.state, answer)
-        encoded = deltas.encode(context if self._codec is PLAIN else self._codec.plain(context))
-        frame, whole = deltas.frame(hold.encoded, encoded, hold.chain, hold.chain_bytes)
-        status, wake_at = _GOES_ON if next_state in self._usual else self._status_of(next_state)
-        data = dump_exact(current.attached, "attach") if current.attached else None
-        took = hold.delivery.key if hold.delivery else None
-        write = StepWrite(
-            hold.key, hold.run_id, current.step, hold.fence, hold.state, next_state, status, frame, whole, data, took,
-            wake_at, self._lease, self.events.heard,
-        )  # fmt: skip
-        hold.valid = False  # if anything goes wrong from here on, what is true stands in the journal only
-        done = self.journal.commit(write)
-        hold.step, hold.state, hold.encoded, hold.context = current.step, next_state, encoded, context
-        hold.chain, hold.chain_bytes = (0, 0) if whole else (hold.chain + 1, hold.chain_bytes + len(frame))
-        hold.delivery, hold.attempt = None, 0
-        hold.deadline = hold.started + self._lease  # from before the step, so not later than what the commit wrote
-        hold.valid = done.status == rows.RUNNING
-        if write.told:
-            self._tell_step(write, current, done)
-        return next_state, done.status
-
-    def _checked(self, state: str, answer: Any) -> tuple[str, Any]:
-        """The handler's answer, if it is one. Nothing has been committed when this raises."""
-        if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[0], str):
-            raise HandlerError(
-                f"a handler must return (next_state, context), not {_short(answer)}",
-                about=state,
-                todo="Nothing of this step was committed; mend the handler and execute the step again.",
-            )
-        if answer[0] not in self._usual:
-            self._refuse_unknown(answer[0])
-        return answer
-
-    def _status_of(self, next_state: str) -> tuple[str, float | None]:
-        """The status of a run that comes to `next_state`, and when it stops waiting there."""
-        if next_state.startswith(AWAITING):
-            timeout = self._states[next_state].timeout
-            return rows.WAITING, None if timeout is None else self.journal.clock.now() + timeout
-        return _STATUS.get(next_state, rows.RUNNING), None
-
-    # When a step does not end well
-
-    def _raised(self, hold: Hold, entry: State, current: Current, error: Exception) -> _Advance | None:
-        """What becomes of a step whose handler raised; None: it is tried again."""
-        if isinstance(error, RunSuspended | RunInterrupted | ActionUnsure):
-            self._pause_here(hold, str(error))
-            if isinstance(error, RunSuspended):
-                return hold.state, rows.PAUSED
-            raise error
-        if entry.retry is not None and entry.retry.allows(current.attempt, error):
-            return self._try_again(hold, entry.retry, current.attempt, error)
-        failure = dump_exact(self._describe(error))
-        hold.valid = False
-        event = self.journal.mark(
-            Mark(hold.run_id, "failed", rows.FAILED, FAILED, hold.fence, data=self._with_attached(current, failure),
-                 error=failure, failed_in=hold.state, attempt=0)
-        )  # fmt: skip
-        self.events.emit(event)
-        return FAILED, rows.FAILED
-
-    def _try_again(self, hold: Hold, retry: Retry, attempt: int, error: Exception) -> _Advance | None:
-        seconds = retry.wait_after(attempt)
-        data = dump_exact({**self._describe(error), "attempt": attempt, "wait": seconds})
-        hold.valid = False
-        event = self.journal.mark(
-            Mark(
-                hold.run_id, "retried", rows.RUNNING, hold.state, hold.fence, data=data, attempt=attempt, release=False
-            )
-        )
-        self.events.emit(event)
-        hold.attempt = attempt
-        self._wait(seconds)
-        control = self.journal.row(hold.run_id).control
-        if control is None:
-            hold.valid = True
-            return None
-        stopped = self.journal.request(hold.run_id, control, in_flight=False)
-        if stopped is not None:
-            self.events.emit(stopped)
-        return hold.state, rows.PAUSED if control == "pause" else rows.CANCELLED
-
-    def _pause_here(self, hold: Hold, reason: str) -> None:
-        hold.valid = False
-        data = dump_exact({"reason": self._redact(reason)})
-        event = self.journal.mark(Mark(hold.run_id, "paused", rows.PAUSED, hold.state, hold.fence, data=data))
-        self.events.emit(event)
-
-    def _describe(self, error: Exception) -> dict[str, Any]:
-        text = "".join(traceback.format_exception(type(error), error, _foreign(error.__traceback__)))
-        return {
-            "type": type(error).__name__,
-            "code": getattr(error, "code", None) if isinstance(error, AgentnbError) else None,
-            "message": _storable(self._redact(str(error)))[:LONGEST_MESSAGE],
-            "traceback": _storable(self._redact(text))[-LONGEST_TRACEBACK:],
-        }
-
-    def _with_attached(self, current: Current, failure: bytes) -> bytes:
-        return dump_exact({**current.attached, **load(failure)}) if current.attached else failure
-
     # Parts
 
     def _create(
         self, run_id: str, state: str, encoded: deltas.Encoded, *, tags: Mapping[str, str], origin: Any = None
     ) -> None:
-        versions = {name: entry.version for name, entry in self._states.items()}
-        status = rows.WAITING if state.startswith(AWAITING) else _STATUS.get(state, rows.RUNNING)
-        wake_at = self._status_of(state)[1] if state in self._states else None
+        versions = {name: entry.version for name, entry in self._stepper.states.items()}
+        status = rows.WAITING if state.startswith(AWAITING) else STATUS_OF.get(state, rows.RUNNING)
+        wake_at = self._stepper.status_of(state)[1] if state in self._stepper.states else None
         self.journal.create(
             NewRun(
                 run_id=run_id, state=state, status=status, frame=deltas.keyframe(encoded), tags=dict(tags),
@@ -476,34 +298,6 @@ class AgentStateMachine:
         )  # fmt: skip
         if self.events.heard:
             self.events.emit(self.journal.history(run_id)[0])
-
-    def _refuse_unknown(self, state: str) -> None:
-        if state in self._states or state in TERMINAL:
-            return
-        known = sorted(self._states)
-        raise StateUnknown(
-            "no handler is registered for this state; nothing was committed",
-            about=state,
-            todo=nearest(state, known) or f"Register it first. Registered are: {', '.join(known) or 'none'}.",
-        )
-
-    def _check_versions(self, hold: Hold, row: RunRow) -> None:
-        """Once per claim and registration: a run that was begun under other handlers says so."""
-        changed = {
-            name: (version, self._states[name].version)
-            for name, version in row.versions.items()
-            if name in self._states and self._states[name].version != version
-        }
-        if changed:
-            hold.valid = False
-            self.journal.release(row.key, row.fence)
-            said = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in sorted(changed.items()))
-            raise VersionChanged(
-                f"the run was begun under other versions of its handlers: {said}",
-                about=row.summary.run_id,
-                todo="resume(run_id, accept_versions=True) goes on with the registered ones.",
-            )
-        hold.checked = self._registered
 
     def _request(self, run_id: str, control: str) -> None:
         try:
@@ -537,7 +331,7 @@ class AgentStateMachine:
         state = summary.failed_in or summary.state
         if state == FAILED:
             raise RunFinished("the run went to FAILED by itself at its beginning", about=run_id, todo="Fork it.")
-        registered = {name: entry.version for name, entry in self._states.items()}
+        registered = {name: entry.version for name, entry in self._stepper.states.items()}
         versions = {**row.versions, **registered} if accept_versions else row.versions
         status = rows.WAITING if state.startswith(AWAITING) else rows.RUNNING
         hold = holds.take(self.journal, run_id)
@@ -554,36 +348,6 @@ class AgentStateMachine:
             answered = action.status == "begun" and (isinstance(unsure, str) or action.name in unsure)
             if answered:
                 self.journal.end_action(row.key, step, action._replace(**_answered(unsure, action.name)))
-
-    def _typed(self, encoded: deltas.Encoded) -> Any:
-        return self._codec.typed(deltas.decode(encoded))
-
-    def _tell_step(self, write: StepWrite, current: Current, done: Committed) -> None:
-        self.events.emit(
-            Event(
-                seq=done.seq, run_id=write.run_id, step=write.step, kind="step", state=write.state,
-                next_state=write.next_state, at=done.at, data=current.attached or {},
-            )
-        )  # fmt: skip
-        if done.status != write.status:  # a pause or a cancellation was asked for while the step was in flight
-            self.events.emit(self.journal.history(write.run_id)[-1])
-
-
-def _stopped(row: RunRow) -> _Advance:
-    summary = row.summary
-    if summary.status == rows.PAUSED:
-        raise RunPaused(
-            f"the run is paused at step {summary.step} in {summary.state}",
-            about=summary.run_id,
-            todo="resume(run_id) makes it ready to go on.",
-        )
-    if summary.status == rows.CANCELLED:
-        raise RunCancelled(
-            f"the run was cancelled at step {summary.step} in {summary.state}",
-            about=summary.run_id,
-            todo="fork(run_id, step, new_run_id) goes on from any step.",
-        )
-    return summary.state, summary.status
 
 
 def _error_of(data: bytes | None) -> RunError | None:
@@ -602,20 +366,3 @@ def _checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
         if name.__class__ is not str or value.__class__ is not str:
             raise ContextNotStorable(f"a tag must be text, not {name!r}: {value!r}", todo="Use text.")
     return dict(tags)
-
-
-def _foreign(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback from the handler's own frame on; ours above it tell the reader nothing."""
-    here = trace
-    while here is not None and Path(here.tb_frame.f_code.co_filename).parent == Path(__file__).parent:
-        here = here.tb_next
-    return here or trace
-
-
-def _storable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

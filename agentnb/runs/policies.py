@@ -45,6 +45,8 @@ class State:
     handler: Handler
     retry: Retry | None = None
     timeout: float | None = None
+    waits: float | None = None
+    """For a state AWAITING_...: how long it waits for its event, in seconds."""
     version: str = "1"
     leads_to: tuple[str, ...] = field(default=())
     """States it may go to, where the writer of the machine says so: for the drawing."""
