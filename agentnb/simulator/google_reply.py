@@ -39,22 +39,31 @@ class Shape:
         return self._reply(signed, self.usage, self._finish)
 
     def chunks(self) -> Iterator[tuple[dict[str, Any], int]]:
-        """(chunk, output tokens before it). Usage is cumulative; the last chunk's counts."""
-        made = len(self.said.thinking)
+        """(chunk, output tokens to wait before it). Usage is cumulative; the last chunk's counts."""
+        owed = -1  # the first token of all comes with the time to first token; the last chunk makes up for it
+        for chunk, tokens in self._made():
+            owed += tokens
+            wait = max(0, owed)
+            owed -= wait
+            yield chunk, wait
+        yield self._reply([{"text": "", **self._signature()}], self.usage, self._finish), owed + 1
+
+    def _made(self) -> Iterator[tuple[dict[str, Any], int]]:
+        """(chunk, the output tokens made for it). Thinking takes its time whether it is shown or not."""
+        unseen = len(self.said.thinking)
         for part in self._thoughts():
-            yield self._reply([part], self._so_far(0), None), made
-            made = 0
+            yield self._reply([part], self._so_far(0), None), unseen
+            unseen = 0
         sent = 0
         for group in _groups(self.said.pieces):
             sent += len(group)
-            # The first token of all comes with the time to first token; the last chunk makes up for it.
-            wait = made + len(group) - (1 if sent == len(group) else 0)
-            made = 0
-            yield self._reply([{"text": "".join(group)}], self._so_far(sent), None), wait
+            yield self._reply([{"text": "".join(group)}], self._so_far(sent), None), unseen + len(group)
+            unseen = 0
         for call, cut in zip(self._calls(), self.said.call_pieces, strict=True):
             sent += len(cut) + CALL_OVERHEAD
             yield self._reply([call], self._so_far(sent), None), len(cut) + CALL_OVERHEAD
-        yield self._reply([{"text": "", **self._signature()}], self.usage, self._finish), 1
+        if unseen:
+            yield self._reply([{"text": ""}], self._so_far(0), None), unseen
 
     def _so_far(self, candidates: int) -> dict[str, Any]:
         used = {**self.usage, "candidatesTokenCount": candidates}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from hypothesis import given, settings
@@ -202,3 +203,97 @@ def test_a_body_of_any_shape_gets_an_answer(path: str, changes: dict[str, Any]) 
     )
     assert outcome.status in (200, 400, 403, 404)
     assert "error" in outcome.body or outcome.status == 200
+
+
+def generate(path: str, question: str, limit: int, *, stream: bool) -> Any:
+    """One outcome of each wire for the same question, with tools."""
+    said = [{"role": "user", "content": question}]
+    parameters = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    function = {"name": "inspect", "parameters": parameters}
+    config = {"maxOutputTokens": limit}
+    bodies: dict[str, dict[str, Any]] = {
+        "/v1/messages": {
+            "model": "claude-sonnet-5-5",
+            "max_tokens": limit,
+            "messages": said,
+            "tools": TOOLS,
+            "thinking": {"type": "adaptive"},
+        },
+        "/v1/chat/completions": {
+            "model": "gpt-6.1-sol",
+            "max_completion_tokens": limit,
+            "messages": said,
+            "tools": [{"type": "function", "function": function}],
+        },
+        "/v1/responses": {
+            "model": "gpt-6.1-sol",
+            "max_output_tokens": limit,
+            "input": said,
+            "tools": [{"type": "function", **function}],
+        },
+        "/v1beta/models/gemini-3.1-pro-preview:": {
+            "contents": [{"role": "user", "parts": [{"text": question}]}],
+            "tools": [{"functionDeclarations": [function]}],
+            "generationConfig": config,
+        },
+    }
+    method = ("streamGenerateContent" if stream else "generateContent") if path.endswith(":") else ""
+    headers = {"x-api-key": "any", "x-goog-api-key": "any", "authorization": "Bearer any"}
+    return Door().service.outcome(
+        Incoming(
+            method="POST",
+            path=path + method,
+            query={"alt": "sse"},
+            headers=headers,
+            raw=b"{}",
+            body={**bodies[path], "stream": stream},
+            request_id="r",
+        ),
+        None,
+    )
+
+
+WIRES = ["/v1/messages", "/v1/chat/completions", "/v1/responses", "/v1beta/models/gemini-3.1-pro-preview:"]
+
+
+@given(st.sampled_from(WIRES), _words, st.booleans(), st.integers(16, 300))
+def test_a_stream_takes_as_long_as_its_tokens_and_says_what_plain_says(
+    path: str, words: str, calls: bool, limit: int
+) -> None:
+    question = f"inspect `{words}` and `a.b`" if calls else words
+    plain = generate(path, question, limit, stream=False)
+    streamed = generate(path, question, limit, stream=True)
+    assert streamed.usage == plain.usage
+    assert streamed.timing.tokens == sum(event.tokens for event in streamed.events)
+    assert all(event.tokens >= 0 for event in streamed.events)
+    assert said_in(streamed.events) == plain_text(plain.body)
+
+
+def said_in(events: Any) -> str:
+    """The visible text of a stream, whichever wire it is."""
+    data = [line[6:] for event in events for line in event.data.decode().splitlines() if line.startswith("data: {")]
+    return "".join(visible(json.loads(line)) for line in data)
+
+
+def visible(value: dict[str, Any]) -> str:
+    if value.get("type") == "response.output_text.delta":
+        return value["delta"]
+    if value.get("type") == "content_block_delta":
+        return value["delta"].get("text", "")
+    if "choices" in value:
+        return "".join(choice["delta"].get("content") or "" for choice in value["choices"])
+    return "".join(part.get("text", "") for part in parts_of(value))
+
+
+def parts_of(value: dict[str, Any]) -> list[dict[str, Any]]:
+    return [part for candidate in value.get("candidates", []) for part in candidate["content"]["parts"]]
+
+
+def plain_text(body: dict[str, Any]) -> str:
+    if "choices" in body:
+        return body["choices"][0]["message"]["content"] or ""
+    if "output" in body:
+        return "".join(part["text"] for item in body["output"] for part in item.get("content", []))
+    if "candidates" in body:
+        return "".join(part.get("text", "") for part in parts_of(body))
+    return "".join(block.get("text", "") for block in body["content"])
