@@ -21,6 +21,7 @@ from agentnb.notebook.tables import Code
 from agentnb.providers import catalog
 from agentnb.providers.promptcache import Warm
 from agentnb.runs.agent import Limits
+from agentnb.runs.hydration import Pins, read_added
 
 if TYPE_CHECKING:
     from agentnb.runs.record import AgentRun
@@ -241,15 +242,24 @@ def _runs_export(session: Session, rest: str) -> None:
 
 
 def agent_context(session: Session, run: AgentRun | None, line: str) -> None:
-    """show | why NAME"""
+    """show | why | pin | unpin | add"""
     table: dict[str, Callable[[str], None]] = {
-        "show": lambda _: _context_show(run),
+        "show": lambda _: _context_show(session, run),
         "why": lambda rest: _context_why(session, run, rest),
+        "pin": lambda rest: _context_pin(session, rest),
+        "unpin": lambda rest: _context_unpin(session, rest),
+        "add": lambda rest: _context_add(session, rest),
     }
     _dispatch("agent_context", table, line)
 
 
-def _context_show(run: AgentRun | None) -> None:
+def _context_show(session: Session, run: AgentRun | None) -> None:
+    pins = session.pins
+    pinned = [f"Pinned: {', '.join(pins.names)}."] if pins.names else []
+    added = [f"Added: {', '.join(pins.files)}."] if pins.files else []
+    if run is None and (pinned or added):
+        show_table(f"Context of the next task ({session.thread})", (), (), [*pinned, *added])
+        return
     if run is None:
         raise InputError("there is no conversation yet", todo="Run %%agent first, or %%agent --dry-run.")
     rows = [
@@ -268,7 +278,7 @@ def _context_show(run: AgentRun | None) -> None:
         f"Definitions in the conversation ({run.thread})",
         ("name", "where", "form", "tokens", "this turn", "why"),
         rows,
-        [*redacted, *run.receipt["notes"]],
+        [*pinned, *added, *redacted, *run.receipt["notes"]],
     )
 
 
@@ -293,6 +303,56 @@ def _context_why(session: Session, run: AgentRun | None, rest: str) -> None:
     place = found.file or f"cell {found.cell}"
     row = (found.name, f"{place}:{found.lines[0]}", "not sent: no task has named it or needed it one step on")
     show_table(f"Why not {name}", ("name", "where", "reason"), [row])
+
+
+def _context_pin(session: Session, rest: str) -> None:
+    """Keep a definition in every turn's context, whether the task names it or not."""
+    name = _wanted(rest, "pin", "tides.predict")
+    found = Resolver(cells=session.cells, namespace=session.namespace, project=session.project).resolve(name)
+    if isinstance(found, Unresolved):
+        raise InputError(f"{name!r} cannot be pinned: {found.reason}", todo=found.nearest)
+    pins = session.pins
+    if found.name not in pins.names:
+        pins.names.append(found.name)
+    _show_pins(session, pins)
+
+
+def _context_unpin(session: Session, rest: str) -> None:
+    """Let a pinned definition or an added file go; what was sent stays in the conversation."""
+    name = _wanted(rest, "unpin", "tides.predict")
+    pins = session.pins
+    fitting = [pin for pin in [*pins.names, *pins.files] if _is_called(pin, name) or pin.endswith(f"/{name}")]
+    if not fitting:
+        hint = nearest(name, [*pins.names, *pins.files])
+        raise InputError(f"{name!r} is not pinned", todo=f"{hint} See %agent_context show.".strip())
+    pins.names[:] = [pin for pin in pins.names if pin not in fitting]
+    pins.files[:] = [pin for pin in pins.files if pin not in fitting]
+    _show_pins(session, pins)
+
+
+def _context_add(session: Session, rest: str) -> None:
+    """Put a file into the project section: frozen with the segment, sent again when it changes."""
+    file = Path(_wanted(rest, "add", "schema.sql")).expanduser().resolve()
+    if read_added(file) is None:
+        raise InputError("the file cannot be read as UTF-8 text", about=str(file), todo="Give a text file that exists.")
+    pins = session.pins
+    if str(file) not in pins.files:
+        pins.files.append(str(file))
+    _show_pins(session, pins)
+
+
+def _wanted(rest: str, command: str, example: str) -> str:
+    name = rest.strip().strip("`@'\"")
+    if not name:
+        raise InputError(f"%agent_context {command} wants a name", todo=f"e.g. %agent_context {command} {example}")
+    return name
+
+
+def _show_pins(session: Session, pins: Pins) -> None:
+    session.keep_pins(pins)
+    rows = [("definition", Code(name)) for name in pins.names] + [("file", Code(name)) for name in pins.files]
+    notes = [] if rows else ["Nothing is pinned."]
+    show_table(f"Pinned for the thread {session.thread}", ("kind", "name"), rows, notes)
 
 
 def _is_called(qualified: str, name: str) -> bool:

@@ -67,9 +67,10 @@ class AgentMagics(Magics):
     @no_var_expand
     @line_magic
     def agent_context(self, line: str) -> None:
-        """%agent_context show | why NAME
+        """%agent_context show | why NAME | pin NAME | unpin NAME | add FILE
 
-        What the conversation holds, and why a definition was sent or left out.
+        What the conversation holds, and why a definition was sent or left out. A pinned definition goes with every
+        task; an added file stands in the project section and is sent again when it changes.
         """
         from agentnb.notebook import commands
 

@@ -76,7 +76,7 @@ def test_a_task_brings_cells_and_module_definitions_with_what_they_need(start: C
 
 def test_the_result_has_every_attribute(kernel: Any) -> None:
     kernel.ok("%agent --out answer What is 2 + 2?")
-    names = "run_id state text steps layers usage cost latency cache receipt".split()
+    names = ["run_id", "state", "text", "steps", "layers", "usage", "cost", "latency", "cache", "receipt"]
     kernel.ok(f"for n in {names!r}: getattr(_agent, n)")
     assert kernel.value("_agent.state") == "COMPLETED"
     assert kernel.value("answer == _agent.text")
@@ -197,6 +197,22 @@ def test_the_cache_magics_say_what_is_warm_and_why(kernel: Any) -> None:
     assert "nothing is warm yet" in explained
     kernel.ok("%agent Again")
     assert "hit:" in kernel.ok("%agent_cache explain").text
+
+
+def test_the_context_magics(kernel: Any) -> None:
+    kernel.ok("import shapes\nopen('schema.sql', 'w').write('create table t (a int)')")
+    assert "shapes.scale" in kernel.ok("%agent_context pin shapes.scale").text
+    assert "schema.sql" in kernel.ok("%agent_context add schema.sql").text
+    run = kernel.ok("%agent Hello").run
+    assert [item["reason"] for item in run["definitions"] if item["name"] == "shapes.scale"] == ["pinned"]
+    shown = kernel.ok("%agent_context show").text
+    assert "shapes.scale" in shown
+    assert "schema.sql" in shown
+    assert "pinned" in kernel.ok("%agent_context why scale").text
+    assert "not sent" in kernel.ok("%agent_context why shapes.Box").text
+    assert "Nothing is pinned" in kernel.ok("%agent_context unpin shapes.scale\n%agent_context unpin schema.sql").text
+    assert "cannot be pinned" in kernel.run("%agent_context pin no_such_thing").error
+    assert "cannot be read" in kernel.run("%agent_context add missing.sql").error
 
 
 def test_a_secret_never_leaves_and_is_never_journaled(kernel: Any) -> None:
