@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, assert_never
 
-from agentnb import canonical
 from agentnb.errors import (
     AgentnbError,
     CallTimeout,
@@ -18,7 +17,7 @@ from agentnb.errors import (
 )
 from agentnb.prompt.layers import Block, Prompt
 from agentnb.providers.base import Mark, Wire
-from agentnb.providers.calling import Calling, Vendor, cut_off
+from agentnb.providers.calling import Calling, Vendor, cut_off, read_arguments
 from agentnb.providers.messages import (
     Content,
     Opaque,
@@ -178,6 +177,7 @@ class StreamDecoder:
     def __init__(self) -> None:
         self._message: dict[str, Any] = {"content": []}
         self._json: dict[int, str] = {}
+        self._arguments: list[str] = []
 
     def feed(self, event: Mapping[str, Any]) -> tuple[str, str] | None:
         """Take one event; give (kind, delta) when it carries something to show."""
@@ -195,7 +195,10 @@ class StreamDecoder:
         return None
 
     def reply(self, *, request_id: str | None = None) -> Reply:
-        return decode_message(self._message, request_id=request_id)
+        reply = decode_message(self._message, request_id=request_id)
+        for text in self._arguments if reply.stop is StopReason.TOOLS else ():
+            read_arguments(text, complete=True)
+        return reply
 
     def spent(self) -> Usage:
         """What the stream has reported so far."""
@@ -222,7 +225,9 @@ class StreamDecoder:
     def _close_block(self, index: int) -> None:
         text = self._json.pop(index, "")
         if text:
-            self._message["content"][index]["input"] = canonical.load(text)
+            # Whether the reply was cut off here is known at its end only; see `reply`.
+            self._message["content"][index]["input"] = read_arguments(text, complete=False)
+            self._arguments.append(text)
 
     def _finish(self, event: Mapping[str, Any]) -> None:
         self._message |= {name: value for name, value in event["delta"].items() if value is not None}

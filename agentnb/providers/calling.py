@@ -10,9 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from agentnb import canonical
 from agentnb.canonical import Clock
 from agentnb.errors import (
     AccessRefused,
+    CallTimeout,
+    ConnectionFailed,
     KeyMissing,
     Overloaded,
     PackageMissing,
@@ -90,6 +93,22 @@ def cut_off(*, request_id: str | None = None) -> StreamBroken:
     )
 
 
+def read_arguments(text: str, *, complete: bool) -> Mapping[str, Any]:
+    """A call's arguments from its JSON. Raises StreamBroken where a `complete` reply holds something else; a call
+    that was cut off by a limit is not carried out, so its arguments do not matter."""
+    try:
+        value = canonical.load(text or "{}")
+    except ValueError:
+        value = None
+    if isinstance(value, dict):
+        return value
+    if complete:
+        raise StreamBroken(
+            "the model wrote a tool call that cannot be read", about=text[:200], todo="Resume the run to ask again."
+        )
+    return {}
+
+
 class Calling:
     """One model behind one SDK client. An adapter fills in `vendor`, `_open`, `_stream`, `_translate`, `decoder`.
 
@@ -163,12 +182,15 @@ class Calling:
         """The raw events of a streamed call, as JSON; errors are ours."""
         client = self._connect()
         transport = self._require_transport()
+        began = False
         try:
-            yield from self._stream(client, wire)
+            for event in self._stream(client, wire):
+                began = True
+                yield event
         except self._sdk_errors() as error:
             if transport.cancelled:
                 raise RunInterrupted("the call was interrupted") from None
-            raise self._translate(error) from error
+            raise _seen_from(began, self._translate(error)) from error
 
     def cancel(self) -> None:
         if self._transport is not None:
@@ -216,6 +238,13 @@ class Calling:
                 raise
             self._transport = transport
         return self._client
+
+
+def _seen_from(began: bool, error: Exception) -> Exception:
+    """One SDK calls it a failed connection when a stream is dropped; once a reply began, it is a reply that broke."""
+    if began and isinstance(error, ConnectionFailed | CallTimeout):
+        return StreamBroken("the reply broke off", about=error.about, todo="Resume the run to ask again.")
+    return error
 
 
 def _broke_off(error: ProviderError, trace: CallTrace) -> bool:

@@ -1,0 +1,394 @@
+"""Gemini's generateContent wire and its cache objects. The SDK is imported here, on first send.
+
+Source: google-genai 3.4.0 and the Gemini API docs. The pure part reads and writes the REST fields (camelCase), so that
+recorded traffic and the SDK's own values decode alike.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, assert_never
+
+from agentnb import canonical
+from agentnb.errors import (
+    AccessRefused,
+    AgentnbError,
+    CallTimeout,
+    ConnectionFailed,
+    ProviderError,
+    RequestRefused,
+    StreamBroken,
+)
+from agentnb.prompt.layers import Block, Prompt
+from agentnb.providers.base import Mark, Wire
+from agentnb.providers.calling import Calling, Vendor, cut_off
+from agentnb.providers.messages import (
+    Content,
+    Opaque,
+    Reply,
+    Role,
+    StopReason,
+    Text,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    Usage,
+)
+from agentnb.providers.transport import READ_TIMEOUT, Transport
+
+NAME = "google"
+VENDOR = Vendor(
+    name=NAME,
+    label="Google",
+    keys=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
+    address="GOOGLE_GEMINI_BASE_URL",
+    example="gemini-3.1-pro-preview",
+)
+API_VERSION = "v1beta"  # the SDK's own default, v1, has no cache objects
+ATTEMPTS = 3  # as the other SDKs do by themselves: two retries
+_OURS = "agentnb-"  # call ids that we made because the model sent none; they are not sent back
+
+_STOPS = {
+    "STOP": StopReason.END,
+    "MAX_TOKENS": StopReason.MAX_TOKENS,
+    "SAFETY": StopReason.REFUSAL,
+    "RECITATION": StopReason.REFUSAL,
+    "LANGUAGE": StopReason.REFUSAL,
+    "BLOCKLIST": StopReason.REFUSAL,
+    "PROHIBITED_CONTENT": StopReason.REFUSAL,
+    "SPII": StopReason.REFUSAL,
+    "MODEL_ARMOR": StopReason.REFUSAL,
+    "IMAGE_SAFETY": StopReason.REFUSAL,
+}
+_UNREADABLE = {
+    "MALFORMED_FUNCTION_CALL",
+    "UNEXPECTED_TOOL_CALL",
+    "TOO_MANY_TOOL_CALLS",
+    "MALFORMED_RESPONSE",
+    "MISSING_THOUGHT_SIGNATURE",
+}
+
+
+# --- encode: pure -----------------------------------------------------------------------------------------------
+
+
+def encode(prompt: Prompt, marks: tuple[Mark, ...] = ()) -> dict[str, Any]:
+    """`model`, `contents` and `config`. What the cache object of a mark holds is left out and named instead."""
+    held = next((mark for mark in marks if mark.holder), None)
+    blocks = prompt.blocks[held.index + 1 :] if held else prompt.blocks
+    config: dict[str, Any] = {"maxOutputTokens": prompt.max_tokens, **_frame(blocks)}
+    if held:
+        config["cachedContent"] = held.holder
+    return {"model": prompt.model, "contents": _contents(blocks), "config": config}
+
+
+def encode_cache(prompt: Prompt, last: int, *, seconds: int, label: str) -> dict[str, Any]:
+    """What to create a cache object from: every block up to and with `last`. `label` tells ours from others'."""
+    blocks = prompt.blocks[: last + 1]
+    config = {"ttl": f"{seconds}s", "displayName": label, **_frame(blocks)}
+    contents = _contents(blocks)
+    return {"model": prompt.model, "config": config | ({"contents": contents} if contents else {})}
+
+
+def _frame(blocks: Sequence[Block]) -> dict[str, Any]:
+    """systemInstruction and tools, where there are any."""
+    system = [encode_content(block.content) for block in blocks if block.role is Role.SYSTEM]
+    tools = [encode_content(block.content) for block in blocks if block.role is Role.TOOLS]
+    frame: dict[str, Any] = {"systemInstruction": {"parts": system, "role": "user"}} if system else {}
+    return frame | ({"tools": [{"functionDeclarations": tools}]} if tools else {})
+
+
+def _contents(blocks: Sequence[Block]) -> list[dict[str, Any]]:
+    contents: list[dict[str, Any]] = []
+    pending: dict[str, Any] = {}
+    for block in blocks:
+        if block.role not in (Role.USER, Role.ASSISTANT):
+            continue
+        part = encode_content(block.content)
+        if "next" in part or not part:
+            pending = dict(part.get("next", {}))  # a signature: it belongs to the part that follows
+            continue
+        role = "model" if block.role is Role.ASSISTANT else "user"
+        if not contents or contents[-1]["role"] != role:
+            contents.append({"role": role, "parts": []})
+        contents[-1]["parts"].append(part | (pending if role == "model" else {}))
+        pending = {}
+    return contents
+
+
+def encode_content(content: Content) -> dict[str, Any]:
+    """One part of the wire; empty for what only another provider understands."""
+    match content:
+        case Text(text):
+            return {"text": text}
+        case ToolSpec(name, description, parameters):
+            return {"name": name, "description": description, "parametersJsonSchema": dict(parameters)}
+        case ToolCall(call_id, name, arguments):
+            return {"functionCall": {"name": name, "args": dict(arguments)} | _call_id(call_id)}
+        case ToolResult(call_id, name, text, is_error):
+            response = {"error" if is_error else "result": text}
+            return {"functionResponse": {"name": name, "response": response} | _call_id(call_id)}
+        case Opaque(provider, as_it_came):
+            return dict(as_it_came) if provider == NAME else {}
+        case _:
+            assert_never(content)
+
+
+def _call_id(call_id: str) -> dict[str, str]:
+    return {} if call_id.startswith(_OURS) else {"id": call_id}
+
+
+# --- decode: pure -----------------------------------------------------------------------------------------------
+
+
+def decode_usage(wire: Mapping[str, Any]) -> Usage:
+    """Gemini's usage in our words: its prompt count includes what was cached, its candidates exclude thoughts."""
+    prompt = (wire.get("promptTokenCount") or 0) + (wire.get("toolUsePromptTokenCount") or 0)
+    cached = min(wire.get("cachedContentTokenCount") or 0, prompt)
+    thoughts = wire.get("thoughtsTokenCount") or 0
+    return Usage(
+        input=prompt - cached,
+        cache_read=cached,
+        output=(wire.get("candidatesTokenCount") or 0) + thoughts,
+        reasoning=thoughts,
+    )
+
+
+def decode_response(response: Mapping[str, Any], *, request_id: str | None = None) -> Reply:
+    """A whole response, plain or folded from a stream. Raises StreamBroken when it never came to an end."""
+    candidate = (response.get("candidates") or [{}])[0]
+    blocked = (response.get("promptFeedback") or {}).get("blockReason")
+    finish = candidate.get("finishReason") or (blocked and "SAFETY")
+    if not finish or finish == "FINISH_REASON_UNSPECIFIED":
+        raise cut_off(request_id=request_id)
+    if finish in _UNREADABLE:
+        raise StreamBroken(
+            f"the model wrote a tool call that cannot be read ({finish})",
+            about=str(candidate.get("finishMessage") or "")[:200],
+            todo="Resume the run to ask again.",
+        )
+    parts = (candidate.get("content") or {}).get("parts") or []
+    content = tuple(_all_parts(parts, response.get("responseId") or canonical.digest_of(parts)))
+    called = any(isinstance(part, ToolCall) for part in content)
+    # Gemini calls tools with finishReason STOP; what it does not name otherwise is an end like any other.
+    stop = StopReason.TOOLS if called and finish == "STOP" else _STOPS.get(finish, StopReason.END)
+    return Reply(
+        content=content,
+        stop=stop,
+        usage=decode_usage(response.get("usageMetadata") or {}),
+        model=response.get("modelVersion") or "",
+        message_id=response.get("responseId") or "",
+        request_id=request_id,
+        stop_detail=str(blocked or ("" if finish == "STOP" else finish)),
+    )
+
+
+def _all_parts(parts: Sequence[Mapping[str, Any]], message: str) -> Iterator[Content]:
+    for i, part in enumerate(parts):
+        yield from _decode_part(part, f"{_OURS}{message}-{i}")
+
+
+def _decode_part(part: Mapping[str, Any], spare_id: str) -> Iterator[Content]:
+    """A part as our content; a signature stands before the text or call that it came with."""
+    call = part.get("functionCall")
+    text = part.get("text")
+    if call is None and (text is None or part.get("thought") or (not text and part.get("thoughtSignature"))):
+        yield Opaque(NAME, dict(part))
+        return
+    if part.get("thoughtSignature"):
+        yield Opaque(NAME, {"next": {"thoughtSignature": part["thoughtSignature"]}})
+    if call is not None:
+        yield ToolCall(call.get("id") or spare_id, call["name"], call.get("args") or {})
+    elif text:
+        yield Text(text)
+
+
+class StreamDecoder:
+    """Folds the chunks of a streamed reply into the response that the plain call would have given."""
+
+    def __init__(self) -> None:
+        self._response: dict[str, Any] = {}
+        self._candidate: dict[str, Any] = {}
+        self._parts: list[dict[str, Any]] = []
+
+    def feed(self, event: Mapping[str, Any]) -> tuple[str, str] | None:
+        """Take one chunk; give (kind, delta) when it carries something to show."""
+        # Each chunk's usage is cumulative and the last one's counts: overwrite, never add.
+        self._response |= {name: value for name, value in event.items() if value is not None and name != "candidates"}
+        shown: tuple[str, str] | None = None
+        for candidate in (event.get("candidates") or [])[:1]:
+            self._candidate |= {name: value for name, value in candidate.items() if value is not None}
+            for part in (candidate.get("content") or {}).get("parts") or []:
+                shown = _joined(shown, self._take(part))
+        return shown
+
+    def reply(self, *, request_id: str | None = None) -> Reply:
+        candidate = self._candidate | {"content": {"parts": self._parts}}
+        folded = {"candidates": [candidate]} if self._candidate else {}
+        return decode_response(self._response | folded, request_id=request_id)
+
+    def spent(self) -> Usage:
+        """What the stream has reported so far."""
+        return decode_usage(self._response.get("usageMetadata") or {})
+
+    def _take(self, part: Mapping[str, Any]) -> tuple[str, str] | None:
+        if "functionCall" in part:
+            self._parts.append(dict(part))
+            return "tool", canonical.dump(part["functionCall"].get("args") or {}).decode()
+        last = self._parts[-1] if self._parts else {}
+        if _continues(last, part):
+            last["text"] += part["text"]
+        else:
+            self._parts.append(dict(part))
+        return ("thinking" if part.get("thought") else "text"), part.get("text") or ""
+
+
+def _continues(last: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
+    """Text goes on in the next chunk; a part with a signature stays a part of its own, as the docs ask."""
+    both = (last, part)
+    return all("text" in one and "thoughtSignature" not in one for one in both) and (
+        bool(last.get("thought")) == bool(part.get("thought"))
+    )
+
+
+def _joined(shown: tuple[str, str] | None, more: tuple[str, str] | None) -> tuple[str, str] | None:
+    if shown is None or more is None or not shown[1]:
+        return more or shown
+    return (shown[0], shown[1] + more[1]) if more[0] == shown[0] else (more if more[1] else shown)
+
+
+# --- send: the edge ---------------------------------------------------------------------------------------------
+
+
+class GoogleProvider(Calling):
+    """A model behind google-genai: the Gemini API, or Vertex AI where `client_options` or the SDK's variables say so.
+
+    `client_options` are further arguments of `genai.Client`, e.g. vertexai, project, location, credentials.
+    """
+
+    vendor = VENDOR
+    client_options: Mapping[str, Any] = {}
+
+    def encode(self, prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> Wire:
+        bound = any(mark.holder for mark in marks)
+        bare = Wire(body=encode(prompt), marks=tuple(mark for mark in marks if not mark.holder))
+        return Wire(body=encode(prompt, marks), marks=marks, fallback=bare) if bound else bare
+
+    def decoder(self, wire: Wire | None = None) -> StreamDecoder:
+        return StreamDecoder()
+
+    # --- cache objects --------------------------------------------------------------------------------------------
+
+    def create_cache(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create the object that `encode_cache` describes; gives its `name`, `expireTime`, tokens and so on."""
+        from google.genai import types
+
+        config = types.CreateCachedContentConfig.model_validate_json(canonical.dump(body["config"]))
+        return dict(self._managed(lambda client: client.caches.create(model=body["model"], config=config)))
+
+    def extend_cache(self, name: str, *, seconds: int) -> dict[str, Any]:
+        """Let it live for so many seconds from now."""
+        return dict(self._managed(lambda client: client.caches.update(name=name, config={"ttl": f"{seconds}s"})))
+
+    def delete_cache(self, name: str) -> None:
+        self._managed(lambda client: client.caches.delete(name=name))
+
+    def list_caches(self) -> list[dict[str, Any]]:
+        """Every cache object that the key can see."""
+        found = self._managed(lambda client: list(client.caches.list()))
+        return [_plain(one) for one in found]
+
+    def _managed(self, act: Any) -> Any:
+        """One call about cache objects, its errors ours."""
+        client = self._connect()
+        self._require_transport().begin()
+        try:
+            result = act(client)
+        except self._sdk_errors() as error:
+            raise self._translate(error) from error
+        return result if isinstance(result, list) else _plain(result)
+
+    # --- what Calling asks for ------------------------------------------------------------------------------------
+
+    def _open(self, transport: Transport) -> Any:
+        try:
+            from google import genai
+            from google.genai import types
+        except ImportError as error:
+            raise VENDOR.missing_package("pip install google-genai") from error
+
+        options = types.HttpOptions(
+            base_url=self._base_url,
+            api_version=None if self._on_vertex() else API_VERSION,
+            httpx_client=transport.client,
+            timeout=int(READ_TIMEOUT * 1000),  # the SDK counts in milliseconds
+            retry_options=types.HttpRetryOptions(attempts=ATTEMPTS),
+        )
+        try:
+            # The simulator is asked as the Gemini API, whatever the SDK's variables say.
+            given = {"vertexai": False} if self.simulated else {}
+            return genai.Client(api_key=self._key, http_options=options, **(given | dict(self.client_options)))
+        except ValueError as error:
+            raise VENDOR.missing_key() from error
+
+    def _on_vertex(self) -> bool:
+        names = ("GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_ENTERPRISE")
+        by_variable = any(os.environ.get(name, "").lower() in ("1", "true") for name in names)
+        return bool(self.client_options.get("vertexai", by_variable and not self.simulated))
+
+    def _stream(self, client: Any, wire: Wire) -> Iterator[Mapping[str, Any]]:
+        from google.genai import types
+
+        body = wire.body
+        # By JSON, because only so the SDK takes a signature's base64 for the bytes that it means.
+        contents = [types.Content.model_validate_json(canonical.dump(content)) for content in body["contents"]]
+        config = types.GenerateContentConfig.model_validate_json(canonical.dump(body["config"]))
+        config.automatic_function_calling = types.AutomaticFunctionCallingConfig(disable=True)
+        for chunk in client.models.generate_content_stream(model=body["model"], contents=contents, config=config):
+            yield _plain(chunk)
+
+    def _sdk_errors(self) -> tuple[type[Exception], ...]:
+        import httpx2
+        from google.genai import errors
+
+        return (errors.APIError, httpx2.HTTPError, httpx2.StreamError, ValueError)
+
+    def _translate(self, error: Exception) -> Exception:
+        return translate(error)
+
+    def _falls_back(self, wire: Wire, error: ProviderError) -> bool:
+        """A cache object that is gone is a 403 or a 404; the request is then sent whole."""
+        return "cachedContent" in wire.body["config"] and error.status in (403, 404)
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """An SDK value as the REST fields it came from."""
+    out: dict[str, Any] = value.model_dump(mode="json", by_alias=True, exclude_none=True)
+    out.pop("sdkHttpResponse", None)
+    return out
+
+
+def translate(error: Exception) -> AgentnbError:
+    """The one place where the SDK's errors become ours."""
+    import httpx2
+    from google.genai import errors
+
+    if isinstance(error, errors.APIError):
+        return _translate_status(error)
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        return ConnectionFailed(
+            "Google could not be reached", about=str(error)[:200], todo=f"Check the network and {VENDOR.address}."
+        )
+    if isinstance(error, httpx2.TimeoutException):
+        return CallTimeout("Google did not answer in time", todo="Resume the run to ask again.")
+    if isinstance(error, ValueError) and "validation error" in str(error):
+        return RequestRefused("the request cannot be written for Google", about=str(error)[:300])
+    return StreamBroken("the reply broke off or could not be read", about=str(error)[:200], todo="Resume the run.")
+
+
+def _translate_status(error: Any) -> ProviderError:
+    status, message = error.code or 500, error.message or str(error)
+    if status == 400 and "api key" in message.lower():
+        return AccessRefused(f"Google answered 400: {message}"[:600], todo=f"Check {VENDOR.keys[0]}.", status=400)
+    return VENDOR.refusal(int(status), message)

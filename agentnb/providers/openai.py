@@ -1,0 +1,109 @@
+"""OpenAI, and any server that speaks its Responses or its Chat wire. The SDK is imported here, on first send."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from agentnb.errors import AgentnbError, CallTimeout, ConnectionFailed, ProviderError, StreamBroken
+from agentnb.prompt.layers import Prompt
+from agentnb.providers import openai_chat, openai_responses
+from agentnb.providers.base import Decoder, Mark, Wire
+from agentnb.providers.calling import Calling, Vendor
+from agentnb.providers.openai_responses import NAME
+from agentnb.providers.transport import Transport
+
+VENDOR = Vendor(
+    name=NAME,
+    label="OpenAI",
+    keys=("OPENAI_API_KEY",),
+    address="OPENAI_BASE_URL",
+    example="gpt-4.1",
+    request_id="x-request-id",
+)
+INSTALL = 'pip install "agentnb-jupyter[openai]"'
+RESPONSES, CHAT = "responses", "chat"
+_NO_SUCH_PATH = (404, 405, 501)
+
+
+class OpenAIProvider(Calling):
+    """A model behind the OpenAI SDK. At an address of the user's own, a server without Responses is asked by Chat."""
+
+    vendor = VENDOR
+    _speaks_chat_only = False
+
+    def encode(self, prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> Wire:
+        chat = Wire(body=openai_chat.encode(prompt), form=CHAT)
+        if self._speaks_chat_only:
+            return chat
+        body = openai_responses.encode(
+            prompt, marks, breakpoints=self.model.cache.breakpoints > 0, previous_message=previous_message
+        )
+        return Wire(body=body, marks=marks, form=RESPONSES, fallback=chat if self._own_address() else None)
+
+    def decoder(self, wire: Wire | None = None) -> Decoder:
+        if wire is not None and wire.form == CHAT:
+            return openai_chat.StreamDecoder()
+        return openai_responses.StreamDecoder()
+
+    def _own_address(self) -> bool:
+        return bool(self._base_url or os.environ.get(VENDOR.address)) and not self.simulated
+
+    def _open(self, transport: Transport) -> Any:
+        try:
+            import openai
+        except ImportError as error:
+            raise VENDOR.missing_package(INSTALL) from error
+
+        key = self._key
+        if key is None and self._own_address() and not os.environ.get(VENDOR.keys[0]):
+            key = "none"  # a server of one's own seldom asks for a key; the SDK insists on some text
+        try:
+            return openai.OpenAI(api_key=key, base_url=self._base_url, http_client=transport.client)
+        except openai.OpenAIError as error:
+            raise VENDOR.missing_key() from error
+
+    def _stream(self, client: Any, wire: Wire) -> Iterator[Mapping[str, Any]]:
+        if wire.form == CHAT:
+            options = {"include_usage": True}
+            stream = client.chat.completions.create(**wire.body, stream=True, stream_options=options)
+        else:
+            stream = client.responses.create(**wire.body, stream=True)
+        with stream:
+            for event in stream:
+                yield event.to_dict(mode="json")
+
+    def _sdk_errors(self) -> tuple[type[Exception], ...]:
+        import httpx2
+        import openai
+
+        return (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, ValueError)
+
+    def _translate(self, error: Exception) -> Exception:
+        return translate(error)
+
+    def _falls_back(self, wire: Wire, error: ProviderError) -> bool:
+        if wire.form == RESPONSES and error.status in _NO_SUCH_PATH:
+            self._speaks_chat_only = True
+        return self._speaks_chat_only
+
+
+def translate(error: Exception) -> AgentnbError:
+    """The one place where the SDK's errors become ours."""
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        details = error.body if isinstance(error.body, dict) else {}
+        message = details.get("message") or str(error)
+        return VENDOR.refusal(error.status_code, message, request_id=error.request_id)
+    if isinstance(error, openai.APITimeoutError):
+        return CallTimeout("OpenAI did not answer in time", todo="Resume the run to ask again.")
+    if isinstance(error, openai.APIConnectionError):
+        about = str(error.__cause__ or error)[:200]
+        return ConnectionFailed(
+            "OpenAI could not be reached", about=about, todo=f"Check the network and {VENDOR.address}."
+        )
+    if isinstance(error, openai.APIError) and isinstance(error.body, dict):
+        return openai_responses.failure(error.body)
+    return StreamBroken("the reply broke off or could not be read", about=str(error)[:200], todo="Resume the run.")

@@ -1,0 +1,268 @@
+"""OpenAI's Responses wire. Pure: no SDK is needed here. Source: openai 3.54.0 and its API docs.
+
+Nothing is kept on the server (`store` false): reasoning comes back encrypted and is sent again as it came.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, assert_never
+
+from agentnb import canonical
+from agentnb.errors import Overloaded, ProviderError, RateLimited, RequestRefused, ServerFault
+from agentnb.prompt.layers import Block, Prompt
+from agentnb.providers.base import Mark
+from agentnb.providers.calling import cut_off, read_arguments
+from agentnb.providers.messages import (
+    Content,
+    Opaque,
+    Reply,
+    Role,
+    StopReason,
+    Text,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    Usage,
+)
+
+NAME = "openai"
+MIN_OUTPUT = 16  # the API refuses less
+REASONING = re.compile(r"(gpt-([5-9]|\d\d)|o\d|codex)")
+"""Models that think; the others refuse to be asked for encrypted reasoning."""
+
+_ROLES = {Role.SYSTEM: "system", Role.USER: "user", Role.ASSISTANT: "assistant"}
+
+
+# --- encode: pure -----------------------------------------------------------------------------------------------
+
+
+def encode(
+    prompt: Prompt, marks: tuple[Mark, ...], *, breakpoints: bool, previous_message: str | None = None
+) -> dict[str, Any]:
+    """The request body. With `breakpoints` the marks are explicit and the implicit one at the tail is switched off:
+    behind a changing tail it would write everything anew."""
+    items = list(_items(prompt.blocks, {mark.index for mark in marks} if breakpoints else set()))
+    body: dict[str, Any] = {
+        "model": prompt.model,
+        "input": items,
+        "max_output_tokens": max(prompt.max_tokens, MIN_OUTPUT),
+        "store": False,
+        "prompt_cache_key": cache_key(prompt),
+    }
+    tools = [encode_content(block.content) for block in prompt.of_role(Role.TOOLS)]
+    if tools:
+        body["tools"] = tools
+    if REASONING.match(prompt.model):
+        body["include"] = ["reasoning.encrypted_content"]
+    if breakpoints:
+        compared = {"comparison_response_id": previous_message} if previous_message else {}
+        ttl = max((mark.ttl for mark in marks if mark.ttl in ("30m", "12h")), key=("30m", "12h").index, default="30m")
+        body["prompt_cache_options"] = {"mode": "explicit", "ttl": ttl, **compared}
+    return body
+
+
+def cache_key(prompt: Prompt) -> str:
+    """Requests of one key go to the same machines: the same for every call on one static prefix, at most 64 letters."""
+    frame = max((i for i, b in enumerate(prompt.blocks) if b.role in (Role.TOOLS, Role.SYSTEM)), default=-1)
+    return f"agentnb-{prompt.chain[frame]}" if frame >= 0 else f"agentnb-{canonical.digest(prompt.model)}"
+
+
+def _items(blocks: Sequence[Block], marked: set[int]) -> Iterator[dict[str, Any]]:
+    """Input items: neighbouring texts of one role share a message; calls, results and reasoning are items of their
+    own."""
+    message: dict[str, Any] | None = None
+    following: dict[str, Any] = {}
+    for i, block in enumerate(blocks):
+        if block.role is Role.TOOLS:
+            continue
+        item = encode_content(block.content)
+        if "next" in item:
+            following = dict(item["next"])
+            continue
+        role = _ROLES[block.role]
+        if not isinstance(block.content, Text):
+            yield from (message,) if message else ()
+            message = None
+            yield from (_marked(item, i in marked),) if item else ()
+            continue
+        if message is None or message["role"] != role or following:
+            yield from (message,) if message else ()
+            message = {"type": "message", "role": role, "content": [], **following}
+            following = {}
+        kind = "output_text" if block.role is Role.ASSISTANT else "input_text"
+        message["content"].append(_point(item | {"type": kind}, i in marked and kind == "input_text"))
+    yield from (message,) if message else ()
+
+
+def _marked(item: dict[str, Any], marked: bool) -> dict[str, Any]:
+    if marked and item.get("type") == "function_call_output":
+        _point(item["output"][-1], True)
+    return item
+
+
+def _point(part: dict[str, Any], marked: bool) -> dict[str, Any]:
+    if marked:
+        part["prompt_cache_breakpoint"] = {"mode": "explicit"}
+    return part
+
+
+def encode_content(content: Content) -> dict[str, Any]:
+    """One item or text of the wire; empty for what only another provider understands."""
+    match content:
+        case Text(text):
+            return {"type": "text", "text": text}
+        case ToolSpec(name, description, parameters):
+            wire = {"type": "function", "name": name, "description": description, "parameters": dict(parameters)}
+            return wire | {"strict": False}
+        case ToolCall(call_id, name, arguments):
+            text = canonical.dump(dict(arguments)).decode()
+            return {"type": "function_call", "call_id": call_id, "name": name, "arguments": text}
+        case ToolResult(call_id, _, text, is_error):
+            said = f"Error: {text}" if is_error else text
+            return {
+                "type": "function_call_output",
+                "call_id": call_id,
+                "output": [{"type": "input_text", "text": said}],
+            }
+        case Opaque(provider, as_it_came):
+            return dict(as_it_came) if provider == NAME else {}
+        case _:
+            assert_never(content)
+
+
+# --- decode: pure -----------------------------------------------------------------------------------------------
+
+
+def decode_usage(wire: Mapping[str, Any]) -> Usage:
+    """The Responses usage in our words: its input includes what was read from and written to the prompt cache.
+
+    Writes have one price whatever their TTL, and count as 5m writes here.
+    """
+    total = wire.get("input_tokens") or 0
+    details = wire.get("input_tokens_details") or {}
+    reasoning = (wire.get("output_tokens_details") or {}).get("reasoning_tokens") or 0
+    return split_usage(total, details, output=wire.get("output_tokens") or 0, reasoning=reasoning)
+
+
+def split_usage(total: int, details: Mapping[str, Any], *, output: int, reasoning: int) -> Usage:
+    """`total` input tokens of which `details` name the cached and the written ones."""
+    read = min(details.get("cached_tokens") or 0, total)
+    written = min(details.get("cache_write_tokens") or 0, total - read)
+    return Usage(
+        input=total - read - written, cache_read=read, cache_write_5m=written, output=output, reasoning=reasoning
+    )
+
+
+def decode_response(response: Mapping[str, Any], *, request_id: str | None = None) -> Reply:
+    """A whole response. Raises StreamBroken when it never came to an end, and what a failed one names."""
+    status = response.get("status")
+    if status == "failed":
+        raise failure(response.get("error") or {}, request_id=request_id)
+    if status not in ("completed", "incomplete"):
+        raise cut_off(request_id=request_id)
+    items = response.get("output") or []
+    content = tuple(part for item in items for part in _decode_item(item, complete=status == "completed"))
+    reason = (response.get("incomplete_details") or {}).get("reason") or ""
+    return Reply(
+        content=content,
+        stop=_stop(status, reason, items),
+        usage=decode_usage(response.get("usage") or {}),
+        model=response.get("model") or "",
+        message_id=response.get("id") or "",
+        request_id=request_id,
+        diagnosis=_diagnosis(response.get("prompt_cache_diagnostics")),
+        stop_detail=reason,
+    )
+
+
+def _stop(status: str, reason: str, items: Sequence[Mapping[str, Any]]) -> StopReason:
+    if status == "incomplete":
+        return StopReason.REFUSAL if reason == "content_filter" else StopReason.MAX_TOKENS
+    if any(part.get("type") == "refusal" for item in items for part in item.get("content") or []):
+        return StopReason.REFUSAL
+    return StopReason.TOOLS if any(item.get("type") == "function_call" for item in items) else StopReason.END
+
+
+def _decode_item(item: Mapping[str, Any], *, complete: bool) -> Iterator[Content]:
+    kind = item.get("type")
+    if kind == "message":
+        yield from _decode_message(item)
+    elif kind == "function_call":
+        yield ToolCall(item["call_id"], item["name"], read_arguments(item.get("arguments") or "", complete=complete))
+    else:
+        yield Opaque(NAME, dict(item))
+
+
+def _decode_message(item: Mapping[str, Any]) -> Iterator[Content]:
+    if item.get("phase"):  # the docs ask for it back; it stands before the text that it came with
+        yield Opaque(NAME, {"next": {"phase": item["phase"]}})
+    for part in item.get("content") or []:
+        if part.get("type") == "output_text" and part.get("text"):
+            yield Text(part["text"])
+        elif part.get("type") == "refusal":
+            yield Text(part["refusal"])
+
+
+def _diagnosis(wire: Mapping[str, Any] | None) -> str | None:
+    kind = (wire or {}).get("type")
+    if not kind or kind == "cache_hit":
+        return None
+    if kind != "cache_miss":
+        return str(kind)
+    assert wire is not None, "it has a type"
+    missed = wire.get("cache_missed_tokens")
+    return f"{wire['reason']} ({missed} tokens)" if missed else str(wire["reason"])
+
+
+def failure(error: Mapping[str, Any], *, request_id: str | None = None) -> ProviderError:
+    """What went wrong after the reply had begun; the SDK hands it on as an event and raises nothing."""
+    code, message = str(error.get("code") or error.get("type") or ""), str(error.get("message") or "no reason given")
+    kind, todo = _FAILURES.get(code, (ServerFault, "Resume the run to ask again."))
+    return kind(f"OpenAI broke off: {message}"[:600], about=code, todo=todo, status=200, request_id=request_id)
+
+
+_FAILURES: dict[str, tuple[type[ProviderError], str]] = {
+    "rate_limit_exceeded": (RateLimited, "Wait, then resume the run."),
+    "server_overloaded": (Overloaded, "The provider is overloaded; resume the run in a minute."),
+    "overloaded_error": (Overloaded, "The provider is overloaded; resume the run in a minute."),
+    "invalid_prompt": (RequestRefused, "The request itself is wrong."),
+}
+
+
+class StreamDecoder:
+    """Keeps the last whole response of a stream; its items where that one names none."""
+
+    def __init__(self) -> None:
+        self._response: dict[str, Any] = {}
+        self._items: list[dict[str, Any]] = []
+
+    def feed(self, event: Mapping[str, Any]) -> tuple[str, str] | None:
+        """Take one event; give (kind, delta) when it carries something to show. Raises on an error event."""
+        kind = str(event.get("type"))
+        if kind == "error":
+            raise failure(event.get("error") or event)
+        if isinstance(event.get("response"), Mapping):
+            self._response = dict(event["response"])
+        elif kind == "response.output_item.done":
+            self._items.append(dict(event["item"]))
+        channel = _CHANNELS.get(kind)
+        return (channel, str(event.get("delta") or "")) if channel else None
+
+    def reply(self, *, request_id: str | None = None) -> Reply:
+        folded = self._response if self._response.get("output") else self._response | {"output": self._items}
+        return decode_response(folded, request_id=request_id)
+
+    def spent(self) -> Usage:
+        """What the stream has reported so far: nothing before its end."""
+        return decode_usage(self._response.get("usage") or {})
+
+
+_CHANNELS = {
+    "response.output_text.delta": "text",
+    "response.refusal.delta": "text",
+    "response.reasoning_summary_text.delta": "thinking",
+    "response.reasoning_text.delta": "thinking",
+    "response.function_call_arguments.delta": "tool",
+}

@@ -1,0 +1,267 @@
+"""Google and OpenAI (both of its wires) over the real SDKs and real HTTP, against the simulator; faults included."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from agentnb.canonical import SystemClock
+from agentnb.errors import (
+    ConnectionFailed,
+    KeyMissing,
+    Overloaded,
+    ProviderError,
+    RateLimited,
+    RequestRefused,
+    RunInterrupted,
+    ServerFault,
+    StreamBroken,
+)
+from agentnb.prompt.layers import Block, Layer, Prompt
+from agentnb.providers import latency
+from agentnb.providers.base import Answer
+from agentnb.providers.calling import Calling
+from agentnb.providers.catalog import lookup
+from agentnb.providers.google import GoogleProvider
+from agentnb.providers.messages import Role, StopReason, Text, ToolCall, ToolResult, ToolSpec
+from agentnb.providers.openai import OpenAIProvider
+from agentnb.simulator import Simulator
+
+INSPECT = ToolSpec(
+    "inspect",
+    "Look a definition up.",
+    {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
+)
+LONG = "The harbour's tide tables, read aloud: " + "high water, low water, " * 900
+
+
+class ChatOnly(OpenAIProvider):
+    """OpenAI's adapter after it has learned that its server speaks only Chat."""
+
+    _speaks_chat_only = True
+
+
+ADAPTERS: dict[str, tuple[type[Calling], str, str]] = {
+    "google": (GoogleProvider, "sim:gemini-3.1-pro-preview", ""),
+    "responses": (OpenAIProvider, "sim:gpt-4.1", "/v1"),
+    "reasoning": (OpenAIProvider, "sim:gpt-6.1-sol", "/v1"),
+    "chat": (ChatOnly, "sim:gpt-4.1", "/v1"),
+}
+
+
+@dataclass
+class Line:
+    """One adapter over a simulator."""
+
+    provider: Calling
+    simulator: Simulator
+
+    def prompt(self, *blocks: Block, max_tokens: int = 500) -> Prompt:
+        base = (
+            Block(layer=Layer.STATIC, role=Role.TOOLS, content=INSPECT),
+            said(LONG, layer=Layer.STATIC, role=Role.SYSTEM),
+            said("project", layer=Layer.SEMI_STATIC, role=Role.SYSTEM),
+        )
+        return Prompt(model=self.provider.model.name, blocks=base + blocks, max_tokens=max_tokens)
+
+    def ask(self, prompt: Prompt) -> tuple[Answer, str]:
+        shown: list[str] = []
+
+        def hear(kind: str, text: str) -> None:
+            if kind == "restart":
+                shown.clear()
+            elif kind == "text":
+                shown.append(text)
+
+        wire = self.provider.encode(prompt, (), previous_message=None)
+        return self.provider.ask(wire, hear), "".join(shown)
+
+
+def said(text: str, *, layer: Layer = Layer.DYNAMIC, role: Role = Role.USER) -> Block:
+    return Block(layer=layer, role=role, content=Text(text))
+
+
+@pytest.fixture(params=list(ADAPTERS))
+def line(request: pytest.FixtureRequest) -> Iterator[Line]:
+    adapter, address, path = ADAPTERS[request.param]
+    with Simulator(speed=0, record=True) as simulator:
+        scope = f"sim:{simulator.instance}"
+        made = adapter(lookup(address), clock=SystemClock(), key="any", base_url=simulator.url + path, scope=scope)
+        yield Line(made, simulator)
+        made.close()
+
+
+def test_a_call_streams_and_reports(line: Line) -> None:
+    answer, shown = line.ask(line.prompt(said("Hello?")))
+    assert answer.reply.stop is StopReason.END
+    assert answer.reply.text == shown
+    assert answer.reply.usage.input_total > 3000
+    assert answer.reply.usage.output > 0
+    timing = latency.from_trace(answer.trace, output_tokens=answer.reply.usage.output)
+    assert timing.modelled
+    assert timing.total > timing.ttft > 0
+
+
+def test_the_same_prefix_is_read_from_the_prompt_cache(line: Line) -> None:
+    if line.provider.model.cache.breakpoints:
+        pytest.skip("nothing is cached without a mark; the marks have tests of their own")
+    first, _ = line.ask(line.prompt(said("Hello?")))
+    second, _ = line.ask(line.prompt(said("Hello?")))
+    assert first.reply.usage.cache_read == 0
+    assert second.reply.usage.cache_read > line.provider.model.cache.minimum
+    assert second.reply.usage.input_total == first.reply.usage.input_total
+
+
+def test_a_tool_call_and_its_result(line: Line) -> None:
+    question = said("Please inspect `tides.level`.")
+    first, _ = line.ask(line.prompt(question))
+    assert first.reply.stop is StopReason.TOOLS
+    (call,) = first.reply.calls
+    assert dict(call.arguments) == {"name": "tides.level"}
+    second, text = line.ask(line.prompt(question, *exchanged(first)))
+    assert second.reply.stop is StopReason.END
+    assert "level" in text
+
+
+def test_parallel_tool_calls_and_their_results(line: Line) -> None:
+    question = said("Please inspect `tides.level` and inspect `tides.low` too.")
+    first, _ = line.ask(line.prompt(question))
+    assert len({call.call_id for call in first.reply.calls}) == len(first.reply.calls)
+    second, _ = line.ask(line.prompt(question, *exchanged(first), *()))
+    assert second.reply.stop in (StopReason.END, StopReason.TOOLS)
+
+
+def exchanged(answer: Answer) -> list[Block]:
+    """The reply as it came and the results of its calls."""
+    blocks = [Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=part) for part in answer.reply.content]
+    results = [ToolResult(call.call_id, call.name, "def level(hours): ...") for call in answer.reply.calls]
+    return [*blocks, *(Block(layer=Layer.DYNAMIC, role=Role.USER, content=result) for result in results)]
+
+
+def test_the_output_limit_cuts(line: Line) -> None:
+    answer, _ = line.ask(line.prompt(said("Hello?"), max_tokens=16))
+    assert answer.reply.stop is StopReason.MAX_TOKENS
+    assert answer.reply.usage.output <= 16
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["drop", "error_event", "garbage"])
+def test_a_reply_that_breaks_off_is_asked_for_again_and_not_doubled(line: Line, kind: str) -> None:
+    line.simulator.inject(kind=kind, after_events=2)
+    answer, shown = line.ask(line.prompt(said("Hello?")))
+    assert shown == answer.reply.text
+    assert latency.from_trace(answer.trace, output_tokens=9).retry_wait > 0
+
+
+FAULTS: list[tuple[dict[str, Any], tuple[type[ProviderError], ...]]] = [
+    ({"kind": "429", "times": 9, "retry_after": 0}, (RateLimited,)),
+    ({"kind": "500", "times": 9, "retry_after": 0}, (ServerFault,)),
+    ({"kind": "503", "times": 9, "retry_after": 0}, (Overloaded,)),
+    ({"kind": "drop", "after_events": 2, "times": 9}, (StreamBroken,)),
+    ({"kind": "garbage", "after_events": 2, "times": 9}, (StreamBroken,)),
+    ({"kind": "error_event", "after_events": 2, "times": 9}, (Overloaded, ServerFault, RateLimited)),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "kinds"), FAULTS, ids=[fault["kind"] for fault, _ in FAULTS])
+def test_what_goes_wrong_is_named(line: Line, fault: dict[str, Any], kinds: tuple[type[ProviderError], ...]) -> None:
+    line.simulator.inject(**fault)
+    with pytest.raises(kinds) as caught:
+        line.ask(line.prompt(said("Hello?")))
+    assert caught.value.todo
+
+
+def test_a_refused_request_carries_the_providers_words(line: Line) -> None:
+    orphan = Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=ToolCall("c1", "inspect", {"name": "x"}))
+    with pytest.raises(RequestRefused) as caught:
+        line.ask(line.prompt(said("Hello?"), orphan))
+    assert caught.value.status == 400
+
+
+def test_an_interrupt_wakes_a_call_that_waits(line: Line) -> None:
+    line.simulator.inject(kind="stall")
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            line.ask(line.prompt(said("Hello?")))
+        except RunInterrupted as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while thread.is_alive():
+        line.provider.cancel()
+        thread.join(timeout=0.05)
+    assert len(failed) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["google", "responses"])
+def test_nobody_there(name: str) -> None:
+    adapter, address, _ = ADAPTERS[name]
+    alone = adapter(lookup(address), clock=SystemClock(), key="any", base_url="http://127.0.0.1:9", scope="sim:none")
+    with pytest.raises(ConnectionFailed):
+        Line(alone, Simulator()).ask(Line(alone, Simulator()).prompt(said("Hello?")))
+    alone.close()
+
+
+@pytest.mark.parametrize(("name", "address"), [("google", "google:gemini-3.8-flash"), ("responses", "openai:gpt-4.1")])
+def test_a_missing_key_is_one_clear_message(monkeypatch: pytest.MonkeyPatch, name: str, address: str) -> None:
+    for variable in ("GOOGLE_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    alone = ADAPTERS[name][0](lookup(address), clock=SystemClock())
+    with pytest.raises(KeyMissing, match=r"(GOOGLE|OPENAI)_API_KEY.*sim:"):
+        Line(alone, Simulator()).ask(Line(alone, Simulator()).prompt(said("Hello?")))
+
+
+def test_a_server_without_responses_is_asked_by_chat() -> None:
+    """At an address of the user's own: a 404 on /responses leads to /chat/completions, and is not tried again."""
+    with Simulator(speed=0, record=True) as simulator, ResponsesMissing(simulator.url) as address:
+        provider = OpenAIProvider(lookup("openai:gpt-4.1"), clock=SystemClock(), key="any", base_url=address)
+        line = Line(provider, simulator)
+        first, _ = line.ask(line.prompt(said("Hello?")))
+        line.ask(line.prompt(said("Hello?")))
+        provider.close()
+    assert first.fell_back
+    assert first.reply.stop is StopReason.END
+    assert [request.path for request in simulator.requests] == ["/v1/chat/completions"] * 2
+
+
+class ResponsesMissing:
+    """A server in front of the simulator that knows Chat only."""
+
+    def __init__(self, url: str) -> None:
+        import http.server
+        import urllib.request
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                if not self.path.endswith("/chat/completions"):
+                    self.send_error(404)
+                    return
+                headers = {name: self.headers[name] for name in ("authorization", "content-type")}
+                with urllib.request.urlopen(urllib.request.Request(url + self.path, body, headers)) as answer:
+                    self.send_response(answer.status)
+                    self.send_header("content-type", answer.headers["content-type"])
+                    self.end_headers()
+                    self.wfile.write(answer.read())
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def __enter__(self) -> str:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
