@@ -12,6 +12,7 @@ import ctypes
 import os
 import random
 import stat
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +22,8 @@ from typing import Any, NamedTuple
 WORD = ctypes.sizeof(ctypes.c_void_p)
 OK = 0
 
-_OPEN = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
-_DELETE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int)
+_OPEN = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
+_DELETE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
 _WRITE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int64)
 _TRUNCATE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64)
 _SYNC = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
@@ -58,8 +59,9 @@ class Operation(NamedTuple):
 class Trace:
     """What SQLite did to its files, in order, since the trace was opened."""
 
-    def __init__(self, *, keep_data: bool) -> None:
+    def __init__(self, *, keep_data: bool, delay: float) -> None:
         self.keep_data = keep_data
+        self.delay = delay
         self.operations: list[Operation] = []
         self.flushes: Counter[str] = Counter()
         self.written = 0
@@ -100,9 +102,9 @@ _KEPT: list[Any] = []
 
 
 @contextmanager
-def tracing(*, keep_data: bool = False) -> Iterator[Trace]:
-    """Trace all SQLite files that are opened in this block, in this process."""
-    library, trace = _library(), Trace(keep_data=keep_data)
+def tracing(*, keep_data: bool = False, delay: float = 0.0) -> Iterator[Trace]:
+    """Trace all SQLite files that are opened in this block, in this process; each flush takes `delay` seconds more."""
+    library, trace = _library(), Trace(keep_data=keep_data, delay=delay)
     address = library.sqlite3_vfs_find(None)
     layer = _layer(address, trace)
     library.sqlite3_vfs_register(ctypes.byref(layer), 1)
@@ -130,18 +132,19 @@ def _layer(address: int, trace: Trace) -> _Vfs:
     names: dict[int, str] = {}
     methods: dict[int, Any] = {}
 
-    def open_file(vfs: int, name: bytes | None, file: int, flags: int, out: int) -> int:
+    # A name is passed on as the pointer it came as: SQLite keeps it, and a copy of Python's would be gone by then.
+    def open_file(vfs: int, name: int | None, file: int, flags: int, out: int) -> int:
         code = open_below(address, name, file, flags, out)
         table = ctypes.c_void_p.from_address(file)
         if code == OK and table.value and name:
-            names[file] = Path(name.decode()).name
+            names[file] = _file_name(name)
             if table.value not in methods:
                 methods[table.value] = _wrapped(table.value, trace, names)
             table.value = ctypes.addressof(methods[table.value])
         return int(code)
 
-    def delete_file(vfs: int, name: bytes, sync: int) -> int:
-        trace.note(Operation("delete", Path(name.decode()).name, offset=sync))
+    def delete_file(vfs: int, name: int, sync: int) -> int:
+        trace.note(Operation("delete", _file_name(name), offset=sync))
         return int(delete_below(address, name, sync))
 
     callbacks = (_OPEN(open_file), _DELETE(delete_file))
@@ -150,6 +153,10 @@ def _layer(address: int, trace: Trace) -> _Vfs:
     layer.delete = ctypes.cast(callbacks[1], ctypes.c_void_p).value
     _KEPT.append((layer, callbacks, names, methods, open_below, delete_below))
     return layer
+
+
+def _file_name(address: int) -> str:
+    return Path(ctypes.string_at(address).decode()).name
 
 
 def _wrapped(address: int, trace: Trace, names: dict[int, str]) -> Any:
@@ -168,6 +175,8 @@ def _wrapped(address: int, trace: Trace, names: dict[int, str]) -> Any:
 
     def sync(file: int, flags: int) -> int:
         code = int(sync_below(file, flags))
+        if trace.delay:
+            time.sleep(trace.delay)
         trace.note(Operation("sync", names[file]))
         return code
 
