@@ -18,7 +18,8 @@ from agentnb.notebook.viewing import View
 from agentnb.runs.record import AgentRun, LiveDocument
 
 if TYPE_CHECKING:
-    from agentnb.runs.agent import BuiltInAgent, Request
+    from agentnb.runs.agent import BuiltInAgent
+    from agentnb.runs.services import Request
 
 
 class AgentCall:

@@ -20,8 +20,8 @@ from agentnb.notebook.render import table_html, table_text
 from agentnb.notebook.tables import Code
 from agentnb.providers import catalog
 from agentnb.providers.promptcache import Warm
-from agentnb.runs.agent import Limits
 from agentnb.runs.hydration import Pins, read_added
+from agentnb.runs.services import Limits
 
 if TYPE_CHECKING:
     from agentnb.runs.record import AgentRun
@@ -296,6 +296,10 @@ def _context_why(session: Session, run: AgentRun | None, rest: str) -> None:
     held = [] if run is None else [item for item in run.receipt["definitions"] if _is_called(item["name"], name)]
     if held:
         show_table(f"Why {name}", ("name", "where", "reason"), [(i["name"], _place(i), i["reason"]) for i in held])
+        return
+    out = [] if run is None else [item for item in run.receipt.get("left_out", ()) if _is_called(item["name"], name)]
+    if out:
+        show_table(f"Why not {name}", ("name", "left out because"), [(i["name"], i["reason"]) for i in out])
         return
     found = Resolver(cells=session.cells, namespace=session.namespace, project=session.project).resolve(name)
     if isinstance(found, Unresolved):

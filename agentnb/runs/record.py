@@ -168,6 +168,7 @@ def run_document(
         "cache": last.get("cache") or dict(EMPTY_CACHE),
         "budget": None if budget.get("limit") is None else dict(budget),
         "definitions": list(context.get("definitions", ())),
+        "left_out": list(context.get("left_out", ())),
         "redactions": list(context.get("redactions", ())),
     }
 

@@ -25,12 +25,13 @@ from agentnb.providers.calling import Calling
 from agentnb.providers.google import GoogleProvider
 from agentnb.providers.openai import OpenAIProvider
 from agentnb.providers.promptcache import Ledger
-from agentnb.runs.agent import BuiltInAgent, Request, Services
+from agentnb.runs.agent import BuiltInAgent
 from agentnb.runs.hydration import Hydrator, Pins, Scrubber
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.opening import open_journal
 from agentnb.runs.record import AgentRun, document_of
 from agentnb.runs.samples import Samples
+from agentnb.runs.services import Request, Services
 from agentnb.runs.tools import Outcome, Tool, built_in, run_in
 from agentnb.settings import Settings, data_directory, default_model
 from agentnb.simulator import Simulator

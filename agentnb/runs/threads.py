@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from agentnb.prompt.layers import Block, Layer
-from agentnb.prompt.thread import Turn
+from agentnb.prompt.thread import Turn, path_to
 from agentnb.providers.messages import Text, ToolResult
 from agentnb.runs.conversation import plain
 from agentnb.runs.machine import AgentStateMachine
@@ -88,6 +89,26 @@ class Threads:
             context = self._machine.get(run_id).context
             self._blocks[run_id] = tuple(Block.from_json(item) for item in context["blocks"])
         return self._blocks[run_id]
+
+
+def path_of(threads: Threads, context: Mapping[str, Any]) -> tuple[Turn, ...]:
+    """The turns before the one whose context this is."""
+    turns = threads.turns(context["thread"])
+    parent = next((turn for turn in turns if turn.run_id == context["parent"]), None)
+    return path_to(turns, parent)
+
+
+def path_blocks(threads: Threads, context: Mapping[str, Any]) -> tuple[Block, ...]:
+    """The blocks of the turns before this one, as this segment sends them."""
+    return threads.path(path_of(threads, context), root=context["segment_root"], kind=context["kind"])
+
+
+def segment_blocks(threads: Threads, context: Mapping[str, Any]) -> tuple[Block, ...]:
+    """The frozen blocks of the segment, from this turn's own context where it begins one."""
+    stored = context.get("segment_blocks")
+    if stored is None:
+        return threads.segment(context["segment_root"])
+    return tuple(Block.from_json(item) for item in stored)
 
 
 def folded(blocks: Sequence[Block]) -> list[Block]:

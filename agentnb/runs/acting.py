@@ -1,0 +1,82 @@
+"""ACTING: the tools that a reply asked for, each within its policy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from agentnb.errors import ActionUnsure, RunInterrupted
+from agentnb.providers.messages import ToolCall
+from agentnb.runs.conversation import (
+    THINKING,
+    open_calls,
+    result_block,
+    tool_record,
+)
+from agentnb.runs.services import Context, Services
+from agentnb.runs.tools import Outcome, Tool, ToolBox, carry_out, pick
+
+
+class Acting:
+    """Carries calls out, on the main thread where they touch the user's namespace."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._machine = services.machine
+
+    def act(self, context: Context) -> tuple[str, Context]:
+        box = ToolBox(tools=pick(context["tools"], self._services.tools), allow=frozenset(context["allow"]))
+        records = []
+        started = self._services.clock.monotonic()
+        for call in open_calls(context["blocks"]):
+            outcome, seconds = self._timed(box, call)
+            context["blocks"].append(result_block(call, outcome).to_json())
+            _hold(context, outcome)
+            records.append(tool_record(call, outcome, seconds))
+        context["redactions"] = self._services.scrub.report()
+        self._machine.current.attach(
+            seconds=round(self._services.clock.monotonic() - started, 6),
+            what=", ".join(f"{r['name']}{' (refused)' if r['refused'] else ''}" for r in records),
+            tools=records,
+        )
+        return THINKING, context
+
+    def _timed(self, box: ToolBox, call: ToolCall) -> tuple[Outcome, float]:
+        if self._services.cancelled.is_set():
+            raise RunInterrupted("the run was interrupted before a tool ran")
+        self._machine.current.emit("phase", text=f"running {call.name}")
+        started = self._services.clock.monotonic()
+        outcome = box.problem(call) or self._carry_out(box.tools[call.name], call)
+        outcome = replace(outcome, text=self._services.scrub(outcome.text))
+        return outcome, self._services.clock.monotonic() - started
+
+    def _carry_out(self, tool: Tool, call: ToolCall) -> Outcome:
+        if not tool.acts:
+            return self._place(tool, call)
+        # An acting tool's effect is keyed (run, step, action): after a crash it is reported, never silently repeated.
+        action = self._machine.current.action(call.call_id)
+
+        def act() -> dict[str, Any]:
+            outcome = self._place(tool, call)
+            return {"text": outcome.text, "is_error": outcome.is_error}
+
+        try:
+            done = action.run(act)
+        except ActionUnsure:
+            return Outcome(
+                text=f"{tool.name} was interrupted earlier and may have run already. It was not repeated. "
+                "Check its effect before relying on it.",
+                is_error=True,
+            )
+        return Outcome(text=done["text"], is_error=done["is_error"])
+
+    def _place(self, tool: Tool, call: ToolCall) -> Outcome:
+        if tool.on_main:
+            return self._services.on_main(lambda: carry_out(tool, call))
+        return carry_out(tool, call)
+
+
+def _hold(context: Context, outcome: Outcome) -> None:
+    for item in outcome.holds:
+        entry = dict(item) | {"new": True}
+        context["definitions"] = [d for d in context["definitions"] if d["name"] != item["name"]] + [entry]

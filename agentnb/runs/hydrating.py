@@ -1,0 +1,198 @@
+"""HYDRATING: where a turn hangs, which segment it goes on with, and the blocks that it adds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agentnb import canonical
+from agentnb.context.selection import Selection
+from agentnb.prompt.compiler import TurnParts, semi_static_block, static_blocks, turn_blocks
+from agentnb.prompt.layers import Block
+from agentnb.prompt.thread import (
+    Turn,
+    held_definitions,
+    is_branch,
+    parent_for,
+    path_to,
+    segment_for,
+    stale_tokens,
+)
+from agentnb.prompt.tokens import TokenCounter
+from agentnb.providers import catalog, prices
+from agentnb.providers.messages import Usage
+from agentnb.runs.conversation import (
+    THINKING,
+    block_text,
+    scrubbed,
+)
+from agentnb.runs.hydration import with_changed
+from agentnb.runs.services import Context, Request, Services
+from agentnb.runs.threads import Threads, path_blocks, path_of, segment_blocks
+from agentnb.runs.tools import pick
+
+
+class Hydrating:
+    """Opens a turn and fills it. Nothing here asks a model."""
+
+    def __init__(self, services: Services, threads: Threads) -> None:
+        self._services = services
+        self._threads = threads
+        self._machine = services.machine
+
+    def opening(self, request: Request, run_id: str) -> tuple[Context, dict[str, str]]:
+        """The context and the tags of step 0."""
+        model = catalog.lookup(request.model)
+        kind = self._kind(request)
+        turns = self._threads.turns(request.thread)
+        parent = parent_for(turns, cell=request.cell, execution=request.execution)
+        path = path_to(turns, parent)
+        root, why = self._root(turns, path, kind=kind, request=request)
+        context: Context = {
+            "format": 1,
+            "task": self._services.scrub(request.task),
+            "thread": request.thread,
+            "parent": parent.run_id if parent else None,
+            "turn": len(path) + 1,
+            "branch": is_branch(turns, cell=request.cell, execution=request.execution),
+            "model": request.model,
+            "label": model.label,
+            "simulated": request.model.startswith("sim:"),
+            "tools": sorted(request.tools),
+            "allow": sorted(request.allow),
+            "budget": {"limit": request.budget, "spent": 0.0},
+            "max_steps": request.max_steps,
+            "max_tokens": min(request.max_tokens, model.max_output),
+            "mode": request.context,
+            "context_tokens": request.context_tokens,
+            "kind": kind,
+            "segment_root": root or run_id,
+            "blocks": [],
+            "notes": [why] if why else [],
+            "text": "",
+            "previous_end": 0,
+            "previous_message": None,
+        }
+        return context, _tags(context, request)
+
+    def _kind(self, request: Request) -> str:
+        """Model, tools and instructions: what a segment freezes by its own. A change of any begins a new one."""
+        specs = [tool.spec for tool in pick(request.tools, self._services.tools).values()]
+        return canonical.digest_of([request.model, [block.digest for block in static_blocks(specs)]])
+
+    def _root(
+        self, turns: Sequence[Turn], path: Sequence[Turn], *, kind: str, request: Request
+    ) -> tuple[str | None, str]:
+        """(the segment to go on with, or None to begin one; the reason for beginning one, for the user)."""
+        root = segment_for(turns, path, kind)
+        if root is None:
+            changed = "The model or the tools changed" if path else ""
+            return None, f"New segment: {changed}, so the prompt is written anew." if changed else ""
+        blocks = [*self._threads.segment(root), *self._threads.path(path, root=root, kind=kind)]
+        fresh = self._services.hydrator.refresh(held_definitions(blocks), self._counter(request.model).count)
+        stale = stale_tokens(blocks, fresh.current)
+        total = sum(self._counter(request.model).block(block_text(block.content)) for block in blocks)
+        if not path or stale <= request.stale_limit * total:
+            return root, ""
+        return None, self._priced(request, stale, total)
+
+    def _priced(self, request: Request, stale: int, total: int) -> str:
+        """Why the prefix is written anew, with the price of either way."""
+        model = catalog.lookup(request.model)
+        keep = prices.cost_of(model, Usage(cache_read=stale)).total
+        write = prices.cost_of(model, Usage(cache_write_5m=total - stale)).total
+        cost = (
+            ""
+            if keep is None or write is None
+            else (f" Keeping it would cost ≈ ${keep:.4f} a call; writing the rest anew costs ≈ ${write:.4f} once.")
+        )
+        return (
+            f"New segment: ≈ {stale:,} of ≈ {total:,} tokens were out of date ({stale / total:.0%}, limit "
+            f"{request.stale_limit:.0%}).{cost}"
+        )
+
+    def _counter(self, address: str) -> TokenCounter:
+        return self._services.samples.counter(catalog.lookup(address))
+
+    def hydrate(self, context: Context) -> tuple[str, Context]:
+        started = self._services.clock.monotonic()
+        run_id = self._machine.current.run_id
+        self._machine.current.emit("phase", text="finding the definitions that the task touches")
+        self.fill(context, run_id)
+        chosen = context["definitions"]
+        new = sum(1 for item in chosen if item["new"])
+        self._machine.current.attach(
+            seconds=round(self._services.clock.monotonic() - started, 6),
+            what=f"{len(chosen)} definition{'' if len(chosen) == 1 else 's'} held, {new} new",
+        )
+        return THINKING, context
+
+    def fill(self, context: Context, run_id: str) -> None:
+        """The turn's own blocks, the segment's where this run begins it, and the list of definitions held."""
+        services = self._services
+        count = self._counter(context["model"]).count
+        path = path_of(self._threads, context)
+        if context["segment_root"] == run_id:
+            context["segment_blocks"] = [block.to_json() for block in self._new_segment(context, path)]
+        context["previous_end"], context["previous_message"] = self._threads.end_of_last_request(
+            path, context["segment_root"]
+        )
+        before = [*segment_blocks(self._threads, context), *path_blocks(self._threads, context)]
+        held = held_definitions(before)
+        fresh = services.hydrator.refresh(held, count)
+        selection = with_changed(
+            services.hydrator.select(
+                context["task"], mode=context["mode"], count=count, budget=context["context_tokens"]
+            ),
+            fresh.changed,
+        )
+        parts = TurnParts(
+            task=context["task"],
+            selection=selection,
+            values=tuple(services.hydrator.describe_values(context["task"], mode=context["mode"])),
+            parts=services.hydrator.parts(count) if context["mode"] != "none" else (),
+            removed=fresh.removed,
+        )
+        blocks = [scrubbed(block, services.scrub) for block in turn_blocks(parts, before)]
+        context["blocks"] = [block.to_json() for block in blocks]
+        context["definitions"] = _receipt(before, blocks, selection)
+        context["left_out"] = [{"name": name, "reason": reason} for name, reason in selection.left_out]
+        context["notes"] += [*selection.notes, *services.hydrator.cells.notes]
+        context["redactions"] = services.scrub.report()
+
+    def _new_segment(self, context: Context, path: Sequence[Turn]) -> list[Block]:
+        """STATIC and SEMI_STATIC of a segment that begins here; what the thread held is folded into it."""
+        services = self._services
+        count = self._counter(context["model"]).count
+        specs = [services.tools[name].spec for name in context["tools"]]
+        held = held_definitions(self._threads.whole(path))
+        project = services.hydrator.snapshot(count, folded=held)
+        outline = semi_static_block(project)
+        blocks = [*static_blocks(specs), *([outline] if outline else [])]
+        return [scrubbed(block, services.scrub) for block in blocks]
+
+
+def _tags(context: Context, request: Request) -> dict[str, str]:
+    """What the journal finds the run by."""
+    return {
+        "thread": context["thread"],
+        "cell": request.cell or "",
+        "execution": request.execution,
+        "parent": context["parent"] or "",
+        "kind": context["kind"],
+        "root": context["segment_root"],
+        "model": context["model"],
+        "task": " ".join(context["task"].split())[:80],
+    }
+
+
+def _receipt(path: Sequence[Block], own: Sequence[Block], selection: Selection) -> list[dict[str, Any]]:
+    """What the context holds after this turn's blocks: every definition once, in its newest version."""
+    new = {str(item["name"]) for block in own for item in block.holds}
+    reasons = {chosen.definition.name: chosen.reason for chosen in selection.chosen}
+    held = held_definitions([*path, *own])
+    return [
+        dict(item) | {"new": name in new, "reason": reasons.get(name, f"{item['reason']} (earlier turn)")}
+        for name, item in held.items()
+        if item["form"] in ("full", "signature")
+    ]

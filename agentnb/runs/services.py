@@ -1,0 +1,70 @@
+"""What the parts of the built-in agent share: a request, new limits, and what they need of the outside."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentnb.canonical import Clock
+from agentnb.providers.base import Provider
+from agentnb.providers.promptcache import (
+    Ledger,
+)
+from agentnb.runs.hydration import Hydrator, Scrubber
+from agentnb.runs.machine import AgentStateMachine
+from agentnb.runs.samples import Samples
+from agentnb.runs.tools import Outcome, Tool
+
+Context = dict[str, Any]
+"""A run's JSON context between two steps."""
+
+OnMain = Callable[[Callable[[], Outcome]], Outcome]
+
+SHOWN = ("task", "text", "notes", "usage", "cost", "calls", "last", "budget", "definitions", "redactions")
+"""The parts of the context that a view needs while the run goes on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One task and how to carry it out. `cell` and `execution` say who asked; `execution` tells re-runs apart."""
+
+    task: str
+    model: str
+    thread: str
+    tools: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    budget: float | None = None
+    max_steps: int = 30
+    max_tokens: int = 4096
+    context: str = "auto"
+    context_tokens: int = 4000
+    stale_limit: float = 0.10
+    cell: str | None = None
+    execution: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """New limits of a resumed run, as whole sums, not additions; None leaves the old one."""
+
+    max_steps: int | None = None
+    budget: float | None = None
+    allow: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What the agent needs of the outside. `cancelled` is set, from any thread, to stop the run in flight."""
+
+    machine: AgentStateMachine
+    ledger: Ledger
+    samples: Samples
+    provider_for: Callable[[str], Provider]
+    hydrator: Hydrator
+    tools: Mapping[str, Tool]
+    on_main: OnMain
+    clock: Clock
+    scrub: Scrubber
+    cancelled: threading.Event = field(default_factory=threading.Event)

@@ -1,0 +1,221 @@
+"""THINKING: one model call, from the prompt to what its reply teaches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from agentnb.errors import RunInterrupted, StepLimitReached
+from agentnb.prompt.layers import Block, Prompt
+from agentnb.prompt.tokens import TokenCounter, cached_share
+from agentnb.providers import catalog, latency, prices
+from agentnb.providers.base import Answer
+from agentnb.providers.messages import Reply, StopReason, Usage
+from agentnb.providers.promptcache import (
+    CacheReport,
+    Call,
+    Prediction,
+    compare,
+    known_tokens,
+    layer_totals,
+    place_marks,
+    predict,
+    sent_record,
+    settle_tokens,
+    warm_entries,
+)
+from agentnb.runs.budget import Budget, Quote, affordable_output
+from agentnb.runs.conversation import (
+    block_text,
+    next_state,
+    reply_blocks,
+    what_came,
+)
+from agentnb.runs.services import SHOWN, Context, Services
+from agentnb.runs.threads import Threads, path_blocks, segment_blocks
+
+CALIBRATION_LEAST = 200  # tokens: fewer say more about framing than about the text
+
+
+class Thinking:
+    """Prepares a call, makes it, and settles it."""
+
+    def __init__(self, services: Services, threads: Threads) -> None:
+        self._services = services
+        self._threads = threads
+        self._machine = services.machine
+
+    def prepare(self, context: Context) -> tuple[Prompt, Call, Prediction]:
+        model = catalog.lookup(context["model"])
+        own = tuple(Block.from_json(item) for item in context["blocks"])
+        prompt = Prompt(
+            model=model.name,
+            blocks=segment_blocks(self._threads, context) + path_blocks(self._threads, context) + own,
+            max_tokens=context["max_tokens"],
+            previous_end=context["previous_end"],
+        )
+        counter = self._services.samples.counter(model)
+        now = self._services.clock.now()
+        call = Call(
+            prompt=prompt,
+            marks=place_marks(prompt, model, pauses=self._services.samples.pauses(context["thread"], now)),
+            tokens=self._count(context, prompt, counter),
+            model=model,
+            scope=self._services.provider_for(context["model"]).scope,
+            at=now,
+        )
+        return prompt, call, predict(call, self._services.ledger)
+
+    def _count(self, context: Context, prompt: Prompt, counter: TokenCounter) -> tuple[int, ...]:
+        """Tokens by block: as settled by an earlier reply where it sent the same prefix, else estimated."""
+        known = known_tokens(prompt.chain, self._services.ledger.newest_like(context["thread"], prompt.model))
+        new = prompt.blocks[len(known) :]
+        return (*known, *(counter.block(block_text(block.content)) for block in new))
+
+    def quote(self, call: Call) -> Quote | None:
+        """The worst case of the next call: nothing hits, everything is written at the dearest TTL asked for."""
+        dearest = {"cache_write_1h": call.total} if any(m.ttl == "1h" for m in call.marks) else {}
+        usage = Usage(**(dearest or {"cache_write_5m": call.total} if call.marks else {"input": call.total}))
+        worst = prices.cost_of(call.model, usage).total
+        per_token = prices.cost_of(call.model, Usage(output=1_000_000)).total
+        if worst is None or per_token is None:
+            return None
+        # The estimate of the input can be off before it is calibrated; a budget must hold all the same.
+        return Quote(input_cost=worst * 1.25, output_price=per_token / 1_000_000, max_tokens=call.prompt.max_tokens)
+
+    def think(self, context: Context) -> tuple[str, Context]:
+        self._check_limit(context)
+        prompt, call, prediction = self.prepare(context)
+        if budget_of(context).limit is not None:
+            prompt = replace(prompt, max_tokens=affordable_output(budget_of(context), self.quote(call)))
+            call = replace(call, prompt=prompt)
+        self._announce(call, prediction, context)
+        answer = self._ask(call, context)
+        return self._settle(context, call, prediction, answer)
+
+    def _check_limit(self, context: Context) -> None:
+        step = self._machine.current.step
+        if step > context["max_steps"]:
+            raise StepLimitReached(
+                f"the run reached its limit of {context['max_steps']} steps",
+                todo=f"Nothing is lost: %agent_runs resume {self._machine.current.run_id} --max-steps "
+                f"{context['max_steps'] * 2} goes on.",
+            )
+
+    def _announce(self, call: Call, prediction: Prediction, context: Context) -> None:
+        view = {name: context.get(name) for name in SHOWN} | {"last": self.expected_view(call, prediction)}
+        self._machine.current.emit("view", context=view)
+        self._machine.current.emit("phase", text="waiting for the first token")
+
+    def expected_view(self, call: Call, prediction: Prediction) -> dict[str, Any]:
+        cached = cached_share(call.tokens, prediction.tokens)
+        report = CacheReport(
+            expected=prediction.tokens,
+            read=0,
+            written=0,
+            prefix=call.total,
+            minimum=call.model.cache.minimum,
+            reason=f"expected: {prediction.reason}",
+        )
+        return {"layers": layer_totals(call, call.tokens, cached), "cache": report.to_json(), "latency": None}
+
+    def _ask(self, call: Call, context: Context) -> Answer:
+        provider = self._services.provider_for(context["model"])
+        wire = provider.encode(call.prompt, call.marks, previous_message=context["previous_message"])
+        if budget_of(context).limit is not None:
+            wire = replace(wire, attempts=1)  # what was reserved pays for one reply, not for one that broke off too
+        emit = self._machine.current.emit
+
+        def on_text(kind: str, delta: str) -> None:
+            if self._services.cancelled.is_set():
+                raise RunInterrupted("the call was interrupted")
+            emit("delta", channel=kind, text=delta)
+
+        return provider.ask(wire, on_text)
+
+    def _settle(self, context: Context, call: Call, prediction: Prediction, answer: Answer) -> tuple[str, Context]:
+        """Everything that a reply teaches goes into the context, the ledger and the samples; then on."""
+        reply = answer.reply
+        known = known_tokens(call.prompt.chain, self._services.ledger.newest_like(context["thread"], call.model.name))
+        self._calibrate(call, len(known), reply.usage.input_total - sum(known))
+        call = replace(call, tokens=settle_tokens(call, known, reply.usage.input_total))
+        report = self._learn(context, call, prediction, reply)
+        timing = self._timing(call, answer)
+        cost = prices.cost_of(call.model, reply.usage)
+        context["last"] = {
+            "layers": layer_totals(call, call.tokens, cached_share(call.tokens, reply.usage.cache_read)),
+            "cache": report.to_json(),
+            "latency": timing.to_json(),
+        }
+        _add_up(context, reply.usage, cost)
+        if answer.wasted != Usage():
+            _add_up(context, answer.wasted, prices.cost_of(call.model, answer.wasted))
+        context["blocks"] += [block.to_json() for block in reply_blocks(reply)]
+        context["previous_end"] = len(call.prompt.blocks)
+        context["previous_message"] = reply.message_id or None
+        state = next_state(reply)
+        _take_answer(context, reply)
+        self._machine.current.attach(
+            seconds=round(timing.total, 6),
+            what=what_came(reply),
+            latency=timing.to_json(),
+            usage=reply.usage.to_json(),
+            cost=cost.total,
+            cache=report.to_json(),
+        )
+        return state, context
+
+    def _learn(self, context: Context, call: Call, prediction: Prediction, reply: Reply) -> CacheReport:
+        services = self._services
+        previous = services.ledger.last_sent(context["thread"])
+        report = compare(call, prediction, reply.usage, previous=previous, diagnosis=reply.diagnosis)
+        services.ledger.record(warm_entries(call, reply.usage), call.at)
+        services.ledger.remember_sent(context["thread"], sent_record(call, run_id=self._machine.current.run_id))
+        services.samples.learn_call(context["thread"], call.at)
+        return report
+
+    def _calibrate(self, call: Call, known: int, reported: int) -> None:
+        """Correct the estimator by the blocks that were new, if they are enough to say something."""
+        estimated = sum(call.tokens[known:])
+        if estimated >= CALIBRATION_LEAST:
+            self._services.samples.learn_tokens(call.model, estimated=estimated, reported=reported)
+
+    def _timing(self, call: Call, answer: Answer) -> latency.Latency:
+        usage = answer.reply.usage
+        timing = latency.from_trace(answer.trace, output_tokens=usage.output)
+        if timing.modelled:
+            return timing
+        uncached = usage.input_total - usage.cache_read
+        known = self._services.samples.prefill(call.model)
+        queue, count = latency.queue_estimate(timing, uncached, known)
+        self._services.samples.learn_prefill(call.model, uncached, timing.ttft - timing.connect)
+        return replace(timing, queue=queue, queue_samples=count)
+
+
+def budget_of(context: Context) -> Budget:
+    return Budget(limit=context["budget"]["limit"], spent=context["budget"]["spent"])
+
+
+def _add_up(context: Context, usage: Usage, cost: prices.Cost) -> None:
+    total = Usage.from_json(context["usage"]) + usage if context.get("usage") else usage
+    context["usage"] = total.to_json()
+    context["calls"] = context.get("calls", 0) + 1
+    before = context.get("cost") or {"total": 0.0, "uncached": 0.0, "known": True}
+    known = before["known"] and cost.known
+    context["cost"] = {
+        "total": before["total"] + cost.total if known and cost.total is not None else None,
+        "uncached": before["uncached"] + cost.uncached if known and cost.uncached is not None else None,
+        "known": known,
+    }
+    context["budget"] = context["budget"] | {"spent": context["budget"]["spent"] + (cost.total or 0.0)}
+
+
+def _take_answer(context: Context, reply: Reply) -> None:
+    context["text"] = reply.text
+    notes = {
+        StopReason.MAX_TOKENS: f"The answer was cut off at {reply.usage.output:,} tokens.",
+        StopReason.REFUSAL: "The model refused to answer.",
+        StopReason.CONTEXT_FULL: "The model's context window is full; begin afresh with -t new.",
+    }
+    if reply.stop in notes:
+        context["notes"].append(notes[reply.stop])
