@@ -94,7 +94,7 @@ def show_run(
     prepare(agent)
     machine = agent.machine
     live = LiveDocument(run_id, machine.get(run_id).context, session.clock.monotonic())
-    view = View(live, clock=session.clock, widgets=notebook.config.live and hasattr(notebook.shell, "kernel"))
+    view = View(live, clock=session.clock, widgets=notebook.config.live)
 
     def hear(event: Any) -> None:
         view.feed(event)
