@@ -50,7 +50,12 @@ def encode(context: Mapping[str, Any]) -> Encoded:
 def decode(encoded: Mapping[str, bytes | bytearray]) -> dict[str, Any]:
     """The context that `encode` was given: new objects."""
     members = b",".join([dump_exact(key) + b":" + value for key, value in encoded.items()])
-    return load(b"{" + members + b"}")  # type: ignore[no-any-return]  # braces make it a dict
+    try:
+        return load(b"{" + members + b"}")  # type: ignore[no-any-return]  # braces make it a dict
+    except ValueError as error:
+        raise StorageDamaged(
+            "a stored context is not JSON", todo="The journal's file is damaged; put back a copy."
+        ) from error
 
 
 def size(encoded: Encoded) -> int:

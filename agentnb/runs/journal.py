@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agentnb.canonical import Clock, SystemClock, dump, load
-from agentnb.errors import LeaseHeld, RunExists, RunFinished, RunUnknown, StepConflict, StepUnknown
+from agentnb.errors import LeaseHeld, RunExists, RunFinished, RunUnknown, StepConflict, StepUnknown, StorageDamaged
 from agentnb.runs import leases
+from agentnb.runs import statements as sql
 from agentnb.runs.events import Event
 from agentnb.runs.groupcommit import GroupCommit
 from agentnb.runs.rows import (
@@ -181,21 +182,24 @@ class EmbeddedJournal:
         return self._read(lambda: self._row(run_id))
 
     def _row(self, run_id: str) -> RunRow:
-        found = self._connection.execute(f"{_SELECT_ROW} WHERE run_id = ?", (run_id,)).fetchone()
+        found = self._connection.execute(f"{sql.SELECT_ROW} WHERE run_id = ?", (run_id,)).fetchone()
         if found is None:
             raise RunUnknown("there is no run of this name", about=run_id, todo="journal.runs() lists them.")
-        return _row_of(found)
+        return sql.row_of(found)
 
     def find(self, **tags: str) -> list[RunSummary]:
         one = "SELECT run FROM agentnb_tags WHERE name = ? AND value = ?"
         where = f"WHERE id IN ({' INTERSECT '.join([one] * len(tags))})" if tags else ""
-        query = f"{_SELECT_ROW} {where} ORDER BY id"
-        found = self._all(query, [part for item in tags.items() for part in item])
-        return [_row_of(row).summary for row in found]
+        query = f"{sql.SELECT_ROW} {where} ORDER BY id"
+        return self._summaries(query, [part for item in tags.items() for part in item])
 
     def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
-        query = f"{_SELECT_ROW} ORDER BY id DESC LIMIT ?"
-        return [_row_of(row).summary for row in self._all(query, (-1 if limit is None else limit,))]
+        query = f"{sql.SELECT_ROW} ORDER BY id DESC LIMIT ?"
+        return self._summaries(query, (-1 if limit is None else limit,))
+
+    def _summaries(self, query: str, parameters: Iterable[object]) -> list[RunSummary]:
+        found = self._connection.execute
+        return self._read(lambda: [sql.row_of(row).summary for row in found(query, tuple(parameters))])
 
     # Leases
 
@@ -215,7 +219,7 @@ class EmbeddedJournal:
         if row.summary.status == WAITING and not (delivery or self._is_time(row)):
             return Claim(row, False, [], None)
         now, tick = self.clock.now(), self.clock.monotonic()
-        self._connection.execute(_CLAIM, (self.owner, now + lease, tick + lease, row.key))
+        self._connection.execute(sql.CLAIM, (self.owner, now + lease, tick + lease, row.key))
         return Claim(self._row(run_id), True, self._frames(row.key, row.summary.step)[1], delivery)
 
     def _refuse_if_held(self, row: RunRow) -> None:
@@ -290,7 +294,7 @@ class EmbeddedJournal:
     def _append(self, key: int, event: tuple[Any, ...], *, keyframe: bool = False) -> int:
         """Add an event (step, part, kind, state, next_state, at, frame, data) to the run's chain."""
         execute = self._connection.execute
-        seq = execute(_APPEND, (key, self._last(key), *event)).lastrowid or 0
+        seq = execute(sql.APPEND, (key, self._last(key), *event)).lastrowid or 0
         execute("UPDATE agentnb_runs SET last = ? WHERE id = ?", (seq, key))
         if keyframe:
             execute("INSERT INTO agentnb_keyframes VALUES (?, ?, ?)", (key, event[0], seq))
@@ -302,7 +306,7 @@ class EmbeddedJournal:
         failed_in = w.state if w.next_state == "FAILED" else None
         until, tick = now + w.lease, self.clock.monotonic() + w.lease
         moved = execute(
-            _MOVE,
+            sql.MOVE,
             (w.next_state, w.status, w.step, now, owner, until, tick, failed_in, w.wake_at, w.key, w.step - 1, w.fence),
         )
         if moved.rowcount != 1:
@@ -344,7 +348,7 @@ class EmbeddedJournal:
         now, execute = self.clock.now(), self._connection.execute
         owner = None if mark.release else row.owner
         versions = dump(dict(row.versions if mark.versions is None else mark.versions)).decode()
-        execute(_MARK, (status, mark.state, now, mark.failed_in, mark.error, mark.attempt, owner, versions, row.key))
+        execute(sql.MARK, (status, mark.state, now, mark.failed_in, mark.error, mark.attempt, owner, versions, row.key))
         if mark.release:  # whoever still believes to hold the run is fenced out
             execute("UPDATE agentnb_runs SET fence = fence + 1 WHERE id = ?", (row.key,))
         step, states = row.summary.step, (row.summary.state, mark.state)
@@ -448,19 +452,20 @@ class EmbeddedJournal:
     def _frames(self, key: int, step: int, run_id: str = "") -> tuple[str, list[bytes]]:
         """Walks back from the event before the next keyframe, or from the run's last one, to the keyframe below."""
         execute = self._connection.execute
-        below = execute(_KEYFRAME_BELOW, (key, step)).fetchone()
-        above = execute(_BEFORE_KEYFRAME_ABOVE, (key, step)).fetchone()
+        below = execute(sql.KEYFRAME_BELOW, (key, step)).fetchone()
+        above = execute(sql.BEFORE_KEYFRAME_ABOVE, (key, step)).fetchone()
         end = above[0] if above else self._last(key)
-        found = execute(_FRAMES, (end, below[0], step)).fetchall() if below else []
+        found = execute(sql.FRAMES, (end, below[0], step)).fetchall() if below else []
         if not found or found[-1][0] != step:
             raise StepUnknown(f"there is no step {step}", about=run_id, todo="history(run_id) lists them.")
         return found[-1][1], [row[2] for row in found]
 
     def history(self, run_id: str) -> list[Event]:
-        return self._read(lambda: _events(self._connection.execute(_HISTORY, (self._row(run_id).key,))))
+        return self._read(lambda: sql.events_of(self._connection.execute(sql.HISTORY, (self._row(run_id).key,))))
 
     def follow(self, after_seq: int = 0, *, limit: int = 1000) -> list[Event]:
-        return _events(self._all(f"{_SELECT_EVENTS} WHERE h.seq > ? ORDER BY h.seq LIMIT ?", (after_seq, limit)))
+        query = f"{sql.SELECT_EVENTS} WHERE h.seq > ? ORDER BY h.seq LIMIT ?"
+        return self._read(lambda: sql.events_of(self._connection.execute(query, (after_seq, limit))))
 
     def changed(self) -> int:
         """A number that differs after another connection's commit: what a follower asks before it reads."""
@@ -485,6 +490,15 @@ class EmbeddedJournal:
             return self._group.run(work)
         except sqlite3.Error as error:
             raise translate(error, self.address) from error
+        except ValueError as error:
+            raise self._damaged() from error
+
+    def _damaged(self) -> StorageDamaged:
+        return StorageDamaged(
+            "the journal holds a row that is not what agentnb writes",
+            about=self.address,
+            todo="It was damaged or tampered with; put back a copy. Nothing was changed.",
+        )
 
     def _read(self, work: Callable[[], T]) -> T:
         try:
@@ -492,6 +506,8 @@ class EmbeddedJournal:
                 return work()
         except sqlite3.Error as error:
             raise translate(error, self.address) from error
+        except ValueError as error:
+            raise self._damaged() from error
 
     def _all(self, query: str, parameters: Iterable[object]) -> list[Any]:
         return self._read(lambda: self._connection.execute(query, tuple(parameters)).fetchall())
@@ -530,69 +546,3 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-_APPEND = (
-    "INSERT INTO agentnb_history (run, prev, step, part, kind, state, next_state, at, frame, data)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_MOVE = (
-    "UPDATE agentnb_runs SET state = ?, status = ?, step = ?, updated = ?, owner = ?, lease_until = ?, lease_tick = ?,"
-    " failed_in = ?, wake_at = ?, attempt = 0 WHERE id = ? AND step = ? AND fence = ? AND control IS NULL"
-)
-_CLAIM = "UPDATE agentnb_runs SET owner = ?, fence = fence + 1, lease_until = ?, lease_tick = ? WHERE id = ?"
-_MARK = (
-    "UPDATE agentnb_runs SET status = ?, state = ?, updated = ?, failed_in = ?, error = ?, attempt = ?, owner = ?,"
-    " versions = ?, control = NULL WHERE id = ?"
-)
-_KEYFRAME_BELOW = "SELECT seq FROM agentnb_keyframes WHERE run = ? AND step <= ? ORDER BY step DESC LIMIT 1"
-_BEFORE_KEYFRAME_ABOVE = (
-    "SELECT h.prev FROM agentnb_keyframes k JOIN agentnb_history h ON h.seq = k.seq"
-    " WHERE k.run = ? AND k.step > ? ORDER BY k.step LIMIT 1"
-)
-_FRAMES = (
-    "WITH RECURSIVE chain (seq) AS (VALUES (?1) UNION ALL SELECT h.prev FROM chain JOIN agentnb_history h"
-    " ON h.seq = chain.seq WHERE chain.seq > ?2) SELECT h.step, h.next_state, h.frame FROM chain"
-    " JOIN agentnb_history h ON h.seq = chain.seq WHERE h.part = 0 AND h.step <= ?3 ORDER BY h.step"
-)
-_SELECT_ROW = (
-    "SELECT id, run_id, state, status, step, tags, created, updated, failed_in, origin_run, origin_step, fence, owner,"
-    " lease_until, lease_tick, control, attempt, error, versions, wake_at FROM agentnb_runs"
-)
-_HISTORY = (
-    "WITH RECURSIVE chain (seq) AS (SELECT last FROM agentnb_runs WHERE id = ? UNION ALL SELECT h.prev FROM chain"
-    " JOIN agentnb_history h ON h.seq = chain.seq WHERE h.prev > 0)"
-    " SELECT h.seq, r.run_id, h.step, h.kind, h.state, h.next_state, h.at, h.data FROM chain"
-    " JOIN agentnb_history h ON h.seq = chain.seq JOIN agentnb_runs r ON r.id = h.run ORDER BY h.seq"
-)
-_SELECT_EVENTS = (
-    "SELECT h.seq, r.run_id, h.step, h.kind, h.state, h.next_state, h.at, h.data"
-    " FROM agentnb_history h JOIN agentnb_runs r ON r.id = h.run"
-)
-
-
-def _row_of(found: tuple[Any, ...]) -> RunRow:
-    key, run_id, state, status, step, tags, created, updated, failed_in, origin_run, origin_step, *rest = found
-    fence, owner, until, tick, control, attempt, error, versions, wake_at = rest
-    return RunRow(
-        key=key, fence=fence, owner=owner, lease_until=until, lease_tick=tick, control=control, attempt=attempt,
-        error=error, versions=load(versions), wake_at=wake_at,
-        summary=RunSummary(
-            run_id=run_id, state=state, status=status, step=step, tags=_tags(tags), created=created, updated=updated,
-            failed_in=failed_in, origin=None if origin_run is None else (origin_run, origin_step),
-        ),
-    )  # fmt: skip
-
-
-def _tags(text: str) -> Mapping[str, str]:
-    return load(text)  # type: ignore[no-any-return]  # written from a mapping of texts
-
-
-def _events(found: Iterable[tuple[Any, ...]]) -> list[Event]:
-    return [
-        Event(
-            seq=seq, run_id=run_id, step=step, kind=kind, state=state, next_state=next_state, at=at,
-            data=load(data) if data else {},
-        )
-        for seq, run_id, step, kind, state, next_state, at, data in found
-    ]  # fmt: skip
