@@ -22,6 +22,7 @@ from agentnb.errors import (
     RunCancelled,
     RunFinished,
     RunPaused,
+    StorageDamaged,
 )
 from agentnb.runs import deltas, holds, rows
 from agentnb.runs.contexts import codec_for
@@ -351,7 +352,12 @@ class AgentStateMachine:
 
 
 def _error_of(data: bytes | None) -> RunError | None:
-    return RunError(**load(data)) if data else None
+    try:
+        return RunError(**load(data)) if data else None
+    except (ValueError, TypeError) as error:
+        raise StorageDamaged(
+            "a run's error is not what agentnb writes", todo="The journal was damaged; put back a copy."
+        ) from error
 
 
 def _answered(unsure: str | Mapping[str, Any], name: str) -> dict[str, Any]:
