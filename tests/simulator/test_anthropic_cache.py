@@ -85,16 +85,18 @@ def test_an_entry_lives_for_its_ttl_and_a_read_renews_it(sim: Simulator, send: A
     assert parts(send("late", system=system))[1] == 0
 
 
-def test_the_ttl_counts_from_the_start_of_the_request(make_sim: Any, make_client: Any) -> None:
+@pytest.mark.parametrize(("seconds", "hits"), [(299.9, True), (300.1, False)])
+def test_the_ttl_counts_from_the_start_of_the_request(
+    make_sim: Any, make_client: Any, seconds: float, *, hits: bool
+) -> None:
     clock = SimClock()
-    sim = make_sim(speed=1, clock=clock)
-    client = make_client(sim)
+    client = make_client(make_sim(speed=1, clock=clock))
     begun = clock.now()
     ask = {"model": "claude-sonnet-4-6", "max_tokens": 400, "system": [text(LONG, MARK)]}
     client.messages.create(messages=[user(text("one"))], **ask)
-    assert clock.now() > begun + 1  # the modelled reply took that long
-    clock.advance(begun + 299.5 - clock.now())
-    assert parts(client.messages.create(messages=[user(text("two"))], **ask))[1] > 0
+    assert clock.now() > begun + 1  # the modelled reply took that long, its first token half a second
+    clock.advance(begun + seconds - clock.now())
+    assert bool(parts(client.messages.create(messages=[user(text("two"))], **ask))[1]) is hits
 
 
 def test_a_fifth_mark_is_refused(send: Any) -> None:

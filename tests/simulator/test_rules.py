@@ -13,6 +13,7 @@ from agentnb.simulator import SimClock, promptcache_rules
 from agentnb.simulator.clock import Pacer
 from agentnb.simulator.engine import Engine
 from agentnb.simulator.exchange import Incoming
+from agentnb.simulator.prefixes import STEP, automatic
 from agentnb.simulator.promptcache_rules import Entry, Piece, chain, plan
 from agentnb.simulator.service import Service
 from agentnb.simulator.tokenizer import count, pieces
@@ -87,6 +88,17 @@ def test_a_hit_lies_within_the_lookback_of_a_mark(found: list[Piece], lookback: 
 def test_what_lies_below_the_minimum_is_ignored(found: list[Piece]) -> None:
     made = plan(found, chain(found, {}), {}, minimum=10**6, lookback=20)
     assert made.plain == made.total
+
+
+@given(st.integers(0, 40), st.integers(0, 127))
+def test_automatic_caching_reads_whole_steps_and_never_the_last_token(steps: int, rest: int) -> None:
+    total = steps * STEP + rest
+    digests = [f"step {i}" for i in range(steps)]
+    first = automatic(total, digests, {}, minimum=1024, ttl="5m")
+    live = {digest: Entry(digest=digest, tokens=end, ttl=ttl, expires=1.0) for digest, end, ttl in first.writes}
+    read = automatic(total, digests, live, minimum=1024, ttl="5m").read
+    assert first.read == 0
+    assert read == ((total - 1) // STEP * STEP if total > 1024 else 0)
 
 
 @given(st.text(), st.sampled_from(FAMILIES))
