@@ -55,6 +55,9 @@ class AgentCall:
             budget=flags.number(given, "budget", float),
         )
         self._check_out()
+        origin = self._session.origin(str(given["from"])) if "from" in given else None
+        if origin is not None and thread is None:
+            thread = self._session.find_run(origin[0]).thread
         return self._session.request(
             task,
             model=given.get("model"),
@@ -64,6 +67,7 @@ class AgentCall:
             context=changes.context,
             max_steps=changes.max_steps,
             budget=changes.budget,
+            origin=origin,
             cell=self._notebook.cell_id,
             execution=self._notebook.execution,
         )

@@ -21,6 +21,7 @@ from agentnb.notebook.tables import Code
 from agentnb.providers import catalog
 from agentnb.providers.promptcache import Warm
 from agentnb.runs.hydration import Pins, read_added
+from agentnb.runs.machine import Replay
 from agentnb.runs.services import Limits
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ RESUME_FLAGS = (
     Flag(name="max-steps", value="N", help="steps in all that the run may take"),
     Flag(name="budget", value="USD", help="US dollars in all that the run may cost"),
     Flag(name="allow", value="NAMES", help="tools that may act"),
+    Flag(name="unsure", value="WHAT", help="repeat or skip an action that may have happened already"),
+    Flag(name="accept-versions", help="go on although the run was begun under another version"),
+    Flag(name="take-over", help="take the run from a worker that is believed dead"),
 )
 
 
@@ -152,12 +156,15 @@ def _layer_notes(run: AgentRun) -> list[str]:
 
 
 def agent_runs(notebook: Notebook, line: str) -> None:
-    """list | show | resume | export"""
+    """list | show | resume | pause | fork | replay | export"""
     session = notebook.session
     table: dict[str, Callable[[str], None]] = {
         "list": lambda rest: _runs_list(session, rest),
         "show": lambda rest: _runs_show(session, rest),
         "resume": lambda rest: _runs_resume(notebook, rest),
+        "pause": lambda rest: _runs_pause(session, rest),
+        "fork": lambda rest: _runs_fork(session, rest),
+        "replay": lambda rest: _runs_replay(session, rest),
         "export": lambda rest: _runs_export(session, rest),
     }
     _dispatch("agent_runs", table, line)
@@ -222,7 +229,51 @@ def _runs_resume(notebook: Notebook, rest: str) -> None:
     def finish(run: AgentRun) -> None:
         notebook.shell.user_ns[RESULT] = run
 
-    show_run(notebook, prepare=lambda agent: agent.resume(run_id, limits), run_id=run_id, finish=finish)
+    show_run(notebook, prepare=lambda agent: agent.resume(run_id, limits, given), run_id=run_id, finish=finish)
+
+
+def _runs_pause(session: Session, rest: str) -> None:
+    """Ask a run that goes on elsewhere (another kernel, a worker) to stop after its present step."""
+    run_id = session.full_run_id(_wanted_run(rest, "pause"))
+    session.machine().pause(run_id)
+    note = f"It stops after its present step; %agent_runs resume {run_id} goes on."
+    show_table("Run paused", ("run",), [(Code(run_id),)], [note])
+
+
+def _runs_fork(session: Session, rest: str) -> None:
+    """A new run from a step of an old one; nothing is executed yet."""
+    run_id, step = session.origin(_wanted_run(rest, "fork").replace(" ", ":"))
+    new = session.fork(run_id, step)
+    note = f"Nothing was executed: %agent_runs resume {new} goes on from there."
+    show_table("Run forked", ("new run", "from", "step"), [(Code(new), Code(run_id), step)], [note])
+
+
+def _runs_replay(session: Session, rest: str) -> None:
+    """Every step again with the recorded replies and results: no model is asked, nothing acts, nothing is committed."""
+    run_id = session.full_run_id(_wanted_run(rest, "replay").split()[0])
+    agent = session.agent()
+    last = agent.machine.get(run_id).step
+    rows = [_replay_row(agent.machine.replay(run_id, step), step) for step in range(1, last + 1)]
+    notes = ["Replayed from the journal: no model was asked. A difference means that the notebook or agentnb changed."]
+    show_table(f"Replay of {run_id}", ("step", "leads to", "recorded", "result"), rows, notes)
+
+
+def _replay_row(replay: Replay, step: int) -> tuple[object, ...]:
+    differing = [
+        name
+        for name in sorted({*replay.context, *replay.recorded_context})
+        if replay.context.get(name) != replay.recorded_context.get(name)
+    ]
+    same = "same" if replay.same else f"differs in {', '.join(differing) or 'the state'}"
+    return step, replay.next_state, replay.recorded_state, same
+
+
+def _wanted_run(rest: str, command: str) -> str:
+    if not rest:
+        raise InputError(
+            f"%agent_runs {command} wants a run", todo=f"e.g. %agent_runs {command} r-20260101-120000-ab12"
+        )
+    return rest
 
 
 def _runs_export(session: Session, rest: str) -> None:

@@ -11,7 +11,7 @@ from agentnb.settings import CONTEXT_MODES, TOOLS
 
 SUBCOMMANDS = {
     "agent_cache": ("status", "explain", "list", "clear"),
-    "agent_runs": ("list", "show", "resume", "export"),
+    "agent_runs": ("list", "show", "resume", "pause", "fork", "replay", "export"),
     "agent_context": ("show", "why", "pin", "unpin", "add"),
 }
 

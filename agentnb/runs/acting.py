@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from agentnb import canonical
 from agentnb.errors import ActionUnsure, RunInterrupted
 from agentnb.providers.messages import ToolCall
 from agentnb.runs.conversation import (
@@ -62,12 +63,15 @@ class Acting:
 
         try:
             done = action.run(act)
-        except ActionUnsure:
-            return Outcome(
-                text=f"{tool.name} was interrupted earlier and may have run already. It was not repeated. "
-                "Check its effect before relying on it.",
-                is_error=True,
-            )
+        except ActionUnsure as error:
+            raise ActionUnsure(
+                f"{tool.name} may have run before this run was cut off, and it was not repeated",
+                about=canonical.dump(dict(call.arguments)).decode()[:200],
+                todo=f"Look at its effect; then %agent_runs resume {self._machine.current.run_id} --unsure repeat "
+                "(or skip).",
+            ) from error
+        if not isinstance(done, dict) or "text" not in done:
+            return Outcome(text=f"{tool.name} was cut off; the person chose not to repeat it.", is_error=True)
         return Outcome(text=done["text"], is_error=done["is_error"])
 
     def _place(self, tool: Tool, call: ToolCall) -> Outcome:

@@ -6,7 +6,8 @@ step. What a handler needs of the outside (provider, notebook, ledger, clock) co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from agentnb.errors import AgentnbError, RunInterrupted
@@ -51,14 +52,19 @@ class BuiltInAgent:
         context, tags = self._hydrating.opening(request, run_id)
         self._machine.initialize_run(run_id, HYDRATING, context, tags=tags)
 
-    def resume(
-        self,
-        run_id: str,
-        limits: Limits,
-    ) -> None:
-        """Make a paused or failed run ready to go on, with new limits where they are given. Executes nothing."""
+    def resume(self, run_id: str, limits: Limits, answers: Mapping[str, object] = MappingProxyType({})) -> None:
+        """Make a paused or failed run ready to go on, with new limits where they are given. Executes nothing.
+
+        `answers` may hold "unsure" ("repeat" or "skip"), "accept-versions" and "take-over"; see the machine's resume.
+        """
         self._limits[run_id] = limits
-        self._machine.resume(run_id)
+        unsure = answers.get("unsure")
+        self._machine.resume(
+            run_id,
+            unsure=str(unsure) if unsure else None,
+            accept_versions=bool(answers.get("accept-versions")),
+            take_over=bool(answers.get("take-over")),
+        )
 
     def drive(self, run_id: str) -> AgentRun:
         """Go on to the end (or to a failure or a pause) and give the run as it stands."""

@@ -18,6 +18,7 @@ from agentnb.providers.messages import (
     ToolCall,
     ToolResult,
     ToolSpec,
+    Usage,
 )
 from agentnb.runs.tools import Outcome
 
@@ -119,3 +120,24 @@ def tool_record(call: ToolCall, outcome: Outcome, seconds: float) -> dict[str, A
         "refused": outcome.refused,
         "seconds": round(seconds, 6),
     }
+
+
+def recorded_reply(before: Sequence[Mapping[str, Any]], after: Mapping[str, Any], data: Mapping[str, Any]) -> Reply:
+    """The reply that a journaled THINKING step took in: its blocks from the contexts, the rest from its event."""
+    blocks = [Block.from_json(item) for item in after["blocks"][len(before) :]]
+    return Reply(
+        content=tuple(block.content for block in blocks),
+        stop=StopReason(data["stop"]),
+        usage=Usage.from_json(data["usage"]),
+        model=after["model"],
+        message_id=after["previous_message"] or "",
+    )
+
+
+def closed(blocks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Blocks that a new question may follow: a call without a result gets one that says why."""
+    results = [
+        result_block(call, Outcome(text="Not carried out: the conversation was taken up again here.", is_error=True))
+        for call in open_calls(blocks)
+    ]
+    return [*(dict(item) for item in blocks), *(block.to_json() for block in results)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from agentnb import canonical
 from agentnb.context.selection import Selection
+from agentnb.errors import InputError
 from agentnb.prompt.compiler import TurnParts, semi_static_block, static_blocks, turn_blocks
 from agentnb.prompt.layers import Block
 from agentnb.prompt.thread import (
@@ -24,6 +25,7 @@ from agentnb.providers.messages import Usage
 from agentnb.runs.conversation import (
     THINKING,
     block_text,
+    closed,
     scrubbed,
 )
 from agentnb.runs.hydration import with_changed
@@ -45,16 +47,23 @@ class Hydrating:
         model = catalog.lookup(request.model)
         kind = self._kind(request)
         turns = self._threads.turns(request.thread)
-        parent = parent_for(turns, cell=request.cell, execution=request.execution)
+        source = self._source(request)
+        if source is None:
+            parent = parent_for(turns, cell=request.cell, execution=request.execution)
+        else:
+            parent = next((turn for turn in turns if turn.run_id == source["parent"]), None)
         path = path_to(turns, parent)
-        root, why = self._root(turns, path, kind=kind, request=request)
+        if source is not None and source["kind"] == kind:
+            root, why = source["segment_root"], ""
+        else:
+            root, why = self._root(turns, path, kind=kind, request=request)
         context: Context = {
             "format": 1,
             "task": self._services.scrub(request.task),
             "thread": request.thread,
             "parent": parent.run_id if parent else None,
             "turn": len(path) + 1,
-            "branch": is_branch(turns, cell=request.cell, execution=request.execution),
+            "branch": source is not None or is_branch(turns, cell=request.cell, execution=request.execution),
             "model": request.model,
             "label": model.label,
             "simulated": request.model.startswith("sim:"),
@@ -67,13 +76,24 @@ class Hydrating:
             "context_tokens": request.context_tokens,
             "kind": kind,
             "segment_root": root or run_id,
+            "inherited": closed(source["blocks"]) if source else [],
             "blocks": [],
             "notes": [why] if why else [],
             "text": "",
-            "previous_end": 0,
-            "previous_message": None,
+            "previous_end": source["previous_end"] if source else 0,
+            "previous_message": source["previous_message"] if source else None,
         }
         return context, _tags(context, request)
+
+    def _source(self, request: Request) -> Context | None:
+        """The context that `--from RUN:STEP` goes on from."""
+        if request.origin is None:
+            return None
+        run_id, step = request.origin
+        context: Context = self._machine.context_at(run_id, step)
+        if "blocks" not in context:
+            raise InputError("the run is not one of %%agent's", about=run_id, todo="Choose one from %agent_runs list.")
+        return context
 
     def _kind(self, request: Request) -> str:
         """Model, tools and instructions: what a segment freezes by its own. A change of any begins a new one."""
@@ -134,10 +154,12 @@ class Hydrating:
         path = path_of(self._threads, context)
         if context["segment_root"] == run_id:
             context["segment_blocks"] = [block.to_json() for block in self._new_segment(context, path)]
-        context["previous_end"], context["previous_message"] = self._threads.end_of_last_request(
-            path, context["segment_root"]
-        )
-        before = [*segment_blocks(self._threads, context), *path_blocks(self._threads, context)]
+        if not context["inherited"]:
+            context["previous_end"], context["previous_message"] = self._threads.end_of_last_request(
+                path, context["segment_root"]
+            )
+        inherited = [Block.from_json(item) for item in context["inherited"]]
+        before = [*segment_blocks(self._threads, context), *path_blocks(self._threads, context), *inherited]
         held = held_definitions(before)
         fresh = services.hydrator.refresh(held, count)
         selection = with_changed(
@@ -154,7 +176,7 @@ class Hydrating:
             removed=fresh.removed,
         )
         blocks = [scrubbed(block, services.scrub) for block in turn_blocks(parts, before)]
-        context["blocks"] = [block.to_json() for block in blocks]
+        context["blocks"] = [*context.pop("inherited"), *(block.to_json() for block in blocks)]
         context["definitions"] = _receipt(before, blocks, selection)
         context["left_out"] = [{"name": name, "reason": reason} for name, reason in selection.left_out]
         context["notes"] += [*selection.notes, *services.hydrator.cells.notes]

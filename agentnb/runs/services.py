@@ -28,7 +28,10 @@ SHOWN = ("task", "text", "notes", "usage", "cost", "calls", "last", "budget", "d
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One task and how to carry it out. `cell` and `execution` say who asked; `execution` tells re-runs apart."""
+    """One task and how to carry it out. `cell` and `execution` say who asked; `execution` tells re-runs apart.
+
+    `origin` is (run, step) to go on from: the task follows what that run had said by then.
+    """
 
     task: str
     model: str
@@ -43,6 +46,7 @@ class Request:
     stale_limit: float = 0.10
     cell: str | None = None
     execution: str = ""
+    origin: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

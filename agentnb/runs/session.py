@@ -17,7 +17,7 @@ from typing import Any
 from agentnb import canonical
 from agentnb.canonical import Clock, SystemClock
 from agentnb.context.cells import CellIndex
-from agentnb.errors import AgentnbError, RunUnknown, nearest
+from agentnb.errors import AgentnbError, InputError, RunUnknown, nearest
 from agentnb.providers import catalog
 from agentnb.providers.anthropic import AnthropicProvider
 from agentnb.providers.base import Provider
@@ -222,6 +222,22 @@ class Session:
         machine = self.machine()
         full = self.full_run_id(run_id)
         return AgentRun(document_of(machine.get(full), machine.history(full)))
+
+    def origin(self, text: str) -> tuple[str, int]:
+        """`RUN` or `RUN:STEP` -> (full run id, step). Raises RunUnknown, StepUnknown, InputError."""
+        name, colon, step = text.partition(":")
+        run = self.machine().get(self.full_run_id(name))
+        if colon and not step.isdigit():
+            raise InputError(
+                f"{step!r} is not a step's number", about=text, todo="e.g. --from r-20260101-120000-ab12:3"
+            )
+        return run.run_id, int(step) if colon else run.step
+
+    def fork(self, run_id: str, step: int) -> str:
+        """A new run that begins where `run_id` was after `step`; nothing of it has been executed."""
+        new = self.new_run_id()
+        self.machine().fork(self.full_run_id(run_id), step, new)
+        return new
 
     def full_run_id(self, run_id: str) -> str:
         """The id that `run_id` is, begins or ends. Raises RunUnknown."""

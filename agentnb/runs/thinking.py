@@ -28,6 +28,7 @@ from agentnb.runs.budget import Budget, Quote, affordable_output
 from agentnb.runs.conversation import (
     block_text,
     next_state,
+    recorded_reply,
     reply_blocks,
     what_came,
 )
@@ -84,6 +85,8 @@ class Thinking:
         return Quote(input_cost=worst * 1.25, output_price=per_token / 1_000_000, max_tokens=call.prompt.max_tokens)
 
     def think(self, context: Context) -> tuple[str, Context]:
+        if self._machine.current.replaying:
+            return self._replay(context)
         self._check_limit(context)
         prompt, call, prediction = self.prepare(context)
         if budget_of(context).limit is not None:
@@ -147,14 +150,8 @@ class Thinking:
             "cache": report.to_json(),
             "latency": timing.to_json(),
         }
-        _add_up(context, reply.usage, cost)
         if answer.wasted != Usage():
             _add_up(context, answer.wasted, prices.cost_of(call.model, answer.wasted))
-        context["blocks"] += [block.to_json() for block in reply_blocks(reply)]
-        context["previous_end"] = len(call.prompt.blocks)
-        context["previous_message"] = reply.message_id or None
-        state = next_state(reply)
-        _take_answer(context, reply)
         self._machine.current.attach(
             seconds=round(timing.total, 6),
             what=what_came(reply),
@@ -162,8 +159,20 @@ class Thinking:
             usage=reply.usage.to_json(),
             cost=cost.total,
             cache=report.to_json(),
+            stop=reply.stop.value,
         )
-        return state, context
+        return advance(context, reply, cost, sent=len(call.prompt.blocks)), context
+
+    def _replay(self, context: Context) -> tuple[str, Context]:
+        """The step again with the recorded reply: no model is asked, and nothing is learned twice."""
+        current = self._machine.current
+        after = self._machine.context_at(current.run_id, current.step)
+        events = self._machine.history(current.run_id)
+        data = next(event.data for event in events if event.kind == "step" and event.step == current.step)
+        reply = recorded_reply(context["blocks"], after, data)
+        context["last"] = after["last"]
+        cost = prices.cost_of(catalog.lookup(context["model"]), reply.usage)
+        return advance(context, reply, cost, sent=after["previous_end"]), context
 
     def _learn(self, context: Context, call: Call, prediction: Prediction, reply: Reply) -> CacheReport:
         services = self._services
@@ -194,6 +203,16 @@ class Thinking:
 
 def budget_of(context: Context) -> Budget:
     return Budget(limit=context["budget"]["limit"], spent=context["budget"]["spent"])
+
+
+def advance(context: Context, reply: Reply, cost: prices.Cost, *, sent: int) -> str:
+    """The context after a reply, and the state it leads to. `sent` is the number of blocks that the request held."""
+    _add_up(context, reply.usage, cost)
+    context["blocks"] = [*context["blocks"], *(block.to_json() for block in reply_blocks(reply))]
+    context["previous_end"] = sent
+    context["previous_message"] = reply.message_id or None
+    _take_answer(context, reply)
+    return next_state(reply)
 
 
 def _add_up(context: Context, usage: Usage, cost: prices.Cost) -> None:

@@ -187,6 +187,21 @@ def test_runs_are_told_after_a_restart(start: Callable[..., Any]) -> None:
     assert shown["steps"] == run["steps"]
 
 
+def test_runs_can_be_replayed_forked_and_taken_up_again(kernel: Any) -> None:
+    kernel.ok("import shapes")
+    run = kernel.ok("%agent --context none Inspect `shapes.scale`").run
+    replayed = kernel.ok(f"%agent_runs replay {run['run_id']}").text
+    assert replayed.count("same") == 4
+    forked = kernel.ok(f"%agent_runs fork {run['run_id']} 2").text
+    new = next(word for word in forked.split() if word.startswith("r-20") and word != run["run_id"])
+    assert kernel.ok(f"%agent_runs resume {new}").run["state"] == "COMPLETED"
+    later = kernel.ok(f"%agent --from {run['run_id']}:2 Shorter, please.").run
+    assert later["branch"]
+    assert later["state"] == "COMPLETED"
+    kernel.ok(f"%agent_runs export {run['run_id']} run.json")
+    assert kernel.value("_j.load(open('run.json'))['run_id']") == run["run_id"]
+
+
 def test_the_cache_magics_say_what_is_warm_and_why(kernel: Any) -> None:
     assert "Nothing is warm" in kernel.ok("%agent_cache status").text
     kernel.ok("%agent Hello")

@@ -1,0 +1,97 @@
+"""Replay without a model, forks, going on from a step, limits on resume, actions that may have happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agentnb.errors import ActionUnsure
+from agentnb.runs.services import Limits
+
+
+def loop(book: Any) -> Any:
+    book.cell("def tax(x):\n    return x * 0.2", "tax")
+    return book.ask("Inspect `tax` and explain it.", context="none")
+
+
+def test_every_step_replays_the_same_without_asking_a_model(book: Any) -> None:
+    run = loop(book)
+    asked = len(book.bodies)
+    machine = book.session.agent().machine
+    replays = [machine.replay(run.run_id, step) for step in range(1, machine.get(run.run_id).step + 1)]
+    assert [replay.next_state for replay in replays] == ["THINKING", "ACTING", "THINKING", "COMPLETED"]
+    assert all(replay.same for replay in replays)
+    assert len(book.bodies) == asked
+    assert len(machine.history(run.run_id)) == 5
+
+
+def test_a_changed_notebook_shows_in_the_replay(book: Any) -> None:
+    run = loop(book)
+    book.cell("def tax(x):\n    return x * 0.3", "tax")
+    machine = book.session.agent().machine
+    assert machine.replay(run.run_id, 2).same, "the reply is the recorded one"
+    assert not machine.replay(run.run_id, 3).same, "inspect finds another definition now"
+
+
+def test_a_fork_goes_its_own_way(book: Any) -> None:
+    run = loop(book)
+    new = book.session.fork(run.run_id, 1)
+    agent = book.session.agent()
+    forked = agent.drive(new)
+    assert forked.state == "COMPLETED"
+    assert forked.text == run.text
+    assert agent.machine.get(new).origin == (run.run_id, 1)
+    assert book.session.find_run(run.run_id).steps == run.steps, "the old run is untouched"
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_a_new_task_can_follow_any_step(book: Any, step: int) -> None:
+    run = loop(book)
+    book.ask("Something else")
+    later = book.ask("Now in French.", origin=(run.run_id, step))
+    assert later.state == "COMPLETED", later.error
+    body = book.bodies[-1]
+    texts = str(body["messages"])
+    assert "Now in French." in texts
+    assert "Inspect `tax`" in texts
+    assert "Something else" not in texts
+    assert later.receipt["branch"]
+    if step == 4:
+        assert later.cache.read >= 1024
+
+
+def test_a_raised_limit_lets_a_run_go_on(book: Any) -> None:
+    book.cell("def tax(x):\n    return x * 0.2", "tax")
+    run = book.ask("Inspect `tax`.", context="none", max_steps=2)
+    assert run.state == "FAILED"
+    assert run.error.code == "steps.limit"
+    agent = book.session.agent()
+    agent.resume(run.run_id, Limits(max_steps=10))
+    assert agent.drive(run.run_id).state == "COMPLETED"
+
+
+def test_an_action_that_may_have_happened_is_asked_about_never_repeated(book: Any) -> None:
+    """The kernel dies in the middle of run_code: on resume the user decides."""
+    book.session.namespace["log"] = []
+    machine = book.session.agent().machine
+    real = machine.journal.end_action
+    machine.journal.end_action = lambda *args: (_ for _ in ()).throw(KeyboardInterrupt())  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        book.ask("Run `log.append(1)`.", allow=("run_code",))
+    machine.journal.end_action = real  # type: ignore[method-assign]
+    assert book.session.namespace["log"] == [1]
+    (summary,) = machine.journal.runs(limit=1)
+
+    agent = book.session.agent()
+    agent.resume(summary.run_id, Limits())
+    with pytest.raises(ActionUnsure, match="--unsure repeat"):
+        agent.drive(summary.run_id)
+    assert agent.machine.get(summary.run_id).status == "paused"
+    assert book.session.namespace["log"] == [1], "never silently repeated"
+
+    agent = book.session.agent()
+    agent.resume(summary.run_id, Limits(), {"unsure": "skip"})
+    run = agent.drive(summary.run_id)
+    assert run.state == "COMPLETED", run.error
+    assert book.session.namespace["log"] == [1]
