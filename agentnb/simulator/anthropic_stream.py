@@ -24,7 +24,10 @@ def stream(message: Mapping[str, Any], said: Answer) -> Iterator[Event]:
             yield from _call_events(index, block, said.call_pieces[index - (len(message["content"]) - len(said.calls))])
     usage = {key: value for key, value in message["usage"].items() if key.endswith(("_tokens", "_tokens_details"))}
     delta = {key: message[key] for key in ("stop_reason", "stop_sequence", "stop_details")}
-    yield Event(data=event_bytes("message_delta", {"type": "message_delta", "delta": delta, "usage": usage}), tokens=1)
+    yield Event(
+        data=event_bytes("message_delta", {"type": "message_delta", "delta": delta, "usage": usage}),
+        tokens=min(1, said.tokens),
+    )
     yield Event(data=event_bytes("message_stop", {"type": "message_stop"}))
 
 

@@ -38,8 +38,15 @@ _FAULT_MESSAGES = {
     503: "Service unavailable",
     529: "Overloaded",
 }
-_STOPS = {"end": "end_turn", "tools": "tool_use", "max_tokens": "max_tokens", "stop_sequence": "stop_sequence"}
+_STOPS = {
+    "end": "end_turn",
+    "tools": "tool_use",
+    "max_tokens": "max_tokens",
+    "stop_sequence": "stop_sequence",
+    "refusal": "refusal",
+}
 _OVERLOADED = event_bytes("error", {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
+_DECLINED = {"type": "refusal", "category": None, "explanation": "Declined on request: a simulated refusal."}
 _REMEMBERED = 10_000
 _BOUND_THINKING = ("claude-5",)
 """Tokenizer families whose models tie thinking blocks to the conversation before them."""
@@ -137,7 +144,8 @@ class AnthropicWire:
     def _messages(self, incoming: Incoming) -> Outcome:
         work = self._work(incoming)
         body, row, plan, engine = work.body, work.row, work.plan, self._engine
-        said = Answer(stop="max_tokens") if body["max_tokens"] == 0 else answer(prompt.ask_of(body, row))
+        prewarm = body["max_tokens"] == 0
+        said = Answer(stop="max_tokens") if prewarm else answer(prompt.ask_of(body, row), declined=incoming.declined)
         engine.caches.refresh(work.scope, plan.hits, work.started)
         message = self._message(work, said)
         return Outcome(
@@ -181,7 +189,7 @@ class AnthropicWire:
             "content": self._content(said, work.end),
             "stop_reason": _STOPS[said.stop],
             "stop_sequence": said.sequence,
-            "stop_details": None,
+            "stop_details": _DECLINED if said.stop == "refusal" else None,
             "usage": _usage(work.plan, said),
             **self._diagnostics(work, message_id),
         }

@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Incoming:
-    """One HTTP request. Header names are lower case; `body` is its JSON, or None where it has none or is broken."""
+    """One HTTP request. Header names are lower case; `body` is its JSON, or None where it has none or is broken.
+
+    `declined`: the model is to decline it, because a fault says so.
+    """
 
     method: str
     path: str
@@ -18,6 +21,7 @@ class Incoming:
     raw: bytes
     body: Any
     request_id: str
+    declined: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ class Shape:
 
     @property
     def _finish(self) -> str:
-        return "MAX_TOKENS" if self.said.stop == "max_tokens" else "STOP"
+        return {"max_tokens": "MAX_TOKENS", "refusal": "SAFETY"}.get(self.said.stop, "STOP")
 
     def whole(self) -> dict[str, Any]:
         """The reply to generateContent."""

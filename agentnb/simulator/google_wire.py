@@ -138,7 +138,7 @@ class GoogleWire:
         scope = (key, row.name)
         use = implicit_parts(ends, digests, engine.caches.live(scope, started), minimum=row.cache.minimum)
         engine.caches.refresh(scope, use.hits, started)
-        said = answer(prompt.ask_of(whole, row))
+        said = answer(prompt.ask_of(whole, row), declined=incoming.declined)
         cached = max(use.read, explicit)
         return self._outcome(
             incoming,

@@ -10,7 +10,13 @@ from typing import Any
 from agentnb.simulator.dialogue import CALL_OVERHEAD, Answer
 from agentnb.simulator.exchange import Event, small_groups
 
-_FINISH = {"end": "stop", "tools": "tool_calls", "max_tokens": "length", "stop_sequence": "stop"}
+_FINISH = {
+    "end": "stop",
+    "tools": "tool_calls",
+    "max_tokens": "length",
+    "stop_sequence": "stop",
+    "refusal": "content_filter",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +73,7 @@ class Chat:
             for group in small_groups(self.said.call_pieces[i]):
                 delta = {"tool_calls": [{"index": i, "function": {"arguments": "".join(group)}}]}
                 yield self._chunk(delta, None, len(group), with_usage=with_usage)
-        yield self._chunk({}, _FINISH[self.said.stop], 1, with_usage=with_usage)
+        yield self._chunk({}, _FINISH[self.said.stop], min(1, self.said.tokens), with_usage=with_usage)
         if with_usage:
             yield Event(data=_data({**self._base("chat.completion.chunk"), "choices": [], "usage": self.usage}))
         yield Event(data=b"data: [DONE]\n\n")

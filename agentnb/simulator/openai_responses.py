@@ -11,6 +11,8 @@ from typing import Any
 from agentnb.simulator.dialogue import CALL_OVERHEAD, Answer
 from agentnb.simulator.exchange import Event, small_groups
 
+_CUT = {"max_tokens": "max_output_tokens", "refusal": "content_filter"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
@@ -29,10 +31,10 @@ class Response:
 
     def whole(self) -> dict[str, Any]:
         """The plain reply, finished."""
-        cut = self.said.stop == "max_tokens"
+        reason = _CUT.get(self.said.stop)
         return {
-            **self._base("incomplete" if cut else "completed"),
-            "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+            **self._base("incomplete" if reason else "completed"),
+            "incomplete_details": {"reason": reason} if reason else None,
             "output": self.items(),
             "usage": self.usage,
         }
@@ -120,7 +122,7 @@ class Response:
                 wait = max(0, tokens - early)
                 early = max(0, early - tokens)
                 yield {**value, "output_index": index}, wait
-        end = "response.incomplete" if self.said.stop == "max_tokens" else "response.completed"
+        end = "response.incomplete" if self.said.stop in _CUT else "response.completed"
         yield {"type": end, "response": self.whole()}, 1 - early
 
     def _item_values(self, index: int, item: dict[str, Any]) -> Iterator[tuple[dict[str, Any], int]]:

@@ -124,7 +124,7 @@ class OpenAIWire:
         check_chat(body)
         check_reasoning(body.get("reasoning_effort"), row, param="reasoning_effort")
         work = self._work(body, prompt.chat_talk(body, reasons=bool(row.cache.breakpoints)), row, owner)
-        said = answer(prompt.ask_of(work.asked.talk, row))
+        said = answer(prompt.ask_of(work.asked.talk, row), declined=incoming.declined)
         written = sum(work.use.written.values()) if row.cache.breakpoints else None
         reply = chat.Chat(
             reply_id=self._engine.new_id("chatcmpl-"),
@@ -146,7 +146,7 @@ class OpenAIWire:
         check_reasoning(body.get("reasoning"), row, param="reasoning.effort")
         work = self._work(body, prompt.responses_talk(body, before, reasons=bool(row.cache.breakpoints)), row, owner)
         prewarm = bool((body.get("prompt_cache_options") or {}).get("prewarm"))
-        said = Answer() if prewarm else answer(prompt.ask_of(work.asked.talk, row))
+        said = Answer() if prewarm else answer(prompt.ask_of(work.asked.talk, row), declined=incoming.declined)
         reply = self._response(work, said)
         whole = reply.whole()
         if body.get("store") is not False:

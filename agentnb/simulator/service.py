@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from agentnb.errors import InputError, RequestRefused
@@ -55,7 +56,7 @@ class Service:
         if fault is not None and fault.status is not None:
             return _with_retry_after(wire.fault(fault.status, incoming.request_id), fault)
         try:
-            return wire.answer(incoming)
+            return wire.answer(replace(incoming, declined=fault is not None and fault.kind == "refusal"))
         except RequestRefused as error:
             return wire.error(error, incoming.request_id)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError) as error:

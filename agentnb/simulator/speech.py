@@ -16,8 +16,13 @@ _LISTED = 5
 _EXPLAINED = 2
 
 
-def answer(ask: Ask) -> Answer:
-    """The reply to `ask`: tool calls where the question wants them, else text; cut where the request says."""
+def answer(ask: Ask, *, declined: bool = False) -> Answer:
+    """The reply to `ask`: tool calls where the question wants them, else text; cut where the request says.
+
+    With `declined` the model says nothing and stops as a refusal does.
+    """
+    if declined:
+        return Answer(stop="refusal")
     held = definitions(ask.said)
     open_turn = turn(ask.said)
     calls = tooluse.wanted(ask, open_turn, held)

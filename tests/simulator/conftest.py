@@ -32,21 +32,25 @@ def sim(make_sim: Callable[..., Simulator]) -> Simulator:
     return make_sim()
 
 
+@pytest.fixture(scope="session")
+def http() -> Iterator[Any]:
+    """One HTTP client for all: reading the certificates anew for each would take most of the tests' time."""
+    import httpx2
+
+    with httpx2.Client(verify=False) as client:
+        yield client
+
+
 @pytest.fixture
-def make_client() -> Iterator[Callable[..., Any]]:
+def make_client(http: Any) -> Callable[..., Any]:
     """Anthropic's own client on a simulator, without retries."""
     import anthropic
 
-    made: list[anthropic.Anthropic] = []
-
     def make(sim: Simulator, **options: Any) -> anthropic.Anthropic:
-        client = anthropic.Anthropic(**{"api_key": "any", "base_url": sim.url, "max_retries": 0, **options})
-        made.append(client)
-        return client
+        usual = {"api_key": "any", "base_url": sim.url, "max_retries": 0, "http_client": http}
+        return anthropic.Anthropic(**{**usual, **options})
 
-    yield make
-    for client in made:
-        client.close()
+    return make
 
 
 @pytest.fixture

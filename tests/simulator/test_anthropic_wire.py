@@ -32,11 +32,9 @@ def events_of(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield name.removeprefix("event: "), json.loads(data.removeprefix("data: "))
 
 
-def raw_stream(sim: Simulator, **body: Any) -> str:
-    import httpx2
-
+def raw_stream(http: Any, sim: Simulator, **body: Any) -> str:
     ask = {"model": "claude-sonnet-4-6", "max_tokens": 300, "stream": True, **body}
-    reply = httpx2.post(f"{sim.url}/v1/messages?beta=true", json=ask, headers={"x-api-key": "any"})
+    reply = http.post(f"{sim.url}/v1/messages?beta=true", json=ask, headers={"x-api-key": "any"})
     assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
     return reply.text
 
@@ -48,8 +46,8 @@ def shape(value: Any) -> Any:
     return type(value).__name__
 
 
-def test_the_stream_has_the_recorded_events_and_fields(sim: Simulator) -> None:
-    ours = list(events_of(raw_stream(sim, messages=[{"role": "user", "content": QUESTION}], tools=[INSPECT])))
+def test_the_stream_has_the_recorded_events_and_fields(http: Any, sim: Simulator) -> None:
+    ours = list(events_of(raw_stream(http, sim, messages=[{"role": "user", "content": QUESTION}], tools=[INSPECT])))
     theirs = list(events_of(recorded("tools-stream")["responses"][0]["sse"]))
     plain = list(events_of(recorded("tools-stream")["responses"][1]["sse"]))  # without the server's own tools
     known = {
@@ -63,9 +61,9 @@ def test_the_stream_has_the_recorded_events_and_fields(sim: Simulator) -> None:
     assert [name for name, _ in ours][-3:] == [name for name, _ in theirs][-3:]
 
 
-def test_thinking_streams_as_recorded(sim: Simulator) -> None:
+def test_thinking_streams_as_recorded(http: Any, sim: Simulator) -> None:
     thinking = {"type": "enabled", "budget_tokens": 100}
-    ours = list(events_of(raw_stream(sim, messages=[{"role": "user", "content": "why?"}], thinking=thinking)))
+    ours = list(events_of(raw_stream(http, sim, messages=[{"role": "user", "content": "why?"}], thinking=thinking)))
     theirs = list(events_of(recorded("thinking-stream")["responses"][0]["sse"]))
     assert kinds(ours) == kinds(theirs)
 
@@ -215,10 +213,10 @@ def test_a_prompt_longer_than_the_window(client: Any) -> None:
         ("/v1/elsewhere", {"x-api-key": "k"}, b"{}", 404, "not_found_error"),
     ],
 )
-def test_bad_requests(sim: Simulator, path: str, headers: dict[str, str], data: bytes, status: int, kind: str) -> None:
-    import httpx2
-
-    reply = httpx2.post(sim.url + path, headers=headers, content=data)
+def test_bad_requests(
+    http: Any, sim: Simulator, path: str, headers: dict[str, str], data: bytes, status: int, kind: str
+) -> None:
+    reply = http.post(sim.url + path, headers=headers, content=data)
     assert (reply.status_code, reply.json()["error"]["type"]) == (status, kind)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +23,16 @@ QUESTION = "inspect `tides.omega` and `tides.phase`"
 
 
 @pytest.fixture
-def api(sim: Simulator) -> Iterator[Any]:
-    with openai.OpenAI(api_key="any", base_url=f"{sim.url}/v1", max_retries=0) as client:
-        yield client
+def api(http: Any, sim: Simulator) -> Any:
+    return openai.OpenAI(api_key="any", base_url=f"{sim.url}/v1", max_retries=0, http_client=http)
 
 
 def recorded(name: str) -> dict[str, Any]:
     return json.loads((DATA / f"openai-{name}.json").read_text("utf-8"))
 
 
-def raw(sim: Simulator, path: str, body: Any) -> Any:
-    import httpx2
-
-    return httpx2.post(f"{sim.url}{path}", json=body, headers={"authorization": "Bearer any"})
+def raw(http: Any, sim: Simulator, path: str, body: Any) -> Any:
+    return http.post(f"{sim.url}{path}", json=body, headers={"authorization": "Bearer any"})
 
 
 def user(*parts: Any) -> dict[str, Any]:
@@ -94,10 +90,10 @@ def test_streaming_equals_plain(api: Any, question: str, model: str) -> None:
     assert deltas == plain.output_text
 
 
-def test_the_events_are_the_recorded_ones(sim: Simulator) -> None:
+def test_the_events_are_the_recorded_ones(http: Any, sim: Simulator) -> None:
     for exchange, question in zip(recorded("responses-tools-stream")["responses"], (QUESTION, "hello"), strict=True):
         theirs = kinds(exchange["sse"])
-        ours = kinds(raw(sim, "/v1/responses", ask_stream(question)).text)
+        ours = kinds(raw(http, sim, "/v1/responses", ask_stream(question)).text)
         message = ["response.output_item.added", "response.content_part.added", "response.output_text.delta"]
         assert ours[:2] == theirs[:2]
         assert ours[-1] == theirs[-1]
@@ -305,17 +301,17 @@ def shape(value: Any) -> Any:
     return {key: shape(item) for key, item in value.items()} if isinstance(value, dict) else type(value).__name__
 
 
-def test_chat_fields_are_the_recorded_ones(sim: Simulator) -> None:
-    ours = raw(sim, "/v1/chat/completions", {"model": OLDER, "messages": [{"role": "user", "content": "x"}]})
+def test_chat_fields_are_the_recorded_ones(http: Any, sim: Simulator) -> None:
+    ours = raw(http, sim, "/v1/chat/completions", {"model": OLDER, "messages": [{"role": "user", "content": "x"}]})
     assert shape(ours.json()) == shape(recorded("chat-plain")["responses"][0]["body"])
     assert ours.headers["openai-processing-ms"].isdigit()
     assert ours.headers["x-request-id"]
 
 
-def test_chat_chunks_are_the_recorded_ones(sim: Simulator) -> None:
+def test_chat_chunks_are_the_recorded_ones(http: Any, sim: Simulator) -> None:
     ask = {"model": OLDER, "stream": True, "stream_options": {"include_usage": True}, "tools": [CHAT_INSPECT]}
     for exchange, question in zip(recorded("chat-tools-stream")["responses"], (QUESTION, "hello"), strict=True):
-        text = raw(sim, "/v1/chat/completions", {**ask, "messages": [{"role": "user", "content": question}]}).text
+        text = raw(http, sim, "/v1/chat/completions", {**ask, "messages": [{"role": "user", "content": question}]}).text
         ours, theirs = chunks(text), chunks(exchange["sse"])
         assert text.endswith("data: [DONE]\n\n")
         for end in (-1, -2):
@@ -344,14 +340,16 @@ def test_chat_streaming_equals_plain(api: Any) -> None:
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
 @pytest.mark.parametrize("model", [SOL, OLDER])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_virtual_clock_moves_by_the_modelled_total(make_sim: Any, path: str, model: str, *, stream: bool) -> None:
+def test_a_virtual_clock_moves_by_the_modelled_total(
+    http: Any, make_sim: Any, path: str, model: str, *, stream: bool
+) -> None:
     sim = make_sim(speed=1)
     before = sim.clock.now()
     asked = [{"role": "user", "content": QUESTION}]
     chat = path.endswith("completions")
     tools = [CHAT_INSPECT if chat else INSPECT]
     body = {"model": model, "stream": stream, "messages" if chat else "input": asked, "tools": tools}
-    reply = raw(sim, path, body)
+    reply = raw(http, sim, path, body)
     assert sim.clock.now() - before == pytest.approx(
         float(reply.headers["agentnb-sim-timing"].rpartition("=")[2]), abs=2e-3
     )
@@ -376,20 +374,18 @@ def test_errors_have_the_recorded_shape(api: Any) -> None:
         ({"messages": [{"role": "user", "content": "word " * 1_100_000}]}, "maximum context length"),
     ],
 )
-def test_what_chat_refuses(sim: Simulator, body: dict[str, Any], message: str) -> None:
+def test_what_chat_refuses(http: Any, sim: Simulator, body: dict[str, Any], message: str) -> None:
     import re
 
-    reply = raw(sim, "/v1/chat/completions", {"model": OLDER, **body})
+    reply = raw(http, sim, "/v1/chat/completions", {"model": OLDER, **body})
     assert reply.status_code == 400
     assert re.search(message, reply.json()["error"]["message"])
 
 
-def test_a_missing_key_and_an_unknown_path(sim: Simulator) -> None:
-    import httpx2
-
-    assert httpx2.post(f"{sim.url}/v1/responses", json={}).status_code == 401
-    assert raw(sim, "/v1/responses/gone/else", {}).status_code == 404
-    assert raw(sim, "/v1/responses", []).status_code == 400
+def test_a_missing_key_and_an_unknown_path(http: Any, sim: Simulator) -> None:
+    assert http.post(f"{sim.url}/v1/responses", json={}).status_code == 401
+    assert raw(http, sim, "/v1/responses/gone/else", {}).status_code == 404
+    assert raw(http, sim, "/v1/responses", []).status_code == 400
 
 
 def test_a_mid_stream_error(sim: Simulator, api: Any) -> None:
@@ -409,6 +405,15 @@ def test_faults(sim: Simulator, api: Any, kind: str, code: int) -> None:
         api.responses.create(model=OLDER, input="x")
     assert caught.value.status_code == code
     assert caught.value.response.headers["retry-after"] == "1"
+
+
+def test_a_refusal(sim: Simulator, api: Any) -> None:
+    sim.inject("refusal", times=3)
+    assert api.responses.create(model=OLDER, input="x").incomplete_details.reason == "content_filter"
+    kinds = [event.type for event in api.responses.create(model=OLDER, input="x", stream=True)]
+    assert kinds[-1] == "response.incomplete"
+    chat = api.chat.completions.create(model=OLDER, messages=[{"role": "user", "content": "x"}])
+    assert chat.choices[0].finish_reason == "content_filter"
 
 
 def test_the_models_are_listed(api: Any) -> None:

@@ -18,10 +18,8 @@ MODELS = {
 }
 
 
-def replay(sim: Simulator, name: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def replay(http: Any, sim: Simulator, name: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """(our reply, the recorded one) of each exchange, in order."""
-    import httpx2
-
     text = (DATA / f"{name}.json").read_text("utf-8")
     for theirs, ours in MODELS.items():
         text = text.replace(theirs, ours)
@@ -30,7 +28,7 @@ def replay(sim: Simulator, name: str) -> list[tuple[dict[str, Any], dict[str, An
     for asked, answered in zip(recording["requests"], recording["responses"], strict=True):
         # A cache object gets a name of its own here.
         path, body = json.loads(json.dumps([asked["path"], asked["body"]]).replace(recorded_name(recording), made))
-        reply = httpx2.request(asked["method"], sim.url + path, json=body, headers=KEYS)
+        reply = http.request(asked["method"], sim.url + path, json=body, headers=KEYS)
         assert reply.status_code == answered["status"], reply.text
         made = made or reply.json().get("name", "")
         out.append((reply.json(), answered["body"]))
@@ -45,8 +43,8 @@ def anthropic_use(usage: dict[str, Any]) -> tuple[int, int, int]:
     return usage["input_tokens"], usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"]
 
 
-def test_anthropic_writes_then_reads(sim: Simulator) -> None:
-    (first, _), (second, recorded) = replay(sim, "cache-write-then-read")
+def test_anthropic_writes_then_reads(http: Any, sim: Simulator) -> None:
+    (first, _), (second, recorded) = replay(http, sim, "cache-write-then-read")
     assert anthropic_use(recorded["usage"]) == (2, 1590, 0)
     (_, read, written), (plain, again, more) = (anthropic_use(reply["usage"]) for reply in (first, second))
     assert (read, more) == (0, 0)
@@ -54,8 +52,8 @@ def test_anthropic_writes_then_reads(sim: Simulator) -> None:
     assert plain < 10
 
 
-def test_anthropic_reads_and_writes_at_once(sim: Simulator) -> None:
-    (first, _), (second, recorded) = replay(sim, "cache-read-and-write")
+def test_anthropic_reads_and_writes_at_once(http: Any, sim: Simulator) -> None:
+    (first, _), (second, recorded) = replay(http, sim, "cache-read-and-write")
     assert anthropic_use(recorded["usage"]) == (3, 1111, 418)
     plain, read, written = anthropic_use(second["usage"])
     assert read == first["usage"]["cache_creation_input_tokens"]
@@ -63,8 +61,8 @@ def test_anthropic_reads_and_writes_at_once(sim: Simulator) -> None:
     assert plain < 10
 
 
-def test_google_counts_its_cache_inside_the_prompt(sim: Simulator) -> None:
-    (made, _), *uses, (deleted, _) = replay(sim, "google-cache-explicit")
+def test_google_counts_its_cache_inside_the_prompt(http: Any, sim: Simulator) -> None:
+    (made, _), *uses, (deleted, _) = replay(http, sim, "google-cache-explicit")
     size = made["usageMetadata"]["totalTokenCount"]
     for ours, theirs in uses:
         for usage, cached in ((ours["usageMetadata"], size), (theirs["usageMetadata"], 3512)):
@@ -73,8 +71,8 @@ def test_google_counts_its_cache_inside_the_prompt(sim: Simulator) -> None:
     assert deleted == {}
 
 
-def test_openai_writes_and_reads_to_the_mark(sim: Simulator) -> None:
-    first, second = replay(sim, "openai-responses-cache-explicit")
+def test_openai_writes_and_reads_to_the_mark(http: Any, sim: Simulator) -> None:
+    first, second = replay(http, sim, "openai-responses-cache-explicit")
     for (ours, theirs), field in ((first, "cache_write_tokens"), (second, "cached_tokens")):
         for usage in (ours["usage"], theirs["usage"]):
             marked = usage["input_tokens_details"][field]

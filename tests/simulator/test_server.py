@@ -153,6 +153,13 @@ def test_a_plain_reply_breaks_too(sim: Simulator, client: Any, kind: str) -> Non
         client.messages.create(**ASK)
 
 
+def test_a_refusal_is_a_well_formed_reply(sim: Simulator, client: Any) -> None:
+    sim.inject("refusal", times=2)
+    plain = client.messages.create(**ASK)
+    assert (plain.stop_reason, plain.content, plain.stop_details.type) == ("refusal", [], "refusal")
+    assert streamed(client).stop_reason == "refusal"
+
+
 def test_an_unknown_fault_is_named(sim: Simulator) -> None:
     with pytest.raises(InputError, match="Did you mean stall"):
         sim.inject("stal")
