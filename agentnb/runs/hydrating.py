@@ -67,6 +67,7 @@ class Hydrating:
             "model": request.model,
             "label": model.label,
             "simulated": request.model.startswith("sim:"),
+            "token_factor": self._counter(request.model).factor,
             "tools": sorted(request.tools),
             "allow": sorted(request.allow),
             "budget": {"limit": request.budget, "spent": 0.0},
@@ -150,7 +151,7 @@ class Hydrating:
     def fill(self, context: Context, run_id: str) -> None:
         """The turn's own blocks, the segment's where this run begins it, and the list of definitions held."""
         services = self._services
-        count = self._counter(context["model"]).count
+        count = _counter(context).count
         path = path_of(self._threads, context)
         if context["segment_root"] == run_id:
             context["segment_blocks"] = [block.to_json() for block in self._new_segment(context, path)]
@@ -185,13 +186,18 @@ class Hydrating:
     def _new_segment(self, context: Context, path: Sequence[Turn]) -> list[Block]:
         """STATIC and SEMI_STATIC of a segment that begins here; what the thread held is folded into it."""
         services = self._services
-        count = self._counter(context["model"]).count
+        count = _counter(context).count
         specs = [services.tools[name].spec for name in context["tools"]]
         held = held_definitions(self._threads.whole(path))
         project = services.hydrator.snapshot(count, folded=held)
         outline = semi_static_block(project)
         blocks = [*static_blocks(specs), *([outline] if outline else [])]
         return [scrubbed(block, services.scrub) for block in blocks]
+
+
+def _counter(context: Context) -> TokenCounter:
+    """The estimator as it was calibrated when the run began: a replay must count as the run did."""
+    return TokenCounter(catalog.lookup(context["model"]).tokenizer, context["token_factor"])
 
 
 def _tags(context: Context, request: Request) -> dict[str, str]:
