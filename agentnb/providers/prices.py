@@ -38,6 +38,16 @@ def cost_of(model: Model, usage: Usage) -> Cost:
     return Cost(total=billed, uncached=_price(model, everything))
 
 
+def storage_price(model: Model) -> float:
+    """US dollars per million tokens and hour that a cache object costs; 0 where there are none or it is free."""
+    return model.price.get("storage", 0.0)
+
+
+def storage_cost(model: Model, *, tokens: int, seconds: float) -> float:
+    """US dollars for keeping so many tokens for so long."""
+    return storage_price(model) * tokens / 1_000_000 * seconds / 3600.0
+
+
 def _split(usage: Usage) -> dict[str, int]:
     """Our parts in genai-prices' convention, where input includes everything and writes include the 1h ones."""
     values = {"input_tokens": usage.input_total, "output_tokens": usage.output}
@@ -63,7 +73,7 @@ def _price(model: Model, values: Mapping[str, int]) -> float | None:
 
 def _by_row(price: Mapping[str, float], values: Mapping[str, int]) -> float | None:
     """The catalogue row's own prices ($ per million tokens), for what genai-prices lacks."""
-    if not price:
+    if "input" not in price:
         return None
     read = values.get("cache_read_tokens", 0)
     write_1h = values.get("cache_write_1h_tokens", 0)

@@ -1,0 +1,56 @@
+"""The providers' prompt caches: where breakpoints go, what is warm until when, what pays, why a call hit or missed.
+
+The ledger predicts before a call and is compared after it. The reply's usage is the only proof.
+"""
+
+from agentnb.providers.promptcache.calls import (
+    Call,
+    known_tokens,
+    layer_totals,
+    sent_record,
+    settle_tokens,
+    warm_entries,
+)
+from agentnb.providers.promptcache.diagnosis import CacheReport, Prediction, compare, predict
+from agentnb.providers.promptcache.ledger import Held, Ledger, Sent, Storage, Warm
+from agentnb.providers.promptcache.placement import last_frame_index, place_marks
+from agentnb.providers.promptcache.policy import (
+    TTL_SECONDS,
+    BreakEven,
+    Option,
+    Plan,
+    Rates,
+    break_even,
+    cost,
+    plan_for,
+    rates_of,
+)
+
+__all__ = [
+    "TTL_SECONDS",
+    "BreakEven",
+    "CacheReport",
+    "Call",
+    "Held",
+    "Ledger",
+    "Option",
+    "Plan",
+    "Prediction",
+    "Rates",
+    "Sent",
+    "Storage",
+    "Warm",
+    "break_even",
+    "compare",
+    "cost",
+    "known_tokens",
+    "last_frame_index",
+    "layer_totals",
+    "place_marks",
+    "plan_for",
+    "predict",
+    "rates_of",
+    "sent_record",
+    "settle_tokens",
+    "warm_entries",
+]

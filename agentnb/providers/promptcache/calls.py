@@ -1,0 +1,123 @@
+"""One call as the ledger sees it: its blocks' tokens, what it leaves warm, what the next one is compared with. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agentnb import canonical
+from agentnb.prompt.layers import Block, Layer, Prompt
+from agentnb.prompt.tokens import scale_to_total
+from agentnb.providers.base import Mark
+from agentnb.providers.catalog import Model
+from agentnb.providers.messages import Text, Usage
+from agentnb.providers.promptcache.ledger import Sent, Warm
+from agentnb.providers.promptcache.policy import TTL_SECONDS
+
+KEPT = 1500  # letters of a block that are kept to show a change
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One call as the ledger sees it: the prompt, its marks, its blocks' estimated tokens, and when it is sent."""
+
+    prompt: Prompt
+    marks: tuple[Mark, ...]
+    tokens: tuple[int, ...]
+    model: Model
+    scope: str
+    at: float
+
+    @property
+    def total(self) -> int:
+        return sum(self.tokens)
+
+    def prefix_tokens(self, index: int) -> int:
+        return sum(self.tokens[: index + 1])
+
+
+def warm_entries(call: Call, usage: Usage) -> list[Warm]:
+    """What the call left warm: each mark whose prefix reaches the minimum. The tail's prefix is the whole input."""
+    unasked = not call.model.cache.breakpoints
+    if not (unasked or usage.cache_read or usage.cache_write):
+        return []
+    whole = usage.input_total if unasked else usage.cache_read + usage.cache_write
+    out = []
+    for mark in call.marks:
+        last = mark.index == len(call.prompt.blocks) - 1
+        tokens = whole if last else call.prefix_tokens(mark.index)
+        if tokens < call.model.cache.minimum or mark.holder:
+            continue
+        out.append(
+            Warm(
+                scope=call.scope,
+                model=call.model.name,
+                prefix=call.prompt.chain[mark.index],
+                tokens=tokens,
+                ttl=mark.ttl,
+                until=call.at + TTL_SECONDS[mark.ttl],
+                why=mark.why,
+            )
+        )
+    return out
+
+
+def known_tokens(chain: Sequence[str], previous: Sent | None) -> tuple[int, ...]:
+    """The tokens of the leading blocks that `previous` sent too: as they were settled then, so they never move."""
+    if previous is None:
+        return ()
+    same = 0
+    for old, new in zip(previous.chain, chain, strict=False):
+        if old != new:
+            break
+        same += 1
+    return previous.tokens[:same]
+
+
+def settle_tokens(call: Call, known: Sequence[int], total: int) -> tuple[int, ...]:
+    """Each block's tokens, adding up to the reported `total`: what is known stays, only the rest is scaled."""
+    rest = total - sum(known)
+    new = call.tokens[len(known) :]
+    if rest < 0 or (rest > 0 and not new):
+        return tuple(scale_to_total(call.tokens, total))
+    return (*known, *scale_to_total(new, rest))
+
+
+def sent_record(call: Call, *, run_id: str) -> Sent:
+    """What the next call of the thread will be compared with; `call.tokens` are settled ones."""
+    blocks = call.prompt.blocks
+    return Sent(
+        run_id=run_id,
+        model=call.model.name,
+        at=call.at,
+        chain=call.prompt.chain,
+        labels=tuple(block.label for block in blocks),
+        digests=tuple(block.digest for block in blocks),
+        tokens=call.tokens,
+        texts=tuple(_beginning(block) for block in blocks),
+    )
+
+
+def _beginning(block: Block) -> str:
+    """The first letters of a text that should stay as it is; the conversation itself is in the journal."""
+    stays = block.layer is not Layer.DYNAMIC and isinstance(block.content, Text)
+    return block.content.text[:KEPT] if stays and isinstance(block.content, Text) else ""
+
+
+def layer_totals(call: Call, tokens: Sequence[int], cached: Sequence[int]) -> list[dict[str, Any]]:
+    """Exactly four entries `{name, tokens, cached_tokens, digest, estimated}` that add up to the input."""
+    out = []
+    for layer in Layer:
+        indices = [i for i, block in enumerate(call.prompt.blocks) if block.layer is layer]
+        joined = b"".join(call.prompt.blocks[i].canonical for i in indices)
+        out.append(
+            {
+                "name": layer.value,
+                "tokens": sum(tokens[i] for i in indices),
+                "cached_tokens": sum(cached[i] for i in indices),
+                "digest": canonical.digest(joined),
+                "estimated": True,
+            }
+        )
+    return out

@@ -1,0 +1,150 @@
+"""What is warm in the providers' prompt caches until when, across kernels that share the data directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from agentnb import canonical
+
+
+class Storage(Protocol):
+    """What the ledger needs of the data directory: text keys, raw bytes, entries that may be lost."""
+
+    def get(self, key: str) -> bytes | None: ...
+
+    def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None: ...
+
+    def delete(self, key: str) -> None: ...
+
+    def keys(self, prefix: str) -> Iterable[str]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warm:
+    """A prefix that is warm until `until` (seconds since the epoch). `tokens` is what it held when last counted."""
+
+    scope: str
+    model: str
+    prefix: str
+    tokens: int
+    ttl: str
+    until: float
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """What a call sent, for the comparison with the next one: prefix digests, labels and tokens by block.
+
+    `texts` are the beginnings of the blocks that should never change, so that a change can be shown.
+    """
+
+    run_id: str
+    model: str
+    at: float
+    chain: tuple[str, ...]
+    labels: tuple[str, ...]
+    digests: tuple[str, ...]
+    tokens: tuple[int, ...]
+    texts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A cache object of ours at a provider: it holds everything up to `prefix`. `threads` use it; `by` made it.
+
+    `made` and `until` in seconds since the epoch; storage is paid for from one to the other.
+    """
+
+    name: str
+    scope: str
+    model: str
+    prefix: str
+    tokens: int
+    made: float
+    until: float
+    threads: tuple[str, ...]
+    by: str
+
+
+class Ledger:
+    """What is warm where until when, across kernels that share the data directory."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def warm(self, scope: str, model: str, prefix: str, now: float) -> Warm | None:
+        raw = self._storage.get(_warm_key(scope, model, prefix))
+        if raw is None:
+            return None
+        entry = Warm(**canonical.load(raw))
+        return entry if entry.until > now else None
+
+    def remembered(self, scope: str, model: str, prefix: str) -> Warm | None:
+        """The entry even if it has expired, for as long as it is remembered (an hour past its end)."""
+        raw = self._storage.get(_warm_key(scope, model, prefix))
+        return None if raw is None else Warm(**canonical.load(raw))
+
+    def record(self, entries: Iterable[Warm], now: float) -> None:
+        for entry in entries:
+            ttl = max(entry.until - now, 0.0) + 3600.0
+            self._storage.set(_warm_key(entry.scope, entry.model, entry.prefix), canonical.dump(asdict(entry)), ttl=ttl)
+
+    def live(self, scope: str, model: str, now: float) -> dict[str, Warm]:
+        """Every warm entry of one model in one scope, by prefix."""
+        start = _warm_key(scope, model, "")
+        found = (self._storage.get(key) for key in self._storage.keys(start))
+        entries = (Warm(**canonical.load(raw)) for raw in found if raw)
+        return {entry.prefix: entry for entry in entries if entry.until > now}
+
+    def entries(self) -> list[Warm]:
+        """Everything remembered, soonest to expire first."""
+        found = [self._storage.get(key) for key in self._storage.keys("warm/")]
+        return sorted((Warm(**canonical.load(raw)) for raw in found if raw), key=lambda entry: entry.until)
+
+    def forget(self) -> int:
+        """Drop every entry of ours (the provider's cache expires by itself). The number dropped."""
+        keys = list(self._storage.keys("warm/"))
+        for key in keys:
+            self._storage.delete(key)
+        return len(keys)
+
+    def last_sent(self, thread: str) -> Sent | None:
+        raw = self._storage.get(f"sent/{thread}")
+        if raw is None:
+            return None
+        value = canonical.load(raw)
+        lists = {name: tuple(value.get(name, ())) for name in ("chain", "labels", "digests", "tokens", "texts")}
+        return Sent(**(value | lists))
+
+    def remember_sent(self, thread: str, sent: Sent) -> None:
+        """Keep what was sent under its thread, and as the newest of its model for threads that begin later."""
+        for name in (thread, f"model/{sent.model}"):
+            self._storage.set(f"sent/{name}", canonical.dump(asdict(sent)))
+
+    def newest_like(self, thread: str, model: str) -> Sent | None:
+        """What the thread last sent to this model, else what any thread did: for the tokens of common blocks."""
+        own = self.last_sent(thread)
+        return own if own is not None and own.model == model else self.last_sent(f"model/{model}")
+
+    # --- cache objects --------------------------------------------------------------------------------------------
+
+    def hold(self, held: Held) -> None:
+        self._storage.set(f"held/{held.name}", canonical.dump(asdict(held)))
+
+    def held(self, scope: str | None = None) -> list[Held]:
+        """The cache objects that we know of, oldest first; expired ones too, until they are dropped."""
+        found = [self._storage.get(key) for key in self._storage.keys("held/")]
+        values = [canonical.load(raw) for raw in found if raw]
+        objects = [Held(**(value | {"threads": tuple(value["threads"])})) for value in values]
+        return sorted((h for h in objects if scope in (None, h.scope)), key=lambda h: h.made)
+
+    def drop(self, name: str) -> None:
+        """Forget a cache object: it is gone at the provider."""
+        self._storage.delete(f"held/{name}")
+
+
+def _warm_key(scope: str, model: str, prefix: str) -> str:
+    return f"warm/{canonical.digest(scope)}/{model}/{prefix}"

@@ -1,0 +1,169 @@
+"""Whether to cache, for how long, and whether to keep warm: from the gaps between calls and the prices. Pure.
+
+All rates are multiples of the plain input price, per token. A prefix that n + 1 calls begin with, with the gaps
+g1 … gn (seconds) between them, costs
+
+    not cached         1 + n
+    cached for T       w + sum(r if g <= T else w)
+    kept warm by pings w + sum(r * (pings(g) + 1) if pings(g) <= most else r * most + w)
+    as an object       w + n r + s * sum(g) / 3600
+
+where w is the rate of a write, r that of a read, s that of an hour's storage, and pings(g) = ceil(g / period) - 1 is
+how many calls in between it takes so that no pause outlives T.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from agentnb.providers import prices
+from agentnb.providers.catalog import CacheKind, Model
+from agentnb.providers.messages import Usage
+
+TTL_SECONDS = {"5m": 300.0, "30m": 1800.0, "1h": 3600.0, "12h": 43200.0, "24h": 86400.0}
+SLACK = 30.0  # seconds: a TTL counts from the start of a call, and the next call takes a moment to arrive
+NEXT_CALL = 10.0  # the gap that is expected where none has been seen: a tool's result, or the next question
+_IMPLICIT_TTL = "5m"  # what prefixes cached unasked are trusted to last; no provider promises more
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """`write`, `read` per token and `storage` per token and hour, in multiples of the plain input price."""
+
+    write: float
+    read: float
+    storage: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreakEven:
+    """`reuses`: reads from which a write has paid for itself. `pings`: the most that one pause is worth.
+    `idle`: seconds for which keeping warm pays. `calls_per_hour`: reads from which storage pays (0: there is none)."""
+
+    reuses: float
+    pings: int
+    idle: float
+    calls_per_hour: float
+
+
+def break_even(rates: Rates, *, ttl: float) -> BreakEven:
+    """Where each way of caching begins, or ceases, to pay.
+
+    A write and k reads cost w + k r, the same calls uncached 1 + k: equal at k = (w - 1) / (1 - r). A pause that is
+    bridged by k pings costs k r + r, one that is not costs w: equal at k = (w - r) / r. With a ping every ttl - SLACK
+    seconds, k of them carry the prefix over k (ttl - SLACK) + ttl seconds. An hour's storage s pays from s / (1 - r)
+    reads on, each of which would have been paid in full.
+    """
+    saved = 1.0 - rates.read
+    if saved <= 0:
+        return BreakEven(reuses=math.inf, pings=0, idle=ttl, calls_per_hour=math.inf)
+    # A hair of tolerance: (1.1 - 0.1) / 0.1 must count as ten, whatever binary fractions make of it.
+    pings = math.floor((rates.write - rates.read) / rates.read + 1e-9) if rates.read > 0 else 0
+    pings = max(pings, 0)
+    return BreakEven(
+        reuses=max(0.0, (rates.write - 1.0) / saved),
+        pings=pings,
+        idle=pings * (ttl - SLACK) + ttl,
+        calls_per_hour=rates.storage / saved,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One way to cache. `ttl` "" means: not at all. `pings` is the most calls that may keep it warm in one pause."""
+
+    ttl: str
+    rates: Rates
+    pings: int = 0
+    stored: bool = False
+
+    @property
+    def seconds(self) -> float:
+        return TTL_SECONDS.get(self.ttl, 0.0)
+
+
+def cost(option: Option, gaps: Sequence[float]) -> float:
+    """What a token of the prefix costs over one call and one more after each gap; the formula is this module's."""
+    w, r = option.rates.write, option.rates.read
+    if option.stored:
+        return w + r * len(gaps) + option.rates.storage * sum(gaps) / 3600.0
+    if not option.ttl:
+        return 1.0 + len(gaps)
+    return w + sum(_after_gap(option, gap) for gap in gaps)
+
+
+def _after_gap(option: Option, gap: float) -> float:
+    w, r = option.rates.write, option.rates.read
+    if gap <= option.seconds:
+        return r
+    needed = pings_needed(option.seconds, gap)
+    return r * (needed + 1) if needed <= option.pings else r * option.pings + w
+
+
+def pings_needed(ttl: float, gap: float) -> int:
+    """Calls in between so that no pause outlives the TTL, one each ttl - SLACK seconds."""
+    return max(0, math.ceil(gap / (ttl - SLACK)) - 1) if gap > ttl else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """TTLs of the stable layers and of the conversation ("" means: no mark), and why."""
+
+    stable: str
+    tail: str
+    why: str
+    costs: Mapping[str, float]
+
+
+def plan_for(model: Model, pauses: Sequence[float], *, pings: bool = False) -> Plan:
+    """The cheapest way for this model, if the pauses to come are like those seen (seconds).
+
+    With `pings` (the user's budget allows them) a short TTL may be kept warm instead of paying for a long one.
+    """
+    options = tuple(_options(model, pings=pings))
+    gaps = tuple(pauses) or (NEXT_CALL,)
+    costs = {_name(option): cost(option, gaps) for option in options}
+    best = min(options, key=lambda option: (round(costs[_name(option)], 9), option.seconds))
+    return Plan(stable=best.ttl, tail=best.ttl, why=_why(best, gaps), costs=costs)
+
+
+def _options(model: Model, *, pings: bool) -> list[Option]:
+    rules = model.cache
+    none = Option(ttl="", rates=Rates(write=1.0, read=1.0))
+    if not rules.breakpoints:
+        ttl = rules.ttls[0] if rules.kind is CacheKind.AUTOMATIC else _IMPLICIT_TTL
+        return [Option(ttl=ttl, rates=rates_of(model, ttl))]  # it happens unasked and writes cost nothing
+    options = [Option(ttl=ttl, rates=rates_of(model, ttl)) for ttl in rules.ttls]
+    if pings:
+        first = options[0]
+        most = break_even(first.rates, ttl=first.seconds).pings
+        options.append(Option(ttl=first.ttl, rates=first.rates, pings=most))
+    return [none, *options]
+
+
+def _name(option: Option) -> str:
+    return f"{option.ttl or 'not cached'}{' kept warm' if option.pings else ''}"
+
+
+def _why(best: Option, gaps: Sequence[float]) -> str:
+    short = sum(gap <= TTL_SECONDS["5m"] for gap in gaps)
+    seen = f"of {len(gaps)} pause{'s' if len(gaps) != 1 else ''} {short} lasted at most 5 min"
+    return f"{_name(best)}: {seen}, the longest {max(gaps) / 60:.0f} min"
+
+
+def rates_of(model: Model, ttl: str) -> Rates:
+    """A model's rates for one TTL from its prices; Anthropic's published ones where the price is unknown."""
+    some = 100_000  # below the size from which some prices rise
+    plain = prices.cost_of(model, Usage(input=some)).total
+    if not plain:
+        return Rates(write={"5m": 1.25, "1h": 2.0}.get(ttl, 1.25), read=0.1)
+    write = Usage(cache_write_1h=some) if ttl == "1h" else Usage(cache_write_5m=some)
+    if not model.cache.breakpoints:
+        write = Usage(input=some)
+    written = prices.cost_of(model, write).total or plain
+    read = prices.cost_of(model, Usage(cache_read=some)).total or plain
+    return Rates(
+        write=written / plain, read=read / plain, storage=prices.storage_price(model) * some / 1_000_000 / plain
+    )

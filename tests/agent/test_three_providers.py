@@ -1,0 +1,72 @@
+"""The whole agent on all three wires: what was expected is read, and each request only extends the one before."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+
+MODELS = ("sim:gpt-4.1", "sim:gpt-6.1-sol", "sim:gemini-2.5-flash", "sim:claude-sonnet-4-6")
+LONG = "def tide(x):\n    '''" + "High water comes twice a day, and low water between. " * 120 + "'''\n    return x * 2"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_session_reads_what_was_expected(book: Any, model: str) -> None:
+    book.cell(LONG, "tide")
+    runs = [book.ask(f"Question {i} about `tide`?", model=model) for i in range(4)]
+    book.session.namespace["x"] = 3
+    runs.append(book.ask("Inspect `x` please.", model=model))
+    runs.append(book.ask("And now?", model=model))
+    assert not book.errors
+    assert [run.state for run in runs] == ["COMPLETED"] * len(runs)
+    for run in runs[1:]:
+        assert run.cache.read == pytest.approx(run.cache.expected, abs=129), run.cache.reason
+        assert run.cache.read > run.cache.prefix / 2
+    assert runs[4].usage.calls == 2, "it called the tool and was answered"
+
+
+@pytest.mark.parametrize("model", MODELS[:3])
+def test_each_request_only_extends_the_one_before(book: Any, model: str) -> None:
+    book.cell(LONG, "tide")
+    book.session.namespace["x"] = 3
+    for task in ("Explain `tide`.", "Inspect `x` please.", "Why twice?"):
+        book.ask(task, model=model)
+    sent = [conversation(body) for body in book.bodies]
+    assert len(sent) == 4
+    for before, after in itertools.pairwise(sent):
+        assert after[: len(before)] == before
+
+
+def conversation(body: dict[str, Any]) -> list[str]:
+    """The parts of the conversation in order, marks left out: they move with it."""
+    if "contents" in body:
+        parts = [(turn["role"], part) for turn in body["contents"] for part in turn["parts"]]
+    else:
+        parts = [(item.get("role", item["type"]), part) for item in body["input"] for part in parts_of(item)]
+    return [json.dumps(part, sort_keys=True).replace(MARK, "") for part in parts]
+
+
+MARK = '"prompt_cache_breakpoint": {"mode": "explicit"}, '
+
+
+def parts_of(item: dict[str, Any]) -> list[Any]:
+    return item["content"] if item.get("type") == "message" else item.get("output", [item])
+
+
+def test_the_marks_of_a_model_with_breakpoints_are_explicit(book: Any) -> None:
+    book.ask("Hello?", model="sim:gpt-6.1-sol")
+    book.ask("And again?", model="sim:gpt-6.1-sol")
+    first, second = book.bodies
+    assert first["prompt_cache_key"] == second["prompt_cache_key"]
+    assert second["prompt_cache_options"]["mode"] == "explicit"
+    assert second["prompt_cache_options"]["comparison_response_id"].startswith("resp_")
+    assert 1 <= json.dumps(second["input"]).count("prompt_cache_breakpoint") <= 4
+    assert "prompt_cache_options" not in book_of(book, "sim:gpt-4.1")
+
+
+def book_of(book: Any, model: str) -> dict[str, Any]:
+    book.ask("Hello?", model=model, thread="other")
+    found: dict[str, Any] = book.bodies[-1]
+    return found
