@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from agentnb.canonical import digest_of
-from agentnb.context.references import FunctionNode, absolute_module, annotation_name, dotted, free_names
+from agentnb.context.references import FunctionNode, absolute_module, annotation_name, dotted, uses
 
 PROPERTY_DECORATORS = frozenset({"property", "cached_property", "abstractproperty", "cache_readonly", "lazyproperty"})
 MEMBER_LIMIT = 30
@@ -44,6 +44,8 @@ class Definition:
     doc: str
     imports: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
+    likelihoods: tuple[float, ...] = ()  # of each reference, that running this reaches it
+    members: tuple[tuple[str, float], ...] = ()  # attributes of values of unknown class, with likelihoods
     framed: str = ""  # a member's text as it stands in the file, under the headers of its classes; else ""
 
     @property
@@ -449,8 +451,8 @@ def top_level_blocks(text: str) -> Iterator[tuple[int, str]]:
 def _build(file: FileDefinitions, entry: Entry) -> Definition:
     nodes = _nodes(file, entry)
     owner = _owner(file, entry)
-    used = free_names(nodes, owner=owner.name if owner else "", bases=owner.bases if owner else ())
-    references = tuple(name for name in used if name not in _BUILTINS or name in file.bound)
+    used = uses(nodes, owner=owner.name if owner else "", bases=owner.bases if owner else ())
+    references = tuple(name for name in used.references if name not in _BUILTINS or name in file.bound)
     source, framed = _text(file, entry, nodes)
     doc = first_paragraph(nodes[0]) if nodes else ""
     return Definition(
@@ -466,6 +468,8 @@ def _build(file: FileDefinitions, entry: Entry) -> Definition:
         doc=doc,
         imports=needed_imports(file.imports, references),
         references=references,
+        likelihoods=tuple(used.references[name] for name in references),
+        members=tuple(used.members.items()),
     )
 
 
@@ -614,6 +618,39 @@ def _one_line(file: FileDefinitions, entry: Entry, limit: int = 100) -> str:
     lines = _slice(file, entry)
     first = lines[0].strip()
     return first if len(lines) == 1 and len(first) <= limit else f"{first[:limit]} ..."
+
+
+def without_docs(found: Definition) -> Definition:
+    """The definition with its docstrings cut to their first line: further out they double the cost and add nothing."""
+    try:
+        tree = parse(found.source)
+    except PARSE_ERRORS:
+        return found
+    cuts = [cut for node in ast.walk(tree) if (cut := _docstring(node))]
+    if not cuts:
+        return found
+    above = found.framed.count("\n") - found.source.count("\n") if found.framed else 0
+    framed = _cut(found.framed, cuts, above) if found.framed else ""
+    return replace(found, source=_cut(found.source, cuts, 0), framed=framed)
+
+
+def _docstring(node: ast.AST) -> tuple[int, int, str] | None:
+    """(first line, last line, what stays) of a docstring of three lines or more that stands on lines of its own."""
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return None
+    text, body = ast.get_docstring(node), node.body[0]
+    last = body.end_lineno or body.lineno
+    if not text or last - body.lineno < 2 or body.lineno == node.lineno:
+        return None
+    return body.lineno, last, first_line(first_paragraph(node)).replace("\\", "/").replace('"', "'")
+
+
+def _cut(text: str, cuts: Sequence[tuple[int, int, str]], above: int) -> str:
+    lines = text.split("\n")
+    for first, last, kept in sorted(cuts, reverse=True):
+        margin = lines[first + above - 1][: _indent(lines[first + above - 1])]
+        lines[first + above - 1 : last + above] = [f'{margin}"""{kept} […]"""']
+    return "\n".join(lines)
 
 
 # docstrings -----------------------------------------------------------------------------------------------------------

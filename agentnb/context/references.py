@@ -8,7 +8,9 @@ function is its full target. Order is the order of appearance.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
@@ -19,18 +21,30 @@ Bindings = dict[str, str]
 """Bound name -> what is known of it as a reference (`nx.Graph()`, an import's target), or an empty string."""
 
 
-def free_names(nodes: Sequence[ast.stmt], *, owner: str = "", bases: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """References of `nodes`, which are methods of the class `owner` with `bases` where it is given.
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """What code uses, each with the likelihood that running the code reaches it, from 0 to 1.
 
-    Returns an empty tuple for code nested too deeply to walk.
+    `members` are attributes of values whose class the code does not tell (`G.nodes` for an unannotated parameter).
+    The likelihoods are rules of thumb: 1 for a call on the straight path, less in branches, little in `raise`.
+    """
+
+    references: Mapping[str, float]
+    members: Mapping[str, float]
+
+
+def uses(nodes: Sequence[ast.stmt], *, owner: str = "", bases: tuple[str, ...] = ()) -> Uses:
+    """What `nodes` use, which are methods of the class `owner` with `bases` where it is given.
+
+    Empty for code nested too deeply to walk.
     """
     visitor = _FreeNames(owner, bases)
     try:
         visitor.walk(nodes)
     except RecursionError:
-        return ()
+        return Uses({}, {})
     defined = {node.name for node in nodes if isinstance(node, _NAMED)}
-    return tuple(name for name in visitor.found if name not in defined)
+    return Uses({name: p for name, p in visitor.found.items() if name not in defined}, visitor.members)
 
 
 def dotted(node: ast.AST) -> str:
@@ -88,16 +102,113 @@ def annotation_name(node: ast.AST | None) -> str:
             return ""
 
 
+MENTIONED, BRANCH, OPERAND, HANDLER, RAISED, ANNOTATED, DECORATED = 0.3, 0.6, 0.8, 0.15, 0.05, 0.05, 0.2
+"""How much less likely than a call on the straight path: a name that is only mentioned, a call in a branch, in the
+later operands of `and`/`or`, in an `except` clause, in a `raise`; a name in an annotation; a decorator."""
+_OPERATORS: Mapping[type[ast.AST], str] = {
+    ast.Add: "__add__",
+    ast.Sub: "__sub__",
+    ast.Mult: "__mul__",
+    ast.Div: "__truediv__",
+    ast.MatMult: "__matmul__",
+    ast.Mod: "__mod__",
+    ast.Pow: "__pow__",
+    ast.Eq: "__eq__",
+    ast.Lt: "__lt__",
+}
+
+
 class _FreeNames(ast.NodeVisitor):
     def __init__(self, owner: str, bases: tuple[str, ...]) -> None:
-        self.found: dict[str, None] = {}
+        self.found: dict[str, float] = {}
+        self.members: dict[str, float] = {}
         self.owner = owner
         self.bases = bases
         self.scopes: list[Bindings] = []
+        self.likely = 1.0
+        self.called = False
 
     def walk(self, nodes: Iterable[ast.AST]) -> None:
         for node in nodes:
             self.visit(node)
+
+    @contextmanager
+    def _times(self, factor: float) -> Iterator[None]:
+        before = self.likely
+        self.likely *= factor
+        yield
+        self.likely = before
+
+    def _walk_times(self, factor: float, nodes: Iterable[ast.AST]) -> None:
+        with self._times(factor):
+            self.walk(nodes)
+
+    # how likely ------------------------------------------------------------------------------------------------
+
+    def visit_If(self, node: ast.If | ast.IfExp) -> None:
+        self.visit(node.test)
+        for branch in (node.body, node.orelse):
+            self._walk_times(BRANCH, branch if isinstance(branch, list) else [branch])
+
+    visit_IfExp = visit_If  # noqa: N815 - ast's own naming
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> None:
+        self.visit(node.values[0])
+        self._walk_times(OPERAND, node.values[1:])
+
+    def visit_Raise(self, node: ast.Raise) -> None:
+        self._walk_times(RAISED, ast.iter_child_nodes(node))
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
+        self._walk_times(HANDLER, ast.iter_child_nodes(node))
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        self._walk_times(ANNOTATED, [node.annotation])
+        self.walk([node.target, *([node.value] if node.value else [])])
+
+    def visit_Call(self, node: ast.Call) -> None:
+        self.called = True
+        self.visit(node.func)
+        self.called = False
+        self.walk([*node.args, *node.keywords])
+        if isinstance(node.func, ast.Name) and node.func.id == "len" and node.args:
+            self._protocol(node.args[0], "__len__")
+
+    # protocols: `G[u]`, `for x in G`, `x in G`, `a + b` call methods of the values' classes
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        self._protocol(node.value, "__getitem__" if isinstance(node.ctx, ast.Load) else "__setitem__")
+        self.generic_visit(node)
+
+    def visit_For(self, node: ast.For | ast.AsyncFor | ast.comprehension) -> None:
+        self._protocol(node.iter, "__iter__")
+        self.generic_visit(node)
+
+    visit_AsyncFor = visit_comprehension = visit_For  # noqa: N815 - ast's own naming
+
+    def visit_With(self, node: ast.With | ast.AsyncWith) -> None:
+        for item in node.items:
+            self._protocol(item.context_expr, "__enter__")
+        self.generic_visit(node)
+
+    visit_AsyncWith = visit_With  # noqa: N815 - ast's own naming
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        if isinstance(node.ops[0], ast.In | ast.NotIn):
+            self._protocol(node.comparators[0], "__contains__")
+        self._protocol(node.left, _OPERATORS.get(type(node.ops[0]), ""))
+        self.generic_visit(node)
+
+    def visit_BinOp(self, node: ast.BinOp) -> None:
+        self._protocol(node.left, _OPERATORS.get(type(node.op), ""))
+        self.generic_visit(node)
+
+    def _protocol(self, node: ast.AST, method: str) -> None:
+        """Only for local values: a global's class is a question for whoever resolves it."""
+        if method and isinstance(node, ast.Name) and any(node.id in scope for scope in self.scopes):
+            self.called = True
+            self._use(f"{node.id}.{method}")
+            self.called = False
 
     # names -----------------------------------------------------------------------------------------------------
 
@@ -107,18 +218,17 @@ class _FreeNames(ast.NodeVisitor):
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         chain = dotted(node)
-        if chain and not chain.startswith("super()"):
-            self._use(chain)
-            self._arguments_of(node)
+        called, self.called = self.called, False
+        if not chain or chain.startswith("super()"):
+            if chain.startswith("super()."):
+                for base in self.bases:
+                    self._add(f"{base}.{chain.removeprefix('super().')}", called=True)
+            self.generic_visit(node)
             return
-        if chain.startswith("super()."):
-            for base in self.bases:
-                self._add(f"{base}.{chain.removeprefix('super().')}")
-        self.generic_visit(node)
-
-    def visit_Call(self, node: ast.Call) -> None:
-        self.visit(node.func)
-        self.walk([*node.args, *node.keywords])
+        self.called = called
+        self._use(chain)
+        self.called = False
+        self._arguments_of(node)
 
     def _arguments_of(self, node: ast.AST) -> None:
         """The chain `a(x).b(y).c` was taken as a whole; its calls' arguments still have to be seen."""
@@ -134,26 +244,34 @@ class _FreeNames(ast.NodeVisitor):
         known = next((scope[root] for scope in reversed(self.scopes) if root in scope), None)
         rest = chain[len(root) :]
         if known is None:
-            self._add(chain)
+            self._add(chain, called=self.called)
         elif known.endswith("()"):
             # A local made by a call: its attributes lead on. The bound keeps `a = b.c(); b = a.d()` from circling.
             if rest and depth < _ALIAS_DEPTH:
                 self._use(known + rest, depth + 1)
         elif known and (rest or known != self.owner):  # `self` alone says nothing
-            self._add(known + rest)
+            self._add(known + rest, called=self.called)
+        elif rest.startswith(".") and not known:
+            self._member(rest[1:].partition(".")[0].removesuffix("()"))
 
-    def _add(self, chain: str) -> None:
+    def _member(self, name: str) -> None:
+        self.members[name] = max(self.members.get(name, 0.0), self.likely)
+
+    def _add(self, chain: str, *, called: bool) -> None:
         chain = chain.removesuffix("()")
-        # `f` in `f().x` is used too, and stands before it.
+        # `f` in `f().x` is called too, and stands before it.
         head, call, _ = chain.partition("()")
         if call:
-            self.found.setdefault(head)
-        self.found.setdefault(chain)
+            self._note(head, self.likely)
+        self._note(chain, self.likely if called else self.likely * MENTIONED)
+
+    def _note(self, chain: str, likely: float) -> None:
+        self.found[chain] = max(self.found.get(chain, 0.0), likely)
 
     # scopes ----------------------------------------------------------------------------------------------------
 
     def visit_FunctionDef(self, node: FunctionNode) -> None:
-        self.walk(node.decorator_list)
+        self._walk_times(DECORATED, node.decorator_list)
         self._function(node, node.body)
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - ast's own naming
@@ -165,10 +283,10 @@ class _FreeNames(ast.NodeVisitor):
         arguments = node.args
         named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         starred = [a for a in (arguments.vararg, arguments.kwarg) if a]
-        self.walk(a.annotation for a in [*named, *starred] if a.annotation)
+        self._walk_times(ANNOTATED, (a.annotation for a in [*named, *starred] if a.annotation))
         self.walk(default for default in [*arguments.defaults, *arguments.kw_defaults] if default)
         if not isinstance(node, ast.Lambda) and node.returns:
-            self.visit(node.returns)
+            self._walk_times(ANNOTATED, [node.returns])
         scope = {a.arg: _instance(annotation_name(a.annotation)) for a in named} | {a.arg: "" for a in starred}
         if self._is_method(node) and named:
             scope[named[0].arg] = self.owner
@@ -180,7 +298,7 @@ class _FreeNames(ast.NodeVisitor):
         return not any(dotted(d) == "staticmethod" for d in getattr(node, "decorator_list", ()))
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        self.walk([*node.decorator_list, *node.bases, *node.keywords])
+        self._walk_times(DECORATED, [*node.decorator_list, *node.bases, *node.keywords])
         outer = self.owner, self.bases
         if not self.scopes:
             self.owner = f"{self.owner}.{node.name}" if self.owner else node.name

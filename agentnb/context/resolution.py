@@ -30,6 +30,8 @@ SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "di
 HOPS = 12
 """Re-exports followed before a name counts as circular."""
 ASTROID_SECONDS = 3.0
+CLASSES_LIMIT = 50
+_NO_INSTANCES = (type, ModuleType, FunctionType)
 CODE_KINDS = frozenset({"function", "async function", "class"})
 
 
@@ -75,6 +77,7 @@ class Resolver:
         self._imports = cells.imports()
         self._resolved: dict[str, Definition | Unresolved] = {}
         self._errors: dict[str, str] = {}
+        self._member_codes: dict[str, list[CodeType]] | None = None
 
         self._cascade = (
             self._from_namespace,
@@ -124,6 +127,32 @@ class Resolver:
             if found is not None:
                 return found if found.name != user.name else None
         return None
+
+    def of_code(self, code: CodeType) -> Definition | None:
+        """The definition whose code object this is; of a nested function the outermost one around it."""
+        found = self._of_code(code)
+        if found is None or ".<locals>." not in found.name:
+            return found
+        file = self._file_containing(found)
+        outer = found.name.removeprefix(f"{file.module}.").partition(".<locals>.")[0] if file else ""
+        return file.by_name.get(outer, found) if file else found
+
+    def members_in_use(self, name: str) -> tuple[Definition, ...]:
+        """The methods called `name` of the classes whose instances are variables of the notebook.
+
+        Code says `G.nodes` without saying what `G` is; the notebook's own values are the best guess there is.
+        """
+        if self._member_codes is None:
+            self._member_codes = _member_codes(self._classes_of_variables())
+        found = (self._of_code(code) for code in self._member_codes.get(name, ()))
+        return tuple(definition for definition in found if definition is not None)
+
+    def _classes_of_variables(self) -> list[type]:
+        kinds: dict[type, None] = {}
+        for name, value in list(self._namespace.items()):
+            if not name.startswith("_") and name not in SHELL_NAMES and not live.is_a(value, _NO_INSTANCES):
+                kinds.setdefault(type(value))
+        return list(kinds)[:CLASSES_LIMIT]
 
     # the cascade ------------------------------------------------------------------------------------------------
 
@@ -311,11 +340,11 @@ class Resolver:
         file = self._file_of(module)
         return file.by_name.get(f"{qualname}.{name}") if file else None
 
-    def _of_code(self, code: CodeType, function: FunctionType) -> Definition | None:
+    def _of_code(self, code: CodeType, function: FunctionType | None = None) -> Definition | None:
         path = Path(code.co_filename)
         if code.co_filename.startswith("<") or not path.is_absolute() or _is_cell_file(code.co_filename):
-            return self._in_cells(code.co_qualname.replace("<locals>.", "")) or self._in_cells(function.__qualname__)
-        file = self._read(path, _module_of(path, function))
+            return self._in_cells(code.co_qualname)
+        file = self._read(path, _module_of(path, function.__module__ if function else ""))
         if file is None:
             return None
         entry = file.at_line(code.co_firstlineno, code.co_name)
@@ -550,8 +579,18 @@ def _is_cell_file(name: str) -> bool:
     return "ipykernel_" in name or name.startswith(("<ipython-input-", "/dev/fd"))
 
 
-def _module_of(path: Path, function: FunctionType) -> str:
-    loaded: object = sys.modules.get(function.__module__ or "")
+def _member_codes(classes: Sequence[type]) -> dict[str, list[CodeType]]:
+    found: dict[str, dict[CodeType, None]] = {}
+    for cls in classes:
+        for name in dict.fromkeys(name for base in live.bases_of(cls) for name in live.class_dict(base)):
+            inner = live.unwrap(live.class_attribute(cls, name))
+            if live.is_a(inner, FunctionType):
+                found.setdefault(name, {})[inner.__code__] = None
+    return {name: list(codes) for name, codes in found.items()}
+
+
+def _module_of(path: Path, claimed: str | None) -> str:
+    loaded: object = sys.modules.get(claimed or "")
     if isinstance(loaded, ModuleType) and loaded_file(loaded) == path:
         return loaded.__name__
     return module_name(path)

@@ -7,16 +7,19 @@ here re-orders or re-writes the task's text.
 from __future__ import annotations
 
 import builtins
+import heapq
 import keyword
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
-from agentnb.context.definitions import Definition
+from agentnb.context.definitions import Definition, without_docs
+from agentnb.context.references import MENTIONED
 from agentnb.context.resolution import DOTTED, Resolver, Unresolved
+from agentnb.context.trace import Ran
 from agentnb.context.words import is_codelike, is_english
 
 Mode = Literal["auto", "marks", "none"]
@@ -24,9 +27,20 @@ BUDGET = 4000
 SCAN_HEAD, SCAN_TAIL = 20_000, 4_000
 """Characters at the start and end of a task that are searched for names; between them lies a pasted log."""
 WORDS_LIMIT = 2_000
-RINGS = 1
-NEAR_SHARE = 0.25
-"""A definition one step on stands in full only if it takes at most this share of the budget."""
+LARGE_SHARE = 0.4
+"""A definition that is not named stands in full only if it takes at most this share of the budget."""
+FULL_SHARE, FULL_SHARE_RAN = 0.92, 0.97
+"""Share of the budget for full bodies, more where it is known what ran; the rest goes to signatures."""
+DOC_SHARE = 0.25
+"""A named definition keeps its long docstring up to this share of the budget: more is left for what it calls."""
+LEAST_LIKELY = 0.04
+"""What is less likely than this to be reached is not worth its tokens."""
+COST_POWER = 0.7
+"""How much a short definition is preferred: likelihood / tokens ** COST_POWER decides who comes next."""
+GUESSED = 0.6
+"""Weight of a member that is only guessed from the classes of the notebook's variables."""
+FOLLOWED_LIMIT = 400
+"""Definitions that are looked into; each costs about a millisecond."""
 
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n.*?(?:^[ \t]*\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _BACKTICK = re.compile(r"(?<!`)`([^`\n]{1,200})`(?!`)")
@@ -93,34 +107,50 @@ class _Budget:
     total: int
     chosen: list[Chosen] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    spent: int = 0
+    _whole: set[str] = field(default_factory=set)
+    _present: set[str] = field(default_factory=set)
 
     @property
     def left(self) -> int:
-        return self.total - sum(item.tokens for item in self.chosen)
-
-    @property
-    def names(self) -> frozenset[str]:
-        return frozenset(item.definition.name for item in self.chosen)
+        return self.total - self.spent
 
     def holds(self, definition: Definition) -> bool:
-        """Is it there already, alone or inside its class?"""
-        alone = {item.definition.name for item in self.chosen}
-        whole = {item.definition.name for item in self.chosen if item.form == "full"}
+        """Is it there already, alone or inside its class or function?"""
         parts = definition.name.split(".")
-        return definition.name in alone or any(".".join(parts[:end]) in whole for end in range(1, len(parts)))
+        inside = (".".join(parts[:end]) for end in range(1, len(parts)))
+        return definition.name in self._present or any(name in self._whole for name in inside)
 
     def add(self, definition: Definition, reason: str, *, full_limit: int) -> bool:
-        """Take it in the richest form that fits: in full up to `full_limit` tokens, else its signature."""
-        forms = ("full", "signature") if definition.source else ("signature",)
+        """Take it in the richest form that fits: in full up to `full_limit` tokens, else its signature.
+
+        A long docstring is the first to go.
+        """
         cost = 0
-        for form in forms:
-            chosen = measured(Chosen(definition=definition, form=form, reason=reason, tokens=0), self.count)
+        for shown, form, limit in self._forms(definition, full_limit):
+            chosen = measured(Chosen(definition=shown, form=form, reason=reason, tokens=0), self.count)
             cost = chosen.tokens
-            if cost <= (min(full_limit, self.left) if form == "full" else self.left):
-                self.chosen.append(chosen)
+            if cost <= min(limit, self.left):
+                self.take(chosen)
                 return True
-        self.left_out[definition.name] = f"{reason}; over the budget: {cost} tokens, {self.left} left"
+        self.leave(definition, f"{reason}; over the budget: {cost} tokens, {self.left} left")
         return False
+
+    def _forms(self, definition: Definition, full_limit: int) -> Iterator[tuple[Definition, str, int]]:
+        if definition.source and full_limit:
+            yield definition, "full", min(full_limit, int(self.total * DOC_SHARE))
+            yield without_docs(definition), "full", full_limit
+        yield definition, "signature", self.total
+
+    def take(self, chosen: Chosen) -> None:
+        self.chosen.append(chosen)
+        self.spent += chosen.tokens
+        self._present.add(chosen.definition.name)
+        if chosen.form == "full":
+            self._whole.add(chosen.definition.name)
+
+    def leave(self, definition: Definition, reason: str) -> None:
+        self.left_out.setdefault(definition.name, reason)
 
 
 def measured(chosen: Chosen, count: Callable[[str], int]) -> Chosen:
@@ -128,12 +158,19 @@ def measured(chosen: Chosen, count: Callable[[str], int]) -> Chosen:
 
 
 def select(
-    task: str, resolver: Resolver, *, mode: str = "auto", count: Callable[[str], int], budget: int = BUDGET
+    task: str,
+    resolver: Resolver,
+    *,
+    mode: str = "auto",
+    count: Callable[[str], int],
+    budget: int = BUDGET,
+    ran: Sequence[Ran] = (),
 ) -> Selection:
-    """The definitions that `task` touches, and what those need one step on, within `budget` tokens.
+    """The definitions that `task` touches, then what running them most likely reaches, within `budget` tokens.
 
     `mode`: "auto" takes marks and known names in the text, "marks" marks only, "none" nothing. `count` gives the
-    tokens of a text. Marks that mean nothing become notes.
+    tokens of a text. `ran` is what a cell really executed (context/trace.py): it comes before what is only likely.
+    Marks that mean nothing become notes.
     """
     if mode == "none":
         return Selection()
@@ -145,8 +182,9 @@ def select(
     for definition, reason in roots:
         if not purse.holds(definition):
             purse.add(definition, reason, full_limit=budget)
-    _one_step_on(resolver, purse, budget)
-    left_out = tuple(sorted((name, why) for name, why in purse.left_out.items() if name not in purse.names))
+    _Frontier(resolver, purse).fill(ran)
+    present = {item.definition.name for item in purse.chosen}
+    left_out = tuple(sorted((name, why) for name, why in purse.left_out.items() if name not in present))
     return Selection(chosen=tuple(purse.chosen), left_out=left_out, notes=(*notes, *resolver.notes))
 
 
@@ -198,39 +236,131 @@ def _is_meant(word: str, found: Definition) -> bool:
     return not is_english(word, strict=not own)
 
 
-def _one_step_on(resolver: Resolver, purse: _Budget, budget: int) -> None:
-    ring = list(purse.chosen)
-    for _ in range(RINGS):
-        start = len(purse.chosen)
-        for definition, user in sorted(_needed(ring, resolver), key=lambda pair: pair[0].name):
-            if not purse.holds(definition):
-                limit = 0 if _is_foreign(definition, user) else int(budget * NEAR_SHARE)
-                purse.add(definition, f"used by {user.name}", full_limit=limit)
-        ring = purse.chosen[start:]
+# what running it reaches ----------------------------------------------------------------------------------------------
 
 
-def _needed(ring: Iterable[Chosen], resolver: Resolver) -> Iterator[tuple[Definition, Definition]]:
-    seen: set[str] = set()
-    for chosen in ring:
-        user = chosen.definition
-        references = (f"{user.name.rpartition('.')[2]}.__init__",) if _is_big_class(chosen) else user.references
-        for reference in references:
-            found = resolver.follow(user, reference)
-            if found is not None and found.name not in seen and _is_worth_telling(found, user):
-                seen.add(found.name)
-                yield found, user
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    definition: Definition
+    likely: float
+    depth: int
+    user: str
+    reason: str = ""
+
+    @property
+    def why(self) -> str:
+        return self.reason or f"used by {self.user}"
+
+
+class _Frontier:
+    """Best first: of all that is referred to so far, next comes what is likely to run and short."""
+
+    def __init__(self, resolver: Resolver, purse: _Budget) -> None:
+        self._resolver = resolver
+        self._purse = purse
+        self._best: dict[str, _Candidate] = {}
+        self._heap: list[tuple[float, str]] = []
+        self._costs: dict[str, int] = {}
+        self._followed: set[str] = set()
+        self._roots = {item.definition.name.partition(".")[0] for item in purse.chosen}
+
+    def fill(self, ran: Sequence[Ran]) -> None:
+        roots = tuple(self._purse.chosen)
+        for depth_ran in ran:
+            found = self._resolver.of_code(depth_ran.code)
+            if found is not None and _is_worth_telling(found, found):
+                self._offer(_Candidate(found, RAN_LIKELY**depth_ran.depth, depth_ran.depth, "", "it ran"))
+        for chosen in roots:
+            self._expand(chosen.definition, 1.0, 0)
+        full = int(self._purse.total * (FULL_SHARE_RAN if ran else FULL_SHARE))
+        later = [candidate for candidate in self._pop_all() if not self._take_full(candidate, full)]
+        self._signatures(later)
+        rest = self._purse.chosen[len(roots) :]
+        rest.sort(key=lambda item: (self._best[item.definition.name].depth, item.definition.name))
+        self._purse.chosen[len(roots) :] = rest
+
+    def _pop_all(self) -> Iterator[_Candidate]:
+        """Candidates by rank; taking one may offer more, and a better offer of the same name stands before it."""
+        seen: set[str] = set()
+        while self._heap:
+            _, name = heapq.heappop(self._heap)
+            if name not in seen:
+                seen.add(name)
+                yield self._best[name]
+
+    def _take_full(self, candidate: _Candidate, full: int) -> bool:
+        if self._purse.holds(candidate.definition):
+            return True
+        cost = self._costs[candidate.definition.name]
+        fits = cost <= min(full - self._purse.spent, int(self._purse.total * LARGE_SHARE))
+        if not fits or candidate.user == FOREIGN:
+            return False
+        self._purse.take(Chosen(definition=candidate.definition, form="full", reason=candidate.why, tokens=cost))
+        self._expand(candidate.definition, candidate.likely, candidate.depth)
+        return True
+
+    def _signatures(self, candidates: Iterable[_Candidate]) -> None:
+        for candidate in sorted(candidates, key=lambda item: (-item.likely, item.definition.name)):
+            if not self._purse.holds(candidate.definition):
+                self._purse.add(candidate.definition, candidate.why, full_limit=0)
+
+    def _offer(self, candidate: _Candidate) -> None:
+        if candidate.likely < LEAST_LIKELY or self._purse.holds(candidate.definition):
+            return
+        known = self._best.get(candidate.definition.name)
+        if known is not None and known.likely >= candidate.likely:
+            return
+        definition = known.definition if known else without_docs(candidate.definition)
+        self._best[definition.name] = replace(candidate, definition=definition)
+        if definition.name not in self._costs:
+            self._costs[definition.name] = self._purse.count(
+                render(Chosen(definition=definition, form="full", reason="", tokens=0))
+            )
+        cost = self._costs[definition.name]
+        heapq.heappush(self._heap, (-candidate.likely / cost**COST_POWER, definition.name))
+
+    def _expand(self, user: Definition, likely: float, depth: int) -> None:
+        if user.name in self._followed or len(self._followed) >= FOLLOWED_LIMIT:
+            return
+        self._followed.add(user.name)
+        for reference, p in self._uses(user):
+            found = self._resolver.follow(user, reference)
+            if found is not None:
+                self._reach(found, user, likely * p, depth + 1)
+        for member, p in user.members:
+            guesses = self._resolver.members_in_use(member)
+            for found in guesses:
+                self._reach(found, user, likely * p * GUESSED / len(guesses), depth + 1)
+
+    def _uses(self, user: Definition) -> Iterable[tuple[str, float]]:
+        if user.kind == "class" and not self._purse.holds(replace(user, name=f"{user.name}.__init__")):
+            return [(f"{user.name.rpartition('.')[2]}.__init__", 1.0)]
+        return zip(user.references, user.likelihoods, strict=True)
+
+    def _reach(self, found: Definition, user: Definition, likely: float, depth: int) -> None:
+        if not _is_worth_telling(found, user):
+            return
+        if found.kind == "property":
+            likely = min(1.0, likely / MENTIONED)  # reading it runs it
+        foreign = _is_foreign(found, user)
+        self._offer(_Candidate(found, likely, depth, FOREIGN if foreign else user.name, f"used by {user.name}"))
+        if found.kind == "class" and not foreign:
+            made = self._resolver.follow(found, f"{found.name.rpartition('.')[2]}.__init__")
+            if made is not None and made.kind == "method" and _is_worth_telling(made, user):
+                self._offer(_Candidate(made, likely, depth, user.name))
+
+
+FOREIGN = "(another package)"
+RAN_LIKELY = 0.97
+"""Weight of what ran, to the power of its depth: nearer calls first, and all before what is only likely."""
 
 
 def _is_worth_telling(found: Definition, user: Definition) -> bool:
     """Python's own library is known to every model; modules and compiled code have nothing to show."""
-    if found.kind == "import" or not found.source:
+    if found.kind == "import" or not found.source or (found.name == user.name and found is not user):
         return False
     top = found.name.partition(".")[0]
     return found.origin == "cell" or top not in sys.stdlib_module_names or top == user.name.partition(".")[0]
-
-
-def _is_big_class(chosen: Chosen) -> bool:
-    return chosen.form == "signature" and chosen.definition.kind == "class"
 
 
 def _is_foreign(definition: Definition, user: Definition) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentnb.context.definitions import FileDefinitions, parse_definitions
+from agentnb.context.definitions import FileDefinitions, parse_definitions, without_docs
 
 
 def parsed(source: str, module: str = "pkg.mod", file: str = "pkg/mod.py") -> FileDefinitions:
@@ -207,3 +207,26 @@ def test_the_broken_definition_itself_is_shown_as_it_stands() -> None:
     assert file.by_name["broken"].source == "@deco\ndef broken(x:\n    return x"
     assert file.by_name["broken"].signature == "@deco ..."
     assert file.by_name["after"].source == "def after(): pass"
+
+
+def test_without_docs_keeps_the_first_line_and_still_parses() -> None:
+    file = parsed('''
+        class A:
+            """Short."""
+            def f(self):
+                """First "line".
+
+                Much more \\\\ here.
+                """
+                text = """not
+                a docstring"""
+                return text
+    ''')
+    for name in ("A", "A.f"):
+        short = without_docs(file.by_name[name])
+        assert "Much more" not in short.text
+        assert '"""First \'line\'. […]"""' in short.text
+        assert "not\n        a docstring" in short.text
+        ast.parse(short.source)
+        ast.parse(short.framed or short.source)
+        assert short.digest != file.by_name[name].digest

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agentnb.context.selection import select
+from agentnb.context.trace import frames_of, is_user_or_package, recording
+
+Write = Callable[[str, str], Path]
+SHOP = """
+    def never(x): return x
+    def inner(x): return x + 1
+    def outer(x):
+        if x > 100:
+            return never(x)
+        return pick(x)
+    def pick(x):
+        return globals()["in" + "ner"](x)
+    def fails(x): return 1 / x
+"""
+
+
+def count(text: str) -> int:
+    return len(text) // 4 + 1
+
+
+def test_functions_are_recorded_once_in_call_order_with_their_depth(notebook, write: Write) -> None:
+    write("shop.py", SHOP)
+    notebook.run("import shop")
+    with recording() as record:
+        notebook.run("for i in range(5): shop.outer(i)\n[shop.inner(i) for i in range(3)]")
+    ran = [(item.code.co_name, item.depth) for item in record.ran if item.code.co_filename.endswith("shop.py")]
+    assert ran == [("outer", 1), ("pick", 2), ("inner", 3)]
+
+
+def test_what_ran_comes_before_what_only_might(notebook, write: Write) -> None:
+    write("shop.py", SHOP)
+    notebook.run("import shop")
+    with recording() as record:
+        notebook.run("shop.outer(1)")
+    plain = select("`shop.outer`", notebook.resolver, count=count)
+    assert "shop.inner" not in {item.definition.name for item in plain.chosen}
+    traced = select("`shop.outer`", notebook.resolver, count=count, ran=record.ran)
+    reasons = {item.definition.name: item.reason for item in traced.chosen}
+    assert reasons["shop.inner"] == "it ran"
+    assert next(iter(reasons)) == "shop.outer"
+
+
+def test_the_frames_of_a_failure_lead_innermost_first(notebook, write: Write) -> None:
+    write("shop.py", SHOP)
+    notebook.run("import shop\ndef mine(x): return shop.fails(x)")
+    with pytest.raises(ZeroDivisionError) as caught:
+        notebook.run("mine(0)")
+    frames = frames_of(caught.value)
+    assert [(item.code.co_name, item.depth) for item in frames] == [("fails", 1), ("mine", 2)]
+    selection = select("why?", notebook.resolver, count=count, ran=frames)
+    assert [item.definition.name for item in selection.chosen] == ["shop.fails", "mine"]
+
+
+def test_recording_ends_and_leaves_an_earlier_hook_in_place() -> None:
+    before = sys.getprofile()
+    with pytest.raises(KeyError), recording():
+        raise KeyError
+    assert sys.getprofile() is before
+
+
+def test_pythons_own_library_and_generated_code_are_no_news() -> None:
+    import json
+
+    assert not is_user_or_package(json.__file__)
+    assert not is_user_or_package("<string>")
+    assert is_user_or_package("/home/ann/tides.py")
+    assert is_user_or_package(pytest.__file__)
