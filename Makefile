@@ -6,7 +6,7 @@ LAB := .venv-lab
 BIN := $(VENV)/bin
 # A demo, a test or a lesson never spends: no key is visible and the model is simulated.
 OFFLINE := env -u ANTHROPIC_API_KEY -u GOOGLE_API_KEY -u GEMINI_API_KEY -u OPENAI_API_KEY AGENTNB_MODEL=sim:claude-sonnet-4-6
-.PHONY: env env-lab test check demo lab bench format clean
+.PHONY: env env-lab test check demo lab bench bench-context format clean
 
 # uv is about eight times faster than pip; where it cannot be had, plain pip does the same work.
 define make_env
@@ -51,3 +51,7 @@ lab: env-lab
 
 clean:
 	rm -rf $(VENV) $(LAB) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+bench-context: env
+	$(BIN)/python tests/benchmarks/bench_resolution.py
+	$(BIN)/python tests/benchmarks/bench_selection.py --tasks
