@@ -17,7 +17,7 @@ from agentnb.notebook.asking import show_run
 from agentnb.notebook.flags import Flag
 from agentnb.notebook.kernel import RESULT, Notebook
 from agentnb.notebook.render import table_html, table_text
-from agentnb.notebook.tables import Code
+from agentnb.notebook.tables import Code, Figure
 from agentnb.providers import catalog
 from agentnb.providers.promptcache import Warm
 from agentnb.runs.hydration import Pins, read_added
@@ -90,10 +90,17 @@ def _reachable(session: Session, entry: Warm) -> bool:
     return not entry.scope.startswith("sim:") or entry.scope == session.provider(f"sim:{entry.model}").scope
 
 
-def _warm_row(entry: Warm, now: float) -> tuple[str, ...]:
+def _warm_row(entry: Warm, now: float) -> tuple[object, ...]:
     simulated = "sim:" if entry.scope.startswith("sim:") else ""
     clock = time.strftime("%H:%M:%S", time.localtime(entry.until))
-    return (f"{simulated}{entry.model}", entry.why, f"≈ {entry.tokens:,}", entry.ttl, _span(entry.until - now), clock)
+    return (
+        f"{simulated}{entry.model}",
+        entry.why,
+        Figure(f"≈ {entry.tokens:,}"),
+        entry.ttl,
+        _span(entry.until - now),
+        clock,
+    )
 
 
 def _span(seconds: float) -> str:
@@ -130,14 +137,14 @@ def _cache_explain(session: Session) -> None:
     )
 
 
-def _call_row(step: dict[str, Any]) -> tuple[str, ...]:
+def _call_row(step: dict[str, Any]) -> tuple[object, ...]:
     report = step["cache"]
     return (
-        str(step["n"]),
-        f"≈ {report['expected']:,}",
-        f"{report['read']:,}",
-        f"{report['written']:,}",
-        f"{report['prefix']:,}",
+        step["n"],
+        Figure(f"≈ {report['expected']:,}"),
+        report["read"],
+        report["written"],
+        report["prefix"],
         report["reason"],
     )
 
@@ -318,7 +325,7 @@ def _context_show(session: Session, run: AgentRun | None) -> None:
             Code(item["name"]),
             _place(item),
             item["form"],
-            f"≈ {item['tokens']:,}",
+            Figure(f"≈ {item['tokens']:,}"),
             "new" if item.get("new") else "held",
             item["reason"],
         )

@@ -25,7 +25,6 @@ from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.record import DRY_RUN, AgentRun, document_of, run_document
 from agentnb.runs.services import SHOWN, Context, Limits, Request, Services
 from agentnb.runs.thinking import Thinking, budget_of
-from agentnb.runs.threads import Threads
 
 
 class BuiltInAgent:
@@ -34,9 +33,8 @@ class BuiltInAgent:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._machine = services.machine
-        threads = Threads(services.machine)
-        self._hydrating = Hydrating(services, threads)
-        self._thinking = Thinking(services, threads)
+        self._hydrating = Hydrating(services, services.threads)
+        self._thinking = Thinking(services, services.threads)
         self._acting = Acting(services)
         self._limits: dict[str, Limits] = {}
         self.raised: Exception | None = None

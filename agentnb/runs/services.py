@@ -15,6 +15,7 @@ from agentnb.providers.promptcache import (
 from agentnb.runs.hydration import Hydrator, Scrubber
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.samples import Samples
+from agentnb.runs.threads import Threads
 from agentnb.runs.tools import Outcome, Tool
 
 Context = dict[str, Any]
@@ -63,6 +64,7 @@ class Services:
     """What the agent needs of the outside. `cancelled` is set, from any thread, to stop the run in flight."""
 
     machine: AgentStateMachine
+    threads: Threads
     ledger: Ledger
     samples: Samples
     provider_for: Callable[[str], Provider]

@@ -32,6 +32,7 @@ from agentnb.runs.opening import open_journal
 from agentnb.runs.record import AgentRun, document_of
 from agentnb.runs.samples import Samples
 from agentnb.runs.services import Request, Services
+from agentnb.runs.threads import Threads
 from agentnb.runs.tools import Outcome, Tool, built_in, run_in
 from agentnb.settings import Settings, data_directory, default_model
 from agentnb.simulator import Simulator
@@ -73,6 +74,7 @@ class Session:
         self._machine: AgentStateMachine | None = None
         self._providers: dict[str, Provider] = {}
         self._seen: set[str] = set()
+        self._threads: Threads | None = None
         self.cancelled = threading.Event()
 
     # --- what is opened on first use --------------------------------------------------------------------------
@@ -144,9 +146,13 @@ class Session:
         self.cancelled.clear()
         scrub = Scrubber()
         hydrator = self.hydrator(scrub)
+        machine = self.machine(scrub)
+        if self._threads is None:
+            self._threads = Threads(machine)
         return BuiltInAgent(
             Services(
-                machine=self.machine(scrub),
+                machine=machine,
+                threads=self._threads,
                 ledger=self.ledger,
                 samples=self.samples,
                 provider_for=self.provider,
