@@ -174,7 +174,9 @@ def _brief(item: Held) -> str:
 
 
 def _missing(open_turn: Turn, held: dict[str, Held]) -> str:
-    absent = [name for name in tooluse.identifiers(open_turn.question) if not tooluse.find(name, held)]
+    there = {line.partition(":")[0].strip() for line in open_turn.values}
+    named = tooluse.identifiers(open_turn.question)
+    absent = [name for name in named if name not in there and not tooluse.find(name, held)]
     if not absent or open_turn.results:
         return ""
     verb = "is" if len(absent) == 1 else "are"
