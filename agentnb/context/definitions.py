@@ -15,7 +15,7 @@ import re
 import sys
 import tokenize
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -46,17 +46,36 @@ class Definition:
     references: tuple[str, ...] = ()
     likelihoods: tuple[float, ...] = ()  # of each reference, that running this reaches it
     members: tuple[tuple[str, float], ...] = ()  # attributes of values of unknown class, with likelihoods
+    whole: Definition | None = None  # what this was before its docstrings were cut
     framed: str = ""  # a member's text as it stands in the file, under the headers of its classes; else ""
 
     @property
     def digest(self) -> str:
-        """Digest of what the model sees in full form. Where it stands is not part of it: edits above change nothing."""
+        """Digest of what the model sees in full form. Where it stands is not part of it: edits above change nothing.
+
+        One with its docstrings cut has the digest of the whole: it is the same version of the same definition.
+        """
+        if self.whole is not None:
+            return self.whole.digest
         return digest_of([self.name, self.text])
 
     @property
     def text(self) -> str:
         """The full form: imports, then the source in its frame; for what has no source, its signature."""
         return "\n".join([*self.imports, self.framed or self.source or self.signature])
+
+    def redacted(self, scrub: Callable[[str], str]) -> Definition:
+        """With every text that a model could see passed through `scrub`; the same object where nothing changes."""
+        clean = replace(
+            self,
+            source=scrub(self.source),
+            framed=scrub(self.framed),
+            signature=scrub(self.signature),
+            doc=scrub(self.doc),
+            imports=tuple(map(scrub, self.imports)),
+            whole=self.whole.redacted(scrub) if self.whole is not None else None,
+        )
+        return self if clean == self else clean
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -631,7 +650,7 @@ def without_docs(found: Definition) -> Definition:
         return found
     above = found.framed.count("\n") - found.source.count("\n") if found.framed else 0
     framed = _cut(found.framed, cuts, above) if found.framed else ""
-    return replace(found, source=_cut(found.source, cuts, 0), framed=framed)
+    return replace(found, source=_cut(found.source, cuts, 0), framed=framed, whole=found)
 
 
 def _docstring(node: ast.AST) -> tuple[int, int, str] | None:

@@ -178,12 +178,8 @@ class Hydrator:
 
     def _clean(self, chosen: Chosen) -> Chosen:
         """The definition without secrets: taken out before anything is hashed."""
-        found = chosen.definition
-        source, signature = self.scrub(found.source), self.scrub(found.signature)
-        if (source, signature) == (found.source, found.signature):
-            return chosen
-        clean = replace(found, source=source, signature=signature, doc=self.scrub(found.doc))
-        return replace(chosen, definition=clean)
+        clean = chosen.definition.redacted(self.scrub)
+        return chosen if clean is chosen.definition else replace(chosen, definition=clean)
 
     def _resolver(self) -> Resolver:
         return Resolver(cells=self.cells, namespace=self.namespace, project=self.project)

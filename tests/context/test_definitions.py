@@ -229,4 +229,19 @@ def test_without_docs_keeps_the_first_line_and_still_parses() -> None:
         assert "not\n        a docstring" in short.text
         ast.parse(short.source)
         ast.parse(short.framed or short.source)
-        assert short.digest != file.by_name[name].digest
+        assert short.digest == file.by_name[name].digest  # the same version of the same definition
+
+
+def test_redaction_reaches_every_text_of_a_definition() -> None:
+    found = parsed("""
+        from secretive import SECRET
+        class A:
+            def f(self, x=SECRET, y="SECRET"):
+                "SECRET is told."
+                return "SECRET"
+    """).by_name["A.f"]
+    clean = found.redacted(lambda text: text.replace("SECRET", "[redacted]"))
+    assert "SECRET" not in clean.text + clean.signature + clean.source + clean.doc
+    assert clean.digest != found.digest
+    assert found.redacted(str) is found
+    assert without_docs(clean).redacted(str).digest == clean.digest
