@@ -170,6 +170,16 @@ class TwoWorkers(RuleBasedStateMachine):
             self.advanced(expected)
             assert state == ("COMPLETED" if expected.status == "completed" else "WORK")
 
+    @rule(
+        run_id=runs, who=st.integers(0, 1), behaviours=st.lists(st.sampled_from(["go", "drop", "refuse"]), max_size=8)
+    )
+    def work_on(self, run_id, who, behaviours):
+        """Several steps in a row by one worker: most runs would hardly move by single steps."""
+        for behaviour in behaviours:
+            if self.expected[run_id].status in ("failed", "paused"):
+                self.resume(run_id, who)
+            self.step(run_id, who, behaviour, None)
+
     def advanced(self, expected):
         expected.contexts.append(self.after(expected.contexts[-1]))
         if self.behaviour == "finish":
