@@ -32,6 +32,7 @@ class AgentCall:
 
     def run(self, task: str) -> None:
         """Carry the task out and show it. `_agent` is set before a failure is raised."""
+        self._notebook.observe()
         request = self._request(task)
         run_id = self._session.new_run_id()
         if self._given.get("dry-run"):

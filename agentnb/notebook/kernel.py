@@ -14,6 +14,7 @@ from traitlets.config.configurable import Configurable
 from agentnb.settings import Settings, from_environment
 
 if TYPE_CHECKING:
+    from agentnb.context.trace import Ran
     from agentnb.runs.session import Session
 
 RESULT = "_agent"
@@ -62,6 +63,8 @@ class Notebook:
         self.config = AgentNB()
         self.nonce = secrets.token_hex(2)
         self.cell_id: str | None = None
+        self._error: BaseException | None = None
+        self._ran: tuple[Ran, ...] = ()
         self._waiting = list(_cells_before(shell))
         self._session: Session | None = None
 
@@ -70,6 +73,26 @@ class Notebook:
         self.cell_id = getattr(info, "cell_id", None) or None
         if info.store_history and not info.silent:
             self._waiting.append(Executed(info.raw_cell, self.cell_id, self.shell.execution_count))
+
+    def on_done(self, result: Any) -> None:
+        """IPython's post_run_cell: remember an error until a cell of code succeeds."""
+        if result.info is not None and not result.info.silent and not _is_ours(result.info.raw_cell):
+            self._error = result.error_in_exec
+
+    def record_cell(self, source: str) -> None:
+        """A cell that one of our magics runs: its definitions count like any other's."""
+        self._waiting.append(Executed(source, self.cell_id, self.shell.execution_count))
+
+    def traced(self, ran: tuple[Ran, ...]) -> None:
+        """What `%%agent_trace` recorded: it goes with the next task."""
+        self._ran = ran
+
+    def observe(self) -> None:
+        """Hand what was seen to the session for the task that begins; a trace goes with one task."""
+        from agentnb.runs.hydration import Observed
+
+        self.session.observed = Observed(ran=self._ran, error=self._error)
+        self._ran = ()
 
     @property
     def session(self) -> Session:
@@ -102,6 +125,18 @@ class Notebook:
         if self._session is not None:
             self._session.close()
             self._session = None
+
+
+def is_worth_telling(file: str) -> bool:
+    """Whether a traced cell's functions in this file are kept: the user's and packages', not the notebook's own."""
+    from agentnb.context.trace import is_user_or_package
+
+    machinery = any(f"/{name}/" in file for name in ("IPython", "ipykernel", "traitlets", "ipywidgets", "comm", "zmq"))
+    return is_user_or_package(file) and not ("site-packages" in file and machinery)
+
+
+def _is_ours(cell: str) -> bool:
+    return cell.lstrip().startswith(("%agent", "%%agent"))
 
 
 def _cells_before(shell: Any) -> list[Executed]:

@@ -9,13 +9,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
+from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class, no_var_expand
 
 from agentnb.errors import InputError
 from agentnb.notebook import flags
 from agentnb.notebook.kernel import RESULT, Notebook
 
-MAGICS = ("agent", "agent_cache", "agent_runs", "agent_context")
+MAGICS = ("agent", "agent_trace", "agent_cache", "agent_runs", "agent_context")
 
 
 @magics_class
@@ -40,6 +40,25 @@ class AgentMagics(Magics):
         AgentCall(self._notebook, given).run(task.strip("\n"))
 
     agent.__doc__ = flags.usage("%%agent", flags.AGENT_FLAGS)
+
+    @no_var_expand
+    @cell_magic
+    def agent_trace(self, line: str, cell: str) -> None:
+        """%%agent_trace
+
+        Run the cell and record which functions it really executed: their definitions go with the next task, before
+        what is only likely to matter. On Python 3.11 the recording makes calls about four times slower; from 3.12 on
+        it costs next to nothing.
+        """
+        from agentnb.context.trace import recording
+        from agentnb.notebook.kernel import is_worth_telling
+
+        if line.strip():
+            raise InputError("%%agent_trace takes no flags", todo="Put the code below it.")
+        self._notebook.record_cell(cell)
+        with recording(is_worth_telling) as record:
+            self._notebook.shell.run_cell(cell, store_history=False)
+        self._notebook.traced(record.ran)
 
     @no_var_expand
     @line_magic
@@ -87,6 +106,7 @@ def load(shell: Any) -> None:
     setattr(shell, _MARK, notebook)
     shell.register_magics(AgentMagics(shell, notebook))
     shell.events.register("pre_run_cell", notebook.on_cell)
+    shell.events.register("post_run_cell", notebook.on_done)
     shell.configurables.append(notebook.config)
     shell.input_transformers_cleanup.append(question_lines)
     notebook.matcher = matcher = _matcher()  # type: ignore[attr-defined]
@@ -101,6 +121,7 @@ def unload(shell: Any) -> None:
     if notebook is None:
         return
     shell.events.unregister("pre_run_cell", notebook.on_cell)
+    shell.events.unregister("post_run_cell", notebook.on_done)
     for kind in ("line", "cell"):
         for name in MAGICS:
             shell.magics_manager.magics[kind].pop(name, None)

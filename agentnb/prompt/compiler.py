@@ -107,13 +107,14 @@ def semi_static_block(project: Project) -> Block | None:
 class TurnParts:
     """What a turn may add, before it is laid out: only what the thread lacks is sent.
 
-    `task` is the user's, redacted; `values` are texts; `parts` are the project's parts as they are now; `removed`
-    are names that no longer exist.
+    `task` is the user's, redacted; `values` and `failure` are texts; `parts` are the project's parts as they are now;
+    `removed` are names that no longer exist.
     """
 
     task: str
     selection: Selection
     values: tuple[str, ...] = ()
+    failure: str = ""
     parts: tuple[Part, ...] = ()
     removed: tuple[str, ...] = ()
 
@@ -170,8 +171,9 @@ def receipt_entry(chosen: Chosen) -> dict[str, Any]:
 
 def _query(parts: TurnParts) -> str:
     values = f"<values>\n{chr(10).join(parts.values)}\n</values>\n\n" if parts.values else ""
+    failure = f"{parts.failure}\n\n" if parts.failure else ""
     notes = "".join(f"Note: {note}\n" for note in parts.selection.notes)
-    return f"{values}{notes}{chr(10) if notes else ''}<task>\n{parts.task}\n</task>"
+    return f"{values}{failure}{notes}{chr(10) if notes else ''}<task>\n{parts.task}\n</task>"
 
 
 def escape_attribute(text: str) -> str:

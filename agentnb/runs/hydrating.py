@@ -173,6 +173,7 @@ class Hydrating:
             task=context["task"],
             selection=selection,
             values=tuple(services.hydrator.describe_values(context["task"], mode=context["mode"])),
+            failure=services.hydrator.failure(mode=context["mode"]),
             parts=services.hydrator.parts(count) if context["mode"] != "none" else (),
             removed=fresh.removed,
         )

@@ -15,9 +15,11 @@ from typing import Any
 from agentnb.context import values
 from agentnb.context.cells import CellIndex
 from agentnb.context.definitions import Definition, parse_definitions
+from agentnb.context.failures import describe_failure
 from agentnb.context.redaction import redact
 from agentnb.context.resolution import Resolver, Unresolved
 from agentnb.context.selection import Chosen, Selection, marks, render, select
+from agentnb.context.trace import Ran, frames_of
 from agentnb.prompt.compiler import Part, Project, receipt_entry
 from agentnb.runs.tools import Outcome, shorten
 
@@ -52,6 +54,19 @@ class Pins:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What the kernel saw just before the task: functions that a traced cell ran, the error of a cell that failed."""
+
+    ran: tuple[Ran, ...] = ()
+    error: BaseException | None = None
+
+    @property
+    def reached(self) -> tuple[Ran, ...]:
+        """The functions to prefer: those of the traceback, then those that ran."""
+        return (*(frames_of(self.error) if self.error is not None else ()), *self.ran)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Freshness:
     """What became of held definitions: digests as they are now, versions to send again, names that are gone."""
 
@@ -73,12 +88,14 @@ class Hydrator:
     scrub: Scrubber
     project: Path | None = None
     pins: Pins = field(default_factory=Pins)
+    observed: Observed = field(default_factory=Observed)
     seen: set[str] = field(default_factory=set)
 
     def select(self, task: str, *, mode: str, count: Callable[[str], int], budget: int) -> Selection:
         """The definitions that the task touches, what they need one step on, and those that are pinned."""
         resolver = self._resolver()
-        found = select(task, resolver, mode=mode, count=count, budget=budget)
+        ran = self.observed.reached if mode == "auto" else ()
+        found = select(task, resolver, mode=mode, count=count, budget=budget, ran=ran)
         chosen = {item.definition.name: item for item in found.chosen}
         for name in self.pins.names:
             pinned = resolver.resolve(name)
@@ -127,6 +144,12 @@ class Hydrator:
             words += _WORD.findall(task[:_SCAN])
         names = [name for name in dict.fromkeys(words) if self._is_data(name)]
         return tuple(self.scrub(values.describe(name, self.namespace[name])) for name in names[:MAX_VALUES])
+
+    def failure(self, *, mode: str) -> str:
+        """The error of the cell that has just failed, if one has: where, and the locals of the innermost frames."""
+        if self.observed.error is None or mode != "auto":
+            return ""
+        return self.scrub(describe_failure(self.observed.error, project=self.project))
 
     def snapshot(self, count: Callable[[str], int], *, folded: Mapping[str, Mapping[str, Any]]) -> Project:
         """What SEMI_STATIC freezes: packages, files, outlines, added files, and the held definitions as they are."""

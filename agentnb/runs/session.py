@@ -16,6 +16,7 @@ from typing import Any
 
 from agentnb import canonical
 from agentnb.canonical import Clock, SystemClock
+from agentnb.context import files
 from agentnb.context.cells import CellIndex
 from agentnb.errors import AgentnbError, InputError, RunUnknown, nearest
 from agentnb.providers import catalog
@@ -26,7 +27,7 @@ from agentnb.providers.google import GoogleProvider
 from agentnb.providers.openai import OpenAIProvider
 from agentnb.providers.promptcache import Ledger
 from agentnb.runs.agent import BuiltInAgent
-from agentnb.runs.hydration import Hydrator, Pins, Scrubber
+from agentnb.runs.hydration import Hydrator, Observed, Pins, Scrubber
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.opening import open_journal
 from agentnb.runs.record import AgentRun, document_of
@@ -73,6 +74,7 @@ class Session:
         self._storage: Storage | None = None
         self._machine: AgentStateMachine | None = None
         self._providers: dict[str, Provider] = {}
+        self.observed = Observed()
         self._seen: set[str] = set()
         self._threads: Threads | None = None
         self.cancelled = threading.Event()
@@ -86,7 +88,7 @@ class Session:
     @property
     def storage(self) -> Storage:
         if self._storage is None:
-            self._storage = open_storage(self.home)
+            self._storage = files.SHARED.storage = open_storage(self.home)
         return self._storage
 
     @property
@@ -173,6 +175,7 @@ class Session:
             scrub=scrub or Scrubber(),
             project=self.project,
             pins=self.pins,
+            observed=self.observed,
             seen=self._seen,
         )
 

@@ -214,6 +214,29 @@ def test_the_cache_magics_say_what_is_warm_and_why(kernel: Any) -> None:
     assert "hit:" in kernel.ok("%agent_cache explain").text
 
 
+def test_what_a_cell_really_ran_goes_with_the_next_task(kernel: Any) -> None:
+    kernel.ok("import shapes\ndef outer(x):\n    return globals()['in' + 'ner'](x)")
+    kernel.ok("def inner(x):\n    return shapes.Box().volume(x)\ndef unused(x):\n    return x")
+    assert kernel.ok("%%agent_trace\nprint(outer(3))").stdout == "12\n"
+    run = kernel.ok("%agent Why is that so large?").run
+    held = {item["name"]: item["reason"] for item in run["definitions"]}
+    assert {"outer", "inner"} <= set(held), held
+    assert "unused" not in held
+    assert any(name.endswith("Box.volume") for name in held)
+    assert "ran" in held["inner"], held
+    again = kernel.ok("%agent -t new And now?").run
+    assert not again["definitions"], "a trace goes with one task"
+
+
+def test_a_failed_cell_goes_with_the_next_task(kernel: Any) -> None:
+    kernel.ok("def parse(text):\n    value = text.strip()\n    return float(value)")
+    assert "ValueError" in kernel.run("parse(' twelve ')").error
+    run = kernel.ok("%agent What went wrong?").run
+    assert [item["name"] for item in run["definitions"]] == ["parse"]
+    kernel.ok("1 + 1")
+    assert not kernel.ok("%agent -t new And now?").run["definitions"]
+
+
 def test_the_context_magics(kernel: Any) -> None:
     kernel.ok("import shapes\nopen('schema.sql', 'w').write('create table t (a int)')")
     assert "shapes.scale" in kernel.ok("%agent_context pin shapes.scale").text
