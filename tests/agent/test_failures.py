@@ -31,7 +31,8 @@ def test_the_error_and_its_locals_are_on_the_wire_without_secrets(book: Any) -> 
     assert "value" in sent.partition("in parse")[2]
     assert "sk-ant-api03" not in str(book.bodies[-1])
     assert run.receipt["redactions"]
-    assert "parse" in [item["name"] for item in run.receipt["definitions"]]
+    held = [item["name"] for item in run.receipt["definitions"]]
+    assert any(name.endswith(".failing") for name in held), "the frames' functions come along"
 
 
 def test_without_context_nothing_is_told(book: Any) -> None:
