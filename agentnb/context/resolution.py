@@ -21,7 +21,7 @@ from typing import Any
 from agentnb.context import live
 from agentnb.context.cells import CellIndex
 from agentnb.context.definitions import Definition, FileDefinitions, first_line, normalise
-from agentnb.context.files import FileIndex, loaded_file, module_file, module_name, stamp_of, stub_file
+from agentnb.context.files import SHARED, FileIndex, loaded_file, module_file, module_name, stamp_of, stub_file
 from agentnb.errors import nearest
 
 DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\Z")
@@ -50,7 +50,6 @@ class Unresolved:
 
 _LITERALS = frozenset({bool, int, float, complex, str, bytes})
 _BUILTINS = vars(builtins)
-_shared = FileIndex()
 
 
 class Resolver:
@@ -70,7 +69,7 @@ class Resolver:
     ) -> None:
         self._cells = cells
         self._namespace = namespace
-        self._index = index or _shared
+        self._index = index or SHARED
         self._patience = patience
         self._roots = tuple(path for path in (project, project / "src") if path.is_dir()) if project else ()
         self._definitions = cells.definitions()
