@@ -11,7 +11,9 @@ from IPython.display import display
 
 from agentnb.errors import RunInterrupted
 from agentnb.notebook import flags
+from agentnb.notebook.background import begin
 from agentnb.notebook.kernel import RESULT, Notebook
+from agentnb.notebook.machines import run_machine
 from agentnb.notebook.render import bundle
 from agentnb.notebook.serving import MainThread
 from agentnb.notebook.viewing import View
@@ -32,18 +34,26 @@ class AgentCall:
 
     def run(self, task: str) -> None:
         """Carry the task out and show it. `_agent` is set before a failure is raised."""
+        if "machine" in self._given:
+            self._run_machine(task)
+            return
         self._notebook.observe()
         request = self._request(task)
         run_id = self._session.new_run_id()
         if self._given.get("dry-run"):
             self._finish(self._session.agent().dry_run(request, run_id))
             return
-        show_run(
+        start = begin if self._given.get("bg") else show_run
+        start(
             self._notebook,
             prepare=lambda agent: agent.begin(request, run_id),
             run_id=run_id,
             finish=self._finish_quietly,
         )
+
+    def _run_machine(self, task: str) -> None:
+        max_steps = flags.number(self._given, "max-steps", int)
+        run_machine(self._notebook, str(self._given["machine"]), task, max_steps=max_steps, finish=self._finish_quietly)
 
     def _request(self, task: str) -> Request:
         given = self._given

@@ -31,6 +31,8 @@ AGENT_FLAGS = (
     Flag(name="max-steps", value="N", help="stop after N steps; the run can be resumed"),
     Flag(name="context", value="MODE", help="auto, marks (only `names` and @names) or none"),
     Flag(name="dry-run", help="show what would be sent, cost and hit; send nothing"),
+    Flag(name="bg", help="go on in the background; the notebook stays free"),
+    Flag(name="machine", value="NAME", help="give the task to the AgentStateMachine in this variable"),
     Flag(name="from", value="RUN:STEP", help="ask this after what that run had said by that step (default: its last)"),
     Flag(name="out", value="NAME", help="put the answer's text into this variable"),
 )

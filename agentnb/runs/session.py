@@ -74,6 +74,7 @@ class Session:
         self._storage: Storage | None = None
         self._machine: AgentStateMachine | None = None
         self._providers: dict[str, Provider] = {}
+        self._more: list[Provider] = []
         self.observed = Observed()
         self._seen: set[str] = set()
         self._threads: Threads | None = None
@@ -143,9 +144,16 @@ class Session:
 
     # --- asking -----------------------------------------------------------------------------------------------
 
-    def agent(self, *, on_main: Callable[[Callable[[], Outcome]], Outcome] = on_this_thread) -> BuiltInAgent:
-        """The built-in agent over this session, with a redaction list of its own."""
-        self.cancelled.clear()
+    def agent(
+        self, *, on_main: Callable[[Callable[[], Outcome]], Outcome] = on_this_thread, alone: bool = False
+    ) -> BuiltInAgent:
+        """The built-in agent over this session, with a redaction list of its own.
+
+        `alone` gives it connections of its own, so that it can work beside another one.
+        """
+        connections = self._connections() if alone else self.provider
+        cancelled = threading.Event() if alone else self.cancelled
+        cancelled.clear()
         scrub = Scrubber()
         hydrator = self.hydrator(scrub)
         machine = self.machine(scrub)
@@ -157,15 +165,27 @@ class Session:
                 threads=self._threads,
                 ledger=self.ledger,
                 samples=self.samples,
-                provider_for=self.provider,
+                provider_for=connections,
                 hydrator=hydrator,
                 tools=self._tools(hydrator),
                 on_main=on_main,
                 clock=self.clock,
                 scrub=scrub,
-                cancelled=self.cancelled,
+                cancelled=cancelled,
             )
         )
+
+    def _connections(self) -> Callable[[str], Provider]:
+        """Connections that only one agent uses: a call on a connection must not meet another."""
+        made: dict[str, Provider] = {}
+
+        def provider(address: str) -> Provider:
+            if address not in made:
+                made[address] = self._connect(address)
+                self._more.append(made[address])
+            return made[address]
+
+        return provider
 
     def hydrator(self, scrub: Scrubber | None = None) -> Hydrator:
         """What this kernel can tell a model now."""
@@ -262,9 +282,10 @@ class Session:
 
     def close(self) -> None:
         """Close connections and stop the simulator. What is committed stays."""
-        for provider in self._providers.values():
+        for provider in (*self._providers.values(), *self._more):
             provider.close()
         self._providers.clear()
+        self._more.clear()
         if self.simulated is not None:
             self.simulated.stop()
             self.simulated = None

@@ -60,6 +60,7 @@ class Kernel:
 
     def __init__(self, directory: Path, environment: dict[str, str]) -> None:
         self.directory = directory
+        self._owners: dict[str, Result] = {}
         self.manager = KernelManager(transport="ipc", ip=str(directory / "kernel"))
         self.manager.start_kernel(cwd=str(directory), env=environment)
         self.client = self.manager.client()
@@ -86,15 +87,27 @@ class Kernel:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             message = self._next(deadline)
-            if message is None or message["parent_header"].get("msg_id") != request:
+            if message is None:
+                continue
+            if message["header"]["msg_type"] == "update_display_data":
+                self._update(message)
+                continue
+            if message["parent_header"].get("msg_id") != request:
                 continue
             if message["header"]["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
                 break
             result.take(message)
+            self._owners |= dict.fromkeys(result.by_id, result)
             if until is not None and until(result):
                 return result
         result.status = self._reply_status(request, deadline)
         return result
+
+    def _update(self, message: dict[str, Any]) -> None:
+        """An update goes to the cell that owns the display, whichever cell runs meanwhile."""
+        owner = self._owners.get(message["content"]["transient"]["display_id"])
+        if owner is not None:
+            owner.take(message)
 
     def _reply_status(self, request: str, deadline: float) -> str:
         while True:

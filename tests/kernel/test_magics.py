@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+RUN = "application/vnd.agentnb.run.v1+json"
+
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 STATE = """
@@ -235,6 +237,37 @@ def test_a_failed_cell_goes_with_the_next_task(kernel: Any) -> None:
     assert [item["name"] for item in run["definitions"]] == ["parse"]
     kernel.ok("1 + 1")
     assert not kernel.ok("%agent -t new And now?").run["definitions"]
+
+
+def test_a_run_in_the_background_leaves_the_notebook_free(start: Callable[..., Any]) -> None:
+    kernel = start(AGENTNB_SIM_SPEED="2")
+    kernel.ok("%load_ext agentnb\nlog = []")
+    begun = kernel.ok("%agent --bg --allow run_code Run `log.append(len(log))` please")
+    assert kernel.value("'_agent' in globals()") is False, "the cell came back before the run ended"
+    assert kernel.ok("%agent --out other And you?").run["state"] == "COMPLETED"
+    kernel.ok("import asyncio\nwhile not log: await asyncio.sleep(0.05)")
+    while begun.displays[-1].get(RUN, {}).get("state") != "COMPLETED":
+        kernel.ok("await asyncio.sleep(0.05)")
+    assert kernel.value("log") == [0]
+    assert "append" in begun.run["task"], "its view stands under its own cell"
+
+
+def test_a_machine_of_the_users_own(kernel: Any) -> None:
+    kernel.ok(
+        "import agentnb\nplanner = agentnb.AgentStateMachine()\n"
+        "@planner.state('PLANNING')\ndef plan(c):\n    return 'EXECUTING', {**c, 'plan': c['task'].split()}\n"
+        "@planner.state('EXECUTING')\ndef go(c):\n"
+        "    if not c['plan']:\n        return 'COMPLETED', {**c, 'answer': 'done: ' + c['task']}\n"
+        "    return 'EXECUTING', {**c, 'plan': c['plan'][1:]}"
+    )
+    run = kernel.ok("%agent --machine planner one two").run
+    assert run["state"] == "COMPLETED"
+    assert run["text"] == "done: one two"
+    assert [step["state"] for step in run["steps"]] == ["PLANNING", "EXECUTING", "EXECUTING", "EXECUTING"]
+    assert "planner" in kernel.run("%agent --machine plannr go").error
+    kernel.ok("@planner.state('PLANNING')\ndef plan(c):\n    raise ValueError('no plan')")
+    assert "no plan" in kernel.run("%agent --machine planner go").error
+    assert kernel.value("_agent.state") == "FAILED"
 
 
 def test_the_context_magics(kernel: Any) -> None:
