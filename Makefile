@@ -6,7 +6,7 @@ LAB := .venv-lab
 BIN := $(VENV)/bin
 # A demo, a test or a lesson never spends: no key is visible and the model is simulated.
 OFFLINE := env -u ANTHROPIC_API_KEY -u GOOGLE_API_KEY -u GEMINI_API_KEY -u OPENAI_API_KEY AGENTNB_MODEL=sim:claude-sonnet-4-6
-.PHONY: env env-lab test check demo lab bench bench-context format clean
+.PHONY: bench-caching env env-lab test check demo lab bench bench-context format clean
 
 # uv is about eight times faster than pip; where it cannot be had, plain pip does the same work.
 define make_env
@@ -42,6 +42,9 @@ test: env env-lab
 	$(OFFLINE) AGENTNB_SIM_SPEED=0 AGENTNB_HOME=$$(mktemp -d) $(BIN)/python -m pytest -q -p no:cacheprovider \
 		--nbval-lax --nbval-current-env notebooks
 	$(OFFLINE) $(LAB)/bin/python -m pytest -q -m browser tests/browser
+
+bench-caching: env
+	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_caching.py
 
 demo: env
 	$(OFFLINE) $(BIN)/python tests/demo.py

@@ -268,6 +268,14 @@ class AnthropicProvider(Calling):
             for event in stream:
                 yield event.to_dict(mode="json")
 
+    @property
+    def can_prewarm(self) -> bool:
+        return self.model.cache.breakpoints > 0
+
+    def _prewarm(self, client: Any, wire: Wire) -> Usage:
+        message = client.messages.create(**(dict(wire.body) | {"max_tokens": 0}))
+        return decode_usage(message.to_dict(mode="json").get("usage") or {})
+
     def _sdk_errors(self) -> tuple[type[Exception], ...]:
         import anthropic
         import httpx2

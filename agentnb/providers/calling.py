@@ -156,6 +156,9 @@ class Calling:
         """Whether `wire.fallback` is worth trying after this error."""
         return False
 
+    def _prewarm(self, client: Any, wire: Wire) -> Usage:
+        raise NotImplementedError
+
     # --- asking ---------------------------------------------------------------------------------------------------
 
     def ask(self, wire: Wire, on_text: OnText) -> Answer:
@@ -191,6 +194,20 @@ class Calling:
             if transport.cancelled:
                 raise RunInterrupted("the call was interrupted") from None
             raise _seen_from(began, self._translate(error)) from error
+
+    @property
+    def can_prewarm(self) -> bool:
+        """Whether this model can be told to fill its prompt cache and to generate nothing."""
+        return False
+
+    def prewarm(self, wire: Wire) -> Usage:
+        """Fill or refresh the prompt cache with this request, and generate nothing. What it used; it costs."""
+        client = self._connect()
+        self._require_transport().begin()
+        try:
+            return self._prewarm(client, wire)
+        except self._sdk_errors() as error:
+            raise self._translate(error) from error
 
     def cancel(self) -> None:
         if self._transport is not None:

@@ -11,6 +11,7 @@ from agentnb.prompt.layers import Prompt
 from agentnb.providers import openai_chat, openai_responses
 from agentnb.providers.base import Decoder, Mark, Wire
 from agentnb.providers.calling import Calling, Vendor
+from agentnb.providers.messages import Usage
 from agentnb.providers.openai_responses import NAME
 from agentnb.providers.transport import Transport
 
@@ -73,6 +74,15 @@ class OpenAIProvider(Calling):
         with stream:
             for event in stream:
                 yield event.to_dict(mode="json")
+
+    @property
+    def can_prewarm(self) -> bool:
+        return self.model.cache.breakpoints > 0 and not self._speaks_chat_only
+
+    def _prewarm(self, client: Any, wire: Wire) -> Usage:
+        options = dict(wire.body.get("prompt_cache_options") or {}) | {"prewarm": True}
+        response = client.responses.create(**(dict(wire.body) | {"prompt_cache_options": options}))
+        return openai_responses.decode_usage(response.to_dict(mode="json").get("usage") or {})
 
     def _sdk_errors(self) -> tuple[type[Exception], ...]:
         import httpx2

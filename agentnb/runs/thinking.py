@@ -59,7 +59,12 @@ class Thinking:
         now = self._services.clock.now()
         call = Call(
             prompt=prompt,
-            marks=place_marks(prompt, model, pauses=self._services.samples.pauses(context["thread"], now)),
+            marks=place_marks(
+                prompt,
+                model,
+                pauses=self._services.samples.pauses(context["thread"], now),
+                notebook=bool(context.get("notebook")),
+            ),
             tokens=self._count(context, prompt, counter),
             model=model,
             scope=self._services.provider_for(context["model"]).scope,

@@ -12,18 +12,18 @@ from agentnb.providers.promptcache.policy import Plan, plan_for
 
 
 def place_marks(
-    prompt: Prompt, model: Model, *, pauses: Sequence[float] = (), plan: Plan | None = None
+    prompt: Prompt, model: Model, *, pauses: Sequence[float] = (), notebook: bool = False, plan: Plan | None = None
 ) -> tuple[Mark, ...]:
     """The four breakpoints: end of static, end of semi-static, where the previous request ended, and the tail.
 
     A mark each few blocks would not do better: the lookback reaches back from the third mark, which moves with the
     conversation. Where a provider caches prefixes unasked, the marks are sent nowhere: they are the prefixes that the
     ledger remembers. Longer TTLs stand before shorter ones, as Anthropic demands. `pauses` are the seconds between
-    the calls so far; `plan` overrides what they ask for.
+    the calls so far, `notebook` whether a person sits between the turns; `plan` overrides what they ask for.
     """
     if model.cache.kind is CacheKind.NONE or not prompt.blocks:
         return ()
-    chosen = plan or plan_for(model, pauses)
+    chosen = plan or plan_for(model, pauses, notebook=notebook)
     wanted = (
         (_last_index(prompt, Layer.STATIC), chosen.stable, "end of STATIC"),
         (last_frame_index(prompt), chosen.stable, "end of SEMI_STATIC"),

@@ -25,6 +25,8 @@ from agentnb.providers.messages import Usage
 TTL_SECONDS = {"5m": 300.0, "30m": 1800.0, "1h": 3600.0, "12h": 43200.0, "24h": 86400.0}
 SLACK = 30.0  # seconds: a TTL counts from the start of a call, and the next call takes a moment to arrive
 NEXT_CALL = 10.0  # the gap that is expected where none has been seen: a tool's result, or the next question
+THINKING = 600.0  # the pause of a person between two turns, where none has been seen
+A_LOOP = 30  # so many calls without such a pause are a loop, not a person
 _IMPLICIT_TTL = "5m"  # what prefixes cached unasked are trusted to last; no provider promises more
 
 
@@ -109,24 +111,37 @@ def pings_needed(ttl: float, gap: float) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """TTLs of the stable layers and of the conversation ("" means: no mark), and why."""
+    """TTLs of the stable layers and of the conversation ("" means: no mark), and why.
+
+    `pings`: the most calls that may keep the prefix warm in one pause; 0 where that does not pay or is not allowed.
+    """
 
     stable: str
     tail: str
     why: str
+    pings: int
     costs: Mapping[str, float]
 
 
-def plan_for(model: Model, pauses: Sequence[float], *, pings: bool = False) -> Plan:
+def plan_for(model: Model, pauses: Sequence[float], *, notebook: bool = False, pings: bool = False) -> Plan:
     """The cheapest way for this model, if the pauses to come are like those seen (seconds).
 
-    With `pings` (the user's budget allows them) a short TTL may be kept warm instead of paying for a long one.
+    In a `notebook` a person reads, thinks and edits between the turns: such a pause is expected until 30 calls have
+    gone by without one. With `pings` (the user's budget allows them) a short TTL may be kept warm instead of paying
+    for a long one.
     """
     options = tuple(_options(model, pings=pings))
-    gaps = tuple(pauses) or (NEXT_CALL,)
+    expected = (NEXT_CALL, NEXT_CALL, THINKING) if notebook and len(pauses) < A_LOOP else ()
+    gaps = (*expected, *pauses) or (NEXT_CALL,)
     costs = {_name(option): cost(option, gaps) for option in options}
     best = min(options, key=lambda option: (round(costs[_name(option)], 9), option.seconds))
-    return Plan(stable=best.ttl, tail=best.ttl, why=_why(best, gaps), costs=costs)
+    return Plan(
+        stable=best.ttl,
+        tail=best.ttl,
+        pings=best.pings,
+        why=_why(best, gaps, guessed=len(gaps) - len(pauses)),
+        costs=costs,
+    )
 
 
 def _options(model: Model, *, pings: bool) -> list[Option]:
@@ -147,10 +162,11 @@ def _name(option: Option) -> str:
     return f"{option.ttl or 'not cached'}{' kept warm' if option.pings else ''}"
 
 
-def _why(best: Option, gaps: Sequence[float]) -> str:
+def _why(best: Option, gaps: Sequence[float], *, guessed: int) -> str:
     short = sum(gap <= TTL_SECONDS["5m"] for gap in gaps)
     seen = f"of {len(gaps)} pause{'s' if len(gaps) != 1 else ''} {short} lasted at most 5 min"
-    return f"{_name(best)}: {seen}, the longest {max(gaps) / 60:.0f} min"
+    supposed = f" ({guessed} of them supposed, not seen)" if guessed else ""
+    return f"{_name(best)}: {seen}, the longest {max(gaps) / 60:.0f} min{supposed}"
 
 
 def rates_of(model: Model, ttl: str) -> Rates:
