@@ -61,7 +61,7 @@ class Hydrating:
             "format": 1,
             "task": self._services.scrub(request.task),
             "thread": request.thread,
-            "notebook": request.cell is not None,
+            "notebook": bool(request.execution),
             "parent": parent.run_id if parent else None,
             "turn": len(path) + 1,
             "branch": source is not None or is_branch(turns, cell=request.cell, execution=request.execution),
