@@ -52,6 +52,17 @@ demo: env
 lab: env-lab
 	$(OFFLINE) $(LAB)/bin/jupyter lab notebooks/01-quickstart.ipynb
 
+bench: env
+	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_runs.py
+
+bench-peers:
+	@test -x .bench-peers/langgraph/bin/python || $(PYTHON) -m venv .bench-peers/langgraph
+	@test -x .bench-peers/burr/bin/python || $(PYTHON) -m venv .bench-peers/burr
+	@test -x .bench-peers/dbos/bin/python || $(PYTHON) -m venv .bench-peers/dbos
+	.bench-peers/langgraph/bin/python -m pip install -q --disable-pip-version-check langgraph langgraph-checkpoint-sqlite
+	.bench-peers/burr/bin/python -m pip install -q --disable-pip-version-check apache-burr
+	.bench-peers/dbos/bin/python -m pip install -q --disable-pip-version-check dbos
+
 clean:
 	rm -rf $(VENV) $(LAB) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
