@@ -28,8 +28,10 @@ DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\Z")
 _ALIAS = re.compile(r"\w+\s*=\s*(?:(?:functools\.)?partial\(\s*)?([^\W\d][\w.]*)\s*(?:\Z|,.*\)\Z|\)\Z)", re.DOTALL)
 SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
 HOPS = 12
-"""Re-exports followed before a name counts as circular."""
+"""Base classes of cells followed before they count as circular."""
 ASTROID_SECONDS = 3.0
+PARTS_LIMIT = 16
+"""`from .x import x` of a compiled module makes a name longer at each turn; no name that people write is as long."""
 CLASSES_LIMIT = 50
 _NO_INSTANCES = (type, ModuleType, FunctionType)
 CODE_KINDS = frozenset({"function", "async function", "class"})
@@ -48,13 +50,15 @@ class Unresolved:
     kind: str = "missing"
 
 
+_Seen = set[tuple[str, str]]
 _LITERALS = frozenset({bool, int, float, complex, str, bytes})
 _BUILTINS = vars(builtins)
 
 
 class Resolver:
-    """Names of one notebook. `project` is searched before the import path; `index` is shared by default.
+    """Names of one notebook at one moment: what it has read and found it remembers, so make a new one for each task.
 
+    `project` is searched before the import path; `index` is shared by default.
     `patience` is how long one name may keep astroid busy, in seconds.
     """
 
@@ -76,6 +80,9 @@ class Resolver:
         self._imports = cells.imports()
         self._resolved: dict[str, Definition | Unresolved] = {}
         self._errors: dict[str, str] = {}
+        self._files: dict[str, tuple[Path | None, FileDefinitions | None]] = {}
+        self._answers: dict[tuple[str, str], Definition | None] = {}
+        self._followed: dict[tuple[str, str], Definition | None] = {}
         self._member_codes: dict[str, list[CodeType]] | None = None
 
         self._cascade = (
@@ -119,10 +126,15 @@ class Resolver:
     def follow(self, user: Definition, reference: str) -> Definition | None:
         """The definition that `reference` in the code of `user` means: in its module's scope, or the notebook's."""
         parts = reference.replace("()", "").split(".")
-        scope = self._live_scope(user)
         # An attribute that is not found leads to its owner, but no further than to one part: that is the whole name.
         for end in range(len(parts), 0, -1):
-            found = self._follow(user, scope, parts[:end])
+            key = (user.file, ".".join(parts[:end]))
+            if key not in self._followed:
+                try:
+                    self._followed[key] = self._follow(user, self._live_scope(user), parts[:end])
+                except RecursionError:
+                    self._followed[key] = None
+            found = self._followed[key]
             if found is not None:
                 return found if found.name != user.name else None
         return None
@@ -229,13 +241,14 @@ class Resolver:
                     return found
         return self._by_text(parts)
 
-    def _by_text(self, parts: list[str], hops: int = HOPS) -> Definition | None:
+    def _by_text(self, parts: list[str], seen: _Seen | None = None) -> Definition | None:
         """The same by the modules' texts alone."""
-        for end in range(len(parts), 0, -1):
+        seen = set() if seen is None else seen
+        for end in range(len(parts) if len(parts) <= PARTS_LIMIT else 0, 0, -1):
             name = ".".join(parts[:end])
-            found = self._static(name, parts[end:], hops) if parts[end:] else self._module(name)
-            if found is not None:
-                return found
+            if self._file_of(name) is not None:
+                # What the longest module does not have is not there: a shorter one would only send us back.
+                return self._static(name, parts[end:], seen) if parts[end:] else self._module(name)
         return None
 
     def _bare(self, parts: list[str]) -> Definition | None:
@@ -415,47 +428,57 @@ class Resolver:
 
     # files ------------------------------------------------------------------------------------------------------
 
-    def _static(self, module: str, parts: list[str], hops: int = HOPS) -> Definition | None:
-        """`parts` inside a module by its text alone: its own names, its imports, its star imports, its submodules."""
-        file = self._file_of(module) if hops else None
+    def _static(self, module: str, parts: list[str], seen: _Seen | None = None) -> Definition | None:
+        """`parts` inside a module by its text alone: its own names, its imports, its star imports, its submodules.
+
+        `seen` holds what this question has asked already: packages import each other in circles, and a star import
+        that is followed on every path through them takes minutes.
+        """
+        key = (module, ".".join(parts))
+        if seen is None:
+            if key not in self._answers:
+                self._answers[key] = self._static(module, parts, set())
+            return self._answers[key]
+        file = None if key in seen else self._file_of(module)
         if file is None:
             return None
+        seen.add(key)
         return (
-            self._inside(file, parts, hops)
-            or self._imported(file, parts, hops)
-            or self._starred(file, parts, hops)
-            or self._submodule(module, parts, hops)
+            self._inside(file, parts, seen)
+            or self._imported(file, parts, seen)
+            or self._starred(file, parts, seen)
+            or self._submodule(module, parts, seen)
         )
 
-    def _inside(self, file: FileDefinitions, parts: list[str], hops: int) -> Definition | None:
+    def _inside(self, file: FileDefinitions, parts: list[str], seen: _Seen) -> Definition | None:
         name = ".".join(parts)
         if name in file.chosen:
             return file.by_name[name]
         holder = file.chosen.get(parts[0]) if len(parts) > 1 else None
         for base in holder.bases if holder else ():
-            found = self._static(file.module, [*base.split("."), *parts[1:]], hops - 1)
+            found = self._static(file.module, [*base.split("."), *parts[1:]], seen)
             if found is not None:
                 return found
         return None
 
-    def _imported(self, file: FileDefinitions, parts: list[str], hops: int) -> Definition | None:
+    def _imported(self, file: FileDefinitions, parts: list[str], seen: _Seen) -> Definition | None:
         for item in reversed(file.imports):
             if item.bound == parts[0] and item.target != f"{file.module}.{parts[0]}":
-                return self._by_text([*item.target.split("."), *parts[1:]], hops - 1)
+                return self._by_text([*item.target.split("."), *parts[1:]], seen)
         return None
 
-    def _starred(self, file: FileDefinitions, parts: list[str], hops: int) -> Definition | None:
+    def _starred(self, file: FileDefinitions, parts: list[str], seen: _Seen) -> Definition | None:
         for module in file.stars:
-            found = self._static(module, parts, hops - 1)
+            found = self._static(module, parts, seen)
             if found is not None:
                 return found
         return None
 
-    def _submodule(self, module: str, parts: list[str], hops: int) -> Definition | None:
+    def _submodule(self, module: str, parts: list[str], seen: _Seen) -> Definition | None:
         name = f"{module}.{parts[0]}"
         if len(parts) == 1:
             return self._module(name)
-        return self._static(name, parts[1:], hops - 1)
+        return self._static(name, parts[1:], seen)
 
     def _module(self, name: str, *, project_only: bool = False) -> Definition | None:
         """A module as a definition: its outline in full form, its import line as the signature."""
@@ -477,18 +500,18 @@ class Resolver:
         )
 
     def _file_of(self, module: str, *, project_only: bool = False) -> FileDefinitions | None:
-        path = module_file(module, self._roots)
-        if path is None or (project_only and not any(path.is_relative_to(root) for root in self._roots)):
+        if module not in self._files:
+            path = module_file(module, self._roots)
+            self._files[module] = (path, self._read(path, module) if path else None)
+        path, file = self._files[module]
+        if project_only and not (path and any(path.is_relative_to(root) for root in self._roots)):
             return None
-        return self._read(path, module)
+        return file
 
     def _file_containing(self, definition: Definition) -> FileDefinitions | None:
         parts = definition.name.split(".")
-        for end in range(len(parts) - 1, 0, -1):
-            path = module_file(".".join(parts[:end]), self._roots)
-            if path is not None:
-                return self._read(path, ".".join(parts[:end]))
-        return None
+        files = (self._file_of(".".join(parts[:end])) for end in range(len(parts) - 1, 0, -1))
+        return next((file for file in files if file is not None), None)
 
     def _read(self, path: Path, module: str) -> FileDefinitions | None:
         file = self._index.definitions(path, module=module)

@@ -254,3 +254,20 @@ def test_a_file_of_200_000_lines_and_one_nested_beyond_reason(notebook, write: W
     assert found(resolver, "deep.ok").source == "def ok(): return 1"
     assert found(resolver, "dots.far").lines == (1, 2)
     assert any("nested too deeply" in note for note in resolver.notes)
+
+
+def test_packages_that_import_in_circles_are_searched_once(notebook, write: Write) -> None:
+    """With a search that follows every path, 12 modules that star-import each other would never end."""
+    names = [f"m{i}" for i in range(12)]
+    stars = "".join(f"from .{name} import *\n" for name in names)
+    write("ring/__init__.py", stars + "from .same import same\n")
+    for name in names:
+        write(f"ring/{name}.py", stars + f"def of_{name}(): return nowhere(missing.name)\n")
+    write("ring/same.py", "from .same import same\nfrom .same import other\n")
+    notebook.run("import ring", execute=False)
+    resolver = notebook.cold
+    assert found(resolver, "ring.of_m7").file == "ring/m7.py"
+    assert isinstance(resolver.resolve("ring.nothing.at.all"), Unresolved)
+    assert isinstance(resolver.resolve("ring.same.other.x"), Unresolved)
+    user = found(resolver, "ring.of_m3")
+    assert [resolver.follow(user, reference) for reference in user.references] == [None, None]
