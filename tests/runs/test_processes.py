@@ -157,3 +157,22 @@ def test_a_fork_has_a_connection_and_an_owner_of_its_own(scene):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert machine.execute_step("a") == "WORK"
     assert machine.get("b").step == 1
+
+
+def test_another_process_follows_by_cursor_and_misses_and_doubles_nothing(scene):
+    machine, home, log = scene
+    workers = [start(home, log, [run_id], 600, 3) for run_id in ("a", "b")]
+    seen, cursor = [], 0
+    go(*workers)
+    while True:
+        over = all(worker.poll() is not None for worker in workers)
+        while batch := machine.journal.follow(cursor, limit=50):
+            seen += batch
+            cursor = batch[-1].seq
+        if over:
+            break
+    assert [event.seq for event in seen] == sorted({event.seq for event in seen})
+    for worker, run_id in zip(workers, ("a", "b"), strict=True):
+        worker.communicate()
+        assert [event for event in seen if event.run_id == run_id] == machine.history(run_id)
+        assert machine.get(run_id).step == 600
