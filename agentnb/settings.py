@@ -24,6 +24,7 @@ KEY_VARIABLES = {
 class Settings:
     """One run's settings. `budget` is in US dollars (None: no limit); `context_tokens` bounds a turn's definitions.
 
+    `cache_budget` bounds, in US dollars a session, what may be spent on keeping prompts warm and on paid cache objects.
     `stale_limit` is the share of out-of-date text at which a thread's prefix is written anew.
     """
 
@@ -38,6 +39,7 @@ class Settings:
     context: str = "auto"
     context_tokens: int = 4000
     stale_limit: float = 0.10
+    cache_budget: float = 0.0
 
     def with_changes(self, **changes: Any) -> Settings:
         """A copy with every change that is not None. Raises SettingsError on a value out of range."""
@@ -53,6 +55,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         model=environment.get("AGENTNB_MODEL") or None,
         home=Path(home).expanduser() if home else None,
         sim_speed=_number(environment, "AGENTNB_SIM_SPEED"),
+        cache_budget=_number(environment, "AGENTNB_CACHE_BUDGET"),
     )
 
 
@@ -90,6 +93,7 @@ def _check(settings: Settings) -> None:
         (settings.sim_speed < 0, "the simulator's speed is below zero", "Use 0 (do not wait) or more."),
         (settings.max_steps < 1, "--max-steps is below one", "Use 1 or more."),
         (settings.budget is not None and settings.budget < 0, "--budget is below zero", "Give US dollars, e.g. 0.05."),
+        (settings.cache_budget < 0, "the cache budget is below zero", "Give US dollars, e.g. 0.05."),
         (not 0 <= settings.stale_limit <= 1, "stale_limit is not a share", "Use 0 to 1, e.g. 0.1."),
         (settings.max_tokens < 1, "max_tokens is below one", "Use 1 or more."),
         (settings.context not in CONTEXT_MODES, f"--context is {settings.context!r}", "Use auto, marks or none."),

@@ -287,6 +287,10 @@ class GoogleProvider(Calling):
         config = types.CreateCachedContentConfig.model_validate_json(canonical.dump(body["config"]))
         return dict(self._managed(lambda client: client.caches.create(model=body["model"], config=config)))
 
+    def make_object(self, prompt: Prompt, last: int, *, seconds: int, label: str) -> dict[str, Any]:
+        """A cache object that holds every block up to and with `last`."""
+        return self.create_cache(encode_cache(prompt, last, seconds=seconds, label=label))
+
     def extend_cache(self, name: str, *, seconds: int) -> dict[str, Any]:
         """Let it live for so many seconds from now."""
         return dict(self._managed(lambda client: client.caches.update(name=name, config={"ttl": f"{seconds}s"})))

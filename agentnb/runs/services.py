@@ -9,9 +9,7 @@ from typing import Any
 
 from agentnb.canonical import Clock
 from agentnb.providers.base import Provider
-from agentnb.providers.promptcache import (
-    Ledger,
-)
+from agentnb.providers.promptcache import CacheObjects, Ledger
 from agentnb.runs.hydration import Hydrator, Scrubber
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.samples import Samples
@@ -67,6 +65,7 @@ class Services:
     threads: Threads
     ledger: Ledger
     samples: Samples
+    objects: CacheObjects
     provider_for: Callable[[str], Provider]
     hydrator: Hydrator
     tools: Mapping[str, Tool]

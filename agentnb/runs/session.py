@@ -25,7 +25,7 @@ from agentnb.providers.base import Provider
 from agentnb.providers.calling import Calling
 from agentnb.providers.google import GoogleProvider
 from agentnb.providers.openai import OpenAIProvider
-from agentnb.providers.promptcache import Ledger
+from agentnb.providers.promptcache import CacheObjects, Ledger, ObjectProvider
 from agentnb.runs.agent import BuiltInAgent
 from agentnb.runs.hydration import Hydrator, Observed, Pins, Scrubber
 from agentnb.runs.machine import AgentStateMachine
@@ -74,6 +74,7 @@ class Session:
         self._storage: Storage | None = None
         self._machine: AgentStateMachine | None = None
         self._providers: dict[str, Provider] = {}
+        self._objects: CacheObjects | None = None
         self._more: list[Provider] = []
         self.observed = Observed()
         self._seen: set[str] = set()
@@ -95,6 +96,14 @@ class Session:
     @property
     def ledger(self) -> Ledger:
         return Ledger(self.storage)
+
+    @property
+    def objects(self) -> CacheObjects:
+        """The cache objects of this session, within its cache budget."""
+        if self._objects is None:
+            self._objects = CacheObjects(self.ledger, clock=self.clock, owner=self.thread, budget=0.0)
+        self._objects.budget = self.settings.cache_budget
+        return self._objects
 
     @property
     def samples(self) -> Samples:
@@ -165,6 +174,7 @@ class Session:
                 threads=self._threads,
                 ledger=self.ledger,
                 samples=self.samples,
+                objects=self.objects,
                 provider_for=connections,
                 hydrator=hydrator,
                 tools=self._tools(hydrator),
@@ -281,7 +291,8 @@ class Session:
         raise RunUnknown(f"no run is called {run_id!r}", todo=f"{nearest(run_id, known)} See %agent_runs list.".strip())
 
     def close(self) -> None:
-        """Close connections and stop the simulator. What is committed stays."""
+        """Close connections and stop the simulator. What is committed stays; cache objects, which cost, do not."""
+        self.close_objects()
         for provider in (*self._providers.values(), *self._more):
             provider.close()
         self._providers.clear()
@@ -292,6 +303,16 @@ class Session:
         if self._storage is not None:
             self._storage.close()
             self._storage = None
+
+    def close_objects(self) -> None:
+        """Delete what this session made at the providers and still pays for."""
+        if self._objects is None or not self._objects.spent:
+            return
+        for held in self._objects.mine():
+            for provider in list(self._providers.values()):
+                if isinstance(provider, ObjectProvider) and provider.scope == held.scope:
+                    self._objects.delete(provider, held)
+                    break
 
 
 class Agent:

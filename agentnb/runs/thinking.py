@@ -57,20 +57,40 @@ class Thinking:
         )
         counter = self._services.samples.counter(model)
         now = self._services.clock.now()
+        scope = self._services.provider_for(context["model"]).scope
+        marks = place_marks(prompt, model, pauses=self._pauses(context, now), notebook=bool(context.get("notebook")))
+        objects = self._services.objects
         call = Call(
             prompt=prompt,
-            marks=place_marks(
-                prompt,
-                model,
-                pauses=self._services.samples.pauses(context["thread"], now),
-                notebook=bool(context.get("notebook")),
-            ),
+            marks=objects.bind(marks, prompt, objects.find(prompt, model, scope)),
             tokens=self._count(context, prompt, counter),
             model=model,
-            scope=self._services.provider_for(context["model"]).scope,
+            scope=scope,
             at=now,
         )
         return prompt, call, predict(call, self._services.ledger)
+
+    def _pauses(self, context: Context, now: float) -> tuple[float, ...]:
+        return self._services.samples.pauses(context["thread"], now)
+
+    def _with_object(self, context: Context, call: Call) -> Call:
+        """The call bound to a cache object, where the provider keeps such, one pays, and the budget allows it."""
+        objects = self._services.objects
+        before = objects.spent
+        held = objects.ensure(
+            self._services.provider_for(context["model"]),
+            call,
+            thread=context["thread"],
+            pauses=self._pauses(context, call.at),
+        )
+        if objects.spent > before:
+            _pay(context, objects.spent - before)
+            context["notes"].append(
+                f"A cache object holds {held.tokens if held else 0:,} tokens for the next hour; "
+                f"${objects.spent - before:.4f} of the cache budget."
+            )
+        bare = tuple(mark for mark in call.marks if not mark.holder)
+        return replace(call, marks=objects.bind(bare, call.prompt, held))
 
     def _count(self, context: Context, prompt: Prompt, counter: TokenCounter) -> tuple[int, ...]:
         """Tokens by block: as settled by an earlier reply where it sent the same prefix, else estimated."""
@@ -94,6 +114,8 @@ class Thinking:
             return self._replay(context)
         self._check_limit(context)
         prompt, call, prediction = self.prepare(context)
+        call = self._with_object(context, call)
+        prediction = predict(call, self._services.ledger)
         if budget_of(context).limit is not None:
             prompt = replace(prompt, max_tokens=affordable_output(budget_of(context), self.quote(call)))
             call = replace(call, prompt=prompt)
@@ -144,6 +166,7 @@ class Thinking:
     def _settle(self, context: Context, call: Call, prediction: Prediction, answer: Answer) -> tuple[str, Context]:
         """Everything that a reply teaches goes into the context, the ledger and the samples; then on."""
         reply = answer.reply
+        call = self._without_vanished(context, call, answer)
         known = known_tokens(call.prompt.chain, self._services.ledger.newest_like(context["thread"], call.model.name))
         self._calibrate(call, len(known), reply.usage.input_total - sum(known))
         call = replace(call, tokens=settle_tokens(call, known, reply.usage.input_total))
@@ -167,6 +190,14 @@ class Thinking:
             stop=reply.stop.value,
         )
         return advance(context, reply, cost, sent=len(call.prompt.blocks)), context
+
+    def _without_vanished(self, context: Context, call: Call, answer: Answer) -> Call:
+        """A cache object that was gone is forgotten; the call was answered without it."""
+        names = [mark.holder for mark in call.marks if mark.holder] if answer.fell_back else []
+        for name in names:
+            self._services.objects.vanished(name)
+            context["notes"].append("The cache object had vanished at the provider; the call went out without it.")
+        return replace(call, marks=tuple(mark for mark in call.marks if mark.holder not in names)) if names else call
 
     def _replay(self, context: Context) -> tuple[str, Context]:
         """The step again with the recorded reply: no model is asked, and nothing is learned twice."""
@@ -232,6 +263,14 @@ def _add_up(context: Context, usage: Usage, cost: prices.Cost) -> None:
         "known": known,
     }
     context["budget"] = context["budget"] | {"spent": context["budget"]["spent"] + (cost.total or 0.0)}
+
+
+def _pay(context: Context, dollars: float) -> None:
+    """Add what was paid beside the calls, for a cache object, to the run's cost."""
+    before = context.get("cost") or {"total": 0.0, "uncached": 0.0, "known": True}
+    if before["total"] is not None:
+        context["cost"] = before | {"total": before["total"] + dollars}
+    context["budget"] = context["budget"] | {"spent": context["budget"]["spent"] + dollars}
 
 
 def _take_answer(context: Context, reply: Reply) -> None:

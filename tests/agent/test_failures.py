@@ -8,7 +8,6 @@ from typing import Any
 from agentnb.context.failures import describe_failure
 from agentnb.runs.hydration import Observed
 
-
 SECRET = "sk-ant-api03-" + "Zk9Qw3Rt7Yu1Io5Pa8Sd2Fg4Hj6Kl0Xc" * 2
 
 

@@ -70,3 +70,37 @@ def book_of(book: Any, model: str) -> dict[str, Any]:
     book.ask("Hello?", model=model, thread="other")
     found: dict[str, Any] = book.bodies[-1]
     return found
+
+
+def test_a_cache_object_is_made_within_the_budget_and_deleted_at_the_end(book: Any) -> None:
+    book.session.settings = book.session.settings.with_changes(cache_budget=1.0)
+    book.session.extra_tools["long"] = described("Answer questions about tides. " * 900)
+    model = "sim:gemini-2.5-flash"
+    first = book.ask("Hello?", model=model)
+    second = book.ask("And again?", model=model)
+    assert any("cache object holds" in note for note in first.receipt["notes"])
+    assert second.cache.read >= first.cache.read > 2048
+    assert second.cache.read == second.cache.expected
+    assert not any("cache object holds" in note for note in second.receipt["notes"]), "it is made once"
+    assert all("systemInstruction" not in body for body in book.bodies if "cachedContent" in body)
+    assert first.cost > 0
+    book.session.close_objects()
+    deleted = [request for request in book.simulator.requests if request.method == "DELETE"]
+    assert len(deleted) == 1
+    assert deleted[0].status == 200
+
+
+def test_without_a_budget_nothing_is_made(book: Any) -> None:
+    book.session.extra_tools["long"] = described("Answer questions about tides. " * 900)
+    book.ask("Hello?", model="sim:gemini-2.5-flash")
+    assert [request.path for request in book.simulator.requests if "cachedContents" in request.path] == []
+
+
+def described(text: str) -> Any:
+    from agentnb.runs.tools import tool
+
+    def long(question: str) -> str:
+        return question
+
+    long.__doc__ = text
+    return tool(long)

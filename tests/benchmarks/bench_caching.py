@@ -28,7 +28,8 @@ from agentnb.providers.calling import Calling
 from agentnb.providers.google import GoogleProvider
 from agentnb.providers.messages import Content, Opaque, Role, Text, ToolCall, ToolResult, ToolSpec, Usage
 from agentnb.providers.openai import OpenAIProvider
-from agentnb.providers.promptcache import place_marks, plan_for, rates_of
+from agentnb.providers.prices import cost_of
+from agentnb.providers.promptcache import CacheObjects, Call, Ledger, place_marks, plan_for, rates_of
 from agentnb.simulator import SimClock, Simulator
 
 ADAPTERS: dict[str, type[Calling]] = {
@@ -129,6 +130,19 @@ class Bill:
         return sum(u.cache_read for u in self.usages) / max(1, sum(u.input_total for u in self.usages))
 
 
+class Memory(dict[str, bytes]):
+    """A ledger's storage in this process."""
+
+    def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
+        self[key] = value
+
+    def delete(self, key: str) -> None:
+        self.pop(key, None)
+
+    def keys(self, prefix: str = "") -> list[str]:  # type: ignore[override]
+        return sorted(key for key in dict.keys(self) if key.startswith(prefix))
+
+
 class Bench:
     """One model on one simulator with a virtual clock."""
 
@@ -178,6 +192,26 @@ class Bench:
             pause, most = pause - PING, most - 1
         return pause
 
+    def with_objects(self, steps: list[Step]) -> Bill:
+        """As `agentnb`, with a cache object for what every call begins with, within a budget."""
+        bill, pauses = Bill([]), list[float]()
+        objects = CacheObjects(Ledger(Memory()), clock=self.clock, owner="bench", budget=100.0)
+        for i, step in enumerate(steps):
+            pauses += [step.pause] if i else []
+            self.clock.advance(step.pause)
+            prompt = self.prompt(step)
+            marks = place_marks(prompt, self.model, pauses=pauses[-64:], notebook=True)
+            tokens = tuple(len(b.canonical) // 4 for b in prompt.blocks)
+            call = Call(
+                prompt=prompt, marks=marks, tokens=tokens, model=self.model, scope="sim:bench", at=self.clock.now()
+            )
+            held = objects.ensure(self.provider, call, thread="t", pauses=pauses[-64:])
+            bound = objects.bind(marks, prompt, held)
+            bill.usages.append(self.ask(self.provider.encode(prompt, bound, previous_message=None)))
+        plain = cost_of(self.model, Usage(input=100_000)).total or 1.0
+        bill.extra = objects.spent / plain * 100_000
+        return bill
+
     def blueprint(self, steps: list[Step], *, automatic: bool) -> Bill:
         """System, schemas, entities and query as one text, all of it sent again each time."""
         bill = Bill([])
@@ -206,6 +240,8 @@ def ways(model: catalog.Model) -> Iterator[tuple[str, Callable[[Bench, list[Step
     yield "blueprint, everything sent again", lambda bench, steps: bench.blueprint(steps, automatic=False)
     yield "blueprint, provider's automatic caching", lambda bench, steps: bench.blueprint(steps, automatic=True)
     yield "agentnb", lambda bench, steps: bench.agentnb(steps)
+    if model.provider == "google":
+        yield "agentnb, cache objects within a budget", lambda bench, steps: bench.with_objects(steps)
     if model.provider == "anthropic":
         yield "agentnb, keep-alive within a budget", lambda bench, steps: bench.agentnb(steps, keep_alive=True)
 

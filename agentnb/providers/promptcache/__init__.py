@@ -13,6 +13,7 @@ from agentnb.providers.promptcache.calls import (
 )
 from agentnb.providers.promptcache.diagnosis import CacheReport, Prediction, compare, predict
 from agentnb.providers.promptcache.ledger import Held, Ledger, Sent, Storage, Warm
+from agentnb.providers.promptcache.objects import CacheObjects, ObjectProvider, ours, pays
 from agentnb.providers.promptcache.placement import last_frame_index, place_marks
 from agentnb.providers.promptcache.policy import (
     TTL_SECONDS,
@@ -29,10 +30,12 @@ from agentnb.providers.promptcache.policy import (
 __all__ = [
     "TTL_SECONDS",
     "BreakEven",
+    "CacheObjects",
     "CacheReport",
     "Call",
     "Held",
     "Ledger",
+    "ObjectProvider",
     "Option",
     "Plan",
     "Prediction",
@@ -46,6 +49,8 @@ __all__ = [
     "known_tokens",
     "last_frame_index",
     "layer_totals",
+    "ours",
+    "pays",
     "place_marks",
     "plan_for",
     "predict",

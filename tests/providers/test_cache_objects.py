@@ -1,0 +1,194 @@
+"""Gemini's cache objects from making to deleting, over the real SDK against the simulator's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from agentnb.prompt.layers import Block, Layer, Prompt
+from agentnb.providers import prices
+from agentnb.providers.base import Answer
+from agentnb.providers.catalog import lookup
+from agentnb.providers.google import GoogleProvider
+from agentnb.providers.messages import Role, Text
+from agentnb.providers.promptcache import CacheObjects, Call, Held, Ledger, compare, ours, pays, place_marks, predict
+from agentnb.simulator import SimClock, Simulator
+
+MODEL = lookup("sim:gemini-3.1-pro-preview")
+SLOW = (600.0,) * 6
+
+
+class Memory:
+    """A storage that forgets nothing."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes] = {}
+
+    def get(self, key: str) -> bytes | None:
+        return self.values.get(key)
+
+    def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
+        self.values[key] = value
+
+    def delete(self, key: str) -> None:
+        self.values.pop(key, None)
+
+    def keys(self, prefix: str) -> Iterable[str]:
+        return sorted(key for key in self.values if key.startswith(prefix))
+
+
+@dataclass
+class Desk:
+    """One model, its objects, and the simulator that holds them."""
+
+    simulator: Simulator
+    clock: SimClock
+    provider: GoogleProvider
+    budget: float = 1.0
+    ledger: Ledger = field(default_factory=lambda: Ledger(Memory()))
+
+    def __post_init__(self) -> None:
+        self.objects = CacheObjects(self.ledger, clock=self.clock, owner="session-1", budget=self.budget)
+
+    def call(self, schema: str = "schema", question: str = "Hello?") -> Call:
+        blocks = (
+            block(Layer.STATIC, Role.SYSTEM, "You answer. " + "High water, low water. " * 1200),
+            block(Layer.SEMI_STATIC, Role.SYSTEM, schema),
+            block(Layer.DYNAMIC, Role.USER, question),
+        )
+        prompt = Prompt(model=MODEL.name, blocks=blocks, max_tokens=50)
+        marks = place_marks(prompt, MODEL)
+        tokens = tuple(len(b.canonical) // 4 for b in blocks)
+        scope = self.provider.scope
+        return Call(prompt=prompt, marks=marks, tokens=tokens, model=MODEL, scope=scope, at=self.clock.now())
+
+    def ensure(self, call: Call, thread: str = "t") -> Held | None:
+        return self.objects.ensure(self.provider, call, thread=thread, pauses=SLOW)
+
+    def ask(self, call: Call, held: Held | None) -> tuple[Answer, Call]:
+        call = replace(call, marks=self.objects.bind(call.marks, call.prompt, held))
+        wire = self.provider.encode(call.prompt, call.marks, previous_message=None)
+        return self.provider.ask(wire, lambda *_: None), call
+
+    @property
+    def listed(self) -> list[str]:
+        return [str(one["name"]) for one in self.provider.list_caches()]
+
+
+def block(layer: Layer, role: Role, text: str) -> Block:
+    return Block(layer=layer, role=role, content=Text(text))
+
+
+@pytest.fixture(params=["gemini", "vertex"])
+def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
+    clock = SimClock()
+    with Simulator(speed=0, clock=clock, record=True) as simulator:
+        on_vertex = request.param == "vertex"
+        made = GoogleProvider(
+            MODEL,
+            clock=clock,
+            key=None if on_vertex else "any",
+            base_url=simulator.url,
+            scope=f"sim:{simulator.instance}",
+        )
+        if on_vertex:
+            from google.oauth2.credentials import Credentials
+
+            where = {"vertexai": True, "project": "p", "location": "europe-west1"}
+            made.client_options = where | {"credentials": Credentials(token="any")}  # type: ignore[no-untyped-call]
+        yield Desk(simulator, clock, made)
+        made.close()
+
+
+def test_made_bound_read_and_paid(desk: Desk) -> None:
+    held = desk.ensure(desk.call())
+    assert held is not None
+    assert desk.listed == [held.name]
+    assert ours(desk.provider.list_caches()[0])
+    call = replace(desk.call(), marks=desk.objects.bind(desk.call().marks, desk.call().prompt, held))
+    expected = predict(call, desk.ledger)
+    answer, call = desk.ask(desk.call(), held)
+    assert answer.reply.usage.cache_read == held.tokens == expected.tokens
+    report = compare(call, expected, answer.reply.usage, previous=None)
+    assert "hit:" in report.reason
+    assert held.name in report.marks[0] or any(held.name in mark for mark in report.marks)
+    fresh = held.tokens * 2.0 / 1e6
+    assert desk.objects.spent == pytest.approx(fresh + prices.storage_cost(MODEL, tokens=held.tokens, seconds=3600))
+
+
+def test_found_again_by_the_next_call_and_by_another_thread(desk: Desk) -> None:
+    held = desk.ensure(desk.call())
+    again = desk.ensure(desk.call(question="And now?"), thread="u")
+    assert held is not None
+    assert again is not None
+    assert again.name == held.name
+    assert again.threads == ("t", "u")
+    assert len(desk.listed) == 1
+
+
+def test_extended_while_it_is_used(desk: Desk) -> None:
+    held = desk.ensure(desk.call())
+    assert held is not None
+    for _ in range(4):
+        desk.clock.advance(2400)
+        held = desk.ensure(desk.call())
+        assert held is not None
+        answer, _ = desk.ask(desk.call(), held)
+        assert answer.reply.usage.cache_read == held.tokens
+    assert len(desk.listed) == 1
+
+
+def test_replaced_when_a_schema_changes(desk: Desk) -> None:
+    first = desk.ensure(desk.call())
+    second = desk.ensure(desk.call(schema="another schema"))
+    assert first is not None
+    assert second is not None
+    assert desk.listed == [second.name]
+
+
+def test_kept_while_another_thread_uses_it(desk: Desk) -> None:
+    first = desk.ensure(desk.call())
+    desk.ensure(desk.call(), thread="u")
+    second = desk.ensure(desk.call(schema="another schema"))
+    assert first is not None
+    assert second is not None
+    assert set(desk.listed) == {first.name, second.name}
+
+
+def test_a_vanished_one_is_survived_with_one_retry(desk: Desk) -> None:
+    held = desk.ensure(desk.call())
+    assert held is not None
+    desk.provider.delete_cache(held.name)  # by somebody else
+    before = len(desk.simulator.requests)
+    answer, _ = desk.ask(desk.call(), held)
+    assert answer.fell_back
+    assert answer.reply.text
+    assert len(desk.simulator.requests) == before + 2
+    desk.objects.vanished(held.name)
+    assert desk.objects.find(desk.call().prompt, MODEL, desk.provider.scope) is None
+
+
+def test_deleted_at_the_end(desk: Desk) -> None:
+    held = desk.ensure(desk.call())
+    assert held is not None
+    assert desk.objects.mine() == [held]
+    assert desk.objects.delete(desk.provider, held)
+    assert desk.listed == []
+    assert not desk.objects.delete(desk.provider, held), "gone already"
+
+
+def test_nothing_is_made_without_a_budget_or_below_the_minimum(desk: Desk) -> None:
+    desk.objects.budget = 0.0
+    assert desk.ensure(desk.call()) is None
+    desk.objects.budget = 1.0
+    small = desk.call()
+    assert desk.ensure(replace(small, tokens=(10, 10, 10))) is None
+    assert desk.listed == []
+
+
+def test_it_does_not_pay_in_a_fast_loop_nor_over_hours() -> None:
+    assert pays(MODEL, SLOW)
+    assert not pays(MODEL, (5.0,) * 50)
+    assert not pays(MODEL, (4 * 3600.0,) * 3)
