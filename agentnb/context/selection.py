@@ -35,8 +35,10 @@ DOC_SHARE = 0.25
 """A named definition keeps its long docstring up to this share of the budget: more is left for what it calls."""
 LEAST_LIKELY = 0.04
 """What is less likely than this to be reached is not worth its tokens."""
-COST_POWER = 0.7
+COST_POWER = 0.5
 """How much a short definition is preferred: likelihood / tokens ** COST_POWER decides who comes next."""
+STEP = 0.7
+"""Weight of each step away from what was named."""
 GUESSED = 0.6
 """Weight of a member that is only guessed from the classes of the notebook's variables."""
 FOLLOWED_LIMIT = 400
@@ -326,11 +328,11 @@ class _Frontier:
         for reference, p in self._uses(user):
             found = self._resolver.follow(user, reference)
             if found is not None:
-                self._reach(found, user, likely * p, depth + 1)
+                self._reach(found, user, likely * p * STEP, depth + 1)
         for member, p in user.members:
             guesses = self._resolver.members_in_use(member)
             for found in guesses:
-                self._reach(found, user, likely * p * GUESSED / len(guesses), depth + 1)
+                self._reach(found, user, likely * p * STEP * GUESSED / len(guesses), depth + 1)
 
     def _uses(self, user: Definition) -> Iterable[tuple[str, float]]:
         if user.kind == "class" and not self._purse.holds(replace(user, name=f"{user.name}.__init__")):
