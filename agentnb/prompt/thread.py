@@ -7,7 +7,8 @@ grows, so a request's prefix is the previous request on its path, byte for byte.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from agentnb.errors import JournalError
@@ -97,20 +98,28 @@ def held_definitions(blocks: Iterable[Block]) -> dict[str, Mapping[str, object]]
     return held
 
 
-def stale_tokens(blocks: Iterable[Block], current: Mapping[str, str]) -> int:
+def stale_tokens(blocks: Sequence[Block], tokens: Sequence[int], current: Mapping[str, str]) -> int:
     """Tokens of versions that are out of date: replaced later on, removed, or not as `current` (digest by name) has it.
 
-    A name that `current` does not list is taken as unchanged.
+    `tokens` are the blocks' own, as they were settled or are counted now. What a definition counted when it was sent
+    gives its share of its block only: estimates of one time must not be set against those of another. A name that
+    `current` does not list is taken as unchanged.
     """
-    newest: dict[str, tuple[int, str]] = {}
-    stale = 0
-    for block in blocks:
-        for item in block.holds:
+    held: dict[str, tuple[float, str]] = {}
+    stale = 0.0
+    for block, total in zip(blocks, tokens, strict=True):
+        for item, weight in _weighed(block, total):
             name, digest = str(item["name"]), str(item["digest"])
-            old_tokens, old_digest = newest.get(name, (0, digest))
-            stale += old_tokens if old_digest != digest else 0
-            newest[name] = (_tokens_of(item), digest)
-    return stale + sum(tokens for name, (tokens, digest) in newest.items() if current.get(name, digest) != digest)
+            before, old = held.get(name, (0.0, digest))
+            stale += before if old != digest else 0.0
+            held[name] = (weight + (before if old == digest else 0.0), digest)
+    return math.ceil(stale + sum(t for name, (t, digest) in held.items() if current.get(name, digest) != digest))
+
+
+def _weighed(block: Block, total: int) -> Iterator[tuple[Mapping[str, object], float]]:
+    """Each definition of the block with its share of the block's tokens."""
+    whole = sum(_tokens_of(item) for item in block.holds)
+    return ((item, total * _tokens_of(item) / whole if whole else 0.0) for item in block.holds)
 
 
 def _tokens_of(item: Mapping[str, object]) -> int:

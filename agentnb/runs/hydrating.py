@@ -9,7 +9,7 @@ from agentnb import canonical
 from agentnb.context.selection import Selection
 from agentnb.errors import InputError
 from agentnb.prompt.compiler import TurnParts, semi_static_block, static_blocks, turn_blocks
-from agentnb.prompt.layers import Block
+from agentnb.prompt.layers import Block, chain_digests
 from agentnb.prompt.thread import (
     Turn,
     held_definitions,
@@ -22,6 +22,7 @@ from agentnb.prompt.thread import (
 from agentnb.prompt.tokens import TokenCounter
 from agentnb.providers import catalog, prices
 from agentnb.providers.messages import Usage
+from agentnb.providers.promptcache import known_tokens
 from agentnb.runs.conversation import (
     THINKING,
     block_text,
@@ -32,6 +33,9 @@ from agentnb.runs.hydration import with_changed
 from agentnb.runs.services import Context, Request, Services
 from agentnb.runs.threads import Threads, path_blocks, path_of, segment_blocks
 from agentnb.runs.tools import pick
+
+CERTAIN = 0.9
+"""Share of the stale limit that is used: tokens of definitions are estimates, and the limit must hold all the same."""
 
 
 class Hydrating:
@@ -112,11 +116,19 @@ class Hydrating:
             return None, f"New segment: {changed}, so the prompt is written anew." if changed else ""
         blocks = [*self._threads.segment(root), *self._threads.path(path, root=root, kind=kind)]
         fresh = self._services.hydrator.refresh(held_definitions(blocks), self._counter(request.model).count)
-        stale = stale_tokens(blocks, fresh.current)
-        total = sum(self._counter(request.model).block(block_text(block.content)) for block in blocks)
-        if not path or stale <= request.stale_limit * total:
+        tokens = self._tokens(request, blocks)
+        stale, total = stale_tokens(blocks, tokens, fresh.current), sum(tokens)
+        if stale <= request.stale_limit * CERTAIN * total:
             return root, ""
         return None, self._priced(request, stale, total)
+
+    def _tokens(self, request: Request, blocks: Sequence[Block]) -> list[int]:
+        """Tokens by block: as a reply settled them where the thread sent them so, else counted."""
+        model = catalog.lookup(request.model)
+        counter = self._counter(request.model)
+        sent = self._services.ledger.newest_like(request.thread, model.name)
+        known = known_tokens(chain_digests(blocks), sent)
+        return [*known, *(counter.block(block_text(block.content)) for block in blocks[len(known) :])]
 
     def _priced(self, request: Request, stale: int, total: int) -> str:
         """Why the prefix is written anew, with the price of either way."""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnb.prompt.layers import Block, Layer
-from agentnb.prompt.thread import Turn, held_definitions, is_branch, needed, parent_for, path_to
+from agentnb.prompt.thread import Turn, held_definitions, is_branch, needed, parent_for, path_to, stale_tokens
 from agentnb.providers.messages import Role, Text
 
 
@@ -101,3 +101,28 @@ def test_what_must_be_sent() -> None:
     assert not needed("1", "full", full)
     assert not needed("1", "signature", full)
     assert needed("1", "full", {"digest": "1", "form": "signature"})
+
+
+def definition_block(*items: tuple[str, str, int]) -> Block:
+    holds = tuple({"name": name, "digest": digest, "form": "full", "tokens": tokens} for name, digest, tokens in items)
+    return Block(layer=Layer.HYDRATION, role=Role.USER, content=Text("…"), holds=holds)
+
+
+def test_stale_tokens_are_those_of_every_older_version() -> None:
+    blocks = [definition_block(("a", "1", 30), ("b", "1", 10)), definition_block(("a", "2", 20))]
+    assert stale_tokens(blocks, [40, 20], {}) == 30
+    assert stale_tokens(blocks, [40, 20], {"a": "3", "b": "1"}) == 50, (
+        "the last version too, where it has changed since"
+    )
+    assert stale_tokens(blocks, [40, 20], {"b": ""}) == 40, "what was removed is stale"
+
+
+def test_stale_tokens_are_in_the_same_tokens_as_the_blocks() -> None:
+    """What a definition was estimated at when it was sent only divides its block's settled tokens."""
+    blocks = [definition_block(("a", "1", 30), ("b", "1", 10)), definition_block(("a", "2", 20))]
+    assert stale_tokens(blocks, [80, 40], {}) == 60
+
+
+def test_a_signature_and_then_the_text_of_one_version_both_go_stale() -> None:
+    blocks = [definition_block(("a", "1", 5)), definition_block(("a", "1", 30)), definition_block(("a", "2", 30))]
+    assert stale_tokens(blocks, [5, 30, 30], {}) == 35
