@@ -69,3 +69,4 @@ clean:
 bench-context: env
 	$(BIN)/python tests/benchmarks/bench_resolution.py
 	$(BIN)/python tests/benchmarks/bench_selection.py --tasks
+	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_prefix.py
