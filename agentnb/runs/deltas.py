@@ -38,13 +38,16 @@ _CHUNK = 4096
 _SHORT = 24
 
 
-def encode(context: Mapping[str, Any]) -> Encoded:
-    """The JSON bytes of each key. Raises ContextNotStorable with the path of what JSON cannot hold."""
+def encode(context: Mapping[str, Any], known: Encoded | None = None, nulls: set[str] | None = None) -> Encoded:
+    """The JSON bytes of each key. Raises ContextNotStorable with the path of what JSON cannot hold.
+
+    `known` and `nulls` are those of the step before; they make it faster, see `dump_members`.
+    """
     if context.__class__ is not dict and not isinstance(context, dict):
         raise ContextNotStorable(
             f"a context must be a dict, not {type(context).__name__}", todo="Return (next_state, context)."
         )
-    return dump_members(context)
+    return dump_members(context, {} if known is None else known, set() if nulls is None else nulls)
 
 
 def decode(encoded: Mapping[str, bytes | bytearray]) -> dict[str, Any]:
@@ -93,15 +96,26 @@ def keyframe(encoded: Encoded) -> bytes:
 
 def difference(old: Encoded, new: Encoded) -> bytes:
     """What turns `old` into `new`, as one frame."""
+    if len(old) != len(new):
+        return _difference_of_keys(old, new)
     delta, index = b"D", 0
-    for key, before in old.items():
+    for (key, before), (same, after) in zip(old.items(), new.items(), strict=True):
+        if key != same:
+            return _difference_of_keys(old, new)
+        if after != before:
+            delta += _splice(index, before, after)
+        index += 1  # noqa: SIM113 - this loop is in every step, and enumerate costs a tuple per key
+    return delta
+
+
+def _difference_of_keys(old: Encoded, new: Encoded) -> bytes:
+    """`difference` where keys came, went or changed places."""
+    parts = [b"D"]
+    for index, (key, before) in enumerate(old.items()):
         after = new.get(key)
         if after != before:
-            delta += _GONE.pack(b"-", index) if after is None else _splice(index, before, after)
-        index += 1  # noqa: SIM113 - this loop is in every step, and enumerate costs a tuple per key
-    if list(old) != list(new):
-        delta += b"".join(_new_keys(old, new))
-    return delta
+            parts.append(_GONE.pack(b"-", index) if after is None else _splice(index, before, after))
+    return b"".join(parts + _new_keys(old, new))
 
 
 def _splice(index: int, before: bytes, after: bytes) -> bytes:

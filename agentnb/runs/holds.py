@@ -22,8 +22,8 @@ class Hold:
     """A run that this process holds: where it is, its context's bytes, and the live context. Never durable."""
 
     __slots__ = (
-        "active", "asked", "attempt", "busy", "chain", "chain_bytes", "checked", "context", "deadline", "delivery",
-        "encoded", "fence", "key", "run_id", "started", "state", "step", "valid",
+        "active", "asked", "attempt", "busy", "chain", "chain_bytes", "checked", "context", "delivery", "encoded",
+        "fence", "key", "nulls", "renewal", "run_id", "started", "state", "step", "valid",
     )  # fmt: skip
 
     def __init__(self, run_id: str) -> None:
@@ -38,8 +38,11 @@ class Hold:
         """Its entry in the journal's `active` while it is in a step: key, fence, lease seconds."""
         self.asked = False
         """A pause or a cancellation has been asked for in this process: look before the next step."""
-        self.started = self.deadline = 0.0
+        self.started = self.renewal = 0.0
+        """When the step in flight began, and after when the run is claimed anew; on the monotonic clock."""
         self.encoded: Encoded = {}
+        self.nulls: set[str] = set()
+        """Keys whose values have or had a null in them: see canonical.dump_members."""
         self.context: Any = None
         self.delivery: Delivery | None = None
 

@@ -278,14 +278,14 @@ class EmbeddedJournal:
             raise translate(error, self.address) from error
 
     def _commit_usual(self, w: StepWrite) -> Committed:
-        now = self.clock.now()
-        until, tick = now + w.lease, self.clock.monotonic() + w.lease
-        step = (w.key, w.step, w.fence, w.state, w.next_state, now, until, tick, w.frame, w.data)
+        key, _, number, fence, state, next_state, _, frame, _, data, _, _, lease, told = w
+        now, tick = self.clock.now(), self.clock.monotonic()
+        step = (key, number, fence, state, next_state, now, now + lease, tick + lease, frame, data)
         try:
             self._take_step("INSERT INTO agentnb_step VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", step)
         except sqlite3.IntegrityError as error:
             raise StepConflict("the run has moved") from error
-        return Committed(now, RUNNING, self._last(w.key) if w.told else 0)
+        return Committed(now, RUNNING, self._last(key) if told else 0)
 
     def _last(self, key: int) -> int:
         """The `seq` of the run's last event."""

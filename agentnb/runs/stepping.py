@@ -74,7 +74,7 @@ class Stepper:
         hold = holds.take(journal, run_id)
         try:
             now = journal.clock.monotonic()
-            if not hold.valid or hold.asked or now + self._lease / 2 > hold.deadline:
+            if not hold.valid or hold.asked or now > hold.renewal:
                 stopped = self._claim(hold)
                 if stopped is not None:
                     return stopped
@@ -88,7 +88,7 @@ class Stepper:
     def _claim(self, hold: Hold) -> Advance | None:
         """Claim the run and read it; what to answer instead where there is nothing to execute."""
         asked, hold.valid, hold.asked = hold.asked, False, False
-        deadline = self.journal.clock.monotonic() + self._lease
+        renewal = self.journal.clock.monotonic() + self._lease / 2
         claim = self.journal.claim(hold.run_id, self._lease)
         row = claim.row
         if not claim.held:
@@ -97,8 +97,9 @@ class Stepper:
             return _stopped(row)
         holds.keep_alive(self.journal, self._lease)
         hold.key, hold.fence, hold.step, hold.state = row.key, row.fence, row.summary.step, row.summary.state
-        hold.attempt, hold.delivery, hold.deadline, hold.checked = row.attempt, claim.delivery, deadline, None
+        hold.attempt, hold.delivery, hold.renewal, hold.checked = row.attempt, claim.delivery, renewal, None
         hold.encoded, hold.context = deltas.restore(claim.frames), None
+        hold.nulls = {key for key, value in hold.encoded.items() if b"null" in value}
         hold.active = (hold.key, hold.fence, self._lease)
         hold.chain, hold.chain_bytes = len(claim.frames) - 1, sum(map(len, claim.frames[1:]))
         self._check_versions(hold, row)
@@ -142,7 +143,8 @@ class Stepper:
 
     def _commit(self, hold: Hold, current: Current, answer: Any) -> Advance:
         next_state, context = self.checked(hold.state, answer)
-        encoded = deltas.encode(context if self._codec is PLAIN else self._codec.plain(context))
+        plain = context if self._codec is PLAIN else self._codec.plain(context)
+        encoded = deltas.encode(plain, hold.encoded, hold.nulls)
         frame, whole = deltas.frame(hold.encoded, encoded, hold.chain, hold.chain_bytes)
         status, wake_at = _GOES_ON if next_state in self._usual else self.status_of(next_state)
         data = dump_exact(current.attached, "attach") if current.attached else None
@@ -156,7 +158,7 @@ class Stepper:
         hold.step, hold.state, hold.encoded, hold.context = current.step, next_state, encoded, context
         hold.chain, hold.chain_bytes = (0, 0) if whole else (hold.chain + 1, hold.chain_bytes + len(frame))
         hold.delivery, hold.attempt = None, 0
-        hold.deadline = hold.started + self._lease  # from before the step, so not later than what the commit wrote
+        hold.renewal = hold.started + self._lease / 2  # from before the step: earlier than what the commit wrote
         hold.valid = done.status == rows.RUNNING
         if write.told:
             self._tell_step(write, current, done)

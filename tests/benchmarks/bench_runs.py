@@ -165,10 +165,10 @@ def timed(drives: dict[str, Drive], rounds: int, steps: int) -> dict[str, tuple[
 
 
 def show_times(quick: bool) -> None:
-    for label, make, steps in (("2 KB", small, 100), ("100 KB", large, 25)):
+    for label, make, steps in (("2 KB", small, 300), ("100 KB", large, 100)):
         with scratch() as home:
             drives = {name: engine(home, make()) for name, engine in ENGINES.items()}
-            found = timed(drives, 15 if quick else 40, steps)
+            found = timed(drives, 7 if quick else 25, steps)
         ours, base = found["agentnb"], found["raw INSERT"]
         print(f"\nTime per step, context of {label} ({len(orjson.dumps(make()))} bytes)")
         print(f"  {'':37} {'us':>8} {'CPU us':>8} {'x raw':>7} {'x agentnb':>10}   (the ratios are of CPU)")

@@ -63,6 +63,34 @@ def test_prefix_and_suffix_are_those_of_a_plain_loop(head, left, right, tail):
     assert prefix + suffix == limit or a[len(a) - suffix - 1] != b[len(b) - suffix - 1]
 
 
+@given(st.lists(CONTEXTS, min_size=1, max_size=8))
+def test_what_is_known_of_the_step_before_changes_nothing_but_the_time(contexts):
+    known, nulls = {}, set()
+    for context in contexts:
+        known = deltas.encode(context, known, nulls)
+        assert known == deltas.encode(context)
+        assert list(known) == list(context)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"a": None}, {"a": math.nan}),
+        ({"a": [1, None]}, {"a": [1, math.inf]}),
+        ({"a": ["x" * 100]}, {"a": ["x" * 100, math.nan]}),
+        ({"a": ["x" * 100, 1]}, {"a": ["x" * 100, math.nan]}),
+        ({"a": ["x" * 100, None]}, {"a": ["x" * 100, None, -math.inf]}),
+        ({"a": "null"}, {"a": math.nan}),
+    ],
+)
+def test_nan_is_found_also_where_a_null_was_known(before, after):
+    nulls = set()
+    known = deltas.encode(before, {}, nulls)
+    assert deltas.encode(before, known, nulls) == known
+    with pytest.raises(ContextNotStorable, match="'a'"):
+        deltas.encode(after, known, nulls)
+
+
 def test_a_change_in_a_large_value_costs_its_own_bytes():
     before = deltas.encode({"log": ["line"] * 20_000, "n": 1})
     after = deltas.encode({"log": ["line"] * 20_000 + ["new line"], "n": 2})

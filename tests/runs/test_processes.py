@@ -75,7 +75,7 @@ def test_two_processes_on_one_run_double_nothing(scene):
 
 def test_killed_at_any_moment_at_most_the_step_in_flight_is_repeated(scene):
     machine, home, log = scene
-    chance, kills, steps = random.Random(5), 0, 1500
+    chance, kills, steps = random.Random(5), 0, 700
     reached = {"a": 0, "b": 0}
     while True:
         worker = start(home, log, ["a", "b"], steps, kills)
