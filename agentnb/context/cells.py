@@ -8,9 +8,11 @@ again replaces only what it binds anew.
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from agentnb.context.definitions import (
     PARSE_ERRORS,
@@ -21,7 +23,7 @@ from agentnb.context.definitions import (
     parse,
     parse_definitions,
 )
-from agentnb.context.references import bindings, dotted
+from agentnb.context.references import bindings, dotted, uses
 
 PYTHON_BODIES = frozenset({"time", "capture", "prun", "agent_trace", "memit", "snakeviz", "scalene", "pyinstrument"})
 """Cell magics that run their body as Python in the user's namespace. The bodies of all others define nothing there."""
@@ -44,6 +46,16 @@ class _Bound:
     made: str = ""  # `Model()` for `model = Model(…)`
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellVersion:
+    """One cell as it last ran: `version` counts its runs, `defines` what it bound, `uses` the names it needs."""
+
+    cell: str
+    version: int
+    defines: tuple[str, ...]
+    uses: tuple[str, ...]
+
+
 class CellIndex:
     """The notebook's definitions. `transform` turns a cell's text into Python: `ip.transform_cell`."""
 
@@ -51,6 +63,9 @@ class CellIndex:
         self._transform = transform
         self._bound: dict[str, _Bound] = {}
         self._texts: dict[str, str] = {}
+        self._latest: dict[str, tuple[int, FileDefinitions]] = {}
+        self._definitions: CellDefinitions | None = None
+        self._imports: dict[str, str] | None = None
         self.notes: list[str] = []
         self.version = 0
         """Grows with every recorded cell: what was made of an older version is stale."""
@@ -73,6 +88,13 @@ class CellIndex:
             self._texts[label] = "\n".join(cell.parsed or cell.lines)
             self._forget(code)
         self._bind(cell)
+        self._definitions = self._imports = None
+        version, _ = self._latest.pop(label, (0, cell))
+        self._latest[label] = (version + 1, cell)
+
+    def versions(self) -> tuple[CellVersion, ...]:
+        """The cells with code, in the order of their last run."""
+        return tuple(_version(cell, version) for version, cell in self._latest.values())
 
     def code(self, limit: int = CODE_LIMIT) -> str:
         """The newest cells as one Python text, oldest first, at most `limit` characters of whole cells."""
@@ -125,7 +147,9 @@ class CellIndex:
 
     def definitions(self) -> Mapping[str, Definition]:
         """Qualified name -> its last definition: functions, classes and members, simple constants, imports."""
-        return CellDefinitions(self._bound)
+        if self._definitions is None:
+            self._definitions = CellDefinitions(self._bound)
+        return self._definitions
 
     def made_by(self, name: str) -> str:
         """`Model` for a variable that its cell made by calling `Model(…)`; else an empty text."""
@@ -139,7 +163,9 @@ class CellIndex:
 
     def imports(self) -> Mapping[str, str]:
         """Bound name -> dotted target: `nx` -> `networkx`, `G` -> `networkx.Graph`."""
-        return {name: bound.item.target for name, bound in self._bound.items() if bound.item}
+        if self._imports is None:
+            self._imports = {name: bound.item.target for name, bound in self._bound.items() if bound.item}
+        return self._imports
 
 
 class CellDefinitions(Mapping[str, Definition]):
@@ -147,7 +173,10 @@ class CellDefinitions(Mapping[str, Definition]):
 
     def __init__(self, bound: Mapping[str, _Bound]) -> None:
         self._bound = dict(bound)
-        self._imports = tuple(item.item for item in bound.values() if item.item)
+
+    @cached_property
+    def _imports(self) -> tuple[Import, ...]:
+        return tuple(item.item for item in self._bound.values() if item.item)
 
     def __getitem__(self, name: str) -> Definition:
         bound = self._bound[name.partition(".")[0]]
@@ -174,6 +203,24 @@ class CellDefinitions(Mapping[str, Definition]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def _version(cell: FileDefinitions, version: int) -> CellVersion:
+    defines = top_level_names(cell)
+    try:
+        used = uses(parse("\n".join(cell.parsed or cell.lines)).body).references
+    except PARSE_ERRORS:
+        used = {}
+    names = dict.fromkeys(name.partition(".")[0].partition("()")[0] for name in used)
+    return CellVersion(
+        cell=cell.cell,
+        version=version,
+        defines=tuple(defines),
+        uses=tuple(name for name in names if name not in defines and name not in _BUILTINS),
+    )
+
+
+_BUILTINS = frozenset(dir(builtins)) | {"get_ipython"}
 
 
 def _import_definition(item: Import, cell: str) -> Definition:

@@ -26,6 +26,8 @@ from agentnb.errors import nearest
 
 DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\Z")
 _ALIAS = re.compile(r"\w+\s*=\s*(?:(?:functools\.)?partial\(\s*)?([^\W\d][\w.]*)\s*(?:\Z|,.*\)\Z|\)\Z)", re.DOTALL)
+RESULT = re.compile(r"[^\W\d]\w*(?:(?:\(\))?\.[^\W\d]\w*)*\Z")
+_RETURNS = re.compile(r"\)\s*->\s*[\"']?([^\W\d][\w.]*)")
 SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
 HOPS = 12
 """Base classes of cells followed before they count as circular."""
@@ -169,7 +171,8 @@ class Resolver:
 
     def _resolve(self, name: str) -> Definition | Unresolved:
         if not DOTTED.match(name):
-            return Unresolved(name=name, reason=f"{name[:60]!r} is not a name", kind="text")
+            found = self._of_result(name) if RESULT.match(name) else None
+            return found or Unresolved(name=name, reason=f"{name[:60]!r} is not a name", kind="text")
         parts = name.split(".")
         for look in self._cascade:
             try:
@@ -204,6 +207,19 @@ class Resolver:
             return None
         member = ".".join(parts[1:])
         return self._in_cells(f"{owner.name}.{member}") or self._by_text([*owner.name.split("."), *parts[1:]])
+
+    def _of_result(self, name: str) -> Definition | None:
+        """`Model.fit` for `make_model().fit`: a class makes its instances, a function says what it returns, or astroid
+        infers it."""
+        maker, _, rest = name.rpartition("().")
+        made = self.resolve(maker)
+        if isinstance(made, Unresolved):
+            return None
+        returns = _RETURNS.search(made.signature)
+        owner = made if made.kind == "class" else self.follow(made, returns.group(1)) if returns else None
+        if owner is not None and owner.kind == "class":
+            return self._in_cells(f"{owner.name}.{rest}") or self._by_text([*owner.name.split("."), *rest.split(".")])
+        return self._placed(infer(self._cells.code(), name, self._patience))
 
     def _through_alias(self, found: Definition) -> Definition | None:
         """`plain` for `alias = plain` and `half = partial(plain, 1)`."""
@@ -529,7 +545,9 @@ class Resolver:
     def _by_astroid(self, parts: list[str]) -> Definition | None:
         if len(parts) < 2 or not self.known(".".join(parts)) or self._is_settled(parts):
             return None
-        place = infer(self._cells.code(), ".".join(parts), self._patience)
+        return self._placed(infer(self._cells.code(), ".".join(parts), self._patience))
+
+    def _placed(self, place: _Place | None) -> Definition | None:
         if place is None:
             return None
         path, line, name = place

@@ -41,13 +41,16 @@ STEP = 0.7
 """Weight of each step away from what was named."""
 GUESSED = 0.6
 """Weight of a member that is only guessed from the classes of the notebook's variables."""
+NEXT_LIMIT = 60
+"""Candidates without room in full that are still told by signature, or listed as left out."""
 FOLLOWED_LIMIT = 400
 """Definitions that are looked into; each costs about a millisecond."""
 
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n.*?(?:^[ \t]*\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _BACKTICK = re.compile(r"(?<!`)`([^`\n]{1,200})`(?!`)")
 _AT = re.compile(r"(?<![\w.@/+:%\\-])@([^\W\d]\w*(?:\.[^\W\d]\w*)*)(?![\w/@])")
-_CALL = re.compile(r"@?([^\W\d]\w*(?:\.[^\W\d]\w*)*)(?:\(.*\))?\Z", re.DOTALL)
+_CALL = re.compile(r"@?([^\W\d]\w*(?:(?:\([^()]*\))?\.[^\W\d]\w*)*)(?:\(.*\))?\Z", re.DOTALL)
+_ARGUMENTS = re.compile(r"\([^()]*\)")
 _WORD = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _DECORATED = re.compile(
     r"(?:\([^\n]*\))?[ \t]*(?:#[^\n]*)?\n(?:[ \t]*@[^\n]*\n)*[ \t]*(?:async[ \t]+def|def|class)[ \t]"
@@ -81,15 +84,15 @@ class Selection:
 def marks(task: str) -> tuple[str, ...]:
     """Backticked names and `@name`s in the order of first mention; the text itself is never touched.
 
-    Fenced code, e-mail addresses, decorators in pasted code, and backticks around anything but a name or a call of
-    one are no marks.
+    A backticked call loses its arguments: `f(x).fit` is the mark `f().fit`. Fenced code, e-mail addresses, decorators
+    in pasted code, and backticks around anything but a name or a call of one are no marks.
     """
     found: list[tuple[int, str]] = []
     text = _FENCE.sub(lambda match: " " * len(match.group()), task) if "```" in task or "~~~" in task else task
     for match in _BACKTICK.finditer(text):
         name = _CALL.match(match.group(1).strip())
         if name:
-            found.append((match.start(), name.group(1)))
+            found.append((match.start(), _ARGUMENTS.sub("()", name.group(1))))
     ats = (match for match in _AT.finditer(text) if not _is_decorator(text, match))
     found += [(match.start(), match.group(1)) for match in ats]
     return tuple(dict.fromkeys(name for _, name in sorted(found)))
@@ -302,7 +305,8 @@ class _Frontier:
         return True
 
     def _signatures(self, candidates: Iterable[_Candidate]) -> None:
-        for candidate in sorted(candidates, key=lambda item: (-item.likely, item.definition.name)):
+        ranked = sorted(candidates, key=lambda item: (-item.likely, item.definition.name))
+        for candidate in ranked[:NEXT_LIMIT]:
             if not self._purse.holds(candidate.definition):
                 self._purse.add(candidate.definition, candidate.why, full_limit=0)
 

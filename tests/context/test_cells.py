@@ -94,3 +94,12 @@ def test_inherited_and_nested_members_are_listed() -> None:
     cells = index("class A:\n    class B:\n        def c(self): pass")
     assert list(cells.definitions()) == ["A", "A.B", "A.B.c"]
     assert len(cells.definitions()) == 3
+
+
+def test_versions_tell_what_each_cell_defines_and_uses() -> None:
+    cells = CellIndex(TransformerManager().transform_cell)
+    cells.record("import math\nN = 3", cell_id="a", number=1)
+    cells.record("def f(x): return math.sin(x) * N\nprint(f(1), len([g for g in h]))", cell_id="b", number=2)
+    cells.record("import math\nN = 4", cell_id="a", number=3)
+    listed = [(item.cell, item.version, item.defines, item.uses) for item in cells.versions()]
+    assert listed == [("b", 1, ("f",), ("math", "N", "h")), ("a", 2, ("N", "math"), ())]

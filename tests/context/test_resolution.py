@@ -271,3 +271,20 @@ def test_packages_that_import_in_circles_are_searched_once(notebook, write: Writ
     assert isinstance(resolver.resolve("ring.same.other.x"), Unresolved)
     user = found(resolver, "ring.of_m3")
     assert [resolver.follow(user, reference) for reference in user.references] == [None, None]
+
+
+def test_what_a_call_returns(notebook, write: Write) -> None:
+    write("maker.py", "import networkx as nx\nclass Car:\n    def go(self): pass\ndef build() -> 'Car': return Car()\n")
+    notebook.run("""
+        import maker
+        class Model:
+            def fit(self): pass
+        def make() -> Model: return Model()
+        def guess(): return Model()
+    """)
+    resolver = notebook.cold
+    assert found(resolver, "make().fit").name == "Model.fit"
+    assert found(resolver, "Model().fit").name == "Model.fit"
+    assert found(resolver, "maker.build().go").name == "maker.Car.go"
+    assert found(resolver, "guess().fit").name == "Model.fit"  # astroid
+    assert isinstance(resolver.resolve("make().nothing"), Unresolved)
