@@ -6,7 +6,7 @@ LAB := .venv-lab
 BIN := $(VENV)/bin
 # A demo, a test or a lesson never spends: no key is visible and the model is simulated.
 OFFLINE := env -u ANTHROPIC_API_KEY -u GOOGLE_API_KEY -u GEMINI_API_KEY -u OPENAI_API_KEY AGENTNB_MODEL=sim:claude-sonnet-4-6
-.PHONY: bench-caching env env-lab test check demo lab bench bench-context format clean
+.PHONY: env env-lab test check demo lab bench bench-context bench-caching bench-peers format clean
 
 # uv is about eight times faster than pip; where it cannot be had, plain pip does the same work.
 define make_env
@@ -39,7 +39,8 @@ check: env
 
 test: env env-lab
 	$(OFFLINE) $(BIN)/python -m pytest -q -m "not browser" tests
-	$(OFFLINE) AGENTNB_SIM_SPEED=0 AGENTNB_HOME=$$(mktemp -d) $(BIN)/python -m pytest -q -p no:cacheprovider \
+	rm -rf build/nbval
+	$(OFFLINE) AGENTNB_SIM_SPEED=0 AGENTNB_HOME=$(CURDIR)/build/nbval $(BIN)/python -m pytest -q \
 		--nbval-lax --nbval-current-env notebooks
 	$(OFFLINE) $(LAB)/bin/python -m pytest -q -m browser tests/browser
 

@@ -1,0 +1,45 @@
+"""The README keeps up: every flag, subcommand and make target that exists is in it, and what it names exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from agentnb.notebook.completion import SUBCOMMANDS
+from agentnb.notebook.flags import AGENT_FLAGS
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("flag", AGENT_FLAGS, ids=lambda flag: flag.name)
+def test_each_flag_is_explained_where_a_user_looks(flag: object) -> None:
+    assert f"--{flag.name}" in README or f"-{flag.short} " in README, f"--{flag.name} is not in the README"
+
+
+def test_each_flag_in_the_readme_exists() -> None:
+    known = {f"--{flag.name}" for flag in AGENT_FLAGS}
+    used = set(re.findall(r"%%?agent[^`|\n]*?(--[a-z-]+)", README))
+    assert used <= known, used - known
+
+
+@pytest.mark.parametrize("magic", SUBCOMMANDS)
+def test_each_magic_is_named(magic: str) -> None:
+    assert f"%{magic}" in README
+
+
+def test_each_make_target_in_the_readme_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"make ([a-z-]+)", README)):
+        assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE) or target in ("and",), target
+
+
+def test_pictures_are_there_and_small() -> None:
+    for name in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
+        assert (ROOT / name).stat().st_size < 200_000
+
+
+def test_nobody_is_told_to_install_the_other_package() -> None:
+    assert not re.search(r"pip install agentnb(?!-jupyter)", README)
