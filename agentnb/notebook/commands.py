@@ -1,4 +1,4 @@
-"""What %agent_cache, %agent_runs and %agent_context do. Each subcommand shows one table or one run."""
+"""What %agent_runs and %agent_context do. Each subcommand shows one table or one run."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from agentnb.notebook.flags import Flag
 from agentnb.notebook.kernel import RESULT, Notebook
 from agentnb.notebook.render import table_html, table_text
 from agentnb.notebook.tables import Code, Figure
-from agentnb.providers import catalog
-from agentnb.providers.promptcache import Warm
 from agentnb.runs.hydration import Pins, read_added
 from agentnb.runs.machine import Replay
 from agentnb.runs.services import Limits
@@ -47,116 +45,13 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
     display(bundle, raw=True)
 
 
-def _dispatch(magic: str, table: dict[str, Callable[[str], None]], line: str) -> None:
+def dispatch(magic: str, table: dict[str, Callable[[str], None]], line: str) -> None:
     name, _, rest = line.strip().partition(" ")
     if name not in table:
         hint = nearest(name, list(table)) if name else ""
         what = f"%{magic} has no subcommand {name!r}" if name else f"%{magic} wants a subcommand"
         raise InputError(what, todo=f"{hint} Known: {', '.join(table)}.".strip())
     table[name](rest.strip())
-
-
-# --- %agent_cache ------------------------------------------------------------------------------------------------
-
-
-def agent_cache(session: Session, line: str) -> None:
-    """status | explain | list | clear"""
-    table: dict[str, Callable[[str], None]] = {
-        "status": lambda _: _cache_status(session),
-        "explain": lambda _: _cache_explain(session),
-        "list": lambda _: _cache_list(session),
-        "clear": lambda _: _cache_clear(session),
-    }
-    _dispatch("agent_cache", table, line)
-
-
-def _cache_status(session: Session) -> None:
-    """What is warm now, newest mark of each model first, with the seconds that are left."""
-    now = session.clock.now()
-    warm = [entry for entry in session.ledger.entries() if entry.until > now and _reachable(session, entry)]
-    rows = [_warm_row(entry, now) for entry in sorted(warm, key=lambda e: (e.model, -e.tokens))]
-    model = catalog.lookup(session.model_name())
-    notes = [
-        f"{model.label} caches a prefix from {model.cache.minimum:,} tokens on.",
-        "What is listed is what our calls left warm; the reply's usage is the only proof that a prefix hit.",
-    ]
-    if not rows:
-        notes.insert(0, "Nothing is warm: no call yet, or everything has expired.")
-    show_table("Prompt cache: warm now", ("model", "prefix ends at", "tokens", "TTL", "warm for", "until"), rows, notes)
-
-
-def _reachable(session: Session, entry: Warm) -> bool:
-    """A simulator's entries die with it; another kernel's simulator is not ours."""
-    return not entry.scope.startswith("sim:") or entry.scope == session.provider(f"sim:{entry.model}").scope
-
-
-def _warm_row(entry: Warm, now: float) -> tuple[object, ...]:
-    simulated = "sim:" if entry.scope.startswith("sim:") else ""
-    clock = time.strftime("%H:%M:%S", time.localtime(entry.until))
-    return (
-        f"{simulated}{entry.model}",
-        entry.why,
-        Figure(f"≈ {entry.tokens:,}"),
-        entry.ttl,
-        _span(entry.until - now),
-        clock,
-    )
-
-
-def _span(seconds: float) -> str:
-    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s" if seconds >= 60 else f"{int(seconds)} s"
-
-
-def _cache_list(session: Session) -> None:
-    """Everything remembered, expired prefixes too."""
-    now = session.clock.now()
-    rows = [
-        (e.model, e.why, Code(e.prefix), f"≈ {e.tokens:,}", e.ttl, _span(e.until - now) if e.until > now else "expired")
-        for e in session.ledger.entries()
-    ]
-    show_table("Prompt cache: the ledger", ("model", "prefix ends at", "digest", "tokens", "TTL", "warm for"), rows)
-
-
-def _cache_clear(session: Session) -> None:
-    count = session.ledger.forget()
-    note = "The provider's own entries expire by themselves; Anthropic offers no way to delete them."
-    show_table("Prompt cache: ledger cleared", ("entries forgotten",), [(str(count),)], [note])
-
-
-def _cache_explain(session: Session) -> None:
-    """The last run's calls: expected, read, written, and the reason in words."""
-    run = session.namespace.get(RESULT)
-    if run is None:
-        raise InputError("there is no call to explain yet", todo="Run %%agent first.")
-    rows = [_call_row(step) for step in run.receipt["steps"] if step["cache"]]
-    if not rows:
-        rows = [("-", f"≈ {run.cache.expected:,}", "-", "-", "-", run.cache.reason)]
-    notes = [*_mark_notes(run), *_layer_notes(run)]
-    show_table(
-        f"Prompt cache: run {run.run_id}", ("step", "expected", "read", "written", "input", "reason"), rows, notes
-    )
-
-
-def _call_row(step: dict[str, Any]) -> tuple[object, ...]:
-    report = step["cache"]
-    return (
-        step["n"],
-        Figure(f"≈ {report['expected']:,}"),
-        report["read"],
-        report["written"],
-        report["prefix"],
-        report["reason"],
-    )
-
-
-def _mark_notes(run: AgentRun) -> list[str]:
-    marks = run.cache.get("marks") or []
-    return [f"Breakpoints of the last call: {'; '.join(marks)}."] if marks else []
-
-
-def _layer_notes(run: AgentRun) -> list[str]:
-    parts = [f"{layer.name} ≈ {layer.cached_tokens:,} of ≈ {layer.tokens:,}" for layer in run.layers if layer.tokens]
-    return [f"Read by layer: {'; '.join(parts)}."] if parts else []
 
 
 # --- %agent_runs -------------------------------------------------------------------------------------------------
@@ -174,7 +69,7 @@ def agent_runs(notebook: Notebook, line: str) -> None:
         "replay": lambda rest: _runs_replay(session, rest),
         "export": lambda rest: _runs_export(session, rest),
     }
-    _dispatch("agent_runs", table, line)
+    dispatch("agent_runs", table, line)
 
 
 def _runs_list(session: Session, rest: str) -> None:
@@ -308,7 +203,7 @@ def agent_context(session: Session, run: AgentRun | None, line: str) -> None:
         "unpin": lambda rest: _context_unpin(session, rest),
         "add": lambda rest: _context_add(session, rest),
     }
-    _dispatch("agent_context", table, line)
+    dispatch("agent_context", table, line)
 
 
 def _context_show(session: Session, run: AgentRun | None) -> None:

@@ -63,14 +63,14 @@ class AgentMagics(Magics):
     @no_var_expand
     @line_magic
     def agent_cache(self, line: str) -> None:
-        """%agent_cache status | explain | list | clear
+        """%agent_cache status | explain | list | warm | extend | clear | prune
 
         What is warm in the provider's prompt cache until when; and, for the last call, what was expected to hit, what
-        did, and why not.
+        did, and why not. `warm` and `extend` keep what the next call begins with warm, and cost what they say.
         """
-        from agentnb.notebook import commands
+        from agentnb.notebook import cache_commands
 
-        commands.agent_cache(self._notebook.session, line)
+        cache_commands.agent_cache(self._notebook.session, line)
 
     @no_var_expand
     @line_magic

@@ -7,12 +7,14 @@ step. What a handler needs of the outside (provider, notebook, ledger, clock) co
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from agentnb.errors import AgentnbError, RunInterrupted
 from agentnb.providers import prices
 from agentnb.providers.messages import Usage
+from agentnb.providers.promptcache import Call
 from agentnb.runs.acting import Acting
 from agentnb.runs.budget import affordable_output
 from agentnb.runs.conversation import (
@@ -80,6 +82,18 @@ class BuiltInAgent:
         if document["error"] is not None and isinstance(error, AgentnbError):
             document["error"] |= {"message": self._services.scrub(error.what), "todo": self._services.scrub(error.todo)}
         return AgentRun(document)
+
+    def last_call(self, run_id: str) -> Call:
+        """The run's last request as it was sent, which the next one will begin with: for keeping it warm."""
+        context = self._machine.get(run_id).context
+        sent = context["previous_end"]
+        prompt, call, _ = self._thinking.prepare(context)
+        return replace(
+            call,
+            prompt=replace(prompt, blocks=prompt.blocks[:sent], previous_end=0),
+            marks=tuple(mark for mark in call.marks if mark.index < sent),
+            tokens=call.tokens[:sent],
+        )
 
     def dry_run(self, request: Request, run_id: str) -> AgentRun:
         """What would be sent, what it would cost and what would hit. Sends nothing and commits nothing."""

@@ -304,15 +304,17 @@ class Session:
             self._storage.close()
             self._storage = None
 
-    def close_objects(self) -> None:
-        """Delete what this session made at the providers and still pays for."""
+    def close_objects(self) -> int:
+        """Delete what this session made at the providers and still pays for; the number deleted."""
         if self._objects is None or not self._objects.spent:
-            return
+            return 0
+        deleted = 0
         for held in self._objects.mine():
             for provider in list(self._providers.values()):
                 if isinstance(provider, ObjectProvider) and provider.scope == held.scope:
-                    self._objects.delete(provider, held)
+                    deleted += self._objects.delete(provider, held)
                     break
+        return deleted
 
 
 class Agent:

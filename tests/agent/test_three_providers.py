@@ -104,3 +104,32 @@ def described(text: str) -> Any:
 
     long.__doc__ = text
     return tool(long)
+
+
+def test_the_cache_magics_on_googles_objects(book: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    from agentnb.notebook.cache_commands import agent_cache
+
+    model = "sim:gemini-2.5-flash"
+    session = book.session
+    session.settings = session.settings.with_changes(model=model)
+    session.extra_tools["long"] = described("Answer questions about tides. " * 900)
+    session.namespace["_agent"] = book.ask("Hello?")
+    provider = session.provider(model)
+
+    def said(command: str) -> str:
+        agent_cache(session, command)
+        return capsys.readouterr().out
+
+    assert "cachedContents/" in said("warm"), "asked for by hand, it needs no budget"
+    assert "1 cache objects, 1 of them ours" in said("list")
+    assert "lives for" in said("extend")
+    assert book.ask("And now?").cache.read > 2048
+    provider.make_object(
+        session.agent().last_call(session.namespace["_agent"].run_id).prompt, 2, seconds=99, label="agentnb old"
+    )
+    assert len(provider.list_caches()) == 2
+    said("prune")
+    assert len(provider.list_caches()) == 1, "the one in use stays"
+    assert "cache objects deleted" in said("clear")
+    assert provider.list_caches() == []
+    assert "Nothing is warm" in said("status")

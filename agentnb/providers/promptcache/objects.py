@@ -93,7 +93,7 @@ class CacheObjects:
         try:
             if held is not None:
                 return self._use(provider, held, call.model, thread)
-            return self._make(provider, call, thread) if self._worth_making(call, pauses) else None
+            return self.make(provider, call, thread) if self._worth_making(call, pauses) else None
         except ProviderError:
             return None  # no object, no harm: the call goes out whole
 
@@ -102,7 +102,8 @@ class CacheObjects:
         affordable = self.spent + _price(call.model, tokens, LIFE, fresh=True) <= self.budget
         return tokens >= call.model.cache.minimum and affordable and pays(call.model, pauses)
 
-    def _make(self, provider: ObjectProvider, call: Call, thread: str) -> Held:
+    def make(self, provider: ObjectProvider, call: Call, thread: str) -> Held:
+        """Make an object of what this call begins with, whatever it costs. Raises what the provider answers."""
         last = last_frame_index(call.prompt)
         label = f"{LABEL} {call.prompt.chain[last]}"
         made = provider.make_object(call.prompt, last, seconds=int(LIFE), label=label)

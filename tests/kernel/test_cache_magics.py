@@ -1,0 +1,36 @@
+"""%agent_cache in a real kernel, on each provider: what warm, extend, clear, prune and list do, or why they cannot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.kernel]
+
+
+def test_anthropic_is_warmed_by_the_last_request(kernel: Any) -> None:
+    kernel.ok("%agent Hello")
+    warmed = kernel.ok("%agent_cache warm").text
+    assert "Nothing was generated" in warmed
+    assert "$" in warmed
+    assert "no way to list" in kernel.ok("%agent_cache list").text
+    assert "no cache objects" in kernel.ok("%agent_cache prune").text
+    assert "expires by itself" in kernel.ok("%agent_cache clear").text
+    status = kernel.ok("%agent_cache status").text
+    assert "Policy:" in status
+    assert "cache_budget is 0" in status
+
+
+def test_openai_says_that_it_cannot_be_warmed(kernel: Any) -> None:
+    kernel.ok("%agent -m sim:gpt-4.1 Hello")
+    error = kernel.run("%agent_cache warm").error
+    assert "no way to warm" in str(error)
+
+
+def test_google_gets_a_cache_object_that_can_be_extended_listed_and_deleted(kernel: Any) -> None:
+    kernel.ok("%config AgentNB.model = 'sim:gemini-2.5-flash'")
+    kernel.ok("import agentnb\n@agentnb.tool\ndef long(question: str) -> str:\n    '''" + "Tides. " * 2000 + "'''")
+    kernel.ok("%agent --tools inspect Hello")
+    failed = kernel.run("%agent_cache warm").error
+    assert "minimum" in str(failed) or "small" in str(failed)
