@@ -141,6 +141,7 @@ class EmbeddedJournal:
         self.active: dict[str, tuple[int, int, float]] = {}
         self.holds: dict[str, Hold] = {}
         self._options = (synchronous, busy_seconds)
+        self._users = 1
         self._open()
         _OPEN.add(self)
 
@@ -477,9 +478,14 @@ class EmbeddedJournal:
     def closed(self) -> bool:
         return self._closed
 
+    def share(self) -> None:
+        """One more will close it."""
+        self._users += 1
+
     def close(self) -> None:
-        """Give back what this process holds and close the file. A closed journal can do nothing more."""
-        if not self._closed:
+        """Close the file, once everyone who opened it has. A closed journal can do nothing more."""
+        self._users -= 1
+        if not self._closed and self._users <= 0:
             self._closed = True
             _OPEN.discard(self)
             with self._group.turn:

@@ -73,6 +73,7 @@ class AgentStateMachine:
         lease: float = LEASE_SECONDS,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._opened = isinstance(db_path, str | Path)
         self.journal: Journal = open_journal(db_path, clock=clock) if isinstance(db_path, str | Path) else db_path
         self._codec = codec_for(context_type)
         self._lease = lease
@@ -274,14 +275,15 @@ class AgentStateMachine:
         return current
 
     def close(self) -> None:
-        """Give back the leases of idle runs and close the journal."""
+        """Give back the leases of idle runs, and close the journal if this machine has opened it."""
         for hold in list(self.journal.holds.values()):
             if hold.busy.acquire(blocking=False):
                 if hold.valid:
                     self.journal.release(hold.key, hold.fence)
                 hold.valid = False
                 holds.let_go(self.journal, hold)
-        self.journal.close()
+        if self._opened:
+            self.journal.close()
 
     # Parts
 

@@ -52,4 +52,6 @@ def _embedded(home: Path, clock: Clock | None, synchronous: str) -> EmbeddedJour
     if journal is None or journal.closed or clock not in (None, journal.clock):
         database = open_storage(home).database
         journal = _OPEN[place] = EmbeddedJournal(database, clock=clock, synchronous=synchronous)
+    else:
+        journal.share()
     return journal

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from agentnb.errors import LeaseHeld, RunExists, RunFinished, RunUnknown, StepConflict, StepUnknown
-from agentnb.runs import deltas
+from agentnb.runs import deltas, holds
 from agentnb.runs.rows import ActionRow, Mark, NewRun, StepWrite
 
 LEASE = 60.0
@@ -213,3 +213,29 @@ def test_the_lease_of_a_dead_process_is_free_at_once(two_workers):
     first.owner = f"{host}.{pid}.{int(birth) + 1}.{number}"  # the same number, another process
     first.claim("r", LEASE)
     assert second.claim("r", LEASE).held
+
+
+def test_a_long_step_keeps_its_lease(two_workers, clock):
+    """The thread that does this in life wakes three times per lease."""
+    first, second = two_workers
+    first.create(new_run())
+    claim = first.claim("r", LEASE)
+    first.active["r"] = (claim.row.key, claim.row.fence, LEASE)
+    for _ in range(10):
+        clock.advance(LEASE * 0.9)
+        holds.renew_active(first)
+        with pytest.raises(LeaseHeld):
+            second.claim("r", LEASE)
+    first.commit(step_of(claim, 1))
+
+
+def test_a_lease_that_was_lost_is_not_renewed_back(two_workers, clock):
+    first, second = two_workers
+    first.create(new_run())
+    claim = first.claim("r", LEASE)
+    first.active["r"] = (claim.row.key, claim.row.fence, LEASE)
+    second.claim("r", LEASE, take_over=True)
+    holds.renew_active(first)
+    assert second.row("r").owner == second.owner
+    with pytest.raises(StepConflict):
+        first.commit(step_of(claim, 1))

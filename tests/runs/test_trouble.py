@@ -126,6 +126,8 @@ def test_addresses(tmp_path, monkeypatch):
     assert (tmp_path / "runs").stat().st_mode & 0o777 == 0o700
     assert [p.name for p in (tmp_path / "runs").glob("*.db")] == ["cache.db"]
     first.close()
+    assert first.runs() == [], "whoever opened it too can still use it"
+    first.close()
     second = open_journal(tmp_path / "runs")
     assert second is not first
     second.close()
