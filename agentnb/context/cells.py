@@ -164,7 +164,8 @@ class CellIndex:
     def imports(self) -> Mapping[str, str]:
         """Bound name -> dotted target: `nx` -> `networkx`, `G` -> `networkx.Graph`."""
         if self._imports is None:
-            self._imports = {name: bound.item.target for name, bound in self._bound.items() if bound.item}
+            bound = list(self._bound.items())  # cells may be recorded by the main thread meanwhile
+            self._imports = {name: item.item.target for name, item in bound if item.item}
         return self._imports
 
 
@@ -185,7 +186,8 @@ class CellDefinitions(Mapping[str, Definition]):
         if not bound.entry:
             raise KeyError(name)
         found = bound.cell.by_name[name]
-        return replace(found, imports=needed_imports(self._imports, found.references))
+        # Sorted: running an import cell again must not change what uses it.
+        return replace(found, imports=tuple(sorted(needed_imports(self._imports, found.references))))
 
     def __iter__(self) -> Iterator[str]:
         for name, bound in self._bound.items():

@@ -94,6 +94,13 @@ def attribute(value: Any, name: str) -> Any:
     return found if is_a(found, property) else own_dict(value).get(name, found)
 
 
+def computes_attributes(value: Any) -> bool:
+    """Does the object answer for attributes that are not stored: a module's or a class's `__getattr__`?"""
+    if is_a(value, ModuleType):
+        return "__getattr__" in object.__getattribute__(value, "__dict__")
+    return class_attribute(type(value), "__getattr__") is not MISSING
+
+
 def origin(value: Any) -> Any:
     """The class of `Model[int]`; anything else is itself."""
     if is_a(value, GenericAlias):

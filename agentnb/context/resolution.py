@@ -93,7 +93,6 @@ class Resolver:
             self._from_modules,
             self._bare,
             self._from_builtins,
-            self._by_astroid,
         )
 
     @property
@@ -107,6 +106,10 @@ class Resolver:
         if name not in self._resolved:
             self._resolved[name] = self._resolve(name)
         return self._resolved[name]
+
+    def mentioned(self, word: str) -> Definition | None:
+        """The same for a word of the text, which may well be no name: no inference, no reason, no hint."""
+        return self._look(word.split("."), self._cascade)
 
     def known(self, word: str) -> bool:
         """Could this word or dotted name mean something here? Cheap: no file is read."""
@@ -174,14 +177,18 @@ class Resolver:
             found = self._of_result(name) if RESULT.match(name) else None
             return found or Unresolved(name=name, reason=f"{name[:60]!r} is not a name", kind="text")
         parts = name.split(".")
-        for look in self._cascade:
+        return self._look(parts, (*self._cascade, self._by_astroid)) or self._unresolved(name, parts)
+
+    @staticmethod
+    def _look(parts: list[str], steps: Sequence[Callable[[list[str]], Definition | None]]) -> Definition | None:
+        for look in steps:
             try:
                 found = look(parts)
             except RecursionError:
                 continue  # packages whose names lead in circles, or code nested beyond reason
             if found is not None:
                 return found
-        return self._unresolved(name, parts)
+        return None
 
     def _from_namespace(self, parts: list[str]) -> Definition | None:
         if parts[0] not in self._namespace or parts[0] in SHELL_NAMES:
@@ -558,19 +565,16 @@ class Resolver:
         return file.build(entry) if file and entry else None
 
     def _is_settled(self, parts: list[str]) -> bool:
-        """A live module or class without the attribute has been searched in full: inference can add nothing."""
+        """A live object without the attribute has been searched in full, unless it computes attributes when asked."""
         value = self._namespace.get(parts[0], live.MISSING)
+        if value is live.MISSING:
+            return False
         for part in parts[1:]:
-            if live.is_a(value, type):
-                return True
-            if live.is_a(value, ModuleType) and "__getattr__" not in object.__getattribute__(value, "__dict__"):
-                following = live.attribute(value, part)
-                if following is live.MISSING:
-                    return True
-                value = following
-            else:
-                return False
-        return False
+            following = live.attribute(value, part)
+            if following is live.MISSING:
+                return not live.computes_attributes(value)
+            value = following
+        return True
 
     def _live_value(self, parts: list[str]) -> Any:
         value: Any = self._namespace.get(parts[0], live.MISSING)

@@ -217,8 +217,8 @@ def _mentioned(task: str, resolver: Resolver) -> Iterator[tuple[Definition, str]
     for word in _words(task):
         if not resolver.known(word):
             continue
-        found = resolver.resolve(word)
-        if isinstance(found, Unresolved):
+        found = resolver.mentioned(word)
+        if found is None:
             owner = resolver.class_of(word) if is_codelike(word) else None
             if owner is not None:
                 yield owner, f"the class of {word}, named in the task"

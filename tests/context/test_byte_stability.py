@@ -8,6 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentnb.context.cells import CellIndex
+from agentnb.context.resolution import Resolver
+from agentnb.context.selection import render, select
 
 SCRIPT = """
 import sys
@@ -65,3 +71,27 @@ def test_bytes_do_not_depend_on_the_machine(tmp_path: Path) -> None:
     for i, newline in enumerate(["\n", "\r\n", "\r"], 2):
         root = tmp_path / ("deeper/" * i) / f"päth {i}"
         assert output(root, seed=str(i), newline=newline, locale="C.UTF-8") == first
+
+
+CELLS = {
+    "a": "import math",
+    "b": "import json",
+    "c": "from os import sep, path",
+    "d": "RATE = 2",
+    "e": "def helper(x):\n    return math.floor(x) * RATE",
+    "f": "class Model:\n    def fit(self, x):\n        return helper(json.dumps(path.join(x, sep)))",
+}
+
+
+@given(order=st.permutations(list(CELLS)), again=st.lists(st.sampled_from(list(CELLS)), max_size=4), ends=st.booleans())
+def test_the_order_in_which_cells_ran_changes_nothing(order: list[str], again: list[str], ends: bool) -> None:
+    def rendered(names: list[str], newline: str) -> list[str]:
+        cells = CellIndex(str)
+        for number, name in enumerate(names):
+            cells.record(CELLS[name].replace("\n", newline), cell_id=name, number=number)
+        resolver = Resolver(cells=cells, namespace={})
+        return [render(item) for item in select("`Model`", resolver, count=len, budget=9000).chosen]
+
+    expected = rendered(sorted(CELLS), "\n")
+    assert len(expected) == 3
+    assert rendered([*order, *again], "\r\n" if ends else "\n") == expected
