@@ -128,19 +128,25 @@ def _box_svg(name: str, place: tuple[int, int], current: bool) -> str:
 
 def _edge_svg(edge: tuple[str, str], count: int, places: Mapping[str, tuple[int, int]]) -> str:
     (x1, y1), (x2, y2) = places[edge[0]], places[edge[1]]
-    if edge[0] == edge[1]:
-        path = f"M {x1 + 50} {y1} c 0 -26 50 -26 50 0"
-        label = (x1 + 75, y1 - 10)
-    else:
-        forward = x2 > x1
-        start = (x1 + (_BOX[0] if forward else 0), y1 + _BOX[1] // 2)
-        end = (x2 + (0 if forward else _BOX[0]), y2 + _BOX[1] // 2 + (0 if forward else 8))
-        bend = _GAP_X // 2 if forward else -_GAP_X // 2
-        path = f"M {start[0]} {start[1]} C {start[0] + bend} {start[1]} {end[0] - bend} {end[1]} {end[0]} {end[1]}"
-        label = ((start[0] + end[0]) // 2, (start[1] + end[1]) // 2 - 5)
+    path, label = _route((x1, y1), (x2, y2))
     dashed = "" if count else ' stroke-dasharray="4 4"'
     text = f'<text x="{label[0]}" y="{label[1]}" text-anchor="middle" fill="#475569">{count}</text>' if count else ""
     return f'<path d="{path}" fill="none" stroke="#64748b"{dashed} marker-end="url(#end)"/>{text}'
+
+
+def _route(source: tuple[int, int], target: tuple[int, int]) -> tuple[str, tuple[int, int]]:
+    """The path of an arrow between two boxes, and where its count stands: on by the sides, back from below."""
+    (x1, y1), (x2, y2) = source, target
+    if source == target:
+        return f"M {x1 + 50} {y1} c 0 -26 50 -26 50 0", (x1 + 75, y1 - 10)
+    if x2 > x1:
+        y1, y2, x1 = y1 + _BOX[1] // 2, y2 + _BOX[1] // 2, x1 + _BOX[0]
+        bend = _GAP_X // 2
+        return f"M {x1} {y1} C {x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}", ((x1 + x2) // 2 + 14, (y1 + y2) // 2 - 5)
+    y1, x2, y2 = y1 + _BOX[1] - 8, x2 + _BOX[0] - 40, y2 + _BOX[1]
+    if x1 < x2:  # within a column
+        x1 += 20
+    return f"M {x1} {y1} C {x1 - 50} {y1} {x2} {y2 + 40} {x2} {y2}", (x1 - 26, y1 + 13)
 
 
 def _svg(width: int, height: int, parts: Sequence[str], title: str) -> str:
@@ -187,17 +193,22 @@ def _said(event: Event) -> str:
 _COLOURS = {"step": "#2563eb", "created": "#64748b", "failed": "#dc2626", "retried": "#d97706", "paused": "#d97706"}
 
 
+def _arrow_to(event: Event) -> str:
+    return f" → {escape(event.next_state[:24])}" if event.next_state in (COMPLETED, FAILED) else ""
+
+
 def _timeline_svg(spans: Sequence[_Span], width: int = 720, left: int = 210) -> str:
     longest = max((end for _, end, _ in spans), default=0.0) or 1.0
-    scale = (width - left - 80) / longest
+    scale = (width - left - 150) / longest
     parts = []
     for index, (begin, end, event) in enumerate(spans):
         y, x = 20 + index * 20, left + begin * scale
         length = max(2.0, (end - begin) * scale)
+        where, colour = escape((event.state or event.next_state)[:24]), _COLOURS.get(event.kind, "#0d9488")
         parts.append(
             f'<g><title>{escape(_said(event))}</title><text x="{left - 8}" y="{y + 11}" text-anchor="end"'
-            f' fill="#0f172a">{event.step} {escape(event.next_state[:24])}</text><rect x="{x:.1f}" y="{y}"'
-            f' width="{length:.1f}" height="14" rx="2" fill="{_COLOURS.get(event.kind, "#0d9488")}"/>'
-            f'<text x="{x + length + 4:.1f}" y="{y + 11}" fill="#475569">{end - begin:.3f} s</text></g>'
+            f' fill="#0f172a">{event.step} {where}</text><rect x="{x:.1f}" y="{y}" width="{length:.1f}" height="14"'
+            f' rx="2" fill="{colour}"/><text x="{x + length + 4:.1f}" y="{y + 11}" fill="#475569">'
+            f"{end - begin:.3f} s{_arrow_to(event)}</text></g>"
         )
     return _svg(width, 40 + 20 * len(spans), parts, "Timeline of a run")
