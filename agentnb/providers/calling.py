@@ -161,6 +161,17 @@ class Calling:
 
     # --- asking ---------------------------------------------------------------------------------------------------
 
+    @property
+    def connected(self) -> bool:
+        return self._client is not None
+
+    def connect(self) -> None:
+        """Import the SDK and make its client, which takes a second or two the first time. Sends nothing.
+
+        Raises KeyMissing or PackageMissing.
+        """
+        self._connect()
+
     def ask(self, wire: Wire, on_text: OnText) -> Answer:
         """Send, stream, fold. Raises a ProviderError, KeyMissing, or RunInterrupted after `cancel`."""
         self._connect()

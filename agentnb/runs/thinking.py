@@ -9,7 +9,7 @@ from agentnb.errors import RunInterrupted, StepLimitReached
 from agentnb.prompt.layers import Block, Prompt
 from agentnb.prompt.tokens import TokenCounter, cached_share
 from agentnb.providers import catalog, latency, prices
-from agentnb.providers.base import Answer
+from agentnb.providers.base import Answer, Provider
 from agentnb.providers.messages import Reply, StopReason, Usage
 from agentnb.providers.promptcache import (
     CacheReport,
@@ -161,7 +161,17 @@ class Thinking:
                 raise RunInterrupted("the call was interrupted")
             emit("delta", channel=kind, text=delta)
 
+        self._connect(provider)
         return provider.ask(wire, on_text)
+
+    def _connect(self, provider: Provider) -> None:
+        """Before the first call the SDK is imported: said, since it takes a second, and interruptible after it."""
+        if not provider.connected:
+            self._machine.current.emit("phase", text="loading the provider's SDK (first call only)")
+            provider.connect()
+            self._machine.current.emit("phase", text="waiting for the first token")
+        if self._services.cancelled.is_set():
+            raise RunInterrupted("the run was interrupted before the call")
 
     def _settle(self, context: Context, call: Call, prediction: Prediction, answer: Answer) -> tuple[str, Context]:
         """Everything that a reply teaches goes into the context, the ledger and the samples; then on."""
