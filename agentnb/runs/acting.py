@@ -59,7 +59,8 @@ class Acting:
 
         def act() -> dict[str, Any]:
             outcome = self._place(tool, call)
-            return {"text": outcome.text, "is_error": outcome.is_error}
+            # The journal keeps the result of an action: it too must be without secrets.
+            return {"text": self._services.scrub(outcome.text), "is_error": outcome.is_error}
 
         try:
             done = action.run(act)

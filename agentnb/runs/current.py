@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from agentnb.canonical import dump_exact, load
-from agentnb.errors import ActionUnsure, JournalError, RunCancelled
+from agentnb.errors import ActionUnsure, JournalError, RunCancelled, RunInterrupted
 from agentnb.runs.events import Bus, Event
 from agentnb.runs.rows import ActionRow, Delivery
 
@@ -147,6 +147,8 @@ class Action:
     def _call(self, function: Callable[..., Any], *args: Any) -> Any:
         try:
             result = function(*args)
+        except RunInterrupted:
+            raise  # cut off halfway: it may have acted, so it stays unsure and is asked about
         except Exception as error:
             self.failed(f"{type(error).__name__}: {error}")
             raise

@@ -290,6 +290,7 @@ def test_a_secret_never_leaves_and_is_never_journaled(kernel: Any) -> None:
     secret = "sk-ant-api03-" + "Zk9Qw3Rt7Yu1Io5Pa8Sd2Fg4Hj6Kl0Xc-Vb_Nm" * 2
     kernel.ok(f"def connect():\n    return {secret!r}")
     run = kernel.ok(f"%%agent\nWhy does `connect` not accept {secret}?").run
+    kernel.ok("%agent --allow run_code Run `connect()` please")
     assert run["redactions"]
     assert secret not in str(run)
     home = kernel.directory.parent / "home"
