@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,9 +91,18 @@ def _number(environment: Mapping[str, str], name: str) -> float | None:
 
 def _check(settings: Settings) -> None:
     problems = (
-        (settings.sim_speed < 0, "the simulator's speed is below zero", "Use 0 (do not wait) or more."),
+        (
+            not 0 <= settings.sim_speed < math.inf,
+            f"AGENTNB_SIM_SPEED is {settings.sim_speed:g}",
+            "Use 1 (real time), 10 or 0 (do not wait).",
+        ),
         (settings.max_steps < 1, "--max-steps is below one", "Use 1 or more."),
         (settings.budget is not None and settings.budget < 0, "--budget is below zero", "Give US dollars, e.g. 0.05."),
+        (
+            settings.budget is not None and not math.isfinite(settings.budget),
+            f"--budget is {settings.budget}",
+            "Give US dollars, e.g. 0.05, or leave it out for no limit.",
+        ),
         (settings.cache_budget < 0, "the cache budget is below zero", "Give US dollars, e.g. 0.05."),
         (not 0 <= settings.stale_limit <= 1, "stale_limit is not a share", "Use 0 to 1, e.g. 0.1."),
         (settings.max_tokens < 1, "max_tokens is below one", "Use 1 or more."),

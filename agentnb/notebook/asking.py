@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from agentnb.runs.record import AgentRun, LiveDocument
 if TYPE_CHECKING:
     from agentnb.runs.agent import BuiltInAgent
     from agentnb.runs.services import Request
+
+_TAKEN = frozenset({RESULT, "In", "Out", "get_ipython"})
 
 
 class AgentCall:
@@ -85,8 +88,12 @@ class AgentCall:
 
     def _check_out(self) -> None:
         name = self._given.get("out")
-        if name is not None and not str(name).isidentifier():
+        if name is None:
+            return
+        if not str(name).isidentifier() or keyword.iskeyword(str(name)):
             raise UsageError(f"--out wants a variable's name, not {name!r}")
+        if name in _TAKEN:
+            raise UsageError(f"--out cannot be {name!r}: IPython or agentnb keeps its own there. Choose another name.")
 
     def _finish_quietly(self, run: AgentRun) -> None:
         self._notebook.shell.user_ns[RESULT] = run
@@ -106,7 +113,10 @@ def show_run(
     session = notebook.session
     main = MainThread(cancel=session.cancel)
     agent = session.agent(on_main=main.run_here)
-    prepare(agent)
+    try:
+        prepare(agent)
+    except KeyboardInterrupt:
+        raise RunInterrupted(f"interrupted before run {run_id} began; nothing was sent") from None
     machine = agent.machine
     live = LiveDocument(run_id, machine.get(run_id).context, session.clock.monotonic())
     view = View(live, clock=session.clock, widgets=notebook.config.live)

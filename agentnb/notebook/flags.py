@@ -99,7 +99,7 @@ def number(flags: Mapping[str, str | bool], name: str, kind: type[N]) -> N | Non
     try:
         return kind(str(text).removeprefix("$"))
     except ValueError:
-        wanted = f"a number ({kind.__name__})"
+        wanted = {"int": "a whole number"}.get(kind.__name__, "a number")
         raise UsageError(f"--{name} wants {wanted}, not {text!r}") from None
 
 

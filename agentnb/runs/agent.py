@@ -27,6 +27,7 @@ from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.record import DRY_RUN, AgentRun, document_of, run_document
 from agentnb.runs.services import SHOWN, Context, Limits, Request, Services
 from agentnb.runs.thinking import Thinking, budget_of
+from agentnb.runs.tools import pick
 
 
 class BuiltInAgent:
@@ -57,6 +58,7 @@ class BuiltInAgent:
 
         `answers` may hold "unsure" ("repeat" or "skip"), "accept-versions" and "take-over"; see the machine's resume.
         """
+        pick(limits.allow or (), self._services.tools)
         self._limits[run_id] = limits
         unsure = answers.get("unsure")
         self._machine.resume(

@@ -49,6 +49,7 @@ class Hydrating:
     def opening(self, request: Request, run_id: str) -> tuple[Context, dict[str, str]]:
         """The context and the tags of step 0."""
         model = catalog.lookup(request.model)
+        pick(request.allow, self._services.tools)  # a misspelt --allow must not look like a refusal later on
         kind = self._kind(request)
         turns = self._threads.turns(request.thread)
         source = self._source(request)

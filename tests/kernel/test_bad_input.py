@@ -119,3 +119,28 @@ def test_an_interrupt_in_mid_stream_keeps_what_was_committed(start: Callable[...
     run_id = kernel.value("_agent.run_id")
     assert kernel.ok(f"%agent_runs resume {run_id}").run["state"] == "COMPLETED"
     assert kernel.ok("%agent And now?").run["state"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("sum_", ["nan", "inf", "-inf"])
+def test_a_budget_that_is_no_sum(kernel: Any, sum_: str) -> None:
+    assert "--budget is" in message_of(kernel.run(f"%agent --budget {sum_} hello"))
+
+
+def test_a_misspelt_allowance_is_not_taken_for_a_refusal(kernel: Any) -> None:
+    assert "run_code" in message_of(kernel.run("%agent --allow run_cod hello"))
+
+
+@pytest.mark.parametrize("name", ["class", "In", "_agent"])
+def test_a_variable_that_is_not_for_the_answer(kernel: Any, name: str) -> None:
+    assert "--out" in message_of(kernel.run(f"%agent --out {name} hello"))
+    assert kernel.value("len(In) > 1")
+
+
+def test_code_that_was_interrupted_is_asked_about_before_it_is_repeated(kernel: Any) -> None:
+    request = kernel.send("%agent --allow run_code Run `display('begun')` and `while True: pass` please")
+    running = kernel.collect(request, until=lambda r: "'begun'" in r.text)
+    kernel.manager.interrupt_kernel()
+    assert "interrupted" in kernel.collect(request, into=running, timeout=20).error
+    run_id = kernel.value("_agent.run_id")
+    assert "--unsure" in message_of(kernel.run(f"%agent_runs resume {run_id}"))
+    assert kernel.ok(f"%agent_runs resume {run_id} --unsure skip").run["state"] == "COMPLETED"
