@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from agentnb.errors import AgentnbError
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 PATIENCE = 0.0003
 """Seconds without an arrival after which the leader no longer waits: a fraction of what a flush costs on a disk."""
@@ -22,13 +23,13 @@ LONGEST_WAIT = 0.005
 
 
 class _Pending:
-    __slots__ = ("error", "leads", "result", "wake", "work")
+    __slots__ = ("done", "error", "result", "wake", "work")
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self.work = work
+        self.done = False
         self.result: Any = None
         self.error: BaseException | None = None
-        self.leads = False
         self.wake = threading.Lock()
         self.wake.acquire()
 
@@ -43,6 +44,10 @@ class GroupCommit:
 
     A piece of work checks before it writes: when it raises one of our errors, what it wrote so far stays in the
     others' transaction.
+
+    An interrupt may hit the leading thread between any two lines. Therefore leadership is a reference to an object
+    that the thread made before it could lead, what it has taken from the queue stays in sight (`_batch`), and what
+    gives both back can be done twice. Locks are taken by `with` only, which no interrupt can split.
     """
 
     def __init__(self, connection: sqlite3.Connection, active: Sized) -> None:
@@ -51,138 +56,149 @@ class GroupCommit:
         """Held by whoever uses the connection."""
         self._active = active
         self._mutex = threading.Lock()
+        self._leader: _Pending | None = None
         self._queue: list[_Pending] = []
-        self._leading = False
+        self._batch: list[_Pending] = []
         self._wanted = 0
-        self._durable = False
         self._enough = threading.Lock()
         self._enough.acquire()
 
-    def begin_alone(self) -> bool:
-        """True where nobody else is about to write: then a single statement, which is a transaction by itself, may be
-        executed at once, and `turn` released after it."""
-        return len(self._active) <= 1 and not self._leading and self.turn.acquire(blocking=False)
+    @property
+    def crowded(self) -> bool:
+        """Whether others are about to write, so that it is worth going together."""
+        return len(self._active) > 1 or self._leader is not None
+
+    def single(self, work: Callable[[T], U], argument: T) -> U:
+        """The result of one statement, which is a transaction by itself, executed at once."""
+        with self.turn:
+            if self.connection.in_transaction:
+                self._mend()
+            return work(argument)
 
     def run(self, work: Callable[[], T]) -> T:
         """The result of `work`, once it is durable. sqlite3's errors come as they are."""
-        pending: _Pending | None = None
-        with self._mutex:
-            if self._leading:
-                pending = self._enqueue(work)
-            self._leading = True
-        if pending is not None and not self._wait(pending):
-            return pending.outcome()  # type: ignore[no-any-return]  # what its own work gave
+        mine = _Pending(work)
         try:
-            if len(self._active) > 1 or self._queue:
-                return self._lead(pending or _Pending(work))  # type: ignore[no-any-return]  # likewise
-            return self._alone(work)
+            self._join(mine)
+            if self._await_turn(mine):
+                self._lead(mine)
         finally:
-            self._hand_over()
+            try:
+                self._leave(mine)
+            except BaseException:
+                self._leave(mine)  # an interrupt has hit this line of all: the others still must not wait for us
+                raise
+        return mine.outcome()  # type: ignore[no-any-return]  # what its own work gave
 
-    def _enqueue(self, work: Callable[[], Any]) -> _Pending:
-        pending = _Pending(work)
-        self._queue.append(pending)
-        if len(self._queue) == self._wanted:
-            self._wanted = 0
-            self._enough.release()
-        return pending
-
-    def _wait(self, pending: _Pending) -> bool:
-        """Wait until the write is done (False) or it is this thread's turn to lead (True)."""
-        try:
-            pending.wake.acquire()
-        except BaseException:  # an interrupt: nobody may wait for a leader that is gone
-            self._withdraw(pending)
-            raise
-        return pending.leads
-
-    def _withdraw(self, pending: _Pending) -> None:
+    def _join(self, mine: _Pending) -> None:
         with self._mutex:
-            if pending in self._queue:
-                self._queue.remove(pending)
-        if pending.leads:
-            self._hand_over()
-
-    def _hand_over(self) -> None:
-        with self._mutex:
-            if not self._queue:
-                self._leading = False
+            if self._leader is None:
+                self._leader = mine
                 return
-            successor = self._queue.pop(0)
-            successor.leads = True
-        successor.wake.release()
+            self._queue.append(mine)
+            if len(self._queue) == self._wanted:
+                self._wanted = 0
+                if self._enough.locked():
+                    self._enough.release()
 
-    def _lead(self, mine: _Pending) -> Any:
-        batch = [mine, *self._gather()]
-        try:
-            self._write(batch)
-        finally:
-            for pending in batch[1:]:
-                pending.wake.release()
-        return mine.outcome()
+    def _await_turn(self, mine: _Pending) -> bool:
+        """Wait until the write is done (False), or it is this thread's turn to lead (True)."""
+        while True:
+            with self._mutex:
+                if mine.done or self._leader is mine:
+                    return not mine.done
+            mine.wake.acquire()
 
-    def _gather(self) -> list[_Pending]:
-        """The writes that have come, after waiting for the runs that are in a step as long as they keep coming."""
+    def _leave(self, mine: _Pending) -> None:
+        """Whatever has happened: nobody waits for this thread any more."""
+        with self._mutex:
+            if not mine.done and mine in self._queue:
+                self._queue.remove(mine)  # interrupted while it waited
+            if self._leader is not mine:
+                return
+            self._queue = [pending for pending in self._batch if not (pending.done or pending is mine)] + self._queue
+            for pending in self._batch:
+                _wake(pending)
+            if self._queue:
+                _wake(self._queue[0])
+            self._batch, self._wanted = [], 0
+            self._leader = self._queue.pop(0) if self._queue else None
+
+    def _lead(self, mine: _Pending) -> None:
+        if len(self._active) > 1 or self._queue:
+            self._gather()
+        with self._mutex:
+            self._wanted = 0
+            self._batch, self._queue = [mine, *self._queue], []
+        self._write(self._batch)
+
+    def _gather(self) -> None:
+        """Wait for the runs that are in a step to come with their writes, as long as they keep coming."""
         waited, seen = 0.0, -1
         while waited < LONGEST_WAIT:
             with self._mutex:
                 if len(self._queue) >= len(self._active) - 1 or len(self._queue) == seen:
-                    break
+                    return
                 seen = len(self._queue)
                 self._wanted = len(self._active) - 1
             if self._enough.acquire(timeout=PATIENCE):
-                break
+                return
             waited += PATIENCE
-        return self._take_all()
-
-    def _take_all(self) -> list[_Pending]:
-        with self._mutex:
-            if not self._wanted:  # somebody has said that there are enough, perhaps after the wait was over
-                self._enough.acquire(blocking=False)
-            self._wanted = 0
-            batch, self._queue = self._queue, []
-        return batch
 
     def _write(self, batch: list[_Pending]) -> None:
         try:
-            self._alone(lambda: _do_all(batch))
-        except sqlite3.Error:
+            self._transact(batch)
+        except sqlite3.IntegrityError as error:
             if len(batch) == 1:
-                raise
+                return _fail(batch, error)
             for pending in batch:  # one bad write must not take the others with it
-                self._write_one(pending)
-        except BaseException:  # an interrupt hit the leader: the others' writes are done all the same
-            for pending in batch[1:] if not self._durable else ():
-                self._write_one(pending)
-            raise
+                self._write([pending])
+        except sqlite3.Error as error:  # a full disk, a lock: the same for all
+            _fail(batch, error)
 
-    def _write_one(self, pending: _Pending) -> None:
-        try:
-            pending.result = self._alone(pending.work)
-        except (sqlite3.Error, AgentnbError) as error:
-            pending.error = error
-
-    def _alone(self, work: Callable[[], T]) -> T:
-        execute = self.connection.execute
+    def _transact(self, batch: list[_Pending]) -> None:
+        """Do all of the batch in one transaction. Raises sqlite3.Error, and then nothing of it is kept."""
+        execute, committing = self.connection.execute, False
         with self.turn:
-            self._durable = False
-            execute("BEGIN IMMEDIATE")
+            if self.connection.in_transaction:
+                self._mend()
             try:
-                result = work()
-                self._durable = True  # taken back below unless the transaction is over when an error comes
+                execute("BEGIN IMMEDIATE")
+                _do_all(batch)
+                committing = True
                 execute("COMMIT")
             except BaseException as error:
-                self._durable &= not self.connection.in_transaction and not isinstance(error, sqlite3.Error)
                 if self.connection.in_transaction:
                     execute("ROLLBACK")
+                elif committing and not isinstance(error, sqlite3.Error):
+                    _finish(batch)  # an interrupt, just after the commit
                 raise
-        return result
+            _finish(batch)
+
+    def _mend(self) -> None:
+        """An interrupt has hit the thread that was here before, just when it was about to roll back."""
+        self.connection.execute("ROLLBACK")
+
+
+def _wake(pending: _Pending) -> None:
+    if pending.wake.locked():
+        pending.wake.release()
+
+
+def _finish(batch: list[_Pending]) -> None:
+    for pending in batch:
+        pending.done = True
+
+
+def _fail(batch: list[_Pending], error: sqlite3.Error) -> None:
+    for pending in batch:
+        pending.error, pending.done = error, True
 
 
 def _do_all(batch: list[_Pending]) -> None:
     for pending in batch:
         try:
-            pending.error = None
+            pending.error = pending.result = None
             pending.result = pending.work()
-        except AgentnbError as error:
+        except (AgentnbError, ValueError) as error:  # ValueError: a row that is not what we write
             pending.error = error

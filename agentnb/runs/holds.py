@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from agentnb.errors import AgentnbError, LeaseHeld
 from agentnb.runs.deltas import Encoded
@@ -22,13 +23,12 @@ class Hold:
     """A run that this process holds: where it is, its context's bytes, and the live context. Never durable."""
 
     __slots__ = (
-        "active", "asked", "attempt", "busy", "chain", "chain_bytes", "checked", "context", "delivery", "encoded",
+        "active", "asked", "attempt", "chain", "chain_bytes", "checked", "context", "delivery", "encoded",
         "fence", "key", "nulls", "renewal", "run_id", "started", "state", "step", "valid",
     )  # fmt: skip
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
-        self.busy = threading.Lock()
         self.valid = False
         """False: what is below may be out of date; claim the run and read it."""
         self.checked: object = None
@@ -47,31 +47,66 @@ class Hold:
         self.delivery: Delivery | None = None
 
 
-def take(journal: Journal, run_id: str) -> Hold:
-    """This process's hold on the run, busy from now on. Raises LeaseHeld where another thread is in a step of it."""
-    while True:
-        hold = journal.holds.get(run_id) or journal.holds.setdefault(run_id, Hold(run_id))
-        if not hold.busy.acquire(blocking=False):
+Token: TypeAlias = list[int]
+"""Who is busy with a run: an object of its own, which holds its thread's number."""
+
+
+def new_token() -> Token:
+    return [threading.get_ident()]
+
+
+def take(journal: Journal, run_id: str, token: Token) -> Hold:
+    """This process's hold on the run, which `token` is busy with from now on: give it back with `let_go(…, token)`.
+
+    Raises LeaseHeld where another thread, or this one further up, is in a step of it.
+    """
+    while journal.busy.setdefault(run_id, token) is not token:
+        other = journal.busy.get(run_id)
+        if other is not None and _is_in_use(other):
             raise LeaseHeld("another thread of this process is executing the run", about=run_id, todo="Let it finish.")
-        if journal.holds.get(run_id) is hold:  # else it was forgotten between the look and the grip
-            return hold
-        hold.busy.release()
+        if other is not None and journal.busy.get(run_id) is other:
+            _forget(journal, run_id)
+    hold = journal.holds.get(run_id)
+    if hold is None:
+        hold = journal.holds[run_id] = Hold(run_id)
+    return hold
 
 
-def let_go(journal: Journal, hold: Hold) -> None:
-    """The opposite of `take`; a hold that is no longer valid is forgotten."""
-    if not hold.valid:
-        journal.holds.pop(hold.run_id, None)
-    elif len(journal.holds) > MOST_HOLDS:
+def let_go(journal: Journal, run_id: str, token: Token) -> None:
+    """The opposite of `take`, in any case: also where it was never taken. A hold that is not valid is forgotten."""
+    if journal.busy.get(run_id) is not token:
+        return
+    journal.active.pop(run_id, None)
+    hold = journal.holds.get(run_id)
+    if hold is not None and not hold.valid:
+        journal.holds.pop(run_id, None)
+    if len(journal.holds) > MOST_HOLDS:
         _forget_idle(journal)
-    hold.busy.release()
+    journal.busy.pop(run_id, None)
+
+
+def _is_in_use(token: Token) -> bool:
+    """Whether somebody who has this token is still at work: an interrupt may have hit just before it was given back."""
+    frame = sys._current_frames().get(token[0])
+    while frame is not None:
+        ours = frame.f_code.co_filename == __file__  # this very look at it
+        if not ours and any(value is token for value in frame.f_locals.values()):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _forget(journal: Journal, run_id: str) -> None:
+    """What an interrupted call has left behind."""
+    journal.active.pop(run_id, None)
+    journal.holds.pop(run_id, None)
+    journal.busy.pop(run_id, None)
 
 
 def _forget_idle(journal: Journal) -> None:
-    for run_id, hold in list(journal.holds.items())[: MOST_HOLDS // 4]:
-        if hold.busy.acquire(blocking=False):
+    for run_id in list(journal.holds)[: MOST_HOLDS // 4]:
+        if run_id not in journal.busy:
             journal.holds.pop(run_id, None)
-            hold.busy.release()
 
 
 class _Keeper:

@@ -67,6 +67,10 @@ class Journal(Protocol):
     def holds(self) -> dict[str, Hold]:
         """What the state machines of this process remember of the runs they hold; nothing durable."""
 
+    @property
+    def busy(self) -> dict[str, Any]:
+        """run_id -> the token of the call in this process that is at work on it."""
+
     def create(self, new: NewRun) -> None:
         """Make a run at step 0. Raises RunExists."""
 
@@ -140,6 +144,7 @@ class EmbeddedJournal:
         self.owner = leases.new_owner()
         self.active: dict[str, tuple[int, int, float]] = {}
         self.holds: dict[str, Hold] = {}
+        self.busy: dict[str, Any] = {}
         self._options = (synchronous, busy_seconds)
         self._users = 1
         self._open()
@@ -267,12 +272,9 @@ class EmbeddedJournal:
         if write.status != RUNNING or write.keyframe or write.took is not None:
             return self._write(lambda: self._commit(write))
         try:
-            if not self._group.begin_alone():
+            if self._group.crowded:
                 return self._group.run(lambda: self._commit_usual(write))
-            try:
-                return self._commit_usual(write)
-            finally:
-                self._group.turn.release()
+            return self._group.single(self._commit_usual, write)
         except StepConflict:  # or a pause was asked for, or the run was waiting: the long way knows
             return self._write(lambda: self._commit(write))
         except sqlite3.Error as error:
@@ -524,6 +526,7 @@ class EmbeddedJournal:
         self.owner = leases.new_owner()
         self.active.clear()
         self.holds.clear()
+        self.busy.clear()
         if self.address == ":memory:":
             self._group = GroupCommit(self._connection, self.active)
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +38,7 @@ from agentnb.runs.rows import AWAITING, Mark, NewRun, Run, RunError, RunRow
 from agentnb.runs.stepping import STATUS_OF, TERMINAL, Stepper
 
 H = TypeVar("H", bound=Handler)
+T = TypeVar("T")
 
 LEASE_SECONDS = 60.0
 
@@ -276,12 +278,9 @@ class AgentStateMachine:
 
     def close(self) -> None:
         """Give back the leases of idle runs, and close the journal if this machine has opened it."""
-        for hold in list(self.journal.holds.values()):
-            if hold.busy.acquire(blocking=False):
-                if hold.valid:
-                    self.journal.release(hold.key, hold.fence)
-                hold.valid = False
-                holds.let_go(self.journal, hold)
+        for run_id, hold in list(self.journal.holds.items()):
+            if hold.valid and run_id not in self.journal.busy:
+                self._alone(run_id, partial(self.journal.release, hold.key, hold.fence))
         if self._opened:
             self.journal.close()
 
@@ -304,30 +303,29 @@ class AgentStateMachine:
 
     def _request(self, run_id: str, control: str) -> None:
         try:
-            hold = holds.take(self.journal, run_id)
+            event = self._alone(run_id, lambda: self.journal.request(run_id, control, in_flight=False))
         except LeaseHeld:  # a step of it is in flight in this process
             self.journal.request(run_id, control, in_flight=True)
-            busy = self.journal.holds.get(run_id)
-            if busy is not None:
-                busy.asked = True
+            hold = self.journal.holds.get(run_id)
+            if hold is not None:
+                hold.asked = True
             return
-        try:
-            hold.valid = False
-            event = self.journal.request(run_id, control, in_flight=False)
-        finally:
-            holds.let_go(self.journal, hold)
         if event is not None:
             self.events.emit(event)
 
     def _take_over(self, run_id: str) -> None:
-        hold = holds.take(self.journal, run_id)
+        claim = self._alone(run_id, lambda: self.journal.claim(run_id, self._lease, take_over=True))
+        if claim.held:
+            self.journal.release(claim.row.key, claim.row.fence)
+
+    def _alone(self, run_id: str, work: Callable[[], T]) -> T:
+        """Do what no step of the run may be in flight for; what this process knew of the run is forgotten."""
+        token = holds.new_token()
         try:
-            hold.valid = False
-            claim = self.journal.claim(run_id, self._lease, take_over=True)
-            if claim.held:
-                self.journal.release(claim.row.key, claim.row.fence)
+            holds.take(self.journal, run_id, token).valid = False
+            return work()
         finally:
-            holds.let_go(self.journal, hold)
+            holds.let_go(self.journal, run_id, token)
 
     def _make_ready(self, row: RunRow, accept_versions: bool) -> None:
         run_id, summary = row.summary.run_id, row.summary
@@ -337,13 +335,8 @@ class AgentStateMachine:
         registered = {name: entry.version for name, entry in self._stepper.states.items()}
         versions = {**row.versions, **registered} if accept_versions else row.versions
         status = rows.WAITING if state.startswith(AWAITING) else rows.RUNNING
-        hold = holds.take(self.journal, run_id)
-        try:
-            hold.valid = False
-            event = self.journal.mark(Mark(run_id, "resumed", status, state, row.fence, versions=versions))
-        finally:
-            holds.let_go(self.journal, hold)
-        self.events.emit(event)
+        mark = Mark(run_id, "resumed", status, state, row.fence, versions=versions)
+        self.events.emit(self._alone(run_id, lambda: self.journal.mark(mark)))
 
     def _answer(self, row: RunRow, unsure: str | Mapping[str, Any]) -> None:
         step = row.summary.step + 1

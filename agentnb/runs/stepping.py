@@ -70,9 +70,9 @@ class Stepper:
             self._usual.add(state.name)
 
     def advance(self, run_id: str) -> Advance:
-        journal = self.journal
-        hold = holds.take(journal, run_id)
+        journal, token = self.journal, holds.new_token()
         try:
+            hold = holds.take(journal, run_id, token)
             now = journal.clock.monotonic()
             if not hold.valid or hold.asked or now > hold.renewal:
                 stopped = self._claim(hold)
@@ -82,8 +82,7 @@ class Stepper:
             hold.started = now
             return self._step(hold)
         finally:
-            journal.active.pop(run_id, None)
-            holds.let_go(journal, hold)
+            holds.let_go(journal, run_id, token)
 
     def _claim(self, hold: Hold) -> Advance | None:
         """Claim the run and read it; what to answer instead where there is nothing to execute."""

@@ -57,7 +57,7 @@ def together(connection, works):
         thread.join(10)
     assert not any(thread.is_alive() for thread in threads)
     assert group._queue == []
-    assert not group._leading
+    assert group._leader is None
     return outcomes
 
 
