@@ -30,7 +30,7 @@ from agentnb.prompt.layers import Prompt
 from agentnb.providers.base import Answer, Decoder, Mark, OnText, Wire
 from agentnb.providers.catalog import Model
 from agentnb.providers.messages import Reply, Usage
-from agentnb.providers.transport import CallTrace, Transport
+from agentnb.providers.transport import CallCut, CallTrace, Transport
 
 PAUSE = 0.25  # seconds before a reply that broke off is asked for again; doubled each time
 _BROKEN = (StreamBroken, ServerFault, Overloaded, RateLimited)
@@ -201,6 +201,8 @@ class Calling:
             for event in self._stream(client, wire):
                 began = True
                 yield event
+        except CallCut:
+            raise RunInterrupted("the call was interrupted") from None
         except self._sdk_errors() as error:
             if transport.cancelled:
                 raise RunInterrupted("the call was interrupted") from None
@@ -217,6 +219,8 @@ class Calling:
         self._require_transport().begin()
         try:
             return self._prewarm(client, wire)
+        except CallCut:
+            raise RunInterrupted("the call was interrupted") from None
         except self._sdk_errors() as error:
             raise self._translate(error) from error
 

@@ -18,6 +18,7 @@ from agentnb.errors import (
     ConnectionFailed,
     ProviderError,
     RequestRefused,
+    RunInterrupted,
     StreamBroken,
 )
 from agentnb.prompt.layers import Block, Prompt
@@ -35,7 +36,7 @@ from agentnb.providers.messages import (
     ToolSpec,
     Usage,
 )
-from agentnb.providers.transport import READ_TIMEOUT, Transport
+from agentnb.providers.transport import READ_TIMEOUT, CallCut, Transport
 
 NAME = "google"
 VENDOR = Vendor(
@@ -309,6 +310,8 @@ class GoogleProvider(Calling):
         self._require_transport().begin()
         try:
             result = act(client)
+        except CallCut:
+            raise RunInterrupted("the call was interrupted") from None
         except self._sdk_errors() as error:
             raise self._translate(error) from error
         return result if isinstance(result, list) else _plain(result)

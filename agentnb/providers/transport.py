@@ -19,6 +19,10 @@ CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 600.0  # seconds between two bytes; long thinking sends pings
 
 
+class CallCut(BaseException):
+    """A call that `cancel` ended. No Exception: the SDKs would take it for a bad connection and send it once more."""
+
+
 @dataclass(slots=True)
 class CallTrace:
     """Moments of one call, in seconds of the monotonic clock; None where a stage did not happen.
@@ -56,6 +60,7 @@ class Transport:
             trust_env=trust_environment,
             follow_redirects=True,
         )
+        self._send, self.client.send = self.client.send, self._send_uncut
 
     def begin(self) -> CallTrace:
         """A fresh timeline; the previous one stays as it is."""
@@ -83,6 +88,17 @@ class Transport:
     def close(self) -> None:
         self.client.close()
 
+    def _send_uncut(self, *arguments: Any, **options: Any) -> Any:
+        """The client's own `send`, but for a call that was cancelled, which is not to be sent again."""
+        if self.cancelled:
+            raise CallCut
+        try:
+            return self._send(*arguments, **options)
+        except Exception:
+            if self.cancelled:
+                raise CallCut from None
+            raise
+
     def _on_request(self, request: Any) -> None:
         self.trace.attempts += 1
         self.trace.attempt_started = self._clock.monotonic()
@@ -108,6 +124,8 @@ class Transport:
         self.trace.connected = now
         stream = info.get("return_value")
         self._socket = stream.get_extra_info("socket") if stream is not None else None
+        if self.cancelled:  # it came while the connection was being made
+            self.cancel()
 
     def _body_went(self, now: float, _: Mapping[str, Any]) -> None:
         self.trace.body_sent = now

@@ -201,6 +201,26 @@ def test_an_interrupt_wakes_a_call_that_waits(line: Line) -> None:
     assert len(failed) == 1
 
 
+def test_an_interrupted_call_is_not_sent_again(line: Line) -> None:
+    """An SDK takes a connection that was cut for a bad one, and asks (and pays) once more unless it is stopped."""
+    line.simulator.inject("slow_headers", seconds=2.0, times=5)
+    attempts: list[int] = []
+
+    def work() -> None:
+        with pytest.raises(RunInterrupted):
+            line.ask(line.prompt(said("Hello?")))
+        attempts.append(line.provider._require_transport().trace.attempts)
+
+    line.provider.connect()
+    thread = threading.Thread(target=work)
+    thread.start()
+    while thread.is_alive():
+        line.provider.cancel()
+        thread.join(timeout=0.05)
+    assert attempts in ([0], [1])
+    assert line.ask(line.prompt(said("Hello?")))[0].reply.text, "the connection serves the next call"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["google", "responses"])
 def test_nobody_there(name: str) -> None:
