@@ -15,7 +15,7 @@ AgentnbError
 │   └── ModelUnknown · KeyMissing · PackageMissing
 ├── ProviderError         what a provider, or the way to it, answered
 │   └── RequestRefused · AccessRefused · RateLimited · Overloaded · ServerFault
-│       · ConnectionFailed · CallTimeout · StreamBroken
+│       · ConnectionFailed · CallTimeout · StreamBroken · NotRecorded
 ├── BudgetExceeded        the next call could cost more than what is left
 ├── StepLimitReached      --max-steps
 ├── ToolError
@@ -241,6 +241,12 @@ class CallTimeout(ProviderError):
 
 class StreamBroken(ProviderError):
     code = "provider.stream"
+
+
+class NotRecorded(ProviderError):
+    """Only recorded replies were asked for, and there is none for this request."""
+
+    code = "provider.not-recorded"
 
 
 class BudgetExceeded(AgentnbError):

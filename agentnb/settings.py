@@ -11,6 +11,7 @@ from typing import Any
 from agentnb.errors import SettingsError
 
 TOOLS = ("inspect", "run_code")
+REPLAY = ("live", "auto", "record", "replay")
 CONTEXT_MODES = ("auto", "marks", "none")
 SIMULATED_DEFAULT = "sim:claude-sonnet-4-6"
 
@@ -41,6 +42,7 @@ class Settings:
     context_tokens: int = 4000
     stale_limit: float = 0.10
     cache_budget: float = 0.0
+    replay: str = "live"
 
     def with_changes(self, **changes: Any) -> Settings:
         """A copy with every change that is not None. Raises SettingsError on a value out of range."""
@@ -57,6 +59,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         home=Path(home).expanduser() if home else None,
         sim_speed=_number(environment, "AGENTNB_SIM_SPEED"),
         cache_budget=_number(environment, "AGENTNB_CACHE_BUDGET"),
+        replay=environment.get("AGENTNB_REPLAY") or None,
     )
 
 
@@ -103,6 +106,7 @@ def _check(settings: Settings) -> None:
             f"--budget is {settings.budget}",
             "Give US dollars, e.g. 0.05, or leave it out for no limit.",
         ),
+        (settings.replay not in REPLAY, f"--replay is {settings.replay!r}", f"Use {', '.join(REPLAY)}."),
         (settings.cache_budget < 0, "the cache budget is below zero", "Give US dollars, e.g. 0.05."),
         (not 0 <= settings.stale_limit <= 1, "stale_limit is not a share", "Use 0 to 1, e.g. 0.1."),
         (settings.max_tokens < 1, "max_tokens is below one", "Use 1 or more."),

@@ -65,6 +65,7 @@ class AgentCall:
             self._session.thread = thread = f"session-{secrets.token_hex(4)}"
         changes = self._session.settings.with_changes(
             context=given.get("context"),
+            replay=given.get("replay"),
             max_steps=flags.number(given, "max-steps", int),
             budget=flags.number(given, "budget", float),
         )
@@ -79,6 +80,7 @@ class AgentCall:
             tools=flags.names(given, "tools"),
             allow=flags.names(given, "allow"),
             context=changes.context,
+            replay=changes.replay,
             max_steps=changes.max_steps,
             budget=changes.budget,
             origin=origin,

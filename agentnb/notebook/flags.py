@@ -34,6 +34,7 @@ AGENT_FLAGS = (
     Flag(name="bg", help="go on in the background; the notebook stays free"),
     Flag(name="machine", value="NAME", help="give the task to the AgentStateMachine in this variable"),
     Flag(name="from", value="RUN:STEP", help="ask this after what that run had said by that step (default: its last)"),
+    Flag(name="replay", value="MODE", help="live, record (into a file beside the notebook), replay (from it) or auto"),
     Flag(name="out", value="NAME", help="put the answer's text into this variable"),
 )
 

@@ -32,6 +32,7 @@ class Wire:
 
     `form` tells the wires of one provider apart ("responses" and "chat"). `fallback` says the same in another way, for
     a server that refuses this one. `attempts`: how often a reply that breaks off may be asked for; each costs.
+    `layers` are the digests of the request's layers, where replies are recorded by them.
     """
 
     body: Mapping[str, Any]
@@ -39,6 +40,7 @@ class Wire:
     form: str = ""
     fallback: Wire | None = None
     attempts: int = 3
+    layers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +48,14 @@ class Answer:
     """A reply and the timeline of the call that brought it.
 
     `wasted` is what replies that broke off had used by then; `fell_back` says that the wire's fallback was answered.
+    `recorded` is the date and the model of a reply from a cassette; empty for a live one.
     """
 
     reply: Reply
     trace: CallTrace
     wasted: Usage = field(default_factory=Usage)
     fell_back: bool = False
+    recorded: str = ""
 
 
 OnText = Callable[[str, str], None]

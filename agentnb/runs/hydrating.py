@@ -67,6 +67,7 @@ class Hydrating:
             "task": self._services.scrub(request.task),
             "thread": request.thread,
             "notebook": bool(request.execution),
+            "replay": request.replay,
             "parent": parent.run_id if parent else None,
             "turn": len(path) + 1,
             "branch": source is not None or is_branch(turns, cell=request.cell, execution=request.execution),

@@ -154,6 +154,7 @@ def run_document(
         "model": context.get("model", ""),
         "label": context.get("label", ""),
         "simulated": bool(context.get("simulated")),
+        "recorded": context.get("recorded"),
         "task": context.get("task", ""),
         "text": context.get("text", ""),
         "error": error,

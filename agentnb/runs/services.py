@@ -9,6 +9,7 @@ from typing import Any
 
 from agentnb.canonical import Clock
 from agentnb.providers.base import Provider
+from agentnb.providers.cassettes import Cassette
 from agentnb.providers.promptcache import CacheObjects, Ledger
 from agentnb.runs.hydration import Hydrator, Scrubber
 from agentnb.runs.machine import AgentStateMachine
@@ -29,6 +30,7 @@ SHOWN = ("task", "text", "notes", "usage", "cost", "calls", "last", "budget", "d
 class Request:
     """One task and how to carry it out. `cell` and `execution` say who asked; `execution` tells re-runs apart.
 
+    `replay` says where replies come from: live, record, replay (recorded ones only) or auto.
     `origin` is (run, step) to go on from: the task follows what that run had said by then.
     """
 
@@ -46,6 +48,7 @@ class Request:
     cell: str | None = None
     execution: str = ""
     origin: tuple[str, int] | None = None
+    replay: str = "live"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,7 @@ class Services:
     ledger: Ledger
     samples: Samples
     objects: CacheObjects
+    cassette: Cassette
     provider_for: Callable[[str], Provider]
     hydrator: Hydrator
     tools: Mapping[str, Tool]

@@ -23,6 +23,7 @@ from agentnb.providers import catalog
 from agentnb.providers.anthropic import AnthropicProvider
 from agentnb.providers.base import Provider
 from agentnb.providers.calling import Calling
+from agentnb.providers.cassettes import FILE, Cassette
 from agentnb.providers.google import GoogleProvider
 from agentnb.providers.openai import OpenAIProvider
 from agentnb.providers.promptcache import CacheObjects, Ledger, ObjectProvider
@@ -75,6 +76,7 @@ class Session:
         self._machine: AgentStateMachine | None = None
         self._providers: dict[str, Provider] = {}
         self._objects: CacheObjects | None = None
+        self._cassette: Cassette | None = None
         self._more: list[Provider] = []
         self.observed = Observed()
         self._seen: set[str] = set()
@@ -104,6 +106,14 @@ class Session:
             self._objects = CacheObjects(self.ledger, clock=self.clock, owner=self.thread, budget=0.0)
         self._objects.budget = self.settings.cache_budget
         return self._objects
+
+    @property
+    def cassette(self) -> Cassette:
+        """The recorded replies beside the notebook: in the directory that the kernel works in."""
+        path = Path.cwd() / FILE
+        if self._cassette is None or self._cassette.path != path:
+            self._cassette = Cassette(path)
+        return self._cassette
 
     @property
     def samples(self) -> Samples:
@@ -175,6 +185,7 @@ class Session:
                 ledger=self.ledger,
                 samples=self.samples,
                 objects=self.objects,
+                cassette=self.cassette,
                 provider_for=connections,
                 hydrator=hydrator,
                 tools=self._tools(hydrator),
@@ -241,6 +252,7 @@ class Session:
             "max_steps": settings.max_steps,
             "max_tokens": settings.max_tokens,
             "context": settings.context,
+            "replay": settings.replay,
             "context_tokens": settings.context_tokens,
             "stale_limit": settings.stale_limit,
         }

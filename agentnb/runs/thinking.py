@@ -10,6 +10,7 @@ from agentnb.prompt.layers import Block, Prompt
 from agentnb.prompt.tokens import TokenCounter, cached_share
 from agentnb.providers import catalog, latency, prices
 from agentnb.providers.base import Answer, Provider
+from agentnb.providers.cassettes import Replaying
 from agentnb.providers.messages import Reply, StopReason, Usage
 from agentnb.providers.promptcache import (
     CacheReport,
@@ -114,7 +115,8 @@ class Thinking:
             return self._replay(context)
         self._check_limit(context)
         prompt, call, prediction = self.prepare(context)
-        call = self._with_object(context, call)
+        if context.get("replay", "live") in ("live", "record"):
+            call = self._with_object(context, call)
         prediction = predict(call, self._services.ledger)
         if budget_of(context).limit is not None:
             prompt = replace(prompt, max_tokens=affordable_output(budget_of(context), self.quote(call)))
@@ -150,7 +152,7 @@ class Thinking:
         return {"layers": layer_totals(call, call.tokens, cached), "cache": report.to_json(), "latency": None}
 
     def _ask(self, call: Call, context: Context) -> Answer:
-        provider = self._services.provider_for(context["model"])
+        provider = self._provider(context)
         wire = provider.encode(call.prompt, call.marks, previous_message=context["previous_message"])
         if budget_of(context).limit is not None:
             wire = replace(wire, attempts=1)  # what was reserved pays for one reply, not for one that broke off too
@@ -173,8 +175,19 @@ class Thinking:
         if self._services.cancelled.is_set():
             raise RunInterrupted("the run was interrupted before the call")
 
+    def _provider(self, context: Context) -> Provider:
+        """Who answers: the model, or the cassette where the run was asked to record or to replay."""
+        services = self._services
+        live = services.provider_for(context["model"])
+        mode = context.get("replay", "live")
+        if mode == "live":
+            return live
+        return Replaying(live, services.cassette, mode=mode, clock=services.clock, task=context["task"])
+
     def _settle(self, context: Context, call: Call, prediction: Prediction, answer: Answer) -> tuple[str, Context]:
         """Everything that a reply teaches goes into the context, the ledger and the samples; then on."""
+        if answer.recorded:
+            return self._settle_recorded(context, call, answer)
         reply = answer.reply
         call = self._without_vanished(context, call, answer)
         known = known_tokens(call.prompt.chain, self._services.ledger.newest_like(context["thread"], call.model.name))
@@ -200,6 +213,39 @@ class Thinking:
             stop=reply.stop.value,
         )
         return advance(context, reply, cost, sent=len(call.prompt.blocks)), context
+
+    def _settle_recorded(self, context: Context, call: Call, answer: Answer) -> tuple[str, Context]:
+        """A recorded reply teaches nothing and costs nothing; everything shown of it says that it is recorded."""
+        reply = answer.reply
+        call = replace(call, tokens=settle_tokens(call, (), reply.usage.input_total))
+        report = CacheReport(
+            expected=0,
+            read=reply.usage.cache_read,
+            written=reply.usage.cache_write,
+            prefix=reply.usage.input_total,
+            minimum=call.model.cache.minimum,
+            reason=f"recorded {answer.recorded}: nothing was sent",
+        )
+        timing = latency.from_trace(answer.trace, output_tokens=reply.usage.output)
+        context["recorded"] = answer.recorded
+        note = f"Recorded {answer.recorded}: nothing was sent and nothing was spent."
+        context["notes"] += [note] if note not in context["notes"] else []
+        context["last"] = {
+            "layers": layer_totals(call, call.tokens, cached_share(call.tokens, reply.usage.cache_read)),
+            "cache": report.to_json(),
+            "latency": timing.to_json(),
+        }
+        self._machine.current.attach(
+            seconds=round(timing.total, 6),
+            what=f"{what_came(reply)} (recorded)",
+            latency=timing.to_json(),
+            usage=reply.usage.to_json(),
+            cost=0.0,
+            cache=report.to_json(),
+            stop=reply.stop.value,
+        )
+        free = prices.Cost(total=0.0, uncached=0.0)
+        return advance(context, reply, free, sent=len(call.prompt.blocks)), context
 
     def _without_vanished(self, context: Context, call: Call, answer: Answer) -> Call:
         """A cache object that was gone is forgotten; the call was answered without it."""
