@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from pathlib import Path
 
-from agentnb.canonical import Clock
+from agentnb.canonical import Clock, SystemClock
 from agentnb.errors import InputError, PackageMissing
 from agentnb.runs.journal import EmbeddedJournal, Journal
 from agentnb.storage import open_storage
@@ -49,9 +49,14 @@ def _embedded(home: Path, clock: Clock | None, synchronous: str) -> EmbeddedJour
         )
     place = (str(home), synchronous.upper())
     journal = _OPEN.get(place)
-    if journal is None or journal.closed or clock not in (None, journal.clock):
+    if journal is None or journal.closed or not _same_clock(clock, journal.clock):
         database = open_storage(home).database
         journal = _OPEN[place] = EmbeddedJournal(database, clock=clock, synchronous=synchronous)
     else:
         journal.share()
     return journal
+
+
+def _same_clock(asked: Clock | None, kept: Clock) -> bool:
+    """Whether a journal that is open serves who asks for this clock; one system clock is as good as another."""
+    return asked is None or asked is kept or (isinstance(asked, SystemClock) and isinstance(kept, SystemClock))

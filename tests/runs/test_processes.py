@@ -176,3 +176,34 @@ def test_another_process_follows_by_cursor_and_misses_and_doubles_nothing(scene)
         worker.communicate()
         assert [event for event in seen if event.run_id == run_id] == machine.history(run_id)
         assert machine.get(run_id).step == 600
+
+
+LONG_STEP = """
+import sys
+from agentnb.runs.machine import AgentStateMachine
+machine = AgentStateMachine(sys.argv[1], lease=0.3)
+
+def work(context):
+    print("ready", flush=True)
+    sys.stdin.readline()
+    return "COMPLETED", {"done": True}
+
+machine.register_state("WORK", work)
+print(machine.execute_step("a"), flush=True)
+"""
+
+
+def test_a_step_longer_than_its_lease_is_not_taken_by_another(scene):
+    """The one test that waits in real time: it is about a thread that wakes by itself."""
+    machine, home, _ = scene
+    command = [sys.executable, "-c", LONG_STEP, str(home)]
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert worker.stdout.readline() == "ready\n"
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        with pytest.raises(LeaseHeld):
+            machine.execute_step("a")
+        time.sleep(0.05)
+    out, _ = worker.communicate("go\n", timeout=10)
+    assert out == "COMPLETED\n"
+    assert machine.get("a").context == {"done": True}

@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from agentnb.canonical import SystemClock
 from agentnb.errors import (
     ActionUnsure,
     AgentnbError,
@@ -122,7 +123,7 @@ def test_addresses(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="mysql"):
         open_journal("mysql://x")
     first = open_journal(tmp_path / "runs")
-    assert open_journal(str(tmp_path / "runs")) is first
+    assert open_journal(str(tmp_path / "runs"), clock=SystemClock()) is first
     assert (tmp_path / "runs").stat().st_mode & 0o777 == 0o700
     assert [p.name for p in (tmp_path / "runs").glob("*.db")] == ["cache.db"]
     first.close()
