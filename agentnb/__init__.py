@@ -13,8 +13,10 @@ from agentnb._version import __version__
 if TYPE_CHECKING:
     from agentnb.errors import AgentnbError
     from agentnb.prompt.compiler import ASTContextCompiler
+    from agentnb.runs.composition import Branch, parallel, submachine
     from agentnb.runs.machine import AgentStateMachine
     from agentnb.runs.opening import open_journal
+    from agentnb.runs.policies import Retry
     from agentnb.runs.record import AgentRun
     from agentnb.runs.session import Agent
     from agentnb.runs.tools import tool
@@ -25,7 +27,11 @@ _HOMES = {
     "AgentRun": "agentnb.runs.record",
     "AgentStateMachine": "agentnb.runs.machine",
     "AgentnbError": "agentnb.errors",
+    "Branch": "agentnb.runs.composition",
+    "Retry": "agentnb.runs.policies",
     "open_journal": "agentnb.runs.opening",
+    "parallel": "agentnb.runs.composition",
+    "submachine": "agentnb.runs.composition",
     "tool": "agentnb.runs.tools",
 }
 
@@ -35,9 +41,13 @@ __all__ = [
     "AgentRun",
     "AgentStateMachine",
     "AgentnbError",
+    "Branch",
+    "Retry",
     "__version__",
     "load_ipython_extension",
     "open_journal",
+    "parallel",
+    "submachine",
     "tool",
     "unload_ipython_extension",
 ]
