@@ -70,4 +70,5 @@ clean:
 bench-context: env
 	$(BIN)/python tests/benchmarks/bench_resolution.py
 	$(BIN)/python tests/benchmarks/bench_selection.py --tasks
+	$(BIN)/python tests/benchmarks/bench_index.py
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_prefix.py

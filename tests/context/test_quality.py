@@ -1,0 +1,44 @@
+"""The figures that the context room is held to, from the same scripts that `make bench-context` prints."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_names_resolve_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    totals = script("bench_resolution", monkeypatch).main(show=False)
+    live, text = totals["live"], totals["text"]
+    assert sum(live.values()) >= 60
+    assert live["right"] >= 0.93 * sum(live.values())
+    assert live["wrong"] <= 0.03 * sum(live.values())
+    assert text["wrong"] <= 0.03 * sum(text.values())
+
+
+@pytest.mark.slow
+def test_what_is_chosen_holds_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    means = script("bench_selection", monkeypatch).main(4000, show=False)
+    at_three, signatures, precision = 3, 4, 5
+    ours = means["agentnb"]
+    assert ours[at_three] >= max(0.40, 1.1 * means["breadth first"][at_three])
+    assert ours[signatures] >= 0.60
+    assert ours[precision] >= 0.9
+    assert means["agentnb, other call's trace"][at_three] >= 0.55
+    assert means["agentnb, own trace"][at_three] >= 0.65
