@@ -7,7 +7,6 @@ grows, so a request's prefix is the previous request on its path, byte for byte.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -98,28 +97,35 @@ def held_definitions(blocks: Iterable[Block]) -> dict[str, Mapping[str, object]]
     return held
 
 
-def stale_tokens(blocks: Sequence[Block], tokens: Sequence[int], current: Mapping[str, str]) -> int:
-    """Tokens of versions that are out of date: replaced later on, removed, or not as `current` (digest by name) has it.
+def removed_definitions(blocks: Iterable[Block]) -> tuple[str, ...]:
+    """The names that the thread last said were removed: it must take that back where they are there again."""
+    last = {str(item["name"]): item.get("form") for block in blocks for item in block.holds}
+    return tuple(name for name, form in last.items() if form == "removed")
 
-    `tokens` are the blocks' own, as they were settled or are counted now. What a definition counted when it was sent
-    gives its share of its block only: estimates of one time must not be set against those of another. A name that
-    `current` does not list is taken as unchanged.
+
+def stale_share(blocks: Sequence[Block], weights: Sequence[float], current: Mapping[str, str]) -> float:
+    """The share of text that is out of date: replaced later on, removed, or not as `current` (digest by name) has it.
+
+    `weights` are the blocks' own. What a definition counted when it was sent gives its share of its block only:
+    estimates of one time must not be set against those of another. A name that `current` does not list is taken as
+    unchanged.
     """
     held: dict[str, tuple[float, str]] = {}
     stale = 0.0
-    for block, total in zip(blocks, tokens, strict=True):
+    for block, total in zip(blocks, weights, strict=True):
         for item, weight in _weighed(block, total):
             name, digest = str(item["name"]), str(item["digest"])
             before, old = held.get(name, (0.0, digest))
             stale += before if old != digest else 0.0
             held[name] = (weight + (before if old == digest else 0.0), digest)
-    return math.ceil(stale + sum(t for name, (t, digest) in held.items() if current.get(name, digest) != digest))
+    stale += sum(weight for name, (weight, digest) in held.items() if current.get(name, digest) != digest)
+    return stale / sum(weights) if stale else 0.0
 
 
-def _weighed(block: Block, total: int) -> Iterator[tuple[Mapping[str, object], float]]:
-    """Each definition of the block with its share of the block's tokens."""
+def _weighed(block: Block, weight: float) -> Iterator[tuple[Mapping[str, object], float]]:
+    """Each definition of the block with its part of the block's weight."""
     whole = sum(_tokens_of(item) for item in block.holds)
-    return ((item, total * _tokens_of(item) / whole if whole else 0.0) for item in block.holds)
+    return ((item, weight * _tokens_of(item) / whole if whole else 0.0) for item in block.holds)
 
 
 def _tokens_of(item: Mapping[str, object]) -> int:

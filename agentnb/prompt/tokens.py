@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 # Characters per token of Python and English mixed. Starting values, corrected after the first reply.
 _CHARACTERS_PER_TOKEN = {"claude-4": 3.9, "claude-5": 2.9, "gemini": 4.1, "o200k": 4.3}
 _DEFAULT_CHARACTERS = 3.9
 _BLOCK_OVERHEAD = 4
 _SPACES = re.compile(r"[ \t]{2,}|\n{2,}")
+_PIECE = re.compile(r"[^\W\d_]{1,10}|\d{1,3}|[^\w\s]|_|\n\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,16 @@ class TokenCounter:
             return self
         step = (reported / estimated) ** 0.5 if self.factor != 1.0 else reported / estimated
         return TokenCounter(self.family, min(4.0, max(0.25, self.factor * step)))
+
+
+@lru_cache(maxsize=8192)
+def pieces(text: str) -> int:
+    """Words, numbers, signs and line breaks in `text`: what tokenizers cut at, for the share of one text in another.
+
+    Not a count of tokens. But where prose and dense code stand side by side, their shares of these come closer to
+    their shares of the tokens than shares of characters do, which are off by up to a half.
+    """
+    return len(_PIECE.findall(text))
 
 
 def scale_to_total(estimates: Sequence[int], total: int) -> list[int]:

@@ -9,20 +9,20 @@ from agentnb import canonical
 from agentnb.context.selection import Selection
 from agentnb.errors import InputError
 from agentnb.prompt.compiler import TurnParts, semi_static_block, static_blocks, turn_blocks
-from agentnb.prompt.layers import Block, chain_digests
+from agentnb.prompt.layers import Block
 from agentnb.prompt.thread import (
     Turn,
     held_definitions,
     is_branch,
     parent_for,
     path_to,
+    removed_definitions,
     segment_for,
-    stale_tokens,
+    stale_share,
 )
-from agentnb.prompt.tokens import TokenCounter
+from agentnb.prompt.tokens import TokenCounter, pieces
 from agentnb.providers import catalog, prices
 from agentnb.providers.messages import Usage
-from agentnb.providers.promptcache import known_tokens
 from agentnb.runs.conversation import (
     THINKING,
     block_text,
@@ -34,8 +34,8 @@ from agentnb.runs.services import Context, Request, Services
 from agentnb.runs.threads import Threads, path_blocks, path_of, segment_blocks
 from agentnb.runs.tools import pick
 
-CERTAIN = 0.9
-"""Share of the stale limit that is used: tokens of definitions are estimates, and the limit must hold all the same."""
+CERTAIN = 0.95
+"""Part of the stale limit that is used: the share is an estimate, and the limit must hold all the same."""
 
 
 class Hydrating:
@@ -118,19 +118,11 @@ class Hydrating:
             return None, f"New segment: {changed}, so the prompt is written anew." if changed else ""
         blocks = [*self._threads.segment(root), *self._threads.path(path, root=root, kind=kind)]
         fresh = self._services.hydrator.refresh(held_definitions(blocks), self._counter(request.model).count)
-        tokens = self._tokens(request, blocks)
-        stale, total = stale_tokens(blocks, tokens, fresh.current), sum(tokens)
-        if stale <= request.stale_limit * CERTAIN * total:
+        share = stale_share(blocks, [pieces(block_text(block.content)) for block in blocks], fresh.current)
+        if share <= request.stale_limit * CERTAIN:
             return root, ""
-        return None, self._priced(request, stale, total)
-
-    def _tokens(self, request: Request, blocks: Sequence[Block]) -> list[int]:
-        """Tokens by block: as a reply settled them where the thread sent them so, else counted."""
-        model = catalog.lookup(request.model)
-        counter = self._counter(request.model)
-        sent = self._services.ledger.newest_like(request.thread, model.name)
-        known = known_tokens(chain_digests(blocks), sent)
-        return [*known, *(counter.block(block_text(block.content)) for block in blocks[len(known) :])]
+        total = sum(self._counter(request.model).block(block_text(block.content)) for block in blocks)
+        return None, self._priced(request, round(share * total), total)
 
     def _priced(self, request: Request, stale: int, total: int) -> str:
         """Why the prefix is written anew, with the price of either way."""
@@ -177,7 +169,7 @@ class Hydrating:
         inherited = [Block.from_json(item) for item in context["inherited"]]
         before = [*segment_blocks(self._threads, context), *path_blocks(self._threads, context), *inherited]
         held = held_definitions(before)
-        fresh = services.hydrator.refresh(held, count)
+        fresh = services.hydrator.refresh(held, count, gone=removed_definitions(before))
         selection = with_changed(
             services.hydrator.select(
                 context["task"], mode=context["mode"], count=count, budget=context["context_tokens"]

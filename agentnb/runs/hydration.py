@@ -6,7 +6,7 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -101,10 +101,13 @@ class Hydrator:
             pinned = resolver.resolve(name)
             if not isinstance(pinned, Unresolved):
                 chosen[pinned.name] = _in_full(pinned, "pinned", count)
+        self.seen.update(chosen)
         return replace(found, chosen=tuple(self._clean(item) for item in chosen.values()))
 
-    def refresh(self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int]) -> Freshness:
-        """The held definitions and parts compared with what is there now."""
+    def refresh(
+        self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int], *, gone: Iterable[str] = ()
+    ) -> Freshness:
+        """The held definitions and parts compared with what is there now; and those of `gone` that are there again."""
         current = {part.name: part.digest for part in self.parts(count)}
         changed, removed = [], []
         resolver = self._resolver()
@@ -121,6 +124,10 @@ class Hydrator:
             elif name in self.seen:
                 removed.append(name)
                 current[name] = ""
+        for name in gone:
+            found = resolver.resolve(name)
+            if not isinstance(found, Unresolved) and found.name == name:
+                changed.append(self._clean(_in_full(found, "defined again", count)))
         return Freshness(current=current, changed=tuple(changed), removed=tuple(removed))
 
     def look(self, name: str, *, count: Callable[[str], int]) -> Outcome:
@@ -129,6 +136,7 @@ class Hydrator:
         found = self._resolver().resolve(name)
         if not isinstance(found, Unresolved):
             chosen = self._clean(_in_full(found, "inspected by the model", count))
+            self.seen.add(chosen.definition.name)
             return Outcome(text=render(chosen), holds=(receipt_entry(chosen),))
         if name in self.namespace:
             return Outcome(text=shorten(self.scrub(values.describe(name, self.namespace[name]))))

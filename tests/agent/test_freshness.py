@@ -139,3 +139,17 @@ def test_pins_and_added_files(book: Any, project: Path) -> None:
     book.ask("Changed?")
     assert "day date" in text_of(book.bodies[-1])
     assert "replaces=" in text_of(book.bodies[-1])
+
+
+def test_a_definition_that_goes_at_once_is_said_to_be_gone_and_its_return_too(book: Any) -> None:
+    book.cell("def tax(x):\n    return x * 0.2", "tax")
+    book.ask("Explain `tax`.")
+    book.cell("del tax", "tax")
+    book.ask("And now?")
+    assert '<removed name="tax"/>' in text_of(book.bodies[-1])
+    book.cell("def tax(x):\n    return x * 0.3", "tax")
+    book.ask("And then?")
+    sent = text_of(book.bodies[-1])
+    assert sent.index("x * 0.3") > sent.index('<removed name="tax"/>'), (
+        "the prompt must not go on saying that it is gone"
+    )

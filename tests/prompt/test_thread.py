@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnb.prompt.layers import Block, Layer
-from agentnb.prompt.thread import Turn, held_definitions, is_branch, needed, parent_for, path_to, stale_tokens
+from agentnb.prompt.thread import (
+    Turn,
+    held_definitions,
+    is_branch,
+    needed,
+    parent_for,
+    path_to,
+    removed_definitions,
+    stale_share,
+)
 from agentnb.providers.messages import Role, Text
 
 
@@ -108,21 +117,31 @@ def definition_block(*items: tuple[str, str, int]) -> Block:
     return Block(layer=Layer.HYDRATION, role=Role.USER, content=Text("…"), holds=holds)
 
 
-def test_stale_tokens_are_those_of_every_older_version() -> None:
+def test_the_stale_share_is_that_of_every_older_version() -> None:
     blocks = [definition_block(("a", "1", 30), ("b", "1", 10)), definition_block(("a", "2", 20))]
-    assert stale_tokens(blocks, [40, 20], {}) == 30
-    assert stale_tokens(blocks, [40, 20], {"a": "3", "b": "1"}) == 50, (
-        "the last version too, where it has changed since"
-    )
-    assert stale_tokens(blocks, [40, 20], {"b": ""}) == 40, "what was removed is stale"
+    assert stale_share(blocks, [40, 20], {}) == 30 / 60
+    assert stale_share(blocks, [40, 20], {"a": "3", "b": "1"}) == 50 / 60, "the last one too, if it has changed since"
+    assert stale_share(blocks, [40, 20], {"b": ""}) == 40 / 60, "what was removed is stale"
 
 
-def test_stale_tokens_are_in_the_same_tokens_as_the_blocks() -> None:
-    """What a definition was estimated at when it was sent only divides its block's settled tokens."""
+def test_the_stale_share_is_in_the_weight_of_the_blocks() -> None:
+    """What a definition was estimated at when it was sent only divides its block."""
     blocks = [definition_block(("a", "1", 30), ("b", "1", 10)), definition_block(("a", "2", 20))]
-    assert stale_tokens(blocks, [80, 40], {}) == 60
+    assert stale_share(blocks, [80, 40], {}) == 60 / 120
 
 
 def test_a_signature_and_then_the_text_of_one_version_both_go_stale() -> None:
     blocks = [definition_block(("a", "1", 5)), definition_block(("a", "1", 30)), definition_block(("a", "2", 30))]
-    assert stale_tokens(blocks, [5, 30, 30], {}) == 35
+    assert stale_share(blocks, [5, 30, 30], {}) == 35 / 65
+
+
+def test_a_removed_definition_is_remembered_as_such_until_it_is_sent_again() -> None:
+    removed = Block(
+        layer=Layer.HYDRATION,
+        role=Role.USER,
+        content=Text("…"),
+        holds=({"name": "a", "digest": "", "form": "removed"},),
+    )
+    blocks = [definition_block(("a", "1", 5)), removed]
+    assert removed_definitions(blocks) == ("a",)
+    assert removed_definitions([*blocks, definition_block(("a", "1", 5))]) == ()
