@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -52,3 +55,16 @@ def book(tmp_path: Path) -> Iterator[Book]:
         session = Session(settings=settings, simulated=simulator, environment={})
         yield Book(session, simulator)
         session.close()
+
+
+@pytest.fixture(scope="session")
+def wire() -> ModuleType:
+    """How the benchmark of prefix stability replays edits and reads what was received (prefix_replay.py)."""
+    place = Path(__file__).parents[1] / "benchmarks" / "prefix_replay.py"
+    spec = importlib.util.spec_from_file_location("prefix_replay", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -38,7 +38,7 @@ _HELD = re.compile(
     r'|<removed name="([^"]+)"/>',
     re.DOTALL,
 )
-_DIGEST = re.compile(r'digest="([^"]+)"')
+_ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 
 
 # --- the script ---
@@ -149,7 +149,7 @@ def replay(script: Script, root: Path, *, stale_limit: float, seed: int = 1) -> 
                 _import_again(session, project, run=script.runs)
             runs.append(_ask(session, str(turn["task"]), number, stale_limit))
             seen = len(sent)
-            sent += [_sent(number, item.body, item.usage or {}) for item in simulator.requests[seen:]]
+            sent += [sent_of(number, item.body, item.usage or {}) for item in simulator.requests[seen:]]
             clock.advance(pauses.uniform(60, 1500))
     return Replay(tuple(sent), tuple(runs))
 
@@ -213,7 +213,8 @@ def _ask(session: Session, task: str, number: int, stale_limit: float) -> AgentR
 # --- what was received ---
 
 
-def _sent(turn: int, body: Mapping[str, Any], usage: Mapping[str, Any]) -> Sent:
+def sent_of(turn: int, body: Mapping[str, Any], usage: Mapping[str, Any]) -> Sent:
+    """A request's body and its reply's usage as what is measured here."""
     items = [(role, _bare(block)) for role, block in parts_of(body)]
     texts = tuple(_text(block) for _, block in items)
     return Sent(
@@ -261,6 +262,7 @@ class Version:
     name: str
     digest: str
     text: str
+    form: str = ""
 
     @property
     def tokens(self) -> int:
@@ -276,8 +278,8 @@ def versions_in(text: str) -> list[Version]:
             out.append(Version(removed, "", ""))
             continue
         key = name if kind.startswith("definition") else f"{kind.split()[0]}:{name}"
-        found = _DIGEST.search(attributes)
-        out.append(Version(key, found.group(1) if found else "", match.group()))
+        given = dict(_ATTRIBUTE.findall(attributes))
+        out.append(Version(key, given.get("digest", ""), match.group(), given.get("form", "")))
     return out
 
 

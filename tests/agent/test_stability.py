@@ -1,0 +1,41 @@
+"""A dozen turns of real edits: how much of each prompt stays a prefix, and how much of it is out of date."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TURNS = 12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("limit", "floor"), [(0.1, 0.5), (0.25, 0.75), (1.0, 0.85)])
+def test_stale_text_stays_below_the_limit_and_the_prefix_above_its_floor(
+    wire: Any, tmp_path: Path, limit: float, floor: float
+) -> None:
+    """The floors are what the shipped edits give in their first, most restless dozen turns, less a little."""
+    done = wire.replay(wire.load(turns=TURNS), tmp_path, stale_limit=limit)
+    assert len(done.runs) == TURNS
+    assert all(run.state == "COMPLETED" for run in done.runs)
+    assert wire.worst_stale(done.sent) <= limit
+    assert statistics.mean(wire.prefix_shares(wire.first_of_turns(done.sent))) >= floor
+    begun = {number for number, run in enumerate(done.runs) if any("New segment" in n for n in run.receipt["notes"])}
+    for before, after in itertools.pairwise(done.sent):
+        extends = wire.kept(before, after) == len(before.blocks)
+        assert extends or (after.turn in begun and after.turn != before.turn), "only a new segment may begin anew"
+
+
+def test_what_is_read_on_the_wire_is_what_the_model_sees(wire: Any) -> None:
+    """The measure itself: versions in order, removals, and the tokens of what was replaced."""
+    one = '<definition name="a" cell="1" digest="d1" form="full">\nx = 1\n</definition>'
+    two = '<definition name="a" cell="1" digest="d2" form="full" replaces="d1">\nx = 2\n</definition>'
+    other = '<outline file="m.py" digest="o1">\ndef f()\n</outline>'
+    text = f"{one}\n{other}\n{two}"
+    assert [(v.name, v.digest) for v in wire.versions_in(text)] == [("a", "d1"), ("outline:m.py", "o1"), ("a", "d2")]
+    assert wire.stale_in(text) == wire.tokens_of(one)
+    assert wire.stale_in(text + '<removed name="a"/>') == wire.tokens_of(one) + wire.tokens_of(two)
+    assert wire.stale_in(f"{one}{one}") == 0

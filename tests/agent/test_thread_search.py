@@ -1,0 +1,208 @@
+"""A search over edits, deletions, re-runs, models, tools and inspections for a request that breaks a thread's rules.
+
+What must hold is read from the requests that the simulator received, and compared with the functions as they are.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from agentnb.runs.session import Session
+from agentnb.settings import Settings
+from agentnb.simulator import Simulator
+
+NAMES = ("alpha", "beta", "gamma", "delta")
+MODULE = "thread_search_rates"
+MODELS = ("sim:claude-sonnet-4-6", "sim:claude-haiku-4-5")
+TOOLS: tuple[tuple[str, ...], ...] = (("inspect",), ("inspect", "run_code"), ())
+names = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True)
+edits = st.lists(st.tuples(st.sampled_from(NAMES), st.none() | st.integers(0, 3)), max_size=3)
+PHASES = (Phase.explicit, Phase.generate)
+"""No shrinking: a failing search ends at once, and its steps are few enough to be read."""
+
+
+def source_of(name: str, version: int) -> str:
+    """A function of some length, so that old versions weigh; `version` stands in its text."""
+    return "\n".join([f"def {name}(x):", *(f"    x = x + {version} * {i}" for i in range(12)), "    return x"])
+
+
+class Search(RuleBasedStateMachine):
+    """One thread. `truth` is the version of each function that exists, None after a deletion."""
+
+    wire: ModuleType
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.simulator = Simulator(speed=0, record=True).start()
+        self.session = Session(
+            settings=Settings(model=MODELS[0], home=self.folder / "home", sim_speed=0),
+            simulated=self.simulator,
+            environment={},
+            project=self.folder,
+        )
+        self.number = 0
+        self.cells: list[str] = []
+        self.truth: dict[str, int | None] = {}
+        self.last: dict[str, Any] = {}  # by run: the last request it sent
+        self.seen = 0
+
+    @initialize(limit=st.sampled_from([0.0, 0.1, 0.25]), outline=st.booleans())
+    def begin(self, limit: float, outline: bool) -> None:
+        self.limit = limit
+        for name in NAMES:
+            self._define(name, 0)
+        if outline:
+            self.edit_module(0)
+            module = ModuleType(MODULE)
+            module.__file__ = str(self.folder / f"{MODULE}.py")
+            sys.modules[MODULE] = module
+            self._cell(f"import {MODULE}", "imports")
+
+    # --- what the user does: some edits, then one question ---
+
+    @rule(edits=edits, asked=names)
+    def ask(self, edits: list[tuple[str, int | None]], asked: list[str]) -> None:
+        self._edit(edits)
+        self._ask(f"Explain {self._listed(asked)}.")
+
+    @rule(edits=edits, asked=names, tools=st.sampled_from(TOOLS), model=st.sampled_from(MODELS))
+    def ask_otherwise(
+        self, edits: list[tuple[str, int | None]], asked: list[str], tools: tuple[str, ...], model: str
+    ) -> None:
+        self._edit(edits)
+        self._ask(f"Explain {self._listed(asked)}.", tools=tools, model=model)
+
+    @rule(edits=edits, name=st.sampled_from(NAMES))
+    def inspect(self, edits: list[tuple[str, int | None]], name: str) -> None:
+        self._edit(edits)
+        self._ask(f"Inspect `{name}`.", context="none")
+
+    @precondition(lambda self: self.cells)
+    @rule(edits=edits, data=st.data(), asked=names)
+    def run_again(self, edits: list[tuple[str, int | None]], data: st.DataObject, asked: list[str]) -> None:
+        self._edit(edits)
+        self._ask(f"Explain {self._listed(asked)} again.", cell=data.draw(st.sampled_from(self.cells)))
+
+    @rule(version=st.integers(0, 3))
+    def edit_module(self, version: int) -> None:
+        lines = [f"def rate_{i}(kind, year={version}):\n    return {version}\n\n" for i in range(8)]
+        (self.folder / f"{MODULE}.py").write_text("\n".join(lines) + "#" * version)
+
+    # --- how ---
+
+    def _edit(self, edits: list[tuple[str, int | None]]) -> None:
+        for name, version in edits:
+            if version is not None:
+                self._define(name, version)
+            elif self.truth[name] is not None:
+                self._cell(f"del {name}", "delete")
+                self.truth[name] = None
+
+    def _define(self, name: str, version: int) -> None:
+        self._cell(source_of(name, version), name)
+        self.truth[name] = version
+
+    def _cell(self, source: str, cell_id: str) -> None:
+        self.number += 1
+        self.session.cells.record(source, cell_id=cell_id, number=self.number)
+        exec(source, self.session.namespace)
+
+    def _listed(self, asked: list[str]) -> str:
+        return " and ".join(f"`{name}`" for name in asked)
+
+    def _ask(self, task: str, cell: str | None = None, **changes: Any) -> None:
+        self.number += 1
+        cell = cell or f"ask-{self.number}"
+        self.cells = [*(known for known in self.cells if known != cell), cell]
+        request = self.session.request(
+            task, cell=cell, execution=str(self.number), stale_limit=self.limit, **({"tools": ("inspect",)} | changes)
+        )
+        agent = self.session.agent()
+        run_id = self.session.new_run_id()
+        agent.begin(request, run_id)
+        run = agent.drive(run_id)
+        assert agent.raised is None
+        assert run.state == "COMPLETED"
+        self._check(run_id)
+
+    # --- what must hold ---
+
+    def _check(self, run_id: str) -> None:
+        new = self.simulator.requests[self.seen :]
+        self.seen += len(new)
+        sent = [self.wire.sent_of(0, item.body, item.usage or {}) for item in new]
+        assert all(item.status == 200 for item in new)
+        for item in new:
+            self._check_marks(item.body)
+        for request in sent:
+            self._check_versions(request)
+        self._check_growth(run_id, sent)
+        self.last[run_id] = sent[-1]
+
+    def _check_marks(self, body: dict[str, Any]) -> None:
+        marks = [part["cache_control"]["ttl"] for _, part in self.wire.parts_of(body) if "cache_control" in part]
+        assert len(marks) <= 4
+        assert marks == sorted(marks, key=lambda ttl: ttl == "5m"), "longer TTLs stand before shorter ones"
+
+    def _check_growth(self, run_id: str, sent: list[Any]) -> None:
+        context = self.session.machine().get(run_id).context
+        parent = context["parent"]
+        if parent and self.session.machine().get(parent).context["segment_root"] == context["segment_root"]:
+            sent = [self.last[parent], *sent]
+        for before, after in itertools.pairwise(sent):
+            assert self.wire.kept(before, after) == len(before.blocks), "a request only ever extends the one before it"
+
+    def _check_versions(self, request: Any) -> None:
+        assert request.stale <= self.limit * request.total
+        held: dict[str, Any] = {}
+        for text in request.texts:
+            for version in self.wire.versions_in(text):
+                old = held.get(version.name)
+                told_twice = old is not None and old.digest == version.digest and old.form == version.form
+                assert not told_twice or "inspect" in text, "one version of a definition is sent once"
+                held[version.name] = version
+        for name in NAMES:
+            if name in held:
+                self._check_newest(name, held[name])
+
+    def _check_newest(self, name: str, version: Any) -> None:
+        known = self.truth[name]
+        if known is None:
+            assert version.text == "", f"{name} was deleted, and the prompt does not say so"
+        else:
+            assert source_of(name, known) in version.text
+
+    def teardown(self) -> None:
+        self.session.close()
+        sys.modules.pop(MODULE, None)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.mark.slow
+def test_no_order_of_events_breaks_a_thread(wire: ModuleType) -> None:
+    machine: Callable[[], RuleBasedStateMachine] = type("Searching", (Search,), {"wire": wire})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=10,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+            phases=PHASES,
+            report_multiple_bugs=False,
+        ),
+    )
