@@ -109,6 +109,7 @@ def _check(settings: Settings) -> None:
         (settings.replay not in REPLAY, f"--replay is {settings.replay!r}", f"Use {', '.join(REPLAY)}."),
         (settings.cache_budget < 0, "the cache budget is below zero", "Give US dollars, e.g. 0.05."),
         (not 0 <= settings.stale_limit <= 1, "stale_limit is not a share", "Use 0 to 1, e.g. 0.1."),
+        (settings.context_tokens < 0, "context_tokens is below zero", "Use 0 or more, e.g. 4000."),
         (settings.max_tokens < 1, "max_tokens is below one", "Use 1 or more."),
         (settings.context not in CONTEXT_MODES, f"--context is {settings.context!r}", "Use auto, marks or none."),
     )

@@ -197,7 +197,7 @@ _BY_CODE: dict[int, tuple[type[StorageError], str, str]] = {
     sqlite3.SQLITE_NOTADB: (
         StorageDamaged,
         "the file is not a database, or its beginning is damaged",
-        "Move it aside and put back a copy. Nothing was changed.",
+        "Move it aside (a new one is made), or put back a copy. Nothing was changed.",
     ),
 }
 
@@ -220,9 +220,15 @@ def make_private(home: Path) -> None:
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise StorageError("the data directory's path is a file", about=str(home), todo="Name a directory.") from error
+        raise StorageError(
+            "the data directory's path is a file", about=str(home), todo="Set AGENTNB_HOME to a directory."
+        ) from error
     except OSError as error:
-        raise StorageReadOnly(f"the data directory cannot be made: {error.strerror}", about=str(home)) from error
+        raise StorageReadOnly(
+            f"the data directory cannot be made: {error.strerror}",
+            about=str(home),
+            todo="Set AGENTNB_HOME to a directory that can be made and written.",
+        ) from error
     if sys.platform != "win32":
         _check_owner_and_mode(home)
 

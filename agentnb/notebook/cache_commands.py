@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentnb.errors import InputError
 from agentnb.notebook.commands import dispatch, show_table
-from agentnb.notebook.kernel import RESULT
+from agentnb.notebook.kernel import last_run
 from agentnb.notebook.tables import Code, Figure
 from agentnb.providers import catalog, prices
 from agentnb.providers.messages import Usage
@@ -137,7 +137,7 @@ def _listed_row(one: dict[str, Any]) -> tuple[object, ...]:
 
 def _last(session: Session) -> tuple[AgentRun, Call, Provider]:
     """The last run of this kernel, its last request, and whom it would go to."""
-    run = session.namespace.get(RESULT)
+    run = last_run(session.namespace)
     if run is None or run.state == "DRY_RUN":
         raise InputError("there is no request to keep warm yet", todo="Run %%agent first.")
     return run, session.agent().last_call(run.run_id), session.provider(run.model)
@@ -237,7 +237,7 @@ def _prune(session: Session) -> None:
 
 def _explain(session: Session) -> None:
     """The last run's calls: expected, read, written, the reason in words, and what a miss cost."""
-    run = session.namespace.get(RESULT)
+    run = last_run(session.namespace)
     if run is None:
         raise InputError("there is no call to explain yet", todo="Run %%agent first.")
     rows = [_call_row(step) for step in run.receipt["steps"] if step["cache"]]

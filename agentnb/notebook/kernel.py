@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from traitlets import Bool, Float, Int, Unicode
@@ -15,6 +15,7 @@ from agentnb.settings import Settings, from_environment
 
 if TYPE_CHECKING:
     from agentnb.context.trace import Ran
+    from agentnb.runs.record import AgentRun
     from agentnb.runs.session import Session
 
 RESULT = "_agent"
@@ -100,7 +101,7 @@ class Notebook:
     def session(self) -> Session:
         """The session, opened on first use and brought up to date with settings and executed cells."""
         from agentnb.context.cells import CellIndex
-        from agentnb.runs.session import Session
+        from agentnb.runs.session import Session, working_directory
 
         settings = self.config.over(from_environment(os.environ))
         if self._session is None:
@@ -110,7 +111,7 @@ class Notebook:
                 namespace=self.shell.user_ns,
                 cells=CellIndex(transform),
                 transform=transform,
-                project=Path.cwd(),
+                project=working_directory(),
             )
         self._session.settings = settings
         for cell in self._waiting:
@@ -139,6 +140,14 @@ def is_worth_telling(file: str) -> bool:
 
 def _is_ours(cell: str) -> bool:
     return cell.lstrip().startswith(("%agent", "%%agent"))
+
+
+def last_run(namespace: Mapping[str, Any]) -> AgentRun | None:
+    """The last run as the user's namespace holds it; None before the first, or where the name means something else."""
+    from agentnb.runs.record import AgentRun
+
+    found = namespace.get(RESULT)
+    return found if isinstance(found, AgentRun) else None
 
 
 def _cells_before(shell: Any) -> list[Executed]:

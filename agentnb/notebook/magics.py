@@ -13,7 +13,7 @@ from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, 
 
 from agentnb.errors import InputError
 from agentnb.notebook import flags
-from agentnb.notebook.kernel import RESULT, Notebook
+from agentnb.notebook.kernel import RESULT, Notebook, last_run
 
 MAGICS = ("agent", "agent_trace", "agent_cache", "agent_runs", "agent_context")
 
@@ -95,7 +95,7 @@ class AgentMagics(Magics):
         """
         from agentnb.notebook import commands
 
-        commands.agent_context(self._notebook.session, self._notebook.shell.user_ns.get(RESULT), line)
+        commands.agent_context(self._notebook.session, last_run(self._notebook.shell.user_ns), line)
 
 
 def load(shell: Any) -> None:

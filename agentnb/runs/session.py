@@ -29,6 +29,7 @@ from agentnb.providers.openai import OpenAIProvider
 from agentnb.providers.promptcache import CacheObjects, Ledger, ObjectProvider
 from agentnb.runs.agent import BuiltInAgent
 from agentnb.runs.hydration import Hydrator, Observed, Pins, Scrubber
+from agentnb.runs.journal import Journal
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.opening import open_journal
 from agentnb.runs.record import AgentRun, document_of
@@ -73,6 +74,7 @@ class Session:
     def __post_init__(self) -> None:
         self.thread = f"session-{secrets.token_hex(4)}"
         self._storage: Storage | None = None
+        self._journal: Journal | None = None
         self._machine: AgentStateMachine | None = None
         self._providers: dict[str, Provider] = {}
         self._objects: CacheObjects | None = None
@@ -110,7 +112,7 @@ class Session:
     @property
     def cassette(self) -> Cassette:
         """The recorded replies beside the notebook: in the directory that the kernel works in."""
-        path = Path.cwd() / FILE
+        path = (working_directory() or self.home) / FILE
         if self._cassette is None or self._cassette.path != path:
             self._cassette = Cassette(path)
         return self._cassette
@@ -119,10 +121,17 @@ class Session:
     def samples(self) -> Samples:
         return Samples(self.storage)
 
+    @property
+    def journal(self) -> Journal:
+        """The journal in the data directory, opened on first use and kept open until `close`."""
+        if self._journal is None:
+            self._journal = open_journal(self.home, clock=self.clock)
+        return self._journal
+
     def machine(self, scrub: Scrubber | None = None) -> AgentStateMachine:
         """A machine over this session's journal; states are registered by whoever drives it."""
         redact = scrub or Scrubber()
-        return AgentStateMachine(open_journal(self.home, clock=self.clock), clock=self.clock, redact=redact)
+        return AgentStateMachine(self.journal, clock=self.clock, redact=redact)
 
     def model_name(self, named: str | None = None) -> str:
         """The model's address: named, set, or the default for the keys that are set. Raises ModelUnknown."""
@@ -312,6 +321,10 @@ class Session:
         if self.simulated is not None:
             self.simulated.stop()
             self.simulated = None
+        self._threads = None
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
         if self._storage is not None:
             self._storage.close()
             self._storage = None
@@ -327,6 +340,14 @@ class Session:
                     deleted += self._objects.delete(provider, held)
                     break
         return deleted
+
+
+def working_directory() -> Path | None:
+    """The directory that this process works in; None where it has been deleted."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
 
 
 class Agent:

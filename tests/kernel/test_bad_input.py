@@ -121,6 +121,17 @@ def test_an_interrupt_in_mid_stream_keeps_what_was_committed(start: Callable[...
     assert kernel.ok("%agent And now?").run["state"] == "COMPLETED"
 
 
+def test_a_working_directory_that_was_deleted(kernel: Any) -> None:
+    kernel.ok("import os, tempfile\nos.chdir(gone := tempfile.mkdtemp())\nos.rmdir(gone)")
+    assert kernel.ok("%agent Hello").run["state"] == "COMPLETED"
+
+
+def test_a_data_directory_that_cannot_be_made(start: Callable[..., Any]) -> None:
+    kernel = start(AGENTNB_HOME="/dev/null/agentnb")
+    kernel.ok("%load_ext agentnb")
+    assert "AGENTNB_HOME" in message_of(kernel.run("%agent Hello"))
+
+
 @pytest.mark.parametrize("sum_", ["nan", "inf", "-inf"])
 def test_a_budget_that_is_no_sum(kernel: Any, sum_: str) -> None:
     assert "--budget is" in message_of(kernel.run(f"%agent --budget {sum_} hello"))

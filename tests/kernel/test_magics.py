@@ -252,6 +252,22 @@ def test_a_run_in_the_background_leaves_the_notebook_free(start: Callable[..., A
     assert "append" in begun.run["task"], "its view stands under its own cell"
 
 
+def test_the_variable_may_be_used_for_something_else(kernel: Any) -> None:
+    kernel.ok("_agent = 5")
+    for line in ("%agent_cache explain", "%agent_context show"):
+        assert "%%agent first" in kernel.run(line).error
+    assert "not in the conversation" in kernel.run("%agent_context why nothing").error
+
+
+def test_unload_closes_the_journal(kernel: Any) -> None:
+    kernel.ok("%agent Hello")
+    kernel.run("%agent_runs show nothing")  # its traceback keeps alive what it passed
+    kernel.ok("%unload_ext agentnb")
+    kernel.ok("import gc, pathlib\nn = gc.collect()")
+    kernel.ok("opened = [str(link.resolve()) for link in pathlib.Path('/proc/self/fd').iterdir()]")
+    assert not [link for link in kernel.value("opened") if "cache.db" in link]
+
+
 def test_a_machine_of_the_users_own(kernel: Any) -> None:
     kernel.ok(
         "import agentnb\nplanner = agentnb.AgentStateMachine()\n"
