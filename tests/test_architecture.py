@@ -46,8 +46,6 @@ ROOM_OF = {
     "runs.contexts": "runs.machine",
     "runs.drawing": "runs.machine",
     "runs.stepping": "runs.machine",
-    "runs.stepping": "runs.machine",
-    "runs.composition": "runs.machine",
     "runs.current": "runs.machine",
     "runs.holds": "runs.machine",
     "runs.policies": "runs.machine",
