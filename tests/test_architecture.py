@@ -41,7 +41,6 @@ ROOM_OF = {
     "runs.rows": "runs.journal",
     "runs.schema": "runs.journal",
     "runs.statements": "runs.journal",
-    "runs.drawing": "runs.journal",
     "runs.composition": "runs.machine",
     "runs.contexts": "runs.machine",
     "runs.drawing": "runs.machine",
