@@ -8,6 +8,7 @@ import platform
 import sys
 import time
 from importlib import metadata
+from pathlib import Path
 
 from agentnb._version import __version__
 from agentnb.errors import AgentnbError
@@ -20,16 +21,30 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("doctor", help="say what is installed, set and reachable")
     runs = commands.add_parser("runs", help="list the runs in the journal")
-    runs.add_argument("-n", type=int, default=20, help="how many, newest first")
+    runs.add_argument("-n", type=_count, default=20, help="how many, newest first")
     simulator = commands.add_parser("simulator", help="serve the simulator until interrupted")
-    simulator.add_argument("--port", type=int, default=8765)
+    simulator.add_argument("--port", type=_port, default=8765)
     simulator.add_argument("--speed", type=float, default=1.0, help="1 is real time; 0 does not wait")
     chosen = parser.parse_args(arguments)
     try:
         return {"doctor": _doctor, "runs": _runs, "simulator": _simulator}[chosen.command](chosen)
-    except AgentnbError as error:
+    except (AgentnbError, OSError) as error:  # an OSError: the port is taken
         print(error, file=sys.stderr)
         return 1
+
+
+def _count(text: str) -> int:
+    return _between(text, 1, 1_000_000)
+
+
+def _port(text: str) -> int:
+    return _between(text, 0, 65_535)
+
+
+def _between(text: str, least: int, most: int) -> int:
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"not a whole number from {least} to {most}: {text!r}")
+    return int(text)
 
 
 def _doctor(_: argparse.Namespace) -> int:
@@ -43,8 +58,18 @@ def _doctor(_: argparse.Namespace) -> int:
         found = [variable for variable in variables if os.environ.get(variable)]
         print(f"  key: {provider:<9} {f'{found[0]} is set' if found else 'not set'}")
     home = data_directory(settings)
-    print(f"  data           {home}{'' if home.exists() else ' (not made yet)'}")
+    problem = _problem_of(home)
+    print(f"  data           {home}{f' ({problem})' if problem else ''}")
     return 0
+
+
+def _problem_of(home: Path) -> str:
+    """What is to be said of the data directory; nothing where it is in order."""
+    if not home.exists():
+        return "not made yet"
+    if not home.is_dir():
+        return "a file stands there: set AGENTNB_HOME to a directory"
+    return "" if os.access(home, os.W_OK) else "cannot be written: set AGENTNB_HOME to a directory that can"
 
 
 def _installed(name: str) -> str:
@@ -58,7 +83,10 @@ def _runs(chosen: argparse.Namespace) -> int:
     from agentnb.runs.opening import open_journal
     from agentnb.settings import data_directory, from_environment
 
-    for run in open_journal(data_directory(from_environment(os.environ))).runs(limit=chosen.n):
+    found = open_journal(data_directory(from_environment(os.environ))).runs(limit=chosen.n)
+    if not found:
+        print("No run yet.")
+    for run in found:
         began = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.created))
         print(f"{run.run_id}  {began}  {run.state:<10} {run.step:>3} steps  {run.tags.get('task', '')}")
     return 0

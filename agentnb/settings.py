@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from agentnb.errors import SettingsError
+from agentnb.errors import SettingsError, nearest
 
 TOOLS = ("inspect", "run_code")
 REPLAY = ("live", "auto", "record", "replay")
@@ -45,7 +45,13 @@ class Settings:
     replay: str = "live"
 
     def with_changes(self, **changes: Any) -> Settings:
-        """A copy with every change that is not None. Raises SettingsError on a value out of range."""
+        """A copy with every change that is not None. Raises SettingsError on an unknown name or a bad value."""
+        known = [field.name for field in fields(self)]
+        for name in set(changes) - set(known):
+            raise SettingsError(
+                f"there is no setting called {name!r}",
+                todo=f"{nearest(name, known)} Known: {', '.join(known)}.".strip(),
+            )
         changed = replace(self, **{name: value for name, value in changes.items() if value is not None})
         _check(changed)
         return changed

@@ -342,6 +342,16 @@ class Session:
         return deleted
 
 
+def _check_tools(given: Sequence[object]) -> None:
+    """Raises InputError on what is neither a tool's name nor a tool."""
+    for item in given:
+        if not isinstance(item, str | Tool):
+            raise InputError(
+                f"{getattr(item, '__name__', repr(item))} is not a tool",
+                todo="Decorate the function with @agentnb.tool, or name a built-in tool.",
+            )
+
+
 def working_directory() -> Path | None:
     """The directory that this process works in; None where it has been deleted."""
     try:
@@ -372,9 +382,10 @@ class Agent:
     ) -> None:
         from agentnb.settings import from_environment
 
-        given = list(tools) if tools is not None else ["inspect"]
+        given: list[str | Tool] = list(tools) if tools is not None else ["inspect"]
         self.session = session or Session(settings=from_environment(os.environ).with_changes(**settings))
         self.session.namespace.update(namespace or {})
+        _check_tools(given)
         self.session.extra_tools |= {item.name: item for item in given if isinstance(item, Tool)}
         self._names = tuple(item if isinstance(item, str) else item.name for item in given)
         self._model = model
@@ -383,7 +394,12 @@ class Agent:
         self._raise = raise_errors
 
     def run(self, task: str, **changes: Any) -> AgentRun:
-        """Carry out one task in this agent's thread."""
+        """Carry out one task in this agent's thread. Raises InputError on an empty one, and what the run raised."""
+        words: object = task
+        if not isinstance(words, str) or not words.strip():
+            raise InputError(
+                "the task is empty or no text", about=repr(task), todo="Give what you want to know as text."
+            )
         request = self.session.request(
             task, model=self._model, thread=self._thread, tools=self._names, allow=self._allow, **changes
         )

@@ -1,0 +1,63 @@
+"""Outside notebooks: `agentnb.Agent` and `python -m agentnb` say what is wrong in one message."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import agentnb
+from agentnb.errors import InputError, SettingsError
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AGENTNB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("AGENTNB_MODEL", "sim:claude-sonnet-4-6")
+    return tmp_path / "home"
+
+
+def test_a_plain_function_is_no_tool() -> None:
+    with pytest.raises(InputError, match=r"print is not a tool.*@agentnb.tool"):
+        agentnb.Agent(tools=[print])  # type: ignore[list-item]
+
+
+def test_a_misspelt_setting_names_the_nearest() -> None:
+    with pytest.raises(SettingsError, match="budget"):
+        agentnb.Agent(bugdet=1)
+
+
+@pytest.mark.parametrize("task", ["", "  ", 5, None])
+def test_a_task_that_is_none(task: Any) -> None:
+    with agentnb.Agent() as agent, pytest.raises(InputError, match="task"):
+        agent.run(task)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        (["runs"], 0, "No run yet"),
+        (["runs", "-n", "0"], 2, "whole number"),
+        (["simulator", "--port", "99999"], 2, "65535"),
+        (["doctor"], 0, "not made yet"),
+    ],
+)
+def test_the_command_line(command: list[str], code: int, says: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "agentnb", *command], env=dict(os.environ), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == code, done.stderr
+    assert says in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_doctor_sees_a_file_in_the_way(home: Path) -> None:
+    home.write_text("")
+    done = subprocess.run([sys.executable, "-m", "agentnb", "doctor"], capture_output=True, text=True, timeout=60)
+    assert "a file stands there" in done.stdout
