@@ -202,6 +202,8 @@ def _from_zip(path: Path) -> bytes:
 
 def loaded_file(module: ModuleType) -> Path | None:
     """The Python file of a loaded module; None for built-in and compiled ones."""
+    if not issubclass(type(module), ModuleType):
+        return None  # cffi puts objects into sys.modules that only call themselves modules
     file = object.__getattribute__(module, "__dict__").get("__file__")
     if not isinstance(file, str) or not file.endswith((".py", ".pyw", ".pyi")):
         return None

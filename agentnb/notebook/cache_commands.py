@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from IPython.display import display
+
 from agentnb.errors import InputError
 from agentnb.notebook.commands import dispatch, show_table
 from agentnb.notebook.kernel import last_run
+from agentnb.notebook.latency_plot import latency_svg
 from agentnb.notebook.tables import Code, Figure
-from agentnb.providers import catalog, prices
+from agentnb.providers import catalog, latency, prices
 from agentnb.providers.messages import Usage
 from agentnb.providers.promptcache import Call, Held, ObjectProvider, Warm, ours, plan_for, warm_entries
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def agent_cache(session: Session, line: str) -> None:
-    """status | explain | list | warm | extend | clear | prune"""
+    """status | explain | list | warm | extend | clear | prune | latency"""
     table: dict[str, Callable[[str], None]] = {
         "status": lambda _: _status(session),
         "explain": lambda _: _explain(session),
@@ -30,6 +33,7 @@ def agent_cache(session: Session, line: str) -> None:
         "extend": lambda _: _extend(session),
         "clear": lambda _: _clear(session),
         "prune": lambda _: _prune(session),
+        "latency": lambda _: _latency(session),
     }
     dispatch("agent_cache", table, line)
 
@@ -130,6 +134,30 @@ def _listed_row(one: dict[str, Any]) -> tuple[object, ...]:
         "",
         f"until {one.get('expireTime')}",
     )
+
+
+def _latency(session: Session) -> None:
+    """Time to first token against prompt tokens: this user's calls and the catalogue's curve."""
+    address = session.model_name()
+    model = catalog.lookup(address)
+    calls = session.samples.first_tokens(address)
+    data = latency.plot_data(model.latency, calls)
+    title = f"{model.label}: time to first token"
+    pairs = [(uncached, seconds) for _, uncached, seconds in calls]
+    rows = [
+        (f"{n:,}", str(latency.expect_first_token(model.latency, pairs, tokens=n, uncached=n)))
+        for n in (2_000, 10_000, 50_000)
+    ]
+    fit = latency.fit_prefill(pairs)
+    simulated = " These are the simulator's modelled figures." if address.startswith("sim:") else ""
+    notes = [
+        f"Fit over {len(calls)} calls: {fit[0]:.2f} s + {fit[1] * 1000:.3f} s per 1,000 uncached tokens.{simulated}"
+        if fit
+        else f"Not enough data for a fit: {len(calls)} of {latency.MIN_SAMPLES} calls.{simulated}",
+        f"The catalogue's curve: {model.latency.source}.",
+    ]
+    display({"image/svg+xml": latency_svg(title, data), "text/plain": title}, raw=True)
+    show_table(title, ("uncached tokens", "first token expected in"), rows, notes)
 
 
 # --- keeping warm, letting go ------------------------------------------------------------------------------------

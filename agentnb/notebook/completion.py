@@ -10,7 +10,7 @@ from agentnb.notebook.flags import AGENT_FLAGS
 from agentnb.settings import CONTEXT_MODES, TOOLS
 
 SUBCOMMANDS = {
-    "agent_cache": ("status", "explain", "list", "warm", "extend", "clear", "prune"),
+    "agent_cache": ("status", "explain", "list", "warm", "extend", "clear", "prune", "latency"),
     "agent_runs": ("list", "show", "resume", "pause", "fork", "replay", "export"),
     "agent_context": ("show", "why", "pin", "unpin", "add"),
 }

@@ -63,10 +63,11 @@ class AgentMagics(Magics):
     @no_var_expand
     @line_magic
     def agent_cache(self, line: str) -> None:
-        """%agent_cache status | explain | list | warm | extend | clear | prune
+        """%agent_cache status | explain | list | warm | extend | clear | prune | latency
 
         What is warm in the provider's prompt cache until when; and, for the last call, what was expected to hit, what
         did, and why not. `warm` and `extend` keep what the next call begins with warm, and cost what they say.
+        `latency` plots the time to the first token.
         """
         from agentnb.notebook import cache_commands
 

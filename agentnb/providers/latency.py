@@ -7,10 +7,12 @@ count, or unknown. The simulator sends the figures that it modelled; they are sh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agentnb.providers.catalog import LatencyProfile
 from agentnb.providers.transport import CallTrace
 
 SIM_TIMING = "agentnb-sim-timing"
@@ -141,6 +143,74 @@ def _line(samples: Sequence[tuple[int, float]]) -> tuple[float, float] | None:
         return None
     slope = max(0.0, sum((x - mean_x) * (y - mean_y) for x, y in samples) / spread)
     return max(0.0, mean_y - slope * mean_x), slope
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """When the first token of a call may be expected: seconds; 8 of 10 calls fall between `low` and `high`.
+
+    `samples` is the number of calls that say so; 0 where it is the catalogue's curve.
+    """
+
+    low: float
+    middle: float
+    high: float
+    samples: int
+
+    def __str__(self) -> str:
+        by = f"{self.samples} calls" if self.samples else "the catalogue's curve"
+        return f"{self.low:.1f} to {self.high:.1f} s (8 of 10 calls; from {by})"
+
+
+def expect_first_token(
+    profile: LatencyProfile, samples: Sequence[tuple[int, float]], *, tokens: int, uncached: int
+) -> Expected:
+    """The prediction interval of the next call's time to first token, connection left out.
+
+    From the user's own calls, (uncached tokens, seconds) each: their line, and the tenth and
+    the ninetieth in a hundred of what they lay off it. With fewer than 5 of them: the catalogue's curve and its
+    log-normal queue.
+    """
+    line = _line(samples) if len(samples) >= MIN_SAMPLES else None
+    if line is None:
+        base = profile.ttft(tokens=tokens, uncached=uncached)
+        spread = math.exp(_Z_80 * profile.queue_sigma)
+        queue = profile.queue_median
+        return Expected(low=base + queue / spread, middle=base + queue, high=base + queue * spread, samples=0)
+    middle = line[0] + line[1] * uncached
+    off = sorted(seconds - (line[0] + line[1] * count) for count, seconds in samples)
+    low, high = _four_fifths(off)
+    return Expected(low=max(0.0, middle + low), middle=middle, high=max(0.0, middle + high), samples=len(samples))
+
+
+_Z_80 = 1.2816  # standard deviations within which 8 of 10 lie
+
+
+def _four_fifths(off: Sequence[float]) -> tuple[float, float]:
+    """The bounds within which the next one lies in 8 of 10 cases, from n ordered earlier ones.
+
+    By the ranks of n + 1 (the next one is one of them), widened by the two parameters of the line that was fitted to
+    the same n.
+    """
+    n = len(off)
+    low, high = off[max(0, math.floor(0.1 * (n + 1)) - 1)], off[min(n - 1, math.ceil(0.9 * (n + 1)) - 1)]
+    wider = math.sqrt((n + 2) / (n - 2))
+    return low * wider, high * wider
+
+
+def plot_data(
+    profile: LatencyProfile, calls: Sequence[tuple[int, int, float]], *, points: int = 40
+) -> dict[str, list[tuple[int, float]]]:
+    """Time to first token against prompt tokens: (tokens, seconds) of the catalogue's curve `cold` and `cached` (nine
+    tenths read), and of the `calls`, each (tokens, uncached, seconds), as `measured_cold` and `measured_cached`."""
+    widest = max([tokens for tokens, _, _ in calls] + [20_000])
+    grid = [round(widest * i / points) for i in range(points + 1)]
+    return {
+        "cold": [(n, profile.ttft(tokens=n, uncached=n)) for n in grid],
+        "cached": [(n, profile.ttft(tokens=n, uncached=n // 10)) for n in grid],
+        "measured_cold": [(n, s) for n, uncached, s in calls if uncached > n / 2],
+        "measured_cached": [(n, s) for n, uncached, s in calls if uncached <= n / 2],
+    }
 
 
 def queue_estimate(latency: Latency, uncached: int, samples: Sequence[tuple[int, float]]) -> tuple[float | None, int]:

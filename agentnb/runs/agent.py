@@ -112,6 +112,10 @@ class BuiltInAgent:
             f"Dry run: nothing was sent. ≈ {call.total:,} input tokens; the reply (at most {prompt.max_tokens:,} "
             "tokens) would come on top."
         )
+        first = self._thinking.expect_first_token(context, call, prediction)
+        context["notes"].append(
+            f"Expected from the prompt cache: {prediction.reason}. First token expected in {first}."
+        )
         return AgentRun(run_document(run_id=run_id, state=DRY_RUN, context=context, steps=()))
 
     def _guarded(self, handler: Callable[[Context], tuple[str, Context]]) -> Any:

@@ -36,6 +36,14 @@ class Samples:
         series = [*self.prefill(model), (uncached, round(seconds, 6))][-KEEP:]
         self._write(f"prefill/{model.provider}/{model.name}", [list(item) for item in series])
 
+    def first_tokens(self, address: str) -> list[tuple[int, int, float]]:
+        """(prompt tokens, uncached ones, seconds to first token) of the calls of `sim:MODEL` or `PROVIDER:MODEL`."""
+        return [(int(n), int(u), float(s)) for n, u, s in self._read(f"ttft/{address}", [])]
+
+    def learn_first_token(self, address: str, tokens: int, uncached: int, seconds: float) -> None:
+        series = [*self.first_tokens(address), (tokens, uncached, round(seconds, 6))][-KEEP:]
+        self._write(f"ttft/{address}", [list(item) for item in series])
+
     def pauses(self, thread: str, now: float) -> tuple[float, ...]:
         """Seconds between this thread's calls, the pause that ends now included."""
         times = [float(at) for at in self._read(f"calls/{thread}", [])] + [now]

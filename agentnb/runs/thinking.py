@@ -137,7 +137,19 @@ class Thinking:
     def _announce(self, call: Call, prediction: Prediction, context: Context) -> None:
         view = {name: context.get(name) for name in SHOWN} | {"last": self.expected_view(call, prediction)}
         self._machine.current.emit("view", context=view)
-        self._machine.current.emit("phase", text="waiting for the first token")
+        first = self.expect_first_token(context, call, prediction)
+        text = f"waiting for the first token (expected after {first.low:.1f} to {first.high:.1f} s)"
+        self._machine.current.emit("phase", text=text)
+
+    def expect_first_token(self, context: Context, call: Call, prediction: Prediction) -> latency.Expected:
+        """When the first token may be expected, from this user's own calls or the catalogue."""
+        calls = self._services.samples.first_tokens(context["model"])
+        return latency.expect_first_token(
+            call.model.latency,
+            [(uncached, seconds) for _, uncached, seconds in calls],
+            tokens=call.total,
+            uncached=max(call.total - prediction.tokens, 0),
+        )
 
     def expected_view(self, call: Call, prediction: Prediction) -> dict[str, Any]:
         cached = cached_share(call.tokens, prediction.tokens)
@@ -195,6 +207,10 @@ class Thinking:
         call = replace(call, tokens=settle_tokens(call, known, reply.usage.input_total))
         report = self._learn(context, call, prediction, reply)
         timing = self._timing(call, answer)
+        uncached = reply.usage.input_total - reply.usage.cache_read
+        self._services.samples.learn_first_token(
+            context["model"], reply.usage.input_total, uncached, timing.ttft - timing.connect
+        )
         cost = prices.cost_of(call.model, reply.usage)
         context["last"] = {
             "layers": layer_totals(call, call.tokens, cached_share(call.tokens, reply.usage.cache_read)),

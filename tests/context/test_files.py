@@ -63,3 +63,15 @@ def test_modules_are_found_without_being_imported_and_paths_are_relative_to_the_
     assert relative_file(path, "something.else") == "graph.py"
     assert module_file("no.such.module") is None
     assert module_file("math") is None
+
+
+def test_what_only_calls_itself_a_module_has_no_file() -> None:
+    """cffi puts such objects into sys.modules; they have no namespace."""
+
+    class Lib:
+        __slots__ = ()
+        __class__ = type(files)  # type: ignore[assignment]
+
+    impostor = Lib()
+    assert isinstance(impostor, type(files))
+    assert files.loaded_file(impostor) is None

@@ -1,0 +1,70 @@
+"""A plot of time to first token against prompt tokens, as SVG. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 560, 260, 46, 34, 30
+_SERIES = (
+    ("cold", "catalogue, nothing cached", "#8a6d3b", False),
+    ("cached", "catalogue, nine tenths read", "#2f6f9f", False),
+    ("measured_cold", "your calls, mostly uncached", "#8a6d3b", True),
+    ("measured_cached", "your calls, mostly read", "#2f6f9f", True),
+)
+Points = Sequence[tuple[int, float]]
+
+
+def latency_svg(title: str, data: Mapping[str, Points]) -> str:
+    """The plot of `latency.plot_data`: curves as lines, calls as dots, with a legend and both axes named."""
+    every = [point for points in data.values() for point in points]
+    wide = max((tokens for tokens, _ in every), default=1) or 1
+    high = max((seconds for _, seconds in every), default=1.0) or 1.0
+    parts = [_axes(wide, high)]
+    for i, (name, label, colour, dots) in enumerate(_SERIES):
+        spots = [_place(tokens / wide, seconds / high) for tokens, seconds in data.get(name, ())]
+        parts.append(_dots(spots, colour) if dots else _curve(spots, colour))
+        parts.append(_legend(i, label, colour, dots=dots))
+    inside = "".join(parts)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" '
+        f'font-family="sans-serif" font-size="11" fill="currentColor"><title>{escape(title)}</title>{inside}</svg>'
+    )
+
+
+def _place(x: float, y: float) -> tuple[float, float]:
+    return LEFT + x * (WIDTH - LEFT - 10), HEIGHT - BOTTOM - y * (HEIGHT - BOTTOM - TOP)
+
+
+def _curve(spots: Sequence[tuple[float, float]], colour: str) -> str:
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
+    return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
+
+
+def _dots(spots: Sequence[tuple[float, float]], colour: str) -> str:
+    return "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}" fill-opacity="0.7"/>' for x, y in spots)
+
+
+def _legend(i: int, label: str, colour: str, *, dots: bool) -> str:
+    x, y = LEFT + (i % 2) * 250, 10 + (i // 2) * 13
+    mark = f'<circle cx="{x + 7}" cy="{y - 3}" r="3" fill="{colour}"/>'
+    line = f'<line x1="{x}" y1="{y - 3}" x2="{x + 14}" y2="{y - 3}" stroke="{colour}" stroke-width="1.5"/>'
+    return f'{mark if dots else line}<text x="{x + 20}" y="{y}">{escape(label)}</text>'
+
+
+def _axes(wide: int, high: float) -> str:
+    (x0, y0), (x1, y1) = _place(0, 0), _place(1, 1)
+    frame = f'<path d="M{x0:.0f},{y1:.0f} V{y0:.0f} H{x1:.0f}" fill="none" stroke="currentColor" stroke-opacity="0.5"/>'
+    across = "".join(
+        f'<text x="{_place(share, 0)[0]:.0f}" y="{y0 + 14:.0f}" text-anchor="middle">{wide * share / 1000:.0f}k</text>'
+        for share in (0.25, 0.5, 0.75, 1.0)
+    )
+    up = "".join(
+        f'<text x="{x0 - 4:.0f}" y="{_place(0, share)[1] + 4:.0f}" text-anchor="end">{high * share:.1f}</text>'
+        for share in (0.0, 0.5, 1.0)
+    )
+    names = (
+        f'<text x="{x1:.0f}" y="{HEIGHT - 4}" text-anchor="end">prompt tokens</text>'
+        f'<text x="{x0:.0f}" y="{HEIGHT - 4}">seconds to the first token (left)</text>'
+    )
+    return frame + across + up + names

@@ -1,0 +1,77 @@
+"""What a call's timeline says, and what may be expected of the next one."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentnb.notebook.latency_plot import latency_svg
+from agentnb.providers.catalog import lookup
+from agentnb.providers.latency import expect_first_token, fit_prefill, from_trace, plot_data, queue_estimate
+from agentnb.providers.transport import CallTrace
+
+SONNET = lookup("anthropic:claude-sonnet-4-6")
+
+
+def calls(count: int, seed: int = 3) -> list[tuple[int, float]]:
+    rng = random.Random(seed)
+    sizes = [rng.randrange(500, 40_000) for _ in range(count)]
+    return [(n, 0.4 + n * 0.00008 + rng.lognormvariate(-2.5, 0.6)) for n in sizes]
+
+
+def test_the_interval_holds_eight_of_ten_of_the_calls_to_come() -> None:
+    inside = total = 0
+    for seed in range(10):
+        seen, later = calls(60, seed), calls(200, seed + 100)
+        for uncached, seconds in later:
+            expected = expect_first_token(SONNET.latency, seen, tokens=50_000, uncached=uncached)
+            inside += expected.low <= seconds <= expected.high
+        total += len(later)
+        assert expected.samples == 60
+    assert 0.74 <= inside / total <= 0.88
+
+
+def test_without_calls_the_catalogue_speaks_and_says_so() -> None:
+    cold = expect_first_token(SONNET.latency, [], tokens=20_000, uncached=20_000)
+    warm = expect_first_token(SONNET.latency, [], tokens=20_000, uncached=500)
+    assert cold.samples == 0
+    assert "catalogue" in str(cold)
+    assert warm.high < cold.low
+    assert cold.low < cold.middle < cold.high
+
+
+SAMPLES = st.lists(st.tuples(st.integers(0, 200_000), st.floats(0.01, 60.0)), max_size=40)
+
+
+@given(samples=SAMPLES, uncached=st.integers(0, 200_000))
+def test_an_interval_is_never_negative_nor_turned_around(samples: list[tuple[int, float]], uncached: int) -> None:
+    expected = expect_first_token(SONNET.latency, samples, tokens=200_000, uncached=uncached)
+    assert 0.0 <= expected.low <= expected.high
+
+
+def test_a_queue_is_estimated_only_from_enough_calls() -> None:
+    trace = CallTrace(started=0.0, connect_seconds=0.1, headers=2.0, first_token=3.1, last_token=4.1, finished=4.2)
+    measured = from_trace(trace, output_tokens=11)
+    assert measured.ttft == 3.1
+    assert measured.tpot == pytest.approx(0.1)
+    assert queue_estimate(measured, 1000, calls(4)) == (None, 4)
+    queue, count = queue_estimate(measured, 1000, calls(40))
+    assert count == 40
+    assert queue is not None
+    assert 2.0 < queue < 3.0
+    fit = fit_prefill(calls(40))
+    assert fit is not None
+    assert 0.00006 < fit[1] < 0.0001
+
+
+def test_the_plot_shows_both_curves_and_every_call() -> None:
+    data = plot_data(SONNET.latency, [(10_000, 9_000, 1.2), (12_000, 300, 0.6), (60_000, 2_000, 0.9)])
+    assert all(cached < cold for (_, cold), (_, cached) in zip(data["cold"][1:], data["cached"][1:], strict=True))
+    assert (len(data["measured_cold"]), len(data["measured_cached"])) == (1, 2)
+    svg = latency_svg("Claude <Sonnet>", data)
+    assert svg.count("<circle") == 3 + 2, "three calls and two in the legend"
+    assert "<Sonnet>" not in svg
+    assert "prompt tokens" in svg
