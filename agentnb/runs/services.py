@@ -12,6 +12,7 @@ from agentnb.providers.base import Provider
 from agentnb.providers.cassettes import Cassette
 from agentnb.providers.promptcache import CacheObjects, Ledger
 from agentnb.runs.hydration import Hydrator, Scrubber
+from agentnb.runs.keepalive import KeepAlive
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.samples import Samples
 from agentnb.runs.threads import Threads
@@ -70,6 +71,7 @@ class Services:
     samples: Samples
     objects: CacheObjects
     cassette: Cassette
+    keepalive: KeepAlive
     provider_for: Callable[[str], Provider]
     hydrator: Hydrator
     tools: Mapping[str, Tool]

@@ -30,6 +30,7 @@ from agentnb.providers.promptcache import CacheObjects, Ledger, ObjectProvider
 from agentnb.runs.agent import BuiltInAgent
 from agentnb.runs.hydration import Hydrator, Observed, Pins, Scrubber
 from agentnb.runs.journal import Journal
+from agentnb.runs.keepalive import KeepAlive
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.opening import open_journal
 from agentnb.runs.record import AgentRun, document_of
@@ -79,6 +80,7 @@ class Session:
         self._providers: dict[str, Provider] = {}
         self._objects: CacheObjects | None = None
         self._cassette: Cassette | None = None
+        self._keepalive: KeepAlive | None = None
         self._more: list[Provider] = []
         self.observed = Observed()
         self._seen: set[str] = set()
@@ -108,6 +110,13 @@ class Session:
             self._objects = CacheObjects(self.ledger, clock=self.clock, owner=self.thread, budget=0.0)
         self._objects.budget = self.settings.cache_budget
         return self._objects
+
+    @property
+    def keepalive(self) -> KeepAlive:
+        """What keeps this session's last prompt warm through a pause, within the cache budget."""
+        if self._keepalive is None:
+            self._keepalive = KeepAlive(connect=self._connect, ledger=self.ledger, clock=self.clock, money=self.objects)
+        return self._keepalive
 
     @property
     def cassette(self) -> Cassette:
@@ -195,6 +204,7 @@ class Session:
                 samples=self.samples,
                 objects=self.objects,
                 cassette=self.cassette,
+                keepalive=self.keepalive,
                 provider_for=connections,
                 hydrator=hydrator,
                 tools=self._tools(hydrator),
@@ -313,6 +323,8 @@ class Session:
 
     def close(self) -> None:
         """Close connections and stop the simulator. What is committed stays; cache objects, which cost, do not."""
+        if self._keepalive is not None:
+            self._keepalive.stop()
         self.close_objects()
         for provider in (*self._providers.values(), *self._more):
             provider.close()

@@ -15,11 +15,13 @@ from agentnb.providers.messages import Reply, StopReason, Usage
 from agentnb.providers.promptcache import (
     CacheReport,
     Call,
+    Plan,
     Prediction,
     compare,
     known_tokens,
     layer_totals,
     place_marks,
+    plan_for,
     predict,
     sent_record,
     settle_tokens,
@@ -27,6 +29,7 @@ from agentnb.providers.promptcache import (
 )
 from agentnb.runs.budget import Budget, Quote, affordable_output
 from agentnb.runs.conversation import (
+    COMPLETED,
     block_text,
     next_state,
     recorded_reply,
@@ -59,7 +62,7 @@ class Thinking:
         counter = self._services.samples.counter(model)
         now = self._services.clock.now()
         scope = self._services.provider_for(context["model"]).scope
-        marks = place_marks(prompt, model, pauses=self._pauses(context, now), notebook=bool(context.get("notebook")))
+        marks = place_marks(prompt, model, plan=self._plan(context, model, now))
         objects = self._services.objects
         call = Call(
             prompt=prompt,
@@ -70,6 +73,11 @@ class Thinking:
             at=now,
         )
         return prompt, call, predict(call, self._services.ledger)
+
+    def _plan(self, context: Context, model: catalog.Model, now: float) -> Plan:
+        services = self._services
+        pings = services.keepalive.allowed and services.provider_for(context["model"]).can_prewarm
+        return plan_for(model, self._pauses(context, now), notebook=bool(context.get("notebook")), pings=pings)
 
     def _pauses(self, context: Context, now: float) -> tuple[float, ...]:
         return self._services.samples.pauses(context["thread"], now)
@@ -114,6 +122,7 @@ class Thinking:
         if self._machine.current.replaying:
             return self._replay(context)
         self._check_limit(context)
+        self._services.keepalive.stop()
         prompt, call, prediction = self.prepare(context)
         if context.get("replay", "live") in ("live", "record"):
             call = self._with_object(context, call)
@@ -228,7 +237,11 @@ class Thinking:
             cache=report.to_json(),
             stop=reply.stop.value,
         )
-        return advance(context, reply, cost, sent=len(call.prompt.blocks)), context
+        state = advance(context, reply, cost, sent=len(call.prompt.blocks))
+        if state == COMPLETED:
+            plan = self._plan(context, call.model, self._services.clock.now())
+            self._services.keepalive.begin(context["model"], call, plan.pings)
+        return state, context
 
     def _settle_recorded(self, context: Context, call: Call, answer: Answer) -> tuple[str, Context]:
         """A recorded reply teaches nothing and costs nothing; everything shown of it says that it is recorded."""

@@ -16,6 +16,7 @@ from agentnb.providers.promptcache.ledger import Held, Ledger, Sent, Storage, Wa
 from agentnb.providers.promptcache.objects import CacheObjects, ObjectProvider, ours, pays
 from agentnb.providers.promptcache.placement import last_frame_index, place_marks
 from agentnb.providers.promptcache.policy import (
+    SLACK,
     TTL_SECONDS,
     BreakEven,
     Option,
@@ -28,6 +29,7 @@ from agentnb.providers.promptcache.policy import (
 )
 
 __all__ = [
+    "SLACK",
     "TTL_SECONDS",
     "BreakEven",
     "CacheObjects",
