@@ -13,8 +13,7 @@ from typing import Any
 
 from agentnb.errors import AgentnbError, RunInterrupted
 from agentnb.providers import prices
-from agentnb.providers.messages import Usage
-from agentnb.providers.promptcache import Call
+from agentnb.providers.promptcache import Call, expected_usage
 from agentnb.runs.acting import Acting
 from agentnb.runs.budget import affordable_output
 from agentnb.runs.conversation import (
@@ -104,7 +103,7 @@ class BuiltInAgent:
         prompt, call, prediction = self._thinking.prepare(context)
         affordable_output(budget_of(context), self._thinking.quote(call))
         context["last"] = self._thinking.expected_view(call, prediction)
-        usage = Usage(cache_read=prediction.tokens, input=max(call.total - prediction.tokens, 0))
+        usage = expected_usage(call, prediction.tokens)
         cost = prices.cost_of(call.model, usage)
         context["usage"] = usage.to_json()
         context["cost"] = {"total": cost.total, "uncached": cost.uncached, "known": cost.known}

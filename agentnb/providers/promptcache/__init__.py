@@ -5,6 +5,7 @@ The ledger predicts before a call and is compared after it. The reply's usage is
 
 from agentnb.providers.promptcache.calls import (
     Call,
+    expected_usage,
     known_tokens,
     layer_totals,
     sent_record,
@@ -48,6 +49,7 @@ __all__ = [
     "break_even",
     "compare",
     "cost",
+    "expected_usage",
     "known_tokens",
     "last_frame_index",
     "layer_totals",
