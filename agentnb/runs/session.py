@@ -257,7 +257,11 @@ class Session:
         def run(code: str) -> Outcome:
             return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]
 
-        return built_in(look=look, run=run) | self.extra_tools
+        return built_in(look=look, run=run) | self._tools_of_the_user() | self.extra_tools
+
+    def _tools_of_the_user(self) -> dict[str, Tool]:
+        """What `@agentnb.tool` made in the user's namespace: there to be named with --tools, never there by default."""
+        return {value.name: value for value in list(self.namespace.values()) if type(value) is Tool}
 
     def request(self, task: str, **changes: Any) -> Request:
         """A request from the settings with the changes that are not None."""

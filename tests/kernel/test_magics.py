@@ -252,6 +252,23 @@ def test_a_run_in_the_background_leaves_the_notebook_free(start: Callable[..., A
     assert "append" in begun.run["task"], "its view stands under its own cell"
 
 
+def test_a_dry_run_tells_what_the_run_will_cost(kernel: Any) -> None:
+    kernel.ok("import shapes")
+    kernel.ok("%agent Hello")  # one reply calibrates the counts
+    dry = kernel.ok("%agent --dry-run What does `shapes.area` do?").run
+    real = kernel.ok("%agent What does `shapes.area` do?").run
+    assert dry["cache"]["expected"] == real["cache"]["expected"]
+    spoken = real["usage"]["output"] * 15 / 1_000_000  # $ of Claude Sonnet 4.6's reply, which a dry run cannot know
+    assert dry["cost"]["total"] == pytest.approx(real["cost"]["total"] - spoken, rel=0.2)
+
+
+def test_a_function_of_the_notebook_as_a_tool(kernel: Any) -> None:
+    kernel.ok("import agentnb\n@agentnb.tool\ndef tide(station: str) -> str:\n    'The tide.'\n    return 'high'")
+    run = kernel.ok("%agent --tools inspect,tide --allow tide Use tide on `Dover`").run
+    assert "high" in str(run["steps"])
+    assert "tide" in kernel.run("%agent --tools tyde Hello").error
+
+
 def test_the_variable_may_be_used_for_something_else(kernel: Any) -> None:
     kernel.ok("_agent = 5")
     for line in ("%agent_cache explain", "%agent_context show"):
