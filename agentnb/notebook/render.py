@@ -375,7 +375,8 @@ def _steps_text(doc: Doc) -> str:
     for step in say.dicts(doc, "steps"):
         n, state, what, time, *_ = _step_cells(step)
         after = f" → {clean(step['next'])}" if step.get("next") else ""
-        lines.append(wrapped(f"{clean(n):>3}  {state}{after}: {what} ({time})", indent=5))
+        said = f": {what} ({time})" if what else ""
+        lines.append(wrapped(f"{clean(n):>3}  {state}{after}{said}", indent=5))
         tools = (f"     {say.tool_line(tool)}: {say.tool_outcome(tool)}" for tool in say.dicts(step, "tools"))
         lines += [wrapped(line, indent=7) for line in tools]
     return "\n".join([f"{say.steps_title(doc)}:", *lines]) if lines else ""
