@@ -138,7 +138,7 @@ def _route(source: tuple[int, int], target: tuple[int, int]) -> tuple[str, tuple
     """The path of an arrow between two boxes, and where its count stands: on by the sides, back from below."""
     (x1, y1), (x2, y2) = source, target
     if source == target:
-        return f"M {x1 + 50} {y1} c 0 -26 50 -26 50 0", (x1 + 75, y1 - 10)
+        return f"M {x1 + 50} {y1} c 0 -26 50 -26 50 0", (x1 + 75, y1 - 23)
     if x2 > x1:
         y1, y2, x1 = y1 + _BOX[1] // 2, y2 + _BOX[1] // 2, x1 + _BOX[0]
         bend = _GAP_X // 2
