@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import keyword
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -40,12 +41,13 @@ class AgentCall:
         if "machine" in self._given:
             self._run_machine(task)
             return
-        self._notebook.observe()
-        request = self._request(task)
-        run_id = self._session.new_run_id()
-        if self._given.get("dry-run"):
-            self._finish(self._session.agent().dry_run(request, run_id))
-            return
+        with _beforehand():
+            self._notebook.observe()
+            request = self._request(task)
+            run_id = self._session.new_run_id()
+            if self._given.get("dry-run"):
+                self._finish(self._session.agent().dry_run(request, run_id))
+                return
         start = begin if self._given.get("bg") else show_run
         start(
             self._notebook,
@@ -108,20 +110,27 @@ class AgentCall:
         display(bundle(run.receipt), raw=True)
 
 
+@contextlib.contextmanager
+def _beforehand() -> Iterator[None]:
+    """What comes before the first step: an interrupt there is one message too."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise RunInterrupted("interrupted before the run began; nothing was sent", todo="Ask again.") from None
+
+
 def show_run(
     notebook: Notebook, *, prepare: Callable[[BuiltInAgent], None], run_id: str, finish: Callable[[AgentRun], None]
 ) -> None:
     """Drive one run from the main thread with its live view; then `finish`, then raise what the run raised."""
     session = notebook.session
     main = MainThread(cancel=session.cancel)
-    agent = session.agent(on_main=main.run_here)
-    try:
+    with _beforehand():
+        agent = session.agent(on_main=main.run_here)
         prepare(agent)
-    except KeyboardInterrupt:
-        raise RunInterrupted(f"interrupted before run {run_id} began; nothing was sent") from None
-    machine = agent.machine
-    live = LiveDocument(run_id, machine.get(run_id).context, session.clock.monotonic())
-    view = View(live, clock=session.clock, widgets=notebook.config.live)
+        machine = agent.machine
+        live = LiveDocument(run_id, machine.get(run_id).context, session.clock.monotonic())
+        view = View(live, clock=session.clock, widgets=notebook.config.live)
 
     def hear(event: Any) -> None:
         view.feed(event)

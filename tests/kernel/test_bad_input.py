@@ -147,6 +147,17 @@ def test_a_variable_that_is_not_for_the_answer(kernel: Any, name: str) -> None:
     assert kernel.value("len(In) > 1")
 
 
+def test_an_interrupt_before_the_run_began(kernel: Any) -> None:
+    kernel.ok("%agent Hello")
+    kernel.ok(
+        "from agentnb.runs.hydrating import Hydrating\nopening = Hydrating.opening\n"
+        "def interrupted(*_):\n    raise KeyboardInterrupt\nHydrating.opening = interrupted"
+    )
+    assert "nothing was sent" in message_of(kernel.run("%agent Hello again"))
+    kernel.ok("Hydrating.opening = opening")
+    assert kernel.ok("%agent Hello again").run["turn"] == 2
+
+
 def test_code_that_was_interrupted_is_asked_about_before_it_is_repeated(kernel: Any) -> None:
     request = kernel.send("%agent --allow run_code Run `display('begun')` and `while True: pass` please")
     running = kernel.collect(request, until=lambda r: "'begun'" in r.text)
