@@ -11,6 +11,7 @@ from typing import Any
 from agentnb.errors import SettingsError, nearest
 
 TOOLS = ("inspect", "run_code")
+MARKS = ("placed", "automatic")
 REPLAY = ("live", "auto", "record", "replay")
 CONTEXT_MODES = ("auto", "marks", "none")
 SIMULATED_DEFAULT = "sim:claude-sonnet-4-6"
@@ -26,6 +27,7 @@ KEY_VARIABLES = {
 class Settings:
     """One run's settings. `budget` is in US dollars (None: no limit); `context_tokens` bounds a turn's definitions.
 
+    `marks` says who places Anthropic's breakpoints: we (placed), or the provider (automatic: one, at the tail).
     `cache_budget` bounds, in US dollars a session, what may be spent on keeping prompts warm and on paid cache objects.
     `stale_limit` is the share of out-of-date text at which a thread's prefix is written anew.
     """
@@ -43,6 +45,7 @@ class Settings:
     stale_limit: float = 0.10
     cache_budget: float = 0.0
     replay: str = "live"
+    marks: str = "placed"
 
     def with_changes(self, **changes: Any) -> Settings:
         """A copy with every change that is not None. Raises SettingsError on an unknown name or a bad value."""
@@ -113,6 +116,7 @@ def _check(settings: Settings) -> None:
             "Give US dollars, e.g. 0.05, or leave it out for no limit.",
         ),
         (settings.replay not in REPLAY, f"--replay is {settings.replay!r}", f"Use {', '.join(REPLAY)}."),
+        (settings.marks not in MARKS, f"marks is {settings.marks!r}", f"Use {' or '.join(MARKS)}."),
         (settings.cache_budget < 0, "the cache budget is below zero", "Give US dollars, e.g. 0.05."),
         (not 0 <= settings.stale_limit <= 1, "stale_limit is not a share", "Use 0 to 1, e.g. 0.1."),
         (settings.context_tokens < 0, "context_tokens is below zero", "Use 0 or more, e.g. 4000."),

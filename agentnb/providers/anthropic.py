@@ -62,9 +62,10 @@ def encode(prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | N
     Content is always a list of blocks, never a bare string, so that a block's bytes do not depend on its neighbours.
     """
     wires = [_block(block) for block in prompt.blocks]
-    for mark in marks:
-        wires[mark.index]["cache_control"] = {"type": "ephemeral", "ttl": mark.ttl}
     body: dict[str, Any] = {"model": prompt.model, "max_tokens": prompt.max_tokens}
+    for mark in marks:
+        place = body if mark.automatic else wires[mark.index]
+        place["cache_control"] = {"type": "ephemeral", "ttl": mark.ttl}
     for role, field in ((Role.TOOLS, "tools"), (Role.SYSTEM, "system")):
         items = [wire for block, wire in zip(prompt.blocks, wires, strict=True) if block.role is role]
         if items:

@@ -17,13 +17,15 @@ class Mark:
     """A cache breakpoint: it stands on the block with this index in render order. `ttl` is "5m", "30m" or "1h".
 
     `holder` is the provider's name of the cache object that holds everything up to and with this block, where the
-    provider keeps such objects (Google); empty for a mark inside the request.
+    provider keeps such objects (Google); empty for a mark inside the request. An `automatic` mark is left to the
+    provider to place at the last block (Anthropic's top-level cache_control).
     """
 
     index: int
     ttl: str
     why: str
     holder: str = ""
+    automatic: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,6 +68,7 @@ class Hydrating:
             "thread": request.thread,
             "notebook": bool(request.execution),
             "replay": request.replay,
+            "marks": request.marks,
             "parent": parent.run_id if parent else None,
             "turn": len(path) + 1,
             "branch": source is not None or is_branch(turns, cell=request.cell, execution=request.execution),

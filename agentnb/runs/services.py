@@ -31,6 +31,7 @@ SHOWN = ("task", "text", "notes", "usage", "cost", "calls", "last", "budget", "d
 class Request:
     """One task and how to carry it out. `cell` and `execution` say who asked; `execution` tells re-runs apart.
 
+    `marks` says who places the breakpoints: placed (we do) or automatic (the provider).
     `replay` says where replies come from: live, record, replay (recorded ones only) or auto.
     `origin` is (run, step) to go on from: the task follows what that run had said by then.
     """
@@ -50,6 +51,7 @@ class Request:
     execution: str = ""
     origin: tuple[str, int] | None = None
     replay: str = "live"
+    marks: str = "placed"
 
 
 @dataclass(frozen=True, kw_only=True)

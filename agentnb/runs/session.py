@@ -276,6 +276,7 @@ class Session:
             "max_tokens": settings.max_tokens,
             "context": settings.context,
             "replay": settings.replay,
+            "marks": settings.marks,
             "context_tokens": settings.context_tokens,
             "stale_limit": settings.stale_limit,
         }

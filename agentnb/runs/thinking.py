@@ -17,6 +17,7 @@ from agentnb.providers.promptcache import (
     Call,
     Plan,
     Prediction,
+    automatic_mark,
     compare,
     known_tokens,
     layer_totals,
@@ -62,7 +63,9 @@ class Thinking:
         counter = self._services.samples.counter(model)
         now = self._services.clock.now()
         scope = self._services.provider_for(context["model"]).scope
-        marks = place_marks(prompt, model, plan=self._plan(context, model, now))
+        plan = self._plan(context, model, now)
+        left_to_it = context.get("marks") == "automatic" and model.provider == "anthropic"
+        marks = (automatic_mark if left_to_it else place_marks)(prompt, model, plan=plan)
         objects = self._services.objects
         call = Call(
             prompt=prompt,

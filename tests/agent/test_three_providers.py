@@ -133,3 +133,13 @@ def test_the_cache_magics_on_googles_objects(book: Any, capsys: pytest.CaptureFi
     assert "cache objects deleted" in said("clear")
     assert provider.list_caches() == []
     assert "Nothing is warm" in said("status")
+
+
+def test_anthropics_own_placing_is_a_setting(book: Any) -> None:
+    book.session.settings = book.session.settings.with_changes(marks="automatic")
+    book.ask("Hello?")
+    second = book.ask("And again?")
+    for body in book.bodies:
+        assert body["cache_control"]["type"] == "ephemeral"
+        assert "cache_control" not in json.dumps({name: body[name] for name in ("system", "messages")})
+    assert second.cache.read == second.cache.expected > 1024

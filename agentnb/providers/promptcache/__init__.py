@@ -15,7 +15,7 @@ from agentnb.providers.promptcache.calls import (
 from agentnb.providers.promptcache.diagnosis import CacheReport, Prediction, compare, predict
 from agentnb.providers.promptcache.ledger import Held, Ledger, Sent, Storage, Warm
 from agentnb.providers.promptcache.objects import CacheObjects, ObjectProvider, ours, pays
-from agentnb.providers.promptcache.placement import last_frame_index, place_marks
+from agentnb.providers.promptcache.placement import automatic_mark, last_frame_index, place_marks
 from agentnb.providers.promptcache.policy import (
     SLACK,
     TTL_SECONDS,
@@ -46,6 +46,7 @@ __all__ = [
     "Sent",
     "Storage",
     "Warm",
+    "automatic_mark",
     "break_even",
     "compare",
     "cost",

@@ -37,6 +37,13 @@ def place_marks(
     return tuple(marks[index] for index in sorted(marks))
 
 
+def automatic_mark(prompt: Prompt, model: Model, *, plan: Plan) -> tuple[Mark, ...]:
+    """One mark that the provider places itself, at the last block; () where the plan is not to cache."""
+    if not prompt.blocks or not plan.tail:
+        return ()
+    return (Mark(index=len(prompt.blocks) - 1, ttl=plan.tail, why="tail, placed by the provider", automatic=True),)
+
+
 def _last_index(prompt: Prompt, layer: Layer) -> int:
     return max((i for i, block in enumerate(prompt.blocks) if block.layer is layer), default=-1)
 
