@@ -52,6 +52,7 @@ ROOM_OF = {
     "runs.services": "runs.agent",
     "runs.keepalive": "runs.agent",
     "runs.threads": "runs.agent",
+    "runs.segments": "runs.agent",
     "runs.hydrating": "runs.agent",
     "runs.thinking": "runs.agent",
     "runs.acting": "runs.agent",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agentnb import canonical
-from agentnb.context.selection import Selection
+from agentnb.context.selection import Chosen, Selection
 from agentnb.errors import InputError
 from agentnb.prompt.compiler import TurnParts, semi_static_block, static_blocks, turn_blocks
 from agentnb.prompt.layers import Block
@@ -17,25 +17,19 @@ from agentnb.prompt.thread import (
     parent_for,
     path_to,
     removed_definitions,
-    segment_for,
-    stale_share,
 )
-from agentnb.prompt.tokens import TokenCounter, pieces
-from agentnb.providers import catalog, prices
-from agentnb.providers.messages import Usage
+from agentnb.prompt.tokens import TokenCounter
+from agentnb.providers import catalog
 from agentnb.runs.conversation import (
     THINKING,
-    block_text,
     closed,
     scrubbed,
 )
 from agentnb.runs.hydration import with_changed
+from agentnb.runs.segments import Begun, Segments
 from agentnb.runs.services import Context, Request, Services
-from agentnb.runs.threads import Threads, path_blocks, path_of, segment_blocks
+from agentnb.runs.threads import Threads, base_of, path_blocks, path_of, segment_blocks
 from agentnb.runs.tools import pick
-
-CERTAIN = 0.95
-"""Part of the stale limit that is used: the share is an estimate, and the limit must hold all the same."""
 
 
 class Hydrating:
@@ -44,6 +38,7 @@ class Hydrating:
     def __init__(self, services: Services, threads: Threads) -> None:
         self._services = services
         self._threads = threads
+        self._segments = Segments(services, threads)
         self._machine = services.machine
 
     def opening(self, request: Request, run_id: str) -> tuple[Context, dict[str, str]]:
@@ -59,9 +54,9 @@ class Hydrating:
             parent = next((turn for turn in turns if turn.run_id == source["parent"]), None)
         path = path_to(turns, parent)
         if source is not None and source["kind"] == kind:
-            root, why = source["segment_root"], ""
+            begun = Begun(root=source["segment_root"])
         else:
-            root, why = self._root(turns, path, kind=kind, request=request)
+            begun = self._segments.choose(turns, path, kind=kind, request=request)
         context: Context = {
             "format": 1,
             "task": self._services.scrub(request.task),
@@ -84,14 +79,16 @@ class Hydrating:
             "mode": request.context,
             "context_tokens": request.context_tokens,
             "kind": kind,
-            "segment_root": root or run_id,
+            "segment_root": begun.root or run_id,
             "inherited": closed(source["blocks"]) if source else [],
             "blocks": [],
-            "notes": [why] if why else [],
+            "notes": [begun.why] if begun.why else [],
             "text": "",
             "previous_end": source["previous_end"] if source else 0,
             "previous_message": source["previous_message"] if source else None,
         }
+        if begun.root is None:
+            context["segment_base"] = begun.base
         return context, _tags(context, request)
 
     def _source(self, request: Request) -> Context | None:
@@ -108,37 +105,6 @@ class Hydrating:
         """Model, tools and instructions: what a segment freezes by its own. A change of any begins a new one."""
         specs = [tool.spec for tool in pick(request.tools, self._services.tools).values()]
         return canonical.digest_of([request.model, [block.digest for block in static_blocks(specs)]])
-
-    def _root(
-        self, turns: Sequence[Turn], path: Sequence[Turn], *, kind: str, request: Request
-    ) -> tuple[str | None, str]:
-        """(the segment to go on with, or None to begin one; the reason for beginning one, for the user)."""
-        root = segment_for(turns, path, kind)
-        if root is None:
-            changed = "The model or the tools changed" if path else ""
-            return None, f"New segment: {changed}, so the prompt is written anew." if changed else ""
-        blocks = [*self._threads.segment(root), *self._threads.path(path, root=root, kind=kind)]
-        fresh = self._services.hydrator.refresh(held_definitions(blocks), self._counter(request.model).count)
-        share = stale_share(blocks, [pieces(block_text(block.content)) for block in blocks], fresh.current)
-        if share <= request.stale_limit * CERTAIN:
-            return root, ""
-        total = sum(self._counter(request.model).block(block_text(block.content)) for block in blocks)
-        return None, self._priced(request, round(share * total), total)
-
-    def _priced(self, request: Request, stale: int, total: int) -> str:
-        """Why the prefix is written anew, with the price of either way."""
-        model = catalog.lookup(request.model)
-        keep = prices.cost_of(model, Usage(cache_read=stale)).total
-        write = prices.cost_of(model, Usage(cache_write_5m=total - stale)).total
-        cost = (
-            ""
-            if keep is None or write is None
-            else (f" Keeping it would cost ≈ ${keep:.4f} a call; writing the rest anew costs ≈ ${write:.4f} once.")
-        )
-        return (
-            f"New segment: ≈ {stale:,} of ≈ {total:,} tokens were out of date ({stale / total:.0%}, limit "
-            f"{request.stale_limit:.0%}).{cost}"
-        )
 
     def _counter(self, address: str) -> TokenCounter:
         return self._services.samples.counter(catalog.lookup(address))
@@ -161,11 +127,11 @@ class Hydrating:
         services = self._services
         count = _counter(context).count
         path = path_of(self._threads, context)
-        if context["segment_root"] == run_id:
+        if context["segment_root"] == run_id and not context.get("segment_base"):
             context["segment_blocks"] = [block.to_json() for block in self._new_segment(context, path)]
         if not context["inherited"]:
             context["previous_end"], context["previous_message"] = self._threads.end_of_last_request(
-                path, context["segment_root"]
+                path, context["segment_root"], base=base_of(self._threads, context)
             )
         inherited = [Block.from_json(item) for item in context["inherited"]]
         before = [*segment_blocks(self._threads, context), *path_blocks(self._threads, context), *inherited]
@@ -175,7 +141,7 @@ class Hydrating:
             services.hydrator.select(
                 context["task"], mode=context["mode"], count=count, budget=context["context_tokens"]
             ),
-            fresh.changed,
+            (*fresh.changed, *self._dropped(context, path)),
         )
         parts = TurnParts(
             task=context["task"],
@@ -191,6 +157,18 @@ class Hydrating:
         context["left_out"] = [{"name": name, "reason": reason} for name, reason in selection.left_out]
         context["notes"] += [*selection.notes, *services.hydrator.cells.notes]
         context["redactions"] = services.scrub.report()
+
+    def _dropped(self, context: Context, path: Sequence[Turn]) -> tuple[Chosen, ...]:
+        """What the other segment held, as it is now, where this run begins one that keeps a part of it."""
+        base = context.get("segment_base")
+        if not base:
+            return ()
+        threads, root = self._threads, base["root"]
+        sent = [
+            *threads.segment(root),
+            *threads.path(path, root=root, kind=context["kind"], base=threads.base(root)),
+        ]
+        return self._services.hydrator.as_they_are(held_definitions(sent), _counter(context).count)
 
     def _new_segment(self, context: Context, path: Sequence[Turn]) -> list[Block]:
         """STATIC and SEMI_STATIC of a segment that begins here; what the thread held is folded into it."""

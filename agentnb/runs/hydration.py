@@ -161,15 +161,18 @@ class Hydrator:
 
     def snapshot(self, count: Callable[[str], int], *, folded: Mapping[str, Mapping[str, Any]]) -> Project:
         """What SEMI_STATIC freezes: packages, files, outlines, added files, and the held definitions as they are."""
+        kept = self.as_they_are(folded, count)
+        return Project(packages=self.packages(), tree=tree_of(self.project), parts=self.parts(count), folded=kept)
+
+    def as_they_are(self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int]) -> tuple[Chosen, ...]:
+        """The held definitions that still exist, in their present version and in the form in which they are held."""
         resolver = self._resolver()
-        kept = []
-        for name, item in folded.items():
+        out = []
+        for name, item in held.items():
             found = resolver.resolve(name) if item["form"] in ("full", "signature") else None
             if found is not None and not isinstance(found, Unresolved) and found.name == name:
-                kept.append(self._clean(_chosen(found, str(item["form"]), str(item["reason"]), count)))
-        return Project(
-            packages=self.packages(), tree=tree_of(self.project), parts=self.parts(count), folded=tuple(kept)
-        )
+                out.append(self._clean(_chosen(found, str(item["form"]), str(item["reason"]), count)))
+        return tuple(out)
 
     def parts(self, count: Callable[[str], int]) -> tuple[Part, ...]:
         """Outlines of the project's own modules that the notebook imports, and added files, within their budgets."""
@@ -249,9 +252,10 @@ def _in_full(found: Definition, reason: str, count: Callable[[str], int]) -> Cho
 
 def with_changed(selection: Selection, changed: tuple[Chosen, ...]) -> Selection:
     """The selection, and after it every held definition that changed though the task does not touch it."""
-    names = {item.definition.name for item in selection.chosen}
-    more = tuple(item for item in changed if item.definition.name not in names)
-    return replace(selection, chosen=selection.chosen + more)
+    chosen = {item.definition.name: item for item in selection.chosen}
+    for item in changed:
+        chosen.setdefault(item.definition.name, item)
+    return replace(selection, chosen=tuple(chosen.values()))
 
 
 def read_added(file: Path) -> str | None:

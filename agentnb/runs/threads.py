@@ -12,7 +12,7 @@ from agentnb.providers.messages import Text, ToolResult
 from agentnb.runs.conversation import plain
 from agentnb.runs.machine import AgentStateMachine
 
-FOLDED = "(This definition now stands in the project section.)"
+FOLDED = "(This definition now stands in another place of this conversation.)"
 
 
 class Threads:
@@ -22,6 +22,7 @@ class Threads:
         self._machine = machine
         self._blocks: dict[str, tuple[Block, ...]] = {}
         self._segments: dict[str, tuple[Block, ...]] = {}
+        self._bases: dict[str, Mapping[str, Any] | None] = {}
 
     def turns(self, thread: str) -> list[Turn]:
         """The thread's turns in order of their beginning."""
@@ -41,22 +42,35 @@ class Threads:
 
     def segment(self, root: str) -> tuple[Block, ...]:
         """The blocks that the segment froze: STATIC and SEMI_STATIC."""
+        base = self.base(root)
+        if base:
+            return self.segment(base["root"])
         if root not in self._segments:
             stored = self._machine.get(root).context["segment_blocks"]
             self._segments[root] = tuple(Block.from_json(item) for item in stored)
         return self._segments[root]
 
-    def path(self, path: Sequence[Turn], *, root: str, kind: str) -> tuple[Block, ...]:
+    def base(self, root: str) -> Mapping[str, Any] | None:
+        """What the segment keeps of another: `{"root", "kept"}`; None where it froze blocks of its own."""
+        if root not in self._bases:
+            self._bases[root] = self._machine.get(root).context.get("segment_base")
+        return self._bases[root]
+
+    def path(self, path: Sequence[Turn], *, root: str, kind: str, base: Mapping[str, Any] | None) -> tuple[Block, ...]:
         """The blocks of the path's turns as the segment with this root sends them.
 
         The segment's own turns go as they were sent. What came before its root is folded: the definitions stand in
         its frozen project section. What another segment sent since keeps its definitions; with another kind its tool
-        traffic becomes text.
+        traffic becomes text. Where the segment has a `base`, the turns up to the last kept one go as that other
+        segment sent them.
         """
         ids = [turn.run_id for turn in path]
         begins = ids.index(root) if root in ids else (0 if any(t.segment_root == root for t in path) else len(path))
+        kept = ids.index(base["kept"]) + 1 if base and base["kept"] in ids else 0
         out: list[Block] = []
-        for number, turn in enumerate(path):
+        if base and kept:
+            out += self.path(path[:kept], root=base["root"], kind=kind, base=self.base(base["root"]))
+        for number, turn in enumerate(path[kept:], kept):
             blocks: Sequence[Block] = self._own(turn.run_id)
             if number < begins:
                 blocks = folded(blocks)
@@ -72,17 +86,23 @@ class Threads:
         for turn in path:
             if turn.segment_root not in roots:
                 roots.add(turn.segment_root)
-                out += self.segment(turn.segment_root)
+                # A segment with a base froze nothing of its own: what it would repeat here is older than the turns.
+                out += () if self.base(turn.segment_root) else self.segment(turn.segment_root)
             out += self._own(turn.run_id)
         return out
 
-    def end_of_last_request(self, path: Sequence[Turn], root: str) -> tuple[int, str | None]:
+    def end_of_last_request(
+        self, path: Sequence[Turn], root: str, *, base: Mapping[str, Any] | None
+    ) -> tuple[int, str | None]:
         """How many leading blocks this segment's last request on the path sent, and its reply's id; else (0, None)."""
         for turn in reversed(path):
             if turn.segment_root == root:
-                context = self._machine.get(turn.run_id).context
-                return context["previous_end"], context["previous_message"]
-        return 0, None
+                return self.end_of(turn.run_id), self._machine.get(turn.run_id).context["previous_message"]
+        return (self.end_of(base["kept"]), None) if base else (0, None)
+
+    def end_of(self, run_id: str) -> int:
+        """How many leading blocks the turn's last request sent."""
+        return int(self._machine.get(run_id).context["previous_end"])
 
     def _own(self, run_id: str) -> tuple[Block, ...]:
         if run_id not in self._blocks:
@@ -100,14 +120,24 @@ def path_of(threads: Threads, context: Mapping[str, Any]) -> tuple[Turn, ...]:
 
 def path_blocks(threads: Threads, context: Mapping[str, Any]) -> tuple[Block, ...]:
     """The blocks of the turns before this one, as this segment sends them."""
-    return threads.path(path_of(threads, context), root=context["segment_root"], kind=context["kind"])
+    path, base = path_of(threads, context), base_of(threads, context)
+    return threads.path(path, root=context["segment_root"], kind=context["kind"], base=base)
+
+
+def base_of(threads: Threads, context: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What this turn's segment keeps of another, from its own context where it begins the segment."""
+    if "segment_base" in context:
+        found: Mapping[str, Any] | None = context["segment_base"]
+        return found
+    return None if "segment_blocks" in context else threads.base(context["segment_root"])
 
 
 def segment_blocks(threads: Threads, context: Mapping[str, Any]) -> tuple[Block, ...]:
     """The frozen blocks of the segment, from this turn's own context where it begins one."""
     stored = context.get("segment_blocks")
     if stored is None:
-        return threads.segment(context["segment_root"])
+        base = base_of(threads, context)
+        return threads.segment(base["root"] if base else context["segment_root"])
     return tuple(Block.from_json(item) for item in stored)
 
 

@@ -153,3 +153,22 @@ def test_a_definition_that_goes_at_once_is_said_to_be_gone_and_its_return_too(bo
     assert sent.index("x * 0.3") > sent.index('<removed name="tax"/>'), (
         "the prompt must not go on saying that it is gone"
     )
+
+
+def test_a_new_segment_keeps_the_turns_before_the_stale_text_as_they_were_sent(book: Any, wire: Any) -> None:
+    def long(name: str, number: int) -> str:
+        return "\n".join([f"def {name}(x):", *(f"    x = x + {number} * {i}" for i in range(40)), "    return x"])
+
+    for name in ("first", "second", "third"):
+        book.cell(long(name, 1), name)
+        book.ask(f"Explain `{name}`.")
+    before = wire.sent_of(0, book.bodies[-1], {})
+    book.cell(long("third", 2), "third")
+    run = book.ask("And now?")
+    assert any("out of date" in note for note in run.receipt["notes"])
+    after = wire.sent_of(1, book.bodies[-1], {})
+    assert wire.kept(before, after) > 6, "the turns before the one that sent the old text are read, not written"
+    held = [version.name for text in after.texts for version in wire.versions_in(text)]
+    assert sorted(held) == ["first", "second", "third"]
+    assert run.cache.read > 0.5 * run.cache.prefix
+    assert book.ask("And then?").cache.read >= run.cache.read + run.cache.written

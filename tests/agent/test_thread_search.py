@@ -149,6 +149,7 @@ class Search(RuleBasedStateMachine):
             self._check_marks(item.body)
         for request in sent:
             self._check_versions(request)
+        self._check_sent_once(sent[0].texts)
         self._check_growth(run_id, sent)
         self.last[run_id] = sent[-1]
 
@@ -170,13 +171,20 @@ class Search(RuleBasedStateMachine):
         held: dict[str, Any] = {}
         for text in request.texts:
             for version in self.wire.versions_in(text):
-                old = held.get(version.name)
-                told_twice = old is not None and old.digest == version.digest and old.form == version.form
-                assert not told_twice or "inspect" in text, "one version of a definition is sent once"
                 held[version.name] = version
         for name in NAMES:
             if name in held:
                 self._check_newest(name, held[name])
+
+    def _check_sent_once(self, texts: tuple[str, ...]) -> None:
+        """What the turn adds before its task: nothing that the prompt already shows in its newest version."""
+        held: dict[str, Any] = {}
+        for number, text in enumerate(texts):
+            for version in self.wire.versions_in(text):
+                old = held.get(version.name)
+                same = old is not None and (old.digest, old.form) == (version.digest, version.form)
+                assert not (same and number == len(texts) - 2), "one version of a definition is sent once"
+                held[version.name] = version
 
     def _check_newest(self, name: str, version: Any) -> None:
         known = self.truth[name]

@@ -35,7 +35,7 @@ WRITE, READ = 1.25, 0.1
 
 _HELD = re.compile(
     r'<(definition name|outline file|file file)="([^"]+)"([^>]*)>\n(.*?)\n</(?:definition|outline|file)>'
-    r'|<removed name="([^"]+)"/>',
+    r'|<removed name="([^"…]+)"/>',
     re.DOTALL,
 )
 _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')

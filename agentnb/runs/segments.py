@@ -1,0 +1,167 @@
+"""Which segment a turn goes on with; and when too much of it is out of date, where a new one begins, by price."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agentnb.prompt.layers import Block, Layer, chain_digests
+from agentnb.prompt.thread import Turn, held_definitions, segment_for, stale_share
+from agentnb.prompt.tokens import TokenCounter, pieces
+from agentnb.providers import catalog, prices
+from agentnb.providers.messages import Usage
+from agentnb.runs.conversation import block_text
+from agentnb.runs.services import Request, Services
+from agentnb.runs.threads import Threads, folded
+
+CERTAIN = 0.95
+"""Part of the stale limit that is used: the share is an estimate, and the limit must hold all the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """The segment to go on with. `root` None begins one: `base` says what it keeps of another, `why` is for the user.
+
+    `base` is `{"root": the other segment's, "kept": the last turn that is sent as that one sent it}`.
+    """
+
+    root: str | None
+    base: Mapping[str, Any] | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Path:
+    """A path as a segment sends it: its turns, its blocks with their weights, and what each name is now.
+
+    Weights are pieces of text (see tokens.pieces). `current` has a digest by name.
+    """
+
+    root: str
+    kind: str
+    turns: Sequence[Turn]
+    blocks: Sequence[Block]
+    current: Mapping[str, str]
+
+    @property
+    def weights(self) -> list[int]:
+        return weights_of(self.blocks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """A place where the prompt could be written anew. `kept` is None where all but the static layer goes.
+
+    `rewritten` is what has to be written, `room` how much may go out of date before it happens again; in pieces.
+    """
+
+    kept: str | None
+    rewritten: float
+    room: float
+
+    @property
+    def price(self) -> float:
+        return self.rewritten / self.room if self.room > 0 else float("inf")
+
+
+class Segments:
+    """Chooses segments. Nothing here writes."""
+
+    def __init__(self, services: Services, threads: Threads) -> None:
+        self._services = services
+        self._threads = threads
+
+    def choose(self, turns: Sequence[Turn], path: Sequence[Turn], *, kind: str, request: Request) -> Begun:
+        """The segment for a new turn on this path."""
+        root = segment_for(turns, path, kind)
+        if root is None:
+            changed = "New segment: The model or the tools changed, so the prompt is written anew."
+            return Begun(root=None, why=changed if path else "")
+        sent = self._as_sent(path, root, kind, self._counter(request))
+        share = stale_share(sent.blocks, sent.weights, sent.current)
+        limit = request.stale_limit * CERTAIN
+        if share <= limit:
+            return Begun(root=root)
+        cut = min(self._cuts(sent, limit, request), key=lambda cut: cut.price)
+        base = {"root": root, "kept": cut.kept} if cut.kept else None
+        return Begun(root=None, base=base, why=self._priced(sent, request, share=share, cut=cut))
+
+    def _counter(self, request: Request) -> TokenCounter:
+        return self._services.samples.counter(catalog.lookup(request.model))
+
+    def _as_sent(self, path: Sequence[Turn], root: str, kind: str, counter: TokenCounter) -> Path:
+        threads = self._threads
+        blocks = [*threads.segment(root), *threads.path(path, root=root, kind=kind, base=threads.base(root))]
+        fresh = self._services.hydrator.refresh(held_definitions(blocks), counter.count)
+        return Path(root=root, kind=kind, turns=path, blocks=blocks, current=fresh.current)
+
+    def _cuts(self, sent: Path, limit: float, request: Request) -> list[Cut]:
+        """All anew; or, where every definition is known as it is now, from behind a turn whose prefix is warm."""
+        weights = sent.weights
+        fresh = (1 - stale_share(sent.blocks, weights, sent.current)) * sum(weights)
+        frame = sum(w for w, b in zip(weights, sent.blocks, strict=True) if b.layer is Layer.STATIC)
+        out = [Cut(kept=None, rewritten=fresh - frame, room=limit * fresh)]
+        held = held_definitions(sent.blocks)
+        if all(name in sent.current for name in held):
+            warm = self._warm(sent, request)
+            out += [self._behind(number, sent, held, limit) for number in warm]
+        return out
+
+    def _warm(self, sent: Path, request: Request) -> list[int]:
+        """The turns of this segment, but the last, whose last request's prefix the provider still holds."""
+        services = self._services
+        model = catalog.lookup(request.model)
+        scope, now = services.provider_for(request.model).scope, services.clock.now()
+        chain = chain_digests(sent.blocks)
+        ends = {
+            number: self._threads.end_of(turn.run_id)
+            for number, turn in enumerate(sent.turns[:-1])
+            if turn.segment_root == sent.root
+        }
+        return [
+            number
+            for number, end in ends.items()
+            if 0 < end <= len(chain) and services.ledger.warm(scope, model.name, chain[end - 1], now)
+        ]
+
+    def _behind(self, number: int, sent: Path, held: Mapping[str, Mapping[str, object]], limit: float) -> Cut:
+        """The cut that keeps the turns up to this one as they were sent, and writes the rest without stale text."""
+        threads = self._threads
+        base = threads.base(sent.root)
+        kept = threads.path(sent.turns[: number + 1], root=sent.root, kind=sent.kind, base=base)
+        kept = (*threads.segment(sent.root), *kept)
+        weights = weights_of(kept)
+        later = sum(weights_of(folded(sent.blocks[len(kept) :])))
+        known = held_definitions(kept)
+        missing = [item for name, item in held.items() if known.get(name, {}).get("digest") != sent.current[name]]
+        again = sum(tokens for item in missing if isinstance(tokens := item.get("tokens"), int))
+        stale = stale_share(kept, weights, sent.current) * sum(weights)
+        return Cut(
+            kept=sent.turns[number].run_id,
+            rewritten=later + again,
+            room=limit * (sum(weights) + later + again) - stale,
+        )
+
+    def _priced(self, sent: Path, request: Request, *, share: float, cut: Cut) -> str:
+        """Why so much is written anew, with the price of either way."""
+        model = catalog.lookup(request.model)
+        counter = self._counter(request)
+        total = sum(counter.block(block_text(block.content)) for block in sent.blocks)
+        stale, written = round(share * total), round(cut.rewritten / sum(sent.weights) * total)
+        keep = prices.cost_of(model, Usage(cache_read=stale)).total
+        write = prices.cost_of(model, Usage(cache_write_5m=written)).total
+        what = "the turns since are" if cut.kept else "the prompt is"
+        cost = (
+            ""
+            if keep is None or write is None
+            else f" Keeping it would cost ≈ ${keep:.4f} a call; {what} written anew for ≈ ${write:.4f} once."
+        )
+        return (
+            f"New segment: ≈ {stale:,} of ≈ {total:,} tokens were out of date ({share:.0%}, limit "
+            f"{request.stale_limit:.0%}).{cost}"
+        )
+
+
+def weights_of(blocks: Sequence[Block]) -> list[int]:
+    return [pieces(block_text(block.content)) for block in blocks]
