@@ -28,6 +28,7 @@ class Settings:
     """One run's settings. `budget` is in US dollars (None: no limit); `context_tokens` bounds a turn's definitions.
 
     `marks` says who places Anthropic's breakpoints: we (placed), or the provider (automatic: one, at the tail).
+    `cache_retention` "long" asks OpenAI to keep prefixes for 24 h (12 h on models with breakpoints), not 5 or 30 min.
     `cache_budget` bounds, in US dollars a session, what may be spent on keeping prompts warm and on paid cache objects.
     `stale_limit` is the share of out-of-date text at which a thread's prefix is written anew.
     """
@@ -46,6 +47,7 @@ class Settings:
     cache_budget: float = 0.0
     replay: str = "live"
     marks: str = "placed"
+    cache_retention: str = ""
 
     def with_changes(self, **changes: Any) -> Settings:
         """A copy with every change that is not None. Raises SettingsError on an unknown name or a bad value."""
@@ -117,6 +119,7 @@ def _check(settings: Settings) -> None:
         ),
         (settings.replay not in REPLAY, f"--replay is {settings.replay!r}", f"Use {', '.join(REPLAY)}."),
         (settings.marks not in MARKS, f"marks is {settings.marks!r}", f"Use {' or '.join(MARKS)}."),
+        (settings.cache_retention not in ("", "long"), "cache_retention is unknown", "Use long, or leave it empty."),
         (settings.cache_budget < 0, "the cache budget is below zero", "Give US dollars, e.g. 0.05."),
         (not 0 <= settings.stale_limit <= 1, "stale_limit is not a share", "Use 0 to 1, e.g. 0.1."),
         (settings.context_tokens < 0, "context_tokens is below zero", "Use 0 or more, e.g. 4000."),

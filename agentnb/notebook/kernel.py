@@ -32,6 +32,7 @@ class AgentNB(Configurable):
     context_tokens = Int(0, help="tokens of definitions a turn may add; 0 means the default, 4000").tag(config=True)
     stale_limit = Float(-1.0, help="share of out-of-date text at which a thread begins anew; -1: 0.1").tag(config=True)
     marks = Unicode("", help="placed, or automatic: Anthropic places one breakpoint itself").tag(config=True)
+    cache_retention = Unicode("", help="long: OpenAI keeps prompt prefixes for hours").tag(config=True)
     cache_budget = Float(0.0, help="US dollars a session may spend on keeping prompts warm; 0: none").tag(config=True)
     allow = Unicode("", help="tools that may act, comma-separated").tag(config=True)
     live = Bool(True, help="show the dashboard while a run goes on").tag(config=True)
@@ -46,6 +47,7 @@ class AgentNB(Configurable):
             context_tokens=self.context_tokens or None,
             stale_limit=None if self.stale_limit < 0 else self.stale_limit,
             marks=self.marks or None,
+            cache_retention=self.cache_retention or None,
             cache_budget=self.cache_budget or None,
             allow=tuple(part.strip() for part in self.allow.split(",") if part.strip()) or None,
         )

@@ -60,6 +60,8 @@ def encode(
         compared = {"comparison_response_id": previous_message} if previous_message else {}
         ttl = max((mark.ttl for mark in marks if mark.ttl in ("30m", "12h")), key=("30m", "12h").index, default="30m")
         body["prompt_cache_options"] = {"mode": "explicit", "ttl": ttl, **compared}
+    elif any(mark.ttl == "24h" for mark in marks):
+        body["prompt_cache_retention"] = "24h"
     return body
 
 

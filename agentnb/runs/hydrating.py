@@ -64,6 +64,7 @@ class Hydrating:
             "notebook": bool(request.execution),
             "replay": request.replay,
             "marks": request.marks,
+            "cache_retention": request.cache_retention,
             "parent": parent.run_id if parent else None,
             "turn": len(path) + 1,
             "branch": source is not None or is_branch(turns, cell=request.cell, execution=request.execution),

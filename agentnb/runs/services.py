@@ -52,6 +52,7 @@ class Request:
     origin: tuple[str, int] | None = None
     replay: str = "live"
     marks: str = "placed"
+    cache_retention: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

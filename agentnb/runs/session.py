@@ -277,6 +277,7 @@ class Session:
             "context": settings.context,
             "replay": settings.replay,
             "marks": settings.marks,
+            "cache_retention": settings.cache_retention,
             "context_tokens": settings.context_tokens,
             "stale_limit": settings.stale_limit,
         }

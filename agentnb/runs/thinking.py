@@ -19,6 +19,7 @@ from agentnb.providers.promptcache import (
     Prediction,
     automatic_mark,
     compare,
+    kept_longer,
     known_tokens,
     layer_totals,
     place_marks,
@@ -80,7 +81,8 @@ class Thinking:
     def _plan(self, context: Context, model: catalog.Model, now: float) -> Plan:
         services = self._services
         pings = services.keepalive.allowed and services.provider_for(context["model"]).can_prewarm
-        return plan_for(model, self._pauses(context, now), notebook=bool(context.get("notebook")), pings=pings)
+        plan = plan_for(model, self._pauses(context, now), notebook=bool(context.get("notebook")), pings=pings)
+        return kept_longer(plan, model) if context.get("cache_retention") else plan
 
     def _pauses(self, context: Context, now: float) -> tuple[float, ...]:
         return self._services.samples.pauses(context["thread"], now)

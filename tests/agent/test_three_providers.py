@@ -143,3 +143,14 @@ def test_anthropics_own_placing_is_a_setting(book: Any) -> None:
         assert body["cache_control"]["type"] == "ephemeral"
         assert "cache_control" not in json.dumps({name: body[name] for name in ("system", "messages")})
     assert second.cache.read == second.cache.expected > 1024
+
+
+def test_openai_keeps_prefixes_longer_only_when_asked_to(book: Any) -> None:
+    book.ask("Hello?", model="sim:gpt-4.1")
+    assert "prompt_cache_retention" not in book.bodies[-1]
+    book.session.settings = book.session.settings.with_changes(cache_retention="long")
+    run = book.ask("And again?", model="sim:gpt-4.1")
+    assert book.bodies[-1]["prompt_cache_retention"] == "24h"
+    assert run.cache.warm_until - book.session.clock.now() > 80_000
+    book.ask("Hello?", model="sim:gpt-6.1-sol")
+    assert book.bodies[-1]["prompt_cache_options"]["ttl"] == "12h"

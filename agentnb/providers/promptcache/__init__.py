@@ -25,6 +25,7 @@ from agentnb.providers.promptcache.policy import (
     Rates,
     break_even,
     cost,
+    kept_longer,
     plan_for,
     rates_of,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "compare",
     "cost",
     "expected_usage",
+    "kept_longer",
     "known_tokens",
     "last_frame_index",
     "layer_totals",

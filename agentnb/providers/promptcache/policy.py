@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentnb.providers import prices
 from agentnb.providers.catalog import CacheKind, Model
@@ -142,6 +142,14 @@ def plan_for(model: Model, pauses: Sequence[float], *, notebook: bool = False, p
         why=_why(best, gaps, guessed=len(gaps) - len(pauses)),
         costs=costs,
     )
+
+
+def kept_longer(plan: Plan, model: Model) -> Plan:
+    """The plan with OpenAI's longest retention: the user has to ask for it, since it keeps data at the provider."""
+    if model.provider != "openai":
+        return plan
+    ttl = "12h" if model.cache.breakpoints else "24h"
+    return replace(plan, stable=ttl, tail=ttl, pings=0, why=f"{ttl}: asked for by the setting cache_retention")
 
 
 def _options(model: Model, *, pings: bool) -> list[Option]:
