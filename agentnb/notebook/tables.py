@@ -10,6 +10,8 @@ from agentnb.notebook.figures import count, number
 from agentnb.notebook.style import CODE, FAINT, FOOT, NO_MATH, ROW, TABLE, WIDTH, clean, esc, line_html, wrap, wrapped
 
 MOST_ROWS = 200
+LAST = 16
+"""Characters that the last column keeps where room is short: it wraps, and it carries the sentences."""
 
 
 class Figure(str):
@@ -117,7 +119,9 @@ def _fit(widths: list[int], names: set[int]) -> list[int]:
     Names and ids are cut last: what is cut cannot be typed after it.
     """
     fitted = [min(width, WIDTH) for width in widths]
-    for group in (set(range(len(widths))) - names, names):
+    last = len(widths) - 1
+    fitted[last] = min(fitted[last], LAST) if sum(fitted) > WIDTH else fitted[last]
+    for group in (set(range(last)) - names, names - {last}):
         while sum(fitted) + 2 * (len(fitted) - 1) > WIDTH:
             widest = max(group, key=lambda i: fitted[i], default=None)
             if widest is None or fitted[widest] <= 6:
