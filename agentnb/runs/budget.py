@@ -56,7 +56,8 @@ def affordable_output(budget: Budget, quote: Quote | None) -> int:
     if tokens < min(MIN_OUTPUT, quote.max_tokens):
         least = quote.input_cost + quote.output_price * min(MIN_OUTPUT, quote.max_tokens)
         raise BudgetExceeded(
-            f"the next call could cost {_usd(least)} or more, and {_usd(left)} of --budget {_usd(budget.limit)} is left",
+            f"the next call could cost {_usd(least)} or more, and {_usd(left)} of --budget {_usd(budget.limit)} "
+            "is left",
             todo="Nothing was sent. Raise --budget, shorten the context, or begin afresh with -t new.",
         )
     return min(tokens, quote.max_tokens)

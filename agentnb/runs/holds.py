@@ -118,16 +118,18 @@ class _Keeper:
         self._changed = threading.Event()
         self._shortest = 3600.0
         self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
 
     def watch(self, journal: Journal, lease: float) -> None:
-        if journal in self._journals and lease >= self._shortest:
-            return
-        self._journals.add(journal)
-        self._shortest = min(self._shortest, lease)
-        self._changed.set()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="agentnb leases", daemon=True)
-            self._thread.start()
+        with self._lock:
+            if journal in self._journals and lease >= self._shortest and self._thread is not None:
+                return
+            self._journals.add(journal)
+            self._shortest = min(self._shortest, lease)
+            self._changed.set()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="agentnb leases", daemon=True)
+                self._thread.start()
 
     def _work(self) -> None:
         while True:
@@ -135,8 +137,20 @@ class _Keeper:
             if self._changed.is_set():
                 self._changed.clear()
                 continue
+            if self._is_idle():
+                return
             for journal in list(self._journals):
                 renew_active(journal)
+
+    def _is_idle(self) -> bool:
+        """Whether every journal has been closed; then the thread ends, and the next one to watch starts another."""
+        with self._lock:
+            for journal in [journal for journal in self._journals if journal.closed]:
+                self._journals.discard(journal)
+            if self._journals:
+                return False
+            self._thread, self._shortest = None, 3600.0
+            return True
 
 
 def renew_active(journal: Journal) -> None:

@@ -125,6 +125,9 @@ class Journal(Protocol):
     def actions(self, run_id: str, step: int | None = None) -> list[tuple[int, ActionRow]]:
         """The outside effects of a run (of one step of it), each with its step."""
 
+    @property
+    def closed(self) -> bool: ...
+
     def close(self) -> None: ...
 
 
