@@ -151,7 +151,15 @@ class Hydrator:
         if mode == "auto":
             words += _WORD.findall(task[:_SCAN])
         names = [name for name in dict.fromkeys(words) if self._is_data(name)]
-        return tuple(self.scrub(values.describe(name, self.namespace[name])) for name in names[:MAX_VALUES])
+        described = [self.scrub(values.describe(name, self.namespace[name])) for name in names[:MAX_VALUES]]
+        return (*self._other_names(words), *described)
+
+    def _other_names(self, words: Iterable[str]) -> list[str]:
+        """What the task calls by another name than the one its definition is sent under: `dmp: json.dumps`."""
+        imports = self.cells.imports()
+        mentioned = (word.partition(".")[0] for word in words)
+        bound = {word: imports[word] for word in mentioned if word in imports}
+        return [f"{word}: {target}" for word, target in bound.items() if target.rpartition(".")[2] != word]
 
     def failure(self, *, mode: str) -> str:
         """The error of the cell that has just failed, if one has: where, and the locals of the innermost frames."""

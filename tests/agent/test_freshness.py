@@ -172,3 +172,11 @@ def test_a_new_segment_keeps_the_turns_before_the_stale_text_as_they_were_sent(b
     assert sorted(held) == ["first", "second", "third"]
     assert run.cache.read > 0.5 * run.cache.prefix
     assert book.ask("And then?").cache.read >= run.cache.read + run.cache.written
+
+
+def test_an_alias_is_told(book: Any) -> None:
+    book.cell("from json import dumps as dmp\nimport textwrap", "imports")
+    book.ask("What does `dmp` do? And textwrap?")
+    sent = text_of(book.bodies[-1])
+    assert "dmp: json.dumps" in sent
+    assert "textwrap: textwrap" not in sent
