@@ -285,7 +285,7 @@ class Session:
 
     def new_run_id(self) -> str:
         """A readable, sortable, unique run id."""
-        return time.strftime("r-%Y%m%d-%H%M%S-", time.localtime(self.clock.now())) + secrets.token_hex(2)
+        return time.strftime("r-%Y%m%d-%H%M%S-", time.localtime(self.clock.now())) + secrets.token_hex(3)
 
     def cancel(self) -> None:
         """Stop the run in flight, from any thread: a wait for the provider ends at once."""
