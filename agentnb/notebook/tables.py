@@ -120,7 +120,8 @@ def _fit(widths: list[int], names: set[int]) -> list[int]:
     """
     fitted = [min(width, WIDTH) for width in widths]
     last = len(widths) - 1
-    fitted[last] = min(fitted[last], LAST) if sum(fitted) > WIDTH else fitted[last]
+    others = sum(fitted[:last]) + 2 * last
+    fitted[last] = min(fitted[last], max(LAST, WIDTH - others))
     for group in (set(range(last)) - names, names - {last}):
         while sum(fitted) + 2 * (len(fitted) - 1) > WIDTH:
             widest = max(group, key=lambda i: fitted[i], default=None)

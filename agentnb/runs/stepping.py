@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -133,12 +134,8 @@ class Stepper:
         return entry
 
     def call(self, entry: State, current: Current, context: Any) -> Any:
-        token = CURRENT.set(current)
-        try:
-            return entry.handler(context) if entry.timeout is None else entry.call(context)
-        finally:
-            current.over = True
-            CURRENT.reset(token)
+        # In a copy of the context variables: an interrupt at any line leaves no step behind as the present one.
+        return contextvars.copy_context().run(_call, entry, current, context)
 
     def _commit(self, hold: Hold, current: Current, answer: Any) -> Advance:
         next_state, context = self.checked(hold.state, answer)
@@ -317,3 +314,11 @@ def _storable(text: str) -> str:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _call(entry: State, current: Current, context: Any) -> Any:
+    CURRENT.set(current)
+    try:
+        return entry.handler(context) if entry.timeout is None else entry.call(context)
+    finally:
+        current.over = True

@@ -210,7 +210,7 @@ def test_the_cache_magics_say_what_is_warm_and_why(kernel: Any) -> None:
     status = kernel.ok("%agent_cache status").text
     assert "tail" in status
     assert "1h" in status, "a person who thinks between the turns is expected"
-    explained = kernel.ok("%agent_cache explain").text
+    explained = " ".join(kernel.ok("%agent_cache explain").text.split())
     assert "nothing is warm yet" in explained
     kernel.ok("%agent Again")
     assert "hit:" in kernel.ok("%agent_cache explain").text
