@@ -43,7 +43,7 @@ def test_the_dashboard_is_seen_while_the_run_goes_on(quickstart: Path, open_page
     output = page.output(first)
     output.locator(".jupyter-widgets").first.wait_for()
     page.cell(first).scroll_into_view_if_needed()
-    assert output.get_by_text("What this request sends").is_visible()
+    output.get_by_text("What this request sends").wait_for()  # the first view comes before the prompt is known
     output.get_by_text("answering").wait_for()
     page.picture("quickstart-live")
     page.wait_done(first)
