@@ -182,7 +182,7 @@ def finished(lab: Any, open_page: Any, light: None) -> tuple[Any, Path]:
     output = page.output(0)
     output.get_by_text("streaming the answer").wait_for()
     assert output.locator(".jupyter-widgets").count() > 0
-    assert output.get_by_text("The drift comes from").is_visible()
+    output.get_by_text("The drift comes from").wait_for()
     page.picture("dashboard-live")
     (lab.files / "go-on").touch()
     page.wait_done(0)

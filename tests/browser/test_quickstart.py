@@ -91,7 +91,7 @@ def shows_untrusted_without_kernel(path: Path, notebook: dict[str, Any], open_pa
     page.cell(index).scroll_into_view_if_needed()
     output = page.output(index)
     output.get_by_text("✓ Completed").wait_for()
-    assert output.get_by_text("What the last request sent").is_visible()
+    output.get_by_text("What the last request sent").wait_for()
     page.picture("quickstart-untrusted")
 
 
