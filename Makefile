@@ -35,7 +35,8 @@ check: env
 	$(BIN)/ruff format --check agentnb tests
 	$(BIN)/ruff check agentnb tests
 	$(BIN)/mypy
-	$(OFFLINE) $(BIN)/python -m pytest -q -m "not slow and not kernel and not browser" tests
+	$(OFFLINE) AGENTNB_EXAMPLES=15 $(BIN)/python -m pytest -q -m "not slow and not kernel and not browser" \
+		--ignore=tests/agent --ignore=tests/providers/test_every_wire.py --ignore=tests/providers/test_anthropic_wire.py tests
 
 test: env env-lab
 	$(OFFLINE) $(BIN)/python -m pytest -q -m "not browser" tests

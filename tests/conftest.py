@@ -15,9 +15,11 @@ except ImportError:  # the browser environment has no hypothesis, and no propert
 else:
     # No deadline: timings belong in benchmarks. CI repeats the same examples, so that a red run can be repeated;
     # everywhere else each run searches anew.
+    # `make check` asks for fewer examples; `make test` searches in full.
     settings.register_profile("search", deadline=None)
+    settings.register_profile("quick", deadline=None, max_examples=int(os.environ.get("AGENTNB_EXAMPLES", "100")))
     settings.register_profile("ci", deadline=None, derandomize=True)
-    settings.load_profile("ci" if os.environ.get("CI") else "search")
+    settings.load_profile("quick" if "AGENTNB_EXAMPLES" in os.environ else "ci" if os.environ.get("CI") else "search")
 
 KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "GOOGLE_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY")
 LOOPBACK = ("127.", "localhost", "::1")
