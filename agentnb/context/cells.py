@@ -10,24 +10,21 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from functools import cached_property
+from types import MappingProxyType
 
-from agentnb.context.definitions import (
-    PARSE_ERRORS,
-    Definition,
-    FileDefinitions,
-    Import,
-    needed_imports,
-    parse,
-    parse_definitions,
-)
-from agentnb.context.references import bindings, dotted, uses
+from agentnb.context.definitions import Definition, FileDefinitions, Import
+from agentnb.context.references import dotted, uses
+from agentnb.context.scanning import parse_cell
+from agentnb.context.syntax import PARSE_ERRORS, parse
 
 PYTHON_BODIES = frozenset({"time", "capture", "prun", "agent_trace", "memit", "snakeviz", "scalene", "pyinstrument"})
 """Cell magics that run their body as Python in the user's namespace. The bodies of all others define nothing there."""
 AGENT = re.compile(r"\s*%%?agent(?:\s|$)")
+LINE_MAGIC = re.compile(r"^([ \t]*)(?:[%!][^\n]*[^\n\\]|\?{1,2}[\w.]+|[\w.]+\?{1,2})$", re.MULTILINE)
+"""A line that is a magic, a shell command or a request for help, and does not go on in the next."""
 CELL_MAGIC = re.compile(r"\s*%%(\w[\w.]*)[^\n]*\n?")
 RESET = re.compile(r"^%(?:reset\b(?! -s)|xdel\s+(\w+))", re.MULTILINE)
 CONSTANT_LIMIT = 2000
@@ -64,8 +61,7 @@ class CellIndex:
         self._bound: dict[str, _Bound] = {}
         self._texts: dict[str, str] = {}
         self._latest: dict[str, tuple[int, FileDefinitions]] = {}
-        self._definitions: CellDefinitions | None = None
-        self._imports: dict[str, str] | None = None
+        self._targets: dict[str, str] = {}
         self.notes: list[str] = []
         self.version = 0
         """Grows with every recorded cell: what was made of an older version is stale."""
@@ -77,10 +73,7 @@ class CellIndex:
         self.version += 1
         if code is None:
             return
-        # Most cells are plain Python; asking the transformer first would double the time of each.
-        cell = parse_definitions(code, module="", file="", cell=label)
-        if cell.error:
-            cell = parse_definitions(code, module="", file="", cell=label, parsed=self._python(code))
+        cell = self._parse(label, code)
         if cell.error:
             self._note(f"{label} did not parse: {cell.error}")
         else:
@@ -88,9 +81,18 @@ class CellIndex:
             self._texts[label] = "\n".join(cell.parsed or cell.lines)
             self._forget(code)
         self._bind(cell)
-        self._definitions = self._imports = None
         version, _ = self._latest.pop(label, (0, cell))
         self._latest[label] = (version + 1, cell)
+
+    def _parse(self, label: str, code: str) -> FileDefinitions:
+        """Most cells are plain Python, or plain but for lines that are magics; IPython's transformer is asked last,
+        for it takes ten times as long as parsing."""
+        cell = parse_cell(code, cell=label)
+        if cell.error:
+            cell = parse_cell(code, cell=label, parsed=LINE_MAGIC.sub(_without_magic, code))
+        if cell.error:
+            cell = parse_cell(code, cell=label, parsed=self._python(code))
+        return cell
 
     def versions(self) -> tuple[CellVersion, ...]:
         """The cells with code, in the order of their last run."""
@@ -122,14 +124,12 @@ class CellIndex:
 
     def _forget(self, code: str) -> None:
         for match in RESET.finditer(code):
-            if match.group(1):
-                self._bound.pop(match.group(1), None)
-            else:
-                self._bound.clear()
+            for name in [match.group(1)] if match.group(1) else list(self._bound):
+                self._unset(name)
 
     def _bind(self, cell: FileDefinitions) -> None:
         imports = {item.bound: item for item in cell.imports}
-        for name, made in top_level_names(cell).items():
+        for name, made in cell.made.items():
             if cell.error and name in self._bound:
                 continue  # nothing of a cell that does not parse has run: what was bound before still is
             if name in cell.chosen:
@@ -139,17 +139,24 @@ class CellIndex:
                 self._set(name, _Bound(cell, item=imports.get(name), made=made))
         for name in cell.deleted:
             if name not in cell.bound:
-                self._bound.pop(name, None)
+                self._unset(name)
 
     def _set(self, name: str, bound: _Bound) -> None:
-        self._bound.pop(name, None)  # the newest stands last
+        self._unset(name)  # the newest stands last
         self._bound[name] = bound
+        if bound.item:
+            self._targets[name] = bound.item.target
+
+    def _unset(self, name: str) -> None:
+        self._bound.pop(name, None)
+        self._targets.pop(name, None)
 
     def definitions(self) -> Mapping[str, Definition]:
-        """Qualified name -> its last definition: functions, classes and members, simple constants, imports."""
-        if self._definitions is None:
-            self._definitions = CellDefinitions(self._bound)
-        return self._definitions
+        """Qualified name -> its last definition: functions, classes and members, simple constants, imports.
+
+        A view: cells that run later show in it.
+        """
+        return CellDefinitions(self._bound)
 
     def made_by(self, name: str) -> str:
         """`Model` for a variable that its cell made by calling `Model(…)`; else an empty text."""
@@ -157,27 +164,32 @@ class CellIndex:
         return bound.made.removesuffix("()") if bound else ""
 
     @property
-    def names(self) -> frozenset[str]:
-        """Every name that a cell has bound, values too."""
-        return frozenset(self._bound)
+    def names(self) -> AbstractSet[str]:
+        """Every name that a cell has bound, values too. A view."""
+        return self._bound.keys()
 
     def imports(self) -> Mapping[str, str]:
-        """Bound name -> dotted target: `nx` -> `networkx`, `G` -> `networkx.Graph`."""
-        if self._imports is None:
-            bound = list(self._bound.items())  # cells may be recorded by the main thread meanwhile
-            self._imports = {name: item.item.target for name, item in bound if item.item}
-        return self._imports
+        """Bound name -> dotted target: `nx` -> `networkx`, `G` -> `networkx.Graph`. A view, too."""
+        return MappingProxyType(self._targets)
 
 
 class CellDefinitions(Mapping[str, Definition]):
-    """The last definitions by name, built when looked at, with the import lines that each needs from the notebook."""
+    """The last definitions by name, built when looked at, with the import lines that each needs from the notebook.
+
+    A view of what may change meanwhile in another thread: nothing here goes through it entry by entry.
+    """
 
     def __init__(self, bound: Mapping[str, _Bound]) -> None:
-        self._bound = dict(bound)
+        self._bound = bound
 
-    @cached_property
-    def _imports(self) -> tuple[Import, ...]:
-        return tuple(item.item for item in self._bound.values() if item.item)
+    def _imports_of(self, references: Iterable[str]) -> tuple[str, ...]:
+        """Sorted: running an import cell again must not change what uses it."""
+        found = set()
+        for reference in references:
+            bound = self._bound.get(reference.partition(".")[0].removesuffix("()"))
+            if bound and bound.item and bound.item.serves(reference):
+                found.add(bound.item.line)
+        return tuple(sorted(found))
 
     def __getitem__(self, name: str) -> Definition:
         bound = self._bound[name.partition(".")[0]]
@@ -186,11 +198,10 @@ class CellDefinitions(Mapping[str, Definition]):
         if not bound.entry:
             raise KeyError(name)
         found = bound.cell.by_name[name]
-        # Sorted: running an import cell again must not change what uses it.
-        return replace(found, imports=tuple(sorted(needed_imports(self._imports, found.references))))
+        return replace(found, imports=self._imports_of(found.references))
 
     def __iter__(self) -> Iterator[str]:
-        for name, bound in self._bound.items():
+        for name, bound in list(self._bound.items()):
             if bound.item:
                 yield name
             elif bound.entry:
@@ -208,7 +219,7 @@ class CellDefinitions(Mapping[str, Definition]):
 
 
 def _version(cell: FileDefinitions, version: int) -> CellVersion:
-    defines = top_level_names(cell)
+    defines = cell.made
     try:
         used = uses(parse("\n".join(cell.parsed or cell.lines)).body).references
     except PARSE_ERRORS:
@@ -254,24 +265,14 @@ def python_part(source: str) -> str | None:
     return "\n" * magic.group(0).count("\n") + source[magic.end() :]
 
 
-def top_level_names(cell: FileDefinitions) -> dict[str, str]:
-    """Every name that the cell's own scope binds, in order, with the call that made it (`Model()`) or an empty text."""
-    names = dict.fromkeys(
-        [*(name for name in cell.chosen if "." not in name), *(item.bound for item in cell.imports)], ""
-    )
-    try:
-        tree = parse("\n".join(cell.parsed or cell.lines))
-    except PARSE_ERRORS:
-        return names
-    made = bindings(tree.body)
-    return names | {name: known if known.endswith("()") else "" for name, known in made.items()}
+def _without_magic(line: re.Match[str]) -> str:
+    return f"{line.group(1)}pass"
 
 
 def is_simple(cell: FileDefinitions, name: str) -> bool:
     """Is the name bound once in its cell, to an expression of literals and names, or by a call that only defines?"""
     entry = cell.chosen[name]
-    lines = (cell.parsed or cell.lines)[entry.lines[0] - 1 : entry.lines[1]]
-    text = "\n".join(lines).strip()
+    text = cell.python_of(entry)
     if len(text) > CONSTANT_LIMIT or sum(other.name == name for other in cell.entries) > 1:
         return False
     try:

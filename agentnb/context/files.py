@@ -29,9 +29,9 @@ from agentnb.context.definitions import (
     FileDefinitions,
     Import,
     ParseError,
-    normalise,
-    parse_definitions,
 )
+from agentnb.context.scanning import parse_definitions
+from agentnb.context.syntax import normalise
 from agentnb.errors import StorageError
 from agentnb.storage import Storage
 
@@ -44,7 +44,7 @@ KEPT_LINES = 600_000
 STORED_FROM = 20_000
 """Characters from which a file's entries are stored: a shorter one parses as fast as it is looked up."""
 STORED_SECONDS = 90 * 86_400.0
-FORMAT = 1
+FORMAT = 2
 """Grows when what is stored, or how it is read out of a source, changes."""
 
 

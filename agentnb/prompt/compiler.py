@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from agentnb.canonical import digest
-from agentnb.context.definitions import parse_definitions
+from agentnb.context.scanning import parse_definitions
 from agentnb.context.selection import Chosen, Selection, render
 from agentnb.errors import PathOutsideRoot, nearest
 from agentnb.prompt.instructions import SYSTEM
 from agentnb.prompt.layers import Block, Layer
 from agentnb.prompt.thread import held_definitions, needed
 from agentnb.prompt.tokens import TokenCounter
-from agentnb.providers.messages import Role, Text, ToolSpec
+from agentnb.providers.messages import Image, Role, Text, ToolSpec
 
 
 def static_blocks(tools: Iterable[ToolSpec]) -> tuple[Block, ...]:
@@ -108,7 +108,7 @@ class TurnParts:
     """What a turn may add, before it is laid out: only what the thread lacks is sent.
 
     `task` is the user's, redacted; `values` and `failure` are texts; `parts` are the project's parts as they are now;
-    `removed` are names that no longer exist.
+    `removed` are names that no longer exist; `images` are pictures by the name of what they show.
     """
 
     task: str
@@ -117,10 +117,11 @@ class TurnParts:
     failure: str = ""
     parts: tuple[Part, ...] = ()
     removed: tuple[str, ...] = ()
+    images: tuple[tuple[str, Image], ...] = ()
 
 
 def turn_blocks(parts: TurnParts, held_blocks: Iterable[Block]) -> tuple[Block, ...]:
-    """At most one HYDRATION block with what the thread lacks, then the DYNAMIC query block."""
+    """At most one HYDRATION block with what the thread lacks, then the pictures and the query, which are DYNAMIC."""
     held = held_definitions(held_blocks)
     texts, holds = _hydration(parts, held)
     blocks = []
@@ -128,6 +129,8 @@ def turn_blocks(parts: TurnParts, held_blocks: Iterable[Block]) -> tuple[Block, 
         label = f"definitions: {', '.join(str(item['name']) for item in holds)}"
         content = Text("\n\n".join(texts))
         blocks.append(Block(layer=Layer.HYDRATION, role=Role.USER, content=content, label=label, holds=tuple(holds)))
+    for name, image in parts.images:
+        blocks.append(Block(layer=Layer.DYNAMIC, role=Role.USER, content=image, label=f"picture of {name}"))
     blocks.append(Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text(_query(parts)), label="task"))
     return tuple(blocks)
 

@@ -14,10 +14,11 @@ from typing import Any
 
 from agentnb.context import values
 from agentnb.context.cells import CellIndex
-from agentnb.context.definitions import Definition, parse_definitions
+from agentnb.context.definitions import Definition
 from agentnb.context.failures import describe_failure
 from agentnb.context.redaction import redact
 from agentnb.context.resolution import Resolver, Unresolved
+from agentnb.context.scanning import parse_definitions
 from agentnb.context.selection import Chosen, Selection, marks, render, select
 from agentnb.context.trace import Ran, frames_of
 from agentnb.prompt.compiler import Part, Project, receipt_entry

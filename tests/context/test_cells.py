@@ -75,7 +75,7 @@ def test_a_transformer_that_fails_is_a_note() -> None:
         raise RuntimeError("an extension's transformer")
 
     cells = CellIndex(explode)
-    cells.record("def f(): pass\n%magic", cell_id=None, number=1)
+    cells.record("def f(): pass\nx = %magic", cell_id=None, number=1)
     assert "f" in cells.definitions()
     assert cells.notes
 
@@ -84,6 +84,46 @@ def test_only_simple_values_are_constants() -> None:
     cells = index("A = 3\nB = [1, 2, A]\nC = open('x')\nD = [i for i in B]\nE = 'x' * 5000\nfor F in B: pass")
     assert set(cells.definitions()) == {"A", "B", "E"}
     assert "F" in cells.names
+
+
+def test_each_of_several_constants_on_a_line_shows_its_own_value() -> None:
+    cells = index('a = "é"; b = "y"  # why\nif a: c = 3; d = 4;\nclass A: k = 1; m = 2\n%magic\nn = 5; o = 6')
+    shown = {name: found.source for name, found in cells.definitions().items()}
+    assert shown == {
+        "a": 'a = "é"',
+        "b": 'b = "y"',
+        "c": "c = 3",
+        "d": "d = 4",
+        "A": "class A: k = 1; m = 2",
+        "A.k": "k = 1",
+        "A.m": "m = 2",
+        "n": "n = 5",
+        "o": "o = 6",
+    }
+    assert cells.definitions()["A.m"].text == "class A:\n    m = 2"
+    assert cells.definitions()["A"].signature == "class A:\n    k = 1\n    m = 2"
+
+
+def test_lines_that_are_magics_need_no_transformer() -> None:
+    def refuse(source: str) -> str:
+        raise AssertionError("the transformer takes ten times as long as parsing")
+
+    cells = CellIndex(refuse)
+    source = "%matplotlib inline\n!ls {x}\ndef f():\n    %timeit g(1)\n    return 1\nf?\n?f\nstr.join??\ny = f()\ny"
+    cells.record(source, cell_id="a", number=1)
+    assert cells.notes == []
+    assert cells.definitions()["f"].source == "def f():\n    %timeit g(1)\n    return 1"
+    assert [item.uses for item in cells.versions()] == [()]
+
+
+def test_what_cells_define_is_a_view_that_later_cells_show_in() -> None:
+    cells = index("import math as m\ndef f(x): return m.sin(x)")
+    definitions, imports, names = cells.definitions(), cells.imports(), cells.names
+    cells.record("import math\nm = 3\ndef g(): pass", cell_id=None, number=2)
+    assert set(definitions) == {"f", "m", "g", "math"}
+    assert definitions["f"].imports == ()
+    assert dict(imports) == {"math": "math"}
+    assert "g" in names
 
 
 def test_reset_forgets() -> None:

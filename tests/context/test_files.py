@@ -8,8 +8,8 @@ import pytest
 
 import agentnb.context.files as files
 from agentnb.canonical import dump, load
-from agentnb.context.definitions import parse_definitions
 from agentnb.context.files import FileIndex, from_stored, module_file, relative_file, to_stored
+from agentnb.context.scanning import parse_definitions
 from agentnb.storage import open_storage
 
 
