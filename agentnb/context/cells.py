@@ -25,6 +25,7 @@ PYTHON_BODIES = frozenset({"time", "capture", "prun", "agent_trace", "memit", "s
 AGENT = re.compile(r"\s*%%?agent(?:\s|$)")
 LINE_MAGIC = re.compile(r"^([ \t]*)(?:[%!][^\n]*[^\n\\]|\?{1,2}[\w.]+|[\w.]+\?{1,2})$", re.MULTILINE)
 """A line that is a magic, a shell command or a request for help, and does not go on in the next."""
+ASSIGNED_MAGIC = re.compile(r"^([ \t]*[\w, \t]*\w[ \t]*=[ \t]*)[%!][^\n]*[^\n\\]$", re.MULTILINE)
 CELL_MAGIC = re.compile(r"\s*%%(\w[\w.]*)[^\n]*\n?")
 RESET = re.compile(r"^%(?:reset\b(?! -s)|xdel\s+(\w+))", re.MULTILINE)
 CONSTANT_LIMIT = 2000
@@ -89,7 +90,7 @@ class CellIndex:
         for it takes ten times as long as parsing."""
         cell = parse_cell(code, cell=label)
         if cell.error:
-            cell = parse_cell(code, cell=label, parsed=LINE_MAGIC.sub(_without_magic, code))
+            cell = parse_cell(code, cell=label, parsed=_without_magics(code))
         if cell.error:
             cell = parse_cell(code, cell=label, parsed=self._python(code))
         return cell
@@ -265,8 +266,8 @@ def python_part(source: str) -> str | None:
     return "\n" * magic.group(0).count("\n") + source[magic.end() :]
 
 
-def _without_magic(line: re.Match[str]) -> str:
-    return f"{line.group(1)}pass"
+def _without_magics(code: str) -> str:
+    return ASSIGNED_MAGIC.sub(r"\1...", LINE_MAGIC.sub(r"\1pass", code))
 
 
 def is_simple(cell: FileDefinitions, name: str) -> bool:

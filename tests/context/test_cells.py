@@ -75,7 +75,7 @@ def test_a_transformer_that_fails_is_a_note() -> None:
         raise RuntimeError("an extension's transformer")
 
     cells = CellIndex(explode)
-    cells.record("def f(): pass\nx = %magic", cell_id=None, number=1)
+    cells.record("def f(): pass\n,f a b", cell_id=None, number=1)
     assert "f" in cells.definitions()
     assert cells.notes
 
@@ -109,11 +109,11 @@ def test_lines_that_are_magics_need_no_transformer() -> None:
         raise AssertionError("the transformer takes ten times as long as parsing")
 
     cells = CellIndex(refuse)
-    source = "%matplotlib inline\n!ls {x}\ndef f():\n    %timeit g(1)\n    return 1\nf?\n?f\nstr.join??\ny = f()\ny"
+    source = "%matplotlib inline\n!ls {x}\ndef f():\n    %timeit g(1)\n    return 1\nf?\n?f\nstr.join??\ny = f()\ny\nz = !ls\nu, v = %who_ls"
     cells.record(source, cell_id="a", number=1)
     assert cells.notes == []
     assert cells.definitions()["f"].source == "def f():\n    %timeit g(1)\n    return 1"
-    assert [item.uses for item in cells.versions()] == [()]
+    assert [(item.defines, item.uses) for item in cells.versions()] == [(("f", "y", "z", "u", "v"), ())]
 
 
 def test_what_cells_define_is_a_view_that_later_cells_show_in() -> None:
