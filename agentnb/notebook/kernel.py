@@ -35,6 +35,8 @@ class AgentNB(Configurable):
     cache_retention = Unicode("", help="long: OpenAI keeps prompt prefixes for hours").tag(config=True)
     cache_budget = Float(0.0, help="US dollars a session may spend on keeping prompts warm; 0: none").tag(config=True)
     allow = Unicode("", help="tools that may act, comma-separated").tag(config=True)
+    stream = Bool(None, allow_none=True, help="False: ask for each reply in one piece").tag(config=True)
+    replay_speed = Float(-1.0, help="pace of recorded replies: 0 at once, 1 as recorded; -1: 0").tag(config=True)
     live = Bool(True, help="show the dashboard while a run goes on").tag(config=True)
 
     def over(self, settings: Settings) -> Settings:
@@ -49,6 +51,8 @@ class AgentNB(Configurable):
             marks=self.marks or None,
             cache_retention=self.cache_retention or None,
             cache_budget=self.cache_budget or None,
+            stream=self.stream,
+            replay_speed=None if self.replay_speed < 0 else self.replay_speed,
             allow=tuple(part.strip() for part in self.allow.split(",") if part.strip()) or None,
         )
 
@@ -129,6 +133,9 @@ class Notebook:
         return f"{self.nonce}:{self.shell.execution_count}"
 
     def close(self) -> None:
+        from agentnb.context import inference
+
+        inference.SHARED.end()
         if self._session is not None:
             self._session.close()
             self._session = None

@@ -5,6 +5,10 @@
 Expected names were read from the packages' sources. Each case is asked twice: `live`, after the set-up cells ran, and
 `text`, with an empty namespace, as for cells that have not run. A case is right, wrong (another definition), or
 unanswered. Cases of packages that are not installed are left out and said. `None` means: there is no definition.
+
+What inference adds, measured on the 90 of these cases that were installed on 2026-11-22 (live needs none of it: 90
+right): of `text` 80 are right without it, 87 with astroid, 86 with jedi instead, 89 with astroid and then jedi; never
+one wrong. jedi knows type variables and stubs (`rng.normal`, `df["a"].map`), astroid what `self.x = …` sets.
 """
 
 from __future__ import annotations
@@ -238,6 +242,35 @@ square = lambda x: x * x
         },
     ),
     Group(
+        "packaging",
+        "from packaging.version import Version, parse as read\nfrom packaging.specifiers import SpecifierSet\n"
+        "v = read('1.2')\nwanted = SpecifierSet('>=1')",
+        {
+            "read": "packaging.version.parse",
+            "v.is_prerelease": "packaging.version.Version.is_prerelease",
+            "wanted.contains": "packaging.specifiers.SpecifierSet.contains",
+            "v.nothing": None,
+        },
+    ),
+    Group(
+        "traitlets",
+        "import traitlets\nclass Lamp(traitlets.HasTraits):\n    on = traitlets.Bool(False)\nlamp = Lamp()",
+        {
+            "lamp.on": "Lamp.on",
+            "lamp.observe": "traitlets.traitlets.HasTraits.observe",
+            "traitlets.Bool.validate": "traitlets.traitlets.Bool.validate",
+        },
+    ),
+    Group(
+        "dateutil",
+        "from dateutil import parser, rrule as rules\nimport datetime\nday = parser.parse('2020-01-01')",
+        {
+            "parser.parse": "dateutil.parser._parser.parse",
+            "rules.rrule.between": "dateutil.rrule.rrulebase.between",
+            "rules.DAILY": "dateutil.rrule.DAILY",
+        },
+    ),
+    Group(
         "orjson",
         "import orjson",
         {"orjson.dumps": "orjson.dumps", "orjson.OPT_SORT_KEYS": "orjson.OPT_SORT_KEYS", "orjson.nothing": None},
@@ -294,7 +327,7 @@ def main(show: bool) -> dict[str, dict[str, int]]:
         cases = sum(counts.values())
         print(
             f"{kind}: {counts['right']} right, {counts['wrong']} wrong, {counts['unanswered']} unanswered "
-            f"of {cases}; {1000 * spent[kind] / cases:.1f} ms CPU a name"
+            f"of {cases}; {1000 * spent[kind] / cases:.1f} ms CPU a name, without the worker"
         )
     if left_out:
         print("not installed, left out:", ", ".join(left_out))

@@ -262,7 +262,7 @@ def breadth_first(task: Task, resolver: Resolver, budget: int) -> Selection:
 def whole_files(task: Task, resolver: Resolver, budget: int) -> Selection:
     chosen = []
     for item in named_only(task, resolver, budget).chosen:
-        file = resolver._file_containing(item.definition)
+        file = resolver._texts.file_containing(item.definition)
         if file is not None:
             whole = Definition(
                 name=file.module,

@@ -1,0 +1,177 @@
+"""What a dotted name means by the live objects: they are looked at, never asked, and lead to their source's text."""
+
+from __future__ import annotations
+
+import builtins
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from agentnb.context import live
+from agentnb.context.definitions import Definition, first_line, normalise
+from agentnb.context.files import loaded_file, module_name
+from agentnb.context.resolution_text import CellNames, Texts, sourceless
+
+CODE_KINDS = frozenset({"function", "async function", "class"})
+_LITERALS = frozenset({bool, int, float, complex, str, bytes})
+
+
+class LiveObjects:
+    """From a scope of live objects to definitions. `imports` are the names that cells bind by importing."""
+
+    def __init__(self, texts: Texts, cells: CellNames, imports: Mapping[str, str]) -> None:
+        self._texts = texts
+        self._cells = cells
+        self._imports = imports
+
+    def walk(
+        self, scope: Mapping[str, Any], parts: list[str], *, module: ModuleType | None = None
+    ) -> Definition | None:
+        value: Any = scope.get(parts[0], live.MISSING)
+        owner: Any = module
+        for i, part in enumerate(parts[1:], 1):
+            if value is live.MISSING:
+                return None
+            owner, value = value, live.attribute(value, part)
+            if value is live.MISSING:
+                return self._beyond(owner, parts[i:])
+        return None if value is live.MISSING else self._of_value(owner, parts, value)
+
+    def _beyond(self, owner: Any, rest: list[str]) -> Definition | None:
+        """An attribute that is not stored on the live object may still stand in the source of its module."""
+        if live.is_a(owner, ModuleType):
+            return self._texts.inside(owner.__name__, rest)
+        return None
+
+    def _of_value(self, owner: Any, parts: list[str], value: Any) -> Definition | None:
+        name = parts[-1]
+        inner = live.unwrap(value)
+        if live.is_a(inner, FunctionType) and inner.__name__ == name and "<locals>" not in inner.__qualname__:
+            return self.of_code(inner.__code__, inner) or self._as_written(owner, parts)
+        if live.is_a(inner, type):
+            return self.of_class(inner) or self._compiled(inner, owner)
+        if live.is_a(inner, ModuleType):
+            return self._texts.module(inner.__name__)
+        written = self._as_written(owner, parts)
+        if live.is_a(inner, FunctionType):
+            is_inner = "<locals>" in inner.__qualname__ or (written is not None and written.kind in CODE_KINDS)
+            if written is not None and is_inner and inner.__name__ != name:
+                return written  # a decorator without functools.wraps: the user means what he wrote
+            return self.of_code(inner.__code__, inner) or written
+        return written or self._compiled(inner, owner) or self._plain(owner, name, inner)
+
+    def _as_written(self, owner: Any, parts: list[str]) -> Definition | None:
+        """The definition of this very name in the source of what holds it."""
+        name = parts[-1]
+        if owner is None and len(parts) == 1:
+            found = self._cells.find(name)
+            if found is not None and found.kind != "import":
+                return found
+            target = self._imports.get(name, "")
+            return self._texts.inside(*_split(target)) if "." in target else None
+        if live.is_a(owner, ModuleType):
+            return self._texts.inside(owner.__name__, [name])
+        holder = owner if live.is_a(owner, type) else type(owner)
+        return self._in_classes(live.bases_of(holder), name)
+
+    def _in_classes(self, classes: Sequence[type], name: str) -> Definition | None:
+        """A class attribute; else a field that is only annotated; else the method that sets `self.name`."""
+        stored = next((cls for cls in classes if name in live.class_dict(cls)), None)
+        if stored is not None:
+            return self._member(stored, name)
+        for look in (self._member, self._setter):
+            for cls in classes:
+                found = look(cls, name)
+                if found is not None:
+                    return found
+        return None
+
+    def _setter(self, cls: type, name: str) -> Definition | None:
+        found = self.of_class(cls)
+        if found is None or not found.source:
+            return None
+        pattern = rf"^[ \t]+(?:def [^\n]*:[ \t]*)?self\.{re.escape(name)}\s*(?::[^=\n]+)?=(?!=)"
+        match = re.search(pattern, found.source, re.MULTILINE)
+        if match is None:
+            return None
+        line = found.lines[0] + found.source.count("\n", 0, match.start())
+        within = [member for member in self._members_of(found) if member.lines[0] <= line <= member.lines[1]]
+        return min(within, key=lambda member: member.lines[1] - member.lines[0], default=None)
+
+    def _members_of(self, definition: Definition) -> Iterator[Definition]:
+        file = self._texts.file_containing(definition) if definition.origin == "file" else None
+        found = file.by_name if file else self._cells.definitions
+        prefix = f"{definition.name.removeprefix(f'{file.module}.') if file else definition.name}."
+        return (found[name] for name in found if name.startswith(prefix))
+
+    def _member(self, cls: type, name: str) -> Definition | None:
+        module, qualname = live.class_name(cls)
+        if module == "__main__":
+            return self._cells.find(f"{qualname}.{name}")
+        file = self._texts.file_of(module)
+        return file.by_name.get(f"{qualname}.{name}") if file else None
+
+    def of_code(self, code: CodeType, function: FunctionType | None = None) -> Definition | None:
+        path = Path(code.co_filename)
+        if code.co_filename.startswith("<") or not path.is_absolute() or _is_cell_file(code.co_filename):
+            return self._cells.find(code.co_qualname)
+        file = self._texts.read(path, _module_of(path, function.__module__ if function else ""))
+        if file is None:
+            return None
+        entry = file.at_line(code.co_firstlineno, code.co_name)
+        if entry is None or (entry.name.rpartition(".")[2] != code.co_name and code.co_qualname in file.chosen):
+            return file.by_name.get(code.co_qualname)  # the file changed since it was loaded
+        return file.by_name[entry.name] if file.chosen[entry.name] is entry else file.build(entry)
+
+    def of_class(self, cls: type) -> Definition | None:
+        module, qualname = live.class_name(cls)
+        if module == "__main__":
+            return self._cells.find(qualname)
+        file = self._texts.file_of(module)
+        found = file.by_name.get(qualname) if file else None
+        # Some packages give their classes a shorter module name than the one they stand in.
+        return found or (self._texts.inside(module, qualname.split(".")) if file else None)
+
+    def _compiled(self, value: Any, owner: Any) -> Definition | None:
+        text = live.compiled_text(value)
+        if text is None:
+            return None
+        name, kind, signature, doc = text
+        if "." not in name and live.is_a(owner, ModuleType) and owner is not builtins:
+            name = f"{owner.__name__}.{name}"  # numpy's ufuncs do not say where they are from
+        doc = " ".join(_prose(doc).split())
+        about = f'  """{first_line(doc)}"""' if doc and kind != "class" else ""
+        return sourceless(name, kind, self._texts.stub_signature(name) or f"{signature}{about}", doc)
+
+    def _plain(self, owner: Any, name: str, value: Any) -> Definition | None:
+        """A number or text in a compiled module: `math.pi`."""
+        if not live.is_a(owner, ModuleType) or type(value) not in _LITERALS:
+            return None
+        return sourceless(f"{owner.__name__}.{name}", "constant", f"{name} = {value!r}"[:200], "")
+
+
+def _split(target: str) -> tuple[str, list[str]]:
+    module, _, name = target.rpartition(".")
+    return module, [name]
+
+
+def _is_cell_file(name: str) -> bool:
+    """ipykernel gives cells file names of their own, in a directory of the process: `…/ipykernel_123/456.py`."""
+    return "ipykernel_" in name or name.startswith(("<ipython-input-", "/dev/fd"))
+
+
+def _module_of(path: Path, claimed: str | None) -> str:
+    loaded: object = sys.modules.get(claimed or "")
+    if isinstance(loaded, ModuleType) and loaded_file(loaded) == path:
+        return loaded.__name__
+    return module_name(path)
+
+
+def _prose(doc: str) -> str:
+    """The first paragraph that is not a call signature, as numpy and C modules write docstrings."""
+    paragraphs = [part for part in normalise(doc).strip().split("\n\n") if part.strip()]
+    prose = (part for part in paragraphs if not re.match(r"[\w.]+\(", part.strip()))
+    return next(prose, "")

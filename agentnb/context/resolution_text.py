@@ -1,0 +1,179 @@
+"""What a dotted name means by text alone: in the index of files, through imports and star imports, and in cells.
+
+Nothing is imported and nobody's code runs; the project's own directories are searched before the import path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from agentnb.context.definitions import Definition, FileDefinitions
+from agentnb.context.files import SHARED, FileIndex, module_file, stub_file
+
+HOPS = 12
+"""Base classes of cells followed before they count as circular."""
+PARTS_LIMIT = 16
+"""`from .x import x` of a compiled module makes a name longer at each turn; no name that people write is as long."""
+_Seen = set[tuple[str, str]]
+
+
+class CellNames:
+    """The definitions of the notebook's cells, inherited members too."""
+
+    def __init__(self, definitions: Mapping[str, Definition]) -> None:
+        self.definitions = definitions
+
+    def find(self, name: str, hops: int = HOPS) -> Definition | None:
+        """A cell's definition; a member may be inherited from another cell's class."""
+        if name in self.definitions:
+            return self.definitions[name]
+        owner, _, member = name.rpartition(".")
+        holder = self.definitions.get(owner) if owner and hops else None
+        if holder is None or holder.kind != "class":
+            return None
+        for base in holder.references:
+            found = self.find(f"{base}.{member}", hops - 1)
+            if found is not None:
+                return found
+        return None
+
+
+class Texts:
+    """Files' definitions as one question needs them: what was read and found is remembered, what is broken noted."""
+
+    def __init__(self, *, project: Path | None = None, index: FileIndex | None = None) -> None:
+        self._index = index or SHARED
+        self._roots = tuple(path for path in (project, project / "src") if path.is_dir()) if project else ()
+        self._errors: dict[str, str] = {}
+        self._files: dict[str, tuple[Path | None, FileDefinitions | None]] = {}
+        self._answers: dict[tuple[str, str], Definition | None] = {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Files that were broken."""
+        return tuple(self._errors.values())
+
+    def by_name(self, parts: list[str], seen: _Seen | None = None) -> Definition | None:
+        """The same by the modules' texts alone."""
+        seen = set() if seen is None else seen
+        for end in range(len(parts) if len(parts) <= PARTS_LIMIT else 0, 0, -1):
+            name = ".".join(parts[:end])
+            if self.file_of(name) is not None:
+                # What the longest module does not have is not there: a shorter one would only send us back.
+                return self.inside(name, parts[end:], seen) if parts[end:] else self.module(name)
+        return None
+
+    def inside(self, module: str, parts: list[str], seen: _Seen | None = None) -> Definition | None:
+        """`parts` inside a module by its text alone: its own names, its imports, its star imports, its submodules.
+
+        `seen` holds what this question has asked already: packages import each other in circles, and a star import
+        that is followed on every path through them takes minutes.
+        """
+        key = (module, ".".join(parts))
+        if seen is None:
+            if key not in self._answers:
+                self._answers[key] = self.inside(module, parts, set())
+            return self._answers[key]
+        file = None if key in seen else self.file_of(module)
+        if file is None:
+            return None
+        seen.add(key)
+        return (
+            self._own(file, parts, seen)
+            or self._imported(file, parts, seen)
+            or self._starred(file, parts, seen)
+            or self._submodule(module, parts, seen)
+        )
+
+    def _own(self, file: FileDefinitions, parts: list[str], seen: _Seen) -> Definition | None:
+        name = ".".join(parts)
+        if name in file.chosen:
+            return file.by_name[name]
+        holder = file.chosen.get(parts[0]) if len(parts) > 1 else None
+        for base in holder.bases if holder else ():
+            found = self.inside(file.module, [*base.split("."), *parts[1:]], seen)
+            if found is not None:
+                return found
+        return None
+
+    def _imported(self, file: FileDefinitions, parts: list[str], seen: _Seen) -> Definition | None:
+        for item in reversed(file.imports):
+            if item.bound == parts[0] and item.target != f"{file.module}.{parts[0]}":
+                return self.by_name([*item.target.split("."), *parts[1:]], seen)
+        return None
+
+    def _starred(self, file: FileDefinitions, parts: list[str], seen: _Seen) -> Definition | None:
+        for module in file.stars:
+            found = self.inside(module, parts, seen)
+            if found is not None:
+                return found
+        return None
+
+    def _submodule(self, module: str, parts: list[str], seen: _Seen) -> Definition | None:
+        name = f"{module}.{parts[0]}"
+        if len(parts) == 1:
+            return self.module(name)
+        return self.inside(name, parts[1:], seen)
+
+    def module(self, name: str, *, project_only: bool = False) -> Definition | None:
+        """A module as a definition: its outline in full form, its import line as the signature."""
+        file = self.file_of(name, project_only=project_only)
+        if file is None:
+            return None
+        line = f"import {name}"
+        about = f'  """{file.doc}"""' if file.doc else ""
+        return Definition(
+            name=name,
+            kind="import",
+            origin="file",
+            file=file.file,
+            cell="",
+            lines=(1, len(file.lines)),
+            source=file.outline() or line,
+            signature=f"{line}{about}",
+            doc=file.doc,
+        )
+
+    def file_of(self, module: str, *, project_only: bool = False) -> FileDefinitions | None:
+        if module not in self._files:
+            path = module_file(module, self._roots)
+            self._files[module] = (path, self.read(path, module) if path else None)
+        path, file = self._files[module]
+        if project_only and not (path and any(path.is_relative_to(root) for root in self._roots)):
+            return None
+        return file
+
+    def file_containing(self, definition: Definition) -> FileDefinitions | None:
+        parts = definition.name.split(".")
+        files = (self.file_of(".".join(parts[:end])) for end in range(len(parts) - 1, 0, -1))
+        return next((file for file in files if file is not None), None)
+
+    def read(self, path: Path, module: str) -> FileDefinitions | None:
+        file = self._index.definitions(path, module=module)
+        if file is not None and file.error:
+            self._errors[file.file] = f"{file.file} does not parse: {file.error}; the rest of it is used"
+        return file
+
+    def in_project(self, definition: Definition) -> bool:
+        file = self.file_containing(definition)
+        path = module_file(file.module, self._roots) if file else None
+        return path is not None and any(path.is_relative_to(root) for root in self._roots)
+
+    def stub_signature(self, name: str) -> str:
+        """The signature that a `.pyi` beside the compiled module gives; an empty string without one."""
+        parts = name.split(".")
+        for end in range(len(parts) - 1, 0, -1):
+            module = ".".join(parts[:end])
+            path = stub_file(module)
+            file = self.read(path, module) if path else None
+            if file is not None:
+                found = file.by_name.get(".".join(parts[end:]))
+                return found.signature if found else ""
+        return ""
+
+
+def sourceless(name: str, kind: str, signature: str, doc: str) -> Definition:
+    return Definition(
+        name=name, kind=kind, origin="file", file="", cell="", lines=(0, 0), source="", signature=signature, doc=doc
+    )
