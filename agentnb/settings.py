@@ -30,6 +30,8 @@ class Settings:
     `marks` says who places Anthropic's breakpoints: we (placed), or the provider (automatic: one, at the tail).
     `cache_retention` "long" asks OpenAI to keep prefixes for 24 h (12 h on models with breakpoints), not 5 or 30 min.
     `cache_budget` bounds, in US dollars a session, what may be spent on keeping prompts warm and on paid cache objects.
+    `stream` False asks for each reply in one piece, for servers and proxies that cannot stream. `replay_speed` is the
+    pace of recorded replies: 0 gives them at once, 1 as fast as they came.
     `stale_limit` is the share of out-of-date text at which a thread's prefix is written anew.
     """
 
@@ -48,6 +50,8 @@ class Settings:
     replay: str = "live"
     marks: str = "placed"
     cache_retention: str = ""
+    stream: bool = True
+    replay_speed: float = 0.0
 
     def with_changes(self, **changes: Any) -> Settings:
         """A copy with every change that is not None. Raises SettingsError on an unknown name or a bad value."""
@@ -63,7 +67,7 @@ class Settings:
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
-    """The defaults with AGENTNB_MODEL, AGENTNB_HOME and AGENTNB_SIM_SPEED applied."""
+    """The defaults with the AGENTNB_… variables applied."""
     home = environment.get("AGENTNB_HOME")
     return Settings().with_changes(
         model=environment.get("AGENTNB_MODEL") or None,
@@ -71,6 +75,8 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         sim_speed=_number(environment, "AGENTNB_SIM_SPEED"),
         cache_budget=_number(environment, "AGENTNB_CACHE_BUDGET"),
         replay=environment.get("AGENTNB_REPLAY") or None,
+        stream=_switch(environment, "AGENTNB_STREAM"),
+        replay_speed=_number(environment, "AGENTNB_REPLAY_SPEED"),
     )
 
 
@@ -103,6 +109,15 @@ def _number(environment: Mapping[str, str], name: str) -> float | None:
         ) from None
 
 
+def _switch(environment: Mapping[str, str], name: str) -> bool | None:
+    text = environment.get(name, "").strip().lower()
+    if text in ("", "1", "true", "yes", "on"):
+        return True if text else None
+    if text in ("0", "false", "no", "off"):
+        return False
+    raise SettingsError(f"{name} is neither on nor off: {text!r}", todo="Set it to 1 or 0.")
+
+
 def _check(settings: Settings) -> None:
     problems = (
         (
@@ -116,6 +131,11 @@ def _check(settings: Settings) -> None:
             settings.budget is not None and not math.isfinite(settings.budget),
             f"--budget is {settings.budget}",
             "Give US dollars, e.g. 0.05, or leave it out for no limit.",
+        ),
+        (
+            not 0 <= settings.replay_speed < math.inf,
+            f"AGENTNB_REPLAY_SPEED is {settings.replay_speed:g}",
+            "Use 0 (at once), 1 (as recorded) or more.",
         ),
         (settings.replay not in REPLAY, f"--replay is {settings.replay!r}", f"Use {', '.join(REPLAY)}."),
         (settings.marks not in MARKS, f"marks is {settings.marks!r}", f"Use {' or '.join(MARKS)}."),

@@ -216,6 +216,8 @@ def latency_rows(doc: Doc) -> list[tuple[str, float | None, float | None, bool]]
     prefill = None if ttft is None else max(0.0, ttft - began - (queue or 0.0))
     decode = None if ttft is None or total is None else max(0.0, total - ttft)
     estimated = queue is not None and not modelled
+    if latency.get("streamed") is False:
+        return [("connect", 0.0, connect, False), ("queue + prefill + decode", began, prefill, False)]
     return [
         ("connect", 0.0, connect, False),
         ("queue", began, queue, estimated),
@@ -234,6 +236,8 @@ def first_token_line(doc: Doc) -> str:
     latency = part(doc, "latency")
     if number(latency.get("ttft")) is None:
         return ""
+    if latency.get("streamed") is False:
+        return f"the whole reply after {seconds(latency['ttft'])} (not streamed)"
     line = f"TTFT {seconds(latency['ttft'])}"
     tpot = number(latency.get("tpot"))
     return f"{line} · TPOT {seconds(tpot)}" if tpot else line

@@ -17,7 +17,7 @@ from agentnb.errors import (
 )
 from agentnb.prompt.layers import Block, Prompt
 from agentnb.providers.base import Mark, Wire
-from agentnb.providers.calling import Calling, Vendor, cut_off, read_arguments
+from agentnb.providers.calling import Calling, Vendor, cut_off, read_arguments, whole_object
 from agentnb.providers.messages import (
     Content,
     Opaque,
@@ -30,7 +30,7 @@ from agentnb.providers.messages import (
     ToolSpec,
     Usage,
 )
-from agentnb.providers.transport import Transport
+from agentnb.providers.transport import READ_TIMEOUT, Transport
 
 NAME = "anthropic"
 VENDOR = Vendor(
@@ -272,6 +272,13 @@ class AnthropicProvider(Calling):
     @property
     def can_prewarm(self) -> bool:
         return self.model.cache.breakpoints > 0
+    def _whole(self, client: Any, wire: Wire) -> Mapping[str, Any]:
+        # A timeout of our own: the SDK's refuses to ask plainly for more than about 21,000 tokens.
+        return whole_object(client.messages.create(**wire.body, timeout=READ_TIMEOUT))
+
+    def decode(self, wire: Wire, whole: Mapping[str, Any], *, request_id: str | None) -> Reply:
+        return decode_message(whole, request_id=request_id)
+
 
     def _prewarm(self, client: Any, wire: Wire) -> Usage:
         message = client.messages.create(**(dict(wire.body) | {"max_tokens": 0}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from agentnb.prompt.layers import Prompt
@@ -34,7 +34,8 @@ class Wire:
 
     `form` tells the wires of one provider apart ("responses" and "chat"). `fallback` says the same in another way, for
     a server that refuses this one. `attempts`: how often a reply that breaks off may be asked for; each costs.
-    `layers` are the digests of the request's layers, where replies are recorded by them.
+    `layers` are the digests of the request's layers, where replies are recorded by them. `stream` False asks for the
+    whole reply at once, for servers and proxies that cannot stream.
     """
 
     body: Mapping[str, Any]
@@ -43,6 +44,11 @@ class Wire:
     fallback: Wire | None = None
     attempts: int = 3
     layers: Mapping[str, str] = field(default_factory=dict)
+    stream: bool = True
+
+    def plain(self) -> Wire:
+        """The same request, asked for in one piece."""
+        return replace(self, stream=False, fallback=self.fallback and self.fallback.plain())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +68,7 @@ class Answer:
 
 OnText = Callable[[str, str], None]
 """Called with ("text" | "thinking" | "tool", delta) while a reply streams, and with ("restart", "") where it begins
-anew: what was shown of it before is void."""
+anew: what was shown of it before is void. ("wait", SENTENCE) says why nothing comes for a while."""
 
 
 class Decoder(Protocol):

@@ -6,6 +6,7 @@ the text is told to drop what it has ("restart"), so that nothing is doubled.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -29,8 +30,8 @@ from agentnb.errors import (
 from agentnb.prompt.layers import Prompt
 from agentnb.providers.base import Answer, Decoder, Mark, OnText, Wire
 from agentnb.providers.catalog import Model
-from agentnb.providers.messages import Reply, Usage
-from agentnb.providers.transport import CallCut, CallTrace, Transport
+from agentnb.providers.messages import Reply, Text, Usage
+from agentnb.providers.transport import CallCut, CallTrace, OnWait, Transport
 
 PAUSE = 0.25  # seconds before a reply that broke off is asked for again; doubled each time
 _BROKEN = (StreamBroken, ServerFault, Overloaded, RateLimited)
@@ -145,6 +146,14 @@ class Calling:
         """The reply's events as plain JSON; may raise whatever the SDK raises."""
         raise NotImplementedError
 
+    def _whole(self, client: Any, wire: Wire) -> Mapping[str, Any]:
+        """The reply in one piece as plain JSON; may raise whatever the SDK raises."""
+        raise NotImplementedError
+
+    def decode(self, wire: Wire, whole: Mapping[str, Any], *, request_id: str | None) -> Reply:
+        """The reply that `_whole` gave, in our words."""
+        raise NotImplementedError
+
     def _translate(self, error: Exception) -> Exception:
         """The one place where the SDK's errors become ours."""
         raise NotImplementedError
@@ -175,7 +184,7 @@ class Calling:
     def ask(self, wire: Wire, on_text: OnText) -> Answer:
         """Send, stream, fold. Raises a ProviderError, KeyMissing, or RunInterrupted after `cancel`."""
         self._connect()
-        trace = self._require_transport().begin()
+        trace = self._require_transport().begin(self._tells_of_waits(on_text))
         wasted, fell_back, tries = Usage(), False, 0
         while True:
             decoder = self.decoder(wire)
@@ -189,6 +198,7 @@ class Calling:
                     tries, wasted = tries + 1, wasted + decoder.spent()
                     self._pause(PAUSE * 2**tries)
                 else:
+                    error.request_id = error.request_id or self._request_id(trace)
                     raise
                 on_text("restart", "")
 
@@ -196,6 +206,7 @@ class Calling:
         """The raw events of a streamed call, as JSON; errors are ours."""
         client = self._connect()
         transport = self._require_transport()
+        transport.expect_attempts()
         began = False
         try:
             for event in self._stream(client, wire):
@@ -217,12 +228,8 @@ class Calling:
         """Fill or refresh the prompt cache with this request, and generate nothing. What it used; it costs."""
         client = self._connect()
         self._require_transport().begin()
-        try:
+        with self._errors_are_ours():
             return self._prewarm(client, wire)
-        except CallCut:
-            raise RunInterrupted("the call was interrupted") from None
-        except self._sdk_errors() as error:
-            raise self._translate(error) from error
 
     def cancel(self) -> None:
         if self._transport is not None:
@@ -237,7 +244,45 @@ class Calling:
     def simulated(self) -> bool:
         return self.scope.startswith("sim:")
 
+    @contextlib.contextmanager
+    def _errors_are_ours(self) -> Iterator[None]:
+        """Around a call that gives its answer in one piece."""
+        transport = self._require_transport()
+        try:
+            yield
+        except CallCut:
+            raise RunInterrupted("the call was interrupted") from None
+        except self._sdk_errors() as error:
+            if transport.cancelled:
+                raise RunInterrupted("the call was interrupted") from None
+            raise _seen_from(transport.trace.headers is not None, self._translate(error)) from error
+
+    def _tells_of_waits(self, on_text: OnText) -> OnWait:
+        def tell(status: int, seconds: float) -> None:
+            on_text("wait", f"{self.vendor.label} answered {status}; asking again in {seconds:.1f} s")
+
+        return tell
+
+    def _request_id(self, trace: CallTrace) -> str | None:
+        return trace.response_headers.get(self.vendor.request_id)
+
+    def _in_one_piece(self, wire: Wire, on_text: OnText, trace: CallTrace) -> Reply:
+        client = self._connect()
+        transport = self._require_transport()
+        transport.expect_attempts()
+        trace.streamed = False
+        with self._errors_are_ours():
+            whole = self._whole(client, wire)
+        trace.first_event = trace.finished = self._clock.monotonic()
+        reply = self.decode(wire, whole, request_id=self._request_id(trace))
+        for part in reply.content:
+            if isinstance(part, Text):
+                on_text("text", part.text)
+        return reply
+
     def _once(self, wire: Wire, decoder: Decoder, on_text: OnText, trace: CallTrace) -> Reply:
+        if not wire.stream:
+            return self._in_one_piece(wire, on_text, trace)
         trace.first_event = trace.first_token = trace.last_token = None
         for event in self.send(wire):
             now = self._clock.monotonic()
@@ -250,7 +295,7 @@ class Calling:
         trace.finished = self._clock.monotonic()
         if self._require_transport().cancelled:
             raise RunInterrupted("the call was interrupted")
-        return decoder.reply(request_id=trace.response_headers.get(self.vendor.request_id))
+        return decoder.reply(request_id=self._request_id(trace))
 
     def _pause(self, seconds: float) -> None:
         if self._require_transport().wait(seconds):
@@ -277,6 +322,13 @@ def _seen_from(began: bool, error: Exception) -> Exception:
     if began and isinstance(error, ConnectionFailed | CallTimeout):
         return StreamBroken("the reply broke off", about=error.about, todo="Resume the run to ask again.")
     return error
+
+
+def whole_object(value: Any) -> dict[str, Any]:
+    """An SDK's whole reply as plain JSON. What is no JSON comes through as text: raises StreamBroken on that."""
+    if not hasattr(value, "to_dict"):
+        raise StreamBroken("the reply could not be read", about=str(value)[:200], todo="Resume the run to ask again.")
+    return dict(value.to_dict(mode="json"))
 
 
 def _broke_off(error: ProviderError, trace: CallTrace) -> bool:

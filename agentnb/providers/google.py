@@ -18,7 +18,6 @@ from agentnb.errors import (
     ConnectionFailed,
     ProviderError,
     RequestRefused,
-    RunInterrupted,
     StreamBroken,
 )
 from agentnb.prompt.layers import Block, Prompt
@@ -36,7 +35,7 @@ from agentnb.providers.messages import (
     ToolSpec,
     Usage,
 )
-from agentnb.providers.transport import READ_TIMEOUT, CallCut, Transport
+from agentnb.providers.transport import ATTEMPTS, READ_TIMEOUT, RETRIED, Transport
 
 NAME = "google"
 VENDOR = Vendor(
@@ -47,7 +46,6 @@ VENDOR = Vendor(
     example="gemini-3.1-pro-preview",
 )
 API_VERSION = "v1beta"  # the SDK's own default, v1, has no cache objects
-ATTEMPTS = 3  # as the other SDKs do by themselves: two retries
 _OURS = "agentnb-"  # call ids that we made because the model sent none; they are not sent back
 
 _STOPS = {
@@ -308,12 +306,8 @@ class GoogleProvider(Calling):
         """One call about cache objects, its errors ours."""
         client = self._connect()
         self._require_transport().begin()
-        try:
+        with self._errors_are_ours():
             result = act(client)
-        except CallCut:
-            raise RunInterrupted("the call was interrupted") from None
-        except self._sdk_errors() as error:
-            raise self._translate(error) from error
         return result if isinstance(result, list) else _plain(result)
 
     # --- what Calling asks for ------------------------------------------------------------------------------------
@@ -330,7 +324,10 @@ class GoogleProvider(Calling):
             api_version=None if self._on_vertex() else API_VERSION,
             httpx_client=transport.client,
             timeout=int(READ_TIMEOUT * 1000),  # the SDK counts in milliseconds
-            retry_options=types.HttpRetryOptions(attempts=ATTEMPTS),
+            # The SDK knows no retry-after; the transport waits, and what is left of the SDK's own wait is short.
+            retry_options=types.HttpRetryOptions(
+                attempts=ATTEMPTS, initial_delay=0.25, jitter=0.0, http_status_codes=list(RETRIED)
+            ),
         )
         try:
             # The simulator is asked as the Gemini API, whatever the SDK's variables say.
@@ -345,19 +342,18 @@ class GoogleProvider(Calling):
         return bool(self.client_options.get("vertexai", by_variable and not self.simulated))
 
     def _stream(self, client: Any, wire: Wire) -> Iterator[Mapping[str, Any]]:
-        from google.genai import types
-
-        body = wire.body
-        # By JSON, because only so the SDK takes a signature's base64 for the bytes that it means.
-        contents = [types.Content.model_validate_json(canonical.dump(content)) for content in body["contents"]]
-        config = types.GenerateContentConfig.model_validate_json(canonical.dump(body["config"]))
-        config.automatic_function_calling = types.AutomaticFunctionCallingConfig(disable=True)
-        for chunk in client.models.generate_content_stream(model=body["model"], contents=contents, config=config):
+        for chunk in client.models.generate_content_stream(**_request(wire.body)):
             yield _plain(chunk)
 
     def _sdk_errors(self) -> tuple[type[Exception], ...]:
         import httpx2
         from google.genai import errors
+    def _whole(self, client: Any, wire: Wire) -> Mapping[str, Any]:
+        return _plain(client.models.generate_content(**_request(wire.body)))
+
+    def decode(self, wire: Wire, whole: Mapping[str, Any], *, request_id: str | None) -> Reply:
+        return decode_response(whole, request_id=request_id)
+
 
         return (errors.APIError, httpx2.HTTPError, httpx2.StreamError, ValueError)
 
@@ -372,6 +368,17 @@ class GoogleProvider(Calling):
 def _plain(value: Any) -> dict[str, Any]:
     """An SDK value as the REST fields it came from."""
     out: dict[str, Any] = value.model_dump(mode="json", by_alias=True, exclude_none=True)
+def _request(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body as the SDK's own values."""
+    from google.genai import types
+
+    # By JSON, because only so the SDK takes a signature's base64 for the bytes that it means.
+    contents = [types.Content.model_validate_json(canonical.dump(content)) for content in body["contents"]]
+    config = types.GenerateContentConfig.model_validate_json(canonical.dump(body["config"]))
+    config.automatic_function_calling = types.AutomaticFunctionCallingConfig(disable=True)
+    return {"model": body["model"], "contents": contents, "config": config}
+
+
     out.pop("sdkHttpResponse", None)
     return out
 

@@ -24,6 +24,7 @@ class Latency:
     """Seconds. `queue` is an estimate over `queue_samples` calls (None: not enough data), or modelled.
 
     All but `total` count from the start of the attempt that was answered; `retry_wait` is what went before it.
+    Of a reply that was not `streamed` the first token cannot be told: `ttft` is when the whole of it came.
     """
 
     connect: float
@@ -37,6 +38,7 @@ class Latency:
     attempts: int = 1
     retry_wait: float = 0.0
     modelled: bool = False
+    streamed: bool = True
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -52,6 +54,7 @@ class Latency:
             "attempts": self.attempts,
             "retry_wait": round(self.retry_wait, 6),
             "modelled": self.modelled,
+            "streamed": self.streamed,
         }
 
 
@@ -61,7 +64,8 @@ def from_trace(trace: CallTrace, *, output_tokens: int) -> Latency:
     if modelled:
         return _modelled(trace, modelled, output_tokens)
     started = trace.attempt_started or trace.started
-    first = trace.first_token or trace.first_event or trace.headers or trace.finished or started
+    seen = trace.first_token or trace.first_event or trace.headers or trace.finished or started
+    first = seen if trace.streamed else trace.finished or seen
     last = trace.last_token or first
     return Latency(
         connect=trace.connect_seconds,
@@ -72,6 +76,7 @@ def from_trace(trace: CallTrace, *, output_tokens: int) -> Latency:
         server=server_seconds(trace.response_headers),
         attempts=max(trace.attempts, 1),
         retry_wait=_retry_wait(trace),
+        streamed=trace.streamed,
     )
 
 

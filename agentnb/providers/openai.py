@@ -10,8 +10,8 @@ from agentnb.errors import AgentnbError, CallTimeout, ConnectionFailed, Provider
 from agentnb.prompt.layers import Prompt
 from agentnb.providers import openai_chat, openai_responses
 from agentnb.providers.base import Decoder, Mark, Wire
-from agentnb.providers.calling import Calling, Vendor
-from agentnb.providers.messages import Usage
+from agentnb.providers.calling import Calling, Vendor, whole_object
+from agentnb.providers.messages import Reply, Usage
 from agentnb.providers.openai_responses import NAME
 from agentnb.providers.transport import Transport
 
@@ -74,6 +74,15 @@ class OpenAIProvider(Calling):
         with stream:
             for event in stream:
                 yield event.to_dict(mode="json")
+
+    def _whole(self, client: Any, wire: Wire) -> Mapping[str, Any]:
+        endpoint = client.chat.completions if wire.form == CHAT else client.responses
+        return whole_object(endpoint.create(**wire.body))
+
+    def decode(self, wire: Wire, whole: Mapping[str, Any], *, request_id: str | None) -> Reply:
+        if wire.form == CHAT:
+            return openai_chat.decode_completion(whole, request_id=request_id)
+        return openai_responses.decode_response(whole, request_id=request_id)
 
     @property
     def can_prewarm(self) -> bool:

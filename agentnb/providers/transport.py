@@ -7,6 +7,8 @@ three SDKs without touching their code. Source: httpx2 and httpcore2 2.16, exten
 from __future__ import annotations
 
 import contextlib
+import email.utils
+import math
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -17,6 +19,10 @@ from agentnb.canonical import Clock
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 600.0  # seconds between two bytes; long thinking sends pings
+ATTEMPTS = 3  # what the SDKs make of one call that is refused for now: two retries
+LONGEST_WAIT = 60.0  # seconds; a provider that asks for more is not asked again by itself
+FIRST_WAIT = 0.5  # seconds before the first retry where the provider names no time; doubled each time
+RETRIED = (408, 409, 429, 500, 502, 503, 504, 529)  # HTTP statuses worth another attempt
 
 
 class CallCut(BaseException):
@@ -28,6 +34,7 @@ class CallTrace:
     """Moments of one call, in seconds of the monotonic clock; None where a stage did not happen.
 
     `started` is when the call began, `attempt_started` when its last attempt did: what lies between is retry wait.
+    Of a call that was not `streamed` nobody can say when its first token was made.
     """
 
     started: float
@@ -41,7 +48,41 @@ class CallTrace:
     attempts: int = 0
     connect_seconds: float = 0.0
     attempt_started: float | None = None
+    streamed: bool = True
     response_headers: Mapping[str, str] = field(default_factory=dict)
+
+
+OnWait = Callable[[int, float], None]
+"""Called with the HTTP status and the seconds before the next attempt."""
+
+
+def _say_nothing(status: int, seconds: float) -> None:
+    return
+
+
+def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Seconds that the server asks to wait, not below 0; None where it names none that can be read.
+
+    `retry-after` is a number of seconds or an HTTP date (RFC 9110, 10.2.3); `retry-after-ms` is the vendors' own.
+    """
+    if "retry-after-ms" in headers:
+        return _seconds(headers["retry-after-ms"], 1000)
+    text = headers.get("retry-after", "")
+    if not text:
+        return None
+    seconds = _seconds(text, 1)
+    if seconds is not None:
+        return seconds
+    date = email.utils.parsedate_tz(text)
+    return None if date is None else max(0.0, email.utils.mktime_tz(date) - now)
+
+
+def _seconds(text: str, per_second: int) -> float | None:
+    try:
+        value = float(text) / per_second
+    except ValueError:
+        return None
+    return max(0.0, value) if math.isfinite(value) else None
 
 
 class Transport:
@@ -53,6 +94,8 @@ class Transport:
         self._clock = clock
         self._socket: socket.socket | None = None
         self._cancelled = threading.Event()
+        self._attempts_left = ATTEMPTS
+        self._on_wait: OnWait = _say_nothing
         self.trace = CallTrace(started=clock.monotonic())
         self.client = httpx2.Client(
             timeout=httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
@@ -62,11 +105,17 @@ class Transport:
         )
         self._send, self.client.send = self.client.send, self._send_uncut
 
-    def begin(self) -> CallTrace:
-        """A fresh timeline; the previous one stays as it is."""
+    def begin(self, on_wait: OnWait | None = None) -> CallTrace:
+        """A fresh timeline; the previous one stays as it is. `on_wait` is told of each wait between attempts."""
         self._cancelled.clear()
+        self._on_wait = on_wait or _say_nothing
         self.trace = CallTrace(started=self._clock.monotonic())
+        self.expect_attempts()
         return self.trace
+
+    def expect_attempts(self) -> None:
+        """The SDK's count of attempts begins anew."""
+        self._attempts_left = ATTEMPTS
 
     def cancel(self) -> None:
         """End the call in flight: a thread that waits for bytes wakes at once."""
@@ -101,6 +150,8 @@ class Transport:
 
     def _on_request(self, request: Any) -> None:
         self.trace.attempts += 1
+        self._attempts_left -= 1
+        self.trace.headers = None
         self.trace.attempt_started = self._clock.monotonic()
         self.trace.connect_seconds = 0.0
         # One of the SDKs knows a single timeout only; nobody waits ten minutes for a connection.
@@ -109,6 +160,26 @@ class Transport:
 
     def _on_response(self, response: Any) -> None:
         self.trace.response_headers = {name.lower(): value for name, value in response.headers.items()}
+        status = response.status_code
+        if status in RETRIED and self._attempts_left > 0:
+            self._wait_before_retry(status, response.headers)
+
+    def _wait_before_retry(self, status: int, headers: Any) -> None:
+        """The SDK decides whether to send again; the wait before it is made here.
+
+        Theirs cannot be interrupted, says nothing, knows no `retry-after` in one SDK and no bound in another.
+        """
+        if headers.get("x-should-retry") == "false":
+            return
+        asked = retry_after(headers, now=self._clock.now())
+        if asked is not None and asked > LONGEST_WAIT:
+            headers["x-should-retry"] = "false"
+            return
+        seconds = FIRST_WAIT * 2 ** (ATTEMPTS - 1 - self._attempts_left) if asked is None else asked
+        self._on_wait(status, seconds)
+        if self.wait(seconds):
+            raise CallCut
+        headers["retry-after-ms"] = "1"  # the SDK's own wait: none, in effect
 
     def _stage(self, name: str, info: Mapping[str, Any]) -> None:
         handler = _STAGES.get(name)

@@ -65,6 +65,8 @@ class Hydrating:
             "replay": request.replay,
             "marks": request.marks,
             "cache_retention": request.cache_retention,
+            "stream": request.stream,
+            "replay_speed": request.replay_speed,
             "parent": parent.run_id if parent else None,
             "turn": len(path) + 1,
             "branch": source is not None or is_branch(turns, cell=request.cell, execution=request.execution),

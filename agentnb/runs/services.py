@@ -33,6 +33,7 @@ class Request:
 
     `marks` says who places the breakpoints: placed (we do) or automatic (the provider).
     `replay` says where replies come from: live, record, replay (recorded ones only) or auto.
+    `stream` False asks for each reply in one piece; `replay_speed` is the pace of recorded ones, 0 at once.
     `origin` is (run, step) to go on from: the task follows what that run had said by then.
     """
 
@@ -53,6 +54,8 @@ class Request:
     replay: str = "live"
     marks: str = "placed"
     cache_retention: str = ""
+    stream: bool = True
+    replay_speed: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ Everything is opened on first use, so that loading the extension costs nothing a
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import threading
 import time
@@ -279,6 +280,8 @@ class Session:
             "marks": settings.marks,
             "cache_retention": settings.cache_retention,
             "context_tokens": settings.context_tokens,
+            "stream": settings.stream,
+            "replay_speed": settings.replay_speed,
             "stale_limit": settings.stale_limit,
         }
         return Request(task=task, **(values | {name: value for name, value in changes.items() if value is not None}))

@@ -57,7 +57,7 @@ class Thinking:
         own = tuple(Block.from_json(item) for item in context["blocks"])
         prompt = Prompt(
             model=model.name,
-            blocks=segment_blocks(self._threads, context) + path_blocks(self._threads, context) + own,
+            blocks=blocks,
             max_tokens=context["max_tokens"],
             previous_end=context["previous_end"],
         )
@@ -187,9 +187,13 @@ class Thinking:
         def on_text(kind: str, delta: str) -> None:
             if self._services.cancelled.is_set():
                 raise RunInterrupted("the call was interrupted")
-            emit("delta", channel=kind, text=delta)
+            if kind == "wait":
+                emit("phase", text=delta)
+            else:
+                emit("delta", channel=kind, text=delta)
 
         self._connect(provider)
+        wire = wire if context.get("stream", True) else wire.plain()
         return provider.ask(wire, on_text)
 
     def _connect(self, provider: Provider) -> None:
@@ -222,9 +226,10 @@ class Thinking:
         report = self._learn(context, call, prediction, reply)
         timing = self._timing(call, answer)
         uncached = reply.usage.input_total - reply.usage.cache_read
-        self._services.samples.learn_first_token(
-            context["model"], reply.usage.input_total, uncached, timing.ttft - timing.connect
-        )
+        if answer.trace.streamed:
+            self._services.samples.learn_first_token(
+                context["model"], reply.usage.input_total, uncached, timing.ttft - timing.connect
+            )
         cost = prices.cost_of(call.model, reply.usage)
         context["last"] = {
             "layers": layer_totals(call, call.tokens, cached_share(call.tokens, reply.usage.cache_read)),
@@ -318,7 +323,7 @@ class Thinking:
     def _timing(self, call: Call, answer: Answer) -> latency.Latency:
         usage = answer.reply.usage
         timing = latency.from_trace(answer.trace, output_tokens=usage.output)
-        if timing.modelled:
+        if timing.modelled or not answer.trace.streamed:
             return timing
         uncached = usage.input_total - usage.cache_read
         known = self._services.samples.prefill(call.model)
