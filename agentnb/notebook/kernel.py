@@ -161,6 +161,11 @@ def last_run(namespace: Mapping[str, Any]) -> AgentRun | None:
     return found if isinstance(found, AgentRun) else None
 
 
+    @property
+    def opened(self) -> Session | None:
+        """The session as it stands; None before anything needed it."""
+        return self._session
+
 def _cells_before(shell: Any) -> list[Executed]:
     """The cells that ran before the extension was loaded, from the kernel's own history of this session."""
     raw = shell.history_manager.input_hist_raw if shell.history_manager else [""]

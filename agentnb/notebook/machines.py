@@ -9,6 +9,7 @@ from IPython.display import display
 
 from agentnb import canonical
 from agentnb.errors import InputError, JournalError, nearest
+from agentnb.notebook.interrupts import told
 from agentnb.notebook.kernel import Notebook
 from agentnb.notebook.render import bundle
 from agentnb.runs.machine import AgentStateMachine
@@ -32,17 +33,19 @@ def run_machine(
         raise InputError(f"the machine {name} has no state yet", todo=f"Register one: @{name}.state('BEGIN')")
     run_id = notebook.session.new_run_id()
     machine.initialize_run(run_id, states[0], {"task": task}, tags={"task": task[:80], "machine": name})
+    go_on = f"{name}.resume({run_id!r}) and {name}.run_to_end({run_id!r}) go on."
     try:
-        machine.run_to_end(run_id, max_steps=max_steps)
+        with told(f"interrupted: run {run_id} keeps its committed steps", todo=go_on):
+            machine.run_to_end(run_id, max_steps=max_steps)
     finally:
         run = _as_it_stands(machine, run_id, name)
         finish(run)
-        display(bundle(run.receipt), raw=True)
+        display(bundle(run.receipt, error_follows=run.error is not None), raw=True)
     if run.error is not None:
         raise JournalError(
             f"run {run_id} failed: {run.error.message}",
             about=f"state {machine.get(run_id).failed_in}",
-            todo=f"Mend the handler; {name}.resume({run_id!r}) and {name}.run_to_end({run_id!r}) go on.",
+            todo=f"Mend the handler; {go_on}",
         )
 
 

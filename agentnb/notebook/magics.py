@@ -13,6 +13,7 @@ from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, 
 
 from agentnb.errors import InputError
 from agentnb.notebook import flags
+from agentnb.notebook.interrupts import before_the_run, told
 from agentnb.notebook.kernel import RESULT, Notebook, last_run
 
 MAGICS = ("agent", "agent_trace", "agent_cache", "agent_runs", "agent_context")
@@ -35,9 +36,10 @@ class AgentMagics(Magics):
             raise InputError(
                 "the task is empty", todo="Write what you want to know below %%agent, or after %agent on its line."
             )
-        from agentnb.notebook.asking import AgentCall
-
-        AgentCall(self._notebook, given).run(task.strip("\n"))
+        with told("interrupted", todo="%agent_runs list shows whether the run had begun; resume goes on with it."):
+            with before_the_run():
+                from agentnb.notebook.asking import AgentCall
+            AgentCall(self._notebook, given).run(task.strip("\n"))
 
     agent.__doc__ = flags.usage("%%agent", flags.AGENT_FLAGS)
 
@@ -69,9 +71,10 @@ class AgentMagics(Magics):
         did, and why not. `warm` and `extend` keep what the next call begins with warm, and cost what they say.
         `latency` plots the time to the first token.
         """
-        from agentnb.notebook import cache_commands
+        with told("%agent_cache was interrupted"):
+            from agentnb.notebook import cache_commands
 
-        cache_commands.agent_cache(self._notebook.session, line)
+            cache_commands.agent_cache(self._notebook.session, line)
 
     @no_var_expand
     @line_magic
@@ -82,9 +85,10 @@ class AgentMagics(Magics):
         `resume` takes --max-steps N, --budget USD, --allow NAMES, and --unsure repeat|skip for an action that may have
         happened before the run was cut off. `replay` asks no model: it takes the recorded replies.
         """
-        from agentnb.notebook import commands
+        with told("%agent_runs was interrupted"):
+            from agentnb.notebook import commands
 
-        commands.agent_runs(self._notebook, line)
+            commands.agent_runs(self._notebook, line)
 
     @no_var_expand
     @line_magic
@@ -94,9 +98,10 @@ class AgentMagics(Magics):
         What the conversation holds, and why a definition was sent or left out. A pinned definition goes with every
         task; an added file stands in the project section and is sent again when it changes.
         """
-        from agentnb.notebook import commands
+        with told("%agent_context was interrupted"):
+            from agentnb.notebook import commands
 
-        commands.agent_context(self._notebook.session, last_run(self._notebook.shell.user_ns), line)
+            commands.agent_context(self._notebook.session, last_run(self._notebook.shell.user_ns), line)
 
 
 def load(shell: Any) -> None:
@@ -110,7 +115,7 @@ def load(shell: Any) -> None:
     shell.events.register("post_run_cell", notebook.on_done)
     shell.configurables.append(notebook.config)
     shell.input_transformers_cleanup.append(question_lines)
-    notebook.matcher = matcher = _matcher()  # type: ignore[attr-defined]
+    notebook.matcher = matcher = _matcher(notebook)  # type: ignore[attr-defined]
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(matcher)
     shell.display_formatter.mimebundle_formatter.for_type_by_name("agentnb.runs.record", "AgentRun", _bundle_of)
@@ -168,8 +173,7 @@ def question_lines(lines: list[str]) -> list[str]:
     return out
 
 
-def _matcher() -> Callable[[Any], Any]:
-    from agentnb.notebook.completion import match
+def _matcher(notebook: Notebook) -> Callable[[Any], Any]:
+    from agentnb.notebook.completion import matcher_for
 
-    found: Callable[[Any], Any] = match
-    return found
+    return matcher_for(notebook)

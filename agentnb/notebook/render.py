@@ -58,12 +58,16 @@ LONGEST = 4_000
 """Characters of one tool result or argument shown in html; the JSON holds it whole."""
 
 
-def bundle(doc: Doc) -> dict[str, Any]:
-    """The mime bundle of a finished run: html, markdown, plain text and the document itself."""
+def bundle(doc: Doc, *, error_follows: bool = False) -> dict[str, Any]:
+    """The mime bundle of a finished run: html, markdown, plain text and the document itself.
+
+    `error_follows`: the run's error is raised right below, so only the document tells it here.
+    """
+    shown = dict(doc) | {"error": None} if error_follows else doc
     return {
-        "text/html": run_html(doc),
-        "text/markdown": run_markdown(doc),
-        "text/plain": run_text(doc),
+        "text/html": run_html(shown),
+        "text/markdown": run_markdown(shown),
+        "text/plain": run_text(shown),
         MIME: dict(doc),
     }
 

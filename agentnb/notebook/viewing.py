@@ -1,4 +1,7 @@
-"""The live view of one run: the dashboard where there are widgets, nothing until the end where there are none."""
+"""The live view of one run: widgets before a person, a progress line in a terminal, and the outcome alone elsewhere.
+
+`%config AgentNB.live = False` shows the outcome alone everywhere.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +37,9 @@ class View:
             document = self._live.document(self._clock.monotonic())
         self._dashboard.update(document)
 
-    def finish(self, document: Mapping[str, Any]) -> None:
-        """Replace the live view by the static one."""
+    def finish(self, document: Mapping[str, Any], *, error_follows: bool = False) -> None:
+        """Replace the live view by the static one; `error_follows`: the run's error is about to be raised."""
         if self._dashboard is None:
-            display(bundle(dict(document)), raw=True)
+            display(bundle(document, error_follows=error_follows), raw=True)
         else:
-            self._dashboard.finish(dict(document))
+            self._dashboard.finish(document, error_follows=error_follows)

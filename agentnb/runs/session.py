@@ -265,7 +265,8 @@ class Session:
         return {value.name: value for value in list(self.namespace.values()) if type(value) is Tool}
 
     def request(self, task: str, **changes: Any) -> Request:
-        """A request from the settings with the changes that are not None."""
+        """A request from the settings with the changes that are not None. Raises InputError on half a character."""
+        _refuse_half_characters(task)
         settings = self.settings
         values: dict[str, Any] = {
             "model": self.model_name(changes.pop("model", None)),
@@ -371,6 +372,19 @@ def _check_tools(given: Sequence[object]) -> None:
                 f"{getattr(item, '__name__', repr(item))} is not a tool",
                 todo="Decorate the function with @agentnb.tool, or name a built-in tool.",
             )
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def _refuse_half_characters(task: str) -> None:
+    """A lone surrogate is no character: it can be neither sent nor kept. It comes from text cut in mid-character."""
+    found = _HALF.search(task)
+    if found:
+        raise InputError(
+            f"the task holds half a character (U+{ord(found[0]):04X}, character {found.start() + 1} of the task)",
+            todo="Delete it and type the character anew.",
+        )
 
 
 def working_directory() -> Path | None:

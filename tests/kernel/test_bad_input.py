@@ -158,6 +158,77 @@ def test_an_interrupt_before_the_run_began(kernel: Any) -> None:
     assert kernel.ok("%agent Hello again").run["turn"] == 2
 
 
+def test_an_interrupt_during_the_first_imports(kernel: Any) -> None:
+    kernel.ok(
+        "import sys\nclass Stop:\n    def find_spec(self, name, *_):\n"
+        "        if name == 'agentnb.runs.record': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stop())"
+    )
+    assert "nothing was sent" in message_of(kernel.run("%agent Hello"))
+    kernel.ok("del sys.meta_path[0]")
+    assert kernel.ok("%agent Hello again").run["turn"] == 1
+
+
+@pytest.mark.parametrize("place", ["View.finish", "AgentCall._finish_quietly"])
+def test_a_second_interrupt_while_the_end_is_painted(start: Callable[..., Any], place: str) -> None:
+    kernel = start(AGENTNB_SIM_SPEED="1")
+    kernel.ok("%load_ext agentnb")
+    kernel.ok(
+        "import os, signal\nfrom agentnb.notebook.asking import AgentCall, View\n"
+        f"ending = {place}\ndef interrupted(*given, **more):\n"
+        f"    os.kill(os.getpid(), signal.SIGINT)\n    ending(*given, **more)\n{place} = interrupted"
+    )
+    request = kernel.send("%agent Explain yourself at length, please.")
+    streaming = kernel.collect(request, until=lambda r: "answering" in str([m["content"] for m in r.messages[-3:]]))
+    kernel.manager.interrupt_kernel()
+    result = kernel.collect(request, into=streaming, timeout=20)
+    assert "resume" in message_of(result)
+    assert result.run["state"] == "PAUSED", "the view was painted to its end"
+    kernel.ok(f"{place} = ending")
+    run_id = kernel.value("_agent.run_id")
+    assert kernel.ok(f"%agent_runs resume {run_id}").run["state"] == "COMPLETED"
+
+
+def test_an_interrupt_just_after_the_end(kernel: Any) -> None:
+    kernel.ok(
+        "import os, signal\nfrom agentnb.notebook.asking import View\nending = View.finish\n"
+        "def interrupted(*given, **more):\n    os.kill(os.getpid(), signal.SIGINT)\n    ending(*given, **more)\n"
+        "View.finish = interrupted"
+    )
+    assert "had ended" in message_of(kernel.run("%agent Hello"))
+    assert kernel.value("_agent.state") == "COMPLETED"
+
+
+def test_a_failing_run_tells_its_error_once(kernel: Any) -> None:
+    result = kernel.run("%agent --budget 0.0001 Hello")
+    shown = result.displays[-1]
+    assert "✗ Failed" in shown["text/plain"]
+    assert not any("budget.exceeded" in shown[kind] for kind in ("text/html", "text/markdown", "text/plain"))
+    assert "budget.exceeded" in message_of(result)
+    assert shown["application/vnd.agentnb.run.v1+json"]["error"]["code"] == "budget.exceeded"
+    assert "budget.exceeded" in kernel.ok("_agent").text, "alone, a failed run tells its error"
+
+
+def test_half_a_character(kernel: Any) -> None:
+    half = "'what is \\ud83d this?'"  # as a front end sends it: an escape in the message's JSON
+    for call in (f"run_line_magic('agent', {half})", f"run_cell_magic('agent', '--dry-run', {half})"):
+        message = message_of(kernel.run(f"get_ipython().{call}"))
+        assert "U+D83D" in message
+    kernel.run("get_ipython().run_cell('y = 1  # \\ud83d', store_history=True)")
+    assert kernel.ok("x = '\\ud83d'\n%agent still alive with `x`").run["state"] == "COMPLETED"
+
+
+def test_an_interrupted_machine_of_the_users_own(kernel: Any) -> None:
+    kernel.ok(
+        "import agentnb\nplanner = agentnb.AgentStateMachine()\n@planner.state('A')\n"
+        "def a(c):\n    if 'go' in c: return 'COMPLETED', c\n    raise KeyboardInterrupt"
+    )
+    message = message_of(kernel.run("%agent --machine planner go"))
+    assert "interrupted" in message
+    assert "planner.resume(" in message
+    assert kernel.value("_agent.state") == "PAUSED"
+
+
 def test_code_that_was_interrupted_is_asked_about_before_it_is_repeated(kernel: Any) -> None:
     request = kernel.send("%agent --allow run_code Run `display('begun')` and `while True: pass` please")
     running = kernel.collect(request, until=lambda r: "'begun'" in r.text)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -333,5 +336,45 @@ def test_a_secret_never_leaves_and_is_never_journaled(kernel: Any) -> None:
 def test_config_and_completion(kernel: Any) -> None:
     kernel.ok("%config AgentNB.max_steps = 1")
     assert "steps.limit" in kernel.run("%agent Hello").error
-    reply = kernel.client.complete("%%agent --bud", 13, reply=True, timeout=30)
-    assert reply["content"]["matches"] == ["--budget"]
+    assert complete(kernel, "%%agent --bud") == ["%%agent --budget"]
+
+
+def complete(kernel: Any, line: str) -> list[str]:
+    """The line as each offered completion would make it."""
+    found = kernel.client.complete(line, len(line), reply=True, timeout=30)["content"]
+    return [line[: found["cursor_start"]] + text + line[found["cursor_end"] :] for text in found["matches"]]
+
+
+def test_completion_knows_the_notebook(kernel: Any) -> None:
+    assert not any("import" in line for line in complete(kernel, "%agent_context why "))
+    assert not (kernel.directory.parent / "home").exists(), "a completion opens nothing"
+    kernel.ok("import agentnb, shapes\n@agentnb.tool(safe=True)\ndef tide(at: str) -> str:\n    return at")
+    kernel.ok("planner = agentnb.AgentStateMachine()\nopen('schema.sql', 'w').write('x')")
+    assert complete(kernel, "%agent --tools inspect,ti") == ["%agent --tools inspect,tide"]
+    assert complete(kernel, "%agent --allow=ti") == ["%agent --allow=tide"]
+    assert complete(kernel, "%%agent --tools inspect,") == [
+        f"%%agent --tools inspect,{n}" for n in ("run_code", "tide")
+    ]
+    assert complete(kernel, "%agent --machine pl") == ["%agent --machine planner"]
+    run = kernel.ok("%agent -t tides What does `shapes.area` do?").run
+    assert "%agent_context why shapes.area" in complete(kernel, "%agent_context why sh")
+    assert complete(kernel, "%agent_context add sche") == ["%agent_context add schema.sql"]
+    assert complete(kernel, "%agent_runs show r") == [f"%agent_runs show {run['run_id']}"]
+    assert complete(kernel, "%agent -t t") == ["%agent -t tides"]
+    kernel.ok("%agent_context pin shapes.scale")
+    assert complete(kernel, "%agent_context unpin ") == ["%agent_context unpin shapes.scale"]
+    assert complete(kernel, "%agent what does shapes.ar") == ["%agent what does shapes.area"], (
+        "free text: IPython's own"
+    )
+
+
+def test_the_command_line_lists_runs_and_makes_nothing(start: Callable[..., Any], environment: dict[str, str]) -> None:
+    def listed() -> str:
+        command = [sys.executable, "-m", "agentnb", "runs"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert listed() == "No run yet.\n"
+    assert not Path(environment["AGENTNB_HOME"]).exists()
+    kernel = start()
+    kernel.ok("%load_ext agentnb\n%agent Remember me")
+    assert "Remember me" in listed()
