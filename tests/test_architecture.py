@@ -72,6 +72,7 @@ HOMES = {
     "google": ("providers.google",),
     "openai": ("providers.openai",),
     "genai_prices": ("providers.prices",),
+    "xllamacpp": ("providers.localserver",),
 }
 
 
