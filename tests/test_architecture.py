@@ -54,6 +54,7 @@ ROOM_OF = {
     "runs.threads": "runs.agent",
     "runs.segments": "runs.agent",
     "runs.hydrating": "runs.agent",
+    "runs.picturing": "runs.record",
     "runs.thinking": "runs.agent",
     "runs.acting": "runs.agent",
     "runs.conversation": "runs.agent",
@@ -73,6 +74,8 @@ HOMES = {
     "openai": ("providers.openai",),
     "genai_prices": ("providers.prices",),
     "xllamacpp": ("providers.localserver",),
+    "matplotlib": ("context.pictures",),
+    "PIL": ("context.pictures",),
 }
 
 

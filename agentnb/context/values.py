@@ -96,13 +96,14 @@ def _known(value: Any) -> _Known | None:
     if top not in _TOPS:
         return None
     for known in LIBRARIES:
-        cls = _class(known.module, known.name)
+        cls = loaded_class(known.module, known.name)
         if cls is not None and live.is_a(value, cls):
             return known
     return None
 
 
-def _class(module: str, name: str) -> type | None:
+def loaded_class(module: str, name: str) -> type | None:
+    """A class of a module that the user has imported; None where there is none. Nothing is imported."""
     loaded = sys.modules.get(module)
     found = live.attribute(loaded, name) if isinstance(loaded, ModuleType) else None
     return found if isinstance(found, type) else None
@@ -322,8 +323,38 @@ def _graph(value: Any) -> str:
 
 
 def _figure(value: Any) -> str:
-    axes = [f"{type(axis).__name__} {brief(axis.get_title())}" for axis in value.axes[:ITEMS]]
-    return f"matplotlib figure, {len(value.axes)} axes: {_items(axes, len(value.axes))}"
+    """What is drawn, axes by axes. Limits are not asked for: that would settle them."""
+    head = f"matplotlib figure, {len(value.axes)} axes"
+    title = value._suptitle.get_text() if value._suptitle is not None else ""
+    shown = [_axes(axes) for axes in value.axes[:ITEMS]]
+    return "\n".join([f"{head}, {brief(title)}" if title else head, *shown])
+
+
+def _axes(axes: Any) -> str:
+    texts = {"": axes.get_title(), "x ": axes.get_xlabel(), "y ": axes.get_ylabel()}
+    said = [f"{name}{brief(text)}" for name, text in texts.items() if text]
+    said += [f"{name} scale {scale}" for name, scale in _scales(axes) if scale != "linear"]
+    drawn = [_artists(kind, getattr(axes, kind)) for kind in ("lines", "patches", "collections", "images", "texts")]
+    box = axes.dataLim
+    x0, x1, y0, y1 = (_plain(float(edge)) for edge in (box.x0, box.x1, box.y0, box.y1))
+    extent = f"data x {x0} to {x1}, y {y0} to {y1}"
+    return "; ".join([", ".join([type(axes).__name__, *said]), *filter(None, drawn), *([extent] if any(drawn) else [])])
+
+
+def _scales(axes: Any) -> tuple[tuple[str, str], ...]:
+    return ("x", axes.get_xscale()), ("y", axes.get_yscale())
+
+
+def _artists(kind: str, found: Any) -> str:
+    """`2 lines 'high', 'low'`: labels that were given, not the `_child0` of those that were not."""
+    labels = [brief(artist.get_label()) for artist in list(found)[:ITEMS]]
+    named = ", ".join(label for label in labels if not label.startswith("'_") and label != "''")
+    return " ".join(filter(None, [f"{len(found)} {kind}", named])) if len(found) else ""
+
+
+def _picture(value: Any) -> str:
+    width, height = value.size
+    return f"PIL image, {width} x {height} pixels, {value.mode}{f', {value.format}' if value.format else ''}"
 
 
 def _estimator(value: Any) -> str:
@@ -392,10 +423,12 @@ LIBRARIES: tuple[_Known, ...] = (
     _Known("torch", "Tensor", _tensor, _shaped),
     _Known("networkx", "Graph", _graph, _graph),
     _Known("matplotlib.figure", "Figure", _figure, _type_name),
+    _Known("matplotlib.axes", "Axes", lambda value: f"matplotlib axes: {_axes(value)}", _type_name),
+    _Known("PIL.Image", "Image", _picture, lambda value: f"{_type_name(value)} {value.size[0]} x {value.size[1]}"),
     _Known("sklearn.base", "BaseEstimator", _estimator, _type_name),
     _Known("sqlite3", "Connection", _sqlite, _type_name),
     _Known("duckdb", "DuckDBPyConnection", _duckdb, _type_name),
     _Known("sqlalchemy.engine", "Engine", _engine, _type_name),
 )
-_TOPS = frozenset(known.module.partition(".")[0] for known in LIBRARIES) | {"_duckdb"}
+_TOPS = frozenset(known.module.partition(".")[0] for known in LIBRARIES) | {"_duckdb", "mpl_toolkits"}
 """Top packages whose classes are taken at their word; their subclasses elsewhere are not."""

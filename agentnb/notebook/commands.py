@@ -17,6 +17,7 @@ from agentnb.notebook.asking import show_run
 from agentnb.notebook.flags import Flag
 from agentnb.notebook.kernel import RESULT, Notebook
 from agentnb.notebook.render import table_html, table_text
+from agentnb.notebook.sentences import image_line
 from agentnb.notebook.tables import Code, Figure
 from agentnb.runs.hydration import Pins, read_added
 from agentnb.runs.machine import Replay
@@ -226,12 +227,13 @@ def _context_show(session: Session, run: AgentRun | None) -> None:
         )
         for item in run.receipt["definitions"]
     ]
+    pictures = [f"Picture: {image_line(item)}." for item in run.receipt.get("images", ())]
     redacted = [f"Redacted: {item['kind']} as {item['mark']}." for item in run.receipt["redactions"]]
     show_table(
         f"Definitions in the conversation ({run.thread})",
         ("name", "where", "form", "tokens", "this turn", "why"),
         rows,
-        [*pinned, *added, *redacted, *run.receipt["notes"]],
+        [*pinned, *added, *redacted, *pictures, *run.receipt["notes"]],
     )
 
 

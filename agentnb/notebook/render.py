@@ -5,6 +5,7 @@ The document (mime type `MIME`) is plain JSON; any of its fields may be missing 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +55,7 @@ __all__ = [
     "wrap",
 ]
 
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 LONGEST = 4_000
 """Characters of one tool result or argument shown in html; the JSON holds it whole."""
 
@@ -242,6 +244,7 @@ def _folds(doc: Doc) -> str:
     folds = [
         _fold(say.steps_title(doc), _steps_html(doc)),
         _fold(say.definitions_title(doc), _definitions_html(doc)),
+        _fold(say.images_title(doc), _images_html(doc)),
         _fold("Task", f'<pre style="{PRE}">{esc(_cut(doc.get("task")))}</pre>' if doc.get("task") else ""),
     ]
     return f'{"".join(folds)}<p style="margin:6px 0 0 0;{SMALL};{FAINT}">{esc(say.identity_line(doc))}</p>'
@@ -303,6 +306,24 @@ def _definition_row(item: Doc) -> str:
     return f'<tr style="{FOOT}">{cell}<td style="{FIGURE}">≈ {esc(count(item.get("tokens")))} tokens</td></tr>'
 
 
+def _images_html(doc: Doc) -> str:
+    return "".join(_image_html(item) for item in say.dicts(doc, "images"))
+
+
+def _image_html(item: Doc) -> str:
+    """What was sent, small; the document may come from anywhere, so only a picture's own letters reach the address."""
+    kind, data = str(item.get("media_type") or ""), str(item.get("data") or "")
+    picture = ""
+    if kind in ("image/png", "image/jpeg") and _BASE64.fullmatch(data):
+        width, height = say.thumbnail(item)
+        alt = esc(_cut(item.get("text")))
+        picture = (
+            f'<img src="data:{kind};base64,{data}" alt="{alt}" width="{width}" height="{height}" '
+            'style="border:1px solid #80808055;margin:2px 0">'
+        )
+    return f'<div style="margin:4px 0 8px 0">{picture}<br>{esc(say.image_line(item))}</div>'
+
+
 def run_markdown(doc: Doc) -> str:
     """The run as Markdown: for front ends without html, and for export."""
     table = [f"| layer | tokens | {say.cached_word(doc)} |", "|---|---:|---:|"]
@@ -328,6 +349,7 @@ def run_markdown(doc: Doc) -> str:
 def run_text(doc: Doc) -> str:
     """The run for a terminal: 80 columns, no escape codes."""
     text = doc.get("text")
+    images = [say.image_line(item) for item in say.dicts(doc, "images")]
     lines = [
         *say.cache_lines(doc),
         say.latency_line(doc),
@@ -343,6 +365,7 @@ def run_text(doc: Doc) -> str:
         "\n".join(wrapped(line) for line in lines if line),
         _steps_text(doc),
         _definitions_text(doc),
+        "\n".join([f"{say.images_title(doc)}:", *(f"  {line}" for line in images)]) if images else "",
     ]
     return "\n\n".join(part.rstrip() for part in parts if part.strip())
 

@@ -335,6 +335,28 @@ def definitions_title(doc: Doc) -> str:
     return f"{plural(len(found), 'definition')} in the context" + (f", {new} new" if new else "")
 
 
+def images_title(doc: Doc) -> str:
+    found = dicts(doc, "images")
+    new = sum(1 for item in found if item.get("new"))
+    return f"{plural(len(found), 'picture')}" + (f", {new} sent with this task" if new else ", sent earlier")
+
+
+def image_line(item: Doc) -> str:
+    """`fig · 640 x 480 pixels, 38 kB · ≈ 410 tokens · drawn in 0.2 s · sent with this task`."""
+    size = f"{count(item.get('width'))} x {count(item.get('height'))} pixels, {count(item.get('bytes'))} bytes"
+    when = "sent with this task" if item.get("new") else "sent earlier, unchanged"
+    drawn = f"drawn in {seconds(item['seconds'])}" if number(item.get("seconds")) is not None else ""
+    facts = [clean(item.get("name") or "?"), size, f"≈ {count(item.get('tokens'))} tokens", drawn, when]
+    return " · ".join(filter(None, facts))
+
+
+def thumbnail(item: Doc) -> tuple[int, int]:
+    """Width and height in pixels at which a picture is shown: 240 at most."""
+    width, height = number(item.get("width")) or 1, number(item.get("height")) or 1
+    scale = min(1.0, 240 / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def summary_line(doc: Doc) -> str:
     """The one-line summary as plain text."""
     mark, word, _ = state_words(doc)

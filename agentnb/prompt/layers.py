@@ -67,13 +67,15 @@ class Prompt:
     """Everything one request sends, in render order.
 
     `previous_end` is the number of leading blocks that the previous request on this path sent: the third breakpoint
-    stands there. `max_tokens` bounds the output.
+    stands there. `max_tokens` bounds the output. `salt` is what makes the provider process the messages anew though
+    their bytes are the same.
     """
 
     model: str
     blocks: tuple[Block, ...]
     max_tokens: int
     previous_end: int = 0
+    salt: str = ""
 
     def of_role(self, *roles: Role) -> tuple[Block, ...]:
         return tuple(block for block in self.blocks if block.role in roles)
@@ -81,16 +83,19 @@ class Prompt:
     @cached_property
     def chain(self) -> tuple[str, ...]:
         """`chain[i]` is the digest of the prefix that ends with block i: equal digests mean equal bytes so far."""
-        return chain_digests(self.blocks)
+        return chain_digests(self.blocks, self.salt)
 
 
-def chain_digests(blocks: Iterable[Block]) -> tuple[str, ...]:
-    """The running digest after each block. One hash pass over the canonical bytes."""
+def chain_digests(blocks: Iterable[Block], salt: str = "") -> tuple[str, ...]:
+    """The running digest after each block. One hash pass over the canonical bytes; `salt` goes before the messages."""
     import hashlib
 
     running = hashlib.sha256()
     out = []
     for block in blocks:
+        if salt and block.role in (Role.USER, Role.ASSISTANT):
+            running.update(salt.encode())
+            salt = ""
         running.update(len(block.canonical).to_bytes(8, "big"))
         running.update(block.canonical)
         out.append(running.copy().hexdigest()[:16])

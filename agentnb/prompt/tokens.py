@@ -10,11 +10,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
+
+from agentnb.providers.catalog import ImageRule, ImageRules
 
 # Characters per token of Python and English mixed. Starting values, corrected after the first reply.
 _CHARACTERS_PER_TOKEN = {"claude-4": 3.9, "claude-5": 2.9, "gemini": 4.1, "o200k": 4.3}
 _DEFAULT_CHARACTERS = 3.9
-_BLOCK_OVERHEAD = 4
+BLOCK_OVERHEAD = 4
 _SPACES = re.compile(r"[ \t]{2,}|\n{2,}")
 _PIECE = re.compile(r"[^\W\d_]{1,10}|\d{1,3}|[^\w\s]|_|\n\s*")
 
@@ -37,7 +40,7 @@ class TokenCounter:
 
     def block(self, text: str) -> int:
         """Estimated tokens of a block: its text and the few tokens that frame it."""
-        return self.count(text) + _BLOCK_OVERHEAD
+        return self.count(text) + BLOCK_OVERHEAD
 
     def calibrated(self, *, estimated: int, reported: int) -> TokenCounter:
         """A counter corrected by one reply, half of the way: one odd reply must not swing the next estimate."""
@@ -45,6 +48,32 @@ class TokenCounter:
             return self
         step = (reported / estimated) ** 0.5 if self.factor != 1.0 else reported / estimated
         return TokenCounter(self.family, min(4.0, max(0.25, self.factor * step)))
+
+
+def image_tokens(rules: ImageRules, width: int, height: int) -> int:
+    """Estimated tokens of a picture of `width` x `height` pixels, by the rule that the catalogue's row names.
+
+    Sources: Claude's vision page (width * height / 750, long edge at most 1568); OpenAI's page on images and vision
+    (85 + 170 for each tile of 512 px after scaling, or patches of 32 px); Gemini's pages on tokens (258 for each crop)
+    and media resolution (a fixed number on Gemini 3).
+    """
+    if rules.rule is ImageRule.AREA:
+        scale = min(1.0, rules.edge / max(width, height))
+        return max(1, ceil(width * scale * height * scale / rules.per))
+    if rules.rule is ImageRule.TILES:
+        return rules.base + rules.per * _tiles(width, height)
+    if rules.rule is ImageRule.PATCHES:
+        return rules.per * ceil(width / 32) * ceil(height / 32)
+    if rules.rule is ImageRule.CROPS and max(width, height) > 384:
+        unit = min(768, max(256, int(min(width, height) / 1.5)))
+        return rules.per * ceil(width / unit) * ceil(height / unit)
+    return rules.per
+
+
+def _tiles(width: int, height: int) -> int:
+    scale = min(1.0, 2048 / max(width, height))
+    scale = min(scale, 768 / min(width, height))
+    return ceil(width * scale / 512) * ceil(height * scale / 512)
 
 
 @lru_cache(maxsize=8192)

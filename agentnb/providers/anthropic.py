@@ -20,6 +20,7 @@ from agentnb.providers.base import Mark, Wire
 from agentnb.providers.calling import Calling, Vendor, cut_off, read_arguments, whole_object
 from agentnb.providers.messages import (
     Content,
+    Image,
     Opaque,
     Reply,
     Role,
@@ -109,6 +110,8 @@ def encode_content(content: Content) -> dict[str, Any]:
             return wire | {"is_error": True} if is_error else wire
         case Opaque(_, as_it_came):
             return dict(as_it_came)
+        case Image(media_type, data):
+            return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
         case _:
             assert_never(content)
 

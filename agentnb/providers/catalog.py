@@ -70,6 +70,28 @@ class CacheRules:
     checked: str = ""
 
 
+class ImageRule(StrEnum):
+    """How a picture of w x h pixels is counted; `base`, `per` and `edge` are ImageRules' own."""
+
+    AREA = "area"  # w*h/per tokens, scaled down before so that no edge is over `edge`
+    TILES = "tiles"  # scaled into 2048 x 2048 and its short edge to 768; base + per for each tile of 512 x 512
+    PATCHES = "patches"  # per token for each patch of 32 x 32
+    CROPS = "crops"  # up to 384 x 384 it is `per`; else `per` for each square crop of 1/1.5 of the short edge
+    FIXED = "fixed"  # `per`, whatever the size
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRules:
+    """What the provider publishes of pictures in a prompt. No rules: the model is not known to take any."""
+
+    rule: ImageRule
+    per: int
+    base: int = 0
+    edge: int = 0
+    source: str = ""
+    checked: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Model:
     """One catalogue row. `provider` and `name` are the address; `known` is False for a model without a row."""
@@ -84,6 +106,7 @@ class Model:
     latency: LatencyProfile
     default: bool = False
     known: bool = True
+    images: ImageRules | None = None
     price: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -159,6 +182,8 @@ def _stranger(provider: str, name: str) -> Model:
         cache=like.cache,
         latency=like.latency,
         known=False,
+        # A name under openai: may be any server's own model; a picture that it does not take would fail the run.
+        images=None if provider == "openai" else like.images,
     )
 
 
@@ -174,4 +199,7 @@ def _row(item: Mapping[str, Any], profiles: Mapping[str, LatencyProfile]) -> Mod
     rules["kind"] = CacheKind(rules["kind"])
     rules["ttls"] = tuple(rules.get("ttls", ()))
     fields["latency"] = profiles[fields["latency"]]
+    if "images" in fields:
+        pictures = dict(fields["images"])
+        fields["images"] = ImageRules(**(pictures | {"rule": ImageRule(pictures["rule"])}))
     return Model(cache=CacheRules(**rules), **fields)

@@ -25,6 +25,7 @@ from agentnb.providers.base import Mark, Wire
 from agentnb.providers.calling import Calling, Vendor, cut_off
 from agentnb.providers.messages import (
     Content,
+    Image,
     Opaque,
     Reply,
     Role,
@@ -130,6 +131,8 @@ def encode_content(content: Content) -> dict[str, Any]:
             return {"functionResponse": {"name": name, "response": response} | _call_id(call_id)}
         case Opaque(provider, as_it_came):
             return dict(as_it_came) if provider == NAME else {}
+        case Image(media_type, data):
+            return {"inlineData": {"mimeType": media_type, "data": data}}
         case _:
             assert_never(content)
 

@@ -66,7 +66,21 @@ class Opaque:
     wire: Mapping[str, Any]
 
 
-Content = Text | ToolSpec | ToolCall | ToolResult | Opaque
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture: `data` is base64, `media_type` image/png or image/jpeg, `width` and `height` pixels.
+
+    `text` describes it, for models that take no images and for people.
+    """
+
+    media_type: str
+    data: str
+    text: str
+    width: int
+    height: int
+
+
+Content = Text | ToolSpec | ToolCall | ToolResult | Opaque | Image
 
 
 def content_to_json(content: Content) -> dict[str, Any]:
@@ -82,6 +96,9 @@ def content_to_json(content: Content) -> dict[str, Any]:
             return {"type": "result", "id": call_id, "name": name, "text": text, "is_error": is_error}
         case Opaque(provider, wire):
             return {"type": "opaque", "provider": provider, "wire": dict(wire)}
+        case Image(media_type, data, text, width, height):
+            size = {"width": width, "height": height}
+            return {"type": "image", "media_type": media_type, "data": data, "text": text, **size}
         case _:
             assert_never(content)
 
@@ -99,6 +116,8 @@ def content_from_json(value: Mapping[str, Any]) -> Content:
         return ToolResult(value["id"], value["name"], value["text"], value["is_error"])
     if kind == "opaque":
         return Opaque(value["provider"], value["wire"])
+    if kind == "image":
+        return Image(value["media_type"], value["data"], value["text"], value["width"], value["height"])
     raise JournalError(
         f"a stored block has the unknown type {kind!r}",
         todo="It was written by a newer agentnb; upgrade to read it.",

@@ -8,8 +8,19 @@ from typing import Any
 from agentnb import canonical
 from agentnb.prompt.layers import Block, Prompt
 from agentnb.providers.calling import cut_off, read_arguments
-from agentnb.providers.messages import Content, Opaque, Reply, Role, StopReason, Text, ToolCall, ToolResult, Usage
-from agentnb.providers.openai_responses import encode_content, failure, split_usage
+from agentnb.providers.messages import (
+    Content,
+    Image,
+    Opaque,
+    Reply,
+    Role,
+    StopReason,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
+from agentnb.providers.openai_responses import data_url, encode_content, failure, split_usage
 
 _STOPS = {
     "stop": StopReason.END,
@@ -61,6 +72,9 @@ def _add(message: dict[str, Any], content: Content) -> None:
         message.setdefault("tool_calls", []).append(call)
     elif isinstance(content, Text):
         message["content"] = [*(message["content"] or []), {"type": "text", "text": content.text}]
+    elif isinstance(content, Image):
+        picture = {"type": "image_url", "image_url": {"url": data_url(content), "detail": "high"}}
+        message["content"] = [*(message["content"] or []), picture]
 
 
 def decode_usage(wire: Mapping[str, Any]) -> Usage:

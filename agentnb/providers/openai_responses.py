@@ -16,6 +16,7 @@ from agentnb.providers.base import Mark
 from agentnb.providers.calling import cut_off, read_arguments
 from agentnb.providers.messages import (
     Content,
+    Image,
     Opaque,
     Reply,
     Role,
@@ -84,7 +85,7 @@ def _items(blocks: Sequence[Block], marked: set[int]) -> Iterator[dict[str, Any]
             following = dict(item["next"])
             continue
         role = _ROLES[block.role]
-        if not isinstance(block.content, Text):
+        if not isinstance(block.content, Text | Image):
             yield from (message,) if message else ()
             message = None
             yield from (_marked(item, i in marked),) if item else ()
@@ -93,9 +94,14 @@ def _items(blocks: Sequence[Block], marked: set[int]) -> Iterator[dict[str, Any]
             yield from (message,) if message else ()
             message = {"type": "message", "role": role, "content": [], **following}
             following = {}
-        kind = "output_text" if block.role is Role.ASSISTANT else "input_text"
-        message["content"].append(_point(item | {"type": kind}, i in marked and kind == "input_text"))
+        message["content"].append(_point(item | _kind_of(block), i in marked and block.role is not Role.ASSISTANT))
     yield from (message,) if message else ()
+
+
+def _kind_of(block: Block) -> dict[str, str]:
+    if isinstance(block.content, Image):
+        return {}
+    return {"type": "output_text" if block.role is Role.ASSISTANT else "input_text"}
 
 
 def _marked(item: dict[str, Any], marked: bool) -> dict[str, Any]:
@@ -130,8 +136,15 @@ def encode_content(content: Content) -> dict[str, Any]:
             }
         case Opaque(provider, as_it_came):
             return dict(as_it_came) if provider == NAME else {}
+        case Image():
+            return {"type": "input_image", "detail": "high", "image_url": data_url(content)}
         case _:
             assert_never(content)
+
+
+def data_url(image: Image) -> str:
+    """The picture as both of OpenAI's wires take it."""
+    return f"data:{image.media_type};base64,{image.data}"
 
 
 # --- decode: pure -----------------------------------------------------------------------------------------------

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, assert_never
 
 from agentnb import canonical
 from agentnb.prompt.layers import Block, Layer
+from agentnb.prompt.tokens import BLOCK_OVERHEAD, TokenCounter, image_tokens, pieces
+from agentnb.providers.catalog import ImageRules, Model
 from agentnb.providers.messages import (
     Content,
+    Image,
     Opaque,
     Reply,
     Role,
@@ -82,10 +85,35 @@ def plain(blocks: Iterable[Block]) -> list[Block]:
 
 def scrubbed(block: Block, scrub: Callable[[str], str]) -> Block:
     """The block with secrets taken out of its text."""
-    if isinstance(block.content, Text):
-        text = scrub(block.content.text)
-        return block if text == block.content.text else replace(block, content=Text(text))
+    content = block.content
+    if isinstance(content, Text | Image):
+        text = scrub(content.text)
+        return block if text == content.text else replace(block, content=replace(content, text=text))
     return block
+
+
+def suited(blocks: Iterable[Block], model: Model) -> tuple[Block, ...]:
+    """The blocks as this model can take them: a picture by its description where it takes no pictures."""
+    if model.images is not None:
+        return tuple(blocks)
+    return tuple(
+        replace(block, content=Text(block.content.text)) if isinstance(block.content, Image) else block
+        for block in blocks
+    )
+
+
+def block_tokens(content: Content, counter: TokenCounter, images: ImageRules | None) -> int:
+    """Estimated tokens of a block, its frame included."""
+    if isinstance(content, Image) and images is not None:
+        return image_tokens(images, content.width, content.height) + BLOCK_OVERHEAD
+    return counter.block(block_text(content))
+
+
+def block_weight(content: Content) -> int:
+    """A block's weight beside others of the same prompt, whichever the model: pieces of text, or what stands for it."""
+    if isinstance(content, Image):
+        return max(1, content.width * content.height // 750)
+    return pieces(block_text(content))
 
 
 def block_text(content: Content) -> str:
@@ -101,6 +129,10 @@ def block_text(content: Content) -> str:
             return f"{name} {canonical.dump(dict(arguments)).decode()}"
         case Opaque(_, wire):
             return str(wire.get("thinking") or canonical.dump(dict(wire)).decode())
+        case Image():
+            return content.text
+        case _:
+            assert_never(content)
 
 
 def what_came(reply: Reply) -> str:

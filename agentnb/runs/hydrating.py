@@ -26,6 +26,7 @@ from agentnb.runs.conversation import (
     scrubbed,
 )
 from agentnb.runs.hydration import with_changed
+from agentnb.runs.picturing import Pictures, pictures_of
 from agentnb.runs.segments import Begun, Segments
 from agentnb.runs.services import Context, Request, Services
 from agentnb.runs.threads import Threads, base_of, path_blocks, path_of, segment_blocks
@@ -146,10 +147,12 @@ class Hydrating:
             ),
             (*fresh.changed, *self._dropped(context, path)),
         )
+        pictures = self._pictures(context, before)
         parts = TurnParts(
             task=context["task"],
             selection=selection,
-            values=tuple(services.hydrator.describe_values(context["task"], mode=context["mode"])),
+            values=services.hydrator.describe_values(context["task"], mode=context["mode"]),
+            images=pictures.new,
             failure=services.hydrator.failure(mode=context["mode"]),
             parts=services.hydrator.parts(count) if context["mode"] != "none" else (),
             removed=fresh.removed,
@@ -158,8 +161,17 @@ class Hydrating:
         context["blocks"] = [*context.pop("inherited"), *(block.to_json() for block in blocks)]
         context["definitions"] = _receipt(before, blocks, selection)
         context["left_out"] = [{"name": name, "reason": reason} for name, reason in selection.left_out]
-        context["notes"] += [*selection.notes, *services.hydrator.cells.notes]
+        context["notes"] += [*selection.notes, *services.hydrator.cells.notes, *pictures.notes]
+        context["images"] = pictures.listed
         context["redactions"] = services.scrub.report()
+
+    def _pictures(self, context: Context, before: Sequence[Block]) -> Pictures:
+        """The pictures that the task names: sent where the model takes pictures and the thread lacks them."""
+        rules = catalog.lookup(context["model"]).images
+        if rules is None:
+            return Pictures()
+        drawn = self._services.hydrator.draw_pictures(context["task"], mode=context["mode"])
+        return pictures_of(drawn, before, rules)
 
     def _dropped(self, context: Context, path: Sequence[Turn]) -> tuple[Chosen, ...]:
         """What the other segment held, as it is now, where this run begins one that keeps a part of it."""

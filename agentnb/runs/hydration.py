@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
-from agentnb.context import values
+from agentnb.context import live, values
 from agentnb.context.cells import CellIndex
 from agentnb.context.definitions import Definition
 from agentnb.context.failures import describe_failure
+from agentnb.context.pictures import Drawn, draw
 from agentnb.context.redaction import redact
 from agentnb.context.resolution import Resolver, Unresolved
 from agentnb.context.scanning import parse_definitions
@@ -26,6 +27,7 @@ from agentnb.runs.tools import Outcome, shorten
 
 OUTLINE_TOKENS = 3000
 MAX_VALUES = 12
+MAX_PICTURES = 4
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _SCAN = 20_000  # characters of the task that are searched for variable names; a pasted log goes on for much longer
 
@@ -146,14 +148,24 @@ class Hydrator:
 
     def describe_values(self, task: str, *, mode: str) -> tuple[str, ...]:
         """Short descriptions of the live variables that the task names, in the order of their first mention."""
-        if mode == "none":
-            return ()
-        words = list(marks(task))
-        if mode == "auto":
-            words += _WORD.findall(task[:_SCAN])
-        names = [name for name in dict.fromkeys(words) if self._is_data(name)]
-        described = [self.scrub(values.describe(name, self.namespace[name])) for name in names[:MAX_VALUES]]
-        return (*self._other_names(words), *described)
+        words = _words(task, mode)
+        return (*self._other_names(words), *(self._described(name) for name in self._data_named(words)[:MAX_VALUES]))
+
+    def draw_pictures(self, task: str, *, mode: str) -> dict[str, Drawn]:
+        """Pictures of the figures and images that the task names, by name. The same picture twice is kept once."""
+        out: dict[str, Drawn] = {}
+        for name in self._data_named(_words(task, mode))[:MAX_VALUES]:
+            drawn = draw(self.namespace[name], text=self._described(name)) if len(out) < MAX_PICTURES else None
+            seen = [item.image.data for item in out.values() if item.image is not None]
+            if drawn is not None and (drawn.image is None or drawn.image.data not in seen):
+                out[name] = drawn
+        return out
+
+    def _described(self, name: str) -> str:
+        return self.scrub(values.describe(name, self.namespace[name]))
+
+    def _data_named(self, words: Iterable[str]) -> list[str]:
+        return [name for name in dict.fromkeys(words) if self._is_data(name)]
 
     def _other_names(self, words: Iterable[str]) -> list[str]:
         """What the task calls by another name than the one its definition is sent under: `dmp: json.dumps`."""
@@ -247,7 +259,14 @@ class Hydrator:
         if name.startswith("_") or name not in self.namespace:
             return False
         value = self.namespace[name]
-        return not (isinstance(value, type | ModuleType) or callable(value) or name in _SHELL_NAMES)
+        return not (live.is_a(live.unwrap(value), _CODE) or name in _SHELL_NAMES)
+
+
+def _words(task: str, mode: str) -> list[str]:
+    """The words of the task that may name something, marks first."""
+    if mode == "none":
+        return []
+    return [*marks(task), *(_WORD.findall(task[:_SCAN]) if mode == "auto" else ())]
 
 
 def _chosen(found: Definition, form: str, reason: str, count: Callable[[str], int]) -> Chosen:
@@ -305,6 +324,8 @@ TREE_FILES = 60
 TREE_SCAN = 2000
 FILE_CHARACTERS = 60_000
 
+_CODE = (type, ModuleType, FunctionType, MethodType, *live.COMPILED)
+"""What a name may hold that is code, not data. A model that can be called is data all the same."""
 _SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython"})
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from agentnb.prompt.layers import Layer
 from agentnb.providers.messages import Usage
+from agentnb.runs.picturing import with_data
 
 SCHEMA = "agentnb.run.v1"
 DRY_RUN = "DRY_RUN"
@@ -171,6 +172,7 @@ def run_document(
         "definitions": list(context.get("definitions", ())),
         "left_out": list(context.get("left_out", ())),
         "redactions": list(context.get("redactions", ())),
+        "images": with_data(context.get("images") or (), context.get("blocks") or ()),
     }
 
 

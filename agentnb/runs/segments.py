@@ -8,10 +8,11 @@ from typing import Any
 
 from agentnb.prompt.layers import Block, Layer, chain_digests
 from agentnb.prompt.thread import Turn, held_definitions, segment_for, stale_share
-from agentnb.prompt.tokens import TokenCounter, pieces
+from agentnb.prompt.tokens import TokenCounter
 from agentnb.providers import catalog, prices
 from agentnb.providers.messages import Usage
-from agentnb.runs.conversation import block_text
+from agentnb.providers.promptcache import message_salt
+from agentnb.runs.conversation import block_tokens, block_weight, suited
 from agentnb.runs.services import Request, Services
 from agentnb.runs.threads import Threads, folded
 
@@ -113,7 +114,7 @@ class Segments:
         services = self._services
         model = catalog.lookup(request.model)
         scope, now = services.provider_for(request.model).scope, services.clock.now()
-        chain = chain_digests(sent.blocks)
+        chain = chain_digests(suited(sent.blocks, model), message_salt(model, sent.blocks))
         ends = {
             number: self._threads.end_of(turn.run_id)
             for number, turn in enumerate(sent.turns[:-1])
@@ -147,7 +148,7 @@ class Segments:
         """Why so much is written anew, with the price of either way."""
         model = catalog.lookup(request.model)
         counter = self._counter(request)
-        total = sum(counter.block(block_text(block.content)) for block in sent.blocks)
+        total = sum(block_tokens(block.content, counter, model.images) for block in sent.blocks)
         stale, written = round(share * total), round(cut.rewritten / sum(sent.weights) * total)
         keep = prices.cost_of(model, Usage(cache_read=stale)).total
         write = prices.cost_of(model, Usage(cache_write_5m=written)).total
@@ -164,4 +165,4 @@ class Segments:
 
 
 def weights_of(blocks: Sequence[Block]) -> list[int]:
-    return [pieces(block_text(block.content)) for block in blocks]
+    return [block_weight(block.content) for block in blocks]

@@ -11,6 +11,7 @@ from agentnb.prompt.tokens import TokenCounter, cached_share
 from agentnb.providers import catalog, latency, prices
 from agentnb.providers.base import Answer, Provider
 from agentnb.providers.cassettes import Replaying
+from agentnb.providers.catalog import ImageRules
 from agentnb.providers.messages import Reply, StopReason, Usage
 from agentnb.providers.promptcache import (
     CacheReport,
@@ -22,6 +23,7 @@ from agentnb.providers.promptcache import (
     kept_longer,
     known_tokens,
     layer_totals,
+    message_salt,
     place_marks,
     plan_for,
     predict,
@@ -32,10 +34,11 @@ from agentnb.providers.promptcache import (
 from agentnb.runs.budget import Budget, Quote, affordable_output
 from agentnb.runs.conversation import (
     COMPLETED,
-    block_text,
+    block_tokens,
     next_state,
     recorded_reply,
     reply_blocks,
+    suited,
     what_came,
 )
 from agentnb.runs.services import SHOWN, Context, Services
@@ -55,11 +58,14 @@ class Thinking:
     def prepare(self, context: Context) -> tuple[Prompt, Call, Prediction]:
         model = catalog.lookup(context["model"])
         own = tuple(Block.from_json(item) for item in context["blocks"])
+        before = segment_blocks(self._threads, context) + path_blocks(self._threads, context)
+        blocks = suited(before + own, model)
         prompt = Prompt(
             model=model.name,
             blocks=blocks,
             max_tokens=context["max_tokens"],
             previous_end=context["previous_end"],
+            salt=message_salt(model, blocks),
         )
         counter = self._services.samples.counter(model)
         now = self._services.clock.now()
@@ -71,7 +77,7 @@ class Thinking:
         call = Call(
             prompt=prompt,
             marks=objects.bind(marks, prompt, objects.find(prompt, model, scope)),
-            tokens=self._count(context, prompt, counter),
+            tokens=self._count(context, prompt, counter, model.images),
             model=model,
             scope=scope,
             at=now,
@@ -106,11 +112,13 @@ class Thinking:
         bare = tuple(mark for mark in call.marks if not mark.holder)
         return replace(call, marks=objects.bind(bare, call.prompt, held))
 
-    def _count(self, context: Context, prompt: Prompt, counter: TokenCounter) -> tuple[int, ...]:
+    def _count(
+        self, context: Context, prompt: Prompt, counter: TokenCounter, images: ImageRules | None
+    ) -> tuple[int, ...]:
         """Tokens by block: as settled by an earlier reply where it sent the same prefix, else estimated."""
         known = known_tokens(prompt.chain, self._services.ledger.newest_like(context["thread"], prompt.model))
         new = prompt.blocks[len(known) :]
-        return (*known, *(counter.block(block_text(block.content)) for block in new))
+        return (*known, *(block_tokens(block.content, counter, images) for block in new))
 
     def quote(self, call: Call) -> Quote | None:
         """The worst case of the next call: nothing hits, everything is written at the dearest TTL asked for."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.providers.catalog import Model, find
+from agentnb.simulator.images import refusal_of_anthropic
 
 _PREFILL = ("claude-sonnet-4-5", "claude-opus-4-5", "claude-haiku-4-5")
 _BLOCK_TYPES = (
@@ -164,9 +165,20 @@ def _check_block(where: str, block: Any) -> None:
         )
     if block["type"] == "thinking" and block.get("cache_control"):
         raise refuse(f"{where}.thinking.cache_control: Extra inputs are not permitted")
+    _check_pictures(where, block)
     for name in _NEEDED.get(block["type"], ()):
         if name not in block:
             raise refuse(f"{where}.{block['type']}.{name}: Field required")
+
+
+def _check_pictures(where: str, block: Mapping[str, Any]) -> None:
+    """A picture by itself, and those inside a tool's result."""
+    if block["type"] == "image" and (said := refusal_of_anthropic(block.get("source"))):
+        raise refuse(f"{where}.{said}")
+    inner = block.get("content") if block["type"] == "tool_result" else None
+    for j, part in enumerate(inner if isinstance(inner, list) else []):
+        if isinstance(part, Mapping) and part.get("type") == "image":
+            _check_pictures(f"{where}.tool_result.content.{j}", part)
 
 
 _NEEDED = {"tool_use": ("id", "name", "input"), "tool_result": ("tool_use_id",), "thinking": ("signature", "thinking")}

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from agentnb.providers.catalog import Model
 from agentnb.simulator.dialogue import Ask, Offer, Said
+from agentnb.simulator.images import Counter
 from agentnb.simulator.promptcache_rules import Piece
 
 TOOLS_PREAMBLE = 260
 """Tokens that the API adds before the first tool: its own instructions on how to call tools."""
-PER_TOOL, PER_TURN, PER_CALL, PER_RESULT, PER_IMAGE, REPLY_START = 9, 4, 12, 11, 1100, 3
-"""Tokens of structure: per tool, per change of speaker, per tool_use, per tool_result, per image or document that is
-not text, and at the very end (where the reply begins; never cached)."""
-
-Counter = Callable[[str], int]
+PER_TOOL, PER_TURN, PER_CALL, PER_RESULT, PER_DOCUMENT, REPLY_START = 9, 4, 12, 11, 1100, 3
+"""Tokens of structure: per tool, per change of speaker, per tool_use, per tool_result, per document that is not
+text or picture of another address, and at the very end (where the reply begins; never cached)."""
 
 
 def pieces(body: Mapping[str, Any], count: Counter) -> list[Piece]:
@@ -85,7 +84,9 @@ def _tokens(block: Mapping[str, Any], count: Counter) -> int:
         return sum(_tokens(part, count) for part in blocks_of(block.get("content"))) + PER_RESULT
     if kind in ("thinking", "redacted_thinking"):
         return count(block.get("thinking", "")) + 2
-    return PER_IMAGE
+    source = block.get("source")
+    data = source.get("data") if kind == "image" and isinstance(source, Mapping) else None
+    return count.picture(data) or PER_DOCUMENT
 
 
 def _ttl(block: Mapping[str, Any]) -> str | None:

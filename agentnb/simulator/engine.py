@@ -13,6 +13,7 @@ from agentnb.providers.catalog import Model
 from agentnb.simulator.clock import Clock
 from agentnb.simulator.exchange import Recorded, Timing
 from agentnb.simulator.faults import Faults
+from agentnb.simulator.images import tokens_of
 from agentnb.simulator.promptcache_rules import PromptCaches
 from agentnb.simulator.tokenizer import count
 
@@ -51,7 +52,7 @@ class Engine:
         )
 
     def counter(self, row: Model) -> TextCounter:
-        return TextCounter(self, row.tokenizer)
+        return TextCounter(self, row)
 
     def remembered_count(self, text: str, family: str) -> int:
         """The tokens of `text`; long texts are remembered by digest, since every step of an agent sends them again."""
@@ -83,11 +84,14 @@ class Engine:
 
 
 class TextCounter:
-    """Counts text in one tokenizer family."""
+    """Counts texts, and base64 pictures, as one model's row says."""
 
-    def __init__(self, engine: Engine, family: str) -> None:
+    def __init__(self, engine: Engine, row: Model) -> None:
         self._engine = engine
-        self._family = family
+        self._row = row
 
-    def __call__(self, text: str) -> int:
-        return self._engine.remembered_count(text, self._family)
+    def __call__(self, text: str, /) -> int:
+        return self._engine.remembered_count(text, self._row.tokenizer)
+
+    def picture(self, data: object) -> int:
+        return tokens_of(self._row, data)

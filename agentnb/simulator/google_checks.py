@@ -8,6 +8,7 @@ from typing import Any
 from agentnb.errors import RequestRefused
 from agentnb.providers.catalog import Model
 from agentnb.simulator import google_prompt as prompt
+from agentnb.simulator.images import refusal_of_google
 
 
 def refuse(message: str, status: int = 400) -> RequestRefused:
@@ -26,9 +27,18 @@ def check(body: Mapping[str, Any], row: Model) -> None:
             raise refuse("Please use a valid role: user, model.")
         if not prompt.parts_of(content):
             raise refuse(f"* GenerateContentRequest.contents[{i}].parts: contents.parts must not be empty.\n")
+    _check_pictures(contents)
     _check_calls(contents)
     if row.name.startswith("gemini-3"):
         _check_signatures(contents)
+
+
+def _check_pictures(contents: list[Any]) -> None:
+    for i, content in enumerate(contents):
+        for j, part in enumerate(prompt.parts_of(content)):
+            inline = part.get("inlineData")
+            if isinstance(inline, Mapping) and (said := refusal_of_google(f"contents[{i}].parts[{j}]", inline)):
+                raise refuse(said)
 
 
 def _check_calls(contents: list[Any]) -> None:

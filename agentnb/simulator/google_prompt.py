@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agentnb.providers.catalog import Model
 from agentnb.simulator.dialogue import Ask, Offer, Said
+from agentnb.simulator.images import Counter, standard
 from agentnb.simulator.prefixes import Block
 
 PER_TOOL, PER_TURN, PER_CALL, PER_MEDIA = 8, 3, 8, 258
-Counter = Callable[[str], int]
 
 
 _FREE = ("args", "response", "parametersJsonSchema", "parameters", "responseJsonSchema", "responseSchema", "labels")
@@ -73,8 +74,17 @@ def _part_blocks(section: str, role: str, content: Any, count: Counter) -> Itera
         return
     for i, part in enumerate(parts_of(content)):
         text, overhead = _part(part)
+        head = role
+        if _is_media(part):
+            # Not words: it is one piece, whose bytes tell it apart and whose tokens follow a rule of their own.
+            head, text = f"{role}:{hashlib.sha256(text.encode()).hexdigest()}", ""
+            overhead = count.picture(standard((part.get("inlineData") or {}).get("data"))) or PER_MEDIA
         overhead += 0 if i else PER_TURN
-        yield Block(section=section, head=role, text=text, overhead=overhead, tokens=count(text) + overhead)
+        yield Block(section=section, head=head, text=text, overhead=overhead, tokens=count(text) + overhead)
+
+
+def _is_media(part: Mapping[str, Any]) -> bool:
+    return isinstance(part.get("inlineData") or part.get("fileData"), Mapping)
 
 
 def _part(part: Mapping[str, Any]) -> tuple[str, int]:

@@ -7,6 +7,8 @@ from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.providers.catalog import Model, find
+from agentnb.simulator.images import refusal_of_openai
+from agentnb.simulator.openai_prompt import image_url
 
 
 def refuse(message: str, *, param: str = "", status: int = 400) -> RequestRefused:
@@ -40,7 +42,16 @@ def check_chat(body: Mapping[str, Any]) -> None:
     for i, message in enumerate(messages):
         if not isinstance(message, Mapping) or message.get("role") not in _ROLES:
             raise refuse(f"Invalid value for 'messages[{i}].role'.", param=f"messages[{i}].role")
+        _check_pictures(message.get("content"), f"messages[{i}].content")
     _check_chat_tools(messages)
+
+
+def _check_pictures(content: Any, where: str) -> None:
+    for j, part in enumerate(content if isinstance(content, list) else []):
+        if isinstance(part, Mapping) and part.get("type") in ("image_url", "input_image") and not part.get("file_id"):
+            param = f"{where}[{j}].image_url"
+            if said := refusal_of_openai(param, image_url(part)):
+                raise refuse(said, param=param)
 
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -83,6 +94,8 @@ def check_responses(body: Mapping[str, Any], items: Sequence[Mapping[str, Any]])
             "instead.",
             param="max_output_tokens",
         )
+    for i, item in enumerate(items):
+        _check_pictures(item.get("content") or item.get("output"), f"input[{i}].content")
     called = [item["call_id"] for item in items if item.get("type") == "function_call"]
     answered = [item["call_id"] for item in items if item.get("type") == "function_call_output"]
     for call_id in answered:
@@ -118,6 +131,9 @@ CODES = {
     "Previous response with id": "previous_response_not_found",
     "Incorrect API key": "invalid_api_key",
     "Rate limit": "rate_limit_exceeded",
+    "Expected a base64-encoded data URL": "invalid_value",
+    "Invalid base64 image_url": "invalid_base64",
+    "unsupported image": "invalid_image_format",
     "had an error": "server_error",
 }
 

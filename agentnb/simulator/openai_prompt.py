@@ -5,22 +5,24 @@ Pure. Reasoning items of earlier turns are not rendered: the API drops them.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from agentnb.providers.catalog import Model
 from agentnb.simulator.dialogue import Ask, Offer, Said
+from agentnb.simulator.images import Counter, data_of
 from agentnb.simulator.prefixes import Block
 
 PER_TOOL, PER_ITEM, PER_CALL, PER_MEDIA, REPLY_START = 8, 4, 8, 800, 3
-Counter = Callable[[str], int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One part of the conversation. `kind`: text, call, result, media; `ttl` is set where a breakpoint is marked.
+    """One part of the conversation. `kind`: text, call, result, media; `ttl` is set where a breakpoint is marked. A
+    picture's `name` is its address.
 
     `ends` says that the message ends with this part.
     """
@@ -135,10 +137,15 @@ def _parts(role: str, content: Any, ttl: str) -> Iterator[Item]:
         yield Item(
             kind="text" if "text" in part else "media",
             role=role,
-            text=part["text"] if "text" in part else _json(part),
+            text=part["text"] if "text" in part else _json(_unmarked(part)),
+            name=str(image_url(part) or "") if "text" not in part else "",
             ttl=mark.get("ttl") or ttl if isinstance(mark, Mapping) else None,
             ends=i == len(parts) - 1,
         )
+
+
+def _unmarked(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key != "prompt_cache_breakpoint"}
 
 
 def blocks(talk: Talk, count: Counter) -> list[Block]:
@@ -154,13 +161,28 @@ def blocks(talk: Talk, count: Counter) -> list[Block]:
 
 
 def _block(item: Item, count: Counter) -> Block:
-    overhead = {"text": PER_ITEM, "call": PER_CALL, "result": PER_CALL}.get(item.kind, PER_MEDIA)
+    if item.kind == "media":
+        return _media(item, count)
+    overhead = {"text": PER_ITEM, "call": PER_CALL, "result": PER_CALL}[item.kind]
     text = f"{item.name}\n{item.text}" if item.kind == "call" else item.text
-    tokens = (0 if item.kind == "media" else count(text)) + overhead
+    tokens = count(text) + overhead
     head = f"{item.role}:{item.kind}"
     return Block(
         section="input", head=head, text=text, overhead=overhead, tokens=tokens, ttl=item.ttl, ends_item=item.ends
     )
+
+
+def _media(item: Item, count: Counter) -> Block:
+    """Not words: it is one piece, whose bytes tell it apart and whose tokens follow a rule of their own."""
+    tokens = (count.picture(data_of(item.name)) or PER_MEDIA) + PER_ITEM
+    head = f"{item.role}:media:{hashlib.sha256(item.text.encode()).hexdigest()}"
+    return Block(section="input", head=head, text="", overhead=tokens, tokens=tokens, ttl=item.ttl, ends_item=item.ends)
+
+
+def image_url(part: Mapping[str, Any]) -> Any:
+    """The address of a picture, which Chat wraps in an object."""
+    found = part.get("image_url")
+    return found.get("url") if isinstance(found, Mapping) else found
 
 
 def ask_of(talk: Talk, row: Model) -> Ask:

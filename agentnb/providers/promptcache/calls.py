@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from agentnb.prompt.layers import Block, Layer, Prompt
 from agentnb.prompt.tokens import scale_to_total
 from agentnb.providers.base import Mark
 from agentnb.providers.catalog import Model
-from agentnb.providers.messages import Text, Usage
+from agentnb.providers.messages import Image, Text, Usage
 from agentnb.providers.promptcache.ledger import Sent, Warm
 from agentnb.providers.promptcache.policy import TTL_SECONDS
 
@@ -74,6 +74,16 @@ def warm_entries(call: Call, usage: Usage) -> list[Warm]:
             )
         )
     return out
+
+
+def message_salt(model: Model, blocks: Iterable[Block]) -> str:
+    """What makes the provider process the messages anew though their bytes are the same: on Anthropic the first
+    picture in a conversation (docs, prompt caching: what invalidates the cache)."""
+    pictured = model.provider == "anthropic" and any(isinstance(block.content, Image) for block in blocks)
+    return PICTURES if pictured else ""
+
+
+PICTURES = "pictures"
 
 
 def known_tokens(chain: Sequence[str], previous: Sent | None) -> tuple[int, ...]:

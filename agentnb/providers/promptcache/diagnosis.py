@@ -189,6 +189,8 @@ def _difference(call: Call, previous: Sent | None) -> str:
         if old != new:
             block = call.prompt.blocks[i]
             label = previous.labels[i] or "block"
+            if previous.digests[i] == block.digest:
+                return "the first picture came into the conversation: this provider then processes its messages anew"
             changed = f"{block.layer} block {i + 1} changed ({label}: {previous.digests[i]} to {block.digest})"
             return changed + _changed_line(previous.texts[i] if i < len(previous.texts) else "", block)
     return ""
