@@ -275,13 +275,13 @@ class AnthropicProvider(Calling):
     @property
     def can_prewarm(self) -> bool:
         return self.model.cache.breakpoints > 0
+
     def _whole(self, client: Any, wire: Wire) -> Mapping[str, Any]:
         # A timeout of our own: the SDK's refuses to ask plainly for more than about 21,000 tokens.
         return whole_object(client.messages.create(**wire.body, timeout=READ_TIMEOUT))
 
     def decode(self, wire: Wire, whole: Mapping[str, Any], *, request_id: str | None) -> Reply:
         return decode_message(whole, request_id=request_id)
-
 
     def _prewarm(self, client: Any, wire: Wire) -> Usage:
         message = client.messages.create(**(dict(wire.body) | {"max_tokens": 0}))

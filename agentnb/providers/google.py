@@ -348,15 +348,15 @@ class GoogleProvider(Calling):
         for chunk in client.models.generate_content_stream(**_request(wire.body)):
             yield _plain(chunk)
 
-    def _sdk_errors(self) -> tuple[type[Exception], ...]:
-        import httpx2
-        from google.genai import errors
     def _whole(self, client: Any, wire: Wire) -> Mapping[str, Any]:
         return _plain(client.models.generate_content(**_request(wire.body)))
 
     def decode(self, wire: Wire, whole: Mapping[str, Any], *, request_id: str | None) -> Reply:
         return decode_response(whole, request_id=request_id)
 
+    def _sdk_errors(self) -> tuple[type[Exception], ...]:
+        import httpx2
+        from google.genai import errors
 
         return (errors.APIError, httpx2.HTTPError, httpx2.StreamError, ValueError)
 
@@ -368,9 +368,6 @@ class GoogleProvider(Calling):
         return "cachedContent" in wire.body["config"] and error.status in (403, 404)
 
 
-def _plain(value: Any) -> dict[str, Any]:
-    """An SDK value as the REST fields it came from."""
-    out: dict[str, Any] = value.model_dump(mode="json", by_alias=True, exclude_none=True)
 def _request(body: Mapping[str, Any]) -> dict[str, Any]:
     """The body as the SDK's own values."""
     from google.genai import types
@@ -382,6 +379,9 @@ def _request(body: Mapping[str, Any]) -> dict[str, Any]:
     return {"model": body["model"], "contents": contents, "config": config}
 
 
+def _plain(value: Any) -> dict[str, Any]:
+    """An SDK value as the REST fields it came from."""
+    out: dict[str, Any] = value.model_dump(mode="json", by_alias=True, exclude_none=True)
     out.pop("sdkHttpResponse", None)
     return out
 
