@@ -19,6 +19,7 @@ from agentnb.errors import (
     RunCancelled,
     RunFinished,
     RunPaused,
+    StepConflict,
 )
 from agentnb.runs import leases
 from agentnb.runs.journal import EmbeddedJournal
@@ -149,12 +150,17 @@ class TwoWorkers(RuleBasedStateMachine):
         self.behaviour = behaviour
         machine, expected = self.workers[who], self.expected[run_id]
         machine.journal.dies = dies
-        before = None if (run_id, who) in self.superseded else self.executed.copy()
+        superseded = (run_id, who) in self.superseded
+        before = None if superseded else self.executed.copy()
         self.superseded.discard((run_id, who))
         try:
             state = machine.execute_step(run_id)
         except (LeaseHeld, RunPaused, RunCancelled, ContextNotStorable) as error:
             self.refused(error, run_id, before)
+            machine.journal.dies = None
+            return
+        except StepConflict:  # what a worker that was taken over learns, and nobody else
+            assert superseded
             machine.journal.dies = None
             return
         except KillNine:
