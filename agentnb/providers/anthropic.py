@@ -318,8 +318,9 @@ def _cause(error: Exception) -> str:
 
 def _translate_status(error: Any) -> ProviderError:
     status = error.status_code
-    details = (error.body or {}) if isinstance(error.body, dict) else {}
-    message = (details.get("error") or {}).get("message") or str(error)
+    details = error.body if isinstance(error.body, dict) else {}
+    named = details.get("error")  # a proxy may write a bare text here
+    message = (named.get("message") if isinstance(named, dict) else named) or str(error)
     request_id = error.request_id or details.get("request_id")
     if status != 200:
         return VENDOR.refusal(status, message, request_id=request_id)
