@@ -22,6 +22,7 @@ from agentnb.notebook.tables import Code, Figure
 from agentnb.runs.hydration import Pins, read_added
 from agentnb.runs.machine import Replay
 from agentnb.runs.services import Limits
+from agentnb.runs.session import working_directory
 
 if TYPE_CHECKING:
     from agentnb.runs.record import AgentRun
@@ -210,7 +211,7 @@ def agent_context(session: Session, run: AgentRun | None, line: str) -> None:
 def _context_show(session: Session, run: AgentRun | None) -> None:
     pins = session.pins
     pinned = [f"Pinned: {', '.join(pins.names)}."] if pins.names else []
-    added = [f"Added: {', '.join(pins.files)}."] if pins.files else []
+    added = [f"Added: {', '.join(map(_nearby, pins.files))}."] if pins.files else []
     if run is None and (pinned or added):
         show_table(f"Context of the next task ({session.thread})", (), (), [*pinned, *added])
         return
@@ -309,9 +310,16 @@ def _wanted(rest: str, command: str, example: str) -> str:
 
 def _show_pins(session: Session, pins: Pins) -> None:
     session.keep_pins(pins)
-    rows = [("definition", Code(name)) for name in pins.names] + [("file", Code(name)) for name in pins.files]
+    rows = [("definition", Code(name)) for name in pins.names] + [("file", Code(_nearby(name))) for name in pins.files]
     notes = [] if rows else ["Nothing is pinned."]
     show_table(f"Pinned for the thread {session.thread}", ("kind", "name"), rows, notes)
+
+
+def _nearby(file: str) -> str:
+    """A path as the user would write it: from the working directory where the file lies below it."""
+    here = working_directory()
+    path = Path(file)
+    return str(path.relative_to(here)) if here is not None and path.is_relative_to(here) else file
 
 
 def _is_called(qualified: str, name: str) -> bool:
