@@ -32,7 +32,8 @@ class Settings:
     `cache_budget` bounds, in US dollars a session, what may be spent on keeping prompts warm and on paid cache objects.
     `stream` False asks for each reply in one piece, for servers and proxies that cannot stream. `replay_speed` is the
     pace of recorded replies: 0 gives them at once, 1 as fast as they came.
-    `stale_limit` is the share of out-of-date text at which a thread's prefix is written anew.
+    `stale_limit` is the share of out-of-date text at which a thread's prefix is written anew. `index` False keeps the
+    packages that the notebook refers to from being indexed in the background.
     """
 
     model: str = ""
@@ -52,6 +53,7 @@ class Settings:
     cache_retention: str = ""
     stream: bool = True
     replay_speed: float = 0.0
+    index: bool = True
 
     def with_changes(self, **changes: Any) -> Settings:
         """A copy with every change that is not None. Raises SettingsError on an unknown name or a bad value."""
@@ -77,7 +79,13 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         replay=environment.get("AGENTNB_REPLAY") or None,
         stream=_switch(environment, "AGENTNB_STREAM"),
         replay_speed=_number(environment, "AGENTNB_REPLAY_SPEED"),
+        index=_switch(environment, "AGENTNB_INDEX"),
     )
+
+
+def traces_cells(environment: Mapping[str, str]) -> bool:
+    """Does AGENTNB_TRACE ask to record what every cell runs?"""
+    return environment.get("AGENTNB_TRACE", "").strip().lower() in {"1", "true", "yes", "on"}
 
 
 def data_directory(settings: Settings) -> Path:

@@ -63,6 +63,7 @@ class CellIndex:
         self._texts: dict[str, str] = {}
         self._latest: dict[str, tuple[int, FileDefinitions]] = {}
         self._targets: dict[str, str] = {}
+        self._stars: dict[str, None] = {}
         self.notes: list[str] = []
         self.version = 0
         """Grows with every recorded cell: what was made of an older version is stale."""
@@ -130,6 +131,7 @@ class CellIndex:
 
     def _bind(self, cell: FileDefinitions) -> None:
         imports = {item.bound: item for item in cell.imports}
+        self._stars |= dict.fromkeys(cell.stars)
         for name, made in cell.made.items():
             if cell.error and name in self._bound:
                 continue  # nothing of a cell that does not parse has run: what was bound before still is
@@ -172,6 +174,10 @@ class CellIndex:
     def imports(self) -> Mapping[str, str]:
         """Bound name -> dotted target: `nx` -> `networkx`, `G` -> `networkx.Graph`. A view, too."""
         return MappingProxyType(self._targets)
+
+    def imported(self) -> list[str]:
+        """The dotted targets of all that cells import: `networkx`, `networkx.Graph`; each once."""
+        return list(dict.fromkeys([*self._targets.values(), *self._stars]))
 
 
 class CellDefinitions(Mapping[str, Definition]):

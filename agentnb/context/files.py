@@ -1,14 +1,12 @@
 """Python files on disk -> FileDefinitions, each parsed once per version; and which file a module's name means.
 
-What a long file defines is also kept in the data directory, by the file's content: the next kernel reads the text and
-looks its entries up, which is over ten times faster than parsing. Only files that a name leads to are ever read, so
-there is no cold start to wait for. Nothing here imports a module: names are looked up in `sys.modules` and on the
-import path only.
+What a long file defines is also kept in the index of packages, with the digest of its bytes: the next kernel reads the
+text and looks its entries up, which is over ten times faster than parsing, and of a file that changed since parses only
+the change. Nothing here imports a module: names are looked up in `sys.modules` and on the import path only.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.machinery
 import sys
@@ -23,17 +21,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from agentnb.canonical import dump, load
+from agentnb.canonical import dump_exact, load
 from agentnb.context.definitions import (
     Entry,
     FileDefinitions,
     Import,
     ParseError,
+    Piece,
 )
+from agentnb.context.packages import FileRow, PackageIndex
 from agentnb.context.scanning import parse_definitions
 from agentnb.context.syntax import normalise
-from agentnb.errors import StorageError
-from agentnb.storage import Storage
 
 BYTES_LIMIT = 32 * 2**20
 """Files above this are not read: no module written by hand is as long."""
@@ -43,9 +41,8 @@ KEPT_LINES = 600_000
 
 STORED_FROM = 20_000
 """Characters from which a file's entries are stored: a shorter one parses as fast as it is looked up."""
-STORED_SECONDS = 90 * 86_400.0
-FORMAT = 2
-"""Grows when what is stored, or how it is read out of a source, changes."""
+TRIES = 3
+"""How often a file that changes while it is read is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +57,8 @@ class FileIndex:
     A file that no longer parses keeps its last version that did, with `error` set. Safe to call from several threads.
     """
 
-    def __init__(self, storage: Storage | None = None) -> None:
-        self.storage = storage
+    def __init__(self, stored: PackageIndex | None = None) -> None:
+        self.stored = stored
         """Where long files' entries outlive the kernel; None keeps them in memory only."""
         self._kept: OrderedDict[Path, _Kept] = OrderedDict()
         self._lines = 0
@@ -74,49 +71,42 @@ class FileIndex:
             kept = self._kept.get(path)
         if kept and kept.stamp == stamp:
             return kept.parsed
-        parsed = self._parse(path, module, kept)
-        # A file that changes while it is read is read again next time.
-        if parsed is not None and stamp_of(path) == stamp:
+        for _ in range(TRIES):
+            parsed = self._parse(path, module, kept.parsed if kept else None)
+            before, stamp = stamp, stamp_of(path)
+            if stamp == before:
+                break  # else it changed while it was read; one that never comes to rest is read again next time
+        else:
+            return parsed
+        if parsed is not None:
             self._keep(path, _Kept(stamp, parsed))
         return parsed
 
-    def _parse(self, path: Path, module: str, kept: _Kept | None) -> FileDefinitions | None:
+    def _parse(self, path: Path, module: str, before: FileDefinitions | None) -> FileDefinitions | None:
         try:
-            text = read_source(path)
+            data = read_bytes(path)
         except (OSError, zipimport.ZipImportError):
             return None
-        except (SyntaxError, ValueError, LookupError) as error:
-            return _unreadable(path, module, str(error))
-        parsed = self._parse_text(text, module, relative_file(path, module))
-        if parsed.error and kept and kept.parsed.entries:
-            return replace(kept.parsed, error=parsed.error)
+        before = before if before and before.module == module else None
+        parsed = self._by_content(data, path, module, before)
+        if parsed.error and before and before.entries:
+            return replace(before, error=parsed.error)
         return parsed
 
-    def _parse_text(self, text: str, module: str, file: str) -> FileDefinitions:
-        if self.storage is None or len(text) < STORED_FROM:
-            return parse_definitions(text, module=module, file=file)
-        key = _key(text, module, file)
-        stored = self._load(key)
-        if stored is not None:
-            return from_stored(stored, text, module=module, file=file)
-        parsed = parse_definitions(text, module=module, file=file)
+    def _by_content(self, data: bytes, path: Path, module: str, before: FileDefinitions | None) -> FileDefinitions:
+        if self.stored is None or len(data) < STORED_FROM:
+            return parsed_source(data, path, module, before)
+        digest, row = content_digest(data), self.stored.row(path)
+        known = _known(row) if row and row.module == module else None
+        if row and known and row.digest == digest:
+            return replace(known, lines=tuple(normalise(decoded(data)).split("\n")), file=relative_file(path, module))
+        before = before or known
+        parsed = parsed_source(data, path, module, before)
         if not parsed.error:
-            self._store(key, parsed)
+            made = dump_exact(to_stored(parsed))
+            # Its time is left open: the pass over the package has its names still to take in.
+            self.stored.keep(FileRow(path=str(path), stamp=(0, 0), digest=digest, module=module, entries=made))
         return parsed
-
-    def _load(self, key: str) -> Any:
-        assert self.storage is not None
-        try:
-            data = self.storage.get(key)
-            return None if data is None else load(data)
-        except (StorageError, ValueError):
-            return None
-
-    def _store(self, key: str, parsed: FileDefinitions) -> None:
-        """The index may be lost: when the data directory is full or locked, it simply does not grow."""
-        assert self.storage is not None
-        with contextlib.suppress(StorageError):
-            self.storage.set(key, dump(to_stored(parsed)), STORED_SECONDS)
 
     def _keep(self, path: Path, kept: _Kept) -> None:
         with self._lock:
@@ -128,48 +118,61 @@ class FileIndex:
                 self._lines -= len(dropped.parsed.lines)
 
 
-def _key(text: str, module: str, file: str) -> str:
-    """By content; by name too, since relative imports depend on it, and by Python version, since branches do."""
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    digest = hashlib.sha256("\0".join([module, file, text]).encode("utf-8", "surrogatepass")).hexdigest()
-    return f"definitions/{FORMAT}/{version}/{digest}"
+def _known(row: FileRow) -> FileDefinitions | None:
+    """What is stored of a file, without its lines; None for what is not there or was not written by us."""
+    try:
+        return from_stored(load(row.entries), module=row.module) if row.entries else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def content_digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def parsed_source(data: bytes, path: Path, module: str, before: FileDefinitions | None = None) -> FileDefinitions:
+    """What a file of these bytes defines. `before` is an earlier version."""
+    file = relative_file(path, module)
+    try:
+        text = decoded(data)
+    except (SyntaxError, ValueError, LookupError) as error:
+        why = ParseError(line=0, message=f"cannot be decoded: {error}")
+        return FileDefinitions(module=module, file=file, lines=(), entries=(), imports=(), error=why)
+    return parse_definitions(text, module=module, file=file, before=before)
 
 
 def to_stored(parsed: FileDefinitions) -> dict[str, Any]:
     """A file's entries as JSON; its text is not part of it."""
     return {
-        "entries": [[e.name, e.kind, e.spans, e.weight, e.bases] for e in parsed.entries],
+        "entries": [[e.name, e.kind, e.spans, e.weight, e.bases, e.columns] for e in parsed.entries],
         "imports": [[i.bound, i.target, i.line, i.whole] for i in parsed.imports],
+        "pieces": [[p.first, p.last, p.digest, p.ends] for p in parsed.pieces],
         "stars": parsed.stars,
+        "deleted": parsed.deleted,
         "doc": parsed.doc,
     }
 
 
-def from_stored(stored: Any, text: str, *, module: str, file: str) -> FileDefinitions:
-    """The same FileDefinitions as parsing `text` gives."""
-    entries = (
-        Entry(name=name, kind=kind, spans=tuple((a, b) for a, b in spans), weight=weight, bases=tuple(bases))
-        for name, kind, spans, weight, bases in stored["entries"]
-    )
-    imports = (
-        Import(bound=bound, target=target, line=line, whole=whole) for bound, target, line, whole in stored["imports"]
-    )
+def from_stored(stored: Any, *, module: str) -> FileDefinitions:
+    """The same FileDefinitions as parsing gave, without the lines and the file."""
     return FileDefinitions(
         module=module,
-        file=file,
-        lines=tuple(normalise(text).split("\n")),
-        entries=tuple(entries),
-        imports=tuple(imports),
+        file="",
+        lines=(),
+        entries=tuple(map(_entry, stored["entries"])),
+        imports=tuple(Import(bound=b, target=t, line=line, whole=whole) for b, t, line, whole in stored["imports"]),
+        pieces=tuple(Piece(first=f, last=n, digest=d, ends=tuple(ends)) for f, n, d, ends in stored["pieces"]),
         stars=tuple(stored["stars"]),
+        deleted=tuple(stored["deleted"]),
         doc=stored["doc"],
     )
 
 
-def _unreadable(path: Path, module: str, why: str) -> FileDefinitions:
-    error = ParseError(line=0, message=f"cannot be decoded: {why}")
-    return FileDefinitions(
-        module=module, file=relative_file(path, module), lines=(), entries=(), imports=(), error=error
-    )
+def _entry(stored: Any) -> Entry:
+    name, kind, spans, weight, bases, columns = stored
+    places = tuple((first, last) for first, last in spans)
+    own = (columns[0], columns[1]) if columns else None
+    return Entry(name=name, kind=kind, spans=places, weight=weight, bases=tuple(bases), columns=own)
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
@@ -181,9 +184,16 @@ def stamp_of(path: Path) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
-def read_source(path: Path) -> str:
-    """The file's text in its declared encoding. Raises OSError, SyntaxError or ValueError; zips are looked into."""
-    data = path.read_bytes() if path.is_file() else _from_zip(path)
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes; zips are looked into. Raises OSError."""
+    if not path.is_file():
+        return _from_zip(path)
+    with path.open("rb") as file:
+        return file.read(BYTES_LIMIT + 1)
+
+
+def decoded(data: bytes) -> str:
+    """The text in its declared encoding. Raises SyntaxError, ValueError or LookupError."""
     if len(data) > BYTES_LIMIT:
         raise ValueError(f"larger than {BYTES_LIMIT >> 20} MB")
     encoding, _ = tokenize.detect_encoding(BytesIO(data).readline)
@@ -285,4 +295,4 @@ def relative_file(path: Path, module: str) -> str:
 
 
 SHARED = FileIndex()
-"""The process's index. Whoever opens the data directory sets `SHARED.storage`."""
+"""The process's index. Whoever opens the data directory sets `SHARED.stored`."""

@@ -21,6 +21,7 @@ from agentnb.context.cells import CellIndex
 from agentnb.context.definitions import Definition
 from agentnb.context.files import FileIndex, module_name
 from agentnb.context.inference import Place
+from agentnb.context.resolution_index import IndexedNames, PackageNames
 from agentnb.context.resolution_live import LiveObjects
 from agentnb.context.resolution_text import CellNames, Texts, sourceless
 from agentnb.errors import nearest
@@ -53,7 +54,8 @@ _BUILTINS = vars(builtins)
 class Resolver:
     """Names of one notebook at one moment: what it has read and found it remembers, so make a new one for each task.
 
-    `project` is searched before the import path; `index` is shared by default.
+    `project` is searched before the import path; `index` is shared by default. `packages` knows the names that the
+    packages in use define.
     `patience` is how long the caller waits for the inference of one name, in seconds.
     """
 
@@ -64,6 +66,7 @@ class Resolver:
         namespace: Mapping[str, Any],
         project: Path | None = None,
         index: FileIndex | None = None,
+        packages: PackageNames | None = None,
         patience: float = inference.SECONDS,
     ) -> None:
         self._cells = cells
@@ -72,6 +75,7 @@ class Resolver:
         self._imports = cells.imports()
         self._own = CellNames(cells.definitions())
         self._texts = Texts(project=project, index=index)
+        self._indexed = IndexedNames(self._texts, packages)
         self._objects = LiveObjects(self._texts, self._own, self._imports)
         self._resolved: dict[str, Definition | Unresolved] = {}
         self._followed: dict[tuple[str, str], Definition | None] = {}
@@ -99,6 +103,10 @@ class Resolver:
     def mentioned(self, word: str) -> Definition | None:
         """The same for a word of the text, which may well be no name: no inference, no reason, no hint."""
         return self._look(word.split("."), self._cascade)
+
+    def elsewhere(self, word: str) -> Definition | None:
+        """What a word of the text that nothing here is called means in a package in use, where that is beyond doubt."""
+        return self._look([word], (lambda parts: self._indexed.only(parts[0]),))
 
     def known(self, word: str) -> bool:
         """Could this word or dotted name mean something here? Cheap: no file is read."""
@@ -166,7 +174,9 @@ class Resolver:
             found = self._of_result(name) if RESULT.match(name) else None
             return found or Unresolved(name=name, reason=f"{name[:60]!r} is not a name", kind="text")
         parts = name.split(".")
-        return self._look(parts, (*self._cascade, self._by_inference)) or self._unresolved(name, parts)
+        return self._look(
+            parts, (*self._cascade, self._exported, self._from_index, self._by_inference)
+        ) or self._unresolved(name, parts)
 
     @staticmethod
     def _look(parts: list[str], steps: Sequence[Callable[[list[str]], Definition | None]]) -> Definition | None:
@@ -251,6 +261,21 @@ class Resolver:
                 found[definition.name] = definition
         return next(iter(found.values())) if len(found) == 1 else None
 
+    def _exported(self, parts: list[str]) -> Definition | None:
+        """`pagerank` for `networkx.pagerank`, where only one of the packages in use has it at its top."""
+        found: dict[str, Definition] = {}
+        for package in self._indexed.packages:
+            loaded = sys.modules.get(package)
+            if live.is_a(loaded, ModuleType):
+                names = object.__getattribute__(loaded, "__dict__")
+                definition = self._objects.walk(names, parts, module=loaded) if parts[0] in names else None
+                found |= {definition.name: definition} if definition and definition.source else {}
+        return next(iter(found.values())) if len(found) == 1 else None
+
+    def _from_index(self, parts: list[str]) -> Definition | None:
+        """What only the index of packages knows. A name that the notebook does know is not looked for elsewhere."""
+        return None if self.known(parts[0]) else self._indexed.likeliest(".".join(parts))
+
     def _from_builtins(self, parts: list[str]) -> Definition | None:
         return self._objects.walk(_BUILTINS, parts)
 
@@ -327,7 +352,7 @@ class Resolver:
             return Unresolved(name=name, reason=f"no source: the file that defines {name} cannot be read")
         if value is not live.MISSING:
             return Unresolved(name=name, kind="value", reason=f"{name} is a variable: it has a value, not a definition")
-        ambiguous = self._candidates(name)
+        ambiguous = self._candidates(name) or self._indexed.candidates(name)
         if len(ambiguous) > 1:
             return Unresolved(name=name, reason=f"{name} is ambiguous: {', '.join(ambiguous[:4])}")
         hint = nearest(name, list(self._words(parts)))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from agentnb.canonical import digest
 from agentnb.context.definitions import Entry, FileDefinitions, Import, ParseError, Piece
 from agentnb.context.references import FunctionNode, absolute_module, annotation_name, bindings, dotted
-from agentnb.context.syntax import PARSE_ERRORS, first_line, first_paragraph, normalise, parse
+from agentnb.context.syntax import PARSE_ERRORS, first_line, first_paragraph, many_objects, normalise, parse
 
 PROPERTY_DECORATORS = frozenset({"property", "cached_property", "abstractproperty", "cache_readonly", "lazyproperty"})
 
@@ -29,9 +29,10 @@ def parse_definitions(source: str, *, module: str, file: str, before: FileDefini
     lines = tuple(source.split("\n"))
     package = module if file.rpartition("/")[2].startswith("__init__.") else module.rpartition(".")[0]
     scanner, error = _Scanner(package, lines), None
-    if before is None or not before.pieces or not scanner.read_change(before):
-        scanner = _Scanner(package, lines)
-        error = scanner.read(source)
+    with many_objects(source):
+        if before is None or not before.pieces or not scanner.read_change(before):
+            scanner = _Scanner(package, lines)
+            error = scanner.read(source)
     return FileDefinitions(
         module=module,
         file=file,

@@ -19,6 +19,7 @@ from agentnb.context.failures import describe_failure
 from agentnb.context.pictures import Drawn, draw
 from agentnb.context.redaction import redact
 from agentnb.context.resolution import Resolver, Unresolved
+from agentnb.context.resolution_index import PackageNames
 from agentnb.context.scanning import parse_definitions
 from agentnb.context.selection import Chosen, Selection, marks, render, select
 from agentnb.context.trace import Ran, frames_of
@@ -58,10 +59,14 @@ class Pins:
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """What the kernel saw just before the task: functions that a traced cell ran, the error of a cell that failed."""
+    """What the kernel saw just before the task: functions that a traced cell ran, the error of a cell that failed.
+
+    `notes` say what it could not see.
+    """
 
     ran: tuple[Ran, ...] = ()
     error: BaseException | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def reached(self) -> tuple[Ran, ...]:
@@ -93,6 +98,7 @@ class Hydrator:
     pins: Pins = field(default_factory=Pins)
     observed: Observed = field(default_factory=Observed)
     seen: set[str] = field(default_factory=set)
+    packages_in_use: PackageNames | None = None
 
     def select(self, task: str, *, mode: str, count: Callable[[str], int], budget: int) -> Selection:
         """The definitions that the task touches, what they need one step on, and those that are pinned."""
@@ -105,7 +111,8 @@ class Hydrator:
             if not isinstance(pinned, Unresolved):
                 chosen[pinned.name] = _in_full(pinned, "pinned", count)
         self.seen.update(chosen)
-        return replace(found, chosen=tuple(self._clean(item) for item in chosen.values()))
+        kept = tuple(self._clean(item) for item in chosen.values())
+        return replace(found, chosen=kept, notes=(*found.notes, *self.observed.notes))
 
     def refresh(
         self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int], *, gone: Iterable[str] = ()
@@ -237,7 +244,7 @@ class Hydrator:
         return chosen if clean is chosen.definition else replace(chosen, definition=clean)
 
     def _resolver(self) -> Resolver:
-        return Resolver(cells=self.cells, namespace=self.namespace, project=self.project)
+        return Resolver(cells=self.cells, namespace=self.namespace, project=self.project, packages=self.packages_in_use)
 
     def _own_modules(self) -> dict[str, Path]:
         found = {}

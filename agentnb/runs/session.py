@@ -19,6 +19,8 @@ from agentnb import canonical
 from agentnb.canonical import Clock, SystemClock
 from agentnb.context import files
 from agentnb.context.cells import CellIndex
+from agentnb.context.indexer import Indexer, packages_in_use
+from agentnb.context.packages import PackageIndex
 from agentnb.errors import AgentnbError, InputError, RunUnknown, nearest
 from agentnb.providers import catalog
 from agentnb.providers.anthropic import AnthropicProvider
@@ -76,6 +78,7 @@ class Session:
     def __post_init__(self) -> None:
         self.thread = f"session-{secrets.token_hex(4)}"
         self._storage: Storage | None = None
+        self._indexer: Indexer | None = None
         self._journal: Journal | None = None
         self._machine: AgentStateMachine | None = None
         self._providers: dict[str, Provider] = {}
@@ -97,8 +100,28 @@ class Session:
     @property
     def storage(self) -> Storage:
         if self._storage is None:
-            self._storage = files.SHARED.storage = open_storage(self.home)
+            self._storage = open_storage(self.home)
         return self._storage
+
+    @property
+    def indexer(self) -> Indexer:
+        """The index of the packages in use. It grows in the background, and only by `refresh_index`."""
+        if self._indexer is None:
+            files.SHARED.stored = index = PackageIndex(self.home)
+            self._indexer = Indexer(index)
+        return self._indexer
+
+    def refresh_index(self) -> None:
+        """Bring the packages that the notebook refers to up to date in the index; returns at once.
+
+        The project's own, which change, are looked through at every task; the others once in a session.
+        """
+        if not self.settings.index:
+            return
+        roots = [path for path in (self.project, self.project / "src") if path.is_dir()] if self.project else []
+        found = packages_in_use(self.cells.imported(), self.namespace, roots)
+        own = [name for name, path in found.items() if "site-packages" not in path.parts and _is_within(path, roots)]
+        self.indexer.want(found, again=own)
 
     @property
     def ledger(self) -> Ledger:
@@ -194,6 +217,7 @@ class Session:
         cancelled.clear()
         scrub = Scrubber()
         hydrator = self.hydrator(scrub)
+        self.refresh_index()
         machine = self.machine(scrub)
         if self._threads is None:
             self._threads = Threads(machine)
@@ -238,6 +262,7 @@ class Session:
             pins=self.pins,
             observed=self.observed,
             seen=self._seen,
+            packages_in_use=self.indexer,
         )
 
     @property
@@ -280,9 +305,9 @@ class Session:
             "replay": settings.replay,
             "marks": settings.marks,
             "cache_retention": settings.cache_retention,
-            "context_tokens": settings.context_tokens,
             "stream": settings.stream,
             "replay_speed": settings.replay_speed,
+            "context_tokens": settings.context_tokens,
             "stale_limit": settings.stale_limit,
         }
         return Request(task=task, **(values | {name: value for name, value in changes.items() if value is not None}))
@@ -344,12 +369,20 @@ class Session:
             self.simulated.stop()
             self.simulated = None
         self._threads = None
+        self._close_index()
         if self._journal is not None:
             self._journal.close()
             self._journal = None
         if self._storage is not None:
             self._storage.close()
             self._storage = None
+
+    def _close_index(self) -> None:
+        if self._indexer is not None:
+            self._indexer.stop()
+            if files.SHARED.stored is self._indexer.index:
+                files.SHARED.stored = None
+            self._indexer = None
 
     def close_objects(self) -> int:
         """Delete what this session made at the providers and still pays for; the number deleted."""
@@ -362,6 +395,10 @@ class Session:
                     deleted += self._objects.delete(provider, held)
                     break
         return deleted
+
+
+def _is_within(path: Path, roots: Sequence[Path]) -> bool:
+    return any(path.is_relative_to(root) for root in roots)
 
 
 def _check_tools(given: Sequence[object]) -> None:
