@@ -128,6 +128,11 @@ class Notebook:
         return self._session
 
     @property
+    def opened(self) -> Session | None:
+        """The session as it stands; None before anything needed it."""
+        return self._session
+
+    @property
     def execution(self) -> str:
         """Tells this execution of the cell from any other, also across kernels."""
         return f"{self.nonce}:{self.shell.execution_count}"
@@ -160,11 +165,6 @@ def last_run(namespace: Mapping[str, Any]) -> AgentRun | None:
     found = namespace.get(RESULT)
     return found if isinstance(found, AgentRun) else None
 
-
-    @property
-    def opened(self) -> Session | None:
-        """The session as it stands; None before anything needed it."""
-        return self._session
 
 def _cells_before(shell: Any) -> list[Executed]:
     """The cells that ran before the extension was loaded, from the kernel's own history of this session."""
