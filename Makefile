@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 LAB := .venv-lab
 BIN := $(VENV)/bin
+# Tests wait for kernels, processes and modelled latencies as much as they compute: one worker a core.
+WORKERS := -n auto --dist worksteal
 # A demo, a test or a lesson never spends: no key is visible and the model is simulated.
 OFFLINE := env -u ANTHROPIC_API_KEY -u GOOGLE_API_KEY -u GEMINI_API_KEY -u OPENAI_API_KEY AGENTNB_MODEL=sim:claude-sonnet-4-6
 .PHONY: env env-lab test check demo lab bench bench-context bench-caching bench-peers format clean
@@ -38,11 +40,11 @@ check: env
 	$(BIN)/ruff format --check agentnb tests
 	$(BIN)/ruff check agentnb tests
 	$(BIN)/mypy
-	$(OFFLINE) AGENTNB_EXAMPLES=15 $(BIN)/python -m pytest -q -m "not slow and not kernel and not browser" \
+	$(OFFLINE) AGENTNB_EXAMPLES=15 $(BIN)/python -m pytest -q $(WORKERS) -m "not slow and not kernel and not browser" \
 		--ignore=tests/agent --ignore=tests/providers/test_every_wire.py --ignore=tests/providers/test_anthropic_wire.py tests
 
 test: env env-lab
-	$(OFFLINE) $(BIN)/python -m pytest -q -m "not browser" tests
+	$(OFFLINE) $(BIN)/python -m pytest -q $(WORKERS) -m "not browser" tests
 	rm -rf build/nbval
 	$(OFFLINE) AGENTNB_SIM_SPEED=0 AGENTNB_HOME=$(CURDIR)/build/nbval $(BIN)/python -m pytest -q \
 		--nbval-lax --nbval-current-env notebooks
