@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +32,7 @@ class Acting:
         started = self._services.clock.monotonic()
         for call in open_calls(context["blocks"]):
             outcome, seconds = self._timed(box, call)
+            outcome = said_once(outcome, context["definitions"])
             context["blocks"].append(result_block(call, outcome).to_json())
             _hold(context, outcome)
             records.append(tool_record(call, outcome, seconds))
@@ -79,6 +81,15 @@ class Acting:
         if tool.on_main:
             return self._services.on_main(lambda: carry_out(tool, call))
         return carry_out(tool, call)
+
+
+def said_once(outcome: Outcome, held: Sequence[Mapping[str, Any]]) -> Outcome:
+    """The outcome; or, where the conversation holds these definitions in full as they are now, where they stand."""
+    known = {(item["name"], item["digest"]) for item in held if item["form"] == "full"}
+    if not outcome.holds or not all((item["name"], item["digest"]) in known for item in outcome.holds):
+        return outcome
+    names = ", ".join(f'<definition name="{item["name"]}">' for item in outcome.holds)
+    return replace(outcome, text=f"Already above, in full and unchanged since: {names}.", holds=())
 
 
 def _hold(context: Context, outcome: Outcome) -> None:

@@ -27,9 +27,9 @@ from agentnb.runs.conversation import (
 )
 from agentnb.runs.hydration import with_changed
 from agentnb.runs.picturing import Pictures, pictures_of
-from agentnb.runs.segments import Begun, Segments
+from agentnb.runs.segments import Segments
 from agentnb.runs.services import Context, Request, Services
-from agentnb.runs.threads import Threads, base_of, path_blocks, path_of, segment_blocks
+from agentnb.runs.threads import Threads, base_of, folded, path_blocks, path_of, segment_blocks
 from agentnb.runs.tools import pick
 
 
@@ -55,7 +55,7 @@ class Hydrating:
             parent = next((turn for turn in turns if turn.run_id == source["parent"]), None)
         path = path_to(turns, parent)
         if source is not None and source["kind"] == kind:
-            begun = Begun(root=source["segment_root"])
+            begun = self._segments.take_up(source, path, request=request)
         else:
             begun = self._segments.choose(turns, path, kind=kind, request=request)
         context: Context = {
@@ -88,8 +88,9 @@ class Hydrating:
             "blocks": [],
             "notes": [begun.why] if begun.why else [],
             "text": "",
-            "previous_end": source["previous_end"] if source else 0,
-            "previous_message": source["previous_message"] if source else None,
+            # A new segment was never sent before: nothing of it is a request's end.
+            "previous_end": source["previous_end"] if source and begun.root else 0,
+            "previous_message": source["previous_message"] if source and begun.root else None,
         }
         if begun.root is None:
             context["segment_base"] = begun.base
@@ -131,13 +132,14 @@ class Hydrating:
         services = self._services
         count = _counter(context).count
         path = path_of(self._threads, context)
+        inherited = [Block.from_json(item) for item in context["inherited"]]
         if context["segment_root"] == run_id and not context.get("segment_base"):
-            context["segment_blocks"] = [block.to_json() for block in self._new_segment(context, path)]
+            context["segment_blocks"] = [block.to_json() for block in self._new_segment(context, path, inherited)]
+            inherited = folded(inherited)
         if not context["inherited"]:
             context["previous_end"], context["previous_message"] = self._threads.end_of_last_request(
                 path, context["segment_root"], base=base_of(self._threads, context)
             )
-        inherited = [Block.from_json(item) for item in context["inherited"]]
         before = [*segment_blocks(self._threads, context), *path_blocks(self._threads, context), *inherited]
         held = held_definitions(before)
         fresh = services.hydrator.refresh(held, count, gone=removed_definitions(before))
@@ -158,7 +160,8 @@ class Hydrating:
             removed=fresh.removed,
         )
         blocks = [scrubbed(block, services.scrub) for block in turn_blocks(parts, before)]
-        context["blocks"] = [*context.pop("inherited"), *(block.to_json() for block in blocks)]
+        del context["inherited"]
+        context["blocks"] = [block.to_json() for block in (*inherited, *blocks)]
         context["definitions"] = _receipt(before, blocks, selection)
         context["left_out"] = [{"name": name, "reason": reason} for name, reason in selection.left_out]
         context["notes"] += [*selection.notes, *services.hydrator.cells.notes, *pictures.notes]
@@ -185,12 +188,12 @@ class Hydrating:
         ]
         return self._services.hydrator.as_they_are(held_definitions(sent), _counter(context).count)
 
-    def _new_segment(self, context: Context, path: Sequence[Turn]) -> list[Block]:
+    def _new_segment(self, context: Context, path: Sequence[Turn], inherited: Sequence[Block]) -> list[Block]:
         """STATIC and SEMI_STATIC of a segment that begins here; what the thread held is folded into it."""
         services = self._services
         count = _counter(context).count
         specs = [services.tools[name].spec for name in context["tools"]]
-        held = held_definitions(self._threads.whole(path))
+        held = held_definitions([*self._threads.whole(path), *inherited])
         project = services.hydrator.snapshot(count, folded=held)
         outline = semi_static_block(project)
         blocks = [*static_blocks(specs), *([outline] if outline else [])]

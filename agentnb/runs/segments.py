@@ -79,21 +79,36 @@ class Segments:
         if root is None:
             changed = "New segment: The model or the tools changed, so the prompt is written anew."
             return Begun(root=None, why=changed if path else "")
-        sent = self._as_sent(path, root, kind, self._counter(request))
+        return self._go_on(self._as_sent(path, root, kind, self._counter(request)), request)
+
+    def take_up(self, source: Mapping[str, Any], path: Sequence[Turn], *, request: Request) -> Begun:
+        """The segment for a turn that follows a step of an earlier run: that run's own, unless too much is stale.
+
+        `source` is that run's context after the step. A new segment keeps nothing of the old one: what the run had
+        said so far is folded into it.
+        """
+        own = [Block.from_json(item) for item in source["blocks"]]
+        sent = self._as_sent(path, source["segment_root"], source["kind"], self._counter(request), then=own)
+        return self._go_on(sent, request, whole=True)
+
+    def _go_on(self, sent: Path, request: Request, *, whole: bool = False) -> Begun:
         share = stale_share(sent.blocks, sent.weights, sent.current)
         limit = request.stale_limit * CERTAIN
         if share <= limit:
-            return Begun(root=root)
-        cut = min(self._cuts(sent, limit, request), key=lambda cut: cut.price)
-        base = {"root": root, "kept": cut.kept} if cut.kept else None
+            return Begun(root=sent.root)
+        cuts = self._cuts(sent, limit, request)
+        cut = cuts[0] if whole else min(cuts, key=lambda cut: cut.price)
+        base = {"root": sent.root, "kept": cut.kept} if cut.kept else None
         return Begun(root=None, base=base, why=self._priced(sent, request, share=share, cut=cut))
 
     def _counter(self, request: Request) -> TokenCounter:
         return self._services.samples.counter(catalog.lookup(request.model))
 
-    def _as_sent(self, path: Sequence[Turn], root: str, kind: str, counter: TokenCounter) -> Path:
+    def _as_sent(
+        self, path: Sequence[Turn], root: str, kind: str, counter: TokenCounter, *, then: Sequence[Block] = ()
+    ) -> Path:
         threads = self._threads
-        blocks = [*threads.segment(root), *threads.path(path, root=root, kind=kind, base=threads.base(root))]
+        blocks = [*threads.segment(root), *threads.path(path, root=root, kind=kind, base=threads.base(root)), *then]
         fresh = self._services.hydrator.refresh(held_definitions(blocks), counter.count)
         return Path(root=root, kind=kind, turns=path, blocks=blocks, current=fresh.current)
 

@@ -61,6 +61,26 @@ def test_a_new_task_can_follow_any_step(book: Any, step: int) -> None:
         assert later.cache.read >= 1024
 
 
+def test_a_run_taken_up_again_keeps_the_stale_limit(book: Any) -> None:
+    """`--from` goes on in the old run's segment only while its text is not too much out of date."""
+    body = "\n".join(f"    x = x + {j}" for j in range(200))
+    book.cell(f"def tax(x):\n{body}\n    return x", "tax")
+    run = book.ask("Explain `tax`.")
+    fresh = book.ask("And why?", origin=(run.run_id, 2))
+    assert not fresh.receipt["notes"]
+    assert fresh.cache.read >= 1024
+    book.cell(f"def tax(x):\n{body}\n    return x + 1", "tax")
+    later = book.ask("And now?", origin=(run.run_id, 2))
+    assert later.state == "COMPLETED"
+    assert any("out of date" in note for note in later.receipt["notes"])
+    sent = book.bodies[-1]
+    whole = str(sent["system"]) + str(sent["messages"])
+    assert whole.count("x + 199") == 1, "the old text went with the old segment"
+    assert "return x + 1" in whole
+    assert "Explain `tax`" in whole
+    assert book.ask("Next?").state == "COMPLETED"
+
+
 def test_a_raised_limit_lets_a_run_go_on(book: Any) -> None:
     book.cell("def tax(x):\n    return x * 0.2", "tax")
     run = book.ask("Inspect `tax`.", context="none", max_steps=2)

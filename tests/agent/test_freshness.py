@@ -71,6 +71,18 @@ def test_an_edited_module_is_sent_as_an_overlay(book: Any, project: Path) -> Non
     assert "reduced" not in text_of({"system": [], "messages": book.bodies[-1]["messages"][-1:]})
 
 
+def test_inspect_says_where_a_definition_stands_instead_of_repeating_it(book: Any, project: Path) -> None:
+    book.ask("Explain `taxrates.rate`.")
+    book.cell("import taxrates as tr")
+    run = book.ask("Inspect `tr.rate`.", context="none")
+    (call,) = [tool for step in run.receipt["steps"] for tool in step["tools"]]
+    assert call["result"] == 'Already above, in full and unchanged since: <definition name="taxrates.rate">.'
+    assert text_of(book.bodies[-1]).count("return BASE") == 1
+    (project / "taxrates.py").write_text(MODULE.replace("return BASE", "return 2 * BASE"))
+    book.ask("Inspect `tr.rate`.", context="none")
+    assert text_of(book.bodies[-1]).count("return 2 * BASE") == 1
+
+
 def test_a_removed_definition_is_said(book: Any) -> None:
     book.cell("def tax(x):\n    return x * 0.2", "tax")
     book.ask("Explain `tax`.")
