@@ -93,7 +93,7 @@ class Indexer:
         return self.index.named(name, list(self._in_use.values())) if self._in_use else []
 
     def beginning(self, prefix: str) -> list[str]:
-        """Full names of what the packages in use define at their top, by the beginning of the name."""
+        """Names of what the packages in use define at their modules' top, by how they begin."""
         return self.index.beginning(prefix, list(self._in_use.values())) if self._in_use else []
 
     @property

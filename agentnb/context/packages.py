@@ -152,12 +152,11 @@ class PackageIndex:
         return sorted(fitting, key=lambda place: (place.rank, place.module.count("."), place.module, place.qualified))
 
     def beginning(self, prefix: str, packages: Sequence[Path], limit: int = 50) -> list[str]:
-        """Full names of public definitions at their module's top whose own name begins with `prefix`."""
+        """Public names that begin with `prefix`, of what these packages define at their modules' top."""
         sql = _BEGINNING.format(marks=_marks(packages))
-        rows = self._ask(sql, (prefix, f"{prefix}\U0010ffff", *map(str, packages), limit * 4))
-        places = sorted(map(_place, rows), key=lambda place: (place.rank, place.qualified))
-        public = (place for place in places if not any(place.rank[:3]))
-        return [f"{place.module}.{place.qualified}" for place in public][:limit]
+        rows = self._ask(sql, (prefix, f"{prefix}\U0010ffff", *map(str, packages), limit * 10))
+        public = (place.qualified for place in map(_place, rows) if not any(place.rank[:3]))
+        return list(dict.fromkeys(public))[:limit]
 
     def close(self) -> None:
         """Close the connection; the next question opens it again."""

@@ -121,7 +121,7 @@ def show_run(
         prepare(agent)
         machine = agent.machine
         live = LiveDocument(run_id, machine.get(run_id).context, session.clock.monotonic())
-        view = View(live, clock=session.clock, widgets=notebook.config.live)
+        view = View(live, clock=session.clock, widgets=notebook.config.live, beside=session.indexing)
 
     def hear(event: Any) -> None:
         view.feed(event)

@@ -73,7 +73,7 @@ def begin(
     # The notebook is read now, while no cell runs; the thread only asks and acts.
     agent.machine.execute_step(run_id)
     live = LiveDocument(run_id, agent.machine.get(run_id).context, session.clock.monotonic())
-    view = View(live, clock=session.clock, widgets=notebook.config.live)
+    view = View(live, clock=session.clock, widgets=notebook.config.live, beside=session.indexing)
     view.paint()
 
     def hear(event: Any) -> None:

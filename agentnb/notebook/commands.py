@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import display
 
 from agentnb import canonical
+from agentnb.context.definitions import Definition
 from agentnb.context.resolution import Resolver, Unresolved
 from agentnb.errors import InputError, nearest
 from agentnb.notebook import flags
@@ -212,8 +213,9 @@ def _context_show(session: Session, run: AgentRun | None) -> None:
     pins = session.pins
     pinned = [f"Pinned: {', '.join(pins.names)}."] if pins.names else []
     added = [f"Added: {', '.join(map(_nearby, pins.files))}."] if pins.files else []
+    index = [f"{item}." for item in session.indexer.progress()]
     if run is None and (pinned or added):
-        show_table(f"Context of the next task ({session.thread})", (), (), [*pinned, *added])
+        show_table(f"Context of the next task ({session.thread})", (), (), [*pinned, *added, *index])
         return
     if run is None:
         raise InputError("there is no conversation yet", todo="Run %%agent first, or %%agent --dry-run.")
@@ -234,7 +236,7 @@ def _context_show(session: Session, run: AgentRun | None) -> None:
         f"Definitions in the conversation ({run.thread})",
         ("name", "where", "form", "tokens", "this turn", "why"),
         rows,
-        [*pinned, *added, *redacted, *pictures, *run.receipt["notes"]],
+        [*pinned, *added, *redacted, *pictures, *run.receipt["notes"], *index],
     )
 
 
@@ -257,7 +259,7 @@ def _context_why(session: Session, run: AgentRun | None, rest: str) -> None:
     if out:
         show_table(f"Why not {name}", ("name", "left out because"), [(i["name"], i["reason"]) for i in out])
         return
-    found = Resolver(cells=session.cells, namespace=session.namespace, project=session.project).resolve(name)
+    found = _resolved(session, name)
     if isinstance(found, Unresolved):
         raise InputError(f"{name!r} is not in the conversation, and {found.reason}", todo=found.nearest)
     place = found.file or f"cell {found.cell}"
@@ -265,10 +267,18 @@ def _context_why(session: Session, run: AgentRun | None, rest: str) -> None:
     show_table(f"Why not {name}", ("name", "where", "reason"), [row])
 
 
+def _resolved(session: Session, name: str) -> Definition | Unresolved:
+    session.refresh_index()
+    resolver = Resolver(
+        cells=session.cells, namespace=session.namespace, project=session.project, packages=session.indexer
+    )
+    return resolver.resolve(name)
+
+
 def _context_pin(session: Session, rest: str) -> None:
     """Keep a definition in every turn's context, whether the task names it or not."""
     name = _wanted(rest, "pin", "tides.predict")
-    found = Resolver(cells=session.cells, namespace=session.namespace, project=session.project).resolve(name)
+    found = _resolved(session, name)
     if isinstance(found, Unresolved):
         raise InputError(f"{name!r} cannot be pinned: {found.reason}", todo=found.nearest)
     pins = session.pins

@@ -87,15 +87,18 @@ def _fitting(start: str, words: Iterable[str]) -> list[str]:
 # --- what the notebook offers ------------------------------------------------------------------------------------
 
 
-def offers_of(notebook: Notebook) -> Offers:
-    """The words that this notebook offers now. Nothing is opened, and nothing is written, for a completion."""
+def offers_of(notebook: Notebook, typed: str = "") -> Offers:
+    """The words that this notebook offers now. Nothing is opened, and nothing is written, for a completion.
+
+    `typed` is the beginning of the word: what packages in use define is looked up by it.
+    """
     return {
         "model": _models,
         "context": lambda: CONTEXT_MODES,
         "replay": lambda: REPLAY,
         "tool": lambda: [*TOOLS, *(tool.name for tool in _values(notebook, "agentnb.runs.tools", "Tool").values())],
         "machine": lambda: _values(notebook, "agentnb.runs.machine", "AgentStateMachine"),
-        "definition": lambda: _definitions(notebook),
+        "definition": lambda: [*_definitions(notebook), *_indexed(notebook, typed)],
         "run": lambda: [run.run_id for run in _runs(notebook)],
         "thread": lambda: ["new", *(run.tags["thread"] for run in _runs(notebook) if _is_named(run.tags))],
         "pin": lambda: _pins(notebook),
@@ -136,6 +139,10 @@ def _definitions(notebook: Notebook) -> list[str]:
     return [*(str(item["name"]) for item in held), *sorted(own)]
 
 
+def _indexed(notebook: Notebook, typed: str) -> list[str]:
+    return notebook.opened.indexer.beginning(typed) if notebook.opened is not None and typed else []
+
+
 def _is_code(value: object) -> bool:
     return type(value).__name__ in ("function", "type", "module", "ABCMeta", "EnumType")
 
@@ -161,7 +168,8 @@ def matcher_for(notebook: Notebook) -> Callable[[Any], dict[str, Any]]:
 
     @context_matcher(identifier="agentnb.completion")  # type: ignore[untyped-decorator]
     def match(context: Any) -> dict[str, Any]:
-        found = complete_words(context.line_with_cursor[: context.cursor_position], offers_of(notebook))
+        line = context.line_with_cursor[: context.cursor_position]
+        found = complete_words(line, offers_of(notebook, line.rpartition(" ")[2]))
         fragment, words = found or ("", [])
         # IPython lets the others speak where we say nothing: what is typed already keeps Python's keywords away.
         words = words or [fragment] * bool(fragment)

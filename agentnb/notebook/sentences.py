@@ -100,12 +100,14 @@ def summary_items(doc: Doc) -> list[str]:
 
 
 def live_items(doc: Doc) -> list[str]:
-    """What is going on just now: the phase, how long already."""
+    """What is going on just now: the phase, how long already, and what goes on beside it."""
     live = part(doc, "live")
     now = clean(live.get("phase") or "")
     items = [now] if now and now.casefold() != state_words(doc)[1].casefold() else []
     if number(live.get("elapsed")) is not None:
         items.append(seconds(live["elapsed"]))
+    if live.get("beside"):
+        items.append(clean(live["beside"]))
     return items
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from IPython.display import display
@@ -18,11 +18,12 @@ from agentnb.runs.record import LiveDocument
 
 
 class View:
-    """Fed from the agent's thread, painted from the main thread."""
+    """Fed from the agent's thread, painted from the main thread. `beside` says what else goes on meanwhile."""
 
-    def __init__(self, live: LiveDocument, *, clock: Clock, widgets: bool) -> None:
+    def __init__(self, live: LiveDocument, *, clock: Clock, widgets: bool, beside: Callable[[], str] = str) -> None:
         self._live = live
         self._clock = clock
+        self._beside = beside
         self._lock = threading.Lock()
         self._dashboard = Dashboard(display, clock=clock) if widgets else None
 
@@ -35,6 +36,7 @@ class View:
             return
         with self._lock:
             document = self._live.document(self._clock.monotonic())
+        document["live"] |= {"beside": self._beside()}
         self._dashboard.update(document)
 
     def finish(self, document: Mapping[str, Any], *, error_follows: bool = False) -> None:

@@ -123,6 +123,12 @@ class Session:
         own = [name for name, path in found.items() if "site-packages" not in path.parts and _is_within(path, roots)]
         self.indexer.want(found, again=own)
 
+    def indexing(self) -> str:
+        """How far the index has come with the package at hand, while it is at work; else an empty text."""
+        if self._indexer is None or not self._indexer.busy:
+            return ""
+        return next((str(item) for item in self._indexer.progress() if item.done < item.files), "")
+
     @property
     def ledger(self) -> Ledger:
         return Ledger(self.storage)
