@@ -1,14 +1,19 @@
-# Two environments: .venv (everything but JupyterLab) and .venv-lab (JupyterLab and the browser driver).
+# Three environments: .venv (everything but JupyterLab), .venv-lab (JupyterLab and the browser driver), and .venv-next
+# (the newest Python found, for what only 3.12 and later can do; left out where there is none).
 # jupyterlab stays out of .venv because one of its dependencies costs every pytest start over a second of import.
 PYTHON ?= python3
 VENV := .venv
 LAB := .venv-lab
+NEXT := .venv-next
+NEXT_PYTHON ?= $(shell for v in 15 14 13 12; do \
+	for p in python3.$$v $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.$$v.*/bin/python3; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo "$$p" && exit; done; done)
 BIN := $(VENV)/bin
 # Tests wait for kernels, processes and modelled latencies as much as they compute: one worker a core.
 WORKERS := -n auto --dist worksteal
 # A demo, a test or a lesson never spends: no key is visible and the model is simulated.
 OFFLINE := env -u ANTHROPIC_API_KEY -u GOOGLE_API_KEY -u GEMINI_API_KEY -u OPENAI_API_KEY AGENTNB_MODEL=sim:claude-sonnet-4-6
-.PHONY: env env-lab test check demo lab bench bench-context bench-caching bench-peers format clean
+.PHONY: env env-lab env-next test test-next check demo lab bench bench-context bench-caching bench-trace bench-peers format clean
 
 # uv is about eight times faster than pip; where it cannot be had, plain pip does the same work.
 define make_env
@@ -29,8 +34,13 @@ $(VENV)/.made: pyproject.toml
 $(LAB)/.made: pyproject.toml
 	$(call make_env,$(LAB),lab,"playwright>=1.50" "pytest>=8.4")
 
+$(NEXT)/.made: PYTHON = $(NEXT_PYTHON)
+$(NEXT)/.made: pyproject.toml
+	$(call make_env,$(NEXT),openai,"pytest>=8.4" "hypothesis>=6.140" "ipykernel>=6.31" "jupyter-client>=8.6" networkx pandas)
+
 env: $(VENV)/.made
 env-lab: $(LAB)/.made
+env-next: $(NEXT)/.made
 
 format: env
 	$(BIN)/ruff format agentnb tests
@@ -49,6 +59,17 @@ test: env env-lab
 	$(OFFLINE) AGENTNB_SIM_SPEED=0 AGENTNB_HOME=$(CURDIR)/build/nbval $(BIN)/python -m pytest -q \
 		--nbval-lax --nbval-current-env notebooks
 	$(OFFLINE) $(LAB)/bin/python -m pytest -q -m browser tests/browser
+	@if test -n "$(NEXT_PYTHON)"; then $(MAKE) --no-print-directory test-next; \
+	else echo "skipped: test-next, for there is no Python 3.12 or later here (set NEXT_PYTHON)"; fi
+
+# What a newer Python does otherwise: the syntax that the context reads, and recording what cells run.
+test-next: env-next
+	$(OFFLINE) AGENTNB_EXAMPLES=15 $(NEXT)/bin/python -m pytest -q -m "not slow" tests/context
+	$(OFFLINE) $(NEXT)/bin/python -m pytest -q tests/kernel/test_trace.py \
+		tests/kernel/test_magics.py::test_a_task_brings_cells_and_module_definitions_with_what_they_need
+
+bench-trace: env-next
+	$(NEXT)/bin/python tests/benchmarks/bench_trace.py
 
 bench-caching: env
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_caching.py
@@ -71,7 +92,7 @@ bench-peers:
 	.bench-peers/dbos/bin/python -m pip install -q --disable-pip-version-check dbos
 
 clean:
-	rm -rf $(VENV) $(LAB) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LAB) $(NEXT) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 bench-context: env
 	$(BIN)/python tests/benchmarks/bench_resolution.py

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
 from types import CodeType, FrameType
 from typing import Any
 
 RAN_LIMIT = 5_000
 """Functions that are kept; a cell that runs more is not told better by all of them."""
-_TRANSPARENT = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<lambda>", "<module>"})
+FRAMES_LIMIT = 200
+"""Frames that are looked at to tell a function's depth: beyond, deeper makes no difference."""
+_CELL = ("<module>", "<cell line:")
+"""What a cell's own code is called; older IPythons name it after its line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,42 +32,72 @@ class Ran:
     depth: int
 
 
+def _nothing(file: str) -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class Recording:
-    """What ran so far. `of_interest` says of a file name whether its functions are kept."""
+    """What ran so far. `of_interest` says of a file name whether its functions are kept.
+
+    `machinery` says which files run the notebook: what they call in packages (to show a result, to date a message) is
+    not the cell's doing, unless the user's own code stands between.
+    """
 
     of_interest: Callable[[str], bool]
-    found: dict[CodeType, int] = field(default_factory=dict)
-    _seen: set[CodeType] = field(default_factory=set)
+    machinery: Callable[[str], bool] = _nothing
+    _found: list[Ran] = field(default_factory=list)
+    _seen: dict[int, CodeType] = field(default_factory=dict)  # by id: hashing a code object reads all of it
+    _files: dict[str, bool] = field(default_factory=dict)
 
     @property
     def ran(self) -> tuple[Ran, ...]:
         """In the order of the first calls."""
-        return tuple(Ran(code, depth) for code, depth in self.found.items())
+        return tuple(self._found)
 
     def saw(self, code: CodeType, frame: FrameType | None) -> None:
-        if code in self._seen:
+        """A call of `code` by `frame`; only the first one counts."""
+        if id(code) in self._seen:
             return
-        self._seen.add(code)
-        if self.counts(code) and len(self.found) < RAN_LIMIT:
-            self.found[code] = 1 + sum(1 for above in _frames(frame) if self.counts(above.f_code))
+        self._seen[id(code)] = code
+        if self.counts(code) and len(self._found) < RAN_LIMIT:
+            callers = [above.f_code for above in islice(_frames(frame), FRAMES_LIMIT)]
+            if not self._is_behind(code, callers):
+                self._found.append(Ran(code, 1 + sum(map(self.counts, callers))))
+
+    def _is_behind(self, code: CodeType, callers: Sequence[CodeType]) -> bool:
+        for caller in (code, *callers):
+            if not _is_library(caller.co_filename):
+                return False
+            if self.machinery(caller.co_filename):
+                return True
+        return False
 
     def counts(self, code: CodeType) -> bool:
-        return code.co_name not in _TRANSPARENT and self.of_interest(code.co_filename)
+        """Comprehensions, lambdas and the cell's own code are no functions that a reader looks up."""
+        kept = self._files.get(code.co_filename)
+        if kept is None:
+            kept = self._files[code.co_filename] = self.of_interest(code.co_filename)
+        return kept and code.co_name[0] != "<"
 
 
 def _frames(frame: FrameType | None) -> Iterator[FrameType]:
     """The frames above, up to the cell (or the module that is being imported): the kernel's own do not count."""
-    while frame is not None and frame.f_code.co_name != "<module>":
+    while frame is not None and not frame.f_code.co_name.startswith(_CELL):
         yield frame
         frame = frame.f_back
 
 
 def is_user_or_package(file: str) -> bool:
     """Cells, the project and packages; not Python's own library, generated code, or this package."""
-    if file.startswith("<") or f"{_OWN}" in file:
+    if (file.startswith("<") and not file.startswith("<ipython-input-")) or _OWN in file:
         return False
     return not file.startswith(_STDLIB) or "site-packages" in file
+
+
+@lru_cache(4096)
+def _is_library(file: str) -> bool:
+    return file.startswith(_STDLIB) or "site-packages" in file
 
 
 _OWN = __file__.rpartition("context")[0]
@@ -70,11 +105,13 @@ _STDLIB = threading.__file__.rpartition("threading")[0]
 
 
 @contextmanager
-def recording(of_interest: Callable[[str], bool] = is_user_or_package) -> Iterator[Recording]:
-    """Record the functions that the body of the `with` runs in this thread (3.11) or in any thread (3.12+)."""
-    record = Recording(of_interest)
-    start = _monitor if sys.version_info >= (3, 12) else _profile
-    stop = start(record)
+def recording(
+    of_interest: Callable[[str], bool] = is_user_or_package, machinery: Callable[[str], bool] = _nothing
+) -> Iterator[Recording]:
+    """Record the functions that the body of the `with` runs in any thread; with a profile hook only in this one."""
+    record = Recording(of_interest, machinery)
+    watch = Watch(record)
+    stop = watch.stop if not unavailable() and watch.start() else _profile(record)
     try:
         yield record
     finally:
@@ -91,25 +128,61 @@ def _profile(record: Recording) -> Callable[[], None]:
     return lambda: sys.setprofile(before)
 
 
-def _monitor(record: Recording) -> Callable[[], None]:
-    monitoring: Any = vars(sys)["monitoring"]
-    tool = next(number for number in (4, 3, 5) if monitoring.get_tool(number) is None)
+TOOLS = (4, 3, 5)
+"""Ids of `sys.monitoring` that may be taken: those of debuggers, coverage and profilers are left to them."""
+_NAME = "agentnb"
 
-    def started(code: CodeType, offset: int) -> Any:
-        record.saw(code, sys._getframe(2))
-        return monitoring.DISABLE
 
-    monitoring.use_tool_id(tool, "agentnb")
-    monitoring.register_callback(tool, monitoring.events.PY_START, started)
-    monitoring.restart_events()
-    monitoring.set_events(tool, monitoring.events.PY_START)
+def unavailable() -> str:
+    """Why what runs cannot be recorded at next to no cost: a sentence; empty where it can be."""
+    monitoring: Any = vars(sys).get("monitoring")
+    if monitoring is None:
+        return f"recording every cell needs Python 3.12 or later (this is {sys.version_info[0]}.{sys.version_info[1]})"
+    holders = [monitoring.get_tool(tool) for tool in TOOLS]
+    if None in holders:
+        return ""
+    return f"what ran was not recorded: {', '.join(map(str, holders))} hold every free id of sys.monitoring"
 
-    def stop() -> None:
-        monitoring.set_events(tool, 0)
-        monitoring.register_callback(tool, monitoring.events.PY_START, None)
-        monitoring.free_tool_id(tool)
 
-    return stop
+class Watch:
+    """Recording by `sys.monitoring` between `start` and `stop`; each function is reported once, in any thread."""
+
+    def __init__(self, record: Recording) -> None:
+        self.record = record
+        self._monitoring: Any = vars(sys).get("monitoring")
+        self._tool: int | None = None
+
+    def start(self) -> bool:
+        """Take a free tool id and begin; False where others hold them all."""
+        for tool in TOOLS:
+            if self._take(tool):
+                self._tool = tool
+                self._monitoring.register_callback(tool, self._monitoring.events.PY_START, self._started)
+                self._monitoring.restart_events()
+                self._monitoring.set_events(tool, self._monitoring.events.PY_START)
+                return True
+        return False
+
+    def stop(self) -> None:
+        """Give the tool id back. Does nothing the second time, or where somebody took the id away."""
+        tool, self._tool = self._tool, None
+        if tool is None or self._monitoring.get_tool(tool) != _NAME:
+            return
+        self._monitoring.set_events(tool, 0)
+        self._monitoring.register_callback(tool, self._monitoring.events.PY_START, None)
+        self._monitoring.free_tool_id(tool)
+
+    def _take(self, tool: int) -> bool:
+        try:
+            self._monitoring.use_tool_id(tool, _NAME)
+        except ValueError:
+            return False
+        return True
+
+    def _started(self, code: CodeType, offset: int) -> Any:
+        if self.record.counts(code):
+            self.record.saw(code, sys._getframe(2))
+        return self._monitoring.DISABLE
 
 
 def frames_of(error: BaseException, of_interest: Callable[[str], bool] = is_user_or_package) -> tuple[Ran, ...]:
@@ -122,10 +195,10 @@ def frames_of(error: BaseException, of_interest: Callable[[str], bool] = is_user
     in_cell = False
     while step is not None:
         code = step.tb_frame.f_code
-        if code.co_name == "<module>" and not in_cell:
+        if code.co_name.startswith(_CELL) and not in_cell:
             in_cell = True
             found.clear()
-        if code.co_name not in _TRANSPARENT and of_interest(code.co_filename):
+        if not code.co_name.startswith("<") and of_interest(code.co_filename):
             found[code] = None
         step = step.tb_next
     return tuple(Ran(code, i) for i, code in enumerate(reversed(found), 1))

@@ -6,20 +6,28 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from traitlets import Bool, Float, Int, Unicode
+from traitlets import Bool, Float, Int, TraitError, Unicode, validate
 from traitlets.config.configurable import Configurable
 
-from agentnb.settings import Settings, from_environment
+from agentnb.settings import Settings, from_environment, traces_cells
 
 if TYPE_CHECKING:
     from agentnb.context.trace import Ran
+    from agentnb.notebook.tracing import CellTrace
     from agentnb.runs.record import AgentRun
     from agentnb.runs.session import Session
 
 RESULT = "_agent"
 """The user's variable that holds the last run."""
+_MACHINERY = """
+IPython ipykernel traitlets ipywidgets comm zmq tornado jupyter_client matplotlib_inline stack_data executing
+asttokens pure_eval decorator.py jedi parso prompt_toolkit debugpy pexpect
+"""
+MACHINERY = frozenset(_MACHINERY.split())
+"""Packages whose running says nothing about a cell: they run the notebook."""
 
 
 class AgentNB(Configurable):
@@ -38,6 +46,17 @@ class AgentNB(Configurable):
     stream = Bool(None, allow_none=True, help="False: ask for each reply in one piece").tag(config=True)
     replay_speed = Float(-1.0, help="pace of recorded replies: 0 at once, 1 as recorded; -1: 0").tag(config=True)
     live = Bool(True, help="show the dashboard while a run goes on").tag(config=True)
+    trace = Bool(None, allow_none=True, help="record what every cell runs (Python 3.12 or later)").tag(config=True)
+
+    @validate("trace")
+    def _trace_is_possible(self, proposal: Any) -> Any:
+        from agentnb.context.trace import unavailable
+        from agentnb.notebook.tracing import INSTEAD
+
+        why = unavailable() if proposal["value"] else ""
+        if why:
+            raise TraitError(f"{why}. {INSTEAD}")
+        return proposal["value"]
 
     def over(self, settings: Settings) -> Settings:
         """The settings with what was set here on top."""
@@ -76,6 +95,7 @@ class Notebook:
         self.cell_id: str | None = None
         self._error: BaseException | None = None
         self._ran: tuple[Ran, ...] = ()
+        self._trace: CellTrace | None = None
         self._waiting = list(_cells_before(shell))
         self._session: Session | None = None
 
@@ -84,11 +104,25 @@ class Notebook:
         self.cell_id = getattr(info, "cell_id", None) or None
         if info.store_history and not info.silent:
             self._waiting.append(Executed(info.raw_cell, self.cell_id, self.shell.execution_count))
+        if self._wants_trace and not info.silent and not _is_ours(info.raw_cell):
+            self._record(info)
 
     def on_done(self, result: Any) -> None:
-        """IPython's post_run_cell: remember an error until a cell of code succeeds."""
+        """IPython's post_run_cell: remember an error until a cell of code succeeds, and what ran until a task asks."""
+        if self._trace is not None:
+            self._ran = self._trace.end(result.info) or self._ran
         if result.info is not None and not result.info.silent and not _is_ours(result.info.raw_cell):
             self._error = result.error_in_exec
+
+    @property
+    def _wants_trace(self) -> bool:
+        return traces_cells(os.environ) if self.config.trace is None else bool(self.config.trace)
+
+    def _record(self, info: Any) -> None:
+        from agentnb.notebook.tracing import CellTrace
+
+        self._trace = self._trace or CellTrace(is_worth_telling, is_machinery)
+        self._trace.begin(info)
 
     def record_cell(self, source: str) -> None:
         """A cell that one of our magics runs: its definitions count like any other's."""
@@ -102,7 +136,8 @@ class Notebook:
         """Hand what was seen to the session for the task that begins; a trace goes with one task."""
         from agentnb.runs.hydration import Observed
 
-        self.session.observed = Observed(ran=self._ran, error=self._error)
+        note = self._trace.note if self._trace is not None and self._wants_trace else ""
+        self.session.observed = Observed(ran=self._ran, error=self._error, notes=(note,) if note else ())
         self._ran = ()
 
     @property
@@ -141,6 +176,8 @@ class Notebook:
         from agentnb.context import inference
 
         inference.SHARED.end()
+        if self._trace is not None:
+            self._trace.stop()
         if self._session is not None:
             self._session.close()
             self._session = None
@@ -150,8 +187,13 @@ def is_worth_telling(file: str) -> bool:
     """Whether a traced cell's functions in this file are kept: the user's and packages', not the notebook's own."""
     from agentnb.context.trace import is_user_or_package
 
-    machinery = any(f"/{name}/" in file for name in ("IPython", "ipykernel", "traitlets", "ipywidgets", "comm", "zmq"))
-    return is_user_or_package(file) and not ("site-packages" in file and machinery)
+    return is_user_or_package(file) and not is_machinery(file)
+
+
+@lru_cache(4096)
+def is_machinery(file: str) -> bool:
+    """Whether the file belongs to what runs the notebook."""
+    return file.replace("\\", "/").rpartition("/site-packages/")[2].partition("/")[0] in MACHINERY
 
 
 def _is_ours(cell: str) -> bool:

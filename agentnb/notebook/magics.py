@@ -53,12 +53,12 @@ class AgentMagics(Magics):
         it costs next to nothing.
         """
         from agentnb.context.trace import recording
-        from agentnb.notebook.kernel import is_worth_telling
+        from agentnb.notebook.kernel import is_machinery, is_worth_telling
 
         if line.strip():
             raise InputError("%%agent_trace takes no flags", todo="Put the code below it.")
         self._notebook.record_cell(cell)
-        with recording(is_worth_telling) as record:
+        with recording(is_worth_telling, is_machinery) as record:
             self._notebook.shell.run_cell(cell, store_history=False)
         self._notebook.traced(record.ran)
 

@@ -70,7 +70,7 @@ CASES = {
     "json.decoder.WHITESPACE": "json.decoder.WHITESPACE",
     "collections.Counter.update": "collections.Counter.update",
     "functools.lru_cache": "functools.lru_cache",
-    "pathlib.Path.open": "pathlib.Path.open",
+    "pathlib.Path.open": f"{Path.__module__}.Path.open",
     "os.path.join": f"{sys.modules['os.path'].__name__}.join",
     "math.pi": "math.pi",
     "math.sin": "math.sin",

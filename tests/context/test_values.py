@@ -49,7 +49,7 @@ class Color(enum.Enum):
         (None, "v: NoneType: None"),
         (Color.RED, f"v: {Color.__module__}.Color.RED"),
         (collections.Counter("aab"), "v: collections.Counter of 2"),
-        (pathlib.PurePosixPath("/home/ann/x.csv"), "v: pathlib.PurePosixPath: a path named 'x.csv'"),
+        (pathlib.PurePosixPath("/home/ann/x.csv"), f"v: {pathlib.Path.__module__}.PurePosixPath: a path named 'x.csv'"),
         (ValueError("bad"), "v: ValueError('bad')"),
         (nx.path_graph(3), "v: networkx.classes.graph.Graph: graph, 3 nodes, 2 edges; nodes 0, 1, 2"),
         (object(), "v: object"),
