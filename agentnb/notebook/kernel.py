@@ -45,6 +45,9 @@ class AgentNB(Configurable):
     allow = Unicode("", help="tools that may act, comma-separated").tag(config=True)
     stream = Bool(None, allow_none=True, help="False: ask for each reply in one piece").tag(config=True)
     replay_speed = Float(-1.0, help="pace of recorded replies: 0 at once, 1 as recorded; -1: 0").tag(config=True)
+    index = Bool(
+        None, allow_none=True, help="False: do not index the packages that cells refer to, in the background"
+    ).tag(config=True)
     live = Bool(True, help="show the dashboard while a run goes on").tag(config=True)
     trace = Bool(None, allow_none=True, help="record what every cell runs (Python 3.12 or later)").tag(config=True)
 
@@ -73,6 +76,7 @@ class AgentNB(Configurable):
             stream=self.stream,
             replay_speed=None if self.replay_speed < 0 else self.replay_speed,
             allow=tuple(part.strip() for part in self.allow.split(",") if part.strip()) or None,
+            index=self.index,
         )
 
 
