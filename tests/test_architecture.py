@@ -49,6 +49,7 @@ ROOM_OF = {
     "runs.holds": "runs.machine",
     "runs.policies": "runs.machine",
     "runs.samples": "runs.agent",
+    "runs.rhythm": "runs.agent",
     "runs.services": "runs.agent",
     "runs.keepalive": "runs.agent",
     "runs.threads": "runs.agent",

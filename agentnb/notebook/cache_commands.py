@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
@@ -14,8 +15,22 @@ from agentnb.notebook.kernel import last_run
 from agentnb.notebook.latency_plot import latency_svg
 from agentnb.notebook.tables import Code, Figure
 from agentnb.providers import catalog, latency, prices
+from agentnb.providers.catalog import Model
 from agentnb.providers.messages import Usage
-from agentnb.providers.promptcache import Call, Held, ObjectProvider, Warm, ours, plan_for, warm_entries
+from agentnb.providers.promptcache import (
+    LAYERS,
+    Call,
+    Choice,
+    Held,
+    ObjectProvider,
+    Plan,
+    Warm,
+    layer_spans,
+    ours,
+    plan_layers,
+    seen,
+    warm_entries,
+)
 
 if TYPE_CHECKING:
     from agentnb.providers.base import Provider
@@ -47,23 +62,90 @@ def _status(session: Session) -> None:
     warm = [entry for entry in session.ledger.entries() if entry.until > now and _reachable(session, entry)]
     rows = [_warm_row(entry, now) for entry in sorted(warm, key=lambda e: (e.model, -e.tokens))]
     rows += [_held_row(held, now) for held in session.ledger.held() if held.until > now]
-    notes = [*_policy_notes(session, now), *_money_notes(session)]
+    notes = _money_notes(session)
     notes.append("What is listed is what our calls left warm; the reply's usage is the only proof that a prefix hit.")
     if not rows:
         notes.insert(0, "Nothing is warm: no call yet, or everything has expired.")
     show_table("Prompt cache: warm now", ("model", "prefix ends at", "tokens", "TTL", "warm for", "until"), rows, notes)
+    _policy(session, now)
 
 
-def _policy_notes(session: Session, now: float) -> list[str]:
-    """Which way of caching is chosen for this thread and model, and why; what the others would cost."""
-    model = catalog.lookup(session.model_name())
-    pauses = session.samples.pauses(session.thread, now)
-    plan = plan_for(model, pauses, notebook=True, pings=False)
+def _policy(session: Session, now: float) -> None:
+    """How each layer is cached, of which kind, until when it is kept warm, and why; and what comes next."""
+    run = last_run(session.namespace)
+    if run is None or run.state == "DRY_RUN":
+        model = catalog.lookup(session.model_name())
+        layers = [seen(layer, 1, (), notebook=True) for layer in LAYERS]
+        _show_policy(session, model, plan_layers(model, layers, pings=session.keepalive.allowed), (None,) * 3, [])
+        return
+    call, plan, prediction, first = session.agent().outlook(run.run_id)
+    spans = layer_spans(call)
+    next_ = (
+        f"The next call begins with ≈ {call.total:,} tokens, of which ≈ {prediction.tokens:,} are expected to hit: "
+        f"{prediction.reason}. First token expected in {first}."
+    )
+    warm = tuple(LayerNow(tokens=tokens, until=_warm_until(session, call, end, now)) for tokens, end in spans)
+    _show_policy(session, call.model, plan, warm, [next_])
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerNow:
+    """A layer's tokens, and until when it is warm (seconds since the epoch; None: it is not)."""
+
+    tokens: int
+    until: float | None
+
+
+def _warm_until(session: Session, call: Call, end: int, now: float) -> float | None:
+    """When the longest-lived prefix that covers the layer expires."""
+    known = session.ledger.remembered_of(call.scope, call.model.name)
+    until = [known[prefix].until for prefix in call.prompt.chain[end:] if prefix in known]
+    until += [h.until for h in session.ledger.held(call.scope) if h.prefix in call.prompt.chain[end:]]
+    return max((at for at in until if at > now), default=None)
+
+
+def _show_policy(
+    session: Session, model: Model, plan: Plan, layers: Sequence[LayerNow | None], notes: Sequence[str]
+) -> None:
+    rows = [_policy_row(model, choice, layer) for choice, layer in zip(plan.choices, layers, strict=True)]
     minimum = f"{model.label} caches a prefix from {model.cache.minimum:,} tokens on"
-    if not model.cache.breakpoints:
-        return [f"{minimum}, by itself; nothing is charged for writing, and no hit is promised."]
-    costs = ", ".join(f"{name} {cost:.1f}" for name, cost in plan.costs.items())
-    return [f"{minimum}.", f"Policy: {plan.why}. A token's cost over such calls, in input prices: {costs}."]
+    unasked = ", by itself; nothing is charged for writing, and no hit is promised"
+    costs = [_costs(choice) for choice in plan.choices if len(choice.costs) > 1]
+    show_table(
+        "Prompt cache: policy by layer",
+        ("layer", "tokens", "kind", "TTL", "warm until", "bridges pauses of", "why"),
+        rows,
+        [f"{minimum}{'' if model.cache.breakpoints else unasked}.", *costs, *notes, *_keepalive_notes(session)],
+    )
+
+
+def _policy_row(model: Model, choice: Choice, layer: LayerNow | None) -> tuple[object, ...]:
+    kind = "marked prefix" if model.cache.breakpoints else "cached unasked"
+    until = layer.until if layer else None
+    return (
+        choice.layer,
+        Figure(f"≈ {layer.tokens:,}") if layer else "-",
+        kind if choice.ttl else "not cached",
+        choice.ttl or "-",
+        time.strftime("%H:%M:%S", time.localtime(until)) if until else "not warm",
+        f"up to {choice.kept_warm / 60:.0f} min" if choice.ttl else "-",
+        choice.why,
+    )
+
+
+def _costs(choice: Choice) -> str:
+    costs = ", ".join(f"{name} {cost:.1f}" for name, cost in choice.costs.items())
+    return f"Policy: a token of {choice.layer} over its calls so far costs, in input prices: {costs}."
+
+
+def _keepalive_notes(session: Session) -> list[str]:
+    """The pings of this pause and of the session, beside what the user allowed."""
+    keep = session.keepalive
+    if not session.settings.cache_budget:
+        return ["No pings: they are sent only within %config AgentNB.cache_budget, which is 0."]
+    if not keep.planned:
+        return [f"No pings in this pause: they would not pay. {keep.sent} sent in this session."]
+    return [f"Pings: {keep.done} of at most {keep.planned} sent in this pause, {keep.sent} in this session."]
 
 
 def _money_notes(session: Session) -> list[str]:
@@ -278,11 +360,11 @@ def _explain(session: Session) -> None:
 
 
 def _loss_notes(run: AgentRun) -> list[str]:
-    """What it cost that a call read less than expected."""
+    """What it cost that a call read less than it could have."""
     lost = [(step["n"], step["cache"]) for step in run.receipt["steps"] if (step["cache"] or {}).get("lost_seconds")]
     return [
-        f"Step {n}: that less was read than expected cost {_dollars(report['lost_dollars'])} and about "
-        f"{report['lost_seconds']:.2f} s until the first token (modelled)."
+        f"Step {n}: {report.get('missed', 0):,} tokens that could have been read were not; that cost "
+        f"{_dollars(report['lost_dollars'])} and about {report['lost_seconds']:.2f} s until the first token (modelled)."
         for n, report in lost
     ]
 

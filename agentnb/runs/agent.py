@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from agentnb.errors import AgentnbError, RunInterrupted
-from agentnb.providers import prices
-from agentnb.providers.promptcache import Call, expected_usage
+from agentnb.providers import latency, prices
+from agentnb.providers.promptcache import Call, Plan, Prediction, expected_usage
 from agentnb.runs.acting import Acting
 from agentnb.runs.budget import affordable_output
 from agentnb.runs.conversation import (
@@ -95,6 +95,14 @@ class BuiltInAgent:
             marks=tuple(mark for mark in call.marks if mark.index < sent),
             tokens=call.tokens[:sent],
         )
+
+    def outlook(self, run_id: str) -> tuple[Call, Plan, Prediction, latency.Expected]:
+        """What the next call on this run's prompt begins with: how its layers are cached, what should hit, and when
+        its first token may be expected."""
+        context = self._machine.get(run_id).context
+        _, call, prediction = self._thinking.prepare(context)
+        plan = self._thinking.plan(context, call)
+        return call, plan, prediction, self._thinking.expect_first_token(context, call, prediction)
 
     def dry_run(self, request: Request, run_id: str) -> AgentRun:
         """What would be sent, what it would cost and what would hit. Sends nothing and commits nothing."""

@@ -25,7 +25,10 @@ def really_wait(stopped: threading.Event, seconds: float) -> bool:
 
 
 class KeepAlive:
-    """The pings of one session. `connect` gives a connection of their own, so that a call need not wait for them."""
+    """The pings of one session. `connect` gives a connection of their own, so that a call need not wait for them.
+
+    `sent` counts the session's pings; of the present pause at most `planned` are worth it, and `done` have gone out.
+    """
 
     def __init__(
         self,
@@ -44,6 +47,8 @@ class KeepAlive:
         self._stopped = threading.Event()
         self._worker: threading.Thread | None = None
         self.sent = 0
+        self.planned = 0
+        self.done = 0
 
     @property
     def allowed(self) -> bool:
@@ -53,9 +58,10 @@ class KeepAlive:
     def begin(self, address: str, call: Call, most: int) -> None:
         """Ping through the pause that begins now, at most so often."""
         self.stop()
+        self.planned = self.done = 0
         if most <= 0 or not self.allowed or not call.marks:
             return
-        self._stopped = threading.Event()
+        self._stopped, self.planned = threading.Event(), most
         work = threading.Thread(
             target=self._ping, args=(address, call, most, self._stopped), name="agentnb-keepalive", daemon=True
         )
@@ -92,6 +98,7 @@ class KeepAlive:
 
     def _pay(self, call: Call, usage: Usage) -> None:
         self.sent += 1
+        self.done += 1
         self._money.spent += prices.cost_of(call.model, usage).total or 0.0
         now = self._clock.now()
         renewed = Call(

@@ -49,9 +49,18 @@ class Samples:
         times = [float(at) for at in self._read(f"calls/{thread}", [])] + [now]
         return tuple(after - before for before, after in itertools.pairwise(times))
 
-    def learn_call(self, thread: str, at: float) -> None:
+    def learn_call(self, thread: str, at: float, *, ttl: float | None = None) -> None:
+        """Note a call of a thread, or of whatever else has that name, which is forgotten after `ttl` seconds."""
         times = [*self._read(f"calls/{thread}", []), at][-KEEP:]
-        self._write(f"calls/{thread}", times)
+        self._storage.set(f"calls/{thread}", canonical.dump(times), ttl=ttl)
+
+    def hits(self, address: str) -> list[tuple[float, int]]:
+        """(seconds since its prefix was last sent, 1 for a hit or 0) of calls whose prefix is cached unasked."""
+        return [(float(age), int(hit)) for age, hit in self._read(f"hits/{address}", [])]
+
+    def learn_hit(self, address: str, age: float, hit: int) -> None:
+        series = [*self.hits(address), (round(age, 3), hit)][-KEEP:]
+        self._write(f"hits/{address}", [list(item) for item in series])
 
     def _read(self, key: str, default: Any) -> Any:
         raw = self._storage.get(key)

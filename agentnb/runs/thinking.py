@@ -7,25 +7,29 @@ from typing import Any
 
 from agentnb.errors import RunInterrupted, StepLimitReached
 from agentnb.prompt.layers import Block, Prompt
-from agentnb.prompt.tokens import TokenCounter, cached_share
+from agentnb.prompt.tokens import cached_share
 from agentnb.providers import catalog, latency, prices
 from agentnb.providers.base import Answer, Provider
 from agentnb.providers.cassettes import Replaying
-from agentnb.providers.catalog import ImageRules
 from agentnb.providers.messages import Reply, StopReason, Usage
 from agentnb.providers.promptcache import (
+    UNASKED,
     CacheReport,
     Call,
     Plan,
     Prediction,
+    Seen,
+    Trust,
+    anchored,
     automatic_mark,
     compare,
     kept_longer,
     known_tokens,
     layer_totals,
     message_salt,
+    observed_hit,
     place_marks,
-    plan_for,
+    plan_layers,
     predict,
     sent_record,
     settle_tokens,
@@ -34,15 +38,16 @@ from agentnb.providers.promptcache import (
 from agentnb.runs.budget import Budget, Quote, affordable_output
 from agentnb.runs.conversation import (
     COMPLETED,
-    block_tokens,
     next_state,
+    prompt_tokens,
     recorded_reply,
     reply_blocks,
     suited,
     what_came,
 )
+from agentnb.runs.rhythm import layers_seen, learn_call
 from agentnb.runs.services import SHOWN, Context, Services
-from agentnb.runs.threads import Threads, path_blocks, segment_blocks
+from agentnb.runs.threads import Threads, path_blocks, segment_blocks, sent_blocks
 
 CALIBRATION_LEAST = 200  # tokens: fewer say more about framing than about the text
 
@@ -67,31 +72,47 @@ class Thinking:
             previous_end=context["previous_end"],
             salt=message_salt(model, blocks),
         )
-        counter = self._services.samples.counter(model)
-        now = self._services.clock.now()
         scope = self._services.provider_for(context["model"]).scope
-        plan = self._plan(context, model, now)
-        left_to_it = context.get("marks") == "automatic" and model.provider == "anthropic"
-        marks = (automatic_mark if left_to_it else place_marks)(prompt, model, plan=plan)
-        objects = self._services.objects
+        known = known_tokens(prompt.chain, self._services.ledger.newest_like(context["thread"], prompt.model))
         call = Call(
             prompt=prompt,
-            marks=objects.bind(marks, prompt, objects.find(prompt, model, scope)),
-            tokens=self._count(context, prompt, counter, model.images),
+            marks=(),
+            tokens=self._count(prompt, known, model),
             model=model,
             scope=scope,
-            at=now,
+            at=self._services.clock.now(),
         )
-        return prompt, call, predict(call, self._services.ledger)
+        call = anchored(self._marked(context, call), self._services.ledger, known=len(known))
+        return prompt, call, self._predict(context, call)
 
-    def _plan(self, context: Context, model: catalog.Model, now: float) -> Plan:
+    def _marked(self, context: Context, call: Call) -> Call:
+        """The call with its breakpoints as the policy wants them, and the cache object that it can use."""
+        prompt, model, objects = call.prompt, call.model, self._services.objects
+        left_to_it = context.get("marks") == "automatic" and model.provider == "anthropic"
+        marks = (automatic_mark if left_to_it else place_marks)(prompt, model, plan=self.plan(context, call))
+        return replace(call, marks=objects.bind(marks, prompt, objects.find(prompt, model, call.scope)))
+
+    def _predict(self, context: Context, call: Call) -> Prediction:
+        return predict(call, self._services.ledger, self._trust(context))
+
+    def _trust(self, context: Context) -> Trust:
+        return Trust(found=self._services.samples.hits(context["model"]))
+
+    def plan(self, context: Context, call: Call) -> Plan:
+        """How each layer of this call is to be cached, from the pauses seen and the prices."""
         services = self._services
         pings = services.keepalive.allowed and services.provider_for(context["model"]).can_prewarm
-        plan = plan_for(model, self._pauses(context, now), notebook=bool(context.get("notebook")), pings=pings)
-        return kept_longer(plan, model) if context.get("cache_retention") else plan
+        plan = plan_layers(call.model, self._seen(context, call), pings=pings)
+        return kept_longer(plan, call.model) if context.get("cache_retention") else plan
 
-    def _pauses(self, context: Context, now: float) -> tuple[float, ...]:
-        return self._services.samples.pauses(context["thread"], now)
+    def _seen(self, context: Context, call: Call) -> list[Seen]:
+        return layers_seen(
+            self._services.samples,
+            call,
+            thread=context["thread"],
+            now=self._services.clock.now(),
+            notebook=bool(context.get("notebook")),
+        )
 
     def _with_object(self, context: Context, call: Call) -> Call:
         """The call bound to a cache object, where the provider keeps such, one pays, and the budget allows it."""
@@ -101,7 +122,8 @@ class Thinking:
             self._services.provider_for(context["model"]),
             call,
             thread=context["thread"],
-            pauses=self._pauses(context, call.at),
+            pauses=self._seen(context, call)[1].gaps,
+            trusted=self._trust(context).lasts(UNASKED),
         )
         if objects.spent > before:
             _pay(context, objects.spent - before)
@@ -112,13 +134,11 @@ class Thinking:
         bare = tuple(mark for mark in call.marks if not mark.holder)
         return replace(call, marks=objects.bind(bare, call.prompt, held))
 
-    def _count(
-        self, context: Context, prompt: Prompt, counter: TokenCounter, images: ImageRules | None
-    ) -> tuple[int, ...]:
+    def _count(self, prompt: Prompt, known: tuple[int, ...], model: catalog.Model) -> tuple[int, ...]:
         """Tokens by block: as settled by an earlier reply where it sent the same prefix, else estimated."""
-        known = known_tokens(prompt.chain, self._services.ledger.newest_like(context["thread"], prompt.model))
+        counter = self._services.samples.counter(model)
         new = prompt.blocks[len(known) :]
-        return (*known, *(block_tokens(block.content, counter, images) for block in new))
+        return (*known, *prompt_tokens(new, counter, model.images, begins=not known))
 
     def quote(self, call: Call) -> Quote | None:
         """The worst case of the next call: nothing hits, everything is written at the dearest TTL asked for."""
@@ -139,7 +159,7 @@ class Thinking:
         prompt, call, prediction = self.prepare(context)
         if context.get("replay", "live") in ("live", "record"):
             call = self._with_object(context, call)
-        prediction = predict(call, self._services.ledger)
+        prediction = self._predict(context, call)
         if budget_of(context).limit is not None:
             prompt = replace(prompt, max_tokens=affordable_output(budget_of(context), self.quote(call)))
             call = replace(call, prompt=prompt)
@@ -257,8 +277,7 @@ class Thinking:
         )
         state = advance(context, reply, cost, sent=len(call.prompt.blocks))
         if state == COMPLETED:
-            plan = self._plan(context, call.model, self._services.clock.now())
-            self._services.keepalive.begin(context["model"], call, plan.pings)
+            self._services.keepalive.begin(context["model"], call, self.plan(context, call).pings)
         return state, context
 
     def _settle_recorded(self, context: Context, call: Call, answer: Answer) -> tuple[str, Context]:
@@ -316,10 +335,20 @@ class Thinking:
     def _learn(self, context: Context, call: Call, prediction: Prediction, reply: Reply) -> CacheReport:
         services = self._services
         previous = services.ledger.last_sent(context["thread"])
-        report = compare(call, prediction, reply.usage, previous=previous, diagnosis=reply.diagnosis)
+        observed = observed_hit(call, services.ledger, reply.usage)
+        if observed is not None:
+            services.samples.learn_hit(context["model"], *observed)
+        report = compare(
+            call,
+            prediction,
+            reply.usage,
+            previous=previous,
+            diagnosis=reply.diagnosis,
+            earlier=lambda: sent_blocks(self._threads, self._machine, previous),
+        )
         services.ledger.record(warm_entries(call, reply.usage), call.at)
         services.ledger.remember_sent(context["thread"], sent_record(call, run_id=self._machine.current.run_id))
-        services.samples.learn_call(context["thread"], call.at)
+        learn_call(services.samples, call.prompt, thread=context["thread"], at=call.at)
         return report
 
     def _calibrate(self, call: Call, known: int, reported: int) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from agentnb.errors import RunUnknown
 from agentnb.prompt.layers import Block, Layer
 from agentnb.prompt.thread import Turn, path_to
 from agentnb.providers.messages import Text, ToolResult
+from agentnb.providers.promptcache import Sent
 from agentnb.runs.conversation import plain
 from agentnb.runs.machine import AgentStateMachine
 
@@ -139,6 +141,18 @@ def segment_blocks(threads: Threads, context: Mapping[str, Any]) -> tuple[Block,
         base = base_of(threads, context)
         return threads.segment(base["root"] if base else context["segment_root"])
     return tuple(Block.from_json(item) for item in stored)
+
+
+def sent_blocks(threads: Threads, machine: AgentStateMachine, sent: Sent | None) -> tuple[Block, ...]:
+    """The blocks of a request that was sent, as the journal has them; () where its run is not in this journal."""
+    try:
+        context = machine.get(sent.run_id).context if sent else {}
+    except RunUnknown:
+        return ()
+    if sent is None or "blocks" not in context:
+        return ()
+    own = (Block.from_json(item) for item in context["blocks"])
+    return (*segment_blocks(threads, context), *path_blocks(threads, context), *own)[: len(sent.chain)]
 
 
 def folded(blocks: Sequence[Block]) -> list[Block]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from agentnb.providers.catalog import lookup
 from agentnb.providers.promptcache.policy import (
+    LAYERS,
     SLACK,
     TTL_SECONDS,
     Option,
@@ -17,8 +20,11 @@ from agentnb.providers.promptcache.policy import (
     break_even,
     cost,
     pings_needed,
+    plan_cost,
     plan_for,
+    plan_layers,
     rates_of,
+    seen,
 )
 
 RATES = st.builds(
@@ -125,3 +131,89 @@ def test_published_rates_come_out_of_the_prices() -> None:
     assert rates_of(lookup("openai:gpt-4.1"), "5m") == Rates(write=1.0, read=pytest.approx(0.25))
     assert rates_of(lookup("google:gemini-3.1-pro-preview"), "1h").storage == pytest.approx(2.25)
     assert break_even(rates_of(SONNET, "5m"), ttl=300).pings == 11
+
+
+# --- by layer -----------------------------------------------------------------------------------------------------
+
+WAYS = [Option(ttl="", rates=Rates(write=1, read=1))]
+WAYS += [Option(ttl=ttl, rates=rates_of(SONNET, ttl)) for ttl in ("5m", "1h")]
+
+CALLS = st.lists(
+    st.tuples(st.floats(min_value=1.0, max_value=6000.0), st.sampled_from([1, 1, 2, 3])), min_size=1, max_size=40
+)
+"""(seconds after the call before, how many layers of ours the call begins with): all of a user's calls, in order."""
+TOKENS = st.tuples(*[st.integers(min_value=1, max_value=50_000)] * 3)
+
+
+def gaps_of(calls: list[tuple[float, int]], layer: int) -> list[float]:
+    """The pauses between the calls that begin with this layer."""
+    at, times = 0.0, []
+    for gap, reach in calls:
+        at += gap
+        times += [at] if reach > layer else []
+    return [after - before for before, after in itertools.pairwise(times)]
+
+
+def paid_on_a_clock(ways: tuple[Option, ...], calls: list[tuple[float, int]], tokens: tuple[int, ...]) -> float:
+    """Every call in order against entries that expire: a mark is read while it lives, else its layer is written."""
+    until, now, total = [-1.0] * 3, 0.0, 0.0
+    for gap, reach in calls:
+        now += gap
+        for layer in range(reach):
+            rates = ways[layer].rates
+            alive = bool(ways[layer].ttl) and until[layer] >= now
+            total += tokens[layer] * (rates.read if alive else rates.write)
+            until[layer] = now + ways[layer].seconds
+    return total
+
+
+@given(calls=CALLS, tokens=TOKENS)
+def test_a_plan_by_layer_is_never_dearer_than_one_for_all_layers(
+    calls: list[tuple[float, int]], tokens: tuple[int, int, int]
+) -> None:
+    reached = max(reach for _, reach in calls)
+    layers = [seen(LAYERS[i], tokens[i], gaps_of(calls, i)) for i in range(3)]
+    layers = [replace(layer, gaps=tuple(gaps_of(calls, i))) for i, layer in enumerate(layers)]
+    plan = plan_layers(SONNET, layers)
+    chosen = tuple(next(way for way in WAYS if way.ttl == choice.ttl) for choice in plan.choices)
+    allowed = [
+        ways
+        for ways in itertools.product(WAYS, repeat=3)
+        if all(a.seconds >= b.seconds for a, b in itertools.pairwise(ways))
+    ]
+    assert chosen in allowed, "Anthropic refuses a longer TTL behind a shorter one"
+    if reached < 3:
+        return  # what was never sent costs nothing on the clock
+    best = min(paid_on_a_clock(ways, calls, tokens) for ways in allowed)
+    assert paid_on_a_clock(chosen, calls, tokens) == pytest.approx(best)
+    assert plan_cost(chosen, layers) == pytest.approx(best)
+    assert all(best <= paid_on_a_clock((way,) * 3, calls, tokens) + 1e-6 for way in WAYS)
+
+
+def test_layers_with_other_rhythms_get_other_answers() -> None:
+    """A user with many quick threads, one of which he comes back to each two hours."""
+    layers = [
+        seen("STATIC", 2000, [40.0] * 60),
+        seen("SEMI_STATIC", 4000, [1500.0] * 20),
+        seen("THREAD", 9000, [7200.0] * 5),
+    ]
+    plan = plan_layers(SONNET, layers)
+    assert (plan.static, plan.semi_static, plan.tail) == ("1h", "1h", "")
+    assert "20 pauses" in plan.choices[1].why
+    alone = plan_layers(SONNET, [*layers[:1], seen("SEMI_STATIC", 1, [60.0] * 9), seen("THREAD", 1, [60.0] * 9)])
+    assert (alone.static, alone.semi_static, alone.tail) == ("5m", "5m", "5m")
+
+
+def test_pings_of_the_thread_are_paid_for_the_frame_too() -> None:
+    """A large frame that an hour's TTL keeps anyway makes pinging a small conversation too dear."""
+    pauses = [10.0, 10.0, 600.0] * 4
+    small = [seen("STATIC", 100, pauses), seen("SEMI_STATIC", 100, pauses), seen("THREAD", 90_000, pauses)]
+    large = [seen("STATIC", 90_000, [600.0] * 40), seen("SEMI_STATIC", 100, [600.0] * 40), seen("THREAD", 100, pauses)]
+    kept = plan_layers(SONNET, small, pings=True)
+    assert kept.pings == break_even(rates_of(SONNET, "5m"), ttl=300).pings or kept.tail == "1h"
+    assert plan_layers(SONNET, large, pings=True).static == "1h"
+
+
+def test_a_choice_says_how_long_a_pause_it_bridges() -> None:
+    short, long = plan_for(SONNET, [5.0] * 40).choices[2], plan_for(SONNET, [1200.0] * 5).choices[2]
+    assert (short.kept_warm, long.kept_warm) == (300.0, 3600.0)

@@ -5,39 +5,52 @@ The ledger predicts before a call and is compared after it. The reply's usage is
 
 from agentnb.providers.promptcache.calls import (
     Call,
+    anchored,
     expected_usage,
     known_tokens,
+    layer_spans,
     layer_totals,
     message_salt,
     sent_record,
     settle_tokens,
     warm_entries,
 )
-from agentnb.providers.promptcache.diagnosis import CacheReport, Prediction, compare, predict
+from agentnb.providers.promptcache.changes import first_change, shared
+from agentnb.providers.promptcache.diagnosis import CacheReport, Prediction, compare, observed_hit, predict
 from agentnb.providers.promptcache.ledger import Held, Ledger, Sent, Storage, Warm
 from agentnb.providers.promptcache.objects import CacheObjects, ObjectProvider, ours, pays
-from agentnb.providers.promptcache.placement import automatic_mark, last_frame_index, place_marks
+from agentnb.providers.promptcache.placement import automatic_mark, frame_ends, last_frame_index, place_marks
 from agentnb.providers.promptcache.policy import (
+    LAYERS,
     SLACK,
     TTL_SECONDS,
+    UNASKED,
     BreakEven,
+    Choice,
     Option,
     Plan,
     Rates,
+    Seen,
     break_even,
     cost,
     kept_longer,
     plan_for,
+    plan_layers,
     rates_of,
+    seen,
 )
+from agentnb.providers.promptcache.trust import Trust
 
 __all__ = [
+    "LAYERS",
     "SLACK",
     "TTL_SECONDS",
+    "UNASKED",
     "BreakEven",
     "CacheObjects",
     "CacheReport",
     "Call",
+    "Choice",
     "Held",
     "Ledger",
     "ObjectProvider",
@@ -45,26 +58,36 @@ __all__ = [
     "Plan",
     "Prediction",
     "Rates",
+    "Seen",
     "Sent",
     "Storage",
+    "Trust",
     "Warm",
+    "anchored",
     "automatic_mark",
     "break_even",
     "compare",
     "cost",
     "expected_usage",
+    "first_change",
+    "frame_ends",
     "kept_longer",
     "known_tokens",
     "last_frame_index",
+    "layer_spans",
     "layer_totals",
     "message_salt",
+    "observed_hit",
     "ours",
     "pays",
     "place_marks",
     "plan_for",
+    "plan_layers",
     "predict",
     "rates_of",
+    "seen",
     "sent_record",
     "settle_tokens",
+    "shared",
     "warm_entries",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agentnb import canonical
@@ -11,11 +11,10 @@ from agentnb.prompt.layers import Block, Layer, Prompt
 from agentnb.prompt.tokens import scale_to_total
 from agentnb.providers.base import Mark
 from agentnb.providers.catalog import Model
-from agentnb.providers.messages import Image, Text, Usage
-from agentnb.providers.promptcache.ledger import Sent, Warm
+from agentnb.providers.messages import Image, Usage
+from agentnb.providers.promptcache.ledger import Ledger, Sent, Warm
+from agentnb.providers.promptcache.placement import frame_ends
 from agentnb.providers.promptcache.policy import TTL_SECONDS
-
-KEPT = 1500  # letters of a block that are kept to show a change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +97,35 @@ def known_tokens(chain: Sequence[str], previous: Sent | None) -> tuple[int, ...]
     return previous.tokens[:same]
 
 
+def anchored(call: Call, ledger: Ledger, *, known: int) -> Call:
+    """The call with its leading blocks counted as replies counted them, where only the ledger knows them.
+
+    Beyond the `known` ones: another kernel may have sent this prefix, and what is warm must not exceed what is sent.
+    """
+    counted = _held_tokens(call, ledger) or _sent_tokens(call, ledger, known)
+    if counted is None:
+        return call
+    last, tokens = counted
+    return replace(call, tokens=(*scale_to_total(call.tokens[:last], tokens), *call.tokens[last:]))
+
+
+def _held_tokens(call: Call, ledger: Ledger) -> tuple[int, int] | None:
+    """(blocks, tokens) of the cache object that the call is bound to, where it counts more than the estimate."""
+    for mark in call.marks:
+        held = next((h for h in ledger.held(call.scope) if mark.holder and h.name == mark.holder), None)
+        if held is not None and held.tokens > call.prefix_tokens(mark.index):
+            return mark.index + 1, held.tokens
+    return None
+
+
+def _sent_tokens(call: Call, ledger: Ledger, known: int) -> tuple[int, int] | None:
+    for index in range(len(call.prompt.blocks) - 1, known - 1, -1):
+        entry = ledger.remembered(call.scope, call.model.name, call.prompt.chain[index])
+        if entry is not None:
+            return index + 1, entry.tokens
+    return None
+
+
 def settle_tokens(call: Call, known: Sequence[int], total: int) -> tuple[int, ...]:
     """Each block's tokens, adding up to the reported `total`: what is known stays, only the rest is scaled."""
     rest = total - sum(known)
@@ -118,14 +146,15 @@ def sent_record(call: Call, *, run_id: str) -> Sent:
         labels=tuple(block.label for block in blocks),
         digests=tuple(block.digest for block in blocks),
         tokens=call.tokens,
-        texts=tuple(_beginning(block) for block in blocks),
     )
 
 
-def _beginning(block: Block) -> str:
-    """The first letters of a text that should stay as it is; the conversation itself is in the journal."""
-    stays = block.layer is not Layer.DYNAMIC and isinstance(block.content, Text)
-    return block.content.text[:KEPT] if stays and isinstance(block.content, Text) else ""
+def layer_spans(call: Call) -> tuple[tuple[int, int], ...]:
+    """(tokens, index of the last block) of STATIC, of the rest of the frame, and of the conversation."""
+    static, frame = frame_ends(call.prompt)
+    ends = (static, max(static, frame), len(call.prompt.blocks) - 1)
+    starts = (0, ends[0] + 1, ends[1] + 1)
+    return tuple((sum(call.tokens[start : end + 1]), max(end, 0)) for start, end in zip(starts, ends, strict=True))
 
 
 def layer_totals(call: Call, tokens: Sequence[int], cached: Sequence[int]) -> list[dict[str, Any]]:

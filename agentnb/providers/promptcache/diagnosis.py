@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from agentnb.prompt.layers import Block
 from agentnb.providers import prices
 from agentnb.providers.base import Mark
 from agentnb.providers.catalog import CacheKind
-from agentnb.providers.messages import Text, Usage
+from agentnb.providers.messages import Usage
 from agentnb.providers.promptcache.calls import Call, warm_entries
+from agentnb.providers.promptcache.changes import Earlier, first_change, shared
 from agentnb.providers.promptcache.ledger import Ledger, Sent, Warm
+from agentnb.providers.promptcache.policy import TTL_SECONDS
+from agentnb.providers.promptcache.trust import PRIOR, Trust
 
 STEP = 128  # tokens: OpenAI's automatic prompt cache works in whole steps
 
@@ -28,7 +30,8 @@ class Prediction:
 class CacheReport:
     """Prediction and proof of one call. Tokens; `warm_until` in seconds since the epoch (None: nothing warm).
 
-    `lost_dollars` and `lost_seconds` (modelled) are what it cost that less was read than expected.
+    `missed` tokens were expected, or were sent by the thread's previous request too, and were not read; what that
+    cost is `lost_dollars` and `lost_seconds` (modelled).
     """
 
     expected: int
@@ -39,6 +42,7 @@ class CacheReport:
     reason: str
     warm_until: float | None = None
     marks: tuple[str, ...] = ()
+    missed: int = 0
     lost_dollars: float | None = None
     lost_seconds: float | None = None
 
@@ -46,16 +50,18 @@ class CacheReport:
         return asdict(self) | {"marks": list(self.marks)}
 
 
-def predict(call: Call, ledger: Ledger) -> Prediction:
-    """The longest warm prefix that this call can reach.
+def predict(call: Call, ledger: Ledger, trust: Trust = PRIOR) -> Prediction:
+    """The longest warm prefix that this call can reach, in tokens.
 
     With breakpoints: from a mark, at most `lookback` blocks back. Without: any prefix that an earlier call began with,
-    in whole steps where the provider counts so; the last block is always read anew.
+    as far as `trust` goes, in whole steps where the provider counts so; the last block is always read anew.
     """
     held = next((mark for mark in call.marks if mark.holder), None)
     certain = _held_tokens(call, ledger, held.holder) if held else 0
-    best = max(certain, _from_marks(call, ledger) if call.model.cache.breakpoints else _unasked(call, ledger))
-    return Prediction(tokens=best, reason=_why_expected(call, ledger, best, certain=certain))
+    unasked = not call.model.cache.breakpoints
+    found = _unasked(call, ledger, trust) if unasked else _from_marks(call, ledger)
+    best = max(certain, found)
+    return Prediction(tokens=best, reason=_why_expected(call, ledger, best, certain=certain, trust=trust))
 
 
 def _held_tokens(call: Call, ledger: Ledger, name: str) -> int:
@@ -74,77 +80,139 @@ def _from_marks(call: Call, ledger: Ledger) -> int:
     return best
 
 
-def _unasked(call: Call, ledger: Ledger) -> int:
-    live = ledger.live(call.scope, call.model.name, call.at)
+def _unasked(call: Call, ledger: Ledger, trust: Trust) -> int:
     step = STEP if call.model.cache.kind is CacheKind.AUTOMATIC else 1
-    for prefix in reversed(call.prompt.chain[:-1]) if live else ():
-        if prefix in live:
-            return live[prefix].tokens // step * step
-    return 0
+    expected = (entry for entry in sent_before(call, ledger) if trust.expects(*_age(call, entry)))
+    return next((entry.tokens // step * step for entry in expected), 0)
 
 
-def _why_expected(call: Call, ledger: Ledger, best: int, *, certain: int) -> str:
+def sent_before(call: Call, ledger: Ledger) -> list[Warm]:
+    """What earlier calls sent of this call's prefix, longest first, whether or not it can still be warm."""
+    known = ledger.remembered_of(call.scope, call.model.name)
+    return [known[prefix] for prefix in reversed(call.prompt.chain[:-1]) if prefix in known] if known else []
+
+
+def _age(call: Call, entry: Warm) -> tuple[float, float]:
+    ttl = TTL_SECONDS[entry.ttl]
+    return call.at - (entry.until - ttl), ttl
+
+
+def observed_hit(call: Call, ledger: Ledger, usage: Usage) -> tuple[float, int] | None:
+    """What this reply teaches of prefixes cached unasked: (seconds since it was last sent, 1 for a hit or 0).
+
+    None where nothing was to be hit, or where breakpoints or a cache object decide. Before the call is recorded.
+    """
+    if call.model.cache.breakpoints or any(mark.holder for mark in call.marks):
+        return None
+    entry = next(iter(sent_before(call, ledger)), None)
+    if entry is None or entry.tokens < call.model.cache.minimum:
+        return None
+    return _age(call, entry)[0], int(usage.cache_read >= entry.tokens / 2)
+
+
+def _why_expected(call: Call, ledger: Ledger, best: int, *, certain: int, trust: Trust) -> str:
     if certain and best == certain:
         return f"a cache object holds {best:,} tokens"
+    unasked = not call.model.cache.breakpoints
+    before = next(iter(sent_before(call, ledger)), None) if unasked else None
     if best:
-        unasked = "" if call.model.cache.breakpoints else ", cached unasked: likely, not promised"
-        return f"warm prefix of {best:,} tokens{unasked}"
+        seen = trust.words(_age(call, before)[0]) if before else ""
+        return f"warm prefix of {best:,} tokens" + (f", cached unasked: likely, not promised ({seen})" if seen else "")
+    if before is not None:
+        age, ttl = _age(call, before)
+        if age > ttl:
+            return f"sent {ago(age)} ago and cached unasked: not expected to be there still ({trust.words(age)})"
     expired = _expired(call, ledger)
     if expired is not None:
-        return f"expired {_ago(call.at - expired.until)} ago ({expired.ttl} TTL)"
+        return f"expired {ago(call.at - expired.until)} ago ({expired.ttl} TTL)"
     if call.total < call.model.cache.minimum:
         return f"below the minimum: ≈ {call.total:,} of {call.model.cache.minimum:,} tokens"
     return "first call with this prefix: nothing is warm yet"
 
 
 def _expired(call: Call, ledger: Ledger) -> Warm | None:
-    for mark in reversed(call.marks):
-        entry = ledger.remembered(call.scope, call.model.name, call.prompt.chain[mark.index])
-        if entry is not None and entry.until <= call.at:
-            return entry
-    return None
+    """The longest prefix of this call that was warm once."""
+    known = ledger.remembered_of(call.scope, call.model.name)
+    found = (known[prefix] for prefix in reversed(call.prompt.chain) if prefix in known)
+    return next((entry for entry in found if entry.until <= call.at), None)
 
 
-def _ago(seconds: float) -> str:
+def ago(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def compare(
-    call: Call, prediction: Prediction, usage: Usage, *, previous: Sent | None, diagnosis: str | None = None
+    call: Call,
+    prediction: Prediction,
+    usage: Usage,
+    *,
+    previous: Sent | None,
+    diagnosis: str | None = None,
+    earlier: Earlier = tuple,
 ) -> CacheReport:
-    """Prediction against proof, with the reason in words."""
+    """Prediction against proof, with the reason in words. `earlier` gives the blocks that `previous` sent."""
     warm = warm_entries(call, usage)
-    dollars, seconds = _lost(call, prediction, usage)
+    short = _missing(call, prediction, usage, previous)
+    dollars, seconds = _lost(call, short, usage)
+    known = Known(
+        shared=_shared_tokens(call, previous),
+        first=previous is None,
+        change=first_change(call.prompt, previous, earlier),
+        diagnosis=diagnosis,
+    )
     return CacheReport(
-        expected=prediction.tokens,
+        expected=min(prediction.tokens, usage.input_total),
         read=usage.cache_read,
         written=usage.cache_write,
         prefix=usage.input_total,
         minimum=call.model.cache.minimum,
-        reason=_reason(call, prediction, usage, _difference(call, previous), diagnosis),
+        reason=_reason(call, prediction, usage, known),
         warm_until=max((entry.until for entry in warm), default=None),
         marks=tuple(_describe(mark) for mark in call.marks if call.model.cache.breakpoints or mark.holder),
+        missed=short,
         lost_dollars=dollars,
         lost_seconds=seconds,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What may explain a miss: the tokens that the thread's previous request sent too, whether there was none (then
+    this is the `first`), the first change since, and the provider's own reason."""
+
+    shared: int
+    first: bool
+    change: str
+    diagnosis: str | None
+
+
+def _shared_tokens(call: Call, previous: Sent | None) -> int:
+    if previous is None or previous.model != call.model.name:
+        return 0
+    return sum(call.tokens[: shared(call.prompt.chain, previous)])
 
 
 def _describe(mark: Mark) -> str:
     return f"{mark.why} ({f'cache object {mark.holder}' if mark.holder else mark.ttl})"
 
 
-def _missing(prediction: Prediction, usage: Usage) -> int:
-    """Tokens that were expected and not read; small differences are the estimate's."""
-    short = prediction.tokens - usage.cache_read
-    return short if short > max(STEP, prediction.tokens // 20) else 0
+def _missing(call: Call, prediction: Prediction, usage: Usage, previous: Sent | None) -> int:
+    """Tokens that the previous request sent too, or that were expected, and that were not read.
+
+    Small differences are the estimate's.
+    """
+    common = _shared_tokens(call, previous)
+    wanted = max(prediction.tokens, common if common >= call.model.cache.minimum else 0)
+    short = min(wanted, usage.input_total) - usage.cache_read
+    return short if short > max(STEP, wanted // 20) else 0
 
 
-def _lost(call: Call, prediction: Prediction, usage: Usage) -> tuple[float | None, float | None]:
+def _lost(call: Call, short: int, usage: Usage) -> tuple[float | None, float | None]:
     """US dollars and modelled seconds to first token that the missing tokens cost; (None, None) where none miss."""
-    short = _missing(prediction, usage)
     if not short:
         return None, None
-    paid = Usage(cache_write_5m=short) if usage.cache_write else Usage(input=short)
+    paid = Usage(cache_write_5m=short) if usage.cache_write_5m else Usage(cache_write_1h=short)
+    paid = paid if usage.cache_write else Usage(input=short)
     as_paid, as_read = prices.cost_of(call.model, paid).total, prices.cost_of(call.model, Usage(cache_read=short)).total
     total, uncached, profile = usage.input_total, usage.input_total - usage.cache_read, call.model.latency
     slower = profile.ttft(tokens=total, uncached=uncached) - profile.ttft(
@@ -154,52 +222,43 @@ def _lost(call: Call, prediction: Prediction, usage: Usage) -> tuple[float | Non
     return dollars, round(slower, 3)
 
 
-def _reason(call: Call, prediction: Prediction, usage: Usage, difference: str, diagnosis: str | None) -> str:
+def _reason(call: Call, prediction: Prediction, usage: Usage, known: Known) -> str:
     if usage.cache_read:
-        return _hit(call, prediction, usage, diagnosis or difference)
+        return _hit(call, prediction, usage, known)
     total, minimum = usage.input_total, call.model.cache.minimum
     if total < minimum:
         return f"below the minimum: {total:,} of {minimum:,} tokens"
     if prediction.tokens:
         unasked = "" if call.model.cache.breakpoints else "the provider promises no hit of what it caches unasked"
-        why = diagnosis or difference or unasked or "no reason is known"
-        return f"miss: {prediction.tokens:,} tokens were expected; {why}"
-    named = diagnosis and not any(word in diagnosis for word in ("not_found", "unavailable"))
-    why = diagnosis if named and diagnosis else prediction.reason
+        why = known.diagnosis or known.change or unasked or "no reason is known"
+        return f"miss: {min(prediction.tokens, total):,} tokens were expected; {why}"
+    named = known.diagnosis and not any(word in known.diagnosis for word in ("not_found", "unavailable"))
+    why = known.diagnosis if named and known.diagnosis else _why_nothing(call, prediction, known)
     return f"{'written' if usage.cache_write else 'not cached'}: {why}"
 
 
-def _hit(call: Call, prediction: Prediction, usage: Usage, known: str) -> str:
+def _why_nothing(call: Call, prediction: Prediction, known: Known) -> str:
+    """Why nothing was warm, now that the reply has counted: an estimate below the minimum may have been too low."""
+    minimum = call.model.cache.minimum
+    if known.change and not known.shared:
+        return known.change
+    if not known.first and known.shared < minimum:
+        return f"what the call before it sent too, {known.shared:,} tokens, is below the minimum of {minimum:,}"
+    if prediction.reason.startswith("below the minimum"):
+        return "first call with this prefix: nothing was warm yet"
+    return prediction.reason
+
+
+def _hit(call: Call, prediction: Prediction, usage: Usage, known: Known) -> str:
     hit = f"hit: {usage.cache_read:,} of {usage.input_total:,} input tokens read from the prompt cache"
-    short = _missing(prediction, usage)
-    if short:
-        return f"{hit}, {short:,} fewer than expected; {known or 'the provider gives no reason'}"
+    wanted = min(prediction.tokens, usage.input_total)
+    if wanted - usage.cache_read > max(STEP, wanted // 20):
+        why = known.diagnosis or known.change or "the provider gives no reason"
+        return f"{hit}, {wanted - usage.cache_read:,} fewer than expected; {why}"
     if usage.cache_read < call.model.cache.minimum:
         return f"{hit}, below the published minimum of {call.model.cache.minimum:,}"
-    return hit if prediction.tokens else f"{hit}, though none was expected (warmed by another kernel or user)"
-
-
-def _difference(call: Call, previous: Sent | None) -> str:
-    """The first block in which this call differs from the previous one of the thread, or an empty string."""
-    if previous is None:
-        return ""
-    if previous.model != call.model.name:
-        return f"the model changed from {previous.model}"
-    for i, (old, new) in enumerate(zip(previous.chain, call.prompt.chain, strict=False)):
-        if old != new:
-            block = call.prompt.blocks[i]
-            label = previous.labels[i] or "block"
-            if previous.digests[i] == block.digest:
-                return "the first picture came into the conversation: this provider then processes its messages anew"
-            changed = f"{block.layer} block {i + 1} changed ({label}: {previous.digests[i]} to {block.digest})"
-            return changed + _changed_line(previous.texts[i] if i < len(previous.texts) else "", block)
-    return ""
-
-
-def _changed_line(old: str, block: Block) -> str:
-    """The first line that differs, old and new, shortened; empty where the change lies behind what was kept."""
-    new = block.content.text if isinstance(block.content, Text) else ""
-    for before, after in zip(old.splitlines(), new.splitlines(), strict=False) if old else ():
-        if before != after and len(old) > len(before):
-            return f": {before.strip()[:60]!r} became {after.strip()[:60]!r}"
-    return ""
+    if prediction.tokens:
+        return hit
+    if known.first:
+        return f"{hit}, at a first request: warmed by another kernel or user, or by the provider's own rounds"
+    return f"{hit}, though none was expected: it lasted longer than is promised, or another kernel or user warmed it"

@@ -36,10 +36,8 @@ class Warm:
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """What a call sent, for the comparison with the next one: prefix digests, labels and tokens by block.
-
-    `texts` are the beginnings of the blocks that should never change, so that a change can be shown.
-    """
+    """What a call sent, for the comparison with the next one: prefix digests, labels and tokens by block. The blocks
+    themselves are in the journal, under the run."""
 
     run_id: str
     model: str
@@ -48,7 +46,6 @@ class Sent:
     labels: tuple[str, ...]
     digests: tuple[str, ...]
     tokens: tuple[int, ...]
-    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +89,12 @@ class Ledger:
             ttl = max(entry.until - now, 0.0) + 3600.0
             self._storage.set(_warm_key(entry.scope, entry.model, entry.prefix), canonical.dump(asdict(entry)), ttl=ttl)
 
-    def live(self, scope: str, model: str, now: float) -> dict[str, Warm]:
-        """Every warm entry of one model in one scope, by prefix."""
+    def remembered_of(self, scope: str, model: str) -> dict[str, Warm]:
+        """Every entry of one model in one scope by prefix, those too that have expired within the last hour."""
         start = _warm_key(scope, model, "")
         found = (self._storage.get(key) for key in self._storage.keys(start))
         entries = (Warm(**canonical.load(raw)) for raw in found if raw)
-        return {entry.prefix: entry for entry in entries if entry.until > now}
+        return {entry.prefix: entry for entry in entries}
 
     def entries(self) -> list[Warm]:
         """Everything remembered, soonest to expire first."""
@@ -116,8 +113,8 @@ class Ledger:
         if raw is None:
             return None
         value = canonical.load(raw)
-        lists = {name: tuple(value.get(name, ())) for name in ("chain", "labels", "digests", "tokens", "texts")}
-        return Sent(**(value | lists))
+        value.pop("texts", None)  # earlier versions kept the beginnings of texts here
+        return Sent(**(value | {name: tuple(value[name]) for name in ("chain", "labels", "digests", "tokens")}))
 
     def remember_sent(self, thread: str, sent: Sent) -> None:
         """Keep what was sent under its thread, and as the newest of its model for threads that begin later."""

@@ -20,7 +20,7 @@ from agentnb.providers.messages import Usage
 from agentnb.providers.promptcache.calls import Call
 from agentnb.providers.promptcache.ledger import Held, Ledger
 from agentnb.providers.promptcache.placement import last_frame_index
-from agentnb.providers.promptcache.policy import NEXT_CALL, THINKING, Option, cost, rates_of
+from agentnb.providers.promptcache.policy import NEXT_CALL, THINKING, UNASKED, Option, cost, rates_of
 
 LABEL = "agentnb"
 LIFE = 3600.0  # seconds that an object is made or extended for; a kernel that dies leaves it no longer than that
@@ -40,14 +40,14 @@ class ObjectProvider(Protocol):
     def list_caches(self) -> list[dict[str, Any]]: ...
 
 
-def pays(model: Model, pauses: Sequence[float]) -> bool:
+def pays(model: Model, pauses: Sequence[float], *, trusted: float = UNASKED) -> bool:
     """Whether an object costs less than trusting to what the provider caches unasked, if pauses go on like this.
 
-    Prefixes cached unasked are trusted for five minutes; the object is read by every call and pays storage.
+    Prefixes cached unasked are `trusted` for so many seconds; the object is read by every call and pays storage.
     """
     gaps = tuple(pauses) or (NEXT_CALL, NEXT_CALL, THINKING)
     stored = Option(ttl="1h", rates=rates_of(model, "1h"), stored=True)
-    return cost(stored, gaps) < cost(Option(ttl="5m", rates=rates_of(model, "5m")), gaps)
+    return cost(stored, gaps) < cost(Option(ttl="5m", rates=rates_of(model, "5m"), lasts=trusted), gaps)
 
 
 class CacheObjects:
@@ -81,10 +81,13 @@ class CacheObjects:
 
     # --- making, extending, replacing: at the provider --------------------------------------------------------------
 
-    def ensure(self, provider: object, call: Call, *, thread: str, pauses: Sequence[float]) -> Held | None:
+    def ensure(
+        self, provider: object, call: Call, *, thread: str, pauses: Sequence[float], trusted: float = UNASKED
+    ) -> Held | None:
         """The object for this call, made or extended as the budget allows; this thread's outdated ones are deleted.
 
-        None where there is none and none pays. A provider that refuses costs a note in the ledger, not the call.
+        `pauses` and `trusted` as for `pays`. None where there is none and none pays. A provider that refuses costs a
+        note in the ledger, not the call.
         """
         if not isinstance(provider, ObjectProvider) or call.model.cache.kind is not CacheKind.EXPLICIT_OBJECT:
             return None
@@ -93,14 +96,15 @@ class CacheObjects:
         try:
             if held is not None:
                 return self._use(provider, held, call.model, thread)
-            return self.make(provider, call, thread) if self._worth_making(call, pauses) else None
+            worth = self._affordable(call) and pays(call.model, pauses, trusted=trusted)
+            return self.make(provider, call, thread) if worth else None
         except ProviderError:
             return None  # no object, no harm: the call goes out whole
 
-    def _worth_making(self, call: Call, pauses: Sequence[float]) -> bool:
+    def _affordable(self, call: Call) -> bool:
         tokens = call.prefix_tokens(last_frame_index(call.prompt))
-        affordable = self.spent + _price(call.model, tokens, LIFE, fresh=True) <= self.budget
-        return tokens >= call.model.cache.minimum and affordable and pays(call.model, pauses)
+        within = self.spent + _price(call.model, tokens, LIFE, fresh=True) <= self.budget
+        return tokens >= call.model.cache.minimum and within
 
     def make(self, provider: ObjectProvider, call: Call, thread: str) -> Held:
         """Make an object of what this call begins with, whatever it costs. Raises what the provider answers."""

@@ -25,8 +25,8 @@ def place_marks(
         return ()
     chosen = plan or plan_for(model, pauses, notebook=notebook)
     wanted = (
-        (_last_index(prompt, Layer.STATIC), chosen.stable, "end of STATIC"),
-        (last_frame_index(prompt), chosen.stable, "end of SEMI_STATIC"),
+        (_last_index(prompt, Layer.STATIC), chosen.static, "end of STATIC"),
+        (last_frame_index(prompt), chosen.semi_static, "end of SEMI_STATIC"),
         (prompt.previous_end - 1, chosen.tail, "where the previous request ended"),
         (len(prompt.blocks) - 1, chosen.tail, "tail"),
     )
@@ -46,6 +46,11 @@ def automatic_mark(prompt: Prompt, model: Model, *, plan: Plan) -> tuple[Mark, .
 
 def _last_index(prompt: Prompt, layer: Layer) -> int:
     return max((i for i, block in enumerate(prompt.blocks) if block.layer is layer), default=-1)
+
+
+def frame_ends(prompt: Prompt) -> tuple[int, int]:
+    """The last blocks of STATIC and of the whole frame (tools and system); -1 where there is none."""
+    return _last_index(prompt, Layer.STATIC), last_frame_index(prompt)
 
 
 def last_frame_index(prompt: Prompt) -> int:

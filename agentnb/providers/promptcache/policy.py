@@ -14,6 +14,7 @@ how many calls in between it takes so that no pause outlives T.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +28,8 @@ SLACK = 30.0  # seconds: a TTL counts from the start of a call, and the next cal
 NEXT_CALL = 10.0  # the gap that is expected where none has been seen: a tool's result, or the next question
 THINKING = 600.0  # the pause of a person between two turns, where none has been seen
 A_LOOP = 30  # so many calls without such a pause are a loop, not a person
-_IMPLICIT_TTL = "5m"  # what prefixes cached unasked are trusted to last; no provider promises more
+_IMPLICIT_TTL = "5m"  # what prefixes cached unasked are trusted to last before anything was seen; see trust.py
+UNASKED = TTL_SECONDS[_IMPLICIT_TTL]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +76,20 @@ def break_even(rates: Rates, *, ttl: float) -> BreakEven:
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """One way to cache. `ttl` "" means: not at all. `pings` is the most calls that may keep it warm in one pause."""
+    """One way to cache. `ttl` "" means: not at all. `pings` is the most calls that may keep it warm in one pause.
+
+    `lasts` are the seconds that were learned, where they differ from the published TTL.
+    """
 
     ttl: str
     rates: Rates
     pings: int = 0
     stored: bool = False
+    lasts: float | None = None
 
     @property
     def seconds(self) -> float:
-        return TTL_SECONDS.get(self.ttl, 0.0)
+        return TTL_SECONDS.get(self.ttl, 0.0) if self.lasts is None else self.lasts
 
 
 def cost(option: Option, gaps: Sequence[float]) -> float:
@@ -110,37 +116,132 @@ def pings_needed(ttl: float, gap: float) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """TTLs of the stable layers and of the conversation ("" means: no mark), and why.
+class Seen:
+    """A layer of the prompt as the policy sees it: its tokens, and the seconds between the calls that began with it.
 
-    `pings`: the most calls that may keep the prefix warm in one pause; 0 where that does not pay or is not allowed.
+    Every call of a conversation is one of its frame too, so the gaps of an earlier layer are never longer. `supposed`
+    of the gaps were not seen but are expected.
     """
 
-    stable: str
-    tail: str
-    why: str
+    layer: str
+    tokens: int
+    gaps: tuple[float, ...]
+    supposed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """How one layer is cached: `ttl` "" means no mark. `pings`: the most calls that keep it warm in one pause.
+
+    `costs` is what a token of the layer costs over the gaps, in input prices, by the name of the way.
+    """
+
+    layer: str
+    ttl: str
     pings: int
+    why: str
     costs: Mapping[str, float]
+
+    @property
+    def kept_warm(self) -> float:
+        """Seconds for which a pause is bridged: the TTL, longer by the pings that are worth it."""
+        seconds = TTL_SECONDS.get(self.ttl, 0.0)
+        return self.pings * (seconds - SLACK) + seconds if self.ttl else 0.0
+
+
+LAYERS = ("STATIC", "SEMI_STATIC", "THREAD")
+"""What the policy decides on: tools and instructions, the project, and the conversation with its definitions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is chosen for each of LAYERS, in that order."""
+
+    choices: tuple[Choice, Choice, Choice]
+
+    @property
+    def static(self) -> str:
+        return self.choices[0].ttl
+
+    @property
+    def semi_static(self) -> str:
+        return self.choices[1].ttl
+
+    @property
+    def tail(self) -> str:
+        return self.choices[2].ttl
+
+    @property
+    def pings(self) -> int:
+        """The most calls that may keep the whole prompt warm in one pause."""
+        return self.choices[2].pings
+
+    @property
+    def why(self) -> str:
+        return self.choices[2].why
 
 
 def plan_for(model: Model, pauses: Sequence[float], *, notebook: bool = False, pings: bool = False) -> Plan:
-    """The cheapest way for this model, if the pauses to come are like those seen (seconds).
+    """The cheapest plan where every layer sees the same pauses (seconds): one thread, nobody else."""
+    return plan_layers(model, [seen(layer, 1, pauses, notebook=notebook) for layer in LAYERS], pings=pings)
+
+
+def seen(layer: str, tokens: int, gaps: Sequence[float], *, notebook: bool = False) -> Seen:
+    """A layer with its gaps, and those that are expected beside them.
 
     In a `notebook` a person reads, thinks and edits between the turns: such a pause is expected until 30 calls have
-    gone by without one. With `pings` (the user's budget allows them) a short TTL may be kept warm instead of paying
-    for a long one.
+    gone by without one.
     """
-    options = tuple(_options(model, pings=pings))
-    expected = (NEXT_CALL, NEXT_CALL, THINKING) if notebook and len(pauses) < A_LOOP else ()
-    gaps = (*expected, *pauses) or (NEXT_CALL,)
-    costs = {_name(option): cost(option, gaps) for option in options}
-    best = min(options, key=lambda option: (round(costs[_name(option)], 9), option.seconds))
-    return Plan(
-        stable=best.ttl,
-        tail=best.ttl,
-        pings=best.pings,
-        why=_why(best, gaps, guessed=len(gaps) - len(pauses)),
-        costs=costs,
+    supposed = (NEXT_CALL, NEXT_CALL, THINKING) if notebook and len(gaps) < A_LOOP else ()
+    expected = (*supposed, *gaps) or (NEXT_CALL,)
+    return Seen(layer=layer, tokens=max(tokens, 1), gaps=expected, supposed=len(expected) - len(gaps))
+
+
+def plan_layers(model: Model, layers: Sequence[Seen], *, pings: bool = False) -> Plan:
+    """The cheapest way of each layer, if the pauses to come are like those seen.
+
+    All combinations are tried whose TTLs do not grow from layer to layer (Anthropic wants long ones first; a layer
+    without a mark ends what is cached), so the plan is never dearer than the best that treats all layers alike. With
+    `pings` (the user's budget allows them) a short TTL may be kept warm instead of paying for a long one.
+    """
+    options = _options(model, pings=pings)
+    tables = [{option: cost(option, layer.gaps) for option in options} for layer in layers]
+    allowed = (
+        combination
+        for combination in itertools.product(options, repeat=len(layers))
+        if all(a.seconds >= b.seconds for a, b in itertools.pairwise(combination))
+    )
+    best = min(allowed, key=lambda c: (round(_together(c, layers, tables), 9), sum(option.seconds for option in c)))
+    first, second, third = (_choice(*each) for each in zip(best, layers, tables, strict=True))
+    return Plan(choices=(first, second, third))
+
+
+def plan_cost(plan_options: Sequence[Option], layers: Sequence[Seen]) -> float:
+    """What all layers cost over their gaps, in input prices times tokens; a ping reads all that lies before it too."""
+    tables = [{option: cost(option, layer.gaps)} for option, layer in zip(plan_options, layers, strict=True)]
+    return _together(plan_options, layers, tables)
+
+
+def _together(combination: Sequence[Option], layers: Sequence[Seen], tables: Sequence[Mapping[Option, float]]) -> float:
+    total, read_again = 0.0, 0
+    for option, layer, table in reversed(list(zip(combination, layers, tables, strict=True))):
+        own = _pings_sent(option, layer.gaps)
+        total += layer.tokens * (table[option] + option.rates.read * max(0, read_again - own))
+        read_again = max(read_again, own)
+    return total
+
+
+def _pings_sent(option: Option, gaps: Sequence[float]) -> int:
+    return sum(min(option.pings, pings_needed(option.seconds, gap)) for gap in gaps) if option.pings else 0
+
+
+def _choice(option: Option, layer: Seen, table: Mapping[Option, float]) -> Choice:
+    return Choice(
+        layer=layer.layer,
+        ttl=option.ttl,
+        pings=option.pings,
+        why=_why(option, layer.gaps, guessed=layer.supposed),
+        costs={_name(way): price for way, price in table.items()},
     )
 
 
@@ -149,7 +250,9 @@ def kept_longer(plan: Plan, model: Model) -> Plan:
     if model.provider != "openai":
         return plan
     ttl = "12h" if model.cache.breakpoints else "24h"
-    return replace(plan, stable=ttl, tail=ttl, pings=0, why=f"{ttl}: asked for by the setting cache_retention")
+    why = f"{ttl}: asked for by the setting cache_retention"
+    first, second, third = (replace(choice, ttl=ttl, pings=0, why=why) for choice in plan.choices)
+    return Plan(choices=(first, second, third))
 
 
 def _options(model: Model, *, pings: bool) -> list[Option]:
@@ -172,9 +275,9 @@ def _name(option: Option) -> str:
 
 def _why(best: Option, gaps: Sequence[float], *, guessed: int) -> str:
     short = sum(gap <= TTL_SECONDS["5m"] for gap in gaps)
-    seen = f"of {len(gaps)} pause{'s' if len(gaps) != 1 else ''} {short} lasted at most 5 min"
+    lasted = f"of {len(gaps)} pause{'s' if len(gaps) != 1 else ''} {short} lasted at most 5 min"
     supposed = f" ({guessed} of them supposed, not seen)" if guessed else ""
-    return f"{_name(best)}: {seen}, the longest {max(gaps) / 60:.0f} min{supposed}"
+    return f"{_name(best)}: {lasted}, the longest {max(gaps, default=0.0) / 60:.0f} min{supposed}"
 
 
 def rates_of(model: Model, ttl: str) -> Rates:

@@ -1,0 +1,56 @@
+"""How far a prefix that a provider caches unasked can be trusted to be there: learned from what calls found. Pure.
+
+No provider promises such a hit. What is asked of the user's own calls is: of those that began like an earlier one of
+so-and-so long ago, how many hit? Before there are any, the prior speaks: five calls of which four hit within the
+published time, and one after it. Every call that is seen counts as much as each of those.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+PRIOR_CALLS, PRIOR_WITHIN, PRIOR_AFTER = 5, 4, 1
+EDGES = (60.0, 300.0, 600.0, 1800.0, 3600.0, math.inf)
+_NAMES = ("1 min", "5 min", "10 min", "30 min", "1 h")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """`found` are earlier calls of the model: (seconds since its prefix was last sent, 1 for a hit or 0), each."""
+
+    found: Sequence[tuple[float, int]] = ()
+
+    def share(self, age: float, ttl: float) -> float:
+        """The chance that a prefix is there which was sent `age` seconds ago and is published to last `ttl`."""
+        hits, calls = self._like(age)
+        return (hits + (PRIOR_WITHIN if age <= ttl else PRIOR_AFTER)) / (calls + PRIOR_CALLS)
+
+    def expects(self, age: float, ttl: float) -> bool:
+        return self.share(age, ttl) > 0.5
+
+    def lasts(self, ttl: float) -> float:
+        """The longest pause in seconds up to which a hit is expected; at most two hours are looked at."""
+        out = 0.0
+        for edge in sorted({*EDGES[:-1], 7200.0, ttl}):
+            if not self.expects(edge, ttl):
+                return out
+            out = edge
+        return out
+
+    def words(self, age: float) -> str:
+        """What was seen of such pauses, for people."""
+        hits, calls = self._like(age)
+        number = next(i for i, edge in enumerate(EDGES) if age <= edge)
+        between = f"up to {_NAMES[0]}" if number == 0 else f"more than {_NAMES[number - 1]}"
+        return f"{hits} of {calls} calls after {between} hit so far" if calls else "no such pause was seen yet"
+
+    def _like(self, age: float) -> tuple[int, int]:
+        number = next(i for i, edge in enumerate(EDGES) if age <= edge)
+        low, high = (EDGES[number - 1] if number else -1.0), EDGES[number]
+        like = [hit for seconds, hit in self.found if low < seconds <= high]
+        return sum(like), len(like)
+
+
+PRIOR = Trust()
