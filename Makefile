@@ -98,4 +98,5 @@ bench-context: env
 	$(BIN)/python tests/benchmarks/bench_resolution.py
 	$(BIN)/python tests/benchmarks/bench_selection.py --tasks
 	$(BIN)/python tests/benchmarks/bench_index.py
+	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_tokens.py
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_prefix.py

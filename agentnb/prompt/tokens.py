@@ -14,11 +14,33 @@ from math import ceil
 
 from agentnb.providers.catalog import ImageRule, ImageRules
 
-# Characters per token of Python and English mixed. Starting values, corrected after the first reply.
-_CHARACTERS_PER_TOKEN = {"claude-4": 3.9, "claude-5": 2.9, "gemini": 4.1, "o200k": 4.3}
-_DEFAULT_CHARACTERS = 3.9
+# What each piece of text costs, in the order of `_features`: words, those of 8 letters or more, of 11 or more, with a
+# capital, not after a space; words in capitals, their letters; digits by threes; line breaks, runs of spaces,
+# underscores; runs of signs, their signs; characters of other scripts. Fitted by least relative error on 575 texts
+# (functions, docstrings, Markdown, JSON schemas, tables): for Claude against the package ctok 1.3, for o200k against
+# bpe-openai 0.1.4. On texts held out the median error is 3 %, and 19 of 20 are within 12 %; the rest is calibration.
+# Neither package is needed to run: ctok asks for Python 3.12, bpe-openai for 75 MB, and neither knows what a provider
+# adds for tools. Gemini's are those of o200k.
+_WEIGHTS: dict[str, tuple[float, ...]] = {
+    "claude-4": (0.98, 0.38, 0.45, 0.23, 0.25, 1.45, 0.0, 1.22, 1.08, 0.90, 0.53, 0.98, 0.06, 0.87),
+    "claude-5": (1.22, 1.47, 0.86, 0.84, 0.38, 1.24, 0.54, 1.19, 1.53, 0.76, 0.52, 0.89, 0.21, 0.85),
+    "o200k": (0.99, 0.33, 0.48, 0.04, 0.0, 0.83, 0.03, 1.40, 0.49, 0.71, 0.21, 0.74, 0.10, 0.68),
+}
+_WEIGHTS["gemini"] = _WEIGHTS["o200k"]
+# OpenAI and Google show a tool to the model in a shorter form than its JSON schema: half to two thirds of the tokens.
+# Anthropic shows the schema, and adds instructions of its own before the first tool (346 tokens by its page on tools;
+# 265 to 374 in recorded traffic).
+_TOOL_SHARE = {"o200k": 0.65, "gemini": 0.65}
+_TOOLS_PREAMBLE = {"claude-4": 330, "claude-5": 330}
 BLOCK_OVERHEAD = 4
-_SPACES = re.compile(r"[ \t]{2,}|\n{2,}")
+_WORD = re.compile(r"[A-Z]?[a-z]+")
+_GLUED = re.compile(r"(?<=[^\sA-Za-z])[A-Z]?[a-z]+|(?<=[a-z])[A-Z][a-z]+")
+_CAPITALS = re.compile(r"[A-Z]+(?![a-z])")
+_DIGITS = re.compile(r"[0-9]{1,3}")
+_LINE = re.compile(r"\n\s*")
+_SPACES = re.compile(r"[ \t]{2,}")
+_SIGNS = re.compile(r"[!-/:-@\[-^`{-~]+")
+_OTHER = re.compile(r"[^\x00-\x7f]")
 _PIECE = re.compile(r"[^\W\d_]{1,10}|\d{1,3}|[^\w\s]|_|\n\s*")
 
 
@@ -33,14 +55,22 @@ class TokenCounter:
         """Estimated tokens of `text`; 0 for the empty text."""
         if not text:
             return 0
-        # A run of spaces or blank lines is about one token, however long: indentation must not count in full.
-        squeezed = len(text) - sum(len(run.group()) - 2 for run in _SPACES.finditer(text))
-        per_token = _CHARACTERS_PER_TOKEN.get(self.family, _DEFAULT_CHARACTERS)
-        return max(1, round(squeezed / per_token * self.factor))
+        weights = _WEIGHTS.get(self.family, _WEIGHTS["claude-4"])
+        tokens = sum(weight * count for weight, count in zip(weights, _features(text), strict=True))
+        return max(1, round(tokens * self.factor))
 
     def block(self, text: str) -> int:
         """Estimated tokens of a block: its text and the few tokens that frame it."""
         return self.count(text) + BLOCK_OVERHEAD
+
+    def tool(self, text: str) -> int:
+        """Estimated tokens of a tool's description, given as its name, its text and its JSON schema."""
+        return round(self.count(text) * _TOOL_SHARE.get(self.family, 1.0)) + BLOCK_OVERHEAD
+
+    @property
+    def tools_preamble(self) -> int:
+        """Tokens that the provider adds before the first tool."""
+        return _TOOLS_PREAMBLE.get(self.family, 0)
 
     def calibrated(self, *, estimated: int, reported: int) -> TokenCounter:
         """A counter corrected by one reply, half of the way: one odd reply must not swing the next estimate."""
@@ -74,6 +104,29 @@ def _tiles(width: int, height: int) -> int:
     scale = min(1.0, 2048 / max(width, height))
     scale = min(scale, 768 / min(width, height))
     return ceil(width * scale / 512) * ceil(height * scale / 512)
+
+
+@lru_cache(maxsize=2048)
+def _features(text: str) -> tuple[int, ...]:
+    """How many there are of each piece that `_WEIGHTS` gives a cost to."""
+    words = _WORD.findall(text)
+    capitals, signs = _CAPITALS.findall(text), _SIGNS.findall(text)
+    return (
+        len(words),
+        sum(len(word) >= 8 for word in words),
+        sum(len(word) >= 11 for word in words),
+        sum(word[0] < "a" for word in words),
+        len(_GLUED.findall(text)),
+        len(capitals),
+        sum(map(len, capitals)),
+        len(_DIGITS.findall(text)),
+        len(_LINE.findall(text)),
+        len(_SPACES.findall(text)),
+        text.count("_"),
+        len(signs),
+        sum(map(len, signs)),
+        0 if text.isascii() else len(_OTHER.findall(text)),
+    )
 
 
 @lru_cache(maxsize=8192)

@@ -106,7 +106,18 @@ def block_tokens(content: Content, counter: TokenCounter, images: ImageRules | N
     """Estimated tokens of a block, its frame included."""
     if isinstance(content, Image) and images is not None:
         return image_tokens(images, content.width, content.height) + BLOCK_OVERHEAD
-    return counter.block(block_text(content))
+    text = block_text(content)
+    return counter.tool(text) if isinstance(content, ToolSpec) else counter.block(text)
+
+
+def prompt_tokens(
+    blocks: Sequence[Block], counter: TokenCounter, images: ImageRules | None, *, begins: bool
+) -> tuple[int, ...]:
+    """Estimated tokens of each block; where the prompt `begins` with them, what the provider adds for tools too."""
+    tokens = [block_tokens(block.content, counter, images) for block in blocks]
+    if begins and blocks and blocks[0].role is Role.TOOLS:
+        tokens[0] += counter.tools_preamble
+    return tuple(tokens)
 
 
 def block_weight(content: Content) -> int:

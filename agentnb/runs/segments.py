@@ -12,7 +12,7 @@ from agentnb.prompt.tokens import TokenCounter
 from agentnb.providers import catalog, prices
 from agentnb.providers.messages import Usage
 from agentnb.providers.promptcache import message_salt
-from agentnb.runs.conversation import block_tokens, block_weight, suited
+from agentnb.runs.conversation import block_weight, prompt_tokens, suited
 from agentnb.runs.services import Request, Services
 from agentnb.runs.threads import Threads, folded
 
@@ -163,7 +163,7 @@ class Segments:
         """Why so much is written anew, with the price of either way."""
         model = catalog.lookup(request.model)
         counter = self._counter(request)
-        total = sum(block_tokens(block.content, counter, model.images) for block in sent.blocks)
+        total = sum(prompt_tokens(sent.blocks, counter, model.images, begins=True))
         stale, written = round(share * total), round(cut.rewritten / sum(sent.weights) * total)
         keep = prices.cost_of(model, Usage(cache_read=stale)).total
         write = prices.cost_of(model, Usage(cache_write_5m=written)).total

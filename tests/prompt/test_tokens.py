@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from statistics import median
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +38,31 @@ def test_more_text_is_never_fewer_tokens(text: str, more: str) -> None:
     counter = TokenCounter("claude-4")
     assert counter.count(text + "x" + more) >= counter.count(text) - 1
     assert counter.count("") == 0
+
+
+KNOWN = json.loads((Path(__file__).with_name("data") / "token-counts.json").read_text())["texts"]
+
+
+@pytest.mark.parametrize("family", ["claude-4", "claude-5", "o200k"])
+def test_the_estimate_is_near_real_counts_before_any_reply(family: str) -> None:
+    """On code, prose and tables of which the real count is known, and from which no weight was taken."""
+    errors = sorted(abs(TokenCounter(family).count(text["text"]) / text["tokens"][family] - 1) for text in KNOWN)
+    assert median(errors) <= 0.06
+    assert errors[round(0.95 * len(errors)) - 1] <= 0.15
+
+
+@pytest.mark.parametrize("family", ["claude-4", "claude-5", "o200k"])
+def test_after_ten_replies_a_whole_prompt_is_estimated_within_5_percent(family: str) -> None:
+    """Prompts of five texts each, as real ones hold several; the count of each corrects the next estimate."""
+    counter, errors = TokenCounter(family), []
+    for i in range(24):
+        texts = [KNOWN[(i * 7 + j * 5) % len(KNOWN)] for j in range(5)]
+        real = sum(text["tokens"][family] for text in texts)
+        guess = sum(counter.count(text["text"]) for text in texts)
+        errors.append(abs(guess / real - 1))
+        counter = counter.calibrated(estimated=guess, reported=real)
+    later = sorted(errors[10:])
+    assert later[round(0.95 * len(later)) - 1] <= 0.05, [round(error, 3) for error in errors]
 
 
 def test_families_are_counted_apart_and_a_reply_corrects_the_next_estimate() -> None:
