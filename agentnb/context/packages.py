@@ -57,16 +57,11 @@ class Place:
     kind: str
     lines: tuple[int, int]
 
-    @property
-    def rank(self) -> tuple[bool, bool, bool, bool]:
-        """Lower is likelier to be meant: no test, public, at the module's top, no constant."""
-        parts = [*self.module.split("."), *self.qualified.split(".")]
-        test = any(_TEST.match(part) for part in self.module.split("."))
-        private = any(part.startswith("_") for part in parts)
-        return test, private, "." in self.qualified, self.kind in {"constant", "type alias"}
+    rank: tuple[bool, bool, bool, bool]
+    """Lower is likelier to be meant: no test, public, at its module's top, no constant."""
 
 
-_TEST = re.compile(r"tests?$|testing$|test_|conftest$|_?testing_?$|benchmarks?$|examples?$")
+_TEST = re.compile(r"(?:^|\.)(?:tests?|_?testing_?|conftest|benchmarks?|examples?)(?=\.|$)|(?:^|\.)test_")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -274,4 +269,6 @@ def _file_row(row: tuple[Any, ...]) -> FileRow:
 
 def _place(row: tuple[Any, ...]) -> Place:
     path, module, qualified, kind, first, last = row
-    return Place(path=path, module=module, qualified=qualified, kind=kind, lines=(first, last))
+    private = "._" in f".{module}.{qualified}"
+    rank = (bool(_TEST.search(module)), private, "." in qualified, kind in {"constant", "type alias"})
+    return Place(path=path, module=module, qualified=qualified, kind=kind, lines=(first, last), rank=rank)

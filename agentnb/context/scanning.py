@@ -58,7 +58,7 @@ def parse_cell(source: str, *, cell: str, parsed: str | None = None) -> FileDefi
         source = python
     lines = tuple(python.split("\n"))
     scanner = _Scanner("", lines)
-    error = scanner.read(python)
+    error = scanner.read(python, in_cell=True)
     return FileDefinitions(
         module="",
         file="",
@@ -84,16 +84,18 @@ class _Scanner:
         self.deleted: list[str] = []
         self.pieces: list[Piece] = []
         self.doc = ""
-        self._tree: ast.Module | None = None
+        self._made: Mapping[str, str] = {}
         self._places: dict[str, int] = {}
         self._piece = 0  # the first entry of the piece that is being read
 
-    def read(self, text: str) -> ParseError | None:
+    def read(self, text: str, *, in_cell: bool = False) -> ParseError | None:
+        """Nothing holds on to the syntax tree: it is gone before the garbage collector would look through it."""
         try:
             tree = parse(text)
             self.doc = first_line(first_paragraph(tree))
             self._pieces_of(tree.body, len(self.lines))
-            self._tree = tree
+            if in_cell:
+                self._made = bindings(tree.body)
         except PARSE_ERRORS as error:
             self.pieces.clear()
             self._piece = 0
@@ -107,8 +109,7 @@ class _Scanner:
             [*(entry.name for entry in self.entries if "." not in entry.name), *(item.bound for item in self.imports)],
             "",
         )
-        made = bindings(self._tree.body) if self._tree else {}
-        return names | {name: known if known.endswith("()") else "" for name, known in made.items()}
+        return names | {name: known if known.endswith("()") else "" for name, known in self._made.items()}
 
     # pieces --------------------------------------------------------------------------------------------------------
 

@@ -1,93 +1,186 @@
-"""How fast definitions are found: parsing, the index in the data directory, a changed file, the notebook's cells.
+"""How fast definitions are found: the pass over packages, the next kernel, a changed file, a look-up, a changed cell.
 
     python tests/benchmarks/bench_index.py [PACKAGE …]
 
-CPU milliseconds. Only files that a name leads to are read in earnest, so nothing waits for the whole of a package;
-reading all of one shows what each file costs.
+Each figure stands beside a baseline of the same run: `ast.parse` of the same files, `compile` of the same cell. CPU
+milliseconds, medians of several runs but for the passes; "kernel" is the time that the user's own process loses.
 """
 
 from __future__ import annotations
 
+import ast
+import gc
 import importlib.util
+import resource
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from IPython.core.inputtransformer2 import TransformerManager
 
 from agentnb.context.cells import CellIndex
 from agentnb.context.files import FileIndex
-from agentnb.storage import open_storage
+from agentnb.context.indexer import Indexer, packages_in_use
+from agentnb.context.indexing import listed
+from agentnb.context.packages import PackageIndex
 
 CELL = "import math, json\n" + "".join(
     f"def f{{n}}_{i}(x, y={i}):\n    '''doc'''\n    z = math.sin(x)\n    return json.dumps([z, y])\n" for i in range(5)
 )
+BODY = "".join(f"    y{i} = math.sin(x + {i}) if x else [y for y in range({i})]\n" for i in range(17))
+NAMES = ("pagerank", "add_edge", "read_csv", "FileSystemLoader", "no_such_name")
 
 
-def cpu(work: Callable[[], object]) -> float:
-    start = time.process_time()
-    work()
-    return 1000 * (time.process_time() - start)
+def cpu(work: Callable[[], object], times: int = 1) -> float:
+    """Milliseconds of this process, the median of `times` runs."""
+    taken = []
+    for _ in range(times):
+        gc.collect()
+        start = time.process_time()
+        work()
+        taken.append(1000 * (time.process_time() - start))
+    return statistics.median(taken)
 
 
-def sources(package: str) -> list[tuple[Path, str]]:
-    spec = importlib.util.find_spec(package)
-    assert spec is not None
-    assert spec.origin is not None
-    root = Path(spec.origin).parent
-    files = sorted(root.rglob("*.py"))
-    return [(file, ".".join(file.relative_to(root.parent).with_suffix("").parts)) for file in files]
+def children() -> float:
+    """Milliseconds that the processes which have ended have taken."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return 1000 * (used.ru_utime + used.ru_stime)
 
 
-def read_all(index: FileIndex, files: list[tuple[Path, str]]) -> int:
-    parsed = [index.definitions(path, module=module) for path, module in files]
-    return sum(len(file.lines) for file in parsed if file)
+def row(what: str, figure: str, beside: str = "") -> None:
+    print(f"  {what:<34}{figure:>22}   {beside}")
 
 
-def files_table(packages: list[str]) -> None:
-    files = [item for package in packages for item in sources(package)]
-    lines = read_all(FileIndex(), files)
+# packages -----------------------------------------------------------------------------------------------------------
+
+
+def packages_table(packages: Sequence[str]) -> None:
+    found = packages_in_use([name for name in packages if importlib.util.find_spec(name)], {})
+    texts = [Path(path).read_bytes() for package in found.values() for path in listed(package)]
+    lines = sum(text.count(b"\n") for text in texts)
+    print(f"{', '.join(found)}: {len(texts):,} files, {lines:,} lines")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
-        memory = cpu(lambda: read_all(FileIndex(), files))
-        cold = cpu(lambda: read_all(FileIndex(open_storage(home)), files))
-        warm = cpu(lambda: read_all(FileIndex(open_storage(home)), files))
-        path, module = max(files, key=lambda item: item[0].stat().st_size)
-        changed = Path(folder) / path.name
-        changed.write_bytes(path.read_bytes() + b"\nchanged = 1\n")
-        one = cpu(lambda: FileIndex(open_storage(home)).definitions(changed, module=module))
-        again = cpu(lambda: FileIndex(open_storage(home)).definitions(changed, module=module))
-    print(f"{len(files)} files, {lines} lines of {', '.join(packages)}")
-    print(f"  parse all, memory only   {memory:8.0f} ms   {memory / lines * 1000:.1f} ms per 1,000 lines")
-    print(f"  parse all and store      {cold:8.0f} ms")
-    print(f"  all in the next kernel   {warm:8.0f} ms")
-    print(f"  largest file, changed    {one:8.1f} ms   {path.name}, {changed_lines(path)} lines")
-    print(f"  the same, next kernel    {again:8.1f} ms")
+        before, began = children(), time.perf_counter()
+        kernel = cpu(lambda: bring_up_to_date(home, found))
+        wall, taken = time.perf_counter() - began, children() - before
+        parsed = cpu(lambda: [parse(text) for text in texts])
+        row("cold pass, its own process", f"{taken:,.0f} ms", f"ast.parse of the same {parsed:,.0f} ms")
+        row("", f"{len(texts) / wall:,.0f} files/s", f"{lines / wall / 1000:,.0f}k lines/s")
+        row("the kernel meanwhile", f"{kernel:.1f} ms")
+        warm = cpu(lambda: bring_up_to_date(home, found), 7)
+        row("warm: a stat each and one query", f"{warm:.1f} ms", f"{warm / lines * 500_000:.1f} ms per 500k lines")
+        look_ups(home, found)
 
 
-def changed_lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n")
+def bring_up_to_date(home: Path, found: dict[str, Path]) -> None:
+    indexer = Indexer(PackageIndex(home))
+    indexer.want(found)
+    assert indexer.wait(600)
+    indexer.stop()
+
+
+def look_ups(home: Path, found: dict[str, Path]) -> None:
+    index, roots = PackageIndex(home), list(found.values())
+    index.named("warm up", roots)
+    for name in NAMES:
+        taken = cpu(lambda name=name: [index.named(name, roots) for _ in range(100)], 3) / 100  # type: ignore[misc]
+        row(f"look-up of {name}", f"{taken:.3f} ms", f"{len(index.named(name, roots))} places")
+    index.close()
+
+
+def parse(text: bytes) -> object:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError):
+        return None
+
+
+# one file -----------------------------------------------------------------------------------------------------------
+
+
+def module_of(lines: int) -> str:
+    functions = (f"def f{i}(x, y=1):\n    '''What {i} does.'''\n{BODY}    return y0\n\n\n" for i in range(lines // 22))
+    return "import math\n\n\n" + "".join(functions)
+
+
+def file_table(name: str, text: str) -> None:
+    changed = text.replace("    return", "    changed = 1\n    return", 1) if name != "one long class" else text
+    if changed == text:
+        place = text.index(" = ", len(text) // 2)
+        changed = f"{text[:place]} = changed{text[place:]}"
+    with tempfile.TemporaryDirectory() as folder:
+        path, home = Path(folder) / "module.py", Path(folder) / "home"
+        path.write_text(text)
+        index = FileIndex(PackageIndex(home))
+        first = cpu(lambda: index.definitions(path, module="module"))
+        alone = FileIndex()
+        alone.definitions(path, module="module")
+        gc.disable()
+        baseline = cpu(lambda: ast.parse(text), 3)
+        gc.enable()
+        again = cpu(lambda: FileIndex(PackageIndex(home)).definitions(path, module="module"), 5)
+        path.write_text(changed)
+        fresh = PackageIndex(home)
+        row_before = fresh.row(path)
+        assert row_before is not None
+
+        def in_the_next_kernel() -> None:
+            FileIndex(PackageIndex(home)).definitions(path, module="module")
+
+        one = []
+        for _ in range(5):
+            fresh.keep(row_before)  # what the last kernel knew
+            one.append(cpu(in_the_next_kernel))
+        here = cpu(lambda: alone.definitions(path, module="module"))
+    print(f"{name}: {text.count(chr(10)):,} lines; ast.parse takes {baseline:.1f} ms")
+    row("read for the first time", f"{first:.1f} ms")
+    row("in the next kernel, unchanged", f"{again:.1f} ms")
+    row(
+        "in the next kernel, one change",
+        f"{statistics.median(one):.1f} ms",
+        f"{statistics.median(one) / baseline:.2f}x",
+    )
+    row("in the same kernel, one change", f"{here:.1f} ms", f"{here / baseline:.2f}x")
+
+
+# cells --------------------------------------------------------------------------------------------------------------
 
 
 def cells_table(count: int = 1000) -> None:
-    transform = TransformerManager().transform_cell
-    cells = CellIndex(transform)
+    cells = CellIndex(TransformerManager().transform_cell)
+    number = iter(range(10**9))
+
+    def changed(before: str = "") -> str:
+        return f"{before}{CELL.replace('{n}', '7')}y = {next(number)}"
 
     def record_all() -> None:
         for n in range(count):
             cells.record(CELL.replace("{n}", str(n)), cell_id=str(n), number=n)
 
-    every = cpu(record_all)
-    one = cpu(lambda: cells.record(CELL.replace("{n}", "7") + "y = 1", cell_id="7", number=count))
-    look = cpu(lambda: (cells.definitions()["f7_1"], cells.imports()))
-    print(
-        f"{count} cells of {CELL.count(chr(10))} lines: {every / count:.2f} ms each; one changed {one:.2f} ms, "
-        f"first look after it {look:.2f} ms"
-    )
+    def look(before: str = "") -> None:
+        cells.record(changed(before), cell_id="7", number=count)
+        assert cells.definitions()["f7_1"]
+        assert cells.imports()["math"]
+
+    compiled = cpu(lambda: compile(changed(), "cell", "exec"), 51)
+    every = cpu(record_all) / count
+    print(f"{count:,} cells of {CELL.count(chr(10))} lines; compile takes {compiled:.2f} ms a cell")
+    row("each cell", f"{every:.2f} ms", f"{every / compiled:.1f}x")
+    for what, before in (("one changed, and looked at", ""), ("with a magic line", "%matplotlib inline\n")):
+        taken = cpu(lambda before=before: look(before), 51)  # type: ignore[misc]
+        row(what, f"{taken:.2f} ms", f"{taken / compiled:.1f}x")
 
 
 if __name__ == "__main__":
-    files_table(sys.argv[1:] or ["networkx", "jinja2", "IPython"])
+    packages_table(sys.argv[1:] or ["networkx", "jinja2", "IPython", "pandas"])
+    import IPython.core.interactiveshell as shell
+
+    file_table("one long class", Path(str(shell.__file__)).read_text())
+    file_table("a module", module_of(4_000))
+    file_table("a long module", module_of(20_000))
     cells_table()
