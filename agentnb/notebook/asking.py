@@ -135,7 +135,7 @@ def show_run(
             stop()
             run = agent.as_it_stands(run_id)
             finish(run)
-            view.finish(run.receipt, error_follows=agent.raised is not None)
+            view.finish(run.receipt, error_follows=agent.raised is not None or main.interrupted)
     if agent.raised is not None:
         raise agent.raised
     if held.interrupted:

@@ -242,7 +242,8 @@ def _context_show(session: Session, run: AgentRun | None) -> None:
 
 def _place(item: dict[str, Any]) -> str:
     if item.get("file"):
-        return f"{item['file']}:{item['lines'][0]}-{item['lines'][1]}"
+        first, last = item["lines"]
+        return f"{item['file']}:{first}" + (f"-{last}" if last != first else "")
     return f"cell {item.get('cell') or '?'}"
 
 

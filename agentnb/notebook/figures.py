@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 
 UNKNOWN = "–"
+ASTRONOMICAL = 1e15
+"""From here on a figure is no figure of a run: it is shown short, so that a damaged document still fits a page."""
 
 
 def number(value: Any) -> float | None:
@@ -22,7 +24,9 @@ def number(value: Any) -> float | None:
 def count(value: Any) -> str:
     """1040 -> `1,040`."""
     known = number(value)
-    return UNKNOWN if known is None else f"{known:,.0f}"
+    if known is None:
+        return UNKNOWN
+    return f"{known:,.0f}" if abs(known) < ASTRONOMICAL else f"{known:.3g}"
 
 
 def share(part: Any, whole: Any) -> str:
@@ -55,6 +59,8 @@ def seconds(value: Any) -> str:
         return "0 ms" if known <= 0 else "< 1 ms" if known < 0.0005 else f"{known * 1000:.0f} ms"
     if known < 59.95:
         return f"{known:.2f} s" if known < 9.995 else f"{known:.1f} s"
+    if known >= ASTRONOMICAL:
+        return f"{known:.3g} s"
     minutes, rest = divmod(round(known), 60)
     return f"{minutes:,} min {rest:02} s"
 
@@ -66,6 +72,8 @@ def dollars(value: Any) -> str:
         return UNKNOWN
     if 0 < known < 0.00005:
         return "< $0.0001"
+    if abs(known) >= ASTRONOMICAL:
+        return f"${known:.3g}"
     return f"${known:.4f}" if 0 < known < 0.99995 else f"${known:,.2f}"
 
 

@@ -28,6 +28,7 @@ from agentnb.notebook.style import (
     PANEL,
     PRE,
     ROW,
+    SECOND,
     SMALL,
     SUMMARY,
     TABLE,
@@ -65,7 +66,7 @@ def bundle(doc: Doc, *, error_follows: bool = False) -> dict[str, Any]:
 
     `error_follows`: the run's error is raised right below, so only the document tells it here.
     """
-    shown = dict(doc) | {"error": None} if error_follows else doc
+    shown = dict(doc) | {"error": None, "error_follows": True} if error_follows else doc
     return {
         "text/html": run_html(shown),
         "text/markdown": run_markdown(shown),
@@ -92,7 +93,8 @@ def live_html(doc: Doc) -> dict[str, str]:
 def _answer(doc: Doc) -> str:
     text = doc.get("text")
     body = markup.to_html(text) if isinstance(text, str) and text.strip() else _no_answer(doc)
-    return f'<div style="margin:2px 0 8px 0">{body}</div>{_error(doc)}{_remarks(doc)}'
+    told = f'<div class="{NO_MATH}">{_error(doc)}{_remarks(doc)}</div>'  # sums in dollars, never formulas
+    return f'<div style="margin:2px 0 8px 0">{body}</div>{told}'
 
 
 def _no_answer(doc: Doc) -> str:
@@ -189,12 +191,15 @@ def _latency_panel(doc: Doc) -> str:
     latency = say.part(doc, "latency")
     lines = "".join(line_html(sentence) for sentence in say.cost_lines(doc)) + _budget(doc)
     if say.ended(doc) and number(latency.get("total")) is None:
-        return _panel("What it would cost" if doc.get("state") == "DRY_RUN" else "Cost", lines) if lines else ""
+        heading = "What it would cost" if doc.get("state") == "DRY_RUN" else "Cost"
+        return _panel(heading, lines, style=SECOND) if lines else ""
     rows = "".join(_phase_row(row, number(latency.get("total"))) for row in say.latency_rows(doc))
     foot = _cells_row(FOOT, "total", esc(say.first_token_line(doc)), seconds(latency.get("total")))
-    modelled = " (modelled)" if latency.get("modelled") else ""
+    heading = "How long the last call took" + (" (modelled)" if latency.get("modelled") else "")
+    if number(latency.get("total")) is None:
+        heading, foot = "How long this call takes", _cells_row(FOOT, "total", "known when it ends", seconds(None))
     table = f'<table style="{TABLE}">{_heads("phase", "time")}{rows}{foot}</table>'
-    return _panel(f"How long the last call took{modelled}", table + lines)
+    return _panel(heading, table + lines, style=SECOND)
 
 
 def _phase_row(row: tuple[str, float | None, float | None, bool], total: float | None) -> str:
@@ -221,9 +226,9 @@ def _budget(doc: Doc) -> str:
     return f'<p style="margin:4px 0 0 0;{SMALL}">{esc(line)} {bar}</p>'
 
 
-def _panel(heading: str, body: str) -> str:
+def _panel(heading: str, body: str, *, style: str = PANEL) -> str:
     title = f'<p style="margin:0 0 3px 0;{SMALL}"><strong>{esc(heading)}</strong></p>'
-    return f'<div style="{PANEL}">{title}{body}</div>'
+    return f'<div style="{style}">{title}{body}</div>'
 
 
 def _heads(name: str, *heads: str) -> str:
@@ -247,7 +252,9 @@ def _folds(doc: Doc) -> str:
         _fold(say.images_title(doc), _images_html(doc)),
         _fold("Task", f'<pre style="{PRE}">{esc(_cut(doc.get("task")))}</pre>' if doc.get("task") else ""),
     ]
-    return f'{"".join(folds)}<p style="margin:6px 0 0 0;{SMALL};{FAINT}">{esc(say.identity_line(doc))}</p>'
+    go_on = say.go_on_line(doc)
+    lead = f'<p style="margin:4px 0 8px 0;{SMALL}">{esc(go_on)}</p>' if go_on else ""
+    return f'{lead}{"".join(folds)}<p style="margin:6px 0 0 0;{SMALL};{FAINT}">{esc(say.identity_line(doc))}</p>'
 
 
 def _fold(title: str, body: str) -> str:
@@ -333,6 +340,7 @@ def run_markdown(doc: Doc) -> str:
         say.latency_line(doc),
         *say.cost_lines(doc),
         say.budget_line(doc),
+        say.go_on_line(doc),
         say.identity_line(doc),
     ]
     parts = [
@@ -355,6 +363,7 @@ def run_text(doc: Doc) -> str:
         say.latency_line(doc),
         *say.cost_lines(doc),
         say.budget_line(doc),
+        say.go_on_line(doc),
         say.identity_line(doc),
     ]
     parts = [

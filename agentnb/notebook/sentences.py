@@ -257,7 +257,7 @@ def cost_lines(doc: Doc) -> list[str]:
     line = f"Cost: {about}{dollars(total)}"
     if uncached:
         line += f"; without the prompt cache {about}{dollars(uncached)} ({_compared(total, uncached)})"
-    pretend = " Simulated: nothing was charged." if simulated(doc) else ""
+    pretend = " Simulated: nothing was charged." if simulated(doc) and doc.get("state") != "DRY_RUN" else ""
     return [f"{line}.{pretend}"]
 
 
@@ -299,6 +299,14 @@ def identity_line(doc: Doc) -> str:
     return " · ".join(filter(None, [run, f"{thread}{turn}{branch}" if thread else "", model]))
 
 
+def go_on_line(doc: Doc) -> str:
+    """How a run that stopped before its end goes on; nothing where an error that is told below says it."""
+    state, run_id = doc.get("state"), clean(doc.get("run_id") or "")
+    if not run_id or state not in ("FAILED", "PAUSED") or (state == "PAUSED" and doc.get("error_follows")):
+        return ""
+    return f"What was committed is kept: %agent_runs resume {run_id} goes on from there."
+
+
 def tool_line(tool: Doc) -> str:
     """`inspect(name='tides.harmonic')`, cut where it is long."""
     arguments = tool.get("arguments")
@@ -321,7 +329,8 @@ def place(definition: Doc) -> str:
     lines = definition.get("lines")
     where = where or (f"cell {cell}" if cell else "")
     if isinstance(lines, list | tuple) and len(lines) == 2 and all(number(x) is not None for x in lines):
-        where += f"{', ' if where else ''}lines {lines[0]}-{lines[1]}"
+        words = f"lines {lines[0]}-{lines[1]}" if lines[0] != lines[1] else f"line {lines[0]}"
+        where += f"{', ' if where else ''}{words}"
     return where
 
 

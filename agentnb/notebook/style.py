@@ -28,9 +28,10 @@ NO_MATH = "mathjax_ignore tex2jax_ignore"
 FAINT = "opacity:0.72"
 SMALL = "font-size:12.5px;line-height:1.5"
 PANEL = (
-    "display:inline-block;vertical-align:top;box-sizing:border-box;width:100%;max-width:29em;margin:0;"
-    "padding:0 16px 8px 0"
+    "display:inline-block;vertical-align:top;box-sizing:border-box;width:100%;max-width:31em;margin:0;"
+    "padding:0 24px 8px 0"
 )
+SECOND = PANEL.replace("24px", "0")  # both together are as wide as the frame, so the right edges meet
 TABLE = "border-collapse:collapse;border:0;width:100%;margin:0;font-size:12.5px;table-layout:auto"
 NAME = "text-align:left;padding:2px 8px 2px 0;border:0;white-space:nowrap;font-weight:normal;width:1%"
 BAR = "padding:2px 0;border:0;text-align:left"

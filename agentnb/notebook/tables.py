@@ -10,6 +10,8 @@ from agentnb.notebook.figures import count, number
 from agentnb.notebook.style import CODE, FAINT, FOOT, NO_MATH, ROW, TABLE, WIDTH, clean, esc, line_html, wrap, wrapped
 
 MOST_ROWS = 200
+UNWRAPPED = 32
+"""Characters of a cell that stays on one line in html."""
 LAST = 16
 """Characters that the last column keeps where room is short: it wraps, and it carries the sentences."""
 
@@ -62,11 +64,14 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str
     shown = [list(row) for row in rows[:MOST_ROWS]]
     right = _right_aligned(columns, shown)
     head = "".join(
-        f'<th scope="col" style="{_cell_style(r)};font-weight:normal;{FAINT}">{esc(c)}</th>'
+        f'<th scope="col" style="{_cell_style(r)};font-weight:normal;white-space:nowrap;{FAINT}">{esc(c)}</th>'
         for c, r in zip(columns, right, strict=True)
     )
+    last = len(columns) - 1
     body = "".join(
-        f'<tr style="{FOOT}">' + "".join(_cell(cell, r) for cell, r in zip(row, right, strict=False)) + "</tr>"
+        f'<tr style="{FOOT}">'
+        + "".join(_cell(cell, right[i], wraps=i == last or _is_long(cell)) for i, cell in enumerate(row[: last + 1]))
+        + "</tr>"
         for row in shown
     )
     more = line_html(f"and {count(len(rows) - MOST_ROWS)} more") if len(rows) > MOST_ROWS else ""
@@ -74,10 +79,17 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str
     return f'<table style="{table}"><tr style="{ROW}">{head}</tr>{body}</table>{more}'
 
 
-def _cell(value: object, right: bool) -> str:
+def _is_long(value: object) -> bool:
+    return len(_cell_text(value)) > UNWRAPPED
+
+
+def _cell(value: object, right: bool, *, wraps: bool) -> str:
+    """Ids, dates and states stay on one line; the last column holds the sentences and wraps."""
     text = esc(_cell_text(value))
-    inner = f'<code style="{CODE}">{text}</code>' if isinstance(value, Code) and text else text
-    return f'<td style="{_cell_style(right)}">{inner}</td>'
+    code = CODE if wraps else CODE.replace("pre-wrap", "pre")
+    inner = f'<code style="{code}">{text}</code>' if isinstance(value, Code) and text else text
+    style = f"{_cell_style(right)};min-width:{LAST}em" if wraps and _is_long(value) else _cell_style(right)
+    return f'<td style="{style}{"" if wraps else ";white-space:nowrap"}">{inner}</td>'
 
 
 def _cell_style(right: bool) -> str:

@@ -116,13 +116,10 @@ class BuiltInAgent:
         context["usage"] = usage.to_json()
         context["cost"] = {"total": cost.total, "uncached": cost.uncached, "known": cost.known}
         context["notes"].append(
-            f"Dry run: nothing was sent. ≈ {call.total:,} input tokens; the reply (at most {prompt.max_tokens:,} "
-            "tokens) would come on top."
+            f"Nothing was sent. The reply (at most {prompt.max_tokens:,} tokens) would come on top."
         )
         first = self._thinking.expect_first_token(context, call, prediction)
-        context["notes"].append(
-            f"Expected from the prompt cache: {prediction.reason}. First token expected in {first}."
-        )
+        context["notes"].append(f"First token expected in {first}.")
         return AgentRun(run_document(run_id=run_id, state=DRY_RUN, context=context, steps=()))
 
     def _guarded(self, handler: Callable[[Context], tuple[str, Context]]) -> Any:

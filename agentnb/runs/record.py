@@ -200,7 +200,8 @@ def error_record(error: Any) -> dict[str, Any] | None:
     """The journal's RunError as the document shows it."""
     if error is None:
         return None
-    return {"type": error.type, "code": error.code or "", "message": error.message, "todo": ""}
+    code = error.code or ""
+    return {"type": error.type, "code": code, "message": error.message.removesuffix(f" [{code}]"), "todo": ""}
 
 
 def document_of(run: Any, events: Iterable[Any]) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agentnb.notebook import figures, markup
 from agentnb.notebook.render import MIME, bundle, live_html, run_html, run_markdown, run_text, table_html, table_text
+from agentnb.notebook.tables import Code
 
 TAGS = {
     *("div", "p", "span", "strong", "em", "code", "pre", "br", "a", "ul", "ol", "li"),
@@ -236,10 +237,15 @@ def test_text_adds_no_style_of_its_own(text: str) -> None:
 
 
 SAMPLE = "# a\n## b\n### c\np `c` **b**\n\n- x\n\n1. y\n\n| a | b |\n|---|---|\n| c | d |\n\n```\nx\n```"
-KNOWN_STYLES = audit(run_html(changed(state="X"))).styles | audit(run_html(changed(text=""))).styles
+KNOWN_STYLES = (
+    audit(run_html(changed(state="X"))).styles
+    | audit(run_html(changed(text=""))).styles
+    | audit(table_html("", ("a", "b"), [("long " * 20, "long " * 20)])).styles
+)
 
 
 @given(documents())
+@example({"layers": [{"tokens": 1e107}], "cost": {"total": 1e200}, "latency": {"total": 1e90}})
 @settings(max_examples=200)
 def test_any_damaged_document_still_shows(document: dict[str, Any]) -> None:
     found = audit(run_html(document))
@@ -326,6 +332,56 @@ def test_a_failure_says_what_to_do() -> None:
     view = run_text(changed(state="THINKING", error=full()["error"]))
     assert "✗ RateLimited: refused. Wait. [provider.rate-limited]" in view
     assert "Failed" in view, "a failed run keeps its state, and still is a failed run"
+
+
+def test_a_failure_says_how_to_go_on_and_names_its_code_once() -> None:
+    failed = changed(state="FAILED", error={"type": "X", "code": "x.y", "message": "it costs $1 of $2", "todo": ""})
+    assert "%agent_runs resume" in run_text(failed)
+    assert run_text(failed).count("x.y") == 1
+    paused = changed(state="PAUSED", live=None)
+    assert "%agent_runs resume" in run_html(paused)
+    assert "%agent_runs resume" not in bundle(paused, error_follows=True)["text/html"], "what follows says it"
+
+
+def test_an_error_that_follows_is_not_told_twice() -> None:
+    failed = changed(state="FAILED", error={"type": "X", "code": "x.y", "message": "gone wrong", "todo": ""})
+    shown = bundle(failed, error_follows=True)
+    assert not any("gone wrong" in shown[kind] for kind in ("text/html", "text/markdown", "text/plain"))
+    assert all("Failed" in shown[kind] for kind in ("text/html", "text/markdown", "text/plain"))
+    assert shown[MIME]["error"]["message"] == "gone wrong"
+
+
+def test_dollars_outside_the_answer_are_never_formulas() -> None:
+    class Formulas(HTMLParser):
+        """Text with a dollar that stands in no element which MathJax passes by."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.ignored: list[bool] = []
+            self.found: list[str] = []
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            if tag not in ("br", "img"):
+                self.ignored.append("mathjax_ignore" in (dict(attrs).get("class") or ""))
+
+        def handle_endtag(self, tag: str) -> None:
+            self.ignored.pop()
+
+        def handle_data(self, data: str) -> None:
+            if "$" in data and not any(self.ignored):
+                self.found.append(data)
+
+    parser = Formulas()
+    error = {"type": "X", "code": "x.y", "message": "it costs $1 and $2 is left", "todo": "Pay $3."}
+    parser.feed(run_html(changed(text="", error=error, notes=["$4 and $5"], task="for $6 or $7")))
+    assert parser.found == []
+
+
+def test_ids_and_dates_in_tables_stay_on_one_line() -> None:
+    html = table_html("Runs", ("run", "began", "task"), [(Code("r-1-2"), "01-02 10:00", "a task of many words")])
+    cells = re.findall(r'<td style="([^"]*)">(?:<code style="([^"]*)">)?', html)
+    assert ["white-space:nowrap" in cell for cell, _ in cells] == [True, True, False]
+    assert cells[0][1].endswith("white-space:pre")
 
 
 def test_an_unfinished_run_of_a_dead_kernel_is_not_shown_as_running() -> None:
