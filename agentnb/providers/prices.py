@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from agentnb.providers.catalog import Model
@@ -29,13 +30,17 @@ class Cost:
 UNKNOWN = Cost(total=None, uncached=None)
 
 
-def cost_of(model: Model, usage: Usage) -> Cost:
-    """What one call's usage costs on this model, by today's price data; Cost(None, None) for an unknown price."""
-    billed = _price(model, _split(usage))
+def cost_of(model: Model, usage: Usage, *, at: float | None = None) -> Cost:
+    """What one call's usage costs on this model; Cost(None, None) for an unknown price.
+
+    `at`, in seconds since the epoch, is when the call was made, since prices change by date; None is now. The tier is
+    chosen by the call's whole input, so this takes one call's usage and not a sum of several.
+    """
+    billed = _price(model, _split(usage), at)
     if billed is None:
         return UNKNOWN
     everything = {"input_tokens": usage.input_total, "output_tokens": usage.output}
-    return Cost(total=billed, uncached=_price(model, everything))
+    return Cost(total=billed, uncached=_price(model, everything, at))
 
 
 def storage_price(model: Model) -> float:
@@ -60,12 +65,15 @@ def _split(usage: Usage) -> dict[str, int]:
     return values
 
 
-def _price(model: Model, values: Mapping[str, int]) -> float | None:
+def _price(model: Model, values: Mapping[str, int], at: float | None) -> float | None:
     from genai_prices import Usage as Priced
     from genai_prices import calc_price
 
+    when = None if at is None else datetime.fromtimestamp(at, UTC)
     try:
-        found: Any = calc_price(Priced(**values), model_ref=model.name, provider_id=model.provider)
+        found: Any = calc_price(
+            Priced(**values), model_ref=model.name, provider_id=model.provider, genai_request_timestamp=when
+        )
     except LookupError:
         return _by_row(model.price, values)
     return float(found.total_price)
