@@ -68,12 +68,14 @@ def packages_table(packages: Sequence[str]) -> None:
         before, began = children(), time.perf_counter()
         kernel = cpu(lambda: bring_up_to_date(home, found))
         wall, taken = time.perf_counter() - began, children() - before
-        parsed = cpu(lambda: [parse(text) for text in texts])
+        parsed = cpu(lambda: all(parse(text) for text in texts))
         row("cold pass, its own process", f"{taken:,.0f} ms", f"ast.parse of the same {parsed:,.0f} ms")
         row("", f"{len(texts) / wall:,.0f} files/s", f"{lines / wall / 1000:,.0f}k lines/s")
         row("the kernel meanwhile", f"{kernel:.1f} ms")
         warm = cpu(lambda: bring_up_to_date(home, found), 7)
         row("warm: a stat each and one query", f"{warm:.1f} ms", f"{warm / lines * 500_000:.1f} ms per 500k lines")
+        alone, beside = meanwhile(Path(folder), found)
+        row("a cell's work during a cold pass", f"{beside:.0f} ms", f"alone {alone:.0f} ms, {beside / alone:.2f}x")
         look_ups(home, found)
 
 
@@ -93,11 +95,31 @@ def look_ups(home: Path, found: dict[str, Path]) -> None:
     index.close()
 
 
-def parse(text: bytes) -> object:
+def parse(text: bytes) -> bool:
     try:
-        return ast.parse(text)
+        ast.parse(text)
     except (SyntaxError, ValueError):
-        return None
+        return True
+    return True
+
+
+def meanwhile(folder: Path, found: dict[str, Path]) -> tuple[float, float]:
+    """Milliseconds on the clock that a cell of plain work takes: alone, and while a cold pass goes on."""
+    alone = statistics.median(work() for _ in range(5))
+    indexer = Indexer(PackageIndex(folder / "meanwhile"))
+    indexer.want(found)
+    work()  # until it is under way
+    beside = []
+    while indexer.busy and len(beside) < 5:
+        beside.append(work())
+    indexer.stop()
+    return alone, statistics.median(beside)
+
+
+def work() -> float:
+    start = time.perf_counter()
+    sum(i * i for i in range(2_000_000))
+    return 1000 * (time.perf_counter() - start)
 
 
 # one file -----------------------------------------------------------------------------------------------------------
