@@ -89,12 +89,7 @@ class CellIndex:
     def _parse(self, label: str, code: str) -> FileDefinitions:
         """Most cells are plain Python, or plain but for lines that are magics; IPython's transformer is asked last,
         for it takes ten times as long as parsing."""
-        cell = parse_cell(code, cell=label)
-        if cell.error:
-            cell = parse_cell(code, cell=label, parsed=_without_magics(code))
-        if cell.error:
-            cell = parse_cell(code, cell=label, parsed=self._python(code))
-        return cell
+        return parse_cell(code, cell=label, versions=(make(code) for make in (_without_magics, self._python)))
 
     def versions(self) -> tuple[CellVersion, ...]:
         """The cells with code, in the order of their last run."""

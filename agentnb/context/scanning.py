@@ -9,7 +9,7 @@ import ast
 import itertools
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agentnb.canonical import digest
@@ -47,24 +47,27 @@ def parse_definitions(source: str, *, module: str, file: str, before: FileDefini
     )
 
 
-def parse_cell(source: str, *, cell: str, parsed: str | None = None) -> FileDefinitions:
+def parse_cell(source: str, *, cell: str, versions: Iterable[str] = ()) -> FileDefinitions:
     """The same for a cell, with what its own scope binds.
 
-    `parsed` is the same text as Python where `source` has magics; it counts only if its lines fall on the same lines.
+    `versions` are the same text as Python where `source` has magics, asked for only as long as none could be parsed;
+    one counts only if its lines fall on the same lines.
     """
-    source = normalise(source)
-    python = normalise(parsed) if parsed is not None else source
-    if python.rstrip("\n").count("\n") != source.rstrip("\n").count("\n"):
-        source = python
-    lines = tuple(python.split("\n"))
-    scanner = _Scanner("", lines)
-    error = scanner.read(python, in_cell=True)
+    typed = normalise(source)
+    for python in itertools.chain([typed], map(normalise, versions)):
+        scanner = _Scanner("", tuple(python.split("\n")))
+        error = scanner.try_to_read(python, in_cell=True)
+        if error is None:
+            break
+    else:
+        scanner.read(python)
+    moved = python.rstrip("\n").count("\n") != typed.rstrip("\n").count("\n")
     return FileDefinitions(
         module="",
         file="",
         cell=cell,
-        lines=tuple(source.split("\n")),
-        parsed=None if python == source else lines,
+        lines=scanner.lines if moved else tuple(typed.split("\n")),
+        parsed=None if moved or python == typed else scanner.lines,
         entries=tuple(scanner.entries),
         imports=tuple(scanner.imports),
         stars=tuple(scanner.stars),
@@ -75,7 +78,7 @@ def parse_cell(source: str, *, cell: str, parsed: str | None = None) -> FileDefi
 
 
 class _Scanner:
-    def __init__(self, package: str, lines: Sequence[str]) -> None:
+    def __init__(self, package: str, lines: tuple[str, ...]) -> None:
         self.package = package
         self.lines = lines
         self.entries: list[Entry] = []
@@ -88,7 +91,16 @@ class _Scanner:
         self._places: dict[str, int] = {}
         self._piece = 0  # the first entry of the piece that is being read
 
-    def read(self, text: str, *, in_cell: bool = False) -> ParseError | None:
+    def read(self, text: str) -> ParseError | None:
+        """Read all of a file; of one that does not parse, what does."""
+        error = self.try_to_read(text)
+        if error is not None:
+            self.pieces.clear()
+            self._piece = 0
+            self._salvage(text)
+        return error
+
+    def try_to_read(self, text: str, *, in_cell: bool = False) -> ParseError | None:
         """Nothing holds on to the syntax tree: it is gone before the garbage collector would look through it."""
         try:
             tree = parse(text)
@@ -97,9 +109,6 @@ class _Scanner:
             if in_cell:
                 self._made = bindings(tree.body)
         except PARSE_ERRORS as error:
-            self.pieces.clear()
-            self._piece = 0
-            self._salvage(text)
             return _parse_error(error)
         return None
 
@@ -143,8 +152,8 @@ class _Scanner:
         last = old[len(old) - below].first - 1 + moved if below else len(self.lines)
         try:
             tree = parse("\n" * (first - 1) + "\n".join(self.lines[first - 1 : last]))
-            if not tree.body and first <= last:
-                return False  # what only the next piece could own
+            if not tree.body and (first <= last or not above):
+                return False  # lines that only the next piece could own, or a docstring that it has become
             self.doc = before.doc if above else first_line(first_paragraph(tree))
             self._take(before, range(above), 0)
             self._pieces_of(tree.body, last, first)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import agentnb.context.scanning as scanning
 from agentnb.context.definitions import FileDefinitions, without_docs
 from agentnb.context.scanning import parse_definitions
+from agentnb.context.syntax import header
 
 
 def parsed(source: str, module: str = "pkg.mod", file: str = "pkg/mod.py") -> FileDefinitions:
@@ -191,6 +192,22 @@ def test_headers_over_several_lines_become_one() -> None:
         ) -> None: pass
     """)
     assert file.by_name["f"].signature == 'def f(a, b=(1,), *, c: dict[str, int] = {"x": 1}) -> None: ...'
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["def f", "class A", "async def g", "(", ")", "a", ", ", ",", ": ", ":", "=", "[1:2]", " ", "->"]
+        ),
+        max_size=12,
+    ).map("".join)
+)
+def test_plain_headers_are_as_tokenizing_gives_them(line: str) -> None:
+    try:
+        ast.parse(f"{line}:\n    pass")
+    except SyntaxError:
+        return
+    assert header(f"{line}:\n    pass") == header(f"@deco\n{line}:\n    pass")
 
 
 def test_the_broken_definition_itself_is_shown_as_it_stands() -> None:
