@@ -13,7 +13,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 Place = tuple[Path | None, int, str]
@@ -28,20 +29,31 @@ _Key = tuple[str, str]
 
 
 class _Answer:
-    """`place` is what was found, once `done`; `hopeless` questions are answered by None from then on."""
+    """`place` is what was found, once `done`; `hopeless` questions are answered by None from then on.
 
-    __slots__ = ("done", "hopeless", "place")
+    `waited` is the longest time, in seconds, that somebody was ready to wait for it.
+    """
+
+    __slots__ = ("done", "hopeless", "place", "waited")
 
     def __init__(self) -> None:
         self.done = threading.Event()
         self.place: Place | None = None
         self.hopeless = False
+        self.waited = 0.0
 
 
 class Worker:
     """One worker process, started with the first question. `command` runs it; `limit` is what one answer may take."""
 
-    def __init__(self, *, command: Sequence[str] = (), limit: float = HOPELESS_SECONDS) -> None:
+    def __init__(
+        self,
+        *,
+        command: Sequence[str] = (),
+        limit: float = HOPELESS_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._command = tuple(command) or (sys.executable, "-I", str(_PROGRAM))
         self._limit = limit
         self._lock = threading.Lock()
@@ -53,16 +65,31 @@ class Worker:
     def infer(self, code: str, expression: str, seconds: float = SECONDS) -> Place | None:
         """Where the definition of `expression` after `code` stands; None where that is unknown, or not known yet.
 
-        Waits at most `seconds`, and not at all while the worker is busy with another question.
+        Waits at most `seconds`, for a question before this one too; but not where others have waited as long in vain.
         """
         key = (code, expression)
-        with self._lock:
-            answer = self._answers.get(key) or self._ask(key)
-        if answer is None or not answer.done.wait(max(seconds, 0.0)):
+        end = self._clock() + seconds
+        while True:
+            with self._lock:
+                answer = self._answers.get(key) or self._ask(key)
+                ahead = self._current[0] if answer is None and self._current else None
+            if answer is not None or ahead is None:
+                break
+            if not self._waits(ahead, end - self._clock(), seconds):
+                return None
+        if answer is None or not self._waits(answer, end - self._clock(), seconds):
             return None
         if not answer.hopeless:
             self._answers.pop(key, None)  # the next time it is asked anew: files may have changed
         return answer.place
+
+    @staticmethod
+    def _waits(answer: _Answer, seconds: float, patience: float) -> bool:
+        """Wait for it, unless somebody with as much patience has already gone away without it. True when it is done."""
+        if not answer.done.is_set() and patience > answer.waited:
+            answer.done.wait(max(seconds, 0.0))
+            answer.waited = max(answer.waited, patience)
+        return answer.done.is_set()
 
     def end(self) -> None:
         """End the worker process, if there is one; the next question starts another."""

@@ -25,7 +25,7 @@ Bindings = dict[str, str]
 class Uses:
     """What code uses, each with the likelihood that running the code reaches it, from 0 to 1.
 
-    `members` are attributes of values whose class the code does not tell (`G.nodes` for an unannotated parameter).
+    `members` are attributes of values whose class the code does not tell (`G.nodes` for an unannotated parameter `G`).
     The likelihoods are rules of thumb: 1 for a call on the straight path, less in branches, little in `raise`.
     """
 
@@ -252,7 +252,7 @@ class _FreeNames(ast.NodeVisitor):
         elif known and (rest or known != self.owner):  # `self` alone says nothing
             self._add(known + rest, called=self.called)
         elif rest.startswith(".") and not known:
-            self._member(rest[1:].partition(".")[0].removesuffix("()"))
+            self._member(f"{root}.{rest[1:].partition('.')[0].removesuffix('()')}")
 
     def _member(self, name: str) -> None:
         self.members[name] = max(self.members.get(name, 0.0), self.likely)

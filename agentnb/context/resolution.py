@@ -150,15 +150,19 @@ class Resolver:
         outer = found.name.removeprefix(f"{file.module}.").partition(".<locals>.")[0] if file else ""
         return file.by_name.get(outer, found) if file else found
 
-    def members_in_use(self, name: str) -> tuple[Definition, ...]:
+    def members_in_use(self, name: str, *, variable: str = "") -> tuple[Definition, ...]:
         """The methods called `name` of the classes whose instances are variables of the notebook.
 
-        Code says `G.nodes` without saying what `G` is; the notebook's own values are the best guess there is.
+        Code says `G.nodes` without saying what `G` is; the notebook's own values are the best guess there is. Where the
+        notebook has a `variable` of that very name, it is the only guess.
         """
+        if variable in self._namespace:
+            found = self._objects.walk(self._namespace, [variable, name])
+            return (found,) if found is not None and found.source else ()
         if self._member_codes is None:
             self._member_codes = _member_codes(self._classes_of_variables())
-        found = (self._objects.of_code(code) for code in self._member_codes.get(name, ()))
-        return tuple(definition for definition in found if definition is not None)
+        guesses = (self._objects.of_code(code) for code in self._member_codes.get(name, ()))
+        return tuple(definition for definition in guesses if definition is not None)
 
     def _classes_of_variables(self) -> list[type]:
         kinds: dict[type, None] = {}

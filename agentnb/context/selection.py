@@ -39,10 +39,14 @@ COST_POWER = 0.5
 """How much a short definition is preferred: likelihood / tokens ** COST_POWER decides who comes next."""
 STEP = 0.7
 """Weight of each step away from what was named."""
-GUESSED = 0.6
+GUESSED = 0.4
 """Weight of a member that is only guessed from the classes of the notebook's variables."""
+GUESSED_OF_MANY = 0.05
+"""The same for names that dicts, lists, sets and strings have too: `x.update()` is hardly ever a graph's."""
 NEXT_LIMIT = 60
 """Candidates without room in full that are still told by signature, or listed as left out."""
+LEFT_OUT_LIMIT = 100
+"""Left-out definitions whose reason is kept, the likelier first."""
 FOLLOWED_LIMIT = 400
 """Definitions that are looked into; each costs about a millisecond."""
 
@@ -138,7 +142,9 @@ class _Budget:
             if cost <= min(limit, self.left):
                 self.take(chosen)
                 return True
-        self.leave(definition, f"{reason}; over the budget: {cost} tokens, {self.left} left")
+        self.leave(
+            definition, f"{reason}, but {cost:,} tokens did not fit into the {self.left:,} left of {self.total:,}"
+        )
         return False
 
     def _forms(self, definition: Definition, full_limit: int) -> Iterator[tuple[Definition, str, int]]:
@@ -189,8 +195,9 @@ def select(
             purse.add(definition, reason, full_limit=budget)
     _Frontier(resolver, purse).fill(ran)
     present = {item.definition.name for item in purse.chosen}
-    left_out = tuple(sorted((name, why) for name, why in purse.left_out.items() if name not in present))
-    return Selection(chosen=tuple(purse.chosen), left_out=left_out, notes=(*notes, *resolver.notes))
+    left_out = [(name, why) for name, why in purse.left_out.items() if name not in present]
+    left_out = sorted(left_out[:LEFT_OUT_LIMIT])
+    return Selection(chosen=tuple(purse.chosen), left_out=tuple(left_out), notes=(*notes, *resolver.notes))
 
 
 def _marked(task: str, resolver: Resolver, notes: list[str]) -> Iterator[tuple[Definition, str]]:
@@ -270,19 +277,25 @@ class _Frontier:
         self._heap: list[tuple[float, str]] = []
         self._costs: dict[str, int] = {}
         self._followed: set[str] = set()
-        self._roots = {item.definition.name.partition(".")[0] for item in purse.chosen}
+        self._seen = 1.0
+        self._unlikely: dict[str, _Candidate] = {}
 
     def fill(self, ran: Sequence[Ran]) -> None:
         roots = tuple(self._purse.chosen)
-        for depth_ran in ran:
-            found = self._resolver.of_code(depth_ran.code)
+        self._seen = NOT_SEEN if ran else 1.0
+        for item in ran:
+            found = self._resolver.of_code(item.code)
             if found is not None and _is_worth_telling(found, found):
-                self._offer(_Candidate(found, RAN_LIKELY**depth_ran.depth, depth_ran.depth, "", "it ran"))
+                likely = max(RAN_LIKELY**item.depth, LEAST_LIKELY)
+                self._offer(_Candidate(found, likely, item.depth, "", "it ran"))
         for chosen in roots:
             self._expand(chosen.definition, 1.0, 0)
         full = int(self._purse.total * (FULL_SHARE_RAN if ran else FULL_SHARE))
         later = [candidate for candidate in self._pop_all() if not self._take_full(candidate, full)]
         self._signatures(later)
+        for candidate in self._unlikely.values():
+            if candidate.definition.name not in self._best:
+                self._purse.leave(candidate.definition, f"{candidate.why}, but the named code hardly ever runs it")
         rest = self._purse.chosen[len(roots) :]
         rest.sort(key=lambda item: (self._best[item.definition.name].depth, item.definition.name))
         self._purse.chosen[len(roots) :] = rest
@@ -309,12 +322,19 @@ class _Frontier:
 
     def _signatures(self, candidates: Iterable[_Candidate]) -> None:
         ranked = sorted(candidates, key=lambda item: (-item.likely, item.definition.name))
-        for candidate in ranked[:NEXT_LIMIT]:
-            if not self._purse.holds(candidate.definition):
+        for number, candidate in enumerate(ranked):
+            if self._purse.holds(candidate.definition):
+                continue
+            if number < NEXT_LIMIT:
                 self._purse.add(candidate.definition, candidate.why, full_limit=0)
+            else:
+                self._purse.leave(candidate.definition, f"{candidate.why}, but {NEXT_LIMIT} others are likelier to run")
 
     def _offer(self, candidate: _Candidate) -> None:
-        if candidate.likely < LEAST_LIKELY or self._purse.holds(candidate.definition):
+        if self._purse.holds(candidate.definition):
+            return
+        if candidate.likely < LEAST_LIKELY:
+            self._unlikely.setdefault(candidate.definition.name, candidate)
             return
         known = self._best.get(candidate.definition.name)
         if known is not None and known.likely >= candidate.likely:
@@ -336,10 +356,26 @@ class _Frontier:
             found = self._resolver.follow(user, reference)
             if found is not None:
                 self._reach(found, user, likely * p * STEP, depth + 1)
+        for found in self._wrappers(user):
+            self._reach(found, user, likely * STEP, depth + 1)
         for member, p in user.members:
-            guesses = self._resolver.members_in_use(member)
+            guesses = self._guesses(user, *member.split("."))
             for found in guesses:
-                self._reach(found, user, likely * p * STEP * GUESSED / len(guesses), depth + 1)
+                self._reach(found, user, likely * p * STEP * _weight(found) / len(guesses), depth + 1)
+
+    def _guesses(self, user: Definition, value: str, member: str) -> list[Definition]:
+        """A library's code handles its own classes; the notebook's may handle any, and names its values alike."""
+        if user.origin == "cell":
+            return list(self._resolver.members_in_use(member, variable=value))
+        package = user.name.partition(".")[0]
+        return [found for found in self._resolver.members_in_use(member) if found.name.partition(".")[0] == package]
+
+    def _wrappers(self, user: Definition) -> Iterator[Definition]:
+        """Decorators that put a function of their own around the user's: whoever calls it runs that first."""
+        for name in _DECORATOR.findall(user.source.partition("def ")[0]) if user.kind in _WRAPPED else ():
+            found = self._resolver.follow(user, name)
+            if found is not None and found.kind == "function" and _INNER.search(found.source):
+                yield found
 
     def _uses(self, user: Definition) -> Iterable[tuple[str, float]]:
         if user.kind == "class" and not self._purse.holds(replace(user, name=f"{user.name}.__init__")):
@@ -349,6 +385,7 @@ class _Frontier:
     def _reach(self, found: Definition, user: Definition, likely: float, depth: int) -> None:
         if not _is_worth_telling(found, user):
             return
+        likely *= self._seen
         if found.kind == "property":
             likely = min(1.0, likely / MENTIONED)  # reading it runs it
         foreign = _is_foreign(found, user)
@@ -360,8 +397,20 @@ class _Frontier:
 
 
 FOREIGN = "(another package)"
-RAN_LIKELY = 0.97
-"""Weight of what ran, to the power of its depth: nearer calls first, and all before what is only likely."""
+RAN_LIKELY = 0.75
+"""Weight of what ran, to the power of its depth: nearer calls first; none is too unlikely."""
+NOT_SEEN = 0.6
+"""Where it is known what ran: weight of what was not seen to."""
+
+
+_DECORATOR = re.compile(r"^@([\w.]+)", re.MULTILINE)
+_INNER = re.compile(r"\n[ \t]+(?:async )?def ")
+_WRAPPED = frozenset({"function", "async function", "method"})
+_CONTAINERS = frozenset(name for kind in (dict, list, set, str) for name in dir(kind) if not name.startswith("_"))
+
+
+def _weight(guess: Definition) -> float:
+    return GUESSED_OF_MANY if guess.name.rpartition(".")[2] in _CONTAINERS else GUESSED
 
 
 def _is_worth_telling(found: Definition, user: Definition) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,12 +53,20 @@ def test_an_answer_that_comes_late_is_used_the_next_time(start: Callable[..., Wo
     gate, log = tmp_path / "gate", tmp_path / "log"
     worker = start(slow(gate, log))
     assert worker.infer(CODE, "a.b", 0.01) is None
-    assert worker.infer(CODE, "c.d", 60) is None, "while it is busy with another, nobody waits"
+    assert worker.infer(CODE, "c.d", 0.01) is None, "nobody waits twice for the same slow question"
     gate.touch()
     assert worker.infer(CODE, "a.b", 60) == (None, 2, "Car.go")
     assert len(log.read_text().splitlines()) == 1, "asked once, though two came for the answer"
     assert worker.infer(CODE, "a.b", 60) == (None, 2, "Car.go")
     assert len(log.read_text().splitlines()) == 2, "but an answer is given once: files change"
+
+
+def test_a_question_waits_for_the_one_before_it(start: Callable[..., Worker], tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    worker = start(slow(gate, tmp_path / "log"))
+    assert worker.infer(CODE, "a.b", 0.01) is None
+    threading.Timer(0.05, gate.touch).start()
+    assert worker.infer(CODE, "c.d", 60) == (None, 2, "Car.go")
 
 
 def test_what_takes_too_long_is_ended_and_not_asked_again(start: Callable[..., Worker], tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_the_budget_holds_and_what_is_left_out_is_said(notebook) -> None:
     tiny = select("`huge` `clean`", notebook.resolver, count=count, budget=5)
     assert tiny.chosen == ()
     assert {name for name, _ in tiny.left_out} == {"huge", "clean"}
-    assert "over the budget" in tiny.left_out[0][1]
+    assert "did not fit into the 5 left of 5" in tiny.left_out[0][1]
 
 
 def test_other_packages_come_as_signatures_and_pythons_own_library_not_at_all(notebook, write: Write) -> None:
@@ -132,3 +132,50 @@ def test_compiled_functions_are_rendered_by_their_signature(notebook) -> None:
     block = render(select("`math.sin`", notebook.resolver, count=count).chosen[0])
     assert block.startswith('<definition name="math.sin" digest="')
     assert 'form="signature"' in block
+
+
+def chosen_names(task: str, notebook) -> set[str]:
+    return {item.definition.name for item in select(task, notebook.resolver, count=count).chosen}
+
+
+def test_what_a_wrapper_does_runs_with_every_call(notebook, write: Write) -> None:
+    write(
+        "shop.py",
+        """
+        def logged(function):
+            def wrapper(*args):
+                return function(*args)
+            return wrapper
+        def marked(function):
+            return function
+        @logged
+        @marked
+        def pay(x): return x
+    """,
+    )
+    notebook.run("import shop")
+    chosen = {item.definition.name: item.form for item in select("`shop.pay`", notebook.resolver, count=count).chosen}
+    assert chosen["shop.pay"] == chosen["shop.logged"] == "full"
+
+
+def test_values_of_unknown_class_are_guessed_by_the_notebooks_variables(notebook, write: Write) -> None:
+    write("maps.py", "class Map:\n    def nodes(self): return []\n    def update(self, x): return x\n")
+    write("other.py", "def far(m, x):\n    x.update(m)\n    return m.nodes()\n")
+    notebook.run("import maps, other\nM = maps.Map()\nOD = {1: 2}")
+    notebook.run("def mine(M): return M.nodes()\ndef theirs(OD): return OD.nodes()\ndef unnamed(m): return m.nodes()")
+    assert "maps.Map.nodes" in chosen_names("`mine`", notebook)
+    assert chosen_names("`theirs` `OD`", notebook) == {"theirs", "OD"}, "the notebook's OD is a dict"
+    assert "maps.Map.nodes" in chosen_names("`unnamed`", notebook), "nothing called m: any class in use may be meant"
+    assert chosen_names("`other.far`", notebook) == {"other.far"}, "another package's code does not know ours"
+
+
+def test_each_definition_that_is_left_out_has_a_sentence_for_it(notebook, write: Write) -> None:
+    calls = "".join(f"    f{i}(x)\n" for i in range(90))
+    write("many.py", f"def top(x):\n{calls}" + "".join(f"def f{i}(x):\n    return x + {i}\n" for i in range(90)))
+    notebook.run("import many")
+    selection = select("`many.top`", notebook.resolver, count=count, budget=700)
+    reasons = dict(selection.left_out)
+    assert len(reasons) + len(selection.chosen) == 91
+    assert {reason.partition(", but ")[0] for reason in reasons.values()} == {"used by many.top"}
+    assert any(reason.endswith("left of 700") for reason in reasons.values())
+    assert any(reason.endswith("others are likelier to run") for reason in reasons.values())
