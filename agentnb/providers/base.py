@@ -34,7 +34,8 @@ class Wire:
 
     `form` tells the wires of one provider apart ("responses" and "chat"). `fallback` says the same in another way, for
     a server that refuses this one. `attempts`: how often a reply that breaks off may be asked for; each costs.
-    `layers` are the digests of the request's layers, where replies are recorded by them. `stream` False asks for the
+    `layers` are the digests of the request's layers, where replies are recorded by them, and `parts` names what stands
+    in each, as "name digest". `stream` False asks for the
     whole reply at once, for servers and proxies that cannot stream.
     """
 
@@ -44,6 +45,7 @@ class Wire:
     fallback: Wire | None = None
     attempts: int = 3
     layers: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stream: bool = True
 
     def plain(self) -> Wire:

@@ -1,6 +1,7 @@
 """Replies recorded as readable JSON beside the notebook, and played again without key, network or cost.
 
-A reply is found by the digests of its request's four layers. Keys, headers and the request's text are never recorded.
+A reply is found by the digests of its request's four layers. Of the request only those, the names and digests of its
+parts and the beginning of the task are recorded; keys and headers never are.
 """
 
 from __future__ import annotations
@@ -10,21 +11,23 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from agentnb import canonical
 from agentnb.canonical import Clock
-from agentnb.errors import InputError, NotRecorded
-from agentnb.prompt.layers import Layer, Prompt
+from agentnb.errors import InputError, NotRecorded, RunInterrupted
+from agentnb.prompt.layers import Block, Layer, Prompt
 from agentnb.providers.base import Answer, Mark, OnText, Provider, Wire
 from agentnb.providers.messages import Reply, StopReason, Text, Usage, content_from_json, content_to_json
 from agentnb.providers.transport import CallTrace
 
 FILE = "agentnb-cassette.json"
 FORMAT = 1
+PART_DIGEST = 8  # hex digits: enough to tell two versions of one definition apart
+PACE_STEP = 0.1  # seconds: what comes in shorter time is recorded as one piece
 
 
 def layer_digests(prompt: Prompt) -> dict[str, str]:
@@ -33,6 +36,22 @@ def layer_digests(prompt: Prompt) -> dict[str, str]:
         layer.value: canonical.digest(b"".join(block.canonical for block in prompt.blocks if block.layer is layer))
         for layer in Layer
     }
+
+
+def layer_parts(prompt: Prompt) -> dict[str, tuple[str, ...]]:
+    """What stands in each layer, as "name digest": the definitions that its blocks hold, or the blocks themselves."""
+    parts: dict[str, tuple[str, ...]] = {}
+    for layer in Layer:
+        names = (name for block in prompt.blocks if block.layer is layer for name in _named(block))
+        parts[layer.value] = tuple(f"{name} {digest[:PART_DIGEST]}" for name, digest in names)
+    return parts
+
+
+def _named(block: Block) -> Iterator[tuple[str, str]]:
+    if not block.holds:
+        yield block.label or block.role.value, block.digest
+    for item in block.holds:
+        yield str(item.get("name")), str(item.get("digest"))
 
 
 class Cassette:
@@ -62,18 +81,22 @@ class Cassette:
             self._entries = [*kept, entry]
             self._write()
 
-    def missing(self, model: str, layers: Mapping[str, str]) -> NotRecorded:
-        """The error for a request that is not recorded: it names the layer that differs from the nearest recording."""
+    def missing(self, model: str, wire: Wire, *, task: str = "") -> NotRecorded:
+        """The error for a request that is not recorded: which layers differ from the nearest recording, and in what."""
+        layers = wire.layers
         same = [entry for entry in self.entries if entry["model"] == model]
         if not same:
             known = ", ".join(sorted({entry["model"] for entry in self.entries})) or "nothing"
             return NotRecorded(f"no reply of {model} is recorded", about=f"{self.path.name} holds {known}", todo=_TODO)
         nearest = max(same, key=lambda entry: sum(entry["layers"].get(name) == d for name, d in layers.items()))
         changed = [name for name, digest in layers.items() if nearest["layers"].get(name) != digest]
-        first = changed[0]
+        what = [
+            *(_difference(name, nearest.get("parts", {}).get(name, ""), wire.parts.get(name, ())) for name in changed),
+            f"recorded for {nearest['task']!r}" + (f", asked {task!r}" if task != nearest["task"] else ""),
+        ]
         return NotRecorded(
             f"this request is not recorded: {' and '.join(changed)} changed since {nearest['recorded']}",
-            about=f"{first}: {nearest['layers'].get(first)} became {layers[first]}; recorded for {nearest['task']!r}",
+            about="; ".join(part for part in what if part),
             todo=_TODO,
         )
 
@@ -82,8 +105,10 @@ class Cassette:
             return []
         try:
             value = canonical.load(self.path.read_bytes())
+            if value.get("format", FORMAT) > FORMAT:
+                raise ValueError("it was written by a newer agentnb")
             return [dict(entry) for entry in value["entries"]]
-        except (ValueError, KeyError, TypeError, OSError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise InputError(
                 "the recorded replies cannot be read", about=f"{self.path}: {error}", todo="Move the file away."
             ) from error
@@ -103,21 +128,92 @@ class Cassette:
 _TODO = "Record it with --replay record, or ask with --replay live."
 
 
+def _difference(layer: str, recorded: str, now: Iterable[str]) -> str:
+    """What of a layer is another one, new or gone, by name; nothing where the recording is too old to tell."""
+    before, after = _by_name(recorded.split("; ")), _by_name(now)
+    changed = [name for name in after if name in before and before[name] != after[name]]
+    groups = (
+        ("changed", changed),
+        ("new", [name for name in after if name not in before]),
+        ("gone", [name for name in before if name not in after]),
+    )
+    said = [f"{what} {', '.join(names[:4])}{' …' if names[4:] else ''}" for what, names in groups if names]
+    return f"{layer}: {', '.join(said)}" if recorded and said else ""
+
+
+def _by_name(parts: Iterable[str]) -> dict[str, list[str]]:
+    out: dict[str, list[str]] = {}
+    for part in parts:
+        name, _, digest = part.rpartition(" ")
+        out.setdefault(name, []).append(digest)
+    return out
+
+
+class Pace:
+    """When the pieces of a reply came: seconds from the call's beginning, channel, characters of text."""
+
+    def __init__(self, started: float) -> None:
+        self._started = started
+        self.pieces: list[tuple[float, str, int]] = []
+
+    def note(self, now: float, channel: str, text: str) -> None:
+        if channel == "restart":
+            self.pieces.clear()
+        elif channel != "wait":
+            at = now - self._started
+            length = len(text) if channel == "text" else 0
+            last = self.pieces[-1] if self.pieces else None
+            if last is not None and last[1] == channel and at - last[0] < PACE_STEP:
+                self.pieces[-1] = (last[0], channel, last[2] + length)
+            else:
+                self.pieces.append((at, channel, length))
+
+    def __str__(self) -> str:
+        return "; ".join(f"{at:.2f} {channel} {length}" for at, channel, length in self.pieces)
+
+
+def read_pace(text: str) -> list[tuple[float, str, int]]:
+    """The pieces that `str(Pace)` wrote; none for what cannot be read."""
+    out = []
+    for piece in text.split("; ") if text else ():
+        try:
+            at, channel, length = piece.split(" ")
+            out.append((float(at), channel, int(length)))
+        except ValueError:
+            return []
+    return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Playing:
+    """How recorded replies are played: `speed` 1 is as fast as they came, 2 twice that, 0 at once.
+
+    `wait` takes seconds and says whether it was interrupted; `task` is what the run was asked.
+    """
+
+    speed: float = 0.0
+    wait: Callable[[float], bool] = field(default_factory=lambda: threading.Event().wait)
+    task: str = ""
+
+
 class Replaying:
     """A provider that takes replies from a cassette, or puts them into it; `mode` is auto, record or replay."""
 
-    def __init__(self, inner: Provider, cassette: Cassette, *, mode: str, clock: Clock, task: str = "") -> None:
+    def __init__(
+        self, inner: Provider, cassette: Cassette, *, mode: str, clock: Clock, playing: Playing | None = None
+    ) -> None:
         self.model = inner.model
         self.scope = inner.scope
         self._inner = inner
         self._cassette = cassette
         self._mode = mode
         self._clock = clock
-        self._task = task
+        self._playing = playing or Playing()
+        self._task = " ".join(self._playing.task.split())[:80]
 
     def encode(self, prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> Wire:
         wire = self._inner.encode(prompt, marks, previous_message=previous_message)
-        return replace(wire, layers=layer_digests(prompt))
+        return replace(wire, layers=layer_digests(prompt), parts=layer_parts(prompt))
 
     def ask(self, wire: Wire, on_text: OnText) -> Answer:
         """The recorded answer, or a live one that is recorded. Raises NotRecorded where only recorded ones count."""
@@ -125,28 +221,43 @@ class Replaying:
         if entry is not None:
             return self._play(entry, on_text)
         if self._mode == "replay":
-            raise self._cassette.missing(self.model.name, wire.layers)
-        answer = self._inner.ask(wire, on_text)
-        self._cassette.put(self._entry(wire, answer.reply))
+            raise self._cassette.missing(self.model.name, wire, task=self._task)
+        pace = Pace(self._clock.monotonic())
+
+        def hear(channel: str, text: str) -> None:
+            pace.note(self._clock.monotonic(), channel, text)
+            on_text(channel, text)
+
+        answer = self._inner.ask(wire, hear)
+        self._cassette.put(self._entry(wire, answer.reply, pace))
         return answer
 
     def _play(self, entry: Mapping[str, Any], on_text: OnText) -> Answer:
         trace = CallTrace(started=self._clock.monotonic())
         reply = reply_from_json(entry["reply"])
-        for piece in _pieces(reply):
+        pace = read_pace(entry.get("pace", "")) if self._playing.speed else []
+        for at, channel, text in _paced("".join(_pieces(reply)), pace):
+            self._wait_until(trace.started + at / (self._playing.speed or 1.0))
             trace.first_token = trace.first_token or self._clock.monotonic()
             trace.last_token = self._clock.monotonic()
-            on_text("text", piece)
+            on_text(channel, text)
         trace.finished = self._clock.monotonic()
         return Answer(reply=reply, trace=trace, recorded=f"{entry['recorded']}, {entry['model']}")
 
-    def _entry(self, wire: Wire, reply: Reply) -> dict[str, Any]:
+    def _wait_until(self, moment: float) -> None:
+        left = moment - self._clock.monotonic()
+        if left > 0 and self._playing.wait(left):
+            raise RunInterrupted("the recorded reply was interrupted")
+
+    def _entry(self, wire: Wire, reply: Reply, pace: Pace) -> dict[str, Any]:
         return {
             "model": self.model.name,
             "recorded": time.strftime("%Y-%m-%d", time.gmtime(self._clock.now())),
             "simulated": self.scope.startswith("sim:"),
-            "task": " ".join(self._task.split())[:80],
+            "task": self._task,
             "layers": dict(wire.layers),
+            "parts": {layer: "; ".join(parts) for layer, parts in wire.parts.items()},
+            "pace": str(pace),
             "reply": reply_to_json(reply),
         }
 
@@ -178,6 +289,16 @@ class Replaying:
 
     def close(self) -> None:
         self._inner.close()
+
+
+def _paced(text: str, pace: list[tuple[float, str, int]]) -> Iterator[tuple[float, str, str]]:
+    """(seconds, channel, text) of each piece; all at once without a pace, and the rest where it is too short."""
+    given = 0
+    for at, channel, length in pace:
+        yield at, channel, text[given : given + length]
+        given += length
+    if text[given:]:
+        yield (pace[-1][0] if pace else 0.0), "text", text[given:]
 
 
 def _pieces(reply: Reply) -> Iterator[str]:

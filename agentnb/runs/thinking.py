@@ -10,7 +10,7 @@ from agentnb.prompt.layers import Block, Prompt
 from agentnb.prompt.tokens import cached_share
 from agentnb.providers import catalog, latency, prices
 from agentnb.providers.base import Answer, Provider
-from agentnb.providers.cassettes import Replaying
+from agentnb.providers.cassettes import Playing, Replaying
 from agentnb.providers.messages import Reply, StopReason, Usage
 from agentnb.providers.promptcache import (
     UNASKED,
@@ -240,7 +240,8 @@ class Thinking:
         mode = context.get("replay", "live")
         if mode == "live":
             return live
-        return Replaying(live, services.cassette, mode=mode, clock=services.clock, task=context["task"])
+        playing = Playing(speed=context.get("replay_speed", 0.0), wait=services.cancelled.wait, task=context["task"])
+        return Replaying(live, services.cassette, mode=mode, clock=services.clock, playing=playing)
 
     def _settle(self, context: Context, call: Call, prediction: Prediction, answer: Answer) -> tuple[str, Context]:
         """Everything that a reply teaches goes into the context, the ledger and the samples; then on."""

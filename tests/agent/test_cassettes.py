@@ -8,8 +8,13 @@ from typing import Any
 
 import pytest
 
-from agentnb.errors import InputError, NotRecorded
-from agentnb.providers.cassettes import FILE
+from agentnb.canonical import ManualClock
+from agentnb.errors import InputError, NotRecorded, RunInterrupted
+from agentnb.providers import catalog
+from agentnb.providers.base import Answer, OnText, Wire
+from agentnb.providers.cassettes import FILE, Cassette, Playing, Replaying
+from agentnb.providers.messages import Reply, StopReason, Text, Usage
+from agentnb.providers.transport import CallTrace
 
 
 @pytest.fixture(autouse=True)
@@ -69,11 +74,145 @@ def test_the_file_is_readable_and_holds_no_request(book: Any, beside_the_noteboo
     book.ask("What is `secret_sauce`?", replay="record")
     text = beside_the_notebook.read_text()
     (entry,) = json.loads(text)["entries"]
-    assert set(entry) == {"model", "recorded", "simulated", "task", "layers", "reply"}
+    assert set(entry) == {"model", "recorded", "simulated", "task", "layers", "parts", "pace", "reply"}
     assert set(entry["layers"]) == {"STATIC", "SEMI_STATIC", "HYDRATION", "DYNAMIC"}
     assert "authorization" not in text.lower()
     assert "You are the assistant inside a Jupyter notebook" not in text
     assert len(text) < 4000
+
+
+def test_a_miss_names_the_definition_that_changed(book: Any) -> None:
+    book.cell("def tide(hours):\n    return hours * 2")
+    book.cell("def moon():\n    return 1", cell_id="other")
+    book.ask("Explain `tide` and `moon`", replay="record", thread="a")
+    book.cell("def tide(hours):\n    return hours * 3")
+    book.ask("Explain `tide` and `moon`", replay="replay", thread="b")
+    said = str(book.errors[-1])
+    assert "HYDRATION changed since" in said
+    assert "HYDRATION: changed tide" in said
+    assert "moon" not in said.partition("recorded for")[0]
+    book.ask("Explain `tide`, only", replay="replay", thread="c")
+    said = str(book.errors[-1])
+    assert "gone moon" in said
+    assert "recorded for 'Explain `tide` and `moon`', asked 'Explain `tide`, only'" in said
+
+
+def test_another_tool_is_named(book: Any) -> None:
+    book.ask("Hello", replay="record", thread="a")
+    book.ask("Hello", replay="replay", thread="b", tools=("inspect",))
+    assert "STATIC: gone" in str(book.errors[-1])
+    assert "run_code" in str(book.errors[-1])
+
+
+KEY = "sk-0123456789-very-secret"
+HEADERS = ("authorization", "x-api-key", "x-goog-api-key")
+
+
+@pytest.mark.parametrize("model", ["sim:claude-sonnet-4-6", "sim:gemini-2.5-flash", "sim:gpt-6.1-sol"])
+def test_nothing_of_the_connection_is_recorded(book: Any, beside_the_notebook: Path, model: str) -> None:
+    """Every value of every header that was sent and that came, the key among them, searched for in the file."""
+    provider = book.session.provider(model)
+    provider._key = KEY
+    provider.connect()
+    client = provider._require_transport().client
+    values: list[str] = []
+    client.event_hooks["request"].append(lambda request: values.extend(request.headers.values()))
+    client.event_hooks["response"].append(lambda response: values.extend(response.headers.values()))
+    book.ask("Hello", replay="record", model=model)
+    text = beside_the_notebook.read_text()
+    assert any(KEY in value for value in values), "the key was among what is searched for"
+    telling = {value for value in values if len(value) >= 8}
+    assert len(telling) > 5
+    assert [value for value in telling if value in text] == []
+    assert KEY not in text
+    assert book.simulator.url not in text
+    assert not any(name in text.lower() for name in HEADERS)
+
+
+class Waits:
+    """A clock and a wait that agree: waiting moves the clock, and is written down."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.waited: list[float] = []
+
+    def wait(self, seconds: float) -> bool:
+        self.waited.append(seconds)
+        self.clock.advance(seconds)
+        return False
+
+
+class Slow:
+    """A live provider that says four words, one a second, after thinking for two."""
+
+    scope = "live"
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.model = catalog.lookup("anthropic:claude-sonnet-4-6")
+        self._clock = clock
+
+    def ask(self, wire: Wire, on_text: OnText) -> Answer:
+        trace = CallTrace(started=self._clock.monotonic())
+        self._clock.advance(2.0)
+        on_text("thinking", "hm")
+        on_text("text", "lost")
+        on_text("restart", "")
+        for word in ("High ", "water ", "at ", "noon."):
+            self._clock.advance(1.0)
+            on_text("text", word)
+        usage = Usage(input=10, output=4)
+        reply = Reply(content=(Text("High water at noon."),), stop=StopReason.END, usage=usage, model="m")
+        return Answer(reply=reply, trace=trace)
+
+
+@pytest.mark.parametrize(("speed", "expected"), [(1.0, [3.0, 1.0, 1.0, 1.0]), (2.0, [1.5, 0.5, 0.5, 0.5]), (0.0, [])])
+def test_a_reply_plays_at_the_pace_it_came(beside_the_notebook: Path, speed: float, expected: list[float]) -> None:
+    waits = Waits()
+    wire = Wire(body={}, layers={"STATIC": "1"})
+    cassette = Cassette(beside_the_notebook)
+    live: Any = Slow(waits.clock)
+    Replaying(live, cassette, mode="record", clock=waits.clock).ask(wire, lambda *_: None)
+    playing = Playing(speed=speed, wait=waits.wait)
+    heard: list[tuple[str, str]] = []
+    again = Replaying(live, Cassette(beside_the_notebook), mode="replay", clock=waits.clock, playing=playing)
+    answer = again.ask(wire, lambda kind, text: heard.append((kind, text)))
+    assert waits.waited == pytest.approx(expected)
+    assert "".join(text for _, text in heard) == answer.reply.text == "High water at noon."
+    assert len(heard) == (4 if speed else 1)
+    assert answer.recorded.endswith("claude-sonnet-4-6")
+
+
+def test_a_recorded_reply_can_be_interrupted(beside_the_notebook: Path) -> None:
+    waits = Waits()
+    wire = Wire(body={}, layers={"STATIC": "1"})
+    live: Any = Slow(waits.clock)
+    cassette = Cassette(beside_the_notebook)
+    Replaying(live, cassette, mode="record", clock=waits.clock).ask(wire, lambda *_: None)
+    playing = Playing(speed=1.0, wait=lambda _: True)
+    with pytest.raises(RunInterrupted):
+        Replaying(live, cassette, mode="replay", clock=waits.clock, playing=playing).ask(wire, lambda *_: None)
+
+
+@pytest.mark.parametrize("crlf", [False, True])
+def test_recordings_of_before_play_at_once(book: Any, beside_the_notebook: Path, crlf: bool) -> None:
+    """Without a pace and without names, and with the line ends that an editor or git on Windows gives."""
+    recorded = book.ask("Hello", replay="record", thread="a")
+    value = json.loads(beside_the_notebook.read_text())
+    for name in ("pace", "parts"):
+        del value["entries"][0][name]
+    text = json.dumps(value, indent=1) + "\n"
+    beside_the_notebook.write_bytes((text.replace("\n", "\r\n") if crlf else text).encode())
+    book.session.settings = book.session.settings.with_changes(replay_speed=1.0)
+    again = book.ask("Hello", replay="replay", thread="b")
+    assert again.text == recorded.text
+    book.ask("Other", replay="replay", thread="c")
+    assert "DYNAMIC changed" in str(book.errors[-1])
+
+
+def test_a_file_of_a_newer_version_is_a_clear_error(book: Any, beside_the_notebook: Path) -> None:
+    beside_the_notebook.write_text('{"format": 9, "entries": []}')
+    book.ask("Hello", replay="replay")
+    assert "newer agentnb" in str(book.errors[0])
 
 
 def test_a_damaged_file_is_a_clear_error(book: Any, beside_the_notebook: Path) -> None:
