@@ -113,7 +113,8 @@ class Indexer:
         with self._lock:
             self._stopped = True
             self._waiting.clear()
-            _end(self._process)
+            if self._process is not None:
+                self._process.kill()  # at the lowest priority it might not come round to ending by itself
         self.wait(5.0)
         self.index.close()
 

@@ -214,6 +214,7 @@ def _index_all(index: PackageIndex, packages: Mapping[str, Path]) -> int:
     try:
         for name, package in packages.items():
             index_package(index, name, package, after_file=stop_when_orphaned)
+        index.forget_missing()
     except StorageError:
         return STORAGE_FAILED
     return 0

@@ -127,6 +127,18 @@ class PackageIndex:
 
         self._write(write)
 
+    def forget_missing(self) -> None:
+        """Forget packages whose directory is gone: environments come and go."""
+        gone = [(path,) for (path,) in self._ask("SELECT path FROM package", ()) if not Path(path).exists()]
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany("DELETE FROM name WHERE file IN (SELECT id FROM file WHERE package = ?)", gone)
+            connection.executemany("DELETE FROM file WHERE package = ?", gone)
+            connection.executemany("DELETE FROM package WHERE path = ?", gone)
+
+        if gone:
+            self._write(write)
+
     def announce(self, package: Path, name: str, *, done: int, files: int) -> None:
         """Say how far the index has come with a package."""
         sql = "INSERT OR REPLACE INTO package VALUES (?, ?, ?, ?)"

@@ -178,9 +178,9 @@ class Resolver:
             found = self._of_result(name) if RESULT.match(name) else None
             return found or Unresolved(name=name, reason=f"{name[:60]!r} is not a name", kind="text")
         parts = name.split(".")
-        return self._look(
-            parts, (*self._cascade, self._exported, self._from_index, self._by_inference)
-        ) or self._unresolved(name, parts)
+        return self._look(parts, (*self._cascade, self._from_packages, self._by_inference)) or self._unresolved(
+            name, parts
+        )
 
     @staticmethod
     def _look(parts: list[str], steps: Sequence[Callable[[list[str]], Definition | None]]) -> Definition | None:
@@ -265,6 +265,12 @@ class Resolver:
                 found[definition.name] = definition
         return next(iter(found.values())) if len(found) == 1 else None
 
+    def _from_packages(self, parts: list[str]) -> Definition | None:
+        """What the packages in use call so, where the notebook itself does not: at their top, or by their index."""
+        if self.known(parts[0]):
+            return None
+        return self._exported(parts) or self._indexed.likeliest(".".join(parts))
+
     def _exported(self, parts: list[str]) -> Definition | None:
         """`pagerank` for `networkx.pagerank`, where only one of the packages in use has it at its top."""
         found: dict[str, Definition] = {}
@@ -275,10 +281,6 @@ class Resolver:
                 definition = self._objects.walk(names, parts, module=loaded) if parts[0] in names else None
                 found |= {definition.name: definition} if definition and definition.source else {}
         return next(iter(found.values())) if len(found) == 1 else None
-
-    def _from_index(self, parts: list[str]) -> Definition | None:
-        """What only the index of packages knows. A name that the notebook does know is not looked for elsewhere."""
-        return None if self.known(parts[0]) else self._indexed.likeliest(".".join(parts))
 
     def _from_builtins(self, parts: list[str]) -> Definition | None:
         return self._objects.walk(_BUILTINS, parts)

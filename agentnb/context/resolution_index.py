@@ -15,6 +15,8 @@ from agentnb.context.resolution_text import Texts
 
 SHORT = 150
 """Lines of what a word of the text may bring from the index: a longer class is hardly what the word is about."""
+WORDS, BROUGHT = 300, 5
+"""Words of one task that are looked up, and definitions that they may bring: a pasted log is full of names."""
 _LOOKED_AT = 6
 
 
@@ -35,6 +37,8 @@ class IndexedNames:
     def __init__(self, texts: Texts, names: PackageNames | None) -> None:
         self._texts = texts
         self._names = names
+        self._asked = 0
+        self._brought = 0
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -47,10 +51,16 @@ class IndexedNames:
         return found[0] if len(found) == 1 else None
 
     def only(self, name: str) -> Definition | None:
-        """The one definition of that name outside of tests, if it is short."""
+        """The one definition of that name outside of tests, if it is short; and only so many of them in one task."""
+        self._asked += 1
+        if self._asked > WORDS or self._brought >= BROUGHT:
+            return None
         places = [place for place in self._named(name) if not place.rank[0]]
         found = self._present(places) if len(places) == 1 else []
-        return found[0] if found and found[0].lines[1] - found[0].lines[0] < SHORT else None
+        if not found or found[0].lines[1] - found[0].lines[0] >= SHORT:
+            return None
+        self._brought += 1
+        return found[0]
 
     def candidates(self, name: str) -> list[str]:
         """The full names among which `likeliest` cannot choose."""

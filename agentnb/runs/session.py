@@ -120,7 +120,7 @@ class Session:
             return
         roots = [path for path in (self.project, self.project / "src") if path.is_dir()] if self.project else []
         found = packages_in_use(self.cells.imported(), self.namespace, roots)
-        own = [name for name, path in found.items() if "site-packages" not in path.parts and _is_within(path, roots)]
+        own = [name for name, path in found.items() if not _INSTALLED & set(path.parts) and _is_within(path, roots)]
         self.indexer.want(found, again=own)
 
     def indexing(self) -> str:
@@ -401,6 +401,9 @@ class Session:
                     deleted += self._objects.delete(provider, held)
                     break
         return deleted
+
+
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 def _is_within(path: Path, roots: Sequence[Path]) -> bool:

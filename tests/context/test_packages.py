@@ -152,6 +152,7 @@ def test_a_task_gets_what_only_the_index_knows(index: PackageIndex, indexer: Ind
     assert chosen("What does crest_height do?") == ["tides.deep.waves.crest_height"]
     assert chosen("Use harmonic_mean, and only_in_tests and both_of_them and crest.") == ["tides.model.harmonic_mean"]
     assert chosen("`fit`?") == []  # the notebook's own variable
+    assert chosen("A log: " + " ".join(f"word_{i}" for i in range(1000)) + " crest_height") == []
     ambiguous = resolver.resolve("both_of_them")
     assert isinstance(ambiguous, Unresolved)
     assert "ambiguous: tides.model.both_of_them, tides.deep.waves.both_of_them" in ambiguous.reason
@@ -193,6 +194,9 @@ def test_a_package_that_vanishes_is_forgotten_without_trouble(index: PackageInde
     package.rename(package.parent / "elsewhere")
     filled(index, package)
     assert names(index, "crest_height", package) == []
+    assert index.progress([package])
+    index.forget_missing()
+    assert index.progress([package]) == []
     assert listed(package / "no_module.py") == {}
 
 
