@@ -14,9 +14,7 @@ from functools import cached_property
 
 from agentnb.canonical import digest_of
 from agentnb.context.references import uses
-from agentnb.context.syntax import PARSE_ERRORS, first_paragraph, header, indent, parse
-from agentnb.context.syntax import first_line as first_line
-from agentnb.context.syntax import normalise as normalise
+from agentnb.context.syntax import PARSE_ERRORS, first_line, first_paragraph, header, indent, parse
 
 MEMBER_LIMIT = 30
 """Members that the signature form of a class lists; a class of 200 methods would cost more than most bodies."""

@@ -11,9 +11,10 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from agentnb.context import live
-from agentnb.context.definitions import Definition, first_line, normalise
+from agentnb.context.definitions import Definition
 from agentnb.context.files import loaded_file, module_name
 from agentnb.context.resolution_text import CellNames, Texts, sourceless
+from agentnb.context.syntax import first_line, normalise
 
 CODE_KINDS = frozenset({"function", "async function", "class"})
 _LITERALS = frozenset({bool, int, float, complex, str, bytes})
