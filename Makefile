@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 WORKERS := -n auto --dist worksteal
 # A demo, a test or a lesson never spends: no key is visible and the model is simulated.
 OFFLINE := env -u ANTHROPIC_API_KEY -u GOOGLE_API_KEY -u GEMINI_API_KEY -u OPENAI_API_KEY AGENTNB_MODEL=sim:claude-sonnet-4-6
-.PHONY: env env-lab env-next test test-next check demo lab bench bench-context bench-caching bench-trace bench-peers format clean
+.PHONY: env env-lab env-next test test-next check demo lab picture bench bench-context bench-caching bench-trace bench-peers format clean
 
 # uv is about eight times faster than pip; where it cannot be had, plain pip does the same work.
 define make_env
@@ -79,6 +79,11 @@ demo: env
 
 lab: env-lab
 	$(OFFLINE) $(LAB)/bin/jupyter lab notebooks/01-quickstart.ipynb
+
+# The README's picture, as the browser test of the quickstart sees it.
+picture: env-lab
+	$(OFFLINE) $(LAB)/bin/python -m pytest -q -m browser tests/browser/test_quickstart.py -k outlive
+	cp build/screenshots/dashboard.png notebooks/images/dashboard.png
 
 bench: env
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_runs.py

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +81,6 @@ def _runs_list(session: Session, rest: str) -> None:
     rows = [
         (
             Code(run.run_id),
-            time.strftime("%m-%d %H:%M", time.localtime(run.created)),
             _state_of(run),
             run.step,
             run.tags.get("model", ""),
@@ -91,7 +89,7 @@ def _runs_list(session: Session, rest: str) -> None:
         for run in found
     ]
     notes = [] if rows else ["No run yet."]
-    show_table("Runs, newest first", ("run", "began", "state", "steps", "model", "task"), rows, notes)
+    show_table("Runs, newest first", ("run", "state", "steps", "model", "task"), rows, notes)
 
 
 def _state_of(run: Any) -> str:

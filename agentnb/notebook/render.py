@@ -126,7 +126,8 @@ def _summary(doc: Doc) -> str:
     items += [esc(item) for item in say.summary_items(doc)]
     if say.simulated(doc):
         items.append('<span style="border:1px dashed #808080;border-radius:3px;padding:0 5px">simulated</span>')
-    spans = "".join(f'<span style="display:inline-block;margin:0 16px 0 0">{item}</span>' for item in items)
+    # The space stands where a page drops every style, as code hosts may do.
+    spans = " ".join(f'<span style="display:inline-block;margin:0 12px 0 0">{item}</span>' for item in items)
     return (
         '<div style="border:0;border-top:1px solid #80808055;border-bottom:1px solid #80808055;'
         f'margin:4px 0 8px 0;padding:5px 0;font-size:13px">{spans}</div>'
@@ -181,7 +182,7 @@ def _track(inner: str) -> str:
 def _legend() -> str:
     box = "display:inline-block;width:9px;height:9px;border:1px solid #1a8f7a;margin:0 4px 0 0"
     return (
-        f'<span style="white-space:nowrap;margin:0 10px 0 0"><span style="{box};background:{TEAL}"></span>cached</span>'
+        f'<span style="white-space:nowrap;margin:0 10px 0 0"><span style="{box};background:{TEAL}"></span>cached</span> '
         f'<span style="white-space:nowrap"><span style="{box};background-image:{HATCH};background-size:6px 6px"></span>'
         "new</span>"
     )
