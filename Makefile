@@ -104,4 +104,5 @@ bench-context: env
 	$(BIN)/python tests/benchmarks/bench_selection.py --tasks
 	$(BIN)/python tests/benchmarks/bench_index.py
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_tokens.py
+	$(BIN)/python tests/benchmarks/bench_redaction.py
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_prefix.py

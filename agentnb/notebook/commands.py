@@ -11,6 +11,7 @@ from IPython.display import display
 from agentnb import canonical
 from agentnb.context.definitions import Definition
 from agentnb.context.resolution import Resolver, Unresolved
+from agentnb.context.secret_shapes import KINDS
 from agentnb.errors import InputError, nearest
 from agentnb.notebook import flags
 from agentnb.notebook.asking import show_run
@@ -196,13 +197,15 @@ def _runs_export(session: Session, rest: str) -> None:
 
 
 def agent_context(session: Session, run: AgentRun | None, line: str) -> None:
-    """show | why | pin | unpin | add"""
+    """show | why | pin | unpin | add | allow | disallow"""
     table: dict[str, Callable[[str], None]] = {
         "show": lambda _: _context_show(session, run),
         "why": lambda rest: _context_why(session, run, rest),
         "pin": lambda rest: _context_pin(session, rest),
         "unpin": lambda rest: _context_unpin(session, rest),
         "add": lambda rest: _context_add(session, rest),
+        "allow": lambda rest: _context_allow(session, run, rest),
+        "disallow": lambda rest: _context_disallow(session, rest),
     }
     dispatch("agent_context", table, line)
 
@@ -210,6 +213,7 @@ def agent_context(session: Session, run: AgentRun | None, line: str) -> None:
 def _context_show(session: Session, run: AgentRun | None) -> None:
     pins = session.pins
     pinned = [f"Pinned: {', '.join(pins.names)}."] if pins.names else []
+    pinned += [f"Allowed, although it looks like a secret: {', '.join(pins.allow)}."] if pins.allow else []
     added = [f"Added: {', '.join(map(_nearby, pins.files))}."] if pins.files else []
     index = [f"{item}." for item in session.indexer.progress()]
     if run is None and (pinned or added):
@@ -310,6 +314,33 @@ def _context_add(session: Session, rest: str) -> None:
     _show_pins(session, pins)
 
 
+def _context_allow(session: Session, run: AgentRun | None, rest: str) -> None:
+    """Let what was taken for a secret stay from now on: one mark, or with a kind's name all of that kind."""
+    name = _wanted(rest, "allow", "[redacted:secret:3f2a]")
+    known = [item["mark"] for item in (run.receipt["redactions"] if run is not None else ())]
+    found = next((mark for mark in known if name in (mark, mark[len("[redacted:") : -1])), name)
+    if found not in known and found not in KINDS:
+        hint = nearest(name, [*known, *KINDS])
+        raise InputError(
+            f"{name!r} is no mark of the last run and no kind of secret",
+            todo=f"{hint} See %agent_context show.".strip(),
+        )
+    pins = session.pins
+    if found not in pins.allow:
+        pins.allow.append(found)
+    _show_pins(session, pins)
+
+
+def _context_disallow(session: Session, rest: str) -> None:
+    """Take an allowed secret out again from now on; what was sent stays in the conversation."""
+    name = _wanted(rest, "disallow", "[redacted:secret:3f2a]")
+    pins = session.pins
+    if name not in pins.allow:
+        raise InputError(f"{name!r} is not allowed", todo=nearest(name, pins.allow) or "See %agent_context show.")
+    pins.allow.remove(name)
+    _show_pins(session, pins)
+
+
 def _wanted(rest: str, command: str, example: str) -> str:
     name = rest.strip().strip("`@'\"")
     if not name:
@@ -320,6 +351,7 @@ def _wanted(rest: str, command: str, example: str) -> str:
 def _show_pins(session: Session, pins: Pins) -> None:
     session.keep_pins(pins)
     rows = [("definition", Code(name)) for name in pins.names] + [("file", Code(_nearby(name))) for name in pins.files]
+    rows += [("schema", Code(name)) for name in pins.schemas] + [("allowed", Code(name)) for name in pins.allow]
     notes = [] if rows else ["Nothing is pinned."]
     show_table(f"Pinned for the thread {session.thread}", ("kind", "name"), rows, notes)
 

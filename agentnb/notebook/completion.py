@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SUBCOMMANDS = {
     "agent_cache": ("status", "explain", "list", "warm", "extend", "clear", "prune", "latency"),
     "agent_runs": ("list", "show", "resume", "pause", "fork", "replay", "export"),
-    "agent_context": ("show", "why", "pin", "unpin", "add"),
+    "agent_context": ("show", "why", "pin", "unpin", "add", "allow", "disallow"),
 }
 _ARGUMENTS = {
     **dict.fromkeys(SUBCOMMANDS["agent_runs"][1:], "run"),

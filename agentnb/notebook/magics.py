@@ -93,7 +93,7 @@ class AgentMagics(Magics):
     @no_var_expand
     @line_magic
     def agent_context(self, line: str) -> None:
-        """%agent_context show | why NAME | pin NAME | unpin NAME | add FILE
+        """%agent_context show | why NAME | pin NAME | unpin NAME | add FILE | allow MARK | disallow MARK
 
         What the conversation holds, and why a definition was sent or left out. A pinned definition goes with every
         task; an added file stands in the project section and is sent again when it changes.

@@ -51,10 +51,15 @@ class Scrubber:
 
 @dataclass(kw_only=True)
 class Pins:
-    """What the user pinned (definitions by name) and added (files) for a thread."""
+    """What the user pinned (definitions by name), added (files) and allowed (marks or kinds of secrets) for a thread.
+
+    `schemas` are database schemas by the variable that they were read from, redacted, as they were when pinned.
+    """
 
     names: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
+    allow: list[str] = field(default_factory=list)
+    schemas: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

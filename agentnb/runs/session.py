@@ -169,7 +169,7 @@ class Session:
 
     def machine(self, scrub: Scrubber | None = None) -> AgentStateMachine:
         """A machine over this session's journal; states are registered by whoever drives it."""
-        redact = scrub or Scrubber()
+        redact = scrub or self.scrubber()
         return AgentStateMachine(self.journal, clock=self.clock, redact=redact)
 
     def model_name(self, named: str | None = None) -> str:
@@ -221,7 +221,7 @@ class Session:
         connections = self._connections() if alone else self.provider
         cancelled = threading.Event() if alone else self.cancelled
         cancelled.clear()
-        scrub = Scrubber()
+        scrub = self.scrubber()
         hydrator = self.hydrator(scrub)
         self.refresh_index()
         machine = self.machine(scrub)
@@ -263,7 +263,7 @@ class Session:
         return Hydrator(
             cells=self.cells,
             namespace=self.namespace,
-            scrub=scrub or Scrubber(),
+            scrub=scrub or self.scrubber(),
             project=self.project,
             pins=self.pins,
             observed=self.observed,
@@ -278,7 +278,11 @@ class Session:
         return Pins(**canonical.load(raw)) if raw else Pins()
 
     def keep_pins(self, pins: Pins) -> None:
-        self.storage.set(f"pins/{self.thread}", canonical.dump({"names": pins.names, "files": pins.files}))
+        self.storage.set(f"pins/{self.thread}", canonical.dump(vars(pins)))
+
+    def scrubber(self) -> Scrubber:
+        """Takes out secrets, but for what the user allowed in this session's thread."""
+        return Scrubber(allow=frozenset(self.pins.allow))
 
     def _tools(self, hydrator: Hydrator) -> dict[str, Tool]:
         model = catalog.lookup(self.model_name())

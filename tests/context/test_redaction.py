@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentnb.context import redaction
 from agentnb.context.redaction import mark_of, redact
 
 KEYS = {
@@ -75,6 +81,69 @@ def test_what_is_allowed_stays() -> None:
     key = KEYS["openai-key"]
     for allowed in (key, "openai-key", mark_of("openai-key", key)):
         assert redact(f"key {key}", allow=frozenset({allowed})).text == f"key {key}"
+
+
+LIBRARY = """token = program[i]
+token = text[start : self.pos_]
+self._refresh_token = response_data["refresh_token"]
+new_credentials = google.oauth2.credentials.Credentials(
+session_token: Optional[str] = None
+password = base64.b16encode(random_bytes[8:])
+_PKCS1_MARKER = ("-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----")
+AWS_SECRET_ACCESS_KEY = "AWS_SECRET_ACCESS_KEY"
+"s3.secret-access-key": "aws_secret_access_key",
+_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"
+"token_url": "https://sts.example.com/v1/oauth/token",
+token_pattern = r"[0-9]{1,3}(?:st|nd|rd|th)"
+taps = firwin(ntaps, pass_zero='lowpass', **kwargs)
+headers = {"X-aws-ec2-metadata-token": imdsv2_session_token}
+could not get Databricks token: databricks-sdk is not installed
+to pass :paramref:`_sa.create_engine.json_serializer` to it
+"refresh_token": "refreshToken",
+"""
+
+
+@pytest.mark.parametrize("line", LIBRARY.splitlines())
+def test_lines_of_real_libraries_stay(line: str) -> None:
+    assert redact(line).text == line
+
+
+@pytest.fixture(scope="module")
+def made_up() -> Any:
+    """The made-up secrets of the benchmark: 69 kinds, each in several surroundings."""
+    place = Path(__file__).parents[1] / "benchmarks" / "secret_corpus.py"
+    spec = importlib.util.spec_from_file_location("secret_corpus", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("seed", [7, 8])
+def test_every_kind_of_the_corpus_is_found_in_every_surrounding(made_up: Any, seed: int) -> None:
+    cases = list(made_up.corpus(seed, each=2))
+    assert len({case.kind for case in cases}) >= 60
+    left = [case for case in cases if case.secret[-12:] in redact(case.text).text]
+    assert [(case.kind, case.where) for case in left if "BEGIN" not in case.secret] == []
+    keys = [case for case in cases if "BEGIN" in case.secret]
+    assert all(case.secret.splitlines()[2] not in redact(case.text).text for case in keys)
+
+
+def test_a_long_text_without_secrets_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "an ordinary line\n" * 500
+    assert redact(text).text == text
+    monkeypatch.setattr(redaction, "SHAPES", None)
+    assert redact(text) == redaction.Redacted(text, ())
+    with pytest.raises(TypeError):
+        redact(text + "one more")
+
+
+def test_what_was_allowed_once_is_not_remembered_as_clean() -> None:
+    text = "filler line\n" * 300 + f"key = '{KEYS['openai-key']}'\n"
+    assert redact(text, allow=frozenset({"openai-key"})).text == text
+    assert KEYS["openai-key"] not in redact(text).text
 
 
 @given(st.text(alphabet=st.sampled_from("sk-ant AIza_=:'\"/@ghp01xX\nBEGIN PRIVATEKEY-password"), max_size=400))
