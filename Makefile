@@ -95,13 +95,20 @@ bench-peers:
 	.bench-peers/langgraph/bin/python -m pip install -q --disable-pip-version-check langgraph langgraph-checkpoint-sqlite
 	.bench-peers/burr/bin/python -m pip install -q --disable-pip-version-check apache-burr
 	.bench-peers/dbos/bin/python -m pip install -q --disable-pip-version-check dbos
+	@test -x .bench-peers/aider/bin/python || $(AIDER_PYTHON) -m venv .bench-peers/aider
+	@.bench-peers/aider/bin/python -c 'import aider' 2>/dev/null || \
+	.bench-peers/aider/bin/python -m pip install -q --disable-pip-version-check 'aider-chat>=0.86' || \
+	{ rm -rf .bench-peers/aider; echo "left out: aider wants Python 3.10 to 3.12 (set AIDER_PYTHON)"; }
+
+# aider pins what it needs, for Python 3.10 to 3.12.
+AIDER_PYTHON ?= $(PYTHON)
 
 clean:
 	rm -rf $(VENV) $(LAB) $(NEXT) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 bench-context: env
 	$(BIN)/python tests/benchmarks/bench_resolution.py
-	$(BIN)/python tests/benchmarks/bench_selection.py --tasks
+	$(BIN)/python tests/benchmarks/bench_selection.py --tasks --peers
 	$(BIN)/python tests/benchmarks/bench_index.py
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_tokens.py
 	$(BIN)/python tests/benchmarks/bench_redaction.py

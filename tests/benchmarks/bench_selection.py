@@ -1,11 +1,19 @@
 """Tokens against recall: how much of what a cell really runs stands in the context, by strategy.
 
-    python tests/benchmarks/bench_selection.py [BUDGET] [--tasks]
+    python tests/benchmarks/bench_selection.py [BUDGET] [--tasks] [--peers]
 
 Truth: the functions of the task's package that the cell ran (sys.setprofile), with the depth of the first call, 1 for
 what the cell itself called. recall@k is the share of those with depth <= k that stand in the context in full (a
-function counts when its lines lie inside a block); `sig@3` counts signatures too. `precision` is the share of the
-definitions chosen by name that ran. Every strategy is given the same marked names.
+function counts when its lines lie inside a block); `sig@3` counts signatures too. Every strategy is given the same
+marked names.
+
+Precision at depth 1 (`named`) is the share of the definitions chosen because the task names them of which something
+ran: the definition itself or, of a class, a method. `of all` is the share of all full definitions, constants left out,
+of which something ran: how much of the context the cell really used.
+
+`--peers` adds aider's repository map, where `make bench-peers` could install it: aider's own code (aider_map.py), given
+the package without its tests, the task's words as mentioned identifiers and the same budget. It shows lines of
+signatures; a function counts in `sig@3` when its `def` line stands in the map under its file.
 """
 
 from __future__ import annotations
@@ -13,10 +21,14 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import json
+import math
 import statistics
+import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from agentnb.context.cells import CellIndex
@@ -286,18 +298,74 @@ def blueprint(task: Task, resolver: Resolver, budget: int) -> Selection:
     )
 
 
+def ran_share(chosen: list[Chosen], ran: tuple[Ran, ...]) -> float:
+    """The share of these definitions of which something ran; 1 for none."""
+    places = truth(ran, 10**6)
+    return statistics.fmean(covered(places, [item], ("full", "signature")) > 0 for item in chosen) if chosen else 1.0
+
+
 def measure(selection: Selection, ran: tuple[Ran, ...]) -> list[float]:
     tokens = float(sum(item.tokens for item in selection.chosen))
     full = [covered(truth(ran, k), selection.chosen, ("full",)) / len(truth(ran, k)) for k in (1, 2, 3)]
     signatures = covered(truth(ran, 3), selection.chosen, ("full", "signature")) / len(truth(ran, 3))
     named = [item for item in selection.chosen if item.reason == "marked"]
-    ran_at = truth(ran, 99)
-    precise = sum(covered(ran_at, [item], ("full", "signature")) > 0 for item in named) / len(named) if named else 1.0
-    return [tokens, *full, signatures, precise]
+    bodies = [item for item in selection.chosen if item.form == "full" and item.definition.kind != "constant"]
+    return [tokens, *full, signatures, ran_share(named, ran), ran_share(bodies, ran)]
 
 
-def main(budget: int, show: bool) -> dict[str, list[float]]:
+# aider ----------------------------------------------------------------------------------------------------------------
+
+AIDER = Path(__file__).parents[2] / ".bench-peers" / "aider" / "bin" / "python"
+
+
+def aider_question(task: Task, budget: int) -> dict[str, Any]:
+    path = module_file(task.package)
+    assert path is not None
+    whole = path.stem == "__init__"
+    files = [file for file in (path.parent.rglob("*.py") if whole else [path]) if "tests" not in file.parts]
+    text = path.read_text("utf-8")
+    characters = len(text) / COUNTER.count(text)
+    root = path.parent.parent if whole else path.parent
+    names = sorted(map(str, files))
+    return {"root": str(root), "files": names, "names": task.names, "tokens": budget, "characters": characters}
+
+
+def aider_rows(asked: list[tuple[Task, tuple[Ran, ...]]], budget: int) -> list[list[float]]:
+    """One row of figures a task, like `measure`; empty where aider is not installed."""
+    if not AIDER.exists():
+        return []
+    questions = [aider_question(task, budget) for task, _ in asked]
+    command = [str(AIDER), str(Path(__file__).with_name("aider_map.py"))]
+    done = subprocess.run(command, input=json.dumps(questions), capture_output=True, text=True, check=True)
+    maps = json.loads(done.stdout)
+    return [
+        [float(COUNTER.count(text)), 0.0, 0.0, 0.0, in_map(text, question["root"], truth(ran, 3)), math.nan, math.nan]
+        for text, question, (_, ran) in zip(maps, questions, asked, strict=True)
+    ]
+
+
+def in_map(text: str, root: str, places: set[Place]) -> float:
+    """The share of the places whose `def` line the map shows under its file."""
+    shown: dict[str, set[str]] = {}
+    lines: set[str] = set()
+    for line in text.splitlines():
+        if line.endswith(":") and not line.startswith(("│", "⋮")):
+            lines = shown.setdefault(str(Path(root) / line[:-1]), set())
+        lines.add(line.removeprefix("│").rstrip())
+    return statistics.fmean(def_line(file, line) in shown.get(file, ()) for file, line in places)
+
+
+def def_line(file: str, line: int) -> str:
+    """The line with `def` of a function whose code begins at `line`, where its decorators begin."""
+    lines = Path(file).read_text("utf-8").splitlines()[line - 1 :]
+    return next(text.rstrip() for text in lines if text.lstrip().startswith(("def ", "async def ", "class ", "lambda")))
+
+
+def main(budget: int, show: bool, peers: bool = False) -> dict[str, list[float]]:
     rows: dict[str, list[list[float]]] = {}
+    asked: list[tuple[Task, tuple[Ran, ...]]] = []
+    if show:
+        print("full@1 and full@3 by task: breadth first; agentnb; with another call's trace; with its own trace")
     left_out = sorted({task.package for task in TASKS if importlib.util.find_spec(task.package) is None})
     for task in TASKS:
         if task.package in left_out:
@@ -321,21 +389,23 @@ def main(budget: int, show: bool) -> dict[str, list[float]]:
         for name, selection in results.items():
             rows.setdefault(name, []).append(measure(selection, own))
         if show:
-            print(
-                f"{task.package:10} {task.cell[:50]:50} {len(truth(own, 3)):4} ran  "
-                + "  ".join(f"{rows[name][-1][3]:.2f}" for name in list(results)[3:])
-            )
+            told = "  ".join(f"{rows[name][-1][1]:.2f} {rows[name][-1][3]:.2f}" for name in list(results)[3:])
+            print(f"{task.package:10} {task.cell[:50]:50} {len(truth(own, 3)):4} ran  {told}")
+        asked.append((task, own))
+    if peers:
+        rows["aider's repo map"] = aider_rows(asked, budget)
     print(f"\n{len(next(iter(rows.values())))} tasks, budget {budget}; median tokens, mean recall")
-    print(f"{'strategy':28} {'tokens':>7} {'full@1':>7} {'full@2':>7} {'full@3':>7} {'sig@3':>7} {'precision':>9}")
+    heads = ("tokens", "full@1", "full@2", "full@3", "sig@3", "named", "of all")
+    print(f"{'strategy':28} " + " ".join(f"{head:>7}" for head in heads))
     means = {}
     for name, values in rows.items():
+        if not values:
+            print(f"{name:28} not installed: make bench-peers")
+            continue
         columns = list(zip(*values, strict=True))
         means[name] = [statistics.median(columns[0]), *(statistics.fmean(column) for column in columns[1:])]
-        print(
-            f"{name:28} {means[name][0]:7.0f} "
-            + " ".join(f"{value:7.2f}" for value in means[name][1:5])
-            + f" {means[name][5]:9.2f}"
-        )
+        figures = " ".join(f"{value:7.2f}" for value in means[name][1:]).replace("nan", "  -")
+        print(f"{name:28} {means[name][0]:7.0f} {figures}")
     if left_out:
         print("not installed, left out:", ", ".join(left_out))
     return means
@@ -345,4 +415,4 @@ INDEX = FileIndex()
 
 if __name__ == "__main__":
     numbers = [int(argument) for argument in sys.argv[1:] if argument.isdigit()]
-    main(numbers[0] if numbers else 4000, "--tasks" in sys.argv)
+    main(numbers[0] if numbers else 4000, "--tasks" in sys.argv, "--peers" in sys.argv)
