@@ -24,6 +24,7 @@ from agentnb.context.scanning import parse_definitions
 from agentnb.context.selection import Chosen, Selection, marks, render, select
 from agentnb.context.trace import Ran, frames_of
 from agentnb.prompt.compiler import Part, Project, receipt_entry
+from agentnb.providers.cassettes import FILE as CASSETTE
 from agentnb.runs.tools import Outcome, shorten
 
 OUTLINE_TOKENS = 3000
@@ -326,7 +327,9 @@ def _listed(folder: Path) -> list[tuple[str, bool]]:
             found = [(entry.name, entry.is_dir()) for entry in itertools.islice(entries, TREE_SCAN)]
     except OSError:
         return []
-    return sorted((n, d) for n, d in found if n[0] not in "._" and (d or Path(n).suffix in TREE_SUFFIXES))
+    # The recorded replies are no part of the project: to record would change what the next request says.
+    kept = ((n, d) for n, d in found if n[0] not in "._" and n != CASSETTE)
+    return sorted((n, d) for n, d in kept if d or Path(n).suffix in TREE_SUFFIXES)
 
 
 TREE_SUFFIXES = frozenset(

@@ -46,6 +46,14 @@ def test_a_recorded_conversation_plays_again_without_a_request(book: Any, model:
     assert recorded[0].receipt["recorded"] is None
 
 
+def test_the_recordings_are_no_part_of_the_project_that_is_described(book: Any, beside_the_notebook: Path) -> None:
+    (beside_the_notebook.parent / "tides.csv").write_text("level\n3\n")
+    book.session.project = beside_the_notebook.parent
+    book.ask("Hello", replay="record", thread="a")
+    assert "tides.csv" in json.dumps(book.bodies[0])
+    assert book.ask("Hello", replay="replay", thread="b").state == "COMPLETED", book.errors
+
+
 def test_auto_records_what_is_missing(book: Any) -> None:
     book.ask("Hello", replay="auto", thread="a")
     book.ask("Hello", replay="auto", thread="b")
