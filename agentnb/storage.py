@@ -1,6 +1,6 @@
 """The data directory: one diskcache opened safely, and the SQLite file in it.
 
-diskcache serves what may be lost (definition index, token counts, recorded replies); the run journal keeps tables of
+diskcache serves what may be lost (token counts, the ledger of prompt caches, pins); the run journal keeps tables of
 its own in the same `cache.db`, over a connection of its own from `connect`. Three of diskcache's habits are unsafe for
 this and are switched off here (diskcache 5.6.3, read 2026-11-22):
 

@@ -109,7 +109,8 @@ def test_lines_that_are_magics_need_no_transformer() -> None:
         raise AssertionError("the transformer takes ten times as long as parsing")
 
     cells = CellIndex(refuse)
-    source = "%matplotlib inline\n!ls {x}\ndef f():\n    %timeit g(1)\n    return 1\nf?\n?f\nstr.join??\ny = f()\ny\nz = !ls\nu, v = %who_ls"
+    source = "%matplotlib inline\n!ls {x}\ndef f():\n    %timeit g(1)\n    return 1\nf?\n?f\nstr.join??"
+    source += "\ny = f()\ny\nz = !ls\nu, v = %who_ls"
     cells.record(source, cell_id="a", number=1)
     assert cells.notes == []
     assert cells.definitions()["f"].source == "def f():\n    %timeit g(1)\n    return 1"
