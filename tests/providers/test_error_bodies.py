@@ -33,6 +33,7 @@ from agentnb.providers.google import GoogleProvider
 from agentnb.providers.messages import Role, Text
 from agentnb.providers.openai import OpenAIProvider
 
+pytestmark = pytest.mark.slow
 DATA = Path(__file__).with_name("data")
 ADAPTERS: dict[str, tuple[type[Calling], str]] = {
     "anthropic": (AnthropicProvider, "anthropic:claude-opus-4-6"),
@@ -185,7 +186,6 @@ def test_a_proxys_own_words_are_an_error_of_ours_too(provider: str, body: bytes)
     assert error.status == 502
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("provider", list(ADAPTERS))
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_page_instead_of_a_reply_is_an_error_of_ours(provider: str, stream: bool) -> None:
