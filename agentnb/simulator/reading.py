@@ -167,9 +167,12 @@ def _turn_start(said: Sequence[Said]) -> int:
 
 
 def _closed_turns(said: Sequence[Said]) -> Iterator[int]:
-    """The index of each assistant text that is followed by the user's next text rather than by a call's result."""
+    """The index of each assistant text that is followed by the user's next text rather than by a call's result.
+
+    Thoughts and their signatures may stand between: Gemini's follow the text.
+    """
     for i, item in enumerate(said):
-        follower = said[i + 1] if i + 1 < len(said) else None
+        follower = next((later for later in said[i + 1 :] if later.kind != "other"), None)
         if item.role == "assistant" and item.kind == "text" and follower is not None and follower.role == "user":
             yield i
 

@@ -237,3 +237,12 @@ def test_arguments_follow_the_schema() -> None:
 
 def test_no_tools_no_calls() -> None:
     assert not ask("inspect `surge`", offers=()).calls
+
+
+def test_a_signature_behind_the_answer_does_not_keep_the_question_open() -> None:
+    """Gemini's thought signatures follow the text: the next question is a new one all the same."""
+    before = [user("inspect `omega`"), call("inspect", name="omega"), result("inspect", "def omega(): ...")]
+    spoken = Said(kind="text", role="assistant", text="It is an angular speed.")
+    signature = Said(kind="other", role="assistant")
+    after = ask(*before, spoken, signature, user("inspect `phase`"))
+    assert calls(after) == [("inspect", {"name": "phase"})]
