@@ -1,0 +1,24 @@
+"""`%agent_context why NAME`: each definition that was sent or left out has a reason that reads as a sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+
+
+def test_what_was_left_out_says_why(kernel: Any) -> None:
+    kernel.ok("def near(x):\n    return x\ndef far(x):\n    " + "x += 1\n    " * 200 + "return x")
+    kernel.ok("def top(x):\n    if x < 0:\n        raise ValueError(far(x))\n    return near(x)\nclass Other: pass")
+    kernel.ok("%agent --dry-run What does `top` do?")
+    assert "marked" in kernel.ok("%agent_context why top").text
+    assert "used by top" in kernel.ok("%agent_context why near").text
+    told = " ".join(kernel.ok("%agent_context why far").text.split())
+    assert "Why not far" in told
+    assert "used by top, but the named code hardly ever runs it" in told
+    assert "no task has named it" in " ".join(kernel.ok("%agent_context why Other").text.split())
+    kernel.ok("%config AgentNB.context_tokens = 10\n%agent -t new --dry-run What does `far` do?")
+    told = " ".join(kernel.ok("%agent_context why far").text.split())
+    assert "did not fit into the 10 left of 10" in told
