@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from agentnb.context.definitions import Definition, FileDefinitions, Import
 from agentnb.context.references import dotted, uses
@@ -42,6 +41,7 @@ class _Bound:
     entry: bool = False
     item: Import | None = None
     made: str = ""  # `Model()` for `model = Model(…)`
+    order: int = 0  # the newest has the highest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +62,7 @@ class CellIndex:
         self._bound: dict[str, _Bound] = {}
         self._texts: dict[str, str] = {}
         self._latest: dict[str, tuple[int, FileDefinitions]] = {}
+        self._order = 0
         self._targets: dict[str, str] = {}
         self._stars: dict[str, None] = {}
         self.notes: list[str] = []
@@ -121,7 +122,7 @@ class CellIndex:
 
     def _forget(self, code: str) -> None:
         for match in RESET.finditer(code):
-            for name in [match.group(1)] if match.group(1) else list(self._bound):
+            for name in [match.group(1)] if match.group(1) else self._bound.copy():
                 self._unset(name)
 
     def _bind(self, cell: FileDefinitions) -> None:
@@ -140,10 +141,13 @@ class CellIndex:
                 self._unset(name)
 
     def _set(self, name: str, bound: _Bound) -> None:
-        self._unset(name)  # the newest stands last
-        self._bound[name] = bound
+        """In place: another thread may be looking, and a name that is bound anew is never away."""
+        self._order += 1
+        self._bound[name] = replace(bound, order=self._order)
         if bound.item:
             self._targets[name] = bound.item.target
+        else:
+            self._targets.pop(name, None)
 
     def _unset(self, name: str) -> None:
         self._bound.pop(name, None)
@@ -167,21 +171,21 @@ class CellIndex:
         return self._bound.keys()
 
     def imports(self) -> Mapping[str, str]:
-        """Bound name -> dotted target: `nx` -> `networkx`, `G` -> `networkx.Graph`. A view, too."""
-        return MappingProxyType(self._targets)
+        """Bound name -> dotted target: `nx` -> `networkx`, `G` -> `networkx.Graph`. As it is now."""
+        return dict(self._targets)
 
     def imported(self) -> list[str]:
         """The dotted targets of all that cells import: `networkx`, `networkx.Graph`; each once."""
-        return list(dict.fromkeys([*self._targets.values(), *self._stars]))
+        return list(dict.fromkeys([*self.imports().values(), *self._stars.copy()]))
 
 
 class CellDefinitions(Mapping[str, Definition]):
     """The last definitions by name, built when looked at, with the import lines that each needs from the notebook.
 
-    A view of what may change meanwhile in another thread: nothing here goes through it entry by entry.
+    A view of what may change meanwhile in another thread: `get` a name rather than ask for it twice.
     """
 
-    def __init__(self, bound: Mapping[str, _Bound]) -> None:
+    def __init__(self, bound: dict[str, _Bound]) -> None:
         self._bound = bound
 
     def _imports_of(self, references: Iterable[str]) -> tuple[str, ...]:
@@ -203,7 +207,7 @@ class CellDefinitions(Mapping[str, Definition]):
         return replace(found, imports=self._imports_of(found.references))
 
     def __iter__(self) -> Iterator[str]:
-        for name, bound in list(self._bound.items()):
+        for name, bound in sorted(self._bound.copy().items(), key=lambda item: item[1].order):
             if bound.item:
                 yield name
             elif bound.entry:

@@ -26,8 +26,9 @@ class CellNames:
 
     def find(self, name: str, hops: int = HOPS) -> Definition | None:
         """A cell's definition; a member may be inherited from another cell's class."""
-        if name in self.definitions:
-            return self.definitions[name]
+        known = self.definitions.get(name)
+        if known is not None:
+            return known
         owner, _, member = name.rpartition(".")
         holder = self.definitions.get(owner) if owner and hops else None
         if holder is None or holder.kind != "class":

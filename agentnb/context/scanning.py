@@ -95,8 +95,10 @@ class _Scanner:
         """Read all of a file; of one that does not parse, what does."""
         error = self.try_to_read(text)
         if error is not None:
-            self.pieces.clear()
+            for part in (self.entries, self.imports, self.stars, self.deleted, self.pieces):
+                part.clear()  # what was read before the code became too deep
             self._piece = 0
+            self._places.clear()
             self._salvage(text)
         return error
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+import threading
+
 from IPython.core.inputtransformer2 import TransformerManager
 
 from agentnb.context.cells import CellIndex
@@ -119,12 +122,41 @@ def test_lines_that_are_magics_need_no_transformer() -> None:
 
 def test_what_cells_define_is_a_view_that_later_cells_show_in() -> None:
     cells = index("import math as m\ndef f(x): return m.sin(x)")
-    definitions, imports, names = cells.definitions(), cells.imports(), cells.names
+    definitions, names = cells.definitions(), cells.names
     cells.record("import math\nm = 3\ndef g(): pass", cell_id=None, number=2)
     assert set(definitions) == {"f", "m", "g", "math"}
     assert definitions["f"].imports == ()
-    assert dict(imports) == {"math": "math"}
+    assert list(definitions) == ["f", "m", "g", "math"]
+    assert cells.imports() == {"math": "math"}
     assert "g" in names
+
+
+def test_a_name_that_is_bound_anew_is_never_away_for_another_thread() -> None:
+    cells = index("def f(): return 0\nimport math")
+    stop = threading.Event()
+    missing: list[str] = []
+
+    def look() -> None:
+        while not stop.is_set():
+            found = cells.definitions()
+            missing.extend(name for name in ("f", "math") if found.get(name) is None)
+            list(found)
+            cells.imports()
+
+    readers = [threading.Thread(target=look) for _ in range(2)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for reader in readers:
+            reader.start()
+        for number in range(150):
+            cells.record(f"import math\ndef f(): return {number}\nx{number} = 1", cell_id="a", number=number)
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
+        sys.setswitchinterval(before)
+    assert missing == []
 
 
 def test_reset_forgets() -> None:
