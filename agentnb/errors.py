@@ -10,7 +10,7 @@ AgentnbError
 │       · StateUnknown · HandlerError · ContextNotStorable · VersionChanged
 │       · RunPaused · RunCancelled · RunSuspended · ActionUnsure · StateTimeout
 ├── ContextError          definitions and files
-│   └── DefinitionNotFound · PathOutsideRoot
+│   └── DefinitionNotFound · PathOutsideRoot · SchemaUnread
 ├── ModelError            which model, and may we ask it
 │   └── ModelUnknown · KeyMissing · PackageMissing
 ├── ProviderError         what a provider, or the way to it, answered
@@ -170,6 +170,10 @@ class DefinitionNotFound(ContextError):
 
 class PathOutsideRoot(ContextError):
     code = "path.outside"
+
+
+class SchemaUnread(ContextError):
+    code = "context.schema"
 
 
 class ModelError(AgentnbError):

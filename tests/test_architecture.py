@@ -77,6 +77,7 @@ HOMES = {
     "xllamacpp": ("providers.localserver",),
     "matplotlib": ("context.pictures",),
     "PIL": ("context.pictures",),
+    "sqlalchemy": ("context.schemas",),
 }
 
 

@@ -25,6 +25,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from agentnb.context import live
+from agentnb.context.schemas import describe_database
 
 LIMIT = 600
 ITEMS = 8
@@ -365,37 +366,6 @@ def _estimator(value: Any) -> str:
     return f"{_type_name(value)}({', '.join(given)}), {'fitted: ' + ', '.join(fitted) if fitted else 'not fitted'}"
 
 
-def _sqlite(value: Any) -> str:
-    """The tables' own CREATE statements. A cursor of its own: the connection's row factory may be user code."""
-    if value.text_factory is not str:
-        return "sqlite3 connection"
-    cursor = sys.modules["sqlite3"].Cursor(value)
-    cursor.row_factory = None
-    rows = cursor.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
-    return "\n".join(["sqlite3 connection", *(" ".join(sql.split()) for (sql,) in rows[:COLUMNS])])
-
-
-def _duckdb(value: Any) -> str:
-    """`cursor()` is a second connection to the same database: the user's pending result stays."""
-    rows = value.cursor().execute("SELECT sql FROM duckdb_tables() ORDER BY table_name").fetchall()
-    return "\n".join(["duckdb connection", *(" ".join(sql.split()) for (sql,) in rows[:COLUMNS])])
-
-
-def _engine(value: Any) -> str:
-    """The schema of a database in a local file or memory; of one across a network only its kind: asking could wait."""
-    about = f"SQLAlchemy engine, {value.dialect.name}"
-    if value.dialect.name not in {"sqlite", "duckdb"}:
-        return about
-    found = sys.modules["sqlalchemy"].inspect(value)
-    names = sorted(found.get_table_names())
-    tables = (f"{name}({', '.join(_column(c) for c in found.get_columns(name))})" for name in names[:COLUMNS])
-    return "\n".join([about, *tables])
-
-
-def _column(column: Any) -> str:
-    return f"{column['name']} {column['type']}"
-
-
 @dataclass(frozen=True, slots=True)
 class _Known:
     """How values of one library's class are told: at length, and inside another value."""
@@ -426,9 +396,9 @@ LIBRARIES: tuple[_Known, ...] = (
     _Known("matplotlib.axes", "Axes", lambda value: f"matplotlib axes: {_axes(value)}", _type_name),
     _Known("PIL.Image", "Image", _picture, lambda value: f"{_type_name(value)} {value.size[0]} x {value.size[1]}"),
     _Known("sklearn.base", "BaseEstimator", _estimator, _type_name),
-    _Known("sqlite3", "Connection", _sqlite, _type_name),
-    _Known("duckdb", "DuckDBPyConnection", _duckdb, _type_name),
-    _Known("sqlalchemy.engine", "Engine", _engine, _type_name),
+    _Known("sqlite3", "Connection", describe_database, _type_name),
+    _Known("duckdb", "DuckDBPyConnection", describe_database, _type_name),
+    _Known("sqlalchemy.engine", "Engine", describe_database, _type_name),
 )
 _TOPS = frozenset(known.module.partition(".")[0] for known in LIBRARIES) | {"_duckdb", "mpl_toolkits"}
 """Top packages whose classes are taken at their word; their subclasses elsewhere are not."""

@@ -11,8 +11,9 @@ from IPython.display import display
 from agentnb import canonical
 from agentnb.context.definitions import Definition
 from agentnb.context.resolution import Resolver, Unresolved
+from agentnb.context.schemas import kind_of, read_schema
 from agentnb.context.secret_shapes import KINDS
-from agentnb.errors import InputError, nearest
+from agentnb.errors import InputError, SchemaUnread, nearest
 from agentnb.notebook import flags
 from agentnb.notebook.asking import show_run
 from agentnb.notebook.flags import Flag
@@ -281,6 +282,9 @@ def _resolved(session: Session, name: str) -> Definition | Unresolved:
 def _context_pin(session: Session, rest: str) -> None:
     """Keep a definition in every turn's context, whether the task names it or not."""
     name = _wanted(rest, "pin", "tides.predict")
+    if kind_of(session.namespace.get(name)):
+        _pin_schema(session, name)
+        return
     found = _resolved(session, name)
     if isinstance(found, Unresolved):
         raise InputError(f"{name!r} cannot be pinned: {found.reason}", todo=found.nearest)
@@ -290,16 +294,31 @@ def _context_pin(session: Session, rest: str) -> None:
     _show_pins(session, pins)
 
 
+def _pin_schema(session: Session, name: str) -> None:
+    """Read a database's schema, now and only now, and keep it in the project section without its secrets."""
+    scrub = session.scrubber()
+    try:
+        text = read_schema(session.namespace[name])
+    except SchemaUnread as error:
+        raise SchemaUnread(error.what, about=scrub(error.about), todo=error.todo) from None  # it may hold the address
+    pins = session.pins
+    pins.schemas[name] = scrub(text)
+    _show_pins(session, pins)
+
+
 def _context_unpin(session: Session, rest: str) -> None:
     """Let a pinned definition or an added file go; what was sent stays in the conversation."""
     name = _wanted(rest, "unpin", "tides.predict")
     pins = session.pins
-    fitting = [pin for pin in [*pins.names, *pins.files] if _is_called(pin, name) or pin.endswith(f"/{name}")]
+    fitting = [
+        pin for pin in [*pins.names, *pins.files, *pins.schemas] if _is_called(pin, name) or pin.endswith(f"/{name}")
+    ]
     if not fitting:
         hint = nearest(name, [*pins.names, *pins.files])
         raise InputError(f"{name!r} is not pinned", todo=f"{hint} See %agent_context show.".strip())
     pins.names[:] = [pin for pin in pins.names if pin not in fitting]
     pins.files[:] = [pin for pin in pins.files if pin not in fitting]
+    pins.schemas = {name: text for name, text in pins.schemas.items() if name not in fitting}
     _show_pins(session, pins)
 
 

@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from agentnb.context.redaction import redact
 from agentnb.context.resolution import Resolver, Unresolved
 from agentnb.context.resolution_index import PackageNames
 from agentnb.context.scanning import parse_definitions
+from agentnb.context.schemas import is_bound_to_its_thread
 from agentnb.context.selection import Chosen, Selection, marks, render, select
 from agentnb.context.trace import Ran, frames_of
 from agentnb.prompt.compiler import Part, Project, receipt_entry
@@ -104,6 +106,7 @@ class Hydrator:
     pins: Pins = field(default_factory=Pins)
     observed: Observed = field(default_factory=Observed)
     seen: set[str] = field(default_factory=set)
+    on_main: Callable[[Callable[[], Outcome]], Outcome] = field(default=lambda work: work())
     packages_in_use: PackageNames | None = None
 
     def select(self, task: str, *, mode: str, count: Callable[[str], int], budget: int) -> Selection:
@@ -155,7 +158,7 @@ class Hydrator:
             self.seen.add(chosen.definition.name)
             return Outcome(text=render(chosen), holds=(receipt_entry(chosen),))
         if name in self.namespace:
-            return Outcome(text=shorten(self.scrub(values.describe(name, self.namespace[name]))))
+            return Outcome(text=shorten(self._described(name)))
         hint = f" {found.nearest}" if found.nearest else ""
         return Outcome(text=f"{found.reason}{hint}", is_error=True)
 
@@ -175,7 +178,11 @@ class Hydrator:
         return out
 
     def _described(self, name: str) -> str:
-        return self.scrub(values.describe(name, self.namespace[name]))
+        """The description of a variable. What answers in its own thread only is asked there, which is the main one."""
+        value = self.namespace[name]
+        if is_bound_to_its_thread(value) and threading.current_thread() is not threading.main_thread():
+            return self.scrub(self.on_main(lambda: Outcome(text=values.describe(name, value))).text)
+        return self.scrub(values.describe(name, value))
 
     def _data_named(self, words: Iterable[str]) -> list[str]:
         return [name for name in dict.fromkeys(words) if self._is_data(name)]
@@ -210,7 +217,7 @@ class Hydrator:
 
     def parts(self, count: Callable[[str], int]) -> tuple[Part, ...]:
         """Outlines of the project's own modules that the notebook imports, and added files, within their budgets."""
-        return (*self._outlines(count), *self._files(count))
+        return (*self._outlines(count), *self._files(count), *self._schemas(count))
 
     def packages(self) -> dict[str, str]:
         """Imported top-level packages of others, with their versions."""
@@ -243,6 +250,13 @@ class Hydrator:
                 shown = _relative(Path(name), self.project)
                 out.append(Part(kind="file", file=shown, text=clean, tokens=count(clean)))
         return out
+
+    def _schemas(self, count: Callable[[str], int]) -> list[Part]:
+        """Pinned schemas as they were read: pinning one again reads it again."""
+        return [
+            Part(kind="schema", file=name, text=text, tokens=count(text))
+            for name, text in sorted(self.pins.schemas.items())
+        ]
 
     def _clean(self, chosen: Chosen) -> Chosen:
         """The definition without secrets: taken out before anything is hashed."""

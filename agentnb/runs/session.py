@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +222,7 @@ class Session:
         cancelled = threading.Event() if alone else self.cancelled
         cancelled.clear()
         scrub = self.scrubber()
-        hydrator = self.hydrator(scrub)
+        hydrator = replace(self.hydrator(scrub), on_main=on_main)
         self.refresh_index()
         machine = self.machine(scrub)
         if self._threads is None:

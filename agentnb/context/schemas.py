@@ -1,0 +1,238 @@
+"""A database's schema as DDL, from a connection or engine in the notebook.
+
+Unasked only what costs nothing is told: a database in memory or in a local file, read through the user's own sqlite3 or
+duckdb connection or, of a file, through one of ours that cannot write. Across a network nobody is asked unless the user
+pins the engine (`read_schema`): then it is read once, in a thread, with a time limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from agentnb.context import live
+from agentnb.errors import SchemaUnread
+
+PATIENCE = 5.0
+"""Seconds for a database across a network."""
+CHARACTERS = 40_000
+"""Of a pinned schema; of the tables beyond it only the names are told."""
+FEW = 5
+"""Tables that are not counted: they are seen."""
+Table = tuple[str, str]
+"""(name, its DDL on one line)."""
+
+
+def kind_of(value: Any) -> str:
+    """`sqlite3`, `duckdb`, `sqlalchemy` by the real class; empty for anything else."""
+    for module, name, kind in _KINDS:
+        loaded = sys.modules.get(module)
+        cls = live.attribute(loaded, name) if loaded is not None else None
+        if isinstance(cls, type) and live.is_a(value, cls) and live.class_name(type(value))[0].split(".")[0] in _TOPS:
+            return kind
+    return ""
+
+
+_KINDS = (
+    ("sqlite3", "Connection", "sqlite3"),
+    ("duckdb", "DuckDBPyConnection", "duckdb"),
+    ("sqlalchemy.engine", "Engine", "sqlalchemy"),
+)
+_TOPS = {"sqlite3", "duckdb", "_duckdb", "sqlalchemy"}
+
+
+def is_bound_to_its_thread(value: Any) -> bool:
+    """Whether only the thread that opened it may ask it, or sees what it holds: sqlite3, and SQLite in memory."""
+    kind = kind_of(value)
+    return kind == "sqlite3" or (kind == "sqlalchemy" and value.dialect.name == "sqlite" and _file_of(value) is None)
+
+
+def describe_database(value: Any) -> str:
+    """What can be told unasked: kind and place without a password, and the DDL where reading it costs nothing."""
+    about = _about(value)
+    try:
+        tables = _tables_at_hand(value)
+    except Exception as error:  # noqa: BLE001 - the library's own code: locked, closed, of another thread
+        return f"{about}, its schema cannot be read now: {live.class_name(type(error))[1]}"
+    if tables is None:
+        return f"{about}; its schema is read when it is pinned (%agent_context pin NAME)"
+    many = f", {len(tables)} tables, views and indexes" if len(tables) > FEW else "" if tables else ", empty"
+    return "\n".join([f"{about}{many}", *(ddl for _, ddl in tables)])
+
+
+def read_schema(value: Any, *, patience: float = PATIENCE) -> str:
+    """The schema as text, CHARACTERS at most. Raises SchemaUnread where it cannot be had in time."""
+    try:
+        tables = _tables_at_hand(value)
+    except Exception as error:
+        raise _unread(error) from error
+    if tables is None:
+        tables = _in_time(lambda: _reflected(value), patience)
+    return bounded(_about(value), tables)
+
+
+def bounded(about: str, tables: Sequence[Table]) -> str:
+    """The tables' DDL in their order, as many as fit, then the names of the others."""
+    lines, left = [f"-- {about}"], CHARACTERS
+    rest: list[str] = []
+    for name, ddl in tables:
+        left -= len(ddl) + 1
+        if left > 0:
+            lines.append(ddl)
+        else:
+            rest.append(name)
+    if rest:
+        more = ", ".join(rest)
+        lines.append(f"-- {len(rest)} more: {more[:4000]}{'…' if len(more) > 4000 else ''}")
+    return "\n".join(lines)
+
+
+def _about(value: Any) -> str:
+    kind = kind_of(value)
+    if kind != "sqlalchemy":
+        return f"{kind} connection"
+    # The query may hold passwords of its own (`?password=`, `?sslkey=`).
+    url = value.url.set(query={})
+    place = url if url.host else url.set(database=Path(url.database).name if url.database else None)
+    return f"SQLAlchemy engine, {value.dialect.name}, {place.render_as_string(hide_password=True)}"
+
+
+def _tables_at_hand(value: Any) -> list[Table] | None:
+    """The tables where reading them opens nothing of the user's and waits for nobody; else None."""
+    kind = kind_of(value)
+    if kind == "sqlite3":
+        return _sqlite_tables(value)
+    if kind == "duckdb":
+        return _duckdb_tables(value)
+    if value.dialect.name != "sqlite":
+        return None
+    file = _file_of(value)
+    if file is None:
+        with value.connect() as connection:
+            return _sqlite_tables(connection.connection.dbapi_connection)
+    if not file.is_file():
+        return []  # connecting would create it
+    return _sqlite_file(file)
+
+
+def _file_of(engine: Any) -> Path | None:
+    """The file of a SQLite engine; None for one in memory."""
+    name = engine.url.database
+    if not name or name == ":memory:" or name.startswith("file:"):
+        return None
+    return Path(name)
+
+
+def _sqlite_file(file: Path) -> list[Table]:
+    import sqlite3
+
+    address = f"{file.resolve().as_uri()}?mode=ro"
+    with contextlib.closing(sqlite3.connect(address, uri=True, timeout=0)) as own:
+        return _sqlite_tables(own)
+
+
+_MASTER = (
+    "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL "
+    "ORDER BY CASE type WHEN 'table' THEN 0 WHEN 'view' THEN 1 ELSE 2 END, name"
+)
+
+
+def _sqlite_tables(connection: Any) -> list[Table]:
+    """The tables' own CREATE statements. A cursor of our own: the connection's row factory may be user code. Nobody is
+    waited for: a database that another one has locked says so at once."""
+    if connection.text_factory is not str:
+        return []
+    cursor = sys.modules["sqlite3"].Cursor(connection)
+    cursor.row_factory = None
+    with _without_waiting(cursor):
+        rows = cursor.execute(_MASTER).fetchall()
+    return [(name, _one_line(sql)) for name, sql in rows]
+
+
+@contextlib.contextmanager
+def _without_waiting(cursor: Any) -> Iterator[None]:
+    (before,) = cursor.execute("PRAGMA busy_timeout").fetchone()
+    cursor.execute("PRAGMA busy_timeout = 0").fetchall()
+    try:
+        yield
+    finally:
+        cursor.execute(f"PRAGMA busy_timeout = {int(before)}").fetchall()
+
+
+def _duckdb_tables(connection: Any) -> list[Table]:
+    """`cursor()` is a second connection to the same database: the user's pending result stays."""
+    cursor = connection.cursor()
+    query = (
+        "SELECT table_name, sql FROM duckdb_tables() WHERE NOT internal UNION ALL "
+        "SELECT view_name, sql FROM duckdb_views() WHERE NOT internal UNION ALL "
+        "SELECT index_name, sql FROM duckdb_indexes() WHERE sql IS NOT NULL ORDER BY 1"
+    )
+    return [(name, _one_line(sql)) for name, sql in cursor.execute(query).fetchall()]
+
+
+def _reflected(engine: Any) -> list[Table]:
+    """DDL as SQLAlchemy reads it back. The connection goes back to the engine's pool."""
+    import sqlalchemy
+    from sqlalchemy.schema import CreateIndex, CreateTable
+
+    with engine.connect() as connection:
+        metadata = sqlalchemy.MetaData()
+        metadata.reflect(bind=connection, views=True)
+        out: list[Table] = []
+        for table in sorted(metadata.tables.values(), key=lambda table: str(table.fullname)):
+            name = str(table.fullname)
+            out.append((name, _one_line(str(CreateTable(table).compile(engine)))))
+            indexes = sorted(table.indexes, key=lambda index: str(index.name))
+            out += [(str(index.name), _one_line(str(CreateIndex(index).compile(engine)))) for index in indexes]
+        return out
+
+
+def _in_time(work: Callable[[], list[Table]], patience: float) -> list[Table]:
+    done: list[list[Table]] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except BaseException as error:  # noqa: BLE001 - a driver's own errors; told below
+            failed.append(error)
+
+    worker = threading.Thread(target=run, daemon=True, name="agentnb-schema")
+    worker.start()
+    worker.join(patience)
+    if done:
+        return done[0]
+    if failed:
+        raise _unread(failed[0])
+    todo = "Pin it again when the database answers, or add a file with the schema (%agent_context add FILE)."
+    raise SchemaUnread(f"the database did not answer within {patience:g} s", todo=todo)
+
+
+def _unread(error: BaseException) -> SchemaUnread:
+    said = next(iter(str(error).strip().splitlines()), "")
+    return SchemaUnread(
+        "the database's schema cannot be read", about=f"{live.class_name(type(error))[1]}: {said}"[:300]
+    )
+
+
+def _one_line(sql: str) -> str:
+    """DDL on one line; a comment to the end of its line becomes one with an end."""
+    lines = [_closed_comment(line) for line in sql.splitlines()]
+    return " ".join(" ".join(lines).split())
+
+
+def _closed_comment(line: str) -> str:
+    """`-- why` as `/* why */`; dashes inside quotes are none."""
+    quote = ""
+    for i, character in enumerate(line):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"`":
+            quote = character
+        elif line.startswith("--", i):
+            return f"{line[:i]}/* {line[i + 2 :].strip().replace('*/', '* /')} */"
+    return line
