@@ -112,7 +112,7 @@ class Hydrating:
         return canonical.digest_of([request.model, [block.digest for block in static_blocks(specs)]])
 
     def _counter(self, address: str) -> TokenCounter:
-        return self._services.samples.counter(catalog.lookup(address))
+        return self._services.samples.counter(catalog.lookup(address), simulated=address.startswith("sim:"))
 
     def hydrate(self, context: Context) -> tuple[str, Context]:
         started = self._services.clock.monotonic()

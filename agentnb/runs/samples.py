@@ -19,14 +19,16 @@ class Samples:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def counter(self, model: Model) -> TokenCounter:
-        """The estimator of this model's tokenizer family with its calibration so far."""
-        factor = self._read(f"tokens/{model.provider}/{model.name}", 1.0)
-        return TokenCounter(model.tokenizer, float(factor))
+    def counter(self, model: Model, *, simulated: bool) -> TokenCounter:
+        """The estimator of this model's tokenizer family with its calibration so far.
 
-    def learn_tokens(self, model: Model, *, estimated: int, reported: int) -> None:
-        counter = self.counter(model).calibrated(estimated=estimated, reported=reported)
-        self._write(f"tokens/{model.provider}/{model.name}", counter.factor)
+        The simulator's tokenizer is its own: what it taught says nothing of the real model, and the other way round.
+        """
+        return TokenCounter(model.tokenizer, float(self._read(_tokens_key(model, simulated), 1.0)))
+
+    def learn_tokens(self, model: Model, *, simulated: bool, estimated: int, reported: int) -> None:
+        counter = self.counter(model, simulated=simulated).calibrated(estimated=estimated, reported=reported)
+        self._write(_tokens_key(model, simulated), counter.factor)
 
     def prefill(self, model: Model) -> list[tuple[int, float]]:
         """(uncached tokens, seconds from connection to first token) of this model's calls."""
@@ -68,3 +70,7 @@ class Samples:
 
     def _write(self, key: str, value: Any) -> None:
         self._storage.set(key, canonical.dump(value))
+
+
+def _tokens_key(model: Model, simulated: bool) -> str:
+    return f"tokens/{'sim/' if simulated else ''}{model.provider}/{model.name}"

@@ -102,7 +102,8 @@ class Segments:
         return Begun(root=None, base=base, why=self._priced(sent, request, share=share, cut=cut))
 
     def _counter(self, request: Request) -> TokenCounter:
-        return self._services.samples.counter(catalog.lookup(request.model))
+        simulated = request.model.startswith("sim:")
+        return self._services.samples.counter(catalog.lookup(request.model), simulated=simulated)
 
     def _as_sent(
         self, path: Sequence[Turn], root: str, kind: str, counter: TokenCounter, *, then: Sequence[Block] = ()

@@ -285,10 +285,11 @@ class Session:
         return Scrubber(allow=frozenset(self.pins.allow))
 
     def _tools(self, hydrator: Hydrator) -> dict[str, Tool]:
-        model = catalog.lookup(self.model_name())
+        address = self.model_name()
+        model = catalog.lookup(address)
 
         def look(name: str) -> Outcome:
-            return hydrator.look(name, count=self.samples.counter(model).count)
+            return hydrator.look(name, count=self.samples.counter(model, simulated=address.startswith("sim:")).count)
 
         def run(code: str) -> Outcome:
             return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]

@@ -77,7 +77,7 @@ class Thinking:
         call = Call(
             prompt=prompt,
             marks=(),
-            tokens=self._count(prompt, known, model),
+            tokens=self._count(prompt, known, model, scope),
             model=model,
             scope=scope,
             at=self._services.clock.now(),
@@ -134,9 +134,9 @@ class Thinking:
         bare = tuple(mark for mark in call.marks if not mark.holder)
         return replace(call, marks=objects.bind(bare, call.prompt, held))
 
-    def _count(self, prompt: Prompt, known: tuple[int, ...], model: catalog.Model) -> tuple[int, ...]:
+    def _count(self, prompt: Prompt, known: tuple[int, ...], model: catalog.Model, scope: str) -> tuple[int, ...]:
         """Tokens by block: as settled by an earlier reply where it sent the same prefix, else estimated."""
-        counter = self._services.samples.counter(model)
+        counter = self._services.samples.counter(model, simulated=_is_simulated(scope))
         new = prompt.blocks[len(known) :]
         return (*known, *prompt_tokens(new, counter, model.images, begins=not known))
 
@@ -356,7 +356,9 @@ class Thinking:
         """Correct the estimator by the blocks that were new, if they are enough to say something."""
         estimated = sum(call.tokens[known:])
         if estimated >= CALIBRATION_LEAST:
-            self._services.samples.learn_tokens(call.model, estimated=estimated, reported=reported)
+            self._services.samples.learn_tokens(
+                call.model, simulated=_is_simulated(call.scope), estimated=estimated, reported=reported
+            )
 
     def _timing(self, call: Call, answer: Answer) -> latency.Latency:
         usage = answer.reply.usage
@@ -368,6 +370,10 @@ class Thinking:
         queue, count = latency.queue_estimate(timing, uncached, known)
         self._services.samples.learn_prefill(call.model, uncached, timing.ttft - timing.connect)
         return replace(timing, queue=queue, queue_samples=count)
+
+
+def _is_simulated(scope: str) -> bool:
+    return scope.startswith("sim:")
 
 
 def budget_of(context: Context) -> Budget:

@@ -8,6 +8,8 @@ from typing import Any
 import networkx as nx
 import pytest
 
+from agentnb.providers import catalog
+
 FUNCTIONS = [
     nx.pagerank, nx.shortest_path, nx.betweenness_centrality, nx.is_connected, nx.bfs_tree, nx.density, nx.diameter,
     nx.average_clustering, nx.minimum_spanning_tree, nx.topological_sort, nx.transitivity, nx.eccentricity,
@@ -37,3 +39,10 @@ def test_the_error_of_the_estimate(book: Any, model: str) -> None:
     assert errors[0] <= 0.15, "before any reply"
     later = sorted(errors[10:])
     assert later[-1] <= 0.05, [round(error, 3) for error in errors]
+
+
+def test_what_the_simulator_teaches_says_nothing_of_the_real_model(book: Any) -> None:
+    book.ask("Hello there")
+    row = catalog.lookup("anthropic:claude-sonnet-4-6")
+    assert book.session.samples.counter(row, simulated=True).factor != 1.0
+    assert book.session.samples.counter(row, simulated=False).factor == 1.0
