@@ -74,3 +74,21 @@ def test_pythons_own_library_and_generated_code_are_no_news() -> None:
     assert not is_user_or_package("<string>")
     assert is_user_or_package("/home/ann/tides.py")
     assert is_user_or_package(pytest.__file__)
+
+
+def test_what_the_notebooks_own_machinery_calls_is_not_the_cells_doing(notebook, write: Write) -> None:
+    write("site-packages/shown.py", "def render(x): return helper(x)\ndef helper(x): return x\n")
+    write("site-packages/shell.py", "import shown\ndef display(x): return shown.render(x)\ndef run(f): return f()\n")
+    write("mine.py", "import shown\ndef observe(): return shown.helper(1)\n")
+    notebook.run(f"import sys; sys.path.insert(0, {str(notebook.project / 'site-packages')!r})")
+    notebook.run("import shell, mine; sys.path.pop(0)")
+
+    def ran(cell: str) -> list[str]:
+        code = compile(cell, "/tmp/ipykernel_7/9.py", "exec")
+        with recording(machinery=lambda file: file.endswith("shell.py")) as record:
+            exec(code, notebook.namespace)
+        return [item.code.co_name for item in record.ran if not item.code.co_filename.endswith("shell.py")]
+
+    assert ran("shell.display(1)") == [], "showing a result"
+    assert ran("shell.run(mine.observe)") == ["observe", "helper"], "the user's own code, called back"
+    assert ran("mine.observe()\nshell.display(1)") == ["observe", "helper"]
