@@ -175,6 +175,8 @@ class Indexer:
 
 def child_command() -> list[str]:
     """A Python that knows the standard library, agentnb and what that needs, and runs nobody's start-up code."""
+    if not sys.executable:
+        raise OSError("this Python does not know where it is")  # as in programs that embed it
     files = (sys.modules[name].__file__ for name in (canonical.__name__, "orjson"))
     paths = dict.fromkeys(str(Path(str(file)).parent.parent) for file in files)
     return [sys.executable, "-I", "-S", "-c", _CHILD.format(paths=list(paths))]

@@ -1,7 +1,7 @@
 """The pass that fills the index of packages: it lists a package's files, reads what changed, and imports nothing.
 
 It runs in a process of its own, at the lowest priority (`main`; indexer.py starts it), or where there can be none in a
-thread that yields after each file. One pass at a time for a package and data directory: a second leaves it be.
+thread that yields after each file. One pass at a time for a package and data directory: a second waits, or leaves it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from agentnb.errors import StorageError
 LOCK = "index.lock"
 FILES_LIMIT = 20_000
 """Files of one package that are looked at; no package that people import has more."""
-FILE_BYTES = 8 * 2**20
+FILE_BYTES = 4 * 2**20
 """Files above this wait until a name leads to them: parsing one takes seconds and a gigabyte."""
 BATCH_SECONDS = 0.3
 """How often what was read is committed, and with it how far the pass has come."""
@@ -93,10 +93,10 @@ def behind(index: PackageIndex, package: Path) -> Behind:
 
 
 def index_package(
-    index: PackageIndex, name: str, package: Path, *, after_file: Callable[[], None] = lambda: None
+    index: PackageIndex, name: str, package: Path, *, after_file: Callable[[], None] = lambda: None, wait: bool = False
 ) -> bool:
-    """Bring one package up to date. False where another pass is at it. Raises StorageError."""
-    with _locked(index.home, str(package)) as ours:
+    """Bring one package up to date. False where another pass is at it, unless it is to `wait`. Raises StorageError."""
+    with _locked(index.home, str(package), wait=wait) as ours:
         if not ours:
             return False
         todo = behind(index, package)
@@ -157,24 +157,24 @@ def read_file(path: Path, module: str) -> tuple[FileRow, FileDefinitions] | None
 
 
 @contextlib.contextmanager
-def _locked(home: Path, package: str) -> Iterator[bool]:
+def _locked(home: Path, package: str, *, wait: bool = False) -> Iterator[bool]:
     """Whether this process has the package for itself: a lock on one byte of a file, which ends with the process."""
     place = int.from_bytes(hashlib.sha256(package.encode("utf-8", "surrogatepass")).digest()[:4], "big") >> 2
     with (home / LOCK).open("a+b") as file:
-        yield _lock(file.fileno(), place)  # closing the file lets go of it
+        yield _lock(file.fileno(), place, wait=wait)  # closing the file lets go of it
 
 
-def _lock(descriptor: int, place: int) -> bool:
+def _lock(descriptor: int, place: int, *, wait: bool) -> bool:
     try:
         if sys.platform == "win32":
             import msvcrt
 
             os.lseek(descriptor, place, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
         else:
             import fcntl
 
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, place)
     except OSError:
         return False
     return True
@@ -213,7 +213,7 @@ def _index_all(index: PackageIndex, packages: Mapping[str, Path]) -> int:
 
     try:
         for name, package in packages.items():
-            index_package(index, name, package, after_file=stop_when_orphaned)
+            index_package(index, name, package, after_file=stop_when_orphaned, wait=True)
         index.forget_missing()
     except StorageError:
         return STORAGE_FAILED

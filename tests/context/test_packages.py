@@ -299,8 +299,15 @@ def test_one_pass_at_a_time_and_none_is_lost(index: PackageIndex, package: Path)
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"True\n"
         assert not index_package(index, "tides", package)
+        (package / "more.py").write_text("def ebb_depth(): pass\n")
+        second = Indexer(index)
+        second.want({"tides": package})
+        until(lambda: second._process is not None)
+        assert second.busy  # it waits for the other
         holder.kill()
-    assert index_package(index, "tides", package)
+    assert second.wait(30)
+    assert second.named("ebb_depth")
+    second.stop()
 
 
 def test_stopping_ends_the_process_and_leaves_no_zombie(
