@@ -50,6 +50,7 @@ ROOM_OF = {
     "runs.policies": "runs.machine",
     "runs.samples": "runs.agent",
     "runs.rhythm": "runs.agent",
+    "runs.rebasing": "runs.agent",
     "runs.services": "runs.agent",
     "runs.keepalive": "runs.agent",
     "runs.threads": "runs.agent",

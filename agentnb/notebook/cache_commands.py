@@ -60,9 +60,13 @@ def _status(session: Session) -> None:
     """What is warm now, longest prefix of each model first, with the seconds that are left; and the policy."""
     now = session.clock.now()
     warm = [entry for entry in session.ledger.entries() if entry.until > now and _reachable(session, entry)]
-    rows = [_warm_row(entry, now) for entry in sorted(warm, key=lambda e: (e.model, -e.tokens))]
+    longest = {(e.scope, e.model, e.why, e.ttl): e for e in sorted(warm, key=lambda e: e.tokens)}.values()
+    rows = [_warm_row(entry, now) for entry in sorted(longest, key=lambda e: (e.model, -e.tokens))]
     rows += [_held_row(held, now) for held in session.ledger.held() if held.until > now]
-    notes = _money_notes(session)
+    notes = [f"{len(warm) - len(longest)} shorter prefixes are warm too: %agent_cache list."] * (
+        len(warm) > len(longest)
+    )
+    notes += _money_notes(session)
     notes.append("What is listed is what our calls left warm; the reply's usage is the only proof that a prefix hit.")
     if not rows:
         notes.insert(0, "Nothing is warm: no call yet, or everything has expired.")
@@ -84,8 +88,9 @@ def _policy(session: Session, now: float) -> None:
         f"The next call begins with ≈ {call.total:,} tokens, of which ≈ {prediction.tokens:,} are expected to hit: "
         f"{prediction.reason}. First token expected in {first}."
     )
-    warm = tuple(LayerNow(tokens=tokens, until=_warm_until(session, call, end, now)) for tokens, end in spans)
-    _show_policy(session, call.model, plan, warm, [next_])
+    warm = [LayerNow(tokens=tokens, until=_warm_until(session, call, end, now)) for tokens, end in spans]
+    begun = LayerNow(tokens=warm[2].tokens, until=_warm_until(session, call, spans[1][1] + 1, now))
+    _show_policy(session, call.model, plan, (*warm[:2], begun), [next_])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +102,7 @@ class LayerNow:
 
 
 def _warm_until(session: Session, call: Call, end: int, now: float) -> float | None:
-    """When the longest-lived prefix that covers the layer expires."""
+    """When the longest-lived prefix expires that reaches at least to block `end`."""
     known = session.ledger.remembered_of(call.scope, call.model.name)
     until = [known[prefix].until for prefix in call.prompt.chain[end:] if prefix in known]
     until += [h.until for h in session.ledger.held(call.scope) if h.prefix in call.prompt.chain[end:]]
@@ -107,10 +112,11 @@ def _warm_until(session: Session, call: Call, end: int, now: float) -> float | N
 def _show_policy(
     session: Session, model: Model, plan: Plan, layers: Sequence[LayerNow | None], notes: Sequence[str]
 ) -> None:
-    rows = [_policy_row(model, choice, layer) for choice, layer in zip(plan.choices, layers, strict=True)]
+    pairs = list(zip(plan.choices, layers, strict=True))
+    rows = [_policy_row(model, choice, layer) for choice, layer in pairs if layer is None or layer.tokens]
     minimum = f"{model.label} caches a prefix from {model.cache.minimum:,} tokens on"
     unasked = ", by itself; nothing is charged for writing, and no hit is promised"
-    costs = [_costs(choice) for choice in plan.choices if len(choice.costs) > 1]
+    costs = _costs([choice for choice, layer in pairs if layer is None or layer.tokens])
     show_table(
         "Prompt cache: policy by layer",
         ("layer", "tokens", "kind", "TTL", "warm until", "bridges pauses of", "why"),
@@ -133,9 +139,17 @@ def _policy_row(model: Model, choice: Choice, layer: LayerNow | None) -> tuple[o
     )
 
 
-def _costs(choice: Choice) -> str:
-    costs = ", ".join(f"{name} {cost:.1f}" for name, cost in choice.costs.items())
-    return f"Policy: a token of {choice.layer} over its calls so far costs, in input prices: {costs}."
+def _costs(choices: Sequence[Choice]) -> list[str]:
+    """What each way would have cost over the pauses seen, one sentence for the layers that are alike."""
+    by_costs: dict[str, list[str]] = {}
+    for choice in choices:
+        costs = ", ".join(f"{name} {cost:.1f}" for name, cost in choice.costs.items())
+        by_costs.setdefault(costs, []).append(choice.layer)
+    return [
+        f"Policy: a token of {' or '.join(layers)} over such calls costs, in input prices: {costs}."
+        for costs, layers in by_costs.items()
+        if "," in costs
+    ]
 
 
 def _keepalive_notes(session: Session) -> list[str]:

@@ -13,6 +13,7 @@ from agentnb.providers import catalog, prices
 from agentnb.providers.messages import Usage
 from agentnb.providers.promptcache import message_salt
 from agentnb.runs.conversation import block_weight, prompt_tokens, suited
+from agentnb.runs.rebasing import reason, rewrite_that_pays
 from agentnb.runs.services import Request, Services
 from agentnb.runs.threads import Threads, folded
 
@@ -95,11 +96,18 @@ class Segments:
         share = stale_share(sent.blocks, sent.weights, sent.current)
         limit = request.stale_limit * CERTAIN
         if share <= limit:
-            return Begun(root=sent.root)
+            why = "" if whole or request.stale_limit >= 1 else self._pays(sent, request, share)
+            return Begun(root=None, why=why) if why else Begun(root=sent.root)
         cuts = self._cuts(sent, limit, request)
         cut = cuts[0] if whole else min(cuts, key=lambda cut: cut.price)
         base = {"root": sent.root, "kept": cut.kept} if cut.kept else None
         return Begun(root=None, base=base, why=self._priced(sent, request, share=share, cut=cut))
+
+    def _pays(self, sent: Path, request: Request, share: float) -> str:
+        """Why a new segment pays before the limit asks for one; empty where it does not."""
+        end, _ = self._threads.end_of_last_request(sent.turns, sent.root, base=self._threads.base(sent.root))
+        paying = rewrite_that_pays(self._services, sent.blocks, share=share, request=request, end=end)
+        return reason(paying, catalog.lookup(request.model)) if paying else ""
 
     def _counter(self, request: Request) -> TokenCounter:
         simulated = request.model.startswith("sim:")

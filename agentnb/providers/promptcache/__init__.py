@@ -39,6 +39,7 @@ from agentnb.providers.promptcache.policy import (
     rates_of,
     seen,
 )
+from agentnb.providers.promptcache.rewriting import Rewrite, pays_to_rewrite, saved_by_rewriting
 from agentnb.providers.promptcache.trust import Trust
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "Plan",
     "Prediction",
     "Rates",
+    "Rewrite",
     "Seen",
     "Sent",
     "Storage",
@@ -80,11 +82,13 @@ __all__ = [
     "observed_hit",
     "ours",
     "pays",
+    "pays_to_rewrite",
     "place_marks",
     "plan_for",
     "plan_layers",
     "predict",
     "rates_of",
+    "saved_by_rewriting",
     "seen",
     "sent_record",
     "settle_tokens",
