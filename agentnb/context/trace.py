@@ -123,9 +123,16 @@ def _profile(record: Recording) -> Callable[[], None]:
         if event == "call":
             record.saw(frame.f_code, frame.f_back)
 
-    before = sys.getprofile()
+    before: Any = sys.getprofile()
     sys.setprofile(hook)
-    return lambda: sys.setprofile(before)
+
+    def stop() -> None:
+        is_a_hook = before is None or callable(before)
+        sys.setprofile(before if is_a_hook else None)
+        if not is_a_hook:
+            before.enable()  # cProfile's: no callable, but it knows how
+
+    return stop
 
 
 TOOLS = (4, 3, 5)

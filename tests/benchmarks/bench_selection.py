@@ -273,7 +273,7 @@ def breadth_first(task: Task, resolver: Resolver, budget: int) -> Selection:
 
 def whole_files(task: Task, resolver: Resolver, budget: int) -> Selection:
     chosen = []
-    for item in named_only(task, resolver, budget).chosen:
+    for item in named_only(task, resolver, 4000).chosen:  # which files, not how much of them
         file = resolver._texts.file_containing(item.definition)
         if file is not None:
             whole = Definition(

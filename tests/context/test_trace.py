@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import cProfile
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
@@ -65,6 +67,20 @@ def test_recording_ends_and_leaves_an_earlier_hook_in_place() -> None:
     with pytest.raises(KeyError), recording():
         raise KeyError
     assert sys.getprofile() is before
+    profile = cProfile.Profile()
+    profile.enable()
+    try:
+        with recording() as record:
+            is_user_or_package("x")
+        count("a" * 9)
+    finally:
+        profile.disable()
+    assert record is not None
+    assert any(code.co_name == "count" for code in profile_codes(profile)), "cProfile goes on"
+
+
+def profile_codes(profile: cProfile.Profile) -> list[CodeType]:
+    return [entry.code for entry in profile.getstats() if isinstance(entry.code, CodeType)]
 
 
 def test_pythons_own_library_and_generated_code_are_no_news() -> None:
