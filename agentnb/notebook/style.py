@@ -22,13 +22,13 @@ PRE = (
 TEAL = "#1a8f7a"
 BLUE = "#3f7fd0"
 HATCH = "linear-gradient(135deg, #8080808c 25%, transparent 25%, transparent 50%, #8080808c 50%, #8080808c 75%, transparent 75%)"  # noqa: E501
-ROOT = "font-size:14px;line-height:1.5;max-width:62em;margin:0;padding:0;overflow-wrap:break-word"
+ROOT = "font-size:14px;line-height:1.5;max-width:58em;margin:0;padding:0;overflow-wrap:break-word"
 # Figures hold dollar signs, which MathJax would read as formulas; the answer is left to it.
 NO_MATH = "mathjax_ignore tex2jax_ignore"
 FAINT = "opacity:0.72"
 SMALL = "font-size:12.5px;line-height:1.5"
 PANEL = (
-    "display:inline-block;vertical-align:top;box-sizing:border-box;width:100%;max-width:31em;margin:0;"
+    "display:inline-block;vertical-align:top;box-sizing:border-box;width:100%;max-width:29em;margin:0;"
     "padding:0 24px 8px 0"
 )
 SECOND = PANEL.replace("24px", "0")  # both together are as wide as the frame, so the right edges meet
