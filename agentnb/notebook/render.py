@@ -182,7 +182,8 @@ def _track(inner: str) -> str:
 def _legend() -> str:
     box = "display:inline-block;width:9px;height:9px;border:1px solid #1a8f7a;margin:0 4px 0 0"
     return (
-        f'<span style="white-space:nowrap;margin:0 10px 0 0"><span style="{box};background:{TEAL}"></span>cached</span> '
+        f'<span style="white-space:nowrap;margin:0 10px 0 0"><span style="{box};background:{TEAL}"></span>cached</span>'
+        " "
         f'<span style="white-space:nowrap"><span style="{box};background-image:{HATCH};background-size:6px 6px"></span>'
         "new</span>"
     )
@@ -278,9 +279,9 @@ def _step_cells(step: Doc) -> tuple[object, ...]:
     tokens = say.input_tokens(say.part(step, "usage"))
     cost = number(step.get("cost"))
     return (
-        step.get("n", ""),
+        "" if say.is_failed_attempt(step) else step.get("n", ""),
         clean(step.get("state") or ""),
-        clean(step.get("what") or ""),
+        "failed" if say.is_failed_attempt(step) else clean(step.get("what") or ""),
         Figure(seconds(step.get("seconds"))),
         Figure(count(tokens) if tokens else ""),
         Figure(dollars(cost) if cost else ""),
@@ -413,7 +414,7 @@ def _steps_text(doc: Doc) -> str:
         n, state, what, time, *_ = _step_cells(step)
         after = f" → {clean(step['next'])}" if step.get("next") else ""
         said = f": {what} ({time})" if what else ""
-        lines.append(wrapped(f"{clean(n):>3}  {state}{after}{said}", indent=5))
+        lines.append(wrapped(f"{clean(n):>3}  {state}{after}{said}", indent=5) if n else f"     {state} failed")
         tools = (f"     {say.tool_line(tool)}: {say.tool_outcome(tool)}" for tool in say.dicts(step, "tools"))
         lines += [wrapped(line, indent=7) for line in tools]
     return "\n".join([f"{say.steps_title(doc)}:", *lines]) if lines else ""

@@ -337,7 +337,14 @@ def place(definition: Doc) -> str:
 def steps_title(doc: Doc) -> str:
     steps = dicts(doc, "steps")
     calls = sum(len(dicts(step, "tools")) for step in steps)
-    return plural(len(steps), "step") + (f", {plural(calls, 'tool call')}" if calls else "")
+    failed = sum(map(is_failed_attempt, steps))
+    parts = [plural(len(steps) - failed, "step"), plural(calls, "tool call") if calls else ""]
+    return ", ".join(filter(None, [*parts, plural(failed, "failed attempt") if failed else ""]))
+
+
+def is_failed_attempt(step: Doc) -> bool:
+    """Whether nothing of it was committed but that it failed: the next attempt has the same number."""
+    return step.get("failed") is True
 
 
 def definitions_title(doc: Doc) -> str:

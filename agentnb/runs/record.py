@@ -185,6 +185,7 @@ def step_record(event: Any) -> dict[str, Any] | None:
         "n": event.step,
         "state": event.state,
         "next": event.next_state,
+        "failed": event.kind == "failed",
         "at": event.at,
         "seconds": data.get("seconds"),
         "what": data.get("what", ""),

@@ -343,6 +343,18 @@ def test_a_failure_says_how_to_go_on_and_names_its_code_once() -> None:
     assert "%agent_runs resume" not in bundle(paused, error_follows=True)["text/html"], "what follows says it"
 
 
+def test_a_failed_attempt_is_no_step() -> None:
+    steps = [{"n": 1, "state": "HYDRATING", "next": "THINKING", "what": "1 definition held"}]
+    steps += [
+        {"n": 1, "state": "THINKING", "next": "FAILED", "failed": True},
+        {"n": 2, "state": "THINKING", "next": "COMPLETED"},
+    ]
+    text = run_text(changed(steps=steps))
+    assert "2 steps, 1 failed attempt:" in text
+    assert "     THINKING failed" in text.split("\n")
+    assert "<td" in run_html(changed(steps=steps))
+
+
 def test_an_error_that_follows_is_not_told_twice() -> None:
     failed = changed(state="FAILED", error={"type": "X", "code": "x.y", "message": "gone wrong", "todo": ""})
     shown = bundle(failed, error_follows=True)
