@@ -73,7 +73,7 @@ class Thinking:
             salt=message_salt(model, blocks),
         )
         scope = self._services.provider_for(context["model"]).scope
-        known = known_tokens(prompt.chain, self._services.ledger.newest_like(context["thread"], prompt.model))
+        known = self._known(context, prompt, scope)
         call = Call(
             prompt=prompt,
             marks=(),
@@ -133,6 +133,11 @@ class Thinking:
             )
         bare = tuple(mark for mark in call.marks if not mark.holder)
         return replace(call, marks=objects.bind(bare, call.prompt, held))
+
+    def _known(self, context: Context, prompt: Prompt, scope: str) -> tuple[int, ...]:
+        """Tokens of the leading blocks that an earlier reply settled."""
+        ledger, simulated = self._services.ledger, _is_simulated(scope)
+        return known_tokens(prompt.chain, ledger.newest_like(context["thread"], prompt.model, simulated=simulated))
 
     def _count(self, prompt: Prompt, known: tuple[int, ...], model: catalog.Model, scope: str) -> tuple[int, ...]:
         """Tokens by block: as settled by an earlier reply where it sent the same prefix, else estimated."""
@@ -249,7 +254,7 @@ class Thinking:
             return self._settle_recorded(context, call, answer)
         reply = answer.reply
         call = self._without_vanished(context, call, answer)
-        known = known_tokens(call.prompt.chain, self._services.ledger.newest_like(context["thread"], call.model.name))
+        known = self._known(context, call.prompt, call.scope)
         self._calibrate(call, len(known), reply.usage.input_total - sum(known))
         call = replace(call, tokens=settle_tokens(call, known, reply.usage.input_total))
         report = self._learn(context, call, prediction, reply)

@@ -46,3 +46,6 @@ def test_what_the_simulator_teaches_says_nothing_of_the_real_model(book: Any) ->
     row = catalog.lookup("anthropic:claude-sonnet-4-6")
     assert book.session.samples.counter(row, simulated=True).factor != 1.0
     assert book.session.samples.counter(row, simulated=False).factor == 1.0
+    thread, ledger = book.session.thread, book.session.ledger
+    assert ledger.newest_like(thread, row.name, simulated=True) is not None
+    assert ledger.newest_like(thread, row.name, simulated=False) is None

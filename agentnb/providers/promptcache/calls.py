@@ -146,6 +146,7 @@ def sent_record(call: Call, *, run_id: str) -> Sent:
         labels=tuple(block.label for block in blocks),
         digests=tuple(block.digest for block in blocks),
         tokens=call.tokens,
+        simulated=call.scope.startswith("sim:"),
     )
 
 

@@ -46,6 +46,7 @@ class Sent:
     labels: tuple[str, ...]
     digests: tuple[str, ...]
     tokens: tuple[int, ...]
+    simulated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,13 +119,18 @@ class Ledger:
 
     def remember_sent(self, thread: str, sent: Sent) -> None:
         """Keep what was sent under its thread, and as the newest of its model for threads that begin later."""
-        for name in (thread, f"model/{sent.model}"):
+        for name in (thread, _newest(sent.model, sent.simulated)):
             self._storage.set(f"sent/{name}", canonical.dump(asdict(sent)))
 
-    def newest_like(self, thread: str, model: str) -> Sent | None:
-        """What the thread last sent to this model, else what any thread did: for the tokens of common blocks."""
+    def newest_like(self, thread: str, model: str, *, simulated: bool) -> Sent | None:
+        """What the thread last sent to this model, else what any thread did: for the tokens of common blocks.
+
+        What the simulator counted is no count of the real model's.
+        """
         own = self.last_sent(thread)
-        return own if own is not None and own.model == model else self.last_sent(f"model/{model}")
+        if own is not None and (own.model, own.simulated) == (model, simulated):
+            return own
+        return self.last_sent(_newest(model, simulated))
 
     # --- cache objects --------------------------------------------------------------------------------------------
 
@@ -145,3 +151,7 @@ class Ledger:
 
 def _warm_key(scope: str, model: str, prefix: str) -> str:
     return f"warm/{canonical.digest(scope)}/{model}/{prefix}"
+
+
+def _newest(model: str, simulated: bool) -> str:
+    return f"model/{'sim:' if simulated else ''}{model}"
