@@ -112,4 +112,5 @@ bench-context: env
 	$(BIN)/python tests/benchmarks/bench_index.py
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_tokens.py
 	$(BIN)/python tests/benchmarks/bench_redaction.py
+	$(BIN)/python tests/benchmarks/bench_values.py
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_prefix.py

@@ -7,11 +7,13 @@ addresses, no times, sets in order.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import datetime
 import decimal
 import enum
 import fractions
+import functools
 import itertools
 import pathlib
 import re
@@ -168,7 +170,15 @@ def _set(value: Any, depth: int) -> str:
     return f"{{{_items(first, len(value))}}}"
 
 
+def _queue(value: Any, depth: int) -> str:
+    return f"[{_items((brief(item, depth - 1) for item in itertools.islice(value, ITEMS)), len(value))}]"
+
+
 _CONTAINERS: dict[type, Callable[[Any, int], str]] = {
+    collections.Counter: _mapping,
+    collections.OrderedDict: _mapping,
+    collections.defaultdict: _mapping,
+    collections.deque: _queue,
     list: _sequence,
     tuple: _sequence,
     dict: _mapping,
@@ -196,11 +206,22 @@ def _object(value: Any, depth: int) -> str:
     known = _known(value)
     if known is not None:
         return known.short(value)
-    own = live.own_dict(value)
+    module = loaded_class("torch.nn", "Module")
+    if module is not None and live.is_a(value, module):
+        return _network(value) if depth == DEPTH else _type_name(value)
+    own = {key: item for key, item in live.own_dict(value).items() if _is_state(type(value), key)}
     if not own or depth <= 0:
         return _sized(value)
     shown = [f"{key}={brief(item, depth - 1)}" for key, item in itertools.islice(own.items(), ITEMS)]
     return f"{_type_name(value)}({_items(shown, len(own))})"
+
+
+def _is_state(cls: type, key: object) -> bool:
+    """Whether an attribute is the object's own state: not private, and not what a cached property left when somebody
+    looked at it. Both change though the value does not."""
+    if type(key) is not str or key.startswith("_"):
+        return False
+    return not live.is_a(live.class_attribute(cls, key), functools.cached_property)
 
 
 def _path(value: pathlib.PurePath) -> str:
@@ -288,11 +309,73 @@ def _series(value: Any) -> str:
     return f"Series {brief(value.name)}, {len(value)} x {value.dtype}: [{head}]"
 
 
+def _index(value: Any) -> str:
+    shown = _items((_plain(item) for item in value[:ITEMS].tolist()), len(value))
+    names = ", ".join(brief(name) for name in value.names if name is not None)
+    return f"{type(value).__name__}{f' {names}' if names else ''}, {len(value)} x {value.dtype}: [{shown}]"
+
+
+def _groups(value: Any) -> str:
+    """Grouping is lazy: how many groups there are is not asked."""
+    return f"{type(value).__name__} by {brief(value.keys, 2)} of {_shaped(value.obj)}"
+
+
 def _polars(value: Any) -> str:
-    types = _items((f"{name} {kind}" for name, kind in list(value.schema.items())[:COLUMNS]), value.width)
-    head = [" | ".join(_plain(item) for item in row[:COLUMNS]) for row in value.head(ROWS).rows()]
+    first = value[:, :COLUMNS]
+    types = _items((f"{brief(name, 1)} {kind}" for name, kind in first.schema.items()), value.width)
+    head = [" | ".join(_plain(item) for item in row) for row in first.head(ROWS).rows()]
     about = f"polars DataFrame, {value.height} rows x {value.width} columns, {_size(value.estimated_size())}"
-    return "\n".join([about, f"columns: {types}", *head])
+    counts = zip(first.columns, first.null_count().row(0), strict=True)
+    gaps = [f"{brief(name, 1)} {n}" for name, n in counts if n]
+    return "\n".join([about, f"columns: {types}", *([f"missing: {', '.join(gaps)}"] if gaps else []), *head])
+
+
+def _polars_series(value: Any) -> str:
+    head = _items((_plain(item) for item in value.head(ITEMS).to_list()), len(value))
+    return f"polars Series {brief(value.name)}, {len(value)} x {value.dtype}: [{head}]"
+
+
+def _sparse(value: Any) -> str:
+    stored = (
+        f"{value.nnz} of {value.shape[0] * value.shape[-1]} stored" if len(value.shape) == 2 else f"{value.nnz} stored"
+    )
+    return f"sparse {value.format}, shape {tuple(map(int, value.shape))}, {value.dtype}, {stored}"
+
+
+def _labelled(value: Any) -> str:
+    """xarray: sizes and names; the values may lie in a file that is not read yet."""
+    sizes = ", ".join(f"{brief(name, 1)} {size}" for name, size in value.sizes.items())
+    coordinates = _items((brief(name, 1) for name in itertools.islice(value.coords, ITEMS)), len(value.coords))
+    about = f"xarray {type(value).__name__}, sizes {sizes}; coordinates {coordinates or 'none'}"
+    if type(value).__name__ == "Dataset":
+        names = _items(
+            (f"{brief(k, 1)} {v.dtype}" for k, v in itertools.islice(value.data_vars.items(), ITEMS)),
+            len(value.data_vars),
+        )
+        return f"{about}; variables {names}"
+    return f"{about}; {value.dtype}, named {brief(value.name)}"
+
+
+def _relation(value: Any) -> str:
+    """A query that has not run: names and types of what it would give."""
+    pairs = zip(value.columns[:COLUMNS], value.types, strict=False)
+    return f"duckdb relation, not run: {_items((f'{brief(n, 1)} {kind}' for n, kind in pairs), len(value.columns))}"
+
+
+def _orm_session(value: Any) -> str:
+    bind = f" on {describe_database(value.bind).partition(chr(10))[0]}" if value.bind is not None else ""
+    return f"SQLAlchemy session{bind}; {len(value.new)} new, {len(value.deleted)} deleted objects"
+
+
+def _orm_table(value: Any) -> str:
+    columns = (f"{column.name} {column.type}" for column in itertools.islice(value.columns, COLUMNS))
+    return f"SQLAlchemy table {value.fullname}({_items(columns, len(value.columns))})"
+
+
+def _orm_metadata(value: Any) -> str:
+    tables = sorted(value.tables.values(), key=lambda table: str(table.fullname))
+    shown = [_orm_table(table).removeprefix("SQLAlchemy table ") for table in tables[:ITEMS]]
+    return "\n".join([f"SQLAlchemy metadata, {len(tables)} tables", *shown])
 
 
 def _array(value: Any) -> str:
@@ -314,7 +397,26 @@ def _scalar(value: Any) -> str:
 
 
 def _tensor(value: Any) -> str:
-    return f"tensor, shape {tuple(value.shape)}, {value.dtype}, on {value.device.type}"
+    grad = ", with gradient" if value.requires_grad else ""
+    return f"tensor, shape {tuple(value.shape)}, {value.dtype}, on {value.device.type}{grad}"
+
+
+def _network(value: Any) -> str:
+    """A torch module, the user's own too: its parts are stored, so that nothing of his code is needed."""
+    own = live.own_dict(value)
+    parts = own.get("_modules") or {}
+    layers = _items(
+        (f"{key} {live.class_name(type(part))[1]}" for key, part in list(parts.items())[:ITEMS]), len(parts)
+    )
+    mode = "training" if own.get("training") else "evaluation"
+    return f"{_type_name(value)}, a torch module in {mode}: {_parameters(value, DEPTH * 3)} parameters; layers {layers}"
+
+
+def _parameters(value: Any, depth: int) -> int:
+    own = live.own_dict(value)
+    held = sum(int(item.numel()) for item in (own.get("_parameters") or {}).values() if item is not None)
+    parts = (own.get("_modules") or {}).values() if depth else ()
+    return held + sum(_parameters(part, depth - 1) for part in parts if part is not None)
 
 
 def _graph(value: Any) -> str:
@@ -353,6 +455,11 @@ def _artists(kind: str, found: Any) -> str:
     return " ".join(filter(None, [f"{len(found)} {kind}", named])) if len(found) else ""
 
 
+def _step(step: Any) -> str:
+    fitted = any(key.endswith("_") for key in live.own_dict(step))
+    return f"{live.class_name(type(step))[1]}{' (fitted)' if fitted else ''}"
+
+
 def _picture(value: Any) -> str:
     width, height = value.size
     return f"PIL image, {width} x {height} pixels, {value.mode}{f', {value.format}' if value.format else ''}"
@@ -361,6 +468,10 @@ def _picture(value: Any) -> str:
 def _estimator(value: Any) -> str:
     """Parameters as given; what fitting left behind, by scikit-learn's trailing underscore."""
     own = live.own_dict(value)
+    steps = own.get("steps")
+    if type(steps) is list:
+        chain = _items((f"{name} {_step(step)}" for name, step, *_ in steps[:ITEMS]), len(steps))
+        return f"{_type_name(value)}: {chain}"
     given = [f"{key}={brief(item, 1)}" for key, item in own.items() if not key.endswith("_")][:ITEMS]
     fitted = [f"{key} {brief(item, 1)}" for key, item in own.items() if key.endswith("_")][:ITEMS]
     return f"{_type_name(value)}({', '.join(given)}), {'fitted: ' + ', '.join(fitted) if fitted else 'not fitted'}"
@@ -385,7 +496,15 @@ LIBRARIES: tuple[_Known, ...] = (
     _Known("pandas", "Series", _series, _shaped),
     _Known("pandas", "Timestamp", lambda value: value.isoformat(), lambda value: value.isoformat()),
     _Known("pandas._libs.tslibs.nattype", "NaTType", lambda value: "NaT", lambda value: "NaT"),
+    _Known("pandas", "Index", _index, lambda value: f"{type(value).__name__} of {len(value)}"),
+    _Known("pandas.core.groupby", "GroupBy", _groups, _type_name),
     _Known("polars", "DataFrame", _polars, _shaped),
+    _Known("polars", "Series", _polars_series, _shaped),
+    _Known("polars", "LazyFrame", lambda value: "polars LazyFrame, not collected", lambda value: "LazyFrame"),
+    _Known("scipy.sparse", "sparray", _sparse, _shaped),
+    _Known("scipy.sparse", "spmatrix", _sparse, _shaped),
+    _Known("xarray", "DataArray", _labelled, _shaped),
+    _Known("xarray", "Dataset", _labelled, _type_name),
     _Known("numpy", "ndarray", _array, lambda value: f"{_shaped(value)} {value.dtype}"),
     _Known(
         "numpy", "generic", lambda value: f"{value.dtype} {_plain(value.item())}", lambda value: _plain(value.item())
@@ -398,7 +517,11 @@ LIBRARIES: tuple[_Known, ...] = (
     _Known("sklearn.base", "BaseEstimator", _estimator, _type_name),
     _Known("sqlite3", "Connection", describe_database, _type_name),
     _Known("duckdb", "DuckDBPyConnection", describe_database, _type_name),
+    _Known("duckdb", "DuckDBPyRelation", _relation, _type_name),
     _Known("sqlalchemy.engine", "Engine", describe_database, _type_name),
+    _Known("sqlalchemy.orm", "Session", _orm_session, _type_name),
+    _Known("sqlalchemy", "Table", _orm_table, lambda value: f"Table {value.fullname}"),
+    _Known("sqlalchemy", "MetaData", _orm_metadata, _type_name),
 )
 _TOPS = frozenset(known.module.partition(".")[0] for known in LIBRARIES) | {"_duckdb", "mpl_toolkits"}
 """Top packages whose classes are taken at their word; their subclasses elsewhere are not."""

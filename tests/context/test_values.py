@@ -48,7 +48,7 @@ class Color(enum.Enum):
         ({3, 1, 2}, "v: set of 3: {1, 2, 3}"),
         (None, "v: NoneType: None"),
         (Color.RED, f"v: {Color.__module__}.Color.RED"),
-        (collections.Counter("aab"), "v: collections.Counter of 2"),
+        (collections.Counter("aab"), "v: collections.Counter of 2: {'a': 2, 'b': 1}"),
         (pathlib.PurePosixPath("/home/ann/x.csv"), f"v: {pathlib.Path.__module__}.PurePosixPath: a path named 'x.csv'"),
         (ValueError("bad"), "v: ValueError('bad')"),
         (nx.path_graph(3), "v: networkx.classes.graph.Graph: graph, 3 nodes, 2 edges; nodes 0, 1, 2"),
@@ -157,7 +157,7 @@ def test_databases_tell_their_schema_and_run_no_user_code() -> None:
     connection.row_factory = lambda *row: 1 / 0
     assert describe("db", connection) == "db: sqlite3 connection\nCREATE TABLE tide (day TEXT, high REAL)"
     connection.close()
-    assert describe("db", connection) == "db: sqlite3.Connection"
+    assert describe("db", connection) == "db: sqlite3 connection, its schema cannot be read now: ProgrammingError"
 
 
 def test_paths_tell_the_head_of_the_file_but_not_of_a_private_one(tmp_path: pathlib.Path) -> None:
