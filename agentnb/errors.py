@@ -25,6 +25,7 @@ AgentnbError
 
 from __future__ import annotations
 
+import textwrap
 from typing import ClassVar
 
 
@@ -49,8 +50,12 @@ class AgentnbError(Exception):
         return (_rebuild, (type(self), self.__dict__.copy()))
 
     def _render_traceback_(self) -> list[str]:
-        """IPython's hook: one clean message instead of our own frames. Source: IPython/core/interactiveshell.py."""
-        return [f"{type(self).__name__}: {self}"]
+        """IPython's hook: one clean message instead of our own frames. Source: IPython/core/interactiveshell.py.
+
+        In lines of 80 columns, since JupyterLab would break it in the middle of words.
+        """
+        message = f"{type(self).__name__}: {self}"
+        return textwrap.wrap(message, 80, break_long_words=False, break_on_hyphens=False)
 
 
 def _rebuild(cls: type[AgentnbError], state: dict[str, object]) -> AgentnbError:

@@ -75,7 +75,7 @@ class Progress:
     def __str__(self) -> str:
         if self.done < self.files:
             return f"index: {self.package} {self.done:,} of {self.files:,} files"
-        return f"index: {self.package}, {self.files:,} files"
+        return f"index: {self.package}, {self.files:,} file{'' if self.files == 1 else 's'}"
 
 
 class PackageIndex:

@@ -46,7 +46,7 @@ class Result:
         elif kind == "stream":
             self.stdout += content["text"]
         elif kind == "error":
-            self.error = "\n".join(content["traceback"])
+            self.error = " ".join(content["traceback"])  # ours is wrapped; a real traceback has lines within
 
     def _show(self, content: dict[str, Any]) -> None:
         name = content.get("transient", {}).get("display_id")

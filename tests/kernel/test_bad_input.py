@@ -237,3 +237,12 @@ def test_code_that_was_interrupted_is_asked_about_before_it_is_repeated(kernel: 
     run_id = kernel.value("_agent.run_id")
     assert "--unsure" in message_of(kernel.run(f"%agent_runs resume {run_id}"))
     assert kernel.ok(f"%agent_runs resume {run_id} --unsure skip").run["state"] == "COMPLETED"
+
+
+def test_a_message_is_not_broken_within_words(kernel: Any) -> None:
+    kernel.ok("%agent Hello")
+    result = kernel.run("%agent --budget 0.0001 Hello again")
+    (error,) = [m["content"] for m in result.messages if m["header"]["msg_type"] == "error"]
+    assert len(error["traceback"]) > 1
+    assert max(map(len, error["traceback"])) <= 80
+    assert " ".join(error["traceback"]) == f"{error['ename']}: {error['evalue']}"
