@@ -57,7 +57,17 @@ def _doctor(_: argparse.Namespace) -> int:
 
     settings = from_environment(os.environ)
     print(f"agentnb {__version__}, Python {platform.python_version()}")
-    for name in ("ipython", "ipykernel", "ipywidgets", "anthropic", "google-genai", "openai", "astroid", "diskcache"):
+    for name in (
+        "ipython",
+        "ipykernel",
+        "ipywidgets",
+        "anthropic",
+        "google-genai",
+        "openai",
+        "astroid",
+        "diskcache",
+        "xllamacpp",
+    ):
         print(f"  {name:<14} {_installed(name)}")
     for provider, variables in KEY_VARIABLES.items():
         found = [variable for variable in variables if os.environ.get(variable)]

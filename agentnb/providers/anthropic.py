@@ -31,7 +31,7 @@ from agentnb.providers.messages import (
     ToolSpec,
     Usage,
 )
-from agentnb.providers.transport import READ_TIMEOUT, Transport
+from agentnb.providers.transport import ATTEMPTS, READ_TIMEOUT, Transport
 
 NAME = "anthropic"
 VENDOR = Vendor(
@@ -260,7 +260,9 @@ class AnthropicProvider(Calling):
         import anthropic
 
         try:
-            client = anthropic.Anthropic(api_key=self._key, base_url=self._base_url, http_client=transport.client)
+            client = anthropic.Anthropic(
+                api_key=self._key, base_url=self._base_url, http_client=transport.client, max_retries=ATTEMPTS - 1
+            )
         except anthropic.AnthropicError as error:
             raise VENDOR.missing_key() from error
         if not (client.api_key or client.auth_token or client.credentials):

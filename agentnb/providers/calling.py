@@ -31,7 +31,7 @@ from agentnb.prompt.layers import Prompt
 from agentnb.providers.base import Answer, Decoder, Mark, OnText, Wire
 from agentnb.providers.catalog import Model
 from agentnb.providers.messages import Reply, Text, Usage
-from agentnb.providers.transport import CallCut, CallTrace, OnWait, Transport
+from agentnb.providers.transport import CallCut, CallTrace, OnWait, Transport, retry_after
 
 PAUSE = 0.25  # seconds before a reply that broke off is asked for again; doubled each time
 _BROKEN = (StreamBroken, ServerFault, Overloaded, RateLimited)
@@ -198,7 +198,7 @@ class Calling:
                     tries, wasted = tries + 1, wasted + decoder.spent()
                     self._pause(PAUSE * 2**tries)
                 else:
-                    error.request_id = error.request_id or self._request_id(trace)
+                    self._complete(error, trace)
                     raise
                 on_text("restart", "")
 
@@ -262,6 +262,13 @@ class Calling:
             on_text("wait", f"{self.vendor.label} answered {status}; asking again in {seconds:.1f} s")
 
         return tell
+
+    def _complete(self, error: ProviderError, trace: CallTrace) -> None:
+        """What the answer's headers know and the SDK's error does not: the request's id, and how long to wait."""
+        error.request_id = error.request_id or self._request_id(trace)
+        seconds = retry_after(trace.response_headers, now=self._clock.now())
+        if seconds and isinstance(error, RateLimited | Overloaded):
+            error.todo = f"Wait {seconds:,.0f} s, then resume the run."
 
     def _request_id(self, trace: CallTrace) -> str | None:
         return trace.response_headers.get(self.vendor.request_id)

@@ -13,7 +13,7 @@ from agentnb.providers.base import Decoder, Mark, Wire
 from agentnb.providers.calling import Calling, Vendor, whole_object
 from agentnb.providers.messages import Reply, Usage
 from agentnb.providers.openai_responses import NAME
-from agentnb.providers.transport import Transport
+from agentnb.providers.transport import ATTEMPTS, Transport
 
 VENDOR = Vendor(
     name=NAME,
@@ -61,7 +61,9 @@ class OpenAIProvider(Calling):
         if key is None and self._own_address() and not os.environ.get(VENDOR.keys[0]):
             key = "none"  # a server of one's own seldom asks for a key; the SDK insists on some text
         try:
-            return openai.OpenAI(api_key=key, base_url=self._base_url, http_client=transport.client)
+            return openai.OpenAI(
+                api_key=key, base_url=self._base_url, http_client=transport.client, max_retries=ATTEMPTS - 1
+            )
         except openai.OpenAIError as error:
             raise VENDOR.missing_key() from error
 

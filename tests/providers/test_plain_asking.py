@@ -246,9 +246,10 @@ def test_a_wait_can_be_interrupted(line: Line) -> None:
 def test_who_asks_for_an_hour_is_not_waited_for(line: Line) -> None:
     line.simulator.inject(kind="429", retry_after=3600, times=3)
     heard = Heard()
-    with pytest.raises(RateLimited):
+    with pytest.raises(RateLimited) as caught:
         line.provider.ask(line.wire(said("Hello?")), heard.take)
     assert heard.waits == []
+    assert caught.value.todo == "Wait 3,600 s, then resume the run."
 
 
 @pytest.mark.parametrize("stream", [True, False])
