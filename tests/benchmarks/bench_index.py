@@ -173,7 +173,7 @@ def file_table(name: str, text: str) -> None:
 # cells --------------------------------------------------------------------------------------------------------------
 
 
-def cells_table(count: int = 1000) -> None:
+def cells_table(count: int) -> None:
     cells = CellIndex(TransformerManager().transform_cell)
     number = iter(range(10**9))
 
@@ -205,4 +205,5 @@ if __name__ == "__main__":
     file_table("one long class", Path(str(shell.__file__)).read_text())
     file_table("a module", module_of(4_000))
     file_table("a long module", module_of(20_000))
-    cells_table()
+    for count in (100, 1_000, 5_000):
+        cells_table(count)
