@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 560, 260, 46, 34, 30
+# A front end shows it as a picture that knows nothing of the theme, so it brings its own paper.
+INK, PAPER = "#222222", "#ffffff"
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 560, 260, 46, 34, 40
 _SERIES = (
     ("cold", "catalogue, nothing cached", "#8a6d3b", False),
     ("cached", "catalogue, nine tenths read", "#2f6f9f", False),
@@ -28,12 +30,13 @@ def latency_svg(title: str, data: Mapping[str, Points]) -> str:
     inside = "".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" '
-        f'font-family="sans-serif" font-size="11" fill="currentColor"><title>{escape(title)}</title>{inside}</svg>'
+        f'style="max-width:100%;height:auto" font-family="sans-serif" font-size="11" fill="{INK}">'
+        f'<title>{escape(title)}</title><rect width="{WIDTH}" height="{HEIGHT}" rx="4" fill="{PAPER}"/>{inside}</svg>'
     )
 
 
 def _place(x: float, y: float) -> tuple[float, float]:
-    return LEFT + x * (WIDTH - LEFT - 10), HEIGHT - BOTTOM - y * (HEIGHT - BOTTOM - TOP)
+    return LEFT + x * (WIDTH - LEFT - 18), HEIGHT - BOTTOM - y * (HEIGHT - BOTTOM - TOP)
 
 
 def _curve(spots: Sequence[tuple[float, float]], colour: str) -> str:
@@ -46,7 +49,7 @@ def _dots(spots: Sequence[tuple[float, float]], colour: str) -> str:
 
 
 def _legend(i: int, label: str, colour: str, *, dots: bool) -> str:
-    x, y = LEFT + (i % 2) * 250, 10 + (i // 2) * 13
+    x, y = LEFT + (i % 2) * 250, 16 + (i // 2) * 13
     mark = f'<circle cx="{x + 7}" cy="{y - 3}" r="3" fill="{colour}"/>'
     line = f'<line x1="{x}" y1="{y - 3}" x2="{x + 14}" y2="{y - 3}" stroke="{colour}" stroke-width="1.5"/>'
     return f'{mark if dots else line}<text x="{x + 20}" y="{y}">{escape(label)}</text>'
@@ -54,7 +57,7 @@ def _legend(i: int, label: str, colour: str, *, dots: bool) -> str:
 
 def _axes(wide: int, high: float) -> str:
     (x0, y0), (x1, y1) = _place(0, 0), _place(1, 1)
-    frame = f'<path d="M{x0:.0f},{y1:.0f} V{y0:.0f} H{x1:.0f}" fill="none" stroke="currentColor" stroke-opacity="0.5"/>'
+    frame = f'<path d="M{x0:.0f},{y1:.0f} V{y0:.0f} H{x1:.0f}" fill="none" stroke="{INK}" stroke-opacity="0.5"/>'
     across = "".join(
         f'<text x="{_place(share, 0)[0]:.0f}" y="{y0 + 14:.0f}" text-anchor="middle">{wide * share / 1000:.0f}k</text>'
         for share in (0.25, 0.5, 0.75, 1.0)

@@ -6,12 +6,14 @@ import json
 import re
 from html.parser import HTMLParser
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agentnb.notebook import figures, markup
+from agentnb.notebook.latency_plot import PAPER, latency_svg
 from agentnb.notebook.render import MIME, bundle, live_html, run_html, run_markdown, run_text, table_html, table_text
 from agentnb.notebook.tables import Code
 
@@ -494,3 +496,11 @@ def test_the_bundle_is_json_without_a_widget() -> None:
 def test_live_and_static_views_have_the_same_parts() -> None:
     document = changed()
     assert all(part in run_html(document) for part in live_html(document).values())
+
+
+def test_the_latency_plot_brings_its_own_paper() -> None:
+    """As a picture it cannot know the page's colours: on a dark page black text would be lost."""
+    svg = latency_svg("a < b", {"cold": [(0, 0.4), (20_000, 2.5)], "measured_cold": [(3_000, 0.8)]})
+    ElementTree.fromstring(svg)
+    assert "currentColor" not in svg
+    assert f'fill="{PAPER}"' in svg
