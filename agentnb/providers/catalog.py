@@ -170,6 +170,10 @@ def default_for(provider: str) -> Model:
     return next(row for row in rows() if row.provider == provider and row.default)
 
 
+_HOUSE = {"anthropic": "claude", "google": "gemini"}
+"""How the names of a provider's own models begin."""
+
+
 def _stranger(provider: str, name: str) -> Model:
     like = default_for(provider)
     return Model(
@@ -178,7 +182,8 @@ def _stranger(provider: str, name: str) -> Model:
         label=name,
         window=like.window,
         max_output=like.max_output,
-        tokenizer=like.tokenizer,
+        # A server of the user's own speaks this wire for some open model: most of those count about like o200k.
+        tokenizer=like.tokenizer if name.startswith(_HOUSE.get(provider, "")) else "o200k",
         cache=like.cache,
         latency=like.latency,
         known=False,

@@ -243,6 +243,26 @@ def test_a_wait_can_be_interrupted(line: Line) -> None:
     assert len(failed) == 1
 
 
+def test_a_plain_call_that_waits_for_its_reply_can_be_interrupted(line: Line) -> None:
+    line.simulator.inject(kind="slow_headers", seconds=2.0, times=5)
+    line.provider.connect()
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            line.ask(line.wire(said("Hello?")))
+        except RunInterrupted as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while thread.is_alive():
+        line.provider.cancel()
+        thread.join(timeout=0.05)
+    assert len(failed) == 1
+    assert line.provider._require_transport().trace.attempts <= 1, "what was interrupted is not sent again"
+
+
 def test_who_asks_for_an_hour_is_not_waited_for(line: Line) -> None:
     line.simulator.inject(kind="429", retry_after=3600, times=3)
     heard = Heard()

@@ -135,6 +135,12 @@ def test_an_unknown_model_has_no_price() -> None:
     assert cost.uncached is None
 
 
+def test_an_unknown_model_counts_like_its_house_or_like_an_open_one() -> None:
+    assert catalog.lookup("anthropic:claude-opus-9").tokenizer == "claude-5"
+    assert catalog.lookup("anthropic:smollm2").tokenizer == "o200k"
+    assert catalog.lookup("google:gemini-9-pro").tokenizer == "gemini"
+
+
 def test_what_the_price_data_lacks_is_taken_from_the_row() -> None:
     row = replace(catalog.lookup("anthropic:house-model"), price={"input": 2.0, "cache_read": 0.5, "output": 8.0})
     usage = Usage(input=10_000, cache_read=20_000, cache_write_5m=5_000, output=5_000)
