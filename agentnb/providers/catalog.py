@@ -176,6 +176,7 @@ _HOUSE = {"anthropic": "claude", "google": "gemini"}
 
 def _stranger(provider: str, name: str) -> Model:
     like = default_for(provider)
+    of_the_house = name.startswith(_HOUSE.get(provider, ""))
     return Model(
         provider=provider,
         name=name,
@@ -183,12 +184,12 @@ def _stranger(provider: str, name: str) -> Model:
         window=like.window,
         max_output=like.max_output,
         # A server of the user's own speaks this wire for some open model: most of those count about like o200k.
-        tokenizer=like.tokenizer if name.startswith(_HOUSE.get(provider, "")) else "o200k",
+        tokenizer=like.tokenizer if of_the_house else "o200k",
         cache=like.cache,
         latency=like.latency,
         known=False,
         # A name under openai: may be any server's own model; a picture that it does not take would fail the run.
-        images=None if provider == "openai" else like.images,
+        images=like.images if of_the_house and provider != "openai" else None,
     )
 
 
