@@ -52,6 +52,8 @@ _PLAIN = (
     uuid.UUID,
 )
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_TAG = re.compile(r"<(?=/?(?:values|task|definition|outline|file|schema|removed)\b)")
+"""What frames the prompt's parts: data that holds such words must not close or open one."""
 
 
 def describe(name: str, value: Any, *, limit: int = LIMIT) -> str:
@@ -60,7 +62,7 @@ def describe(name: str, value: Any, *, limit: int = LIMIT) -> str:
         text = f"{name}: {_own_words(value, limit) or _describe(value)}"
     except Exception:  # noqa: BLE001 - the known libraries' own code runs here, and containers may change meanwhile
         text = f"{name}: {_type_name(value)}"
-    text = _ADDRESS.sub("", text)
+    text = _TAG.sub("&lt;", _ADDRESS.sub("", text))
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
@@ -230,14 +232,24 @@ def _path(value: pathlib.PurePath) -> str:
     return f"{_type_name(value)}: a path named {name!r}{_head(value, name)}"
 
 
+ENTRIES = 1000
+"""Entries of a directory that are put in order."""
+
+
+def _listing(names: list[str]) -> str:
+    return _items(sorted(names)[:ITEMS], len(names))
+
+
 def _head(path: pathlib.PurePath, name: str) -> str:
     if type(path) not in {pathlib.PosixPath, pathlib.WindowsPath} or _PRIVATE.search(name):
         return ""
     try:
         found = pathlib.Path(path).stat()
         if stat.S_ISDIR(found.st_mode):
-            names = sorted(item.name for item in itertools.islice(pathlib.Path(path).iterdir(), 1000))
-            return f", a directory: {_items(names[:ITEMS], len(names))}"
+            names = [item.name for item in itertools.islice(pathlib.Path(path).iterdir(), ENTRIES + 1)]
+            # Beyond that the file system's own order would show.
+            many = len(names) > ENTRIES
+            return f", a directory of over {ENTRIES} entries" if many else f", a directory: {_listing(names)}"
         if not stat.S_ISREG(found.st_mode):
             return ""
         with pathlib.Path(path).open("rb") as file:
@@ -296,7 +308,7 @@ def _plain(item: Any) -> str:
     """A cell of a table, without quotes; other people's objects by their type."""
     if type(item) is float:
         return f"{item:.6g}"
-    return item[:40] if type(item) is str else brief(item, 1)
+    return item[:40].replace("\n", "\\n").replace("\r", "\\r") if type(item) is str else brief(item, 1)
 
 
 def _size(count: Any) -> str:

@@ -63,7 +63,7 @@ class Part:
         new = f' replaces="{replaces}"' if replaces else ""
         return (
             f'<{self.kind} file="{escape_attribute(self.file)}" digest="{self.digest}"{new}>\n'
-            f"{self.text.strip()}\n</{self.kind}>"
+            f"{self.text.strip().replace(f'</{self.kind}', f'&lt;/{self.kind}')}\n</{self.kind}>"
         )
 
 

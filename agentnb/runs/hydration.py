@@ -44,6 +44,8 @@ class Scrubber:
     found: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, text: str) -> str:
+        # Half a character (a file's name, a cell of a table) cannot be stored or sent, and must not end the run.
+        text = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
         result = redact(text, allow=self.allow)
         self.found.update({mark: kind for kind, mark in result.found})
         return result.text
@@ -232,7 +234,7 @@ class Hydrator:
     def _outlines(self, count: Callable[[str], int]) -> list[Part]:
         out = []
         left = OUTLINE_TOKENS
-        for name, file in sorted(self._own_modules().items()):
+        for name, file in self._own_modules().items():
             shown = _relative(file, self.project)
             text = self.scrub(_outline(name, file, shown))
             cost = count(text)
@@ -267,20 +269,21 @@ class Hydrator:
         return Resolver(cells=self.cells, namespace=self.namespace, project=self.project, packages=self.packages_in_use)
 
     def _own_modules(self) -> dict[str, Path]:
-        found = {}
-        for target in self.cells.imports().values():
-            for name in (target, target.rpartition(".")[0]):
-                module = sys.modules.get(name)
-                if module is not None and self._is_own(module):
-                    found[name] = Path(str(module.__file__))
-        return found
+        """The project's own modules that cells import, by name."""
+        targets = self.cells.imports().values()
+        named = {name for target in targets for name in (target, target.rpartition(".")[0]) if name}
+        return {name: file for name in sorted(named) if (file := self._own_file(sys.modules.get(name)))}
 
     def _is_own(self, module: ModuleType) -> bool:
-        file = getattr(module, "__file__", None)
-        if self.project is None or not file or not str(file).endswith(".py"):
-            return False
+        return self._own_file(module) is not None
+
+    def _own_file(self, module: object) -> Path | None:
+        """The file of a module of the project; None for any other. Nothing of a lazy module is set off."""
+        file = live.attribute(module, "__file__") if live.is_a(module, ModuleType) else None
+        if self.project is None or not isinstance(file, str) or not file.endswith(".py"):
+            return None
         path = Path(file)
-        return path.is_relative_to(self.project) and "site-packages" not in path.parts
+        return path if path.is_relative_to(self.project) and "site-packages" not in path.parts else None
 
     def _is_data(self, name: str) -> bool:
         if name.startswith("_") or name not in self.namespace:
@@ -342,7 +345,8 @@ def _listed(folder: Path) -> list[tuple[str, bool]]:
     except OSError:
         return []
     # The recorded replies are no part of the project: to record would change what the next request says.
-    kept = ((n, d) for n, d in found if n[0] not in "._" and n != CASSETTE)
+    # A name that cannot be printed could close the list and begin a text of its own.
+    kept = ((n, d) for n, d in found if n[0] not in "._" and n != CASSETTE and n.isprintable())
     return sorted((n, d) for n, d in kept if d or Path(n).suffix in TREE_SUFFIXES)
 
 
@@ -359,7 +363,7 @@ _SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython"})
 
 
 def _version(module: ModuleType) -> str:
-    version = vars(module).get("__version__", "")
+    version = live.attribute(module, "__version__") if live.is_a(module, ModuleType) else ""
     return version if isinstance(version, str) else ""
 
 

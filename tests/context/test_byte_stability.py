@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from agentnb.context.cells import CellIndex
 from agentnb.context.resolution import Resolver
 from agentnb.context.selection import render, select
+from agentnb.prompt.compiler import Part, Project, semi_static_block
 
 SCRIPT = """
 import sys
@@ -95,3 +97,117 @@ def test_the_order_in_which_cells_ran_changes_nothing(order: list[str], again: l
     expected = rendered(sorted(CELLS), "\n")
     assert len(expected) == 3
     assert rendered([*order, *again], "\r\n" if ends else "\n") == expected
+
+
+PROJECT = """
+import sys
+from pathlib import Path
+from agentnb.context.cells import CellIndex
+from agentnb.context.redaction import redact
+from agentnb.prompt.compiler import TurnParts, semi_static_block, turn_blocks
+from agentnb.runs.hydration import Hydrator, Observed, Pins, Scrubber
+project = Path(sys.argv[1])
+sys.path.insert(0, str(project))
+cells = CellIndex(lambda text: text)
+cell = "import shop.stock\\nimport shop\\nimport json\\nfrom shop.stock import add\\nkeys = {'b', 'a'}\\n"
+cell += "def broken(a):\\n    return add(a)\\n"
+cells.record(cell, cell_id="c1", number=int(sys.argv[2]))
+space = {"__name__": "__main__"}
+exec(compile(cell, f"/tmp/ipykernel_{sys.argv[2]}/{sys.argv[2]}.py", "exec"), space)
+space.update(where=project / "shop", when=__import__("datetime").datetime(2026, 1, 2), one=object(), f=lambda: 0)
+try:
+    space["broken"](5)
+except TypeError as error:
+    observed = Observed(error=error)
+schemas = {"z": "CREATE TABLE z", "y": "CREATE TABLE y"}
+pins = Pins(files=[str(project / "b.sql"), str(project / "a.sql")], schemas=schemas)
+if sys.argv[2] == "2":
+    pins = Pins(files=pins.files[::-1], schemas=dict(reversed(pins.schemas.items())))
+hydrator = Hydrator(cells=cells, namespace=space, scrub=Scrubber(), project=project, pins=pins, observed=observed)
+block = semi_static_block(hydrator.snapshot(len, folded={}))
+task = "Why does `broken` fail? See keys, where, when, one, f and cells."
+selection = hydrator.select(task, mode="auto", count=len, budget=9000)
+parts = TurnParts(
+    task=task, selection=selection, values=hydrator.describe_values(task, mode="auto"),
+    failure=hydrator.failure(mode="auto"), parts=hydrator.parts(len),
+)
+out = block.canonical + b"".join(one.canonical for one in turn_blocks(parts, [block]))
+sys.stdout.buffer.write(out)
+"""
+
+
+@pytest.mark.slow
+def test_project_section_and_turn_do_not_depend_on_the_machine(tmp_path: Path) -> None:
+    """Packages, tree, outlines, added files, schemas, values and a failure: by path, hash seed, process id, time zone,
+    locale, line ends, file times, and the order in which things were pinned."""
+    files = {
+        **FILES,
+        "a.sql": "CREATE TABLE a (\n  id INT\n);\n",
+        "b.sql": "CREATE TABLE b (id INT);\n",
+        "notes.md": "x\n",
+    }
+    seen = set()
+    for i, (newline, locale) in enumerate([("\n", "C"), ("\r\n", "C.UTF-8"), ("\n", "C.UTF-8")], 1):
+        root = tmp_path / ("deeper/" * i) / f"päth {i}"
+        for name in sorted(files, reverse=i == 2):
+            file = root / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(files[name].replace("\n", newline).encode())
+            os.utime(file, (i * 1e8, i * 1e8))
+        environment = {
+            **os.environ,
+            "PYTHONHASHSEED": str(i),
+            "LC_ALL": locale,
+            "TZ": "Asia/Tokyo" if i == 1 else "UTC",
+        }
+        command = [sys.executable, "-X", "utf8", "-c", PROJECT, str(root), str(i)]
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()[-2000:]
+        assert str(tmp_path).encode() not in done.stdout
+        assert b"ipykernel" not in done.stdout
+        seen.add(done.stdout)
+    (text,) = seen
+    for part in (
+        b"shop/stock.py",
+        b"CREATE TABLE a (",
+        b"CREATE TABLE y",
+        b"{'a', 'b'}",
+        b"notes.md",
+        b"def add(items)",
+    ):
+        assert part in text, part
+
+
+part_texts = st.text(alphabet=st.sampled_from('ab\n <>&/"é'), max_size=20)
+
+
+@given(
+    packages=st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["1.0", "2.1", ""]), max_size=5),
+    parts=st.lists(
+        st.builds(
+            Part,
+            kind=st.sampled_from(["file", "outline", "schema"]),
+            file=st.sampled_from("xyz"),
+            text=part_texts,
+            tokens=st.just(1),
+        ),
+        unique_by=lambda part: part.name,
+        max_size=6,
+    ),
+    order=st.randoms(use_true_random=False),
+)
+def test_any_order_of_the_same_parts_gives_the_same_project_section(
+    packages: Any, parts: list[Part], order: Any
+) -> None:
+    def made(names: list[str], of: list[Part]) -> bytes:
+        block = semi_static_block(Project(packages={name: packages[name] for name in names}, parts=tuple(of)))
+        return block.canonical if block else b""
+
+    names, shuffled = list(packages), list(parts)
+    first = made(names, shuffled)
+    order.shuffle(names)
+    order.shuffle(shuffled)
+    assert made(names, shuffled) == first
+    for part in parts:
+        rendered = part.render()
+        assert rendered.count(f"</{part.kind}") == 1, "no text closes its own part"
