@@ -241,7 +241,7 @@ def _latency(session: Session) -> None:
     title = f"{model.label}: time to first token"
     pairs = [(uncached, seconds) for _, uncached, seconds in calls]
     rows = [
-        (f"{n:,}", str(latency.expect_first_token(model.latency, pairs, tokens=n, uncached=n)))
+        (f"{n:,}", str(latency.expect_first_token(model.latency, pairs, tokens=n, uncached=n, known=model.known)))
         for n in (2_000, 10_000, 50_000)
     ]
     fit = latency.fit_prefill(pairs)

@@ -154,34 +154,39 @@ def _line(samples: Sequence[tuple[int, float]]) -> tuple[float, float] | None:
 class Expected:
     """When the first token of a call may be expected: seconds; 8 of 10 calls fall between `low` and `high`.
 
-    `samples` is the number of calls that say so; 0 where it is the catalogue's curve.
+    `samples` is the number of calls that say so; 0 where it is the catalogue's curve. Where it is not `known`, neither
+    says anything: the figures are another model's.
     """
 
     low: float
     middle: float
     high: float
     samples: int
+    known: bool = True
 
     def __str__(self) -> str:
+        if not self.known:
+            return f"unknown time (the model has no row in the catalogue; {MIN_SAMPLES} calls will tell)"
         by = f"{self.samples} calls" if self.samples else "the catalogue's curve"
         return f"{self.low:.1f} to {self.high:.1f} s (8 of 10 calls; from {by})"
 
 
 def expect_first_token(
-    profile: LatencyProfile, samples: Sequence[tuple[int, float]], *, tokens: int, uncached: int
+    profile: LatencyProfile, samples: Sequence[tuple[int, float]], *, tokens: int, uncached: int, known: bool = True
 ) -> Expected:
     """The prediction interval of the next call's time to first token, connection left out.
 
     From the user's own calls, (uncached tokens, seconds) each: their line, and the tenth and
     the ninetieth in a hundred of what they lay off it. With fewer than 5 of them: the catalogue's curve and its
-    log-normal queue.
+    log-normal queue, which are this model's where it is `known`.
     """
     line = _line(samples) if len(samples) >= MIN_SAMPLES else None
     if line is None:
         base = profile.ttft(tokens=tokens, uncached=uncached)
         spread = math.exp(_Z_80 * profile.queue_sigma)
         queue = profile.queue_median
-        return Expected(low=base + queue / spread, middle=base + queue, high=base + queue * spread, samples=0)
+        low, high = base + queue / spread, base + queue * spread
+        return Expected(low=low, middle=base + queue, high=high, samples=0, known=known)
     middle = line[0] + line[1] * uncached
     off = sorted(seconds - (line[0] + line[1] * count) for count, seconds in samples)
     low, high = _four_fifths(off)

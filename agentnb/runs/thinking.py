@@ -185,8 +185,8 @@ class Thinking:
         view = {name: context.get(name) for name in SHOWN} | {"last": self.expected_view(call, prediction)}
         self._machine.current.emit("view", context=view)
         first = self.expect_first_token(context, call, prediction)
-        text = f"waiting for the first token (expected after {first.low:.1f} to {first.high:.1f} s)"
-        self._machine.current.emit("phase", text=text)
+        when = f" (expected after {first.low:.1f} to {first.high:.1f} s)" if first.known else ""
+        self._machine.current.emit("phase", text=f"waiting for the first token{when}")
 
     def expect_first_token(self, context: Context, call: Call, prediction: Prediction) -> latency.Expected:
         """When the first token may be expected, from this user's own calls or the catalogue."""
@@ -196,6 +196,7 @@ class Thinking:
             [(uncached, seconds) for _, uncached, seconds in calls],
             tokens=call.total,
             uncached=max(call.total - prediction.tokens, 0),
+            known=call.model.known,
         )
 
     def expected_view(self, call: Call, prediction: Prediction) -> dict[str, Any]:

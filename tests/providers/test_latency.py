@@ -52,6 +52,14 @@ def test_an_interval_is_never_negative_nor_turned_around(samples: list[tuple[int
     assert 0.0 <= expected.low <= expected.high
 
 
+def test_another_models_curve_is_no_expectation() -> None:
+    """A model without a row, on the user's own machine, say: only its own calls can tell."""
+    unknown = expect_first_token(SONNET.latency, calls(4), tokens=1000, uncached=1000, known=False)
+    assert not unknown.known
+    assert str(unknown) == "unknown time (the model has no row in the catalogue; 5 calls will tell)"
+    assert expect_first_token(SONNET.latency, calls(5), tokens=1000, uncached=1000, known=False).known
+
+
 def test_a_queue_is_estimated_only_from_enough_calls() -> None:
     trace = CallTrace(started=0.0, connect_seconds=0.1, headers=2.0, first_token=3.1, last_token=4.1, finished=4.2)
     measured = from_trace(trace, output_tokens=11)
