@@ -12,6 +12,7 @@ from agentnb.providers.messages import Usage
 from agentnb.providers.promptcache.calls import Call, warm_entries
 from agentnb.providers.promptcache.changes import Earlier, first_change, shared
 from agentnb.providers.promptcache.ledger import Ledger, Sent, Warm
+from agentnb.providers.promptcache.placement import last_frame_index
 from agentnb.providers.promptcache.policy import TTL_SECONDS
 from agentnb.providers.promptcache.trust import PRIOR, Trust
 
@@ -185,6 +186,15 @@ class Known:
     change: str
     diagnosis: str | None
 
+    @property
+    def cause(self) -> str:
+        """The provider's own reason and the change that we see, as far as there are."""
+        said = self.diagnosis if self.diagnosis and not any(no in self.diagnosis for no in _NO_REASON) else ""
+        return "; ".join(part for part in (said, self.change) if part)
+
+
+_NO_REASON = ("not_found", "unavailable")
+
 
 def _shared_tokens(call: Call, previous: Sent | None) -> int:
     if previous is None or previous.model != call.model.name:
@@ -199,12 +209,20 @@ def _describe(mark: Mark) -> str:
 def _missing(call: Call, prediction: Prediction, usage: Usage, previous: Sent | None) -> int:
     """Tokens that the previous request sent too, or that were expected, and that were not read.
 
+    Where the frame changed (tools, instructions, project), all that the previous request sent could have been read.
     Small differences are the estimate's.
     """
     common = _shared_tokens(call, previous)
+    if previous is not None and previous.model == call.model.name and _frame_changed(call, previous):
+        common = sum(previous.tokens)
     wanted = max(prediction.tokens, common if common >= call.model.cache.minimum else 0)
     short = min(wanted, usage.input_total) - usage.cache_read
     return short if short > max(STEP, wanted // 20) else 0
+
+
+def _frame_changed(call: Call, previous: Sent) -> bool:
+    same = shared(call.prompt.chain, previous)
+    return same <= last_frame_index(call.prompt) and same < len(previous.chain)
 
 
 def _lost(call: Call, short: int, usage: Usage) -> tuple[float | None, float | None]:
@@ -230,20 +248,18 @@ def _reason(call: Call, prediction: Prediction, usage: Usage, known: Known) -> s
         return f"below the minimum: {total:,} of {minimum:,} tokens"
     if prediction.tokens:
         unasked = "" if call.model.cache.breakpoints else "the provider promises no hit of what it caches unasked"
-        why = known.diagnosis or known.change or unasked or "no reason is known"
+        why = known.cause or known.diagnosis or unasked or "no reason is known"
         return f"miss: {min(prediction.tokens, total):,} tokens were expected; {why}"
-    named = known.diagnosis and not any(word in known.diagnosis for word in ("not_found", "unavailable"))
-    why = known.diagnosis if named and known.diagnosis else _why_nothing(call, prediction, known)
-    return f"{'written' if usage.cache_write else 'not cached'}: {why}"
+    return f"{'written' if usage.cache_write else 'not cached'}: {_why_nothing(call, prediction, known)}"
 
 
 def _why_nothing(call: Call, prediction: Prediction, known: Known) -> str:
     """Why nothing was warm, now that the reply has counted: an estimate below the minimum may have been too low."""
-    minimum = call.model.cache.minimum
-    if known.change and not known.shared:
-        return known.change
-    if not known.first and known.shared < minimum:
-        return f"what the call before it sent too, {known.shared:,} tokens, is below the minimum of {minimum:,}"
+    minimum, begun = call.model.cache.minimum, not known.first and known.shared < call.model.cache.minimum
+    below = f"what the call before it sent too, {known.shared:,} tokens, is below the minimum of {minimum:,}"
+    causes = [known.cause] * bool(known.cause and (known.diagnosis or begun)) + [below] * bool(begun and known.shared)
+    if causes:
+        return "; ".join(causes)
     if prediction.reason.startswith("below the minimum"):
         return "first call with this prefix: nothing was warm yet"
     return prediction.reason
@@ -253,7 +269,7 @@ def _hit(call: Call, prediction: Prediction, usage: Usage, known: Known) -> str:
     hit = f"hit: {usage.cache_read:,} of {usage.input_total:,} input tokens read from the prompt cache"
     wanted = min(prediction.tokens, usage.input_total)
     if wanted - usage.cache_read > max(STEP, wanted // 20):
-        why = known.diagnosis or known.change or "the provider gives no reason"
+        why = known.cause or known.diagnosis or "the provider gives no reason"
         return f"{hit}, {wanted - usage.cache_read:,} fewer than expected; {why}"
     if usage.cache_read < call.model.cache.minimum:
         return f"{hit}, below the published minimum of {call.model.cache.minimum:,}"
