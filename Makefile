@@ -95,6 +95,10 @@ bench-peers:
 	.bench-peers/langgraph/bin/python -m pip install -q --disable-pip-version-check langgraph langgraph-checkpoint-sqlite
 	.bench-peers/burr/bin/python -m pip install -q --disable-pip-version-check apache-burr
 	.bench-peers/dbos/bin/python -m pip install -q --disable-pip-version-check dbos
+	@test -x .bench-peers/pydantic-ai/bin/python || $(PYTHON) -m venv .bench-peers/pydantic-ai
+	@test -x .bench-peers/langchain/bin/python || $(PYTHON) -m venv .bench-peers/langchain
+	.bench-peers/pydantic-ai/bin/python -m pip install -q --disable-pip-version-check 'pydantic-ai-slim[anthropic]'
+	.bench-peers/langchain/bin/python -m pip install -q --disable-pip-version-check langchain langchain-anthropic
 	@test -x .bench-peers/aider/bin/python || $(AIDER_PYTHON) -m venv .bench-peers/aider
 	@.bench-peers/aider/bin/python -c 'import aider' 2>/dev/null || \
 	.bench-peers/aider/bin/python -m pip install -q --disable-pip-version-check 'aider-chat>=0.86' || \

@@ -146,7 +146,7 @@ def replay(script: Script, root: Path, *, stale_limit: float, seed: int = 1) -> 
         for number, turn in enumerate(script.turns):
             touched = project.apply(turn["edits"])
             if touched or not number:
-                _import_again(session, project, run=script.runs)
+                import_again(session, project, run=script.runs)
             runs.append(_ask(session, str(turn["task"]), number, stale_limit))
             seen = len(sent)
             sent += [sent_of(number, item.body, item.usage or {}) for item in simulator.requests[seen:]]
@@ -159,19 +159,28 @@ def _session(root: Path, simulator: Simulator, clock: SimClock) -> Iterator[Sess
     settings = Settings(model="sim:claude-sonnet-4-6", home=root / "home", sim_speed=0, tools=("inspect",))
     project = root / "project"
     session = Session(settings=settings, simulated=simulator, clock=Follows(clock), environment={}, project=project)
+    with project_on_path(project):
+        try:
+            yield session
+        finally:
+            session.close()
+
+
+@contextmanager
+def project_on_path(project: Path) -> Iterator[None]:
+    """The project can be imported meanwhile; afterwards no module of it is left."""
     before = set(sys.modules)
     sys.path.insert(0, str(project))
     try:
-        yield session
+        yield
     finally:
         sys.path.remove(str(project))
         for name in set(sys.modules) - before:
             if str(getattr(sys.modules[name], "__file__", "")).startswith(str(project)):
                 del sys.modules[name]
-        session.close()
 
 
-def _import_again(session: Session, project: Project, *, run: bool) -> None:
+def import_again(session: Session, project: Project, *, run: bool = True) -> None:
     """The modules as they are on disk now, as after %autoreload."""
     tops = {name.partition(".")[0] for name in project.modules}
     for name in [n for n in sys.modules if n.partition(".")[0] in tops]:

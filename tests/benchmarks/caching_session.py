@@ -1,0 +1,258 @@
+"""A session of notebook turns that agentnb, the blueprint and other clients all go through, on one simulator.
+
+The turns are the shipped edit script (prefix_edits.jsonl): a small project, edits between the turns, and tasks that
+name six definitions each, of which about 60 % are as before, 25 % changed and 15 % new. Each task also asks for tool
+steps, which the simulated model makes: `inspect` of names whose results are given here. Pauses between the turns are 1
+to 25 minutes, 12 s pass with each tool step, all on a virtual clock.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import random
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import prefix_replay as pr
+
+from agentnb.providers import anthropic, google, openai_responses
+from agentnb.providers.catalog import lookup
+from agentnb.providers.messages import Usage
+from agentnb.runs.hydration import Pins
+from agentnb.runs.session import Session
+from agentnb.runs.tools import tool
+from agentnb.settings import Settings
+from agentnb.simulator import SimClock, Simulator
+
+RESULT = 400  # tokens, about, that the tools of one step bring together
+STEP_SECONDS = 12.0
+FIRST, LAST = 60.0, 1500.0  # seconds: the pauses between two turns
+WORDS = [
+    a + b for a, b in itertools.product(("ta", "ri", "mo", "ke", "lu", "sa", "pe", "vo"), ("n", "r", "st", "l", "k"))
+]
+SCHEMA = "\n".join(
+    f"create table table_{i:02} (id integer primary key, owner_{i} text not null, amount_{i} real, changed_{i} date);"
+    for i in range(125)
+)
+"""A file that the user has added: with it, what every call begins with is as large as in the reference session."""
+_DECODE = {
+    "anthropic": anthropic.decode_usage,
+    "google": google.decode_usage,
+    "openai": openai_responses.decode_usage,
+}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """`edits` come before the task; `pause` seconds pass before both; `named` are the definitions as they are then."""
+
+    edits: Sequence[Sequence[Any]]
+    task: str
+    pause: float
+    named: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Story:
+    """The whole session: the project as it is at first, its turns, and how many tools each step calls."""
+
+    files: dict[str, list[str]]
+    turns: Sequence[Turn]
+    parallel: int
+    steps: int
+
+
+def story(turns: int, steps: int, parallel: int, *, seed: int = 7) -> Story:
+    rng = random.Random(seed)
+    script = pr.load(turns=turns)
+    files = {path: list(lines) for path, lines in script.files.items()}
+    present = {path: list(lines) for path, lines in files.items()}
+    out = []
+    for number, turn in enumerate(script.turns):
+        for path, start, stop, lines in turn["edits"]:
+            present.setdefault(path, [])[start:stop] = lines
+        question = re.sub(r" Inspect `[^`]+` for it\.", "", str(turn["task"]))
+        rounds = (
+            "inspect " + ", ".join(f"probe_{number}_{step}_{i}" for i in range(parallel)) for step in range(steps)
+        )
+        out.append(
+            Turn(
+                edits=turn["edits"],
+                task=f"{question} First {' then '.join(rounds)}.",
+                pause=rng.uniform(FIRST, LAST) if number else 0.0,
+                named=[source_of(name, present) for name in re.findall(r"`([\w.]+)`", question)],
+            )
+        )
+    return Story(files, out, parallel, steps)
+
+
+def source_of(name: str, files: dict[str, list[str]]) -> str:
+    """The present source of `package.module.function`."""
+    module, _, last = name.rpartition(".")
+    text = "\n".join(files[module.replace(".", "/") + ".py"])
+    found = next(n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef) and n.name == last)
+    return ast.get_source_segment(text, found) or ""
+
+
+def result_of(name: str, parallel: int) -> str:
+    """What `inspect` brings of a probe: the same words whoever asks."""
+    rng = random.Random(name)
+    return " ".join(rng.choice(WORDS) for _ in range(round(RESULT / parallel * 0.87)))
+
+
+@dataclass(frozen=True)
+class Told:
+    """What went over the wire: each call's usage, what was spent beside the calls (in US dollars), and the requests."""
+
+    usages: list[Usage]
+    spent: float
+    bodies: list[Any]
+    answers: list[str]
+    segments: int = 0
+    pings: int = 0
+
+
+def by_agentnb(given: Story, address: str, home: Path, **settings: Any) -> Told:
+    """The real agent with the settings that a user gets, but for the ones given."""
+    clock, model = SimClock(), lookup(address)
+    project = pr.Project(home / "project", {path: list(lines) for path, lines in given.files.items()})
+    for path in project.files:
+        project.write(path)
+    with (
+        Simulator(speed=0, record=True, clock=clock) as simulator,
+        _session(home, address, simulator, clock, settings) as session,
+    ):
+        _with_probes(session, given, clock)
+        (home / "project" / "tables.sql").write_text(SCHEMA, "utf-8")
+        session.keep_pins(Pins(files=[str(home / "project" / "tables.sql")]))
+        pause = Pause(clock)
+        session.keepalive._wait = pause.wait
+        runs = []
+        for number, turn in enumerate(given.turns):
+            later = given.turns[number + 1 : number + 2]
+            pause.left = later[0].pause if later else 0.0
+            runs.append(_turn(session, project, turn, number))
+            session.keepalive.join(60)
+            clock.advance(pause.left)
+        seen = [item for item in simulator.requests if item.usage is not None]
+        return Told(
+            usages=[_DECODE[model.provider](item.usage or {}) for item in seen],
+            spent=session.objects.spent if model.provider == "google" else 0.0,
+            bodies=[item.body for item in seen],
+            answers=[run.text for run in runs],
+            segments=sum(any("New segment" in note for note in run.receipt["notes"]) for run in runs),
+            pings=session.keepalive.sent,
+        )
+
+
+@contextmanager
+def _session(
+    home: Path, address: str, simulator: Simulator, clock: SimClock, settings: dict[str, Any]
+) -> Iterator[Session]:
+    chosen = Settings(model=address, home=home / "home", sim_speed=0, max_steps=60)
+    with pr.project_on_path(home / "project"):
+        session = Session(
+            settings=chosen.with_changes(**settings),
+            simulated=simulator,
+            clock=pr.Follows(clock),
+            environment={},
+            project=home / "project",
+        )
+        try:
+            yield session
+        finally:
+            session.close()
+
+
+class Pause:
+    """The pause behind a turn, as the pings see it: waiting moves the clock as far as the pause lasts."""
+
+    def __init__(self, clock: SimClock) -> None:
+        self._clock = clock
+        self.left = 0.0
+
+    def wait(self, stopped: threading.Event, seconds: float) -> bool:
+        if stopped.is_set() or seconds > self.left:
+            return True
+        self.left -= seconds
+        self._clock.advance(seconds)
+        return False
+
+
+def _with_probes(session: Session, given: Story, clock: SimClock) -> None:
+    @tool(safe=True)
+    def inspect(name: str) -> str:
+        """Look up a definition or a variable by its name: its source, or what it holds."""
+        clock.advance(STEP_SECONDS / given.parallel)
+        return result_of(name, given.parallel)
+
+    session.extra_tools["inspect"] = inspect
+
+
+def _turn(session: Session, project: pr.Project, turn: Turn, number: int) -> Any:
+    touched = project.apply(turn.edits)
+    if touched or not number:
+        pr.import_again(session, project)
+    tools = session.settings.tools  # the probe replaces the one of its name
+    request = session.request(turn.task, cell=f"ask-{number}", execution=str(number), tools=tools)
+    agent, run_id = session.agent(), session.new_run_id()
+    agent.begin(request, run_id)
+    run = agent.drive(run_id)
+    if agent.raised is not None:
+        raise agent.raised
+    return run
+
+
+def one_text_each(given: Story, told: Told) -> Iterator[tuple[float, str]]:
+    """Each call of the session in the blueprint's order, with the pause before it: system, outlines, the definitions
+    of the turn, then everything that was said, tool calls too."""
+    system = _system(told)
+    said: list[str] = []
+    for number, (turn, answer) in enumerate(zip(given.turns, told.answers, strict=True)):
+        said.append(turn.task)
+        for step in range(given.steps + 1):
+            yield (turn.pause if step == 0 else STEP_SECONDS), "\n\n".join([system, *turn.named, *said])
+            if step < given.steps:
+                names = [f"probe_{number}_{step}_{i}" for i in range(given.parallel)]
+                said += [f"inspect({name})\n{result_of(name, given.parallel)}" for name in names]
+        said.append(answer)
+
+
+def _system(told: Told) -> str:
+    """agentnb's instructions and the project's outlines, whichever wire they went over."""
+    body = told.bodies[0]
+    if "system" in body:
+        return "\n\n".join(block["text"] for block in body["system"])
+    if "systemInstruction" in body:
+        return "\n\n".join(part["text"] for part in body["systemInstruction"]["parts"])
+    return str(body.get("instructions") or "") + "\n\n".join(_developer(body["input"]))
+
+
+def _developer(items: Sequence[Any]) -> Iterator[str]:
+    for item in items:
+        if item.get("role") in ("system", "developer"):
+            yield from (part["text"] for part in item["content"])
+
+
+def for_peers(given: Story, told: Told) -> dict[str, Any]:
+    """The session as another client is told of it: agentnb's own system text, and a turn's definitions before its
+    task, as a user would paste them. `told` is agentnb's over Anthropic's wire."""
+    return {
+        "system": _system(told),
+        "turns": [
+            {"pause": turn.pause, "text": "\n\n".join([*turn.named, turn.task]), "definitions": list(turn.named)}
+            for turn in given.turns
+        ],
+        "results": {
+            name: result_of(name, given.parallel)
+            for turn in given.turns
+            for name in re.findall(r"probe_\w+", turn.task)
+        },
+        "step_seconds": STEP_SECONDS / given.parallel,
+    }
