@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentnb.notebook.render import run_html, run_text
-from agentnb.prompt.layers import Block, Layer
+from agentnb.prompt.layers import Block, Layer, Prompt
 from agentnb.prompt.tokens import image_tokens
-from agentnb.providers import catalog
+from agentnb.providers import catalog, openai_chat, openai_responses
 from agentnb.providers.catalog import lookup, rows
-from agentnb.providers.messages import Image, Role, content_from_json, content_to_json
+from agentnb.providers.messages import Image, Role, Text, content_from_json, content_to_json
 from agentnb.runs.conversation import suited
 from agentnb.simulator.images import counted
 
@@ -163,3 +164,26 @@ def test_known_counts_of_a_picture_of_768_pixels(model: str, tokens: int) -> Non
     rules = lookup(model).images
     assert rules is not None
     assert image_tokens(rules, 768, 768) == tokens
+
+
+def test_chat_completions_carry_the_picture_in_the_users_message() -> None:
+    image = Image("image/png", "aGk=", "fig: a line", 4, 3)
+    texts = [Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text(text)) for text in ("before", "after")]
+    picture = Block(layer=Layer.DYNAMIC, role=Role.USER, content=image)
+    prompt = Prompt(model="gpt-4.1", blocks=(texts[0], picture, texts[1]), max_tokens=10)
+    (message,) = openai_chat.encode(prompt)["messages"]
+    assert [part["type"] for part in message["content"]] == ["text", "image_url", "text"]
+    assert message["content"][1]["image_url"]["url"] == "data:image/png;base64,aGk="
+    (item,) = openai_responses.encode(prompt, (), breakpoints=False)["input"]
+    assert [part["type"] for part in item["content"]] == ["input_text", "input_image", "input_text"]
+
+
+def test_the_journal_holds_a_picture_about_once(book: Any, tmp_path: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    book.session.namespace["photo"] = pillow.frombytes("RGB", (200, 200), bytes(range(240)) * 500)
+    first = book.ask("What is on `photo`?")
+    data = first.receipt["images"][0]["data"]
+    for _ in range(3):
+        book.ask("And `photo` again?")
+    stored = b"".join(file.read_bytes() for file in (tmp_path / "home").rglob("*") if file.is_file())
+    assert 1 <= stored.count(data[100:200].encode()) <= 3
