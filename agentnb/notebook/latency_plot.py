@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -59,15 +60,25 @@ def _axes(wide: int, high: float) -> str:
     (x0, y0), (x1, y1) = _place(0, 0), _place(1, 1)
     frame = f'<path d="M{x0:.0f},{y1:.0f} V{y0:.0f} H{x1:.0f}" fill="none" stroke="{INK}" stroke-opacity="0.5"/>'
     across = "".join(
-        f'<text x="{_place(share, 0)[0]:.0f}" y="{y0 + 14:.0f}" text-anchor="middle">{wide * share / 1000:.0f}k</text>'
-        for share in (0.25, 0.5, 0.75, 1.0)
+        f'<text x="{_place(tokens / wide, 0)[0]:.0f}" y="{y0 + 14:.0f}" text-anchor="middle">{tokens / 1000:g}k</text>'
+        for tokens in _round_values(wide)
     )
-    up = "".join(
-        f'<text x="{x0 - 4:.0f}" y="{_place(0, share)[1] + 4:.0f}" text-anchor="end">{high * share:.1f}</text>'
-        for share in (0.0, 0.5, 1.0)
-    )
+    up = "".join(_level(_place(0, seconds / high)[1], f"{seconds:g}", x0, x1) for seconds in _round_values(high))
     names = (
         f'<text x="{x1:.0f}" y="{HEIGHT - 4}" text-anchor="end">prompt tokens</text>'
         f'<text x="{x0:.0f}" y="{HEIGHT - 4}">seconds to the first token (left)</text>'
     )
     return frame + across + up + names
+
+
+def _level(y: float, label: str, x0: float, x1: float) -> str:
+    """A value of the left axis, with a faint line across."""
+    line = f'<path d="M{x0:.0f},{y:.1f} H{x1:.0f}" stroke="{INK}" stroke-opacity="0.12"/>'
+    return f'{line}<text x="{x0 - 4:.0f}" y="{y + 4:.0f}" text-anchor="end">{label}</text>'
+
+
+def _round_values(most: float) -> list[float]:
+    """Three to six round values up to `most`, zero left out: steps of 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(most))
+    step = next(step for step in (power * part for part in (0.1, 0.2, 0.5, 1, 2)) if most / step < 7)
+    return [round(step * i, 9) for i in range(1, math.floor(most / step + 1e-9) + 1)]
