@@ -33,6 +33,7 @@ _WEIGHTS["gemini"] = _WEIGHTS["o200k"]
 _TOOL_SHARE = {"o200k": 0.65, "gemini": 0.65}
 _TOOLS_PREAMBLE = {"claude-4": 330, "claude-5": 330}
 BLOCK_OVERHEAD = 4
+LEAST_STEP = 0.1
 _WORD = re.compile(r"[A-Z]?[a-z]+")
 _GLUED = re.compile(r"(?<=[^\sA-Za-z])[A-Z]?[a-z]+|(?<=[a-z])[A-Z][a-z]+")
 _CAPITALS = re.compile(r"[A-Z]+(?![a-z])")
@@ -46,10 +47,11 @@ _PIECE = re.compile(r"[^\W\d_]{1,10}|\d{1,3}|[^\w\s]|_|\n\s*")
 
 @dataclass(frozen=True, slots=True)
 class TokenCounter:
-    """Estimates for one tokenizer family; `factor` is the calibration from reported usage."""
+    """Estimates for one tokenizer family; `factor` is the calibration from the usage that `replies` reported."""
 
     family: str
     factor: float = 1.0
+    replies: int = 0
 
     def count(self, text: str) -> int:
         """Estimated tokens of `text`; 0 for the empty text."""
@@ -73,11 +75,14 @@ class TokenCounter:
         return _TOOLS_PREAMBLE.get(self.family, 0)
 
     def calibrated(self, *, estimated: int, reported: int) -> TokenCounter:
-        """A counter corrected by one reply, half of the way: one odd reply must not swing the next estimate."""
+        """A counter corrected by one reply: the first counts in full, the n-th 1/n of the way, none less than a tenth.
+
+        So the factor is the mean of what was seen, in which one odd reply weighs little, and it still follows a change.
+        """
         if estimated <= 0 or reported <= 0:
             return self
-        step = (reported / estimated) ** 0.5 if self.factor != 1.0 else reported / estimated
-        return TokenCounter(self.family, min(4.0, max(0.25, self.factor * step)))
+        step = (reported / estimated) ** max(1 / (self.replies + 1), LEAST_STEP)
+        return TokenCounter(self.family, min(4.0, max(0.25, self.factor * step)), self.replies + 1)
 
 
 def image_tokens(rules: ImageRules, width: int, height: int) -> int:

@@ -24,11 +24,13 @@ class Samples:
 
         The simulator's tokenizer is its own: what it taught says nothing of the real model, and the other way round.
         """
-        return TokenCounter(model.tokenizer, float(self._read(_tokens_key(model, simulated), 1.0)))
+        known = self._read(_tokens_key(model, simulated), [1.0, 0])
+        factor, replies = known if isinstance(known, list) else (known, 1)  # earlier versions kept the factor only
+        return TokenCounter(model.tokenizer, float(factor), int(replies))
 
     def learn_tokens(self, model: Model, *, simulated: bool, estimated: int, reported: int) -> None:
         counter = self.counter(model, simulated=simulated).calibrated(estimated=estimated, reported=reported)
-        self._write(_tokens_key(model, simulated), counter.factor)
+        self._write(_tokens_key(model, simulated), [counter.factor, counter.replies])
 
     def prefill(self, model: Model) -> list[tuple[int, float]]:
         """(uncached tokens, seconds from connection to first token) of this model's calls."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import random
 import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,6 +48,28 @@ def known_texts() -> None:
             errors = [TokenCounter(family).count(text) / tokens - 1 for text, tokens in known]
             bias = statistics.median(errors)
             print(f"  {family:<9} {kind:<6} {len(known):>3} texts  median {bias:+6.1%}  {spread(errors)}")
+
+
+def calibrated_texts() -> None:
+    """Each round begins without calibration and asks 24 times; the error is of the texts that a call adds."""
+    print("New prompts of five such texts each, real counts, 20 rounds: the error before and after so many replies")
+    texts = json.loads((TESTS / "prompt/data/token-counts.json").read_text())["texts"]
+    for family in FAMILIES:
+        rounds = [one_round(random.Random(seed), texts, family) for seed in range(20)]
+        parts = ((0, 1), (1, 3), (3, 10), (10, 24))
+        said = (f"{first:>2}+: {spread([e for one in rounds for e in one[first:last]])}" for first, last in parts)
+        print(f"  {family:<9} {'   '.join(said)}")
+
+
+def one_round(rng: random.Random, texts: list[dict[str, Any]], family: str) -> list[float]:
+    counter, errors = TokenCounter(family), []
+    for _ in range(24):
+        chosen = rng.sample(texts, 5)
+        real = sum(text["tokens"][family] for text in chosen)
+        guess = sum(counter.count(text["text"]) for text in chosen)
+        errors.append(guess / real - 1)
+        counter = counter.calibrated(estimated=guess, reported=real)
+    return errors
 
 
 # --- the recordings ---------------------------------------------------------------------------------------------
@@ -172,5 +195,6 @@ def simulated() -> None:
 
 if __name__ == "__main__":
     known_texts()
+    calibrated_texts()
     recordings()
     simulated()
