@@ -52,7 +52,7 @@ def known_texts() -> None:
 
 def calibrated_texts() -> None:
     """Each round begins without calibration and asks 24 times; the error is of the texts that a call adds."""
-    print("New prompts of five such texts each, real counts, 20 rounds: the error before and after so many replies")
+    print("Prompts of eight such texts (2,000 tokens), all new, 20 rounds: the error before and after so many replies")
     texts = json.loads((TESTS / "prompt/data/token-counts.json").read_text())["texts"]
     for family in FAMILIES:
         rounds = [one_round(random.Random(seed), texts, family) for seed in range(20)]
@@ -64,7 +64,7 @@ def calibrated_texts() -> None:
 def one_round(rng: random.Random, texts: list[dict[str, Any]], family: str) -> list[float]:
     counter, errors = TokenCounter(family), []
     for _ in range(24):
-        chosen = rng.sample(texts, 5)
+        chosen = rng.sample(texts, 8)
         real = sum(text["tokens"][family] for text in chosen)
         guess = sum(counter.count(text["text"]) for text in chosen)
         errors.append(guess / real - 1)
