@@ -18,6 +18,7 @@ from agentnb.providers.promptcache import (
     Call,
     Plan,
     Prediction,
+    Reuse,
     Seen,
     Trust,
     anchored,
@@ -25,6 +26,7 @@ from agentnb.providers.promptcache import (
     compare,
     kept_longer,
     known_tokens,
+    layer_spans,
     layer_totals,
     message_salt,
     observed_hit,
@@ -122,8 +124,7 @@ class Thinking:
             self._services.provider_for(context["model"]),
             call,
             thread=context["thread"],
-            pauses=self._seen(context, call)[1].gaps,
-            trusted=self._trust(context).lasts(UNASKED),
+            reuse=self._reuse(context, call),
         )
         if objects.spent > before:
             _pay(context, objects.spent - before)
@@ -138,6 +139,21 @@ class Thinking:
         """Tokens of the leading blocks that an earlier reply settled."""
         ledger, simulated = self._services.ledger, _is_simulated(scope)
         return known_tokens(prompt.chain, ledger.newest_like(context["thread"], prompt.model, simulated=simulated))
+
+    def _reuse(self, context: Context, call: Call) -> Reuse:
+        """How often this call's frame is asked with. One that is new in an old thread has yet to show that it lasts:
+        the frame before it did not."""
+        _, frame, thread = self._seen(context, call)
+        (_, end), trust = layer_spans(call)[1], self._trust(context)
+        replaced = len(frame.gaps) == frame.supposed and len(thread.gaps) > thread.supposed
+        expected = predict(
+            replace(call, marks=tuple(m for m in call.marks if not m.holder)), self._services.ledger, trust
+        )
+        return Reuse(
+            pauses=() if replaced else frame.gaps,
+            trusted=trust.lasts(UNASKED),
+            warm=expected.tokens >= call.prefix_tokens(end),
+        )
 
     def _count(self, prompt: Prompt, known: tuple[int, ...], model: catalog.Model, scope: str) -> tuple[int, ...]:
         """Tokens by block: as settled by an earlier reply where it sent the same prefix, else estimated."""

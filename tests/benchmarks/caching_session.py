@@ -141,6 +141,7 @@ def by_agentnb(given: Story, address: str, home: Path, **settings: Any) -> Told:
             session.keepalive.join(60)
             clock.advance(pause.left)
         seen = [item for item in simulator.requests if item.usage is not None]
+        session.close_objects()
         return Told(
             usages=[_DECODE[model.provider](item.usage or {}) for item in seen],
             spent=session.objects.spent if model.provider == "google" else 0.0,

@@ -13,7 +13,18 @@ from agentnb.providers.base import Answer
 from agentnb.providers.catalog import lookup
 from agentnb.providers.google import GoogleProvider
 from agentnb.providers.messages import Role, Text
-from agentnb.providers.promptcache import CacheObjects, Call, Held, Ledger, compare, ours, pays, place_marks, predict
+from agentnb.providers.promptcache import (
+    CacheObjects,
+    Call,
+    Held,
+    Ledger,
+    Reuse,
+    compare,
+    ours,
+    pays,
+    place_marks,
+    predict,
+)
 from agentnb.simulator import SimClock, Simulator
 
 MODEL = lookup("sim:gemini-3.1-pro-preview")
@@ -65,7 +76,7 @@ class Desk:
         return Call(prompt=prompt, marks=marks, tokens=tokens, model=MODEL, scope=scope, at=self.clock.now())
 
     def ensure(self, call: Call, thread: str = "t") -> Held | None:
-        return self.objects.ensure(self.provider, call, thread=thread, pauses=SLOW)
+        return self.objects.ensure(self.provider, call, thread=thread, reuse=Reuse(pauses=SLOW))
 
     def ask(self, call: Call, held: Held | None) -> tuple[Answer, Call]:
         call = replace(call, marks=self.objects.bind(call.marks, call.prompt, held))
@@ -179,6 +190,16 @@ def test_deleted_at_the_end(desk: Desk) -> None:
     assert not desk.objects.delete(desk.provider, held), "gone already"
 
 
+def test_storage_is_paid_for_as_long_as_the_object_lives(desk: Desk) -> None:
+    """Gemini 3.1 Pro: $2 per million tokens made, $4.50 per million tokens and hour kept."""
+    held = desk.ensure(desk.call())
+    assert held is not None
+    assert desk.objects.spent == pytest.approx(held.tokens * (2.0 + 4.5) / 1e6)
+    desk.clock.advance(1200)
+    desk.objects.delete(desk.provider, held)
+    assert desk.objects.spent == pytest.approx(held.tokens * (2.0 + 4.5 / 3) / 1e6)
+
+
 def test_nothing_is_made_without_a_budget_or_below_the_minimum(desk: Desk) -> None:
     desk.objects.budget = 0.0
     assert desk.ensure(desk.call()) is None
@@ -189,6 +210,13 @@ def test_nothing_is_made_without_a_budget_or_below_the_minimum(desk: Desk) -> No
 
 
 def test_it_does_not_pay_in_a_fast_loop_nor_over_hours() -> None:
-    assert pays(MODEL, SLOW)
-    assert not pays(MODEL, (5.0,) * 50)
-    assert not pays(MODEL, (4 * 3600.0,) * 3)
+    assert pays(MODEL, Reuse(pauses=SLOW))
+    assert not pays(MODEL, Reuse(pauses=(5.0,) * 50))
+    assert not pays(MODEL, Reuse(pauses=(4 * 3600.0,) * 3))
+    assert not pays(MODEL, Reuse(pauses=()))
+
+
+def test_it_does_not_pay_where_the_prefix_lasts_longer_unasked_or_is_warm_now() -> None:
+    assert pays(MODEL, Reuse(pauses=(600.0, 10.0)))
+    assert not pays(MODEL, Reuse(pauses=(600.0, 10.0), trusted=1800.0))
+    assert not pays(MODEL, Reuse(pauses=(600.0, 10.0), warm=True))

@@ -18,7 +18,7 @@ from agentnb.providers.promptcache.calls import (
 from agentnb.providers.promptcache.changes import first_change, shared
 from agentnb.providers.promptcache.diagnosis import CacheReport, Prediction, compare, observed_hit, predict
 from agentnb.providers.promptcache.ledger import Held, Ledger, Sent, Storage, Warm
-from agentnb.providers.promptcache.objects import CacheObjects, ObjectProvider, ours, pays
+from agentnb.providers.promptcache.objects import CacheObjects, ObjectProvider, Reuse, ours, pays
 from agentnb.providers.promptcache.placement import automatic_mark, frame_ends, last_frame_index, place_marks
 from agentnb.providers.promptcache.policy import (
     LAYERS,
@@ -59,6 +59,7 @@ __all__ = [
     "Plan",
     "Prediction",
     "Rates",
+    "Reuse",
     "Rewrite",
     "Seen",
     "Sent",

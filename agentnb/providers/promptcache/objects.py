@@ -7,20 +7,20 @@ budget that the user set. Ours are known by their label. A vanished one is forgo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from agentnb.canonical import Clock
 from agentnb.errors import ProviderError
 from agentnb.prompt.layers import Prompt
-from agentnb.providers import prices
+from agentnb.providers import catalog, prices
 from agentnb.providers.base import Mark
 from agentnb.providers.catalog import CacheKind, Model
 from agentnb.providers.messages import Usage
 from agentnb.providers.promptcache.calls import Call
 from agentnb.providers.promptcache.ledger import Held, Ledger
 from agentnb.providers.promptcache.placement import last_frame_index
-from agentnb.providers.promptcache.policy import NEXT_CALL, THINKING, UNASKED, Option, cost, rates_of
+from agentnb.providers.promptcache.policy import UNASKED, Option, cost, rates_of
 
 LABEL = "agentnb"
 LIFE = 3600.0  # seconds that an object is made or extended for; a kernel that dies leaves it no longer than that
@@ -40,18 +40,34 @@ class ObjectProvider(Protocol):
     def list_caches(self) -> list[dict[str, Any]]: ...
 
 
-def pays(model: Model, pauses: Sequence[float], *, trusted: float = UNASKED) -> bool:
+@dataclass(frozen=True, kw_only=True)
+class Reuse:
+    """How often what an object would hold is asked with: `pauses` in seconds between such calls. Prefixes cached
+    unasked are `trusted` for so many seconds; `warm` says that what the object would hold is expected to hit now."""
+
+    pauses: Sequence[float]
+    trusted: float = UNASKED
+    warm: bool = False
+
+
+def pays(model: Model, reuse: Reuse) -> bool:
     """Whether an object costs less than trusting to what the provider caches unasked, if pauses go on like this.
 
-    Prefixes cached unasked are `trusted` for so many seconds; the object is read by every call and pays storage.
+    The object is made at the plain price, read by every call, this one too, and pays storage. Where the prefix is warm
+    anyway, making it now costs more than this call alone would.
     """
-    gaps = tuple(pauses) or (NEXT_CALL, NEXT_CALL, THINKING)
-    stored = Option(ttl="1h", rates=rates_of(model, "1h"), stored=True)
-    return cost(stored, gaps) < cost(Option(ttl="5m", rates=rates_of(model, "5m"), lasts=trusted), gaps)
+    gaps = tuple(reuse.pauses)
+    if not gaps:
+        return False
+    rates = rates_of(model, "1h")
+    stored = rates.read + cost(Option(ttl="1h", rates=rates, stored=True), gaps)
+    unasked = cost(Option(ttl="5m", rates=rates_of(model, "5m"), lasts=reuse.trusted), gaps)
+    return stored < unasked - (rates.write - rates.read if reuse.warm else 0.0)
 
 
 class CacheObjects:
-    """The objects of one session. `budget` in US dollars bounds what it may spend on them; `spent` is what it did."""
+    """The objects of one session. `budget` in US dollars bounds what it may spend on them; `spent` is what it did,
+    storage until the end of each object's life included."""
 
     def __init__(self, ledger: Ledger, *, clock: Clock, owner: str, budget: float) -> None:
         self._ledger = ledger
@@ -81,13 +97,10 @@ class CacheObjects:
 
     # --- making, extending, replacing: at the provider --------------------------------------------------------------
 
-    def ensure(
-        self, provider: object, call: Call, *, thread: str, pauses: Sequence[float], trusted: float = UNASKED
-    ) -> Held | None:
+    def ensure(self, provider: object, call: Call, *, thread: str, reuse: Reuse) -> Held | None:
         """The object for this call, made or extended as the budget allows; this thread's outdated ones are deleted.
 
-        `pauses` and `trusted` as for `pays`. None where there is none and none pays. A provider that refuses costs a
-        note in the ledger, not the call.
+        None where there is none and none pays. A provider that refuses costs a note in the ledger, not the call.
         """
         if not isinstance(provider, ObjectProvider) or call.model.cache.kind is not CacheKind.EXPLICIT_OBJECT:
             return None
@@ -96,7 +109,7 @@ class CacheObjects:
         try:
             if held is not None:
                 return self._use(provider, held, call.model, thread)
-            worth = self._affordable(call) and pays(call.model, pauses, trusted=trusted)
+            worth = self._affordable(call) and pays(call.model, reuse)
             return self.make(provider, call, thread) if worth else None
         except ProviderError:
             return None  # no object, no harm: the call goes out whole
@@ -164,12 +177,18 @@ class CacheObjects:
         self._ledger.drop(name)
 
     def delete(self, provider: ObjectProvider, held: Held) -> bool:
-        """Delete it at the provider and forget it. False where it was gone already."""
+        """Delete it at the provider and forget it. False where it was gone already.
+
+        Storage was put down as spent until the object's end; what is left of it is not, if this session made it.
+        """
         self._ledger.drop(held.name)
         try:
             provider.delete_cache(held.name)
         except ProviderError:
             return False
+        if held.by == self._owner:
+            unused = max(held.until - self._clock.now(), 0.0)
+            self.spent -= _price(catalog.lookup(f"google:{held.model}"), held.tokens, unused, fresh=False)
         return True
 
     def mine(self) -> list[Held]:
