@@ -88,17 +88,22 @@ def _policy(session: Session, now: float) -> None:
         f"The next call begins with ≈ {call.total:,} tokens, of which ≈ {prediction.tokens:,} are expected to hit: "
         f"{prediction.reason}. First token expected in {first}."
     )
-    warm = [LayerNow(tokens=tokens, until=_warm_until(session, call, end, now)) for tokens, end in spans]
+    held = max((mark.index for mark in call.marks if mark.holder), default=-1)
+    warm = [
+        LayerNow(tokens=tokens, until=_warm_until(session, call, end, now), held=end <= held) for tokens, end in spans
+    ]
     begun = LayerNow(tokens=warm[2].tokens, until=_warm_until(session, call, spans[1][1] + 1, now))
     _show_policy(session, call.model, plan, (*warm[:2], begun), [next_])
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerNow:
-    """A layer's tokens, and until when it is warm (seconds since the epoch; None: it is not)."""
+    """A layer's tokens, until when it is warm (seconds since the epoch; None: it is not), and whether a cache object
+    holds it."""
 
     tokens: int
     until: float | None
+    held: bool = False
 
 
 def _warm_until(session: Session, call: Call, end: int, now: float) -> float | None:
@@ -127,16 +132,23 @@ def _show_policy(
 
 def _policy_row(model: Model, choice: Choice, layer: LayerNow | None) -> tuple[object, ...]:
     kind = "marked prefix" if model.cache.breakpoints else "cached unasked"
+    kind = "cache object" if layer and layer.held else kind
     until = layer.until if layer else None
     return (
         choice.layer,
         Figure(f"≈ {layer.tokens:,}") if layer else "-",
         kind if choice.ttl else "not cached",
-        choice.ttl or "-",
+        ("1h" if layer and layer.held else choice.ttl) or "-",
         time.strftime("%H:%M:%S", time.localtime(until)) if until else "not warm",
-        f"up to {choice.kept_warm / 60:.0f} min" if choice.ttl else "-",
+        _bridged(choice, layer),
         choice.why,
     )
+
+
+def _bridged(choice: Choice, layer: LayerNow | None) -> str:
+    if layer and layer.held:
+        return "up to 60 min, longer by each call"
+    return f"up to {choice.kept_warm / 60:.0f} min" if choice.ttl else "-"
 
 
 def _costs(choices: Sequence[Choice]) -> list[str]:
