@@ -11,6 +11,8 @@ import pytest
 
 from agentnb.context.values import LIMIT, describe
 
+pytestmark = pytest.mark.slow  # importing the libraries takes seconds
+
 
 def polars_frame() -> Any:
     polars = pytest.importorskip("polars")

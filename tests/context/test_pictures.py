@@ -18,6 +18,7 @@ from agentnb.context.pictures import BYTES, EDGE, draw
 from agentnb.context.values import LIMIT, describe
 
 matplotlib = pytest.importorskip("matplotlib")
+pytestmark = pytest.mark.slow  # importing the libraries takes seconds
 Pillow = pytest.importorskip("PIL.Image")
 
 
@@ -189,7 +190,6 @@ sys.stdout.write(draw(figure, text="").image.data)
 """
 
 
-@pytest.mark.slow
 def test_another_process_gives_the_same_bytes() -> None:
     out = set()
     for seed, zone in (("1", "UTC"), ("2", "Asia/Tokyo")):
