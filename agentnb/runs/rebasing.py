@@ -65,7 +65,7 @@ def rewrite_that_pays(
         warm=_chance(services, request, chain[end - 1], trust),
         front=_chance(services, request, chain[static - 1], trust) if static else 0.0,
         gaps=services.samples.pauses(request.thread, services.clock.now()),
-        lasts=_lasts(model, trust),
+        lasts=_lasts(services, request, chain[end - 1], trust),
     )
     saved = saved_by_rewriting(_rates(model), rewrite)
     if not pays_to_rewrite(_rates(model), rewrite):
@@ -78,10 +78,13 @@ def _rates(model: Model) -> Rates:
     return rates_of(model, "1h" if "1h" in ttls and model.cache.breakpoints else (*ttls, "5m")[0])
 
 
-def _lasts(model: Model, trust: Trust) -> float:
+def _lasts(services: Services, request: Request, prefix: str, trust: Trust) -> float:
+    """The pauses in seconds that this prefix outlives, with the TTL that it was sent with."""
+    model = catalog.lookup(request.model)
+    entry = services.ledger.remembered(services.provider_for(request.model).scope, model.name, prefix)
     if model.cache.breakpoints:
-        return max(TTL_SECONDS[ttl] for ttl in model.cache.ttls)
-    return trust.lasts(UNASKED)
+        return TTL_SECONDS[entry.ttl] if entry else max(TTL_SECONDS[ttl] for ttl in model.cache.ttls)
+    return trust.lasts(TTL_SECONDS[entry.ttl] if entry else UNASKED)
 
 
 def _chance(services: Services, request: Request, prefix: str, trust: Trust) -> float:

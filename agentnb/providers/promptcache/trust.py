@@ -31,7 +31,7 @@ class Trust:
         return self.share(age, ttl) > 0.5
 
     def lasts(self, ttl: float) -> float:
-        """The longest pause in seconds up to which a hit is expected; at most two hours are looked at."""
+        """The longest pause in seconds up to which a hit is expected, of some that are looked at."""
         out = 0.0
         for edge in sorted({*EDGES[:-1], 7200.0, ttl}):
             if not self.expects(edge, ttl):
