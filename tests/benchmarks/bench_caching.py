@@ -133,7 +133,7 @@ def told(given: cs.Story, address: str, **settings: Any) -> cs.Told:
 
 def ours(model: Model, way: str, told: cs.Told) -> Row:
     pings = f", {told.pings} pings" if told.pings else ""
-    return Row(way, paid(model, told.usages, dollars=told.spent), told.usages, f"{told.segments} new segments{pings}")
+    return row(model, way, told.usages, dollars=told.spent, note=f"{told.segments} new segments{pings}")
 
 
 # --- the blueprint ------------------------------------------------------------------------------------------------
