@@ -108,5 +108,7 @@ def reason(paying: Paying, model: Model) -> str:
         if not paying.warm
         else f"it was still in the prompt cache with a chance of about {paying.warm:.0%}"
     )
-    dollars = "" if saved is None else f" Written anew without it: ≈ ${saved:.4f} less over as many calls as so far."
+    dollars = (
+        "" if saved is None else f" Written anew without it: ≈ ${saved:.4f} less until the next pause that outlasts it."
+    )
     return f"New segment: ≈ {paying.stale:,} of ≈ {paying.total:,} tokens were out of date, and {likely}.{dollars}"

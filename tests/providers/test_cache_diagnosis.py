@@ -202,7 +202,8 @@ def test_hits_after_a_longer_pause_are_learned_and_so_are_misses() -> None:
 @given(found=st.lists(st.tuples(st.floats(0, 20_000), st.integers(0, 1)), max_size=64), age=st.floats(0, 50_000))
 def test_trust_is_a_share(found: list[tuple[float, int]], age: float) -> None:
     trust = Trust(found=found)
-    assert 0 < trust.share(age, 300) < 1
+    assert 0 <= trust.share(age, 300) < 1
+    assert trust.share(age, 300) >= trust.share(age + 100, 300), "a longer pause is never more likely to be outlived"
     assert trust.words(age)
     assert 0 <= trust.lasts(300) <= 7200
 

@@ -33,14 +33,16 @@ def saved_by_rewriting(rates: Rates, rewrite: Rewrite) -> float:
 
     With w and r the rates of a write and a read, a prompt of stay + rewritten + stale tokens that is warm with the
     chance p costs p r + (1 - p) w a token at the next call if it goes on. If it is written anew, the stale part is
-    gone, what stays costs as much with its own chance, and the rest w. Each later call is spared the stale part; it
-    would cost r, or w after a pause that the prefix does not outlive. As many later calls are expected as there were.
+    gone, what stays costs as much with its own chance, and the rest w. Each later call is spared the stale part, which
+    costs r, up to the next pause that the prefix does not outlive: then it can be dropped for nothing. If the pauses
+    seen so far come again in any order, n of them outlived and m not, that is n / (m + 1) calls.
     """
     w, r = rates.write, rates.read
     going_on = (rewrite.stay + rewrite.rewritten + rewrite.stale) * (rewrite.warm * r + (1 - rewrite.warm) * w)
     anew = rewrite.stay * (rewrite.front * r + (1 - rewrite.front) * w) + rewrite.rewritten * w
-    later = sum(r if gap <= rewrite.lasts else w for gap in rewrite.gaps) * rewrite.stale
-    return going_on - anew + later
+    outlived = sum(gap <= rewrite.lasts for gap in rewrite.gaps)
+    calls = outlived / (len(rewrite.gaps) - outlived + 1)
+    return going_on - anew + calls * r * rewrite.stale
 
 
 def pays_to_rewrite(rates: Rates, rewrite: Rewrite) -> bool:

@@ -2,7 +2,9 @@
 
 No provider promises such a hit. What is asked of the user's own calls is: of those that began like an earlier one of
 so-and-so long ago, how many hit? Before there are any, the prior speaks: five calls of which four hit within the
-published time, and one after it. Every call that is seen counts as much as each of those.
+published time, one up to an hour (the longest that OpenAI's guide mentions), and none later. Every call that is seen
+counts as much as each of those. What was gone after a short pause counts as gone after a longer one, and what was there
+after a long one as there after a shorter.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 PRIOR_CALLS, PRIOR_WITHIN, PRIOR_AFTER = 5, 4, 1
+HOUR = 3600.0
 EDGES = (60.0, 300.0, 600.0, 1800.0, 3600.0, math.inf)
 _NAMES = ("1 min", "5 min", "10 min", "30 min", "1 h")
 
@@ -24,8 +27,11 @@ class Trust:
 
     def share(self, age: float, ttl: float) -> float:
         """The chance that a prefix is there which was sent `age` seconds ago and is published to last `ttl`."""
-        hits, calls = self._like(age)
-        return (hits + (PRIOR_WITHIN if age <= ttl else PRIOR_AFTER)) / (calls + PRIOR_CALLS)
+        low, high = _pause_like(age)
+        hits = sum(1 for seconds, hit in self.found if hit and seconds > low)
+        misses = sum(1 for seconds, hit in self.found if not hit and seconds <= high)
+        prior = PRIOR_WITHIN if age <= ttl else PRIOR_AFTER if age <= HOUR else 0
+        return (hits + prior) / (hits + misses + PRIOR_CALLS)
 
     def expects(self, age: float, ttl: float) -> bool:
         return self.share(age, ttl) > 0.5
@@ -47,10 +53,15 @@ class Trust:
         return f"{hits} of {calls} calls after {between} hit so far" if calls else "no such pause was seen yet"
 
     def _like(self, age: float) -> tuple[int, int]:
-        number = next(i for i, edge in enumerate(EDGES) if age <= edge)
-        low, high = (EDGES[number - 1] if number else -1.0), EDGES[number]
+        low, high = _pause_like(age)
         like = [hit for seconds, hit in self.found if low < seconds <= high]
         return sum(like), len(like)
+
+
+def _pause_like(age: float) -> tuple[float, float]:
+    """The pauses that count as alike: longer than the first, at most the second, in seconds."""
+    number = next(i for i, edge in enumerate(EDGES) if age <= edge)
+    return (EDGES[number - 1] if number else -1.0), EDGES[number]
 
 
 PRIOR = Trust()
