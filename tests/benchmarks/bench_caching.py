@@ -59,6 +59,8 @@ CASES = (
 )
 GOALS = {1: 1.10, 12: 1.20}  # Anthropic: times the bound, by tool calls a step
 LIMIT = 0.25
+BOUND, FLOOR = "lower bound", "floor: each token written once for an hour"
+PLAIN, WIDER = "agentnb, as it comes", f"agentnb, stale limit {LIMIT:.0%}"
 PEERS = Path(".bench-peers")
 RUNNER = Path(__file__).with_name("caching_peers.py")
 
@@ -108,13 +110,13 @@ def measure(address: str, given: cs.Story) -> Iterator[Row]:
     model = lookup(address)
     whole = told(given, address, stale_limit=1.0)
     least, hour = bound(model, whole.usages), rates_of(model, "1h")
-    yield Row("lower bound", least, whole.usages, least)
-    if "1h" in model.cache.ttls:
+    yield Row(BOUND, least, whole.usages, least)
+    if model.cache.breakpoints and "1h" in model.cache.ttls:
         once = written_once(whole.usages, write=hour.write, read=hour.read)
-        yield Row("floor: each token written once for an hour", once, whole.usages, least)
+        yield Row(FLOOR, once, whole.usages, least)
     yield from blueprint(model, given, whole)
-    yield ours(model, "agentnb, as it comes", told(given, address))
-    yield ours(model, f"agentnb, stale limit {LIMIT:.0%}", told(given, address, stale_limit=LIMIT))
+    yield ours(model, PLAIN, told(given, address))
+    yield ours(model, WIDER, told(given, address, stale_limit=LIMIT))
     yield ours(model, "agentnb, stale text never dropped", whole)
     if model.provider == "anthropic":
         kept = told(given, address, stale_limit=LIMIT, cache_budget=5.0)
@@ -202,23 +204,27 @@ def main() -> int:
 def _table(address: str, given: cs.Story) -> int:
     """Prints one table; 1 where a goal was missed."""
     print(f"\n{address}, {given.parallel} tool call(s) a step", flush=True)
-    least, best = 0.0, float("inf")
+    costs: dict[str, float] = {}
     for one in measure(address, given):
-        least = least or one.cost
-        if one.way.startswith("agentnb, ") and "keep-alive" not in one.way:
-            best = min(best, one.cost / least)
+        costs[one.way] = one.cost
+        least = costs[BOUND]
         total = sum(usage.input_total for usage in one.usages)
         print(
             f"  {one.way:50} {one.cost / least:6.3f} x the bound ({one.cost / one.own:5.3f} of its own requests'), "
             f"{one.share:4.0%} of {total:11,} tokens read{'; ' + one.note if one.note else ''}",
             flush=True,
         )
-    if "claude" not in address:
-        return 0
-    goal = GOALS[given.parallel]
-    met = round(best, 2) <= goal
-    print(f"  goal: at most {goal:.2f} without pings: {best:.3f}, {'met' if met else 'MISSED'}")
-    return int(not met)
+    return _judged({way: cost / costs[BOUND] for way, cost in costs.items()}, given) if "claude" in address else 0
+
+
+def _judged(ratios: dict[str, float], given: cs.Story) -> int:
+    """Says of the default and of the wider stale limit whether they meet the goal, to the third decimal; 1 where the
+    wider one does neither meet it nor reach the floor."""
+    goal, floor = GOALS[given.parallel], ratios[FLOOR]
+    for way in (PLAIN, WIDER):
+        met = "met" if ratios[way] <= goal else f"MISSED; the floor without pings is {floor:.3f}"
+        print(f"  goal: at most {goal:.2f}: {way}: {ratios[way]:.3f}, {met}")
+    return int(ratios[WIDER] > max(goal, floor + 0.005))
 
 
 if __name__ == "__main__":
