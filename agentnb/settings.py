@@ -32,8 +32,9 @@ class Settings:
     `cache_budget` bounds, in US dollars a session, what may be spent on keeping prompts warm and on paid cache objects.
     `stream` False asks for each reply in one piece, for servers and proxies that cannot stream. `replay_speed` is the
     pace of recorded replies: 0 gives them at once, 1 as fast as they came.
-    `stale_limit` is the share of out-of-date text at which a thread's prefix is written anew. `index` False keeps the
-    packages that the notebook refers to from being indexed in the background.
+    A thread's prompt is written anew when more than `stale_limit` of it is out-of-date text of the frozen project
+    section, or more than `thread_stale_limit` of it out-of-date text of any kind. `index` False keeps the packages that
+    the notebook refers to from being indexed in the background.
     """
 
     model: str = ""
@@ -47,6 +48,7 @@ class Settings:
     context: str = "auto"
     context_tokens: int = 4000
     stale_limit: float = 0.10
+    thread_stale_limit: float = 0.25
     cache_budget: float = 0.0
     replay: str = "live"
     marks: str = "placed"
@@ -150,6 +152,7 @@ def _check(settings: Settings) -> None:
         (settings.cache_retention not in ("", "long"), "cache_retention is unknown", "Use long, or leave it empty."),
         (settings.cache_budget < 0, "the cache budget is below zero", "Give US dollars, e.g. 0.05."),
         (not 0 <= settings.stale_limit <= 1, "stale_limit is not a share", "Use 0 to 1, e.g. 0.1."),
+        (not 0 <= settings.thread_stale_limit <= 1, "thread_stale_limit is not a share", "Use 0 to 1, e.g. 0.25."),
         (settings.context_tokens < 0, "context_tokens is below zero", "Use 0 or more, e.g. 4000."),
         (settings.max_tokens < 1, "max_tokens is below one", "Use 1 or more."),
         (settings.context not in CONTEXT_MODES, f"--context is {settings.context!r}", "Use auto, marks or none."),

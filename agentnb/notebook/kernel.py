@@ -38,7 +38,10 @@ class AgentNB(Configurable):
     max_steps = Int(0, help="steps a run may take; 0 means the default, 30").tag(config=True)
     max_tokens = Int(0, help="tokens a reply may have; 0 means the default, 4096").tag(config=True)
     context_tokens = Int(0, help="tokens of definitions a turn may add; 0 means the default, 4000").tag(config=True)
-    stale_limit = Float(-1.0, help="share of out-of-date text at which a thread begins anew; -1: 0.1").tag(config=True)
+    stale_limit = Float(
+        -1.0, help="share of a prompt that out-of-date text of the project section may have; -1: 0.1"
+    ).tag(config=True)
+    thread_stale_limit = Float(-1.0, help="share of a prompt that may be out of date at all; -1: 0.25").tag(config=True)
     marks = Unicode("", help="placed, or automatic: Anthropic places one breakpoint itself").tag(config=True)
     cache_retention = Unicode("", help="long: OpenAI keeps prompt prefixes for hours").tag(config=True)
     cache_budget = Float(0.0, help="US dollars a session may spend on keeping prompts warm; 0: none").tag(config=True)
@@ -70,6 +73,7 @@ class AgentNB(Configurable):
             max_tokens=self.max_tokens or None,
             context_tokens=self.context_tokens or None,
             stale_limit=None if self.stale_limit < 0 else self.stale_limit,
+            thread_stale_limit=None if self.thread_stale_limit < 0 else self.thread_stale_limit,
             marks=self.marks or None,
             cache_retention=self.cache_retention or None,
             cache_budget=self.cache_budget or None,

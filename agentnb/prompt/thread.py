@@ -104,22 +104,37 @@ def removed_definitions(blocks: Iterable[Block]) -> tuple[str, ...]:
 
 
 def stale_share(blocks: Sequence[Block], weights: Sequence[float], current: Mapping[str, str]) -> float:
-    """The share of text that is out of date: replaced later on, removed, or not as `current` (digest by name) has it.
+    """The share of text that is out of date, as `stale_weights` has it: 0 to 1."""
+    stale = sum(stale_weights(blocks, weights, current))
+    return stale / sum(weights) if stale else 0.0
+
+
+def stale_weights(blocks: Sequence[Block], weights: Sequence[float], current: Mapping[str, str]) -> list[float]:
+    """How much of each block is out of date: replaced later on, removed, or not as `current` (digest by name) has it.
 
     `weights` are the blocks' own. What a definition counted when it was sent gives its share of its block only:
     estimates of one time must not be set against those of another. A name that `current` does not list is taken as
     unchanged.
     """
-    held: dict[str, tuple[float, str]] = {}
-    stale = 0.0
-    for block, total in zip(blocks, weights, strict=True):
+    fresh: dict[str, list[tuple[int, float, str]]] = {}
+    stale = [0.0] * len(blocks)
+    for number, (block, total) in enumerate(zip(blocks, weights, strict=True)):
         for item, weight in _weighed(block, total):
             name, digest = str(item["name"]), str(item["digest"])
-            before, old = held.get(name, (0.0, digest))
-            stale += before if old != digest else 0.0
-            held[name] = (weight + (before if old == digest else 0.0), digest)
-    stale += sum(weight for name, (weight, digest) in held.items() if current.get(name, digest) != digest)
-    return stale / sum(weights) if stale else 0.0
+            held = fresh.setdefault(name, [])
+            _go_stale(stale, held, digest)
+            held.append((number, weight, digest))
+    for name, held in fresh.items():
+        _go_stale(stale, held, current.get(name, held[-1][2]))
+    return stale
+
+
+def _go_stale(stale: list[float], held: list[tuple[int, float, str]], digest: str) -> None:
+    """What is held of a name, as (block, weight, digest) each, is out of date once another digest comes."""
+    if held and held[-1][2] != digest:
+        for number, weight, _ in held:
+            stale[number] += weight
+        held.clear()
 
 
 def _weighed(block: Block, weight: float) -> Iterator[tuple[Mapping[str, object], float]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentnb.prompt.layers import Block, Layer, chain_digests
-from agentnb.prompt.thread import Turn, held_definitions, segment_for, stale_share
+from agentnb.prompt.thread import Turn, held_definitions, segment_for, stale_share, stale_weights
 from agentnb.prompt.tokens import TokenCounter
 from agentnb.providers import catalog, prices
 from agentnb.providers.messages import Usage
@@ -18,7 +18,7 @@ from agentnb.runs.services import Request, Services
 from agentnb.runs.threads import Threads, folded
 
 CERTAIN = 0.95
-"""Part of the stale limit that is used: the share is an estimate, and the limit must hold all the same."""
+"""Part of a stale limit that is used: the share is an estimate, and the limit must hold all the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,34 @@ class Path:
     @property
     def weights(self) -> list[int]:
         return weights_of(self.blocks)
+
+    def stale_shares(self) -> tuple[float, float]:
+        """The shares of the prompt that are out-of-date text: of all of it, and of the project section's own."""
+        weights = self.weights
+        each = stale_weights(self.blocks, weights, self.current)
+        frozen = sum(w for w, block in zip(each, self.blocks, strict=True) if block.layer is Layer.SEMI_STATIC)
+        total = sum(weights) or 1
+        return sum(each) / total, frozen / total
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passed:
+    """A limit that is passed: the share of out-of-date text, the limit, and where the text stands, for people."""
+
+    share: float
+    limit: float
+    where: str = ""
+    frozen: bool = False
+
+
+def passed_limit(whole: float, frozen: float, request: Request) -> Passed | None:
+    """Which of the two limits is passed by these shares: the project section's own is the tighter one, since what
+    stands there reads as the project itself."""
+    if frozen > request.stale_limit * CERTAIN:
+        return Passed(share=frozen, limit=request.stale_limit, where="in the project section ", frozen=True)
+    if whole > request.thread_stale_limit * CERTAIN:
+        return Passed(share=whole, limit=request.thread_stale_limit)
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,15 +121,16 @@ class Segments:
         return self._go_on(sent, request, whole=True)
 
     def _go_on(self, sent: Path, request: Request, *, whole: bool = False) -> Begun:
-        share = stale_share(sent.blocks, sent.weights, sent.current)
-        limit = request.stale_limit * CERTAIN
-        if share <= limit:
-            why = "" if whole or request.stale_limit >= 1 else self._pays(sent, request, share)
+        share, frozen = sent.stale_shares()
+        passed = passed_limit(share, frozen, request)
+        if passed is None:
+            why = "" if whole or request.thread_stale_limit >= 1 else self._pays(sent, request, share)
             return Begun(root=None, why=why) if why else Begun(root=sent.root)
-        cuts = self._cuts(sent, limit, request)
-        cut = cuts[0] if whole else min(cuts, key=lambda cut: cut.price)
+        cuts = self._cuts(sent, request.thread_stale_limit * CERTAIN, request)
+        # To keep the project section is to keep its old text.
+        cut = cuts[0] if whole or passed.frozen else min(cuts, key=lambda cut: cut.price)
         base = {"root": sent.root, "kept": cut.kept} if cut.kept else None
-        return Begun(root=None, base=base, why=self._priced(sent, request, share=share, cut=cut))
+        return Begun(root=None, base=base, why=self._priced(sent, request, passed=passed, cut=cut))
 
     def _pays(self, sent: Path, request: Request, share: float) -> str:
         """Why a new segment pays before the limit asks for one; empty where it does not."""
@@ -168,12 +197,12 @@ class Segments:
             room=limit * (sum(weights) + later + again) - stale,
         )
 
-    def _priced(self, sent: Path, request: Request, *, share: float, cut: Cut) -> str:
+    def _priced(self, sent: Path, request: Request, *, passed: Passed, cut: Cut) -> str:
         """Why so much is written anew, with the price of either way."""
         model = catalog.lookup(request.model)
         counter = self._counter(request)
         total = sum(prompt_tokens(sent.blocks, counter, model.images, begins=True))
-        stale, written = round(share * total), round(cut.rewritten / sum(sent.weights) * total)
+        stale, written = round(passed.share * total), round(cut.rewritten / sum(sent.weights) * total)
         keep = prices.cost_of(model, Usage(cache_read=stale)).total
         write = prices.cost_of(model, Usage(cache_write_5m=written)).total
         what = "the turns since are" if cut.kept else "the prompt is"
@@ -183,8 +212,8 @@ class Segments:
             else f" Keeping it would cost ≈ ${keep:.4f} a call; {what} written anew for ≈ ${write:.4f} once."
         )
         return (
-            f"New segment: ≈ {stale:,} of ≈ {total:,} tokens were out of date ({share:.0%}, limit "
-            f"{request.stale_limit:.0%}).{cost}"
+            f"New segment: ≈ {stale:,} of ≈ {total:,} tokens were out of date {passed.where}({passed.share:.0%}, limit "
+            f"{passed.limit:.0%}).{cost}"
         )
 
 

@@ -48,6 +48,7 @@ class Request:
     context: str = "auto"
     context_tokens: int = 4000
     stale_limit: float = 0.10
+    thread_stale_limit: float = 0.25
     cell: str | None = None
     execution: str = ""
     origin: tuple[str, int] | None = None

@@ -320,6 +320,7 @@ class Session:
             "replay_speed": settings.replay_speed,
             "context_tokens": settings.context_tokens,
             "stale_limit": settings.stale_limit,
+            "thread_stale_limit": settings.thread_stale_limit,
         }
         return Request(task=task, **(values | {name: value for name, value in changes.items() if value is not None}))
 

@@ -97,6 +97,7 @@ def test_a_removed_definition_is_said(book: Any) -> None:
 
 def test_stale_text_never_passes_the_limit_and_the_rewrite_is_priced(book: Any) -> None:
     notes = []
+    book.session.settings = book.session.settings.with_changes(thread_stale_limit=0.1)
     for i in range(14):
         body = "\n".join(f"    x = x + {i} * {j}" for j in range(30))
         book.cell(f"def tax(x):\n{body}\n    return x", "tax")
@@ -117,7 +118,7 @@ def test_a_new_segment_keeps_the_conversation_and_its_definitions(book: Any) -> 
     book.cell("def other(x):\n    return x", "other")
     book.ask("Explain `tax` and `other`.")
     book.cell("def tax(x):\n    return x * 0.3", "tax")
-    run = book.ask("What changed?", stale_limit=0.0)
+    run = book.ask("What changed?", thread_stale_limit=0.0)
     text = text_of(book.bodies[-1])
     assert any("out of date" in note for note in run.receipt["notes"])
     assert text.count('<definition name="tax"') == 1
@@ -125,7 +126,7 @@ def test_a_new_segment_keeps_the_conversation_and_its_definitions(book: Any) -> 
     assert "return x * 0.2\n" not in text, "the old version went with the old segment"
     assert text.count('<definition name="other"') == 1
     assert "Explain `tax` and `other`." in text
-    after = book.ask("And then?", stale_limit=0.0)
+    after = book.ask("And then?", thread_stale_limit=0.0)
     assert after.cache.read >= run.cache.written, "the new segment's prefix hits"
 
 
@@ -133,8 +134,8 @@ def test_an_inspected_definition_survives_a_new_segment(book: Any) -> None:
     book.cell("def tax(x):\n    return x * 0.2", "tax")
     book.ask("Inspect `tax`.", context="none")
     book.cell("def tax(x):\n    return x * 0.3", "tax")
-    book.ask("And now?", stale_limit=0.0)
-    run = book.ask("Fine?", stale_limit=0.0)
+    book.ask("And now?", thread_stale_limit=0.0)
+    run = book.ask("Fine?", thread_stale_limit=0.0)
     assert run.state == "COMPLETED"
     assert "x * 0.3" in text_of(book.bodies[-1])
 
@@ -151,6 +152,27 @@ def test_pins_and_added_files(book: Any, project: Path) -> None:
     book.ask("Changed?")
     assert "day date" in text_of(book.bodies[-1])
     assert "replaces=" in text_of(book.bodies[-1])
+
+
+def test_old_text_of_the_project_section_has_a_tighter_limit_of_its_own(book: Any, project: Path) -> None:
+    from agentnb.runs.hydration import Pins
+
+    def tables(day: str) -> str:
+        return "\n".join(f"create table prices_{i} (id int, price real, {day} date);" for i in range(60))
+
+    (project / "schema.sql").write_text(tables("day"))
+    book.session.keep_pins(Pins(files=[str(project / "schema.sql")]))
+    book.ask("Hello")
+    (project / "schema.sql").write_text(tables("changed"))
+    later = book.ask("And now?", stale_limit=1.0, thread_stale_limit=1.0)
+    assert not later.receipt["notes"], "within the limits new text goes to the end"
+    run = book.ask("And then?", thread_stale_limit=1.0)
+    note = next(note for note in run.receipt["notes"] if "New segment" in note)
+    assert "in the project section" in note
+    assert "limit 10%" in note
+    body = book.bodies[-1]
+    assert "day date" not in str(body["system"]) + str(body["messages"])
+    assert "changed date" in str(body["system"])
 
 
 def test_a_definition_that_goes_at_once_is_said_to_be_gone_and_its_return_too(book: Any) -> None:
@@ -176,7 +198,7 @@ def test_a_new_segment_keeps_the_turns_before_the_stale_text_as_they_were_sent(b
         book.ask(f"Explain `{name}`.")
     before = wire.sent_of(0, book.bodies[-1], {})
     book.cell(long("third", 2), "third")
-    run = book.ask("And now?")
+    run = book.ask("And now?", thread_stale_limit=0.1)
     assert any("out of date" in note for note in run.receipt["notes"])
     after = wire.sent_of(1, book.bodies[-1], {})
     assert wire.kept(before, after) > 6, "the turns before the one that sent the old text are read, not written"

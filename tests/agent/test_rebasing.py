@@ -61,7 +61,7 @@ def edited_then_asked(desk: Desk, model: str, pause: float, **changes: Any) -> s
         desk.ask(f"Question {i}?", model)
     desk.define(0.25)
     desk.clock.advance(pause)
-    return " ".join(desk.ask("And now?", model, stale_limit=0.5, **changes).receipt["notes"])
+    return " ".join(desk.ask("And now?", model, thread_stale_limit=0.5, **changes).receipt["notes"])
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_stale_text_goes_where_everything_is_paid_for_anyway(desk: Desk, model: 
 
 
 def test_a_limit_of_one_never_begins_a_segment(desk: Desk) -> None:
-    desk.session.settings = desk.session.settings.with_changes(stale_limit=1.0)
+    desk.session.settings = desk.session.settings.with_changes(stale_limit=1.0, thread_stale_limit=1.0)
     desk.define(0.2)
     desk.ask("What does `bill` do?", "sim:gpt-4.1")
     desk.define(0.25)

@@ -128,7 +128,11 @@ class Search(RuleBasedStateMachine):
         cell = cell or f"ask-{self.number}"
         self.cells = [*(known for known in self.cells if known != cell), cell]
         request = self.session.request(
-            task, cell=cell, execution=str(self.number), stale_limit=self.limit, **({"tools": ("inspect",)} | changes)
+            task,
+            cell=cell,
+            execution=str(self.number),
+            thread_stale_limit=self.limit,
+            **({"tools": ("inspect",)} | changes),
         )
         agent = self.session.agent()
         run_id = self.session.new_run_id()

@@ -208,7 +208,12 @@ def _hollow(name: str, project: Project) -> ModuleType:
 
 def _ask(session: Session, task: str, number: int, stale_limit: float) -> AgentRun:
     request = session.request(
-        task, cell=f"ask-{number}", execution=str(number), stale_limit=stale_limit, context_tokens=CONTEXT_TOKENS
+        task,
+        cell=f"ask-{number}",
+        execution=str(number),
+        stale_limit=stale_limit,
+        thread_stale_limit=stale_limit,
+        context_tokens=CONTEXT_TOKENS,
     )
     agent = session.agent()
     run_id = session.new_run_id()

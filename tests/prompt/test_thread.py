@@ -15,6 +15,7 @@ from agentnb.prompt.thread import (
     path_to,
     removed_definitions,
     stale_share,
+    stale_weights,
 )
 from agentnb.providers.messages import Role, Text
 
@@ -122,6 +123,16 @@ def test_the_stale_share_is_that_of_every_older_version() -> None:
     assert stale_share(blocks, [40, 20], {}) == 30 / 60
     assert stale_share(blocks, [40, 20], {"a": "3", "b": "1"}) == 50 / 60, "the last one too, if it has changed since"
     assert stale_share(blocks, [40, 20], {"b": ""}) == 40 / 60, "what was removed is stale"
+
+
+def test_each_block_knows_how_much_of_it_is_out_of_date() -> None:
+    blocks = [definition_block(("a", "1", 30), ("b", "1", 10)), definition_block(("a", "2", 20))]
+    assert stale_weights(blocks, [40, 20], {}) == [30.0, 0.0]
+    assert stale_weights(blocks, [40, 20], {"a": "3"}) == [30.0, 20.0]
+    again = [*blocks, definition_block(("a", "1", 30))]
+    assert stale_weights(again, [40, 20, 30], {}) == [30.0, 20.0, 0.0], (
+        "what comes back is sent again: the first stays old"
+    )
 
 
 def test_the_stale_share_is_in_the_weight_of_the_blocks() -> None:
