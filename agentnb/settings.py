@@ -14,6 +14,7 @@ TOOLS = ("inspect", "run_code")
 MARKS = ("placed", "automatic")
 REPLAY = ("live", "auto", "record", "replay")
 CONTEXT_MODES = ("auto", "marks", "none")
+LONGEST_RETRY_WAIT = 86_400.0  # seconds: a day
 SIMULATED_DEFAULT = "sim:claude-sonnet-4-6"
 
 KEY_VARIABLES = {
@@ -31,7 +32,8 @@ class Settings:
     `cache_retention` "long" asks OpenAI to keep prefixes for 24 h (12 h on models with breakpoints), not 5 or 30 min.
     `cache_budget` bounds, in US dollars a session, what may be spent on keeping prompts warm and on paid cache objects.
     `stream` False asks for each reply in one piece, for servers and proxies that cannot stream. `replay_speed` is the
-    pace of recorded replies: 0 gives them at once, 1 as fast as they came.
+    pace of recorded replies: 0 gives them at once, 1 as fast as they came. `retry_wait` is the most seconds that are
+    waited where a provider asks for a wait (429, overload); one that asks for more is an error that names the wait.
     A thread's prompt is written anew when more than `stale_limit` of it is out-of-date text of the frozen project
     section, or more than `thread_stale_limit` of it out-of-date text of any kind. `index` False keeps the packages that
     the notebook refers to from being indexed in the background.
@@ -55,6 +57,7 @@ class Settings:
     cache_retention: str = ""
     stream: bool = True
     replay_speed: float = 0.0
+    retry_wait: float = 60.0
     index: bool = True
 
     def with_changes(self, **changes: Any) -> Settings:
@@ -81,6 +84,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         replay=environment.get("AGENTNB_REPLAY") or None,
         stream=_switch(environment, "AGENTNB_STREAM"),
         replay_speed=_number(environment, "AGENTNB_REPLAY_SPEED"),
+        retry_wait=_number(environment, "AGENTNB_RETRY_WAIT"),
         index=_switch(environment, "AGENTNB_INDEX"),
     )
 
@@ -146,6 +150,11 @@ def _check(settings: Settings) -> None:
             not 0 <= settings.replay_speed < math.inf,
             f"AGENTNB_REPLAY_SPEED is {settings.replay_speed:g}",
             "Use 0 (at once), 1 (as recorded) or more.",
+        ),
+        (
+            not 0 <= settings.retry_wait <= LONGEST_RETRY_WAIT,
+            f"retry_wait is {settings.retry_wait:g}",
+            f"Use 0 to {LONGEST_RETRY_WAIT:,.0f} seconds.",
         ),
         (settings.replay not in REPLAY, f"--replay is {settings.replay!r}", f"Use {', '.join(REPLAY)}."),
         (settings.marks not in MARKS, f"marks is {settings.marks!r}", f"Use {' or '.join(MARKS)}."),

@@ -48,6 +48,7 @@ class AgentNB(Configurable):
     allow = Unicode("", help="tools that may act, comma-separated").tag(config=True)
     stream = Bool(None, allow_none=True, help="False: ask for each reply in one piece").tag(config=True)
     replay_speed = Float(-1.0, help="pace of recorded replies: 0 at once, 1 as recorded; -1: 0").tag(config=True)
+    retry_wait = Float(-1.0, help="seconds waited at most where a provider asks for it; -1: 60").tag(config=True)
     index = Bool(
         None, allow_none=True, help="False: do not index the packages that cells refer to, in the background"
     ).tag(config=True)
@@ -79,6 +80,7 @@ class AgentNB(Configurable):
             cache_budget=self.cache_budget or None,
             stream=self.stream,
             replay_speed=None if self.replay_speed < 0 else self.replay_speed,
+            retry_wait=None if self.retry_wait < 0 else self.retry_wait,
             allow=tuple(part.strip() for part in self.allow.split(",") if part.strip()) or None,
             index=self.index,
         )

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from agentnb.prompt.layers import Prompt
 from agentnb.providers.catalog import Model
 from agentnb.providers.messages import Reply, Usage
-from agentnb.providers.transport import CallTrace
+from agentnb.providers.transport import LONGEST_WAIT, CallTrace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,7 @@ class Wire:
 
     `form` tells the wires of one provider apart ("responses" and "chat"). `fallback` says the same in another way, for
     a server that refuses this one. `attempts`: how often a reply that breaks off may be asked for; each costs.
+    `retry_wait`: the most seconds to wait where a provider asks for that; one that asks for more is not asked again.
     `layers` are the digests of the request's layers, where replies are recorded by them, and `parts` names what stands
     in each, as "name digest". `stream` False asks for the
     whole reply at once, for servers and proxies that cannot stream.
@@ -44,9 +45,15 @@ class Wire:
     form: str = ""
     fallback: Wire | None = None
     attempts: int = 3
+    retry_wait: float = LONGEST_WAIT
     layers: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stream: bool = True
+
+    def otherwise(self) -> Wire:
+        """The fallback, within this request's limits."""
+        assert self.fallback is not None, "asked for only where there is one"
+        return replace(self.fallback, attempts=self.attempts, retry_wait=self.retry_wait)
 
     def plain(self) -> Wire:
         """The same request, asked for in one piece."""

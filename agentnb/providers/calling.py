@@ -7,6 +7,7 @@ the text is told to drop what it has ("restart"), so that nothing is doubled.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -31,7 +32,7 @@ from agentnb.prompt.layers import Prompt
 from agentnb.providers.base import Answer, Decoder, Mark, OnText, Wire
 from agentnb.providers.catalog import Model
 from agentnb.providers.messages import Reply, Text, Usage
-from agentnb.providers.transport import CallCut, CallTrace, OnWait, Transport, retry_after
+from agentnb.providers.transport import SHORT_WAIT, CallCut, CallTrace, OnWait, Transport
 
 PAUSE = 0.25  # seconds before a reply that broke off is asked for again; doubled each time
 _BROKEN = (StreamBroken, ServerFault, Overloaded, RateLimited)
@@ -184,7 +185,7 @@ class Calling:
     def ask(self, wire: Wire, on_text: OnText) -> Answer:
         """Send, stream, fold. Raises a ProviderError, KeyMissing, or RunInterrupted after `cancel`."""
         self._connect()
-        trace = self._require_transport().begin(self._tells_of_waits(on_text))
+        trace = self._require_transport().begin(self._tells_of_waits(on_text), longest_wait=wire.retry_wait)
         wasted, fell_back, tries = Usage(), False, 0
         while True:
             decoder = self.decoder(wire)
@@ -193,12 +194,12 @@ class Calling:
                 return Answer(reply=reply, trace=trace, wasted=wasted, fell_back=fell_back)
             except ProviderError as error:
                 if wire.fallback is not None and self._falls_back(wire, error):
-                    wire, fell_back = wire.fallback, True
+                    wire, fell_back = wire.otherwise(), True
                 elif tries + 1 < wire.attempts and _broke_off(error, trace):
                     tries, wasted = tries + 1, wasted + decoder.spent()
                     self._pause(PAUSE * 2**tries)
                 else:
-                    self._complete(error, trace)
+                    self._complete(error)
                     raise
                 on_text("restart", "")
 
@@ -217,7 +218,7 @@ class Calling:
         except self._sdk_errors() as error:
             if transport.cancelled:
                 raise RunInterrupted("the call was interrupted") from None
-            raise _seen_from(began, self._translate(error)) from error
+            raise self._ours(error, began=began) from error
 
     @property
     def can_prewarm(self) -> bool:
@@ -227,7 +228,7 @@ class Calling:
     def prewarm(self, wire: Wire) -> Usage:
         """Fill or refresh the prompt cache with this request, and generate nothing. What it used; it costs."""
         client = self._connect()
-        self._require_transport().begin()
+        self._require_transport().begin(longest_wait=SHORT_WAIT)
         with self._errors_are_ours():
             return self._prewarm(client, wire)
 
@@ -255,7 +256,7 @@ class Calling:
         except self._sdk_errors() as error:
             if transport.cancelled:
                 raise RunInterrupted("the call was interrupted") from None
-            raise _seen_from(transport.trace.headers is not None, self._translate(error)) from error
+            raise self._ours(error, began=transport.trace.headers is not None) from error
 
     def _tells_of_waits(self, on_text: OnText) -> OnWait:
         def tell(status: int, seconds: float) -> None:
@@ -263,12 +264,21 @@ class Calling:
 
         return tell
 
-    def _complete(self, error: ProviderError, trace: CallTrace) -> None:
+    def _ours(self, error: Exception, *, began: bool) -> Exception:
+        """An SDK's error as ours, with what the answer's headers know. `began`: the reply had begun."""
+        ours = _seen_from(began, self._translate(error))
+        if isinstance(ours, ProviderError):
+            self._complete(ours)
+        return ours
+
+    def _complete(self, error: ProviderError) -> None:
         """What the answer's headers know and the SDK's error does not: the request's id, and how long to wait."""
-        error.request_id = error.request_id or self._request_id(trace)
-        seconds = retry_after(trace.response_headers, now=self._clock.now())
+        transport = self._require_transport()
+        error.request_id = error.request_id or self._request_id(transport.trace)
+        seconds, limit = transport.trace.asked_wait, transport.longest_wait
         if seconds and isinstance(error, RateLimited | Overloaded):
-            error.todo = f"Wait {seconds:,.0f} s, then resume the run."
+            longer = f" agentnb itself waits at most {limit:,.0f} s (AgentNB.retry_wait)." if seconds > limit else ""
+            error.todo = f"Wait {math.ceil(seconds):,} s, then resume the run.{longer}"
 
     def _request_id(self, trace: CallTrace) -> str | None:
         return trace.response_headers.get(self.vendor.request_id)

@@ -36,7 +36,7 @@ from agentnb.providers.messages import (
     ToolSpec,
     Usage,
 )
-from agentnb.providers.transport import ATTEMPTS, READ_TIMEOUT, RETRIED, Transport
+from agentnb.providers.transport import ATTEMPTS, READ_TIMEOUT, RETRIED, SHORT_WAIT, Transport
 
 NAME = "google"
 VENDOR = Vendor(
@@ -308,7 +308,7 @@ class GoogleProvider(Calling):
     def _managed(self, act: Any) -> Any:
         """One call about cache objects, its errors ours."""
         client = self._connect()
-        self._require_transport().begin()
+        self._require_transport().begin(longest_wait=SHORT_WAIT)
         with self._errors_are_ours():
             result = act(client)
         return result if isinstance(result, list) else _plain(result)
@@ -327,7 +327,7 @@ class GoogleProvider(Calling):
             api_version=None if self._on_vertex() else API_VERSION,
             httpx_client=transport.client,
             timeout=int(READ_TIMEOUT * 1000),  # the SDK counts in milliseconds
-            # The SDK knows no retry-after; the transport waits, and what is left of the SDK's own wait is short.
+            # The SDK knows of no wait that is asked for; the transport waits, and what is left of its own is short.
             retry_options=types.HttpRetryOptions(
                 attempts=ATTEMPTS, initial_delay=0.25, jitter=0.0, http_status_codes=list(RETRIED)
             ),

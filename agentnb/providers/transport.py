@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import json
 import math
+import re
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -20,7 +22,8 @@ from agentnb.canonical import Clock
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 600.0  # seconds between two bytes; long thinking sends pings
 ATTEMPTS = 3  # what the SDKs make of one call that is refused for now: two retries
-LONGEST_WAIT = 60.0  # seconds; a provider that asks for more is not asked again by itself
+LONGEST_WAIT = 60.0  # seconds, where nobody set another limit; who asks for more is not asked again by itself
+SHORT_WAIT = 5.0  # seconds, likewise, for what only keeps a prompt warm
 FIRST_WAIT = 0.5  # seconds before the first retry where the provider names no time; doubled each time
 RETRIED = (408, 409, 429, 500, 502, 503, 504, 529)  # HTTP statuses worth another attempt
 
@@ -34,6 +37,7 @@ class CallTrace:
     """Moments of one call, in seconds of the monotonic clock; None where a stage did not happen.
 
     `started` is when the call began, `attempt_started` when its last attempt did: what lies between is retry wait.
+    `asked_wait` is how many seconds the last refusal asked to wait, where it said so.
     Of a call that was not `streamed` nobody can say when its first token was made.
     """
 
@@ -48,6 +52,7 @@ class CallTrace:
     attempts: int = 0
     connect_seconds: float = 0.0
     attempt_started: float | None = None
+    asked_wait: float | None = None
     streamed: bool = True
     response_headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -77,6 +82,21 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     return None if date is None else max(0.0, email.utils.mktime_tz(date) - now)
 
 
+def retry_delay(body: bytes) -> float | None:
+    """Seconds of the `google.rpc.RetryInfo` in an error's body, where Google says it: Gemini sends no retry-after.
+
+    `{"error": {"details": [{"@type": "…/google.rpc.RetryInfo", "retryDelay": "34.07s"}]}}`, in a list when streaming.
+    """
+    try:
+        value = json.loads(body)
+        error = (value[0] if isinstance(value, list) else value)["error"]
+        delays = [one.get("retryDelay") for one in error["details"] if "RetryInfo" in str(one.get("@type"))]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)s", str(delays[0])) if delays else None
+    return float(found.group(1)) if found else None
+
+
 def _seconds(text: str, per_second: int) -> float | None:
     try:
         value = float(text) / per_second
@@ -95,6 +115,8 @@ class Transport:
         self._socket: socket.socket | None = None
         self._cancelled = threading.Event()
         self._attempts_left = ATTEMPTS
+        self.longest_wait = LONGEST_WAIT
+        self._final: Any = None  # the answer of a provider that asked for a longer wait
         self._on_wait: OnWait = _say_nothing
         self.trace = CallTrace(started=clock.monotonic())
         self.client = httpx2.Client(
@@ -105,10 +127,14 @@ class Transport:
         )
         self._send, self.client.send = self.client.send, self._send_uncut
 
-    def begin(self, on_wait: OnWait | None = None) -> CallTrace:
-        """A fresh timeline; the previous one stays as it is. `on_wait` is told of each wait between attempts."""
+    def begin(self, on_wait: OnWait | None = None, *, longest_wait: float = LONGEST_WAIT) -> CallTrace:
+        """A fresh timeline; the previous one stays as it is. `on_wait` is told of each wait between attempts.
+
+        Who asks for more than `longest_wait` seconds is not asked again.
+        """
         self._cancelled.clear()
         self._on_wait = on_wait or _say_nothing
+        self.longest_wait = longest_wait
         self.trace = CallTrace(started=self._clock.monotonic())
         self.expect_attempts()
         return self.trace
@@ -116,6 +142,7 @@ class Transport:
     def expect_attempts(self) -> None:
         """The SDK's count of attempts begins anew."""
         self._attempts_left = ATTEMPTS
+        self._final = None
 
     def cancel(self) -> None:
         """End the call in flight: a thread that waits for bytes wakes at once."""
@@ -138,9 +165,12 @@ class Transport:
         self.client.close()
 
     def _send_uncut(self, *arguments: Any, **options: Any) -> Any:
-        """The client's own `send`, but for a call that was cancelled, which is not to be sent again."""
+        """The client's own `send`, but for what is not to be sent again: a call that was cancelled, and one whose
+        provider wants to be left alone for longer than we wait (one SDK knows no way to be told so)."""
         if self.cancelled:
             raise CallCut
+        if self._final is not None:
+            return self._final
         try:
             return self._send(*arguments, **options)
         except Exception:
@@ -160,26 +190,31 @@ class Transport:
 
     def _on_response(self, response: Any) -> None:
         self.trace.response_headers = {name.lower(): value for name, value in response.headers.items()}
-        status = response.status_code
-        if status in RETRIED and self._attempts_left > 0:
-            self._wait_before_retry(status, response.headers)
+        self.trace.asked_wait = None
+        if response.status_code in RETRIED:
+            response.read()
+            self.trace.asked_wait = retry_after(response.headers, now=self._clock.now())
+            if self.trace.asked_wait is None:
+                self.trace.asked_wait = retry_delay(response.content)
+            if self._attempts_left > 0:
+                self._wait_before_retry(response)
 
-    def _wait_before_retry(self, status: int, headers: Any) -> None:
+    def _wait_before_retry(self, response: Any) -> None:
         """The SDK decides whether to send again; the wait before it is made here.
 
         Theirs cannot be interrupted, says nothing, knows no `retry-after` in one SDK and no bound in another.
         """
-        if headers.get("x-should-retry") == "false":
-            return
-        asked = retry_after(headers, now=self._clock.now())
-        if asked is not None and asked > LONGEST_WAIT:
-            headers["x-should-retry"] = "false"
+        asked = self.trace.asked_wait
+        too_long = asked is not None and asked > self.longest_wait
+        if too_long or response.headers.get("x-should-retry") == "false":
+            response.headers["x-should-retry"] = "false"
+            self._final = response
             return
         seconds = FIRST_WAIT * 2 ** (ATTEMPTS - 1 - self._attempts_left) if asked is None else asked
-        self._on_wait(status, seconds)
+        self._on_wait(response.status_code, seconds)
         if self.wait(seconds):
             raise CallCut
-        headers["retry-after-ms"] = "1"  # the SDK's own wait: none, in effect
+        response.headers["retry-after-ms"] = "1"  # the SDK's own wait: none, in effect
 
     def _stage(self, name: str, info: Mapping[str, Any]) -> None:
         handler = _STAGES.get(name)

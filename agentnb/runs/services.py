@@ -34,6 +34,7 @@ class Request:
     `marks` says who places the breakpoints: placed (we do) or automatic (the provider).
     `replay` says where replies come from: live, record, replay (recorded ones only) or auto.
     `stream` False asks for each reply in one piece; `replay_speed` is the pace of recorded ones, 0 at once.
+    `retry_wait`: the most seconds to wait where a provider asks for it.
     `origin` is (run, step) to go on from: the task follows what that run had said by then.
     """
 
@@ -57,6 +58,7 @@ class Request:
     cache_retention: str = ""
     stream: bool = True
     replay_speed: float = 0.0
+    retry_wait: float = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -318,6 +318,7 @@ class Session:
             "cache_retention": settings.cache_retention,
             "stream": settings.stream,
             "replay_speed": settings.replay_speed,
+            "retry_wait": settings.retry_wait,
             "context_tokens": settings.context_tokens,
             "stale_limit": settings.stale_limit,
             "thread_stale_limit": settings.thread_stale_limit,

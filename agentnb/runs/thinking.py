@@ -230,6 +230,7 @@ class Thinking:
     def _ask(self, call: Call, context: Context) -> Answer:
         provider = self._provider(context)
         wire = provider.encode(call.prompt, call.marks, previous_message=context["previous_message"])
+        wire = replace(wire, retry_wait=context.get("retry_wait", wire.retry_wait))
         if budget_of(context).limit is not None:
             wire = replace(wire, attempts=1)  # what was reserved pays for one reply, not for one that broke off too
         emit = self._machine.current.emit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -263,13 +264,38 @@ def test_a_plain_call_that_waits_for_its_reply_can_be_interrupted(line: Line) ->
     assert line.provider._require_transport().trace.attempts <= 1, "what was interrupted is not sent again"
 
 
-def test_who_asks_for_an_hour_is_not_waited_for(line: Line) -> None:
+@pytest.mark.parametrize("stream", [True, False])
+def test_who_asks_for_an_hour_is_not_waited_for(line: Line, stream: bool) -> None:
+    """Nor asked again at once, as google-genai would by itself."""
     line.simulator.inject(kind="429", retry_after=3600, times=3)
     heard = Heard()
     with pytest.raises(RateLimited) as caught:
-        line.provider.ask(line.wire(said("Hello?")), heard.take)
+        line.provider.ask(line.wire(said("Hello?"), stream=stream), heard.take)
     assert heard.waits == []
-    assert caught.value.todo == "Wait 3,600 s, then resume the run."
+    assert len(line.simulator.requests) == 1
+    assert caught.value.todo == (
+        "Wait 3,600 s, then resume the run. agentnb itself waits at most 60 s (AgentNB.retry_wait)."
+    )
+    line.simulator._engine.faults.clear()
+    assert line.ask(line.wire(said("Hello?"), stream=stream))[0].reply.text, "the connection serves the next call"
+
+
+def test_how_long_is_waited_can_be_set(line: Line) -> None:
+    line.simulator.inject(kind="429", retry_after=0.4, times=2)
+    impatient = replace(line.wire(said("Hello?")), retry_wait=0.1)
+    with pytest.raises(RateLimited, match=r"Wait 1 s.*at most 0 s"):
+        line.ask(impatient)
+    answer, heard = line.ask(replace(impatient, retry_wait=0.5))
+    assert answer.reply.text
+    assert len(heard.waits) == 1
+
+
+def test_what_only_keeps_a_prompt_warm_waits_for_nothing_long(line: Line) -> None:
+    if not line.provider.can_prewarm:
+        pytest.skip("nothing to prewarm")
+    line.simulator.inject(kind="429", retry_after=20)
+    with pytest.raises(RateLimited, match="Wait 20 s"):
+        line.provider.prewarm(line.wire(said("Hello?")))
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -298,6 +324,22 @@ def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_retry_after_in_numbers(number: float, name: str) -> None:
     seconds = transport.retry_after({name: str(number)}, now=0.0)
     assert seconds == pytest.approx(number / (1000 if name.endswith("ms") else 1))
+
+
+@given(st.decimals(min_value=0, max_value=100_000, places=9, allow_nan=False), st.booleans())
+def test_the_wait_that_google_writes_into_the_body(seconds: Any, streamed: bool) -> None:
+    info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{seconds:f}s"}
+    error = {"error": {"code": 429, "details": [{"@type": "type.googleapis.com/google.rpc.Help"}, info]}}
+    assert transport.retry_delay(json.dumps([error] if streamed else error).encode()) == pytest.approx(float(seconds))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>", b"[]", b"null", b'"error"', b'{"error": "text"}', b'{"error": {"details": null}}']
+    + [b'{"error": {"details": [{"@type": "RetryInfo", "retryDelay": %b}]}}' % text for text in (b'"soon"', b"null")],
+)
+def test_a_body_that_names_no_wait(body: bytes) -> None:
+    assert transport.retry_delay(body) is None
 
 
 def test_retry_after_as_a_date_and_as_nonsense() -> None:
