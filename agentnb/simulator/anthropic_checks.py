@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -101,11 +102,16 @@ def _check_system(body: Mapping[str, Any]) -> None:
         raise refuse("system: Input should be a valid string")
 
 
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+
+
 def _check_tools(body: Mapping[str, Any]) -> None:
     tools = body.get("tools") or []
     for i, tool in enumerate(tools):
         if not isinstance(tool, Mapping) or not tool.get("name"):
             raise refuse(f"tools.{i}.custom.name: Field required")
+        if not _TOOL_NAME.fullmatch(str(tool["name"])):
+            raise refuse(f"tools.{i}.custom.name: String should match pattern '^{_TOOL_NAME.pattern}$'")
         if "input_schema" not in tool and tool.get("type", "custom") == "custom":
             raise refuse(f"tools.{i}.custom.input_schema: Field required")
     names = [tool["name"] for tool in tools]

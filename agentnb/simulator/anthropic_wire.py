@@ -6,7 +6,7 @@ import base64
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,11 @@ from agentnb.simulator import anthropic_prompt as prompt
 from agentnb.simulator import promptcache_rules as rules
 from agentnb.simulator.anthropic_checks import check, refuse
 from agentnb.simulator.anthropic_stream import event_bytes, stream
+from agentnb.simulator.clock import utc
 from agentnb.simulator.dialogue import Answer
 from agentnb.simulator.engine import Engine
 from agentnb.simulator.exchange import Incoming, Outcome
+from agentnb.simulator.limits import Left, OverLimit, RefusedForNow, retry_headers
 from agentnb.simulator.speech import answer
 
 _ERROR_TYPES = {
@@ -122,14 +124,14 @@ class AnthropicWire:
         status = error.status or 400
         body = {
             "type": "error",
-            "error": {"type": _ERROR_TYPES.get(status, "api_error"), "message": error.what},
+            "error": {"type": _ERROR_TYPES.get(status, "api_error"), "message": _words(error)},
             "request_id": request_id,
         }
-        return Outcome(status=status, body=body)
+        return Outcome(status=status, body=body, headers=retry_headers(error))
 
-    def fault(self, status: int, request_id: str) -> Outcome:
-        """What the provider answers when it cannot serve."""
-        return self.error(refuse(_FAULT_MESSAGES[status], status), request_id)
+    def fault(self, status: int, request_id: str, wait: float | None) -> Outcome:
+        """What the provider answers when it cannot serve, asking to wait so many seconds."""
+        return self.error(RefusedForNow(_FAULT_MESSAGES[status], status=status, wait=wait), request_id)
 
     def _models(self, incoming: Incoming) -> Outcome:
         data = [_model_info(row) for row in rows() if row.provider == "anthropic"]
@@ -144,6 +146,7 @@ class AnthropicWire:
     def _messages(self, incoming: Incoming) -> Outcome:
         work = self._work(incoming)
         body, row, plan, engine = work.body, work.row, work.plan, self._engine
+        left = engine.limits.admit(work.scope, work.total - plan.read)  # what was read from the prompt cache is free
         prewarm = body["max_tokens"] == 0
         said = Answer(stop="max_tokens") if prewarm else answer(prompt.ask_of(body, row), declined=incoming.declined)
         engine.caches.refresh(work.scope, plan.hits, work.started)
@@ -153,6 +156,7 @@ class AnthropicWire:
             events=tuple(stream(message, said)) if body.get("stream") else None,
             timing=engine.timing(row, tokens=work.total, uncached=work.total - plan.read, output=said.tokens),
             usage=message["usage"],
+            headers=_limit_headers(left, work.started),
             error_event=_OVERLOADED,
             on_first_token=lambda: engine.caches.write(work.scope, plan.writes, work.started),
         )
@@ -236,6 +240,22 @@ def _key(incoming: Incoming) -> str:
     if not key:
         raise refuse("x-api-key header is required", 401)
     return hashlib.sha256(key.encode()).hexdigest()[:12]
+
+
+def _words(error: RequestRefused) -> str:
+    if not isinstance(error, OverLimit):
+        return error.what
+    kind = {"tokens": "input tokens"}.get(error.kind, error.kind)
+    return f"This request would exceed your organization's rate limit of {error.limit:,} {kind} per minute."
+
+
+def _limit_headers(left: Iterable[Left], now: float) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for one in left:
+        name = f"anthropic-ratelimit-{'input-' if one.kind == 'tokens' else ''}{one.kind}"
+        reset = utc(now + one.whole_in)
+        headers |= {f"{name}-limit": str(one.limit), f"{name}-remaining": str(one.left), f"{name}-reset": reset}
+    return headers
 
 
 def _model_info(row: Model) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import threading
 import time
 from typing import Protocol
@@ -55,6 +56,11 @@ class RealClock:
         _refuse_back(seconds)
         with self._lock:
             self._ahead += seconds
+
+
+def utc(seconds: float) -> str:
+    """RFC 3339 in UTC of seconds since the epoch."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat().replace("+00:00", "Z")
 
 
 def _refuse_back(seconds: float) -> None:

@@ -14,6 +14,7 @@ from agentnb.simulator.clock import Clock
 from agentnb.simulator.exchange import Recorded, Timing
 from agentnb.simulator.faults import Faults
 from agentnb.simulator.images import tokens_of
+from agentnb.simulator.limits import RateLimits
 from agentnb.simulator.promptcache_rules import PromptCaches
 from agentnb.simulator.tokenizer import count
 
@@ -28,6 +29,7 @@ class Engine:
         self.instance = secrets.token_hex(8)
         self.caches = PromptCaches()
         self.faults = Faults()
+        self.limits = RateLimits(clock.now)
         self.requests: list[Recorded] = []
         self.counts: dict[str, int] = {}
         self._record = record

@@ -20,7 +20,8 @@ class Fault:
     (the connection is reset before any answer);
     "slow_headers" (nothing for `seconds`); and in mid-reply, after `after_events` stream events: "stall" (silence for
     `seconds`, then it goes on), "drop" (the connection is reset), "error_event", "garbage". `seconds` are real ones
-    at any speed, since they are for testing timeouts. `retry_after` (seconds) is sent as the header of that name.
+    at any speed, since they are for testing timeouts. `retry_after` (seconds) is sent as the header of that name, or
+    in the body where the provider does so (Google).
     """
 
     kind: str

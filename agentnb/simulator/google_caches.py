@@ -11,6 +11,7 @@ from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.providers.catalog import CacheKind, Model
+from agentnb.simulator.clock import utc
 
 DEFAULT_TTL = 3600.0
 GONE = "CachedContent not found (or permission denied)"
@@ -36,9 +37,9 @@ class CachedContent:
             "name": self.name,
             "model": self.model,
             "displayName": self.label,
-            "createTime": timestamp(self.created),
-            "updateTime": timestamp(self.updated),
-            "expireTime": timestamp(self.expires),
+            "createTime": utc(self.created),
+            "updateTime": utc(self.updated),
+            "expireTime": utc(self.expires),
             "usageMetadata": {"totalTokenCount": self.tokens},
         }
 
@@ -137,11 +138,6 @@ def _parse_time(text: str) -> float:
         return datetime.datetime.fromisoformat(text).timestamp()
     except ValueError:
         raise _refused(f"Invalid value at 'cached_content.expire_time': {text!r}") from None
-
-
-def timestamp(seconds: float) -> str:
-    """RFC 3339 in UTC."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat().replace("+00:00", "Z")
 
 
 def _refused(message: str) -> RequestRefused:

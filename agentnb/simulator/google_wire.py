@@ -19,6 +19,7 @@ from agentnb.simulator.exchange import Event, Incoming, Outcome
 from agentnb.simulator.google_caches import DEFAULT_TTL, CachedContent, CachedContents, end_of_life
 from agentnb.simulator.google_checks import check, refuse
 from agentnb.simulator.google_reply import Shape, details, sse, usage_of
+from agentnb.simulator.limits import OverLimit, RefusedForNow
 from agentnb.simulator.prefixes import implicit_parts
 from agentnb.simulator.speech import answer
 
@@ -94,13 +95,16 @@ class GoogleWire:
     def error(self, error: RequestRefused, request_id: str) -> Outcome:
         """A refusal in this wire's shape."""
         code = error.status or 400
-        body = {"error": {"code": code, "message": error.what, "status": _STATUS.get(code, "UNKNOWN")}}
-        return Outcome(status=code, body=body, server_time=_SERVER_TIME)
+        message = _over(error) if isinstance(error, OverLimit) else error.what
+        said: dict[str, Any] = {"code": code, "message": message, "status": _STATUS.get(code, "UNKNOWN")}
+        if isinstance(error, RefusedForNow) and error.wait is not None:
+            said["details"] = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{error.wait}s"}]
+        return Outcome(status=code, body={"error": said}, server_time=_SERVER_TIME)
 
-    def fault(self, status: int, request_id: str) -> Outcome:
+    def fault(self, status: int, request_id: str, wait: float | None) -> Outcome:
         """What the provider answers when it cannot serve; it has no 529, so that is a 503."""
         code = 503 if status == 529 else status
-        return self.error(refuse(_FAULT_MESSAGES[code], code), request_id)
+        return self.error(RefusedForNow(_FAULT_MESSAGES[code], status=code, wait=wait), request_id)
 
     def _models(self, incoming: Incoming, address: _Address, key: str) -> Outcome:
         if not address.method:
@@ -133,6 +137,7 @@ class GoogleWire:
             raise refuse(
                 f"The input token count ({total}) exceeds the maximum number of tokens allowed ({row.window})."
             )
+        engine.limits.admit((key, row.name), total)
         digests = rules.chain([block.piece() for block in parts], {})
         ends = _ends([block.tokens for block in parts])
         scope = (key, row.name)
@@ -282,6 +287,16 @@ def _key(incoming: Incoming) -> str:
             403,
         )
     return hashlib.sha256(key.encode()).hexdigest()[:12]
+
+
+def _over(error: OverLimit) -> str:
+    """The words of a rate limit."""
+    metric = {"tokens": "generate_content_input_token_count", "requests": "generate_content_requests"}[error.kind]
+    again = "" if error.wait is None else f"\nPlease retry in {error.wait}s."
+    return (
+        "You exceeded your current quota, please check your plan and billing details.\n* Quota exceeded for metric: "
+        f"generativelanguage.googleapis.com/{metric}, limit: {error.limit}{again}"
+    )
 
 
 def _cache_name(name: str) -> str:

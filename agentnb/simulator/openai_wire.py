@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from agentnb.simulator import openai_responses as responses
 from agentnb.simulator.dialogue import Answer
 from agentnb.simulator.engine import Engine
 from agentnb.simulator.exchange import Incoming, Outcome
+from agentnb.simulator.limits import Left, OverLimit, RefusedForNow, retry_headers
 from agentnb.simulator.openai_cache import Asked, OpenAICaching, check_marks, check_options, print_of
 from agentnb.simulator.openai_checks import (
     check_chat,
@@ -47,6 +48,7 @@ class _Work:
     asked: Asked
     use: Use
     started: float
+    left: tuple[Left, ...]
 
     @property
     def total(self) -> int:
@@ -91,18 +93,16 @@ class OpenAIWire:
     def error(self, error: RequestRefused, request_id: str) -> Outcome:
         """A refusal in this wire's shape."""
         status = error.status or 400
-        body = {
-            "message": error.what,
-            "type": _TYPES.get(status, "invalid_request_error"),
-            "param": error.about or None,
-            "code": code_of(error.what),
-        }
-        return Outcome(status=status, body={"error": body}, server_time=_SERVER_TIME)
+        message = _over(error) if isinstance(error, OverLimit) else error.what
+        kind = error.kind if isinstance(error, OverLimit) else _TYPES.get(status, "invalid_request_error")
+        body = {"message": message, "type": kind, "param": error.about or None, "code": code_of(message)}
+        headers = retry_headers(error)
+        return Outcome(status=status, body={"error": body}, headers=headers, server_time=_SERVER_TIME)
 
-    def fault(self, status: int, request_id: str) -> Outcome:
+    def fault(self, status: int, request_id: str, wait: float | None) -> Outcome:
         """What the provider answers when it cannot serve; it has no 529, so that is a 503."""
         code = 503 if status == 529 else status
-        return self.error(refuse(_FAULT_MESSAGES[code], status=code), request_id)
+        return self.error(RefusedForNow(_FAULT_MESSAGES[code], status=code, wait=wait), request_id)
 
     def _models(self, incoming: Incoming, owner: str) -> Outcome:
         found = [
@@ -186,12 +186,16 @@ class OpenAIWire:
         check_marks(asked)
         check_window(asked.tokens, row, param="input" if "input" in body else "messages")
         started = self._engine.clock.now()
-        return _Work(asked=asked, use=self._caching.use(asked), started=started)
+        # Everything counts here, what is cached too; a refused request renews nothing.
+        left = self._engine.limits.admit((owner, row.name), asked.tokens + prompt.REPLY_START)
+        return _Work(asked=asked, use=self._caching.use(asked), started=started, left=left)
 
     def _outcome(self, work: _Work, said: Answer, whole: dict[str, Any], events: Any, error_event: bytes) -> Outcome:
         engine, use, asked = self._engine, work.use, work.asked
+        engine.limits.spend((asked.owner, asked.row.name), said.tokens)
         return Outcome(
             body=whole,
+            headers=_limit_headers(work.left),
             events=events,
             timing=engine.timing(asked.row, tokens=work.total, uncached=work.total - use.read, output=said.tokens),
             usage=whole["usage"],
@@ -215,6 +219,26 @@ class OpenAIWire:
             self._threads[response_id] = items
             if len(self._threads) > _REMEMBERED:
                 self._threads.popitem(last=False)
+
+
+def _over(error: OverLimit) -> str:
+    """The words of a rate limit."""
+    unit = {"tokens": "tokens per min (TPM)", "requests": "requests per min (RPM)"}[error.kind]
+    if error.wait is None:
+        return f"Rate limit: request too large on {unit}: Limit {error.limit}, Requested {error.asked}."
+    sums = f"Limit {error.limit}, Used {error.used}, Requested {error.asked}."
+    return f"Rate limit reached on {unit}: {sums} Please try again in {error.wait:.3f}s."
+
+
+def _limit_headers(left: Iterable[Left]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for one in left:
+        headers |= {
+            f"x-ratelimit-limit-{one.kind}": str(one.limit),
+            f"x-ratelimit-remaining-{one.kind}": str(one.left),
+            f"x-ratelimit-reset-{one.kind}": f"{one.whole_in:.3f}s",
+        }
+    return headers
 
 
 def _short(path: str) -> str:

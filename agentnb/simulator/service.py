@@ -31,7 +31,7 @@ class Wire(Protocol):
 
     def error(self, error: RequestRefused, request_id: str) -> Outcome: ...
 
-    def fault(self, status: int, request_id: str) -> Outcome: ...
+    def fault(self, status: int, request_id: str, wait: float | None) -> Outcome: ...
 
 
 class Service:
@@ -43,6 +43,14 @@ class Service:
         google = GoogleWire(engine)
         self._cached_contents = google.caches
         self._wires: tuple[Wire, ...] = (google, OpenAIWire(engine), AnthropicWire(engine))
+        self._pages: dict[str, Callable[[Any], Any]] = {
+            "GET /": self._welcome,
+            "GET /sim/state": self._state,
+            "POST /sim/faults": self._add_fault,
+            "DELETE /sim/faults": self._clear_faults,
+            "POST /sim/limits": self._limit,
+            "POST /sim/clock": self._advance,
+        }
 
     def take_fault(self, incoming: Incoming) -> Fault | None:
         """The fault that this request meets, if one waits."""
@@ -54,7 +62,7 @@ class Service:
             return self._admin(incoming)
         wire = self._wire(incoming)
         if fault is not None and fault.status is not None:
-            return _with_retry_after(wire.fault(fault.status, incoming.request_id), fault)
+            return wire.fault(fault.status, incoming.request_id, fault.retry_after)
         try:
             return wire.answer(replace(incoming, declined=fault is not None and fault.kind == "refusal"))
         except RequestRefused as error:
@@ -84,16 +92,9 @@ class Service:
         return next((wire for wire in self._wires if wire.owns(incoming)), self._wires[-1])
 
     def _admin(self, incoming: Incoming) -> Outcome:
-        pages: dict[tuple[str, str], Callable[[Any], Any]] = {
-            ("GET", "/"): self._welcome,
-            ("GET", "/sim/state"): self._state,
-            ("POST", "/sim/faults"): self._add_fault,
-            ("DELETE", "/sim/faults"): self._clear_faults,
-            ("POST", "/sim/clock"): self._advance,
-        }
-        page = pages.get((incoming.method, incoming.path))
+        page = self._pages.get(f"{incoming.method} {incoming.path}")
         if page is None:
-            return Outcome(status=404, body={"error": "no such page", "pages": [" ".join(key) for key in pages]})
+            return Outcome(status=404, body={"error": "no such page", "pages": list(self._pages)})
         try:
             return Outcome(body=page(incoming.body if isinstance(incoming.body, dict) else {}))
         except InputError as error:
@@ -104,7 +105,7 @@ class Service:
             "what": "agentnb's simulated model provider: no model is behind it",
             "instance": self.engine.instance,
             "wires": [wire.name for wire in self._wires],
-            "admin": ["GET /sim/state", "POST /sim/faults", "DELETE /sim/faults", "POST /sim/clock"],
+            "admin": list(self._pages),
         }
 
     def _state(self, _: Any) -> Mapping[str, Any]:
@@ -116,6 +117,7 @@ class Service:
             "speed": self.pacer.speed,
             "requests": dict(engine.counts),
             "faults": engine.faults.pending(),
+            "limits": engine.limits.state(),
             "cached_contents": self._cached_contents.state(),
             "entries": [
                 {
@@ -139,15 +141,13 @@ class Service:
         self.engine.faults.clear()
         return {"faults": []}
 
+    def _limit(self, body: dict[str, Any]) -> Mapping[str, Any]:
+        self.engine.limits.set(body)
+        return {"limits": self.engine.limits.state()}
+
     def _advance(self, body: dict[str, Any]) -> Mapping[str, Any]:
         seconds = body.get("advance", 0)
         if isinstance(seconds, bool) or not isinstance(seconds, int | float):
             raise InputError("`advance` is not a number of seconds", about=repr(seconds))
         self.engine.clock.advance(seconds)
         return {"now": self.engine.clock.now()}
-
-
-def _with_retry_after(outcome: Outcome, fault: Fault) -> Outcome:
-    if fault.retry_after is None:
-        return outcome
-    return Outcome(status=outcome.status, body=outcome.body, headers={"retry-after": f"{fault.retry_after:g}"})

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from agentnb.errors import InputError
 from agentnb.runs.hydration import Hydrator, Scrubber
+from agentnb.runs.tools import tool
 
 
 def texts(body: dict[str, Any]) -> list[str]:
@@ -76,3 +78,25 @@ def test_finding_out_what_is_data_asks_nobody(book: Any) -> None:
     assert not book.errors
     assert "p: " in texts(book.bodies[0])[-1]
     assert "f: " not in texts(book.bodies[0])[-1]
+
+
+@pytest.mark.parametrize("model", ["sim:claude-sonnet-4-6", "sim:gemini-2.5-flash", "sim:gpt-4.1"])
+def test_a_tool_with_a_built_in_ones_name_takes_its_place(book: Any, model: str) -> None:
+    """Listed once: twice is a 400 at the provider."""
+
+    @tool(safe=True)
+    def inspect(name: str) -> str:
+        """Look a station up."""
+        return f"{name} lies at the sea"
+
+    book.session.extra_tools["inspect"] = inspect
+    book.ask("Please inspect `dover`.", model=model, tools=(*book.session.settings.tools, "inspect", "inspect"))
+    assert not book.errors
+    assert "dover lies at the sea" in json.dumps(book.bodies[-1])
+    assert json.dumps(book.bodies[0]).count("Look a station up.") == 1
+
+
+@pytest.mark.parametrize("name", ["mcp.look", "höhe", "two words", "9lives", "x" * 65, "a\n"])
+def test_a_tools_name_that_a_provider_refuses_is_refused_at_once(name: str) -> None:
+    with pytest.raises(InputError, match="tool's name"):
+        tool(name=name)(lambda: None)

@@ -183,6 +183,7 @@ HI = {"type": "text", "text": "hi"}
         ({"system": [{"type": "text", "text": ""}]}, "system: text content blocks must be non-empty"),
         ({"max_tokens": 10**6, "stream": True}, "maximum allowed number of output tokens"),
         ({"tools": [INSPECT, INSPECT]}, "Tool names must be unique"),
+        ({"tools": [INSPECT | {"name": "mcp.look"}]}, "tools.0.custom.name: String should match pattern"),
         ({"tools": [INSPECT], "tool_choice": {"type": "tool", "name": "gone"}}, "not found in provided tools"),
         ({"system": [{**HI, "cache_control": {"type": "ephemeral", "ttl": "2h"}}]}, "Input should be '5m' or '1h'"),
     ],
