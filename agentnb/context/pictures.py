@@ -46,8 +46,34 @@ def draw(value: Any, *, text: str, patience: float = SECONDS) -> Drawn | None:
     `text` describes it and goes with it.
     """
     work = _work_for(value)
-    if work is None:
-        return None
+    return None if work is None else _drawn(work, text, patience)
+
+
+def draw_shown(data: str | bytes, *, text: str, patience: float = SECONDS) -> Drawn:
+    """A picture that a cell has shown (PNG or JPEG, as bytes or in base64), within our bounds, without its metadata."""
+    return _drawn(lambda: _opened(base64.b64decode(data) if isinstance(data, str) else data), text, patience)
+
+
+def is_drawable(value: Any) -> bool:
+    """Whether `draw` makes a picture of it."""
+    return _work_for(value) is not None
+
+
+def open_in_pyplot() -> Any:
+    """The figure that pyplot would go on drawing in; None where none is open."""
+    pyplot = loaded_class("matplotlib._pylab_helpers", "Gcf")
+    manager = pyplot.get_active() if pyplot is not None else None  # type: ignore[attr-defined]
+    return manager.canvas.figure if manager is not None else None
+
+
+def _opened(data: bytes) -> Any:
+    from PIL import Image as Pillow
+
+    return Pillow.open(io.BytesIO(data))
+
+
+def _drawn(work: Callable[[], Any], text: str, patience: float) -> Drawn:
+    """What `work` gives, encoded, in a thread that is given up after `patience` seconds."""
     made: list[Drawn] = []
     started = time.perf_counter()
 

@@ -21,20 +21,17 @@ import stat
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
-from agentnb.context import live
+from agentnb.context import figure_values, live
+from agentnb.context.literals import ITEMS, items, number, quoted
 from agentnb.context.schemas import describe_database
 
 LIMIT = 600
-ITEMS = 8
-"""Items of a container that are shown; of the rest only the number is told."""
 DEPTH = 3
-TEXT = 160
-"""Characters of a text inside a container."""
 SET_LIMIT = 1000
 """Items of a set that are put in order; of a larger one only the number is told."""
 ROWS, COLUMNS = 3, 12
@@ -58,10 +55,19 @@ _TAG = re.compile(r"<(?=/?(?:values|task|definition|outline|file|schema|removed)
 
 def describe(name: str, value: Any, *, limit: int = LIMIT) -> str:
     """`name: type, what it holds`, at most `limit` characters. An object's own `_repr_llm_()` is honoured."""
+    return settled(f"{name}: {in_words(value, limit=limit)}", limit)
+
+
+def in_words(value: Any, *, limit: int = LIMIT) -> str:
+    """The same without a name, not yet `settled`."""
     try:
-        text = f"{name}: {_own_words(value, limit) or _describe(value)}"
+        return _own_words(value, limit) or _describe(value)
     except Exception:  # noqa: BLE001 - the known libraries' own code runs here, and containers may change meanwhile
-        text = f"{name}: {_type_name(value)}"
+        return _type_name(value)
+
+
+def settled(text: str, limit: int = LIMIT) -> str:
+    """A description as it may go into a prompt: no addresses, no words that open or close its parts, bounded."""
     text = _TAG.sub("&lt;", _ADDRESS.sub("", text))
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
@@ -126,7 +132,7 @@ def brief(value: Any, depth: int = DEPTH) -> str:
     """A value inside another: literals as written, containers by their first items, everything else by its type."""
     kind = type(value)
     if kind is str:
-        return _quoted(value, TEXT)
+        return quoted(value)
     if kind is bytes:
         return f"{value[:40]!r}…" if len(value) > 40 else repr(value)
     if kind is int and value.bit_length() > 1000:
@@ -138,30 +144,20 @@ def brief(value: Any, depth: int = DEPTH) -> str:
     return _object(value, depth)
 
 
-def _quoted(text: str, limit: int) -> str:
-    return repr(text) if len(text) <= limit else f"{text[:limit]!r}… ({len(text)} characters)"
-
-
 def _long_text(text: str) -> str:
     lines = text.count("\n") + 1
     size = f"str of {len(text)} characters" + (f", {lines} lines" if lines > 1 else "")
     return f"{size}: {text[:400]!r}{'…' if len(text) > 400 else ''}"
 
 
-def _items(shown: Iterable[str], total: int) -> str:
-    listed = list(shown)
-    more = [f"… {total - len(listed)} more"] if total > len(listed) else []
-    return ", ".join([*listed, *more])
-
-
 def _sequence(value: Any, depth: int) -> str:
     opening, closing = ("[", "]") if type(value) is list else ("(", ")")
-    return f"{opening}{_items((brief(item, depth - 1) for item in value[:ITEMS]), len(value))}{closing}"
+    return f"{opening}{items((brief(item, depth - 1) for item in value[:ITEMS]), len(value))}{closing}"
 
 
 def _mapping(value: dict[Any, Any], depth: int) -> str:
     first = itertools.islice(value.items(), ITEMS)
-    return f"{{{_items((f'{brief(k, 1)}: {brief(v, depth - 1)}' for k, v in first), len(value))}}}"
+    return f"{{{items((f'{brief(k, 1)}: {brief(v, depth - 1)}' for k, v in first), len(value))}}}"
 
 
 def _set(value: Any, depth: int) -> str:
@@ -169,11 +165,11 @@ def _set(value: Any, depth: int) -> str:
         return f"{{… {len(value)} items}}"
     # The order of a set changes with PYTHONHASHSEED.
     first = sorted(brief(item, depth - 1) for item in value)[:ITEMS]
-    return f"{{{_items(first, len(value))}}}"
+    return f"{{{items(first, len(value))}}}"
 
 
 def _queue(value: Any, depth: int) -> str:
-    return f"[{_items((brief(item, depth - 1) for item in itertools.islice(value, ITEMS)), len(value))}]"
+    return f"[{items((brief(item, depth - 1) for item in itertools.islice(value, ITEMS)), len(value))}]"
 
 
 _CONTAINERS: dict[type, Callable[[Any, int], str]] = {
@@ -215,7 +211,7 @@ def _object(value: Any, depth: int) -> str:
     if not own or depth <= 0:
         return _sized(value)
     shown = [f"{key}={brief(item, depth - 1)}" for key, item in itertools.islice(own.items(), ITEMS)]
-    return f"{_type_name(value)}({_items(shown, len(own))})"
+    return f"{_type_name(value)}({items(shown, len(own))})"
 
 
 def _is_state(cls: type, key: object) -> bool:
@@ -237,7 +233,7 @@ ENTRIES = 1000
 
 
 def _listing(names: list[str]) -> str:
-    return _items(sorted(names)[:ITEMS], len(names))
+    return items(sorted(names)[:ITEMS], len(names))
 
 
 def _head(path: pathlib.PurePath, name: str) -> str:
@@ -288,7 +284,7 @@ def _frame(value: Any) -> str:
     rows, columns = value.shape
     first = value.iloc[:, :COLUMNS]  # a table of thousands of columns is only looked at where it is shown
     pairs = zip(first.columns.tolist(), first.dtypes.tolist(), strict=True)
-    types = _items((f"{brief(name, 1)} {kind}" for name, kind in pairs), columns)
+    types = items((f"{brief(name, 1)} {kind}" for name, kind in pairs), columns)
     cells = [[_plain(item) for item in first.iloc[:ROWS, j].tolist()] for j in range(first.shape[1])]
     head = [" | ".join(row) for row in zip(*cells, strict=True)]
     memory = f", {_size(value.memory_usage(deep=False).sum())}" if columns <= COLUMNS else ""
@@ -307,7 +303,7 @@ def _missing(table: Any) -> list[str]:
 def _plain(item: Any) -> str:
     """A cell of a table, without quotes; other people's objects by their type."""
     if type(item) is float:
-        return f"{item:.6g}"
+        return number(item)
     return item[:40].replace("\n", "\\n").replace("\r", "\\r") if type(item) is str else brief(item, 1)
 
 
@@ -317,12 +313,12 @@ def _size(count: Any) -> str:
 
 
 def _series(value: Any) -> str:
-    head = _items((_plain(item) for item in value.iloc[:ITEMS].tolist()), len(value))
+    head = items((_plain(item) for item in value.iloc[:ITEMS].tolist()), len(value))
     return f"Series {brief(value.name)}, {len(value)} x {value.dtype}: [{head}]"
 
 
 def _index(value: Any) -> str:
-    shown = _items((_plain(item) for item in value[:ITEMS].tolist()), len(value))
+    shown = items((_plain(item) for item in value[:ITEMS].tolist()), len(value))
     names = ", ".join(brief(name) for name in value.names if name is not None)
     return f"{type(value).__name__}{f' {names}' if names else ''}, {len(value)} x {value.dtype}: [{shown}]"
 
@@ -334,7 +330,7 @@ def _groups(value: Any) -> str:
 
 def _polars(value: Any) -> str:
     first = value[:, :COLUMNS]
-    types = _items((f"{brief(name, 1)} {kind}" for name, kind in first.schema.items()), value.width)
+    types = items((f"{brief(name, 1)} {kind}" for name, kind in first.schema.items()), value.width)
     head = [" | ".join(_plain(item) for item in row) for row in first.head(ROWS).rows()]
     about = f"polars DataFrame, {value.height} rows x {value.width} columns, {_size(value.estimated_size())}"
     counts = zip(first.columns, first.null_count().row(0), strict=True)
@@ -343,7 +339,7 @@ def _polars(value: Any) -> str:
 
 
 def _polars_series(value: Any) -> str:
-    head = _items((_plain(item) for item in value.head(ITEMS).to_list()), len(value))
+    head = items((_plain(item) for item in value.head(ITEMS).to_list()), len(value))
     return f"polars Series {brief(value.name)}, {len(value)} x {value.dtype}: [{head}]"
 
 
@@ -357,10 +353,10 @@ def _sparse(value: Any) -> str:
 def _labelled(value: Any) -> str:
     """xarray: sizes and names; the values may lie in a file that is not read yet."""
     sizes = ", ".join(f"{brief(name, 1)} {size}" for name, size in value.sizes.items())
-    coordinates = _items((brief(name, 1) for name in itertools.islice(value.coords, ITEMS)), len(value.coords))
+    coordinates = items((brief(name, 1) for name in itertools.islice(value.coords, ITEMS)), len(value.coords))
     about = f"xarray {type(value).__name__}, sizes {sizes}; coordinates {coordinates or 'none'}"
     if type(value).__name__ == "Dataset":
-        names = _items(
+        names = items(
             (f"{brief(k, 1)} {v.dtype}" for k, v in itertools.islice(value.data_vars.items(), ITEMS)),
             len(value.data_vars),
         )
@@ -371,7 +367,7 @@ def _labelled(value: Any) -> str:
 def _relation(value: Any) -> str:
     """A query that has not run: names and types of what it would give."""
     pairs = zip(value.columns[:COLUMNS], value.types, strict=False)
-    return f"duckdb relation, not run: {_items((f'{brief(n, 1)} {kind}' for n, kind in pairs), len(value.columns))}"
+    return f"duckdb relation, not run: {items((f'{brief(n, 1)} {kind}' for n, kind in pairs), len(value.columns))}"
 
 
 def _orm_session(value: Any) -> str:
@@ -381,7 +377,7 @@ def _orm_session(value: Any) -> str:
 
 def _orm_table(value: Any) -> str:
     columns = (f"{column.name} {column.type}" for column in itertools.islice(value.columns, COLUMNS))
-    return f"SQLAlchemy table {value.fullname}({_items(columns, len(value.columns))})"
+    return f"SQLAlchemy table {value.fullname}({items(columns, len(value.columns))})"
 
 
 def _orm_metadata(value: Any) -> str:
@@ -417,9 +413,7 @@ def _network(value: Any) -> str:
     """A torch module, the user's own too: its parts are stored, so that nothing of his code is needed."""
     own = live.own_dict(value)
     parts = own.get("_modules") or {}
-    layers = _items(
-        (f"{key} {live.class_name(type(part))[1]}" for key, part in list(parts.items())[:ITEMS]), len(parts)
-    )
+    layers = items((f"{key} {live.class_name(type(part))[1]}" for key, part in list(parts.items())[:ITEMS]), len(parts))
     mode = "training" if own.get("training") else "evaluation"
     return f"{_type_name(value)}, a torch module in {mode}: {_parameters(value, DEPTH * 3)} parameters; layers {layers}"
 
@@ -433,38 +427,8 @@ def _parameters(value: Any, depth: int) -> int:
 
 def _graph(value: Any) -> str:
     kind = ("directed " if value.is_directed() else "") + ("multigraph" if value.is_multigraph() else "graph")
-    nodes = _items((brief(node, 1) for node in list(value._node)[:ITEMS]), len(value._node))
+    nodes = items((brief(node, 1) for node in list(value._node)[:ITEMS]), len(value._node))
     return f"{_type_name(value)}: {kind}, {len(value._node)} nodes, {value.size()} edges; nodes {nodes}"
-
-
-def _figure(value: Any) -> str:
-    """What is drawn, axes by axes. Limits are not asked for: that would settle them."""
-    head = f"matplotlib figure, {len(value.axes)} axes"
-    title = value._suptitle.get_text() if value._suptitle is not None else ""
-    shown = [_axes(axes) for axes in value.axes[:ITEMS]]
-    return "\n".join([f"{head}, {brief(title)}" if title else head, *shown])
-
-
-def _axes(axes: Any) -> str:
-    texts = {"": axes.get_title(), "x ": axes.get_xlabel(), "y ": axes.get_ylabel()}
-    said = [f"{name}{brief(text)}" for name, text in texts.items() if text]
-    said += [f"{name} scale {scale}" for name, scale in _scales(axes) if scale != "linear"]
-    drawn = [_artists(kind, getattr(axes, kind)) for kind in ("lines", "patches", "collections", "images", "texts")]
-    box = axes.dataLim
-    x0, x1, y0, y1 = (_plain(float(edge)) for edge in (box.x0, box.x1, box.y0, box.y1))
-    extent = f"data x {x0} to {x1}, y {y0} to {y1}"
-    return "; ".join([", ".join([type(axes).__name__, *said]), *filter(None, drawn), *([extent] if any(drawn) else [])])
-
-
-def _scales(axes: Any) -> tuple[tuple[str, str], ...]:
-    return ("x", axes.get_xscale()), ("y", axes.get_yscale())
-
-
-def _artists(kind: str, found: Any) -> str:
-    """`2 lines 'high', 'low'`: labels that were given, not the `_child0` of those that were not."""
-    labels = [brief(artist.get_label()) for artist in list(found)[:ITEMS]]
-    named = ", ".join(label for label in labels if not label.startswith("'_") and label != "''")
-    return " ".join(filter(None, [f"{len(found)} {kind}", named])) if len(found) else ""
 
 
 def _step(step: Any) -> str:
@@ -482,7 +446,7 @@ def _estimator(value: Any) -> str:
     own = live.own_dict(value)
     steps = own.get("steps")
     if type(steps) is list:
-        chain = _items((f"{name} {_step(step)}" for name, step, *_ in steps[:ITEMS]), len(steps))
+        chain = items((f"{name} {_step(step)}" for name, step, *_ in steps[:ITEMS]), len(steps))
         return f"{_type_name(value)}: {chain}"
     given = [f"{key}={brief(item, 1)}" for key, item in own.items() if not key.endswith("_")][:ITEMS]
     fitted = [f"{key} {brief(item, 1)}" for key, item in own.items() if key.endswith("_")][:ITEMS]
@@ -523,8 +487,10 @@ LIBRARIES: tuple[_Known, ...] = (
     ),
     _Known("torch", "Tensor", _tensor, _shaped),
     _Known("networkx", "Graph", _graph, _graph),
-    _Known("matplotlib.figure", "Figure", _figure, _type_name),
-    _Known("matplotlib.axes", "Axes", lambda value: f"matplotlib axes: {_axes(value)}", _type_name),
+    _Known("matplotlib.figure", "Figure", figure_values.matplotlib_figure, _type_name),
+    _Known("matplotlib.axes", "Axes", figure_values.matplotlib_axes, _type_name),
+    _Known("plotly.basedatatypes", "BaseFigure", figure_values.plotly_figure, _type_name),
+    _Known("altair", "Chart", figure_values.altair_chart, _type_name),
     _Known("PIL.Image", "Image", _picture, lambda value: f"{_type_name(value)} {value.size[0]} x {value.size[1]}"),
     _Known("sklearn.base", "BaseEstimator", _estimator, _type_name),
     _Known("sqlite3", "Connection", describe_database, _type_name),

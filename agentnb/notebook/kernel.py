@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from traitlets import Bool, Float, Int, TraitError, Unicode, validate
 from traitlets.config.configurable import Configurable
 
+from agentnb.notebook.showing import Showing
 from agentnb.settings import Settings, from_environment, traces_cells
 
 if TYPE_CHECKING:
@@ -107,13 +108,16 @@ class Notebook:
         self._ran: tuple[Ran, ...] = ()
         self._trace: CellTrace | None = None
         self._waiting = list(_cells_before(shell))
+        self.showing = Showing(shell, lambda: self.cell_id or f"In[{shell.execution_count}]")
         self._session: Session | None = None
 
     def on_cell(self, info: Any) -> None:
         """IPython's pre_run_cell: remember the cell; parsing waits until a task needs it."""
-        self.cell_id = getattr(info, "cell_id", None) or None
+        if info.store_history or self.cell_id is None:  # a cell that runs within another (`%run`) has no id
+            self.cell_id = getattr(info, "cell_id", None) or None
         if info.store_history and not info.silent:
             self._waiting.append(Executed(info.raw_cell, self.cell_id, self.shell.execution_count))
+            self.showing.begin()
         if self._wants_trace and not info.silent and not _is_ours(info.raw_cell):
             self._record(info)
 
@@ -123,6 +127,7 @@ class Notebook:
             self._ran = self._trace.end(result.info) or self._ran
         if result.info is not None and not result.info.silent and not _is_ours(result.info.raw_cell):
             self._error = result.error_in_exec
+            self.showing.end(result)
 
     @property
     def _wants_trace(self) -> bool:
@@ -147,7 +152,9 @@ class Notebook:
         from agentnb.runs.hydration import Observed
 
         note = self._trace.note if self._trace is not None and self._wants_trace else ""
-        self.session.observed = Observed(ran=self._ran, error=self._error, notes=(note,) if note else ())
+        self.session.observed = Observed(
+            ran=self._ran, error=self._error, notes=(note,) if note else (), shown=self.showing.displays.latest()
+        )
         self._ran = ()
 
     @property

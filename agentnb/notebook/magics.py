@@ -113,6 +113,7 @@ def load(shell: Any) -> None:
     shell.register_magics(AgentMagics(shell, notebook))
     shell.events.register("pre_run_cell", notebook.on_cell)
     shell.events.register("post_run_cell", notebook.on_done)
+    notebook.showing.start()
     shell.configurables.append(notebook.config)
     shell.input_transformers_cleanup.append(question_lines)
     notebook.matcher = matcher = _matcher(notebook)  # type: ignore[attr-defined]
@@ -128,6 +129,7 @@ def unload(shell: Any) -> None:
         return
     shell.events.unregister("pre_run_cell", notebook.on_cell)
     shell.events.unregister("post_run_cell", notebook.on_done)
+    notebook.showing.stop()
     for kind in ("line", "cell"):
         for name in MAGICS:
             shell.magics_manager.magics[kind].pop(name, None)

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -16,8 +17,9 @@ from typing import Any
 from agentnb.context import live, values
 from agentnb.context.cells import CellIndex
 from agentnb.context.definitions import Definition
+from agentnb.context.displays import Shown, names_of, speaks_of_figure
 from agentnb.context.failures import describe_failure
-from agentnb.context.pictures import Drawn, draw
+from agentnb.context.pictures import Drawn, draw, draw_shown, is_drawable, open_in_pyplot
 from agentnb.context.redaction import redact
 from agentnb.context.resolution import Resolver, Unresolved
 from agentnb.context.resolution_index import PackageNames
@@ -71,12 +73,13 @@ class Pins:
 class Observed:
     """What the kernel saw just before the task: functions that a traced cell ran, the error of a cell that failed.
 
-    `notes` say what it could not see.
+    `notes` say what it could not see; `shown` are the figures of the newest cell that showed any.
     """
 
     ran: tuple[Ran, ...] = ()
     error: BaseException | None = None
     notes: tuple[str, ...] = ()
+    shown: tuple[Shown, ...] = ()
 
     @property
     def reached(self) -> tuple[Ran, ...]:
@@ -165,19 +168,46 @@ class Hydrator:
         return Outcome(text=f"{found.reason}{hint}", is_error=True)
 
     def describe_values(self, task: str, *, mode: str) -> tuple[str, ...]:
-        """Short descriptions of the live variables that the task names, in the order of their first mention."""
+        """Short descriptions of the live variables that the task names, in the order of their first mention; and of
+        the figures that were shown, where it speaks of such."""
         words = _words(task, mode)
-        return (*self._other_names(words), *(self._described(name) for name in self._data_named(words)[:MAX_VALUES]))
+        named = (self._described(name) for name in self._data_named(words)[:MAX_VALUES])
+        figures = (self.scrub(_shown_in_words(name, item)) for name, item in self._figures(task, mode).items())
+        return (*self._other_names(words), *named, *figures)
 
     def draw_pictures(self, task: str, *, mode: str) -> dict[str, Drawn]:
-        """Pictures of the figures and images that the task names, by name. The same picture twice is kept once."""
+        """Pictures of the figures and images that the task names or speaks of. The same picture twice is kept once."""
+        named = self._data_named(_words(task, mode))[:MAX_VALUES]
+        works = [(name, partial(self._draw_named, name)) for name in named]
+        works += [(name, partial(self._draw_shown, name, item)) for name, item in self._figures(task, mode).items()]
         out: dict[str, Drawn] = {}
-        for name in self._data_named(_words(task, mode))[:MAX_VALUES]:
-            drawn = draw(self.namespace[name], text=self._described(name)) if len(out) < MAX_PICTURES else None
+        for name, work in works:
+            drawn = work() if len(out) < MAX_PICTURES else None
             seen = [item.image.data for item in out.values() if item.image is not None]
             if drawn is not None and (drawn.image is None or drawn.image.data not in seen):
                 out[name] = drawn
         return out
+
+    def _draw_named(self, name: str) -> Drawn | None:
+        return draw(self.namespace[name], text=self._described(name))
+
+    def _draw_shown(self, name: str, shown: Shown) -> Drawn | None:
+        text = self.scrub(_shown_in_words(name, shown))
+        if shown.value is not None:
+            return draw(shown.value(), text=text)
+        return draw_shown(shown.data, text=text) if shown.data else Drawn(image=None, why=shown.why)
+
+    def _figures(self, task: str, mode: str) -> dict[str, Shown]:
+        """The figures that a cell has shown, by name, where the task speaks of such and names none of its own."""
+        named = self._data_named(_words(task, mode))
+        if mode != "auto" or not speaks_of_figure(task[:_SCAN], names_data=bool(named)):
+            return {}
+        if any(is_drawable(self.namespace[name]) for name in named):
+            return {}
+        found = [item for item in self.observed.shown if item.value is None or item.value() is not None]
+        if not found and open_in_pyplot() is not None:
+            found = [Shown(cell="", value=open_in_pyplot)]
+        return names_of(found[-MAX_PICTURES:])
 
     def _described(self, name: str) -> str:
         """The description of a variable. What answers in its own thread only is asked there, which is the main one."""
@@ -297,6 +327,10 @@ def _words(task: str, mode: str) -> list[str]:
     if mode == "none":
         return []
     return [*marks(task), *(_WORD.findall(task[:_SCAN]) if mode == "auto" else ())]
+
+
+def _shown_in_words(name: str, shown: Shown) -> str:
+    return f"{name}: {shown.text}" if shown.value is None else values.describe(name, shown.value())
 
 
 def _chosen(found: Definition, form: str, reason: str, count: Callable[[str], int]) -> Chosen:

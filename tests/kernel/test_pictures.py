@@ -35,3 +35,61 @@ def test_a_connection_of_the_main_thread_is_described_and_pinned(kernel: Any) ->
     assert next(layer["tokens"] for layer in layers if layer["name"] == "SEMI_STATIC") > 0
     assert "Nothing is pinned" in kernel.ok("%agent_context unpin db").text
     assert "CREATE TABLE tides" in kernel.ok("%%agent -t new\nInspect `db` please.").text
+
+
+SPEAKS = "%%agent\nWhat does the plot above show?"
+
+
+def test_a_figure_that_was_only_shown_goes_along_with_its_cell(kernel: Any) -> None:
+    pytest.importorskip("matplotlib")
+    kernel.ok(
+        "%matplotlib inline\nimport gc, weakref\nimport matplotlib.pyplot as plt\nfrom matplotlib.figure import Figure"
+    )
+    plot = "plt.plot([1, 3, 2], label='high')\nplt.title('Tide')\nseen = weakref.ref(plt.gcf());"
+    assert any("image/png" in bundle for bundle in kernel.ok(plot, cell="ebb").displays)
+    first = kernel.ok(SPEAKS, cell="ask")
+    (item,) = first.run["images"]
+    assert item["name"] == "figure shown by cell ebb"
+    assert "1 lines 'high'" in item["text"]
+    assert "'Tide'" in item["text"]
+    assert [i["new"] for i in kernel.ok(SPEAKS.replace("above", "now"), cell="ask 2").run["images"]] == [False]
+    kernel.ok("assert plt.get_fignums() == []\ngc.collect()\nassert seen() is None", cell="held")
+    again = kernel.ok(plot, cell="ebb") and kernel.ok(SPEAKS, cell="ask 3")
+    assert again.run["images"][0]["digest"] == item["digest"], "the same figure anew is the same bytes"
+    assert kernel.ok("%%agent\nWhat is 1 + 1?").run["images"] == []
+    kernel.ok("pass", cell="ebb")
+    assert kernel.ok(SPEAKS, cell="ask 4").run["images"] == [], "its cell ran anew and shows nothing"
+
+
+def test_results_many_figures_and_charts_that_the_front_end_draws(kernel: Any) -> None:
+    pytest.importorskip("matplotlib")
+    kernel.ok("%matplotlib inline\nimport matplotlib.pyplot as plt\nfrom PIL import Image")
+    kernel.ok("Image.new('RGB', (20, 10), 'red')", cell="red")
+    assert [(i["name"], i["width"]) for i in kernel.ok("%agent Explain this picture").run["images"]] == [
+        ("figure shown by cell red", 20)
+    ]
+    kernel.ok("for i in range(6):\n    plt.plot([i])\n    plt.show()", cell="six")
+    names = [i["name"] for i in kernel.ok("%agent Compare the plots").run["images"]]
+    assert names == [f"figure {i} of 4 shown by cell six" for i in range(1, 5)]
+    kernel.ok("from IPython.display import clear_output\nplt.plot([1])\nplt.show()\nclear_output()", cell="cleared")
+    assert "shown by cell six" in kernel.ok("%agent And these plots?").run["images"][0]["name"]
+    chart = {"data": [{"type": "bar", "name": "high"}], "layout": {"title": {"text": "Tide"}}}
+    kernel.ok(f"display({{'application/vnd.plotly.v1+json': {chart}, 'text/plain': 'f'}}, raw=True)", cell="bars")
+    run = kernel.ok("%agent Explain the chart").run
+    assert run["images"] == []
+    assert "No picture of figure shown by cell bars was sent" in " ".join(run["notes"])
+
+
+def test_unloading_leaves_no_hook_and_nothing_that_a_figure_shows_is_changed(kernel: Any) -> None:
+    pytest.importorskip("matplotlib")
+    hooks = (
+        "[*get_ipython().display_pub._hooks, *getattr(get_ipython().displayhook, '_hooks', ())], "
+        "[key for key in (*get_ipython().display_formatter.mimebundle_formatter.type_printers, "
+        "*get_ipython().display_formatter.mimebundle_formatter.deferred_printers) if 'Figure' in str(key)]"
+    )
+    kernel.ok("%matplotlib inline\nimport matplotlib.pyplot as plt\n_ = plt.plot([1])")
+    kernel.ok("%unload_ext agentnb")
+    kernel.ok(f"assert ({hooks}) == ([], []), ({hooks})")
+    plain = kernel.ok("_ = plt.plot([1, 2])").displays
+    kernel.ok("%load_ext agentnb")
+    assert kernel.ok("_ = plt.plot([1, 2])").displays == plain

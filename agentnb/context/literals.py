@@ -1,0 +1,27 @@
+"""Text and numbers as a reader writes them, short. Pure; nothing here looks at an object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+ITEMS = 8
+"""Items of a container that are shown; of the rest only the number is told."""
+TEXT = 160
+"""Characters of a text inside something else."""
+
+
+def quoted(text: str, limit: int = TEXT) -> str:
+    """The text as a literal; of a longer one the beginning and the size."""
+    return repr(text) if len(text) <= limit else f"{text[:limit]!r}… ({len(text)} characters)"
+
+
+def number(value: float) -> str:
+    """A float in six digits."""
+    return f"{value:.6g}"
+
+
+def items(shown: Iterable[str], total: int) -> str:
+    """`a, b, … 3 more`."""
+    listed = list(shown)
+    more = [f"… {total - len(listed)} more"] if total > len(listed) else []
+    return ", ".join([*listed, *more])
