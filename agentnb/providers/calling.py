@@ -131,6 +131,11 @@ class Calling:
         self._transport: Transport | None = None
         self._client: Any = None
 
+    @classmethod
+    def place(cls, environment: Mapping[str, str]) -> str:
+        """Where the calls go by these variables, as a name: what is warm there is not warm elsewhere."""
+        return f"{cls.vendor.name}:{environment.get(cls.vendor.address) or 'default'}"
+
     # --- what an adapter fills in ---------------------------------------------------------------------------------
 
     def encode(self, prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> Wire:

@@ -46,6 +46,7 @@ VENDOR = Vendor(
     address="GOOGLE_GEMINI_BASE_URL",
     example="gemini-3.1-pro-preview",
 )
+DELETE_TIMEOUT = 3.0  # seconds
 API_VERSION = "v1beta"  # the SDK's own default, v1, has no cache objects
 _OURS = "agentnb-"  # call ids that we made because the model sent none; they are not sent back
 
@@ -272,6 +273,13 @@ class GoogleProvider(Calling):
     vendor = VENDOR
     client_options: Mapping[str, Any] = {}
 
+    @classmethod
+    def place(cls, environment: Mapping[str, str]) -> str:
+        if not _asks_for_vertex(environment):
+            return super().place(environment)
+        names = ("GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_LOCATION", "GOOGLE_VERTEX_BASE_URL")
+        return f"{NAME}:vertex/" + "/".join(environment.get(name) or "default" for name in names)
+
     def encode(self, prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> Wire:
         bound = any(mark.holder for mark in marks)
         bare = Wire(body=encode(prompt), marks=tuple(mark for mark in marks if not mark.holder))
@@ -298,17 +306,20 @@ class GoogleProvider(Calling):
         return dict(self._managed(lambda client: client.caches.update(name=name, config={"ttl": f"{seconds}s"})))
 
     def delete_cache(self, name: str) -> None:
-        self._managed(lambda client: client.caches.delete(name=name))
+        """Delete it; one attempt of a few seconds, since it is asked for at the end, too, when nobody will wait."""
+        once = {"http_options": {"timeout": int(DELETE_TIMEOUT * 1000), "retry_options": {"attempts": 1}}}
+        self._managed(lambda client: client.caches.delete(name=name, config=once), attempts=1)
 
     def list_caches(self) -> list[dict[str, Any]]:
         """Every cache object that the key can see."""
         found = self._managed(lambda client: list(client.caches.list()))
         return [_plain(one) for one in found]
 
-    def _managed(self, act: Any) -> Any:
+    def _managed(self, act: Any, *, attempts: int = ATTEMPTS) -> Any:
         """One call about cache objects, its errors ours."""
         client = self._connect()
         self._require_transport().begin(longest_wait=SHORT_WAIT)
+        self._require_transport().expect_attempts(attempts)
         with self._errors_are_ours():
             result = act(client)
         return result if isinstance(result, list) else _plain(result)
@@ -340,9 +351,8 @@ class GoogleProvider(Calling):
             raise VENDOR.missing_key() from error
 
     def _on_vertex(self) -> bool:
-        names = ("GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_ENTERPRISE")
-        by_variable = any(os.environ.get(name, "").lower() in ("1", "true") for name in names)
-        return bool(self.client_options.get("vertexai", by_variable and not self.simulated))
+        by_variable = not self.simulated and _asks_for_vertex(os.environ)
+        return bool(self.client_options.get("vertexai", by_variable))
 
     def _stream(self, client: Any, wire: Wire) -> Iterator[Mapping[str, Any]]:
         for chunk in client.models.generate_content_stream(**_request(wire.body)):
@@ -366,6 +376,13 @@ class GoogleProvider(Calling):
     def _falls_back(self, wire: Wire, error: ProviderError) -> bool:
         """A cache object that is gone is a 403 or a 404; the request is then sent whole."""
         return "cachedContent" in wire.body["config"] and error.status in (403, 404)
+
+
+def _asks_for_vertex(environment: Mapping[str, str]) -> bool:
+    """As the SDK reads its variables: where both are set, the newer one counts."""
+    newer = environment.get("GOOGLE_GENAI_USE_ENTERPRISE")
+    asked = environment.get("GOOGLE_GENAI_USE_VERTEXAI", "") if newer is None else newer
+    return asked.lower() in ("1", "true")
 
 
 def _request(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -139,9 +139,9 @@ class Transport:
         self.expect_attempts()
         return self.trace
 
-    def expect_attempts(self) -> None:
+    def expect_attempts(self, attempts: int = ATTEMPTS) -> None:
         """The SDK's count of attempts begins anew."""
-        self._attempts_left = ATTEMPTS
+        self._attempts_left = attempts
         self._final = None
 
     def cancel(self) -> None:

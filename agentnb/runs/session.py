@@ -5,6 +5,8 @@ Everything is opened on first use, so that loading the extension costs nothing a
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import re
 import secrets
@@ -29,7 +31,8 @@ from agentnb.providers.calling import Calling
 from agentnb.providers.cassettes import FILE, Cassette
 from agentnb.providers.google import GoogleProvider
 from agentnb.providers.openai import OpenAIProvider
-from agentnb.providers.promptcache import CacheObjects, Ledger, ObjectProvider
+from agentnb.providers.promptcache import CacheObjects, Held, Ledger, ObjectProvider
+from agentnb.runs import leases
 from agentnb.runs.agent import BuiltInAgent
 from agentnb.runs.hydration import Hydrator, Observed, Pins, Scrubber
 from agentnb.runs.journal import Journal
@@ -137,7 +140,10 @@ class Session:
     def objects(self) -> CacheObjects:
         """The cache objects of this session, within its cache budget."""
         if self._objects is None:
-            self._objects = CacheObjects(self.ledger, clock=self.clock, owner=self.thread, budget=0.0)
+            self._objects = CacheObjects(
+                self.ledger, clock=self.clock, owner=leases.new_owner(), budget=0.0, is_gone=leases.is_dead
+            )
+            atexit.register(self.close_objects)
         self._objects.budget = self.settings.cache_budget
         return self._objects
 
@@ -198,8 +204,7 @@ class Session:
         model = catalog.lookup(address)
         adapter = ADAPTERS[model.provider]
         if not address.startswith("sim:"):
-            where = self.environment.get(adapter.vendor.address, "default")
-            return adapter(model, clock=self.clock, scope=f"{model.provider}:{where}")
+            return adapter(model, clock=self.clock, scope=adapter.place(self.environment))
         simulator = self.simulator()
         return adapter(
             model,
@@ -374,6 +379,8 @@ class Session:
         if self._keepalive is not None:
             self._keepalive.stop()
         self.close_objects()
+        atexit.unregister(self.close_objects)
+        self._objects = None
         for provider in (*self._providers.values(), *self._more):
             provider.close()
         self._providers.clear()
@@ -398,16 +405,23 @@ class Session:
             self._indexer = None
 
     def close_objects(self) -> int:
-        """Delete what this session made at the providers and still pays for; the number deleted."""
-        if self._objects is None or not self._objects.spent:
-            return 0
+        """Delete the cache objects of this session at the providers, but for those that another kernel uses; the
+        number deleted. What cannot be deleted now ends by itself within the hour."""
         deleted = 0
-        for held in self._objects.mine():
-            for provider in list(self._providers.values()):
-                if isinstance(provider, ObjectProvider) and provider.scope == held.scope:
-                    deleted += self._objects.delete(provider, held)
-                    break
+        for held in self._objects.mine() if self._objects else ():
+            with contextlib.suppress(AgentnbError):
+                provider = self.holder_of(held)
+                deleted += bool(provider and self.objects.leave(provider, held))
         return deleted
+
+    def holder_of(self, held: Held) -> ObjectProvider | None:
+        """The connection to where an object is kept; None where this session cannot reach that: another kernel's
+        simulator, or an address that is no longer set."""
+        simulated = held.scope.startswith("sim:")
+        if simulated and (self.simulated is None or held.scope != f"sim:{self.simulated.instance}"):
+            return None
+        provider = self.provider(f"sim:{held.model}" if simulated else f"google:{held.model}")
+        return provider if isinstance(provider, ObjectProvider) and provider.scope == held.scope else None
 
 
 _INSTALLED = {"site-packages", "dist-packages"}

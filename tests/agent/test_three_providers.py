@@ -121,7 +121,7 @@ def test_the_cache_magics_on_googles_objects(book: Any, capsys: pytest.CaptureFi
         return capsys.readouterr().out
 
     assert "cachedContents/" in said("warm"), "asked for by hand, it needs no budget"
-    assert "1 cache objects, 1 of them ours" in said("list")
+    assert "1 cache object, 1 of them ours" in said("list")
     assert "lives for" in said("extend")
     assert book.ask("And now?").cache.read > 2048
     provider.make_object(
@@ -130,7 +130,7 @@ def test_the_cache_magics_on_googles_objects(book: Any, capsys: pytest.CaptureFi
     assert len(provider.list_caches()) == 2
     said("prune")
     assert len(provider.list_caches()) == 1, "the one in use stays"
-    assert "cache objects deleted" in said("clear")
+    assert "1 cache object deleted" in said("clear")
     assert provider.list_caches() == []
     assert "Nothing is warm" in said("status")
 

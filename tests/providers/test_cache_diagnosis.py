@@ -108,6 +108,55 @@ def test_any_two_texts_give_a_short_line(old: str, new: str) -> None:
     assert "\n" not in said
 
 
+def test_what_came_and_what_went_is_told_from_what_changed() -> None:
+    old = "<tree>\na.py\nb.py\n</tree>"
+    assert "line 3 is new: 'rate = 1' (after 'a.py')" in change(
+        [block(old)], [block(old.replace("b.py", "rate = 1\nb.py"))]
+    )
+    assert "line 2 is gone: 'a.py' (after '<tree>')" in change([block(old)], [block(old.replace("a.py\n", ""))])
+    assert "line 6 is new: 'c.py'" in change([block(old)], [block(f"{old}\n\nc.py")]), "an empty line is no news"
+    assert "only blank lines" in change([block(old)], [block(f"{old}\n\n")])
+
+
+def test_tools_that_came_and_went_are_named() -> None:
+    def tools(*names: str) -> list[Block]:
+        made = [ToolSpec(name, "Do it.", {"type": "object"}) for name in names]
+        told = block("You answer.", Layer.STATIC, Role.SYSTEM)
+        return [*(block(tool, Layer.STATIC, Role.TOOLS, label=f"tool {tool.name}") for tool in made), told]
+
+    assert (
+        change(tools("inspect", "run_code"), tools("inspect", "look")) == "the tools changed: run_code gone; look new"
+    )
+    assert change(tools("inspect"), tools("inspect", "look")) == "the tools changed: look new"
+    assert change(tools("look"), tools()) == "the tools changed: look gone"
+
+
+def test_a_hit_that_could_have_been_longer_says_what_changed() -> None:
+    """The static prefix hits as expected; that the project's text changed is the news."""
+    ledger = Ledger(Memory())
+    old = [block("a", Layer.STATIC, Role.SYSTEM), block("b", Layer.SEMI_STATIC, Role.SYSTEM), block("c")]
+    first = call_of(old, [1500, 900, 900])
+    ledger.record(warm_entries(first, Usage(cache_write_1h=3300)), 1000)
+    second = call_of([old[0], block("B", Layer.SEMI_STATIC, Role.SYSTEM), old[2]], [1500, 900, 900], at=1010.0)
+    came = Usage(cache_read=1500, cache_write_1h=1800)
+    report = compare(second, predict(second, ledger), came, previous=sent_record(first, run_id="r"))
+    assert report.reason.startswith("hit: 1,500 of 3,300")
+    assert "the rest could not be: SEMI_STATIC block 2 changed" in report.reason
+    assert report.missed == 1800
+
+
+def test_whole_steps_are_no_miss() -> None:
+    """gpt-4.1 caches in steps of 128: what the previous call's last step lacked is not lost."""
+    ledger = Ledger(Memory())
+    first = call_of([block("a"), block("b")], [2400, 35], model=GPT)
+    ledger.record(warm_entries(first, Usage(input=2435)), 1000)
+    second = call_of([block("a"), block("b"), block("c")], [2400, 35, 223], model=GPT, at=1010.0)
+    came = Usage(input=354, cache_read=2304)
+    report = compare(second, predict(second, ledger), came, previous=sent_record(first, run_id="r"))
+    assert report.missed == 0
+    assert report.lost_dollars is None
+
+
 def test_a_prompt_that_only_goes_on_has_no_change() -> None:
     assert change([block("a")], [block("a"), block("b")]) == ""
     assert change([block("a"), block("b")], [block("a")]) == ""
@@ -147,10 +196,10 @@ def test_what_was_too_small_to_be_cached_is_told_from_what_was_sent_now() -> Non
     second = replace(second, tokens=(2000, 1500, 2493))
     report = compare(second, expected, Usage(input=5993), previous=sent_record(first, run_id="r"))
     assert report.reason == (
-        "not cached: what the call before it sent too, 3,500 tokens, is below the minimum of 4,096"
+        "nothing read: what the call before it sent too, 3,500 tokens, is below the minimum of 4,096"
     )
     alone = compare(second, expected, Usage(input=5993), previous=None)
-    assert alone.reason == "not cached: first call with this prefix: nothing was warm yet"
+    assert alone.reason == "nothing read: first call with this prefix: nothing was warm yet"
 
 
 def test_hits_that_nobody_promised_have_words() -> None:

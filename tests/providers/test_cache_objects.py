@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from agentnb.errors import Overloaded
 from agentnb.prompt.layers import Block, Layer, Prompt
 from agentnb.providers import prices
 from agentnb.providers.base import Answer
@@ -20,6 +21,7 @@ from agentnb.providers.promptcache import (
     Ledger,
     Reuse,
     compare,
+    maker,
     ours,
     pays,
     place_marks,
@@ -29,6 +31,7 @@ from agentnb.simulator import SimClock, Simulator
 
 MODEL = lookup("sim:gemini-3.1-pro-preview")
 SLOW = (600.0,) * 6
+ME, OTHER = "c0ffee.1.1.1", "c0ffee.2.2.1"
 
 
 class Memory:
@@ -59,9 +62,16 @@ class Desk:
     provider: GoogleProvider
     budget: float = 1.0
     ledger: Ledger = field(default_factory=lambda: Ledger(Memory()))
+    gone: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.objects = CacheObjects(self.ledger, clock=self.clock, owner="session-1", budget=self.budget)
+        self.objects = self.session(ME)
+
+    def session(self, owner: str) -> CacheObjects:
+        """The objects of one kernel of those that share the ledger."""
+        return CacheObjects(
+            self.ledger, clock=self.clock, owner=owner, budget=self.budget, is_gone=self.gone.__contains__
+        )
 
     def call(self, schema: str = "schema", question: str = "Hello?") -> Call:
         blocks = (
@@ -135,7 +145,7 @@ def test_found_again_by_the_next_call_and_by_another_thread(desk: Desk) -> None:
     assert held is not None
     assert again is not None
     assert again.name == held.name
-    assert again.threads == ("t", "u")
+    assert [user.thread for user in again.users] == ["t", "u"]
     assert len(desk.listed) == 1
 
 
@@ -188,6 +198,88 @@ def test_deleted_at_the_end(desk: Desk) -> None:
     assert desk.objects.delete(desk.provider, held)
     assert desk.listed == []
     assert not desk.objects.delete(desk.provider, held), "gone already"
+
+
+def test_the_last_kernel_that_uses_an_object_deletes_it(desk: Desk) -> None:
+    held = desk.ensure(desk.call())
+    other = desk.session(OTHER)
+    shared = other.ensure(desk.provider, desk.call(), thread="t", reuse=Reuse(pauses=SLOW))
+    assert held is not None
+    assert shared is not None
+    assert shared.name == held.name
+    assert not desk.objects.leave(desk.provider, shared), "the other kernel uses it"
+    assert desk.listed == [held.name]
+    assert desk.objects.mine() == []
+    (left,) = other.mine()
+    assert other.leave(desk.provider, left)
+    assert desk.listed == []
+
+
+def test_a_kernel_that_was_killed_keeps_nobody_from_deleting(desk: Desk) -> None:
+    held = desk.session(OTHER).ensure(desk.provider, desk.call(), thread="t", reuse=Reuse(pauses=SLOW))
+    assert held is not None
+    (listed,) = desk.provider.list_caches()
+    assert desk.objects.abandoned(listed, desk.provider.scope) is False, "in use, as far as anybody knows"
+    desk.gone.add(OTHER)
+    assert desk.objects.abandoned(listed, desk.provider.scope) is True
+    again = desk.ensure(desk.call())
+    assert again is not None
+    assert again.name == held.name, "the frame is the same: it is used on"
+    assert desk.objects.abandoned(listed, desk.provider.scope) is False
+    assert desk.objects.leave(desk.provider, again), "the one that was killed does not count"
+    assert desk.listed == []
+
+
+def test_ours_are_known_by_their_label_without_the_ledger(desk: Desk) -> None:
+    held = desk.session(OTHER).ensure(desk.provider, desk.call(), thread="t", reuse=Reuse(pauses=SLOW))
+    assert held is not None
+    (listed,) = desk.provider.list_caches()
+    assert maker(listed) == OTHER
+    desk.ledger.drop(held.name)
+    assert desk.objects.abandoned(listed, desk.provider.scope) is None, "whoever made it may use it"
+    desk.gone.add(OTHER)
+    assert desk.objects.abandoned(listed, desk.provider.scope) is True
+    assert desk.objects.abandoned({"name": "x", "displayName": "agentnb"}, desk.provider.scope) is True
+    for label in ("", "agentnbs", "my agentnb cache"):
+        assert not ours({"name": "x", "displayName": label})
+
+
+def test_one_that_vanished_is_forgotten_when_it_is_to_be_extended(desk: Desk) -> None:
+    held = desk.ensure(desk.call())
+    assert held is not None
+    desk.provider.delete_cache(held.name)  # by somebody else
+    desk.clock.advance(2400)
+    assert desk.ensure(desk.call()) is None
+    assert desk.ledger.held() == []
+
+
+def test_one_that_cannot_be_extended_now_is_used_for_what_it_has(desk: Desk) -> None:
+    held = desk.ensure(desk.call())
+    assert held is not None
+    desk.clock.advance(2400)
+    desk.provider.extend_cache = refused  # type: ignore[method-assign]
+    assert desk.ensure(desk.call()) == held
+
+
+def test_one_that_cannot_be_deleted_now_is_not_forgotten(desk: Desk) -> None:
+    held = desk.ensure(desk.call())
+    assert held is not None
+    works, desk.provider.delete_cache = desk.provider.delete_cache, refused  # type: ignore[method-assign]
+    desk.ensure(desk.call(schema="another schema"))
+    assert held in desk.ledger.held()
+    desk.provider.delete_cache = works  # type: ignore[method-assign]
+    desk.ensure(desk.call(schema="another schema"))
+    assert held.name not in desk.listed
+
+
+def refused(name: str, *, seconds: int = 0) -> None:
+    raise Overloaded("Google answered 503", status=503)
+
+
+def test_nothing_is_made_where_the_price_is_unknown(desk: Desk) -> None:
+    stranger = lookup("google:gemini-3.1-pro-strange")
+    assert desk.ensure(replace(desk.call(), model=stranger)) is None
+    assert desk.listed == []
 
 
 def test_storage_is_paid_for_as_long_as_the_object_lives(desk: Desk) -> None:

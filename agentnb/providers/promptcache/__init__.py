@@ -17,8 +17,8 @@ from agentnb.providers.promptcache.calls import (
 )
 from agentnb.providers.promptcache.changes import first_change, shared
 from agentnb.providers.promptcache.diagnosis import CacheReport, Prediction, compare, observed_hit, predict
-from agentnb.providers.promptcache.ledger import Held, Ledger, Sent, Storage, Warm
-from agentnb.providers.promptcache.objects import CacheObjects, ObjectProvider, Reuse, ours, pays
+from agentnb.providers.promptcache.ledger import Held, Ledger, Sent, Storage, User, Warm
+from agentnb.providers.promptcache.objects import CacheObjects, ObjectProvider, Reuse, maker, ours, pays
 from agentnb.providers.promptcache.placement import automatic_mark, frame_ends, last_frame_index, place_marks
 from agentnb.providers.promptcache.policy import (
     LAYERS,
@@ -65,6 +65,7 @@ __all__ = [
     "Sent",
     "Storage",
     "Trust",
+    "User",
     "Warm",
     "anchored",
     "automatic_mark",
@@ -79,6 +80,7 @@ __all__ = [
     "last_frame_index",
     "layer_spans",
     "layer_totals",
+    "maker",
     "message_salt",
     "observed_hit",
     "ours",

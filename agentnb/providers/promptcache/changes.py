@@ -12,6 +12,8 @@ from agentnb.providers.promptcache.ledger import Sent
 
 AROUND = 24  # letters that are shown before the first one that differs
 SHOWN = 64  # letters that are shown of a line
+NEAR = 100  # lines within which a line is looked for again
+TOOL = "tool "  # how the labels of tools begin
 
 Earlier = Callable[[], Sequence[Block]]
 """Gives the blocks that the earlier request sent; asked only where something differs."""
@@ -34,11 +36,25 @@ def first_change(prompt: Prompt, previous: Sent | None, earlier: Earlier = tuple
     if i >= min(len(previous.chain), len(prompt.chain)):
         return ""
     block = prompt.blocks[i]
+    if tools := _tools_changed(prompt, previous):
+        return tools
     if previous.digests[i] == block.digest:
         return "the first picture came into the conversation: this provider then processes its messages anew"
     what = f"{_kind(block)} {i + 1} changed ({_label(previous, i)}: {previous.digests[i]} to {block.digest})"
     sent = earlier()
     return what + (_difference(sent[i], block) if i < len(sent) else "")
+
+
+def _tools_changed(prompt: Prompt, previous: Sent) -> str:
+    """Which tools came and went; empty where they are the same by name."""
+    then, now = _tools(previous.labels), _tools([block.label for block in prompt.blocks])
+    came, went = [name for name in now if name not in then], [name for name in then if name not in now]
+    parts = [f"{', '.join(went)} gone"] * bool(went) + [f"{', '.join(came)} new"] * bool(came)
+    return f"the tools changed: {'; '.join(parts)}" if parts else ""
+
+
+def _tools(labels: Sequence[str]) -> list[str]:
+    return [label.removeprefix(TOOL) for label in labels if label.startswith(TOOL)]
 
 
 def _kind(block: Block) -> str:
@@ -72,24 +88,39 @@ def text_of(block: Block) -> str:
 
 
 def _changed_line(old: str, new: str) -> str:
-    """The first line that differs, old and new, each cut around the first letter that does."""
+    """The first line that differs, blank ones aside: new, gone, or old and new, cut around the first letter."""
     if old == new:
         return ""
-    before, after = old.splitlines() or [""], new.splitlines() or [""]
-    same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
-    left = before[same] if same < len(before) else None
-    right = after[same] if same < len(after) else None
-    at = _first_letter(left or "", right or "")
-    behind = f" (after {_cut(before[same - 1], 0)})" if same and before[same - 1].strip() else ""
-    return f"; line {same + 1}: {_said(left, at)} became {_said(right, at)}{behind}"
+    before, after = _lines(old), _lines(new)
+    same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0][1] == pair[1][1], zip(before, after, strict=False)))
+    left, right = _line_at(before, same), _line_at(after, same)
+    if left is None and right is None:
+        return "; only blank lines or line ends"
+    behind = f" (after {_cut(before[same - 1][1], 0)})" if same else ""
+    if left is None or (right is not None and _comes(left[1], after[same:])):
+        number, text = right or (0, "")
+        return f"; line {number} is new: {_cut(text, 0)}{behind}"
+    if right is None or _comes(right[1], before[same:]):
+        return f"; line {left[0]} is gone: {_cut(left[1], 0)}{behind}"
+    at = _first_letter(left[1], right[1])
+    return f"; line {right[0]}: {_cut(left[1], at)} became {_cut(right[1], at)}{behind}"
+
+
+def _lines(text: str) -> list[tuple[int, str]]:
+    return [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+
+
+def _line_at(lines: Sequence[tuple[int, str]], i: int) -> tuple[int, str] | None:
+    return lines[i] if i < len(lines) else None
+
+
+def _comes(line: str, lines: Sequence[tuple[int, str]]) -> bool:
+    """Whether a line comes a little later on the other side: then what stands before it there is new."""
+    return any(line == other for _, other in lines[:NEAR])
 
 
 def _first_letter(left: str, right: str) -> int:
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
-
-
-def _said(line: str | None, at: int) -> str:
-    return "nothing" if line is None else _cut(line, at)
 
 
 def _cut(line: str, at: int) -> str:

@@ -160,6 +160,7 @@ def compare(
         first=previous is None,
         change=first_change(call.prompt, previous, earlier),
         diagnosis=diagnosis,
+        missed=short,
     )
     return CacheReport(
         expected=min(prediction.tokens, usage.input_total),
@@ -179,12 +180,13 @@ def compare(
 @dataclass(frozen=True, kw_only=True)
 class Known:
     """What may explain a miss: the tokens that the thread's previous request sent too, whether there was none (then
-    this is the `first`), the first change since, and the provider's own reason."""
+    this is the `first`), the first change since, the provider's own reason, and the tokens `missed`."""
 
     shared: int
     first: bool
     change: str
     diagnosis: str | None
+    missed: int
 
     @property
     def cause(self) -> str:
@@ -215,6 +217,8 @@ def _missing(call: Call, prediction: Prediction, usage: Usage, previous: Sent | 
     common = _shared_tokens(call, previous)
     if previous is not None and previous.model == call.model.name and _frame_changed(call, previous):
         common = sum(previous.tokens)
+    if call.model.cache.kind is CacheKind.AUTOMATIC and not call.model.cache.breakpoints:
+        common = common // STEP * STEP
     wanted = max(prediction.tokens, common if common >= call.model.cache.minimum else 0)
     short = min(wanted, usage.input_total) - usage.cache_read
     return short if short > max(STEP, wanted // 20) else 0
@@ -250,7 +254,7 @@ def _reason(call: Call, prediction: Prediction, usage: Usage, known: Known) -> s
         unasked = "" if call.model.cache.breakpoints else "the provider promises no hit of what it caches unasked"
         why = known.cause or known.diagnosis or unasked or "no reason is known"
         return f"miss: {min(prediction.tokens, total):,} tokens were expected; {why}"
-    return f"{'written' if usage.cache_write else 'not cached'}: {_why_nothing(call, prediction, known)}"
+    return f"{'written' if usage.cache_write else 'nothing read'}: {_why_nothing(call, prediction, known)}"
 
 
 def _why_nothing(call: Call, prediction: Prediction, known: Known) -> str:
@@ -273,6 +277,8 @@ def _hit(call: Call, prediction: Prediction, usage: Usage, known: Known) -> str:
         return f"{hit}, {wanted - usage.cache_read:,} fewer than expected; {why}"
     if usage.cache_read < call.model.cache.minimum:
         return f"{hit}, below the published minimum of {call.model.cache.minimum:,}"
+    if known.missed and known.change:
+        return f"{hit}; the rest could not be: {known.change}"
     if prediction.tokens:
         return hit
     if known.first:

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from agentnb import canonical
 
+REMEMBERED = 3600.0
+"""Seconds for which an entry is kept past its end: to say that something has expired, it must be known."""
+
 
 class Storage(Protocol):
     """What the ledger needs of the data directory: text keys, raw bytes, entries that may be lost."""
@@ -50,8 +53,16 @@ class Sent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class User:
+    """A session (`owner`) that uses a cache object, and in which thread."""
+
+    owner: str
+    thread: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Held:
-    """A cache object of ours at a provider: it holds everything up to `prefix`. `threads` use it; `by` made it.
+    """A cache object of ours at a provider: it holds everything up to `prefix`. `payer` is the session that paid last.
 
     `made` and `until` in seconds since the epoch; storage is paid for from one to the other.
     """
@@ -63,8 +74,8 @@ class Held:
     tokens: int
     made: float
     until: float
-    threads: tuple[str, ...]
-    by: str
+    users: tuple[User, ...]
+    payer: str
 
 
 class Ledger:
@@ -87,7 +98,7 @@ class Ledger:
 
     def record(self, entries: Iterable[Warm], now: float) -> None:
         for entry in entries:
-            ttl = max(entry.until - now, 0.0) + 3600.0
+            ttl = max(entry.until - now, 0.0) + REMEMBERED
             self._storage.set(_warm_key(entry.scope, entry.model, entry.prefix), canonical.dump(asdict(entry)), ttl=ttl)
 
     def remembered_of(self, scope: str, model: str) -> dict[str, Warm]:
@@ -134,19 +145,20 @@ class Ledger:
 
     # --- cache objects --------------------------------------------------------------------------------------------
 
-    def hold(self, held: Held) -> None:
-        self._storage.set(f"held/{held.name}", canonical.dump(asdict(held)))
+    def hold(self, held: Held, now: float) -> None:
+        ttl = max(held.until - now, 0.0) + REMEMBERED
+        self._storage.set(f"object/{held.name}", canonical.dump(asdict(held)), ttl=ttl)
 
     def held(self, scope: str | None = None) -> list[Held]:
         """The cache objects that we know of, oldest first; expired ones too, until they are dropped."""
-        found = [self._storage.get(key) for key in self._storage.keys("held/")]
+        found = [self._storage.get(key) for key in self._storage.keys("object/")]
         values = [canonical.load(raw) for raw in found if raw]
-        objects = [Held(**(value | {"threads": tuple(value["threads"])})) for value in values]
+        objects = [Held(**(value | {"users": tuple(User(**user) for user in value["users"])})) for value in values]
         return sorted((h for h in objects if scope in (None, h.scope)), key=lambda h: h.made)
 
     def drop(self, name: str) -> None:
         """Forget a cache object: it is gone at the provider."""
-        self._storage.delete(f"held/{name}")
+        self._storage.delete(f"object/{name}")
 
 
 def _warm_key(scope: str, model: str, prefix: str) -> str:

@@ -1,12 +1,15 @@
 """The life of cache objects at a provider that keeps such: made when they pay, bound, extended, replaced, deleted.
 
 An object holds what every call of a segment begins with. It costs storage by the hour, so it is made only within a
-budget that the user set. Ours are known by their label. A vanished one is forgotten; the call goes out without it.
+budget that the user set. Ours are known by their label, which says who made them; the ledger says who uses them. The
+last one to leave an object deletes it. A vanished one is forgotten; the call goes out without it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,18 +21,22 @@ from agentnb.providers.base import Mark
 from agentnb.providers.catalog import CacheKind, Model
 from agentnb.providers.messages import Usage
 from agentnb.providers.promptcache.calls import Call
-from agentnb.providers.promptcache.ledger import Held, Ledger
+from agentnb.providers.promptcache.ledger import Held, Ledger, User
 from agentnb.providers.promptcache.placement import last_frame_index
 from agentnb.providers.promptcache.policy import UNASKED, Option, cost, rates_of
 
 LABEL = "agentnb"
 LIFE = 3600.0  # seconds that an object is made or extended for; a kernel that dies leaves it no longer than that
 RENEW = LIFE / 2  # it is extended when less than this is left
+_GONE = (403, 404)  # what the provider answers for an object that it no longer has
+_LABELLED = re.compile(rf"{LABEL}(?: (?P<maker>[0-9a-f]+\.\d+\.\d+\.\d+))?(?: .*)?")
 
 
 @runtime_checkable
 class ObjectProvider(Protocol):
-    """What a provider with cache objects can do."""
+    """What a provider with cache objects can do. `scope` names the place where it keeps them."""
+
+    scope: str
 
     def make_object(self, prompt: Prompt, last: int, *, seconds: int, label: str) -> Mapping[str, Any]: ...
 
@@ -66,13 +73,23 @@ def pays(model: Model, reuse: Reuse) -> bool:
 
 
 class CacheObjects:
-    """The objects of one session. `budget` in US dollars bounds what it may spend on them; `spent` is what it did,
-    storage until the end of each object's life included."""
+    """The objects that one session uses. `budget` in US dollars bounds what it may spend on them; `spent` is what it
+    did, storage until the end of each object's life included. `owner` names the session; `is_gone` tells of another
+    one's name whether it has certainly ended."""
 
-    def __init__(self, ledger: Ledger, *, clock: Clock, owner: str, budget: float) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        clock: Clock,
+        owner: str,
+        budget: float,
+        is_gone: Callable[[str], bool] = lambda owner: False,
+    ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._owner = owner
+        self._is_gone = is_gone
         self.budget = budget
         self.spent = 0.0
 
@@ -100,29 +117,29 @@ class CacheObjects:
     def ensure(self, provider: object, call: Call, *, thread: str, reuse: Reuse) -> Held | None:
         """The object for this call, made or extended as the budget allows; this thread's outdated ones are deleted.
 
-        None where there is none and none pays. A provider that refuses costs a note in the ledger, not the call.
+        None where there is none and none pays. A provider that refuses costs the object, not the call.
         """
         if not isinstance(provider, ObjectProvider) or call.model.cache.kind is not CacheKind.EXPLICIT_OBJECT:
             return None
         self._leave_outdated(provider, call, thread)
         held = self.find(call.prompt, call.model, call.scope)
-        try:
-            if held is not None:
-                return self._use(provider, held, call.model, thread)
-            worth = self._affordable(call) and pays(call.model, reuse)
-            return self.make(provider, call, thread) if worth else None
-        except ProviderError:
-            return None  # no object, no harm: the call goes out whole
+        if held is not None:
+            return self._use(provider, held, call.model, thread)
+        if not self._affordable(call) or not pays(call.model, reuse):
+            return None
+        with contextlib.suppress(ProviderError):  # no object, no harm: the call goes out whole
+            return self.make(provider, call, thread)
+        return None
 
     def _affordable(self, call: Call) -> bool:
         tokens = call.prefix_tokens(last_frame_index(call.prompt))
-        within = self.spent + _price(call.model, tokens, LIFE, fresh=True) <= self.budget
-        return tokens >= call.model.cache.minimum and within
+        price = _price(call.model, tokens, LIFE, fresh=True)
+        return tokens >= call.model.cache.minimum and price is not None and self.spent + price <= self.budget
 
     def make(self, provider: ObjectProvider, call: Call, thread: str) -> Held:
         """Make an object of what this call begins with, whatever it costs. Raises what the provider answers."""
         last = last_frame_index(call.prompt)
-        label = f"{LABEL} {call.prompt.chain[last]}"
+        label = f"{LABEL} {self._owner} {call.prompt.chain[last]}"
         made = provider.make_object(call.prompt, last, seconds=int(LIFE), label=label)
         now = self._clock.now()
         tokens = (made.get("usageMetadata") or {}).get("totalTokenCount") or call.prefix_tokens(last)
@@ -134,41 +151,56 @@ class CacheObjects:
             tokens=int(tokens),
             made=now,
             until=now + LIFE,
-            threads=(thread,),
-            by=self._owner,
+            users=(User(owner=self._owner, thread=thread),),
+            payer=self._owner,
         )
-        self.spent += _price(call.model, held.tokens, LIFE, fresh=True)
-        self._ledger.hold(held)
+        self.spent += _price(call.model, held.tokens, LIFE, fresh=True) or 0.0
+        self._ledger.hold(held, now)
         return held
 
-    def _use(self, provider: ObjectProvider, held: Held, model: Model, thread: str) -> Held:
-        used = held if thread in held.threads else replace(held, threads=(*held.threads, thread))
-        left = held.until - self._clock.now()
-        more = _price(model, held.tokens, LIFE - left, fresh=False)
-        if left < RENEW and self.spent + more <= self.budget:
-            used = self.extend(provider, used, model)
-        elif used is not held:
-            self._ledger.hold(used)
-        return used
+    def _use(self, provider: ObjectProvider, held: Held, model: Model, thread: str) -> Held | None:
+        me, now = User(owner=self._owner, thread=thread), self._clock.now()
+        used = held if me in held.users else replace(held, users=(*held.users, me))
+        if used is not held:
+            self._ledger.hold(used, now)
+        more = _price(model, held.tokens, LIFE - (held.until - now), fresh=False)
+        if held.until - now >= RENEW or more is None or self.spent + more > self.budget:
+            return used
+        try:
+            return self.extend(provider, used, model)
+        except ProviderError as error:
+            return None if error.status in _GONE else used  # it lives on for what it has
 
     def extend(self, provider: ObjectProvider, held: Held, model: Model) -> Held:
-        """Let an object live for an hour from now. Raises a ProviderError where it is gone."""
+        """Let an object live for an hour from now. Raises a ProviderError; where it is gone, it is forgotten too."""
         now = self._clock.now()
-        provider.extend_cache(held.name, seconds=int(LIFE))
-        self.spent += _price(model, held.tokens, now + LIFE - held.until, fresh=False)
-        longer = replace(held, until=now + LIFE)
-        self._ledger.hold(longer)
+        try:
+            provider.extend_cache(held.name, seconds=int(LIFE))
+        except ProviderError as error:
+            if error.status in _GONE:
+                self.vanished(held.name)
+            raise
+        self.spent += _price(model, held.tokens, now + LIFE - held.until, fresh=False) or 0.0
+        longer = replace(held, until=now + LIFE, payer=self._owner)
+        self._ledger.hold(longer, now)
         return longer
 
     def _leave_outdated(self, provider: ObjectProvider, call: Call, thread: str) -> None:
+        """What this thread used before its frame changed is no longer of use to it, whichever kernel it was in."""
         prefix = call.prompt.chain[last_frame_index(call.prompt)]
         for held in self._ledger.held(call.scope):
-            if held.model == call.model.name and thread in held.threads and held.prefix != prefix:
-                others = tuple(name for name in held.threads if name != thread)
-                if others:
-                    self._ledger.hold(replace(held, threads=others))
-                else:
-                    self.delete(provider, held)
+            own = [user for user in held.users if user.thread == thread]
+            if own and held.model == call.model.name and held.prefix != prefix:
+                with contextlib.suppress(ProviderError):  # it is still in the ledger: the next call tries again
+                    self._leave(provider, held, own)
+
+    def _leave(self, provider: ObjectProvider, held: Held, users: Sequence[User]) -> bool:
+        """Take users off an object; whether it was deleted, which it is where nobody else uses it."""
+        others = tuple(user for user in held.users if user not in users and not self._ended(user.owner))
+        if others:
+            self._ledger.hold(replace(held, users=others), self._clock.now())
+            return False
+        return self.delete(provider, held)
 
     # --- ending ---------------------------------------------------------------------------------------------------
 
@@ -177,32 +209,74 @@ class CacheObjects:
         self._ledger.drop(name)
 
     def delete(self, provider: ObjectProvider, held: Held) -> bool:
-        """Delete it at the provider and forget it. False where it was gone already.
+        """Delete it at the provider and forget it. False where it was gone already; raises a ProviderError where it
+        may be there still.
 
-        Storage was put down as spent until the object's end; what is left of it is not, if this session made it.
+        Storage was put down as spent until the object's end; what is left of it is not, if this session paid it.
         """
-        self._ledger.drop(held.name)
         try:
             provider.delete_cache(held.name)
-        except ProviderError:
+        except ProviderError as error:
+            if error.status not in _GONE:
+                raise
+            self.vanished(held.name)
             return False
-        if held.by == self._owner:
+        self.vanished(held.name)
+        if held.payer == self._owner:
             unused = max(held.until - self._clock.now(), 0.0)
-            self.spent -= _price(catalog.lookup(f"google:{held.model}"), held.tokens, unused, fresh=False)
+            self.spent -= prices.storage_cost(
+                catalog.lookup(f"google:{held.model}"), tokens=held.tokens, seconds=unused
+            )
         return True
 
     def mine(self) -> list[Held]:
-        """The objects that this session made and that still live."""
+        """The objects that this session uses and that still live."""
         now = self._clock.now()
-        return [held for held in self._ledger.held() if held.by == self._owner and held.until > now]
+        return [held for held in self._ledger.held() if held.until > now and self._used_here(held)]
+
+    def leave(self, provider: ObjectProvider, held: Held) -> bool:
+        """This session needs it no more: delete it, or leave it to the others that use it. Whether it was deleted."""
+        return self._leave(provider, held, [user for user in held.users if user.owner == self._owner])
+
+    def abandoned(self, listed: Mapping[str, Any], scope: str) -> bool | None:
+        """Whether a listed object is ours and nobody uses it. None: the ledger does not know it, and whoever made it
+        may be alive, in another kernel or on another machine."""
+        if not ours(listed):
+            return False
+        held = next((held for held in self._ledger.held(scope) if held.name == listed["name"]), None)
+        if held is not None:
+            return all(self._ended(user.owner) for user in held.users)
+        made_by = maker(listed)
+        return True if not made_by or made_by == self._owner or self._ended(made_by) else None
+
+    def used_by(self, held: Held) -> str:
+        """Who uses an object, in words."""
+        if self._used_here(held):
+            return "this kernel"
+        alive = any(not self._ended(user.owner) for user in held.users)
+        return "another kernel" if alive else "a kernel that has ended"
+
+    def _used_here(self, held: Held) -> bool:
+        return any(user.owner == self._owner for user in held.users)
+
+    def _ended(self, owner: str) -> bool:
+        return owner != self._owner and self._is_gone(owner)
 
 
-def _price(model: Model, tokens: int, seconds: float, *, fresh: bool) -> float:
-    """US dollars: storage for so long, and for a fresh one the input that it is made from. 0 if unknown."""
-    made = prices.cost_of(model, Usage(input=tokens)).total or 0.0 if fresh else 0.0
-    return made + prices.storage_cost(model, tokens=tokens, seconds=max(seconds, 0.0))
+def _price(model: Model, tokens: int, seconds: float, *, fresh: bool) -> float | None:
+    """US dollars: storage for so long, and for a fresh one the input that it is made from. None if unknown."""
+    made = prices.cost_of(model, Usage(input=tokens)).total
+    if made is None or not prices.storage_price(model):
+        return None
+    return (made if fresh else 0.0) + prices.storage_cost(model, tokens=tokens, seconds=max(seconds, 0.0))
 
 
 def ours(listed: Mapping[str, Any]) -> bool:
     """Whether a listed cache object carries our label."""
-    return str(listed.get("displayName") or "").startswith(LABEL)
+    return _LABELLED.fullmatch(str(listed.get("displayName") or "")) is not None
+
+
+def maker(listed: Mapping[str, Any]) -> str:
+    """The session that made an object of ours, by its label; empty where the label does not say."""
+    found = _LABELLED.fullmatch(str(listed.get("displayName") or ""))
+    return (found["maker"] or "") if found else ""
