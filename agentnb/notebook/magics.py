@@ -69,8 +69,8 @@ class AgentMagics(Magics):
 
         What is warm in the provider's prompt cache until when; and, for the last call, what was expected to hit, what
         did, and why not. `warm` and `extend` keep what the next call begins with warm, and cost what they say.
-        `clear` forgets the ledger and deletes this kernel's cache objects; `prune` deletes those that nobody uses, `all`
-        those too that another machine may use. `latency` plots the time to the first token.
+        `clear` forgets the ledger and deletes this kernel's cache objects; `prune` deletes those that nobody uses, with
+        `all` those too that another machine may use. `latency` plots the time to the first token.
         """
         with told("%agent_cache was interrupted"):
             from agentnb.notebook import cache_commands
