@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from IPython.display import display
-
 from agentnb.errors import AgentnbError, InputError
 from agentnb.notebook import cache_upkeep, figures
 from agentnb.notebook.cache_upkeep import close_in, holders, last_request, span
 from agentnb.notebook.commands import dispatch, show_table
 from agentnb.notebook.kernel import last_run
-from agentnb.notebook.latency_plot import latency_svg
+from agentnb.notebook.latency_plot import latency_svg, picture_html
 from agentnb.notebook.tables import Code, Figure
 from agentnb.providers import catalog, latency
 from agentnb.providers.catalog import Model
@@ -271,19 +269,20 @@ def _latency(session: Session) -> None:
     title = f"{model.label}: time to first token"
     pairs = [(uncached, seconds) for _, uncached, seconds in calls]
     rows = [
-        (f"{n:,}", str(latency.expect_first_token(model.latency, pairs, tokens=n, uncached=n, known=model.known)))
+        (n, str(latency.expect_first_token(model.latency, pairs, tokens=n, uncached=n, known=model.known)))
         for n in (2_000, 10_000, 50_000)
     ]
     fit = latency.fit_prefill(pairs)
     simulated = " These are the simulator's modelled figures." if address.startswith("sim:") else ""
     notes = [
-        f"Fit over {len(calls)} calls: {fit[0]:.2f} s + {fit[1] * 1000:.3f} s per 1,000 uncached tokens.{simulated}"
+        f"Prefill, fitted to {figures.plural(len(calls), 'call')} of yours: {fit[0]:.2f} s + {fit[1] * 1000:.3f} s per 1,000 "
+        f"uncached tokens.{simulated}"
         if fit
         else f"Not enough data for a fit: {len(calls)} of {latency.MIN_SAMPLES} calls.{simulated}",
         f"The catalogue's curve: {model.latency.source}.",
     ]
-    display({"image/svg+xml": latency_svg(title, data), "text/plain": title}, raw=True)
-    show_table(title, ("uncached tokens", "first token expected in"), rows, notes)
+    figure = picture_html(latency_svg(title, data), f"{title} against prompt tokens, {figures.plural(len(calls), 'call')}")
+    show_table(title, ("uncached tokens", "first token expected in"), rows, notes, figure=figure)
 
 
 # --- why ---------------------------------------------------------------------------------------------------------

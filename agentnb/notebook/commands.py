@@ -18,7 +18,7 @@ from agentnb.notebook import flags
 from agentnb.notebook.asking import show_run
 from agentnb.notebook.flags import Flag
 from agentnb.notebook.kernel import RESULT, Notebook
-from agentnb.notebook.render import table_html, table_text
+from agentnb.notebook.render import table_bundle
 from agentnb.notebook.sentences import image_line
 from agentnb.notebook.tables import Code, Figure
 from agentnb.runs.hydration import Pins, read_added
@@ -40,13 +40,16 @@ RESUME_FLAGS = (
 )
 
 
-def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], notes: Sequence[str] = ()) -> None:
-    """One table as html and as text."""
-    bundle = {
-        "text/html": table_html(title, columns, rows, notes),
-        "text/plain": table_text(title, columns, rows, notes),
-    }
-    display(bundle, raw=True)
+def show_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    notes: Sequence[str] = (),
+    *,
+    figure: str = "",
+) -> None:
+    """One table as html and as text; a `figure` is finished html that stands above the html's table."""
+    display(table_bundle(title, columns, rows, notes, figure=figure), raw=True)
 
 
 def dispatch(magic: str, table: dict[str, Callable[[str], None]], line: str) -> None:

@@ -1,72 +1,115 @@
-"""A plot of time to first token against prompt tokens, as SVG. Pure."""
+"""A plot of time to first token against prompt tokens, as SVG and as html that holds it as a picture. Pure."""
 
 from __future__ import annotations
 
+import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+
+from agentnb.notebook.style import esc
 
 # A front end shows it as a picture that knows nothing of the theme, so it brings its own paper.
 INK, PAPER = "#222222", "#ffffff"
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 560, 260, 46, 34, 40
-_SERIES = (
-    ("cold", "catalogue, nothing cached", "#8a6d3b", False),
-    ("cached", "catalogue, nine tenths read", "#2f6f9f", False),
-    ("measured_cold", "your calls, mostly uncached", "#8a6d3b", True),
-    ("measured_cached", "your calls, mostly read", "#2f6f9f", True),
+BROWN, BLUE = "#8a5a1c", "#2f6f9f"
+WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP = 600, 320, 44, 26, 40, 92
+_LEGEND = (
+    ("line", BROWN, "catalogue, nothing cached"),
+    ("line", BLUE, "catalogue, nine tenths read"),
+    ("dot", BROWN, "your calls, mostly uncached"),
+    ("ring", BLUE, "your calls, mostly read"),
 )
-Points = Sequence[tuple[int, float]]
+_OWN = (
+    ("dash", BROWN, "your calls' fit: prefill, nothing cached"),
+    ("band", BROWN, "8 of 10 such calls expected here"),
+)
+Points = Sequence[tuple[float, float]]
 
 
 def latency_svg(title: str, data: Mapping[str, Points]) -> str:
-    """The plot of `latency.plot_data`: curves as lines, calls as dots, with a legend and both axes named."""
-    every = [point for points in data.values() for point in points]
-    wide = max((tokens for tokens, _ in every), default=1) or 1
-    high = max((seconds for _, seconds in every), default=1.0) or 1.0
-    parts = [_axes(wide, high)]
-    for i, (name, label, colour, dots) in enumerate(_SERIES):
-        spots = [_place(tokens / wide, seconds / high) for tokens, seconds in data.get(name, ())]
-        parts.append(_dots(spots, colour) if dots else _curve(spots, colour))
-        parts.append(_legend(i, label, colour, dots=dots))
-    inside = "".join(parts)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" '
-        f'style="max-width:100%;height:auto" font-family="sans-serif" font-size="11" fill="{INK}">'
-        f'<title>{escape(title)}</title><rect width="{WIDTH}" height="{HEIGHT}" rx="4" fill="{PAPER}"/>{inside}</svg>'
+    """The plot of `latency.plot_data`: curves as lines, calls as dots or rings, the calls' fit and its interval.
+
+    Both axes begin at zero. What the interval holds above everything else is cut off at the top.
+    """
+    shown = [point for name, points in data.items() if name not in ("low", "high") for point in points]
+    scale = (max((x for x, _ in shown), default=1) or 1, max((y for _, y in shown), default=1.0) or 1.0)
+    spots = {name: [_place(x / scale[0], min(1.0, y / scale[1])) for x, y in points] for name, points in data.items()}
+    legend = [*_LEGEND, *(_OWN if "fit" in data else ())]
+    inside = "".join(
+        [
+            _axes(*scale),
+            _band(spots.get("low", ()), spots.get("high", ())),
+            _curve(spots.get("cold", ()), BROWN),
+            _curve(spots.get("cached", ()), BLUE),
+            _curve(spots.get("fit", ()), BROWN, dashed=True),
+            _marks(spots.get("measured_cold", ()), "dot", BROWN),
+            _marks(spots.get("measured_cached", ()), "ring", BLUE),
+            *(_legend(i, *entry) for i, entry in enumerate(legend)),
+        ]
     )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
+        f'role="img" font-family="system-ui, sans-serif" font-size="11.5" fill="{INK}">'
+        f'<title>{escape(title)}</title><rect width="{WIDTH}" height="{HEIGHT}" rx="6" fill="{PAPER}"/>{inside}</svg>'
+    )
+
+
+def picture_html(svg: str, alt: str) -> str:
+    """The SVG as a picture in the page: it shrinks with the window, and an untrusted notebook keeps it."""
+    data = base64.b64encode(svg.encode()).decode()
+    return f'<img src="data:image/svg+xml;base64,{data}" alt="{esc(alt)}" style="max-width:100%;margin:0 0 8px 0">'
 
 
 def _place(x: float, y: float) -> tuple[float, float]:
-    return LEFT + x * (WIDTH - LEFT - 18), HEIGHT - BOTTOM - y * (HEIGHT - BOTTOM - TOP)
+    return LEFT + x * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - y * (HEIGHT - BOTTOM - TOP)
 
 
-def _curve(spots: Sequence[tuple[float, float]], colour: str) -> str:
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
-    return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
+def _path(spots: Iterable[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
 
 
-def _dots(spots: Sequence[tuple[float, float]], colour: str) -> str:
-    return "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}" fill-opacity="0.7"/>' for x, y in spots)
+def _curve(spots: Points, colour: str, *, dashed: bool = False) -> str:
+    dash = ' stroke-dasharray="5 4"' if dashed else ""
+    return (
+        f'<polyline points="{_path(spots)}" fill="none" stroke="{colour}" stroke-width="1.5"{dash}/>' if spots else ""
+    )
 
 
-def _legend(i: int, label: str, colour: str, *, dots: bool) -> str:
-    x, y = LEFT + (i % 2) * 250, 16 + (i // 2) * 13
-    mark = f'<circle cx="{x + 7}" cy="{y - 3}" r="3" fill="{colour}"/>'
-    line = f'<line x1="{x}" y1="{y - 3}" x2="{x + 14}" y2="{y - 3}" stroke="{colour}" stroke-width="1.5"/>'
-    return f'{mark if dots else line}<text x="{x + 20}" y="{y}">{escape(label)}</text>'
+def _band(low: Points, high: Points) -> str:
+    return f'<polygon points="{_path([*low, *reversed(high)])}" fill="{BROWN}" fill-opacity="0.12"/>' if low else ""
 
 
-def _axes(wide: int, high: float) -> str:
+def _marks(spots: Points, kind: str, colour: str) -> str:
+    """Filled or hollow, for those who cannot tell the colours apart."""
+    look = f'fill="{colour}" fill-opacity="0.8"' if kind == "dot" else f'fill="{PAPER}" stroke="{colour}"'
+    return "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.2" {look}/>' for x, y in spots)
+
+
+def _legend(i: int, kind: str, colour: str, label: str) -> str:
+    x, y = LEFT + (i % 2) * 270, 20 + (i // 2) * 17
+    marks = {
+        "line": _curve([(x, y - 4), (x + 16, y - 4)], colour),
+        "dash": _curve([(x, y - 4), (x + 16, y - 4)], colour, dashed=True),
+        "band": f'<rect x="{x}" y="{y - 9}" width="16" height="10" fill="{colour}" fill-opacity="0.12"/>',
+    }
+    return (
+        f'{marks.get(kind) or _marks([(x + 8, y - 4)], kind, colour)}<text x="{x + 23}" y="{y}">{escape(label)}</text>'
+    )
+
+
+def _axes(wide: float, high: float) -> str:
     (x0, y0), (x1, y1) = _place(0, 0), _place(1, 1)
     frame = f'<path d="M{x0:.0f},{y1:.0f} V{y0:.0f} H{x1:.0f}" fill="none" stroke="{INK}" stroke-opacity="0.5"/>'
     across = "".join(
-        f'<text x="{_place(tokens / wide, 0)[0]:.0f}" y="{y0 + 14:.0f}" text-anchor="middle">{tokens / 1000:g}k</text>'
+        f'<text x="{_place(tokens / wide, 0)[0]:.0f}" y="{y0 + 15:.0f}" text-anchor="middle">{tokens:,.0f}</text>'
         for tokens in _round_values(wide)
     )
-    up = "".join(_level(_place(0, seconds / high)[1], f"{seconds:g}", x0, x1) for seconds in _round_values(high))
+    levels = _round_values(high)
+    digits = max(0, -math.floor(math.log10(levels[0]) + 1e-9))
+    up = "".join(_level(_place(0, seconds / high)[1], f"{seconds:.{digits}f}", x0, x1) for seconds in levels)
     names = (
-        f'<text x="{x1:.0f}" y="{HEIGHT - 4}" text-anchor="end">prompt tokens</text>'
-        f'<text x="{x0:.0f}" y="{HEIGHT - 4}">seconds to the first token (left)</text>'
+        f'<text x="{x1:.0f}" y="{HEIGHT - 7}" text-anchor="end" fill-opacity="0.75">prompt tokens</text>'
+        f'<text x="8" y="{y1 - 14:.0f}" fill-opacity="0.75">seconds to the first token</text>'
     )
     return frame + across + up + names
 
@@ -74,7 +117,7 @@ def _axes(wide: int, high: float) -> str:
 def _level(y: float, label: str, x0: float, x1: float) -> str:
     """A value of the left axis, with a faint line across."""
     line = f'<path d="M{x0:.0f},{y:.1f} H{x1:.0f}" stroke="{INK}" stroke-opacity="0.12"/>'
-    return f'{line}<text x="{x0 - 4:.0f}" y="{y + 4:.0f}" text-anchor="end">{label}</text>'
+    return f'{line}<text x="{x0 - 6:.0f}" y="{y + 4:.0f}" text-anchor="end">{label}</text>'
 
 
 def _round_values(most: float) -> list[float]:

@@ -24,12 +24,22 @@ class Code(str):
     """A name or an id in a table: set in a fixed width."""
 
 
-def table_html(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], notes: Sequence[str] = ()) -> str:
-    """A titled table. Numbers and `Figure`s go right, `Code` is set in fixed width; all text is escaped."""
+def table_html(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    notes: Sequence[str] = (),
+    *,
+    figure: str = "",
+) -> str:
+    """A titled table. Numbers and `Figure`s go right, `Code` is set in fixed width; all text is escaped.
+
+    `figure` is finished html between the title and the table.
+    """
     heading = f'<p style="margin:0 0 4px 0"><strong>{esc(title)}</strong></p>' if title else ""
     body = plain_table(columns, rows) if rows else ""
     lines = "".join(line_html(note) for note in notes)
-    return wrap(f'<div class="{NO_MATH}">{heading}<div style="overflow-x:auto">{body}</div>{lines}</div>')
+    return wrap(f'<div class="{NO_MATH}">{heading}{figure}<div style="overflow-x:auto">{body}</div>{lines}</div>')
 
 
 def table_text(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], notes: Sequence[str] = ()) -> str:
@@ -43,11 +53,16 @@ def table_text(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
 
 
 def table_bundle(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], notes: Sequence[str] = ()
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    notes: Sequence[str] = (),
+    *,
+    figure: str = "",
 ) -> dict[str, Any]:
     """Html and plain text of one table."""
     return {
-        "text/html": table_html(title, columns, rows, notes),
+        "text/html": table_html(title, columns, rows, notes, figure=figure),
         "text/plain": table_text(title, columns, rows, notes),
     }
 
