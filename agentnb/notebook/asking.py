@@ -120,7 +120,8 @@ def show_run(
         agent = session.agent(on_main=main.run_here)
         prepare(agent)
         machine = agent.machine
-        live = LiveDocument(run_id, machine.get(run_id).context, session.clock.monotonic())
+        begun = machine.get(run_id)
+        live = LiveDocument(run_id, begun.context, session.clock.monotonic(), state=begun.state)
         view = View(live, clock=session.clock, widgets=notebook.config.live, beside=session.indexing)
 
     def hear(event: Any) -> None:

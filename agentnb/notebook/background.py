@@ -72,7 +72,8 @@ def begin(
     prepare(agent)
     # The notebook is read now, while no cell runs; the thread only asks and acts.
     agent.machine.execute_step(run_id)
-    live = LiveDocument(run_id, agent.machine.get(run_id).context, session.clock.monotonic())
+    begun = agent.machine.get(run_id)
+    live = LiveDocument(run_id, begun.context, session.clock.monotonic(), state=begun.state)
     view = View(live, clock=session.clock, widgets=notebook.config.live, beside=session.indexing)
     view.paint()
 

@@ -23,12 +23,13 @@ from agentnb.notebook.style import (
     FOOT,
     HATCH,
     HEAD,
+    LABEL,
     NAME,
     NO_MATH,
     PANEL,
+    PANELS,
     PRE,
     ROW,
-    SECOND,
     SMALL,
     SUMMARY,
     TABLE,
@@ -56,6 +57,7 @@ __all__ = [
     "wrap",
 ]
 
+RESUME = "%agent_runs resume"
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 LONGEST = 4_000
 """Characters of one tool result or argument shown in html; the JSON holds it whole."""
@@ -66,7 +68,9 @@ def bundle(doc: Doc, *, error_follows: bool = False) -> dict[str, Any]:
 
     `error_follows`: the run's error is raised right below, so only the document tells it here.
     """
-    shown = dict(doc) | {"error": None, "error_follows": True} if error_follows else doc
+    tells = RESUME in clean(say.part(doc, "error").get("todo") or "")
+    follows = {"error": None, "error_follows": True} if error_follows else {}
+    shown = dict(doc) | {"tells_how": tells} | follows
     return {
         "text/html": run_html(shown),
         "text/markdown": run_markdown(shown),
@@ -85,7 +89,7 @@ def live_html(doc: Doc) -> dict[str, str]:
     return {
         "answer": f"<div>{_answer(doc)}</div>",
         "summary": f'<div class="{NO_MATH}">{_summary(doc)}</div>',
-        "panels": f'<div class="{NO_MATH}">{_layers_panel(doc)}{_latency_panel(doc)}</div>',
+        "panels": f'<div class="{NO_MATH}" style="{PANELS}">{_layers_panel(doc)}{_latency_panel(doc)}</div>',
         "details": f'<div class="{NO_MATH}">{_folds(doc)}</div>',
     }
 
@@ -111,7 +115,7 @@ def _error(doc: Doc) -> str:
     todo = f"<br>{esc(error['todo'])}" if error.get("todo") else ""
     return (
         '<p style="margin:0 0 8px 0;padding:6px 10px;border:0;border-left:4px solid #d1495b;background:#d1495b1f">'
-        f"<strong>✗ {esc(say.error_line(error))}</strong>{code}{todo}</p>"
+        f"<strong>✗ {esc(say.error_kind(error))}</strong>{esc(say.error_message(error))}{todo}{code}</p>"
     )
 
 
@@ -124,8 +128,7 @@ def _summary(doc: Doc) -> str:
     mark, word, colour = say.state_words(doc)
     items = [f'<strong><span style="color:{colour}">{esc(mark)}</span> {esc(word)}</strong>']
     items += [esc(item) for item in say.summary_items(doc)]
-    if say.simulated(doc):
-        items.append('<span style="border:1px dashed #808080;border-radius:3px;padding:0 5px">simulated</span>')
+    items += [f'<span style="{LABEL}">{esc(label)}</span>' for label in say.labels(doc)]
     # The space stands where a page drops every style, as code hosts may do.
     spans = " ".join(f'<span style="display:inline-block;margin:0 12px 0 0">{item}</span>' for item in items)
     return (
@@ -145,13 +148,7 @@ def _layers_panel(doc: Doc) -> str:
     about = "≈ " if tokens and say.is_forecast(doc) else ""
     foot = _cells_row(FOOT, "all", _legend(), about + count(tokens), share(cached, tokens))
     lines = "".join(line_html(sentence) for sentence in say.cache_lines(doc))
-    return _panel(_layers_heading(doc), f'<table style="{TABLE}">{head}{rows}{foot}</table>{lines}')
-
-
-def _layers_heading(doc: Doc) -> str:
-    if doc.get("state") == "DRY_RUN":
-        return "What would be sent"
-    return "What the last request sent" if say.ended(doc) or not say.is_forecast(doc) else "What this request sends"
+    return _panel(say.layers_heading(doc), f'<table style="{TABLE}">{head}{rows}{foot}</table>{lines}')
 
 
 def _layer_row(layer: Mapping[str, Any], widest: float) -> str:
@@ -191,20 +188,21 @@ def _legend() -> str:
 
 def _latency_panel(doc: Doc) -> str:
     latency = say.part(doc, "latency")
-    lines = "".join(line_html(sentence) for sentence in say.cost_lines(doc)) + _budget(doc)
-    if say.ended(doc) and number(latency.get("total")) is None:
+    lines = "".join(map(line_html, [*say.latency_notes(doc), *say.cost_lines(doc)])) + _budget(doc)
+    if say.ended(doc) and (number(latency.get("total")) is None or say.was_instant(doc)):
         heading = "What it would cost" if doc.get("state") == "DRY_RUN" else "Cost"
-        return _panel(heading, lines, style=SECOND) if lines else ""
+        return _panel(heading, lines) if lines else ""
     rows = "".join(_phase_row(row, number(latency.get("total"))) for row in say.latency_rows(doc))
     foot = _cells_row(FOOT, "total", esc(say.first_token_line(doc)), seconds(latency.get("total")))
-    heading = "How long the last call took" + (" (modelled)" if latency.get("modelled") else "")
+    heading = "How long the recording played" if say.recorded(doc) else "How long the last call took"
+    heading += " (modelled)" if latency.get("modelled") else ""
     if number(latency.get("total")) is None:
         heading, foot = "How long this call takes", _cells_row(FOOT, "total", "known when it ends", seconds(None))
     table = f'<table style="{TABLE}">{_heads("phase", "time")}{rows}{foot}</table>'
-    return _panel(heading, table + lines, style=SECOND)
+    return _panel(heading, table + lines)
 
 
-def _phase_row(row: tuple[str, float | None, float | None, bool], total: float | None) -> str:
+def _phase_row(row: say.Phase, total: float | None) -> str:
     name, start, length, estimated = row
     bar = ""
     if start is not None and length and total:
@@ -228,9 +226,9 @@ def _budget(doc: Doc) -> str:
     return f'<p style="margin:4px 0 0 0;{SMALL}">{esc(line)} {bar}</p>'
 
 
-def _panel(heading: str, body: str, *, style: str = PANEL) -> str:
+def _panel(heading: str, body: str) -> str:
     title = f'<p style="margin:0 0 3px 0;{SMALL}"><strong>{esc(heading)}</strong></p>'
-    return f'<div style="{style}">{title}{body}</div>'
+    return f'<div style="{PANEL}">{title}{body}</div>'
 
 
 def _heads(name: str, *heads: str) -> str:
@@ -340,6 +338,7 @@ def run_markdown(doc: Doc) -> str:
     lines = [
         *say.cache_lines(doc),
         say.latency_line(doc),
+        *say.latency_notes(doc),
         *say.cost_lines(doc),
         say.budget_line(doc),
         say.go_on_line(doc),
@@ -363,6 +362,7 @@ def run_text(doc: Doc) -> str:
     lines = [
         *say.cache_lines(doc),
         say.latency_line(doc),
+        *say.latency_notes(doc),
         *say.cost_lines(doc),
         say.budget_line(doc),
         say.go_on_line(doc),

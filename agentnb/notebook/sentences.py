@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentnb.notebook import figures
 from agentnb.notebook.figures import count, dollars, number, plural, seconds, share
 from agentnb.notebook.style import BLUE, clean
+from agentnb.providers.latency import MIN_SAMPLES
 
 Doc = Mapping[str, Any]
 
@@ -29,6 +30,8 @@ STATES = {
 }
 ENDED = frozenset({"COMPLETED", "FAILED", "PAUSED", "CANCELLED", "DRY_RUN"})
 EXPECTED = "expected: "
+INSTANT = 0.05
+"""Seconds. What was played faster was not played at its pace."""
 LAYERS = {
     "STATIC": ("Static", "tools and instructions: the same in every run"),
     "SEMI_STATIC": ("Semi-static", "the project's outline and pinned files: they change rarely"),
@@ -76,6 +79,16 @@ def simulated(doc: Doc) -> bool:
     return bool(doc.get("simulated") or part(doc, "cost").get("simulated"))
 
 
+def recorded(doc: Doc) -> str:
+    """`2026-11-27, claude-sonnet-4-6` of a run whose replies came from a recording; else nothing."""
+    return clean(doc.get("recorded") or "")
+
+
+def labels(doc: Doc) -> list[str]:
+    """What the figures are not: those of a provider, those of now."""
+    return [*(["simulated"] if simulated(doc) else []), *([f"recorded {recorded(doc)}"] if recorded(doc) else [])]
+
+
 def _short(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str) if not isinstance(value, str) else repr(value)
     text = clean(text)
@@ -83,7 +96,7 @@ def _short(value: object) -> str:
 
 
 def summary_items(doc: Doc) -> list[str]:
-    """The pieces of the one-line summary after the state, without the mark `simulated`."""
+    """The pieces of the one-line summary after the state, without the labels."""
     usage, cost, latency = part(doc, "usage"), part(doc, "cost"), part(doc, "latency")
     tokens = input_tokens(usage)
     about = "≈ " if doc.get("state") == "DRY_RUN" else ""
@@ -142,7 +155,17 @@ def input_tokens(usage: Doc) -> float:
 
 def layer_rows(doc: Doc) -> list[Doc]:
     """The four layers; those not known yet are empty, so that the table keeps its height."""
-    return dicts(doc, "layers") or [{"name": name} for name in LAYERS]
+    known = dicts(doc, "layers") if ended(doc) or layer_totals(doc)[0] else []
+    return known or [{"name": name} for name in LAYERS]
+
+
+def layers_heading(doc: Doc) -> str:
+    if doc.get("state") == "DRY_RUN":
+        return "What would be sent"
+    if recorded(doc):
+        return "What the recorded request sent"
+    known = layer_totals(doc)[0] and not is_forecast(doc)
+    return "What the last request sent" if ended(doc) or known else "What this request sends"
 
 
 def layer_words(layer: Doc) -> tuple[str, str]:
@@ -179,7 +202,10 @@ def cache_lines(doc: Doc) -> list[str]:
     if minimum and prefix < minimum:
         lead = f"Prompt cache: {count(prefix)} of {count(minimum)} tokens"
         return [f"{lead}. A shorter prefix is not kept; it grows with every turn."]
-    lines = [_cache_reason(clean(cache.get("reason") or "")), "" if is_forecast(doc) else _cache_figures(cache)]
+    if recorded(doc):
+        return [f"Prompt cache, as recorded: read {count(cache.get('read'))}, wrote {count(cache.get('written'))}."]
+    reason = clean(cache.get("reason") or "")
+    lines = [_cache_reason(reason), "" if is_forecast(doc) else _cache_figures(cache, told=reason.startswith("hit"))]
     return [line for line in lines if line]
 
 
@@ -196,10 +222,11 @@ def _cache_reason(reason: str) -> str:
     return f"Prompt cache{joint}{reason}."
 
 
-def _cache_figures(cache: Doc) -> str:
+def _cache_figures(cache: Doc, *, told: bool) -> str:
+    """`told`: the reason before it has said what was read."""
     pieces = []
-    for name, word in (("expected", "expected"), ("read", "read"), ("written", "wrote")):
-        if number(cache.get(name)) is not None:
+    for name, word in (("expected", "expected ≈"), ("read", "" if told else "read"), ("written", "wrote")):
+        if word and number(cache.get(name)) is not None:
             pieces.append(f"{word} {count(cache[name])}")
     if number(cache.get("warm_until")) is not None:
         pieces.append(f"warm until {figures.time_of_day(cache['warm_until'])}")
@@ -207,30 +234,73 @@ def _cache_figures(cache: Doc) -> str:
     return f"{line[:1].upper()}{line[1:]}." if line else ""
 
 
-def latency_rows(doc: Doc) -> list[tuple[str, float | None, float | None, bool]]:
-    """(phase, start, length, estimated) in seconds. Queue and prefill cannot be told apart without an estimate."""
+class Phase(NamedTuple):
+    """One row of a call's timeline, in seconds; None where it is not known (yet). `estimated`: not measured."""
+
+    name: str
+    start: float | None
+    length: float | None
+    estimated: bool = False
+
+
+def latency_rows(doc: Doc) -> list[Phase]:
+    """The timeline of the last call. Earlier attempts stand apart, before the one that was answered."""
     latency = part(doc, "latency")
+    before = number(latency.get("retry_wait")) or 0.0
+    rows = _attempt_rows(latency, before)
+    if not before:
+        return rows
+    attempts = number(latency.get("attempts")) or 2
+    return [Phase(figures.plural(max(1, attempts - 1), "retry", "retries"), 0.0, before), *rows]
+
+
+def _attempt_rows(latency: Doc, before: float) -> list[Phase]:
+    """Queue and prefill cannot be told apart without an estimate."""
     connect, ttft = number(latency.get("connect")), number(latency.get("ttft"))
     total = number(latency.get("total"))
     queue = number(part(latency, "queue_estimate").get("seconds"))
-    modelled = bool(latency.get("modelled"))
     began = connect or 0.0
     prefill = None if ttft is None else max(0.0, ttft - began - (queue or 0.0))
-    decode = None if ttft is None or total is None else max(0.0, total - ttft)
-    estimated = queue is not None and not modelled
+    decode = None if ttft is None or total is None else max(0.0, total - before - ttft)
+    first = Phase("connect", before, connect)
     if latency.get("streamed") is False:
-        return [("connect", 0.0, connect, False), ("queue + prefill + decode", began, prefill, False)]
-    return [
-        ("connect", 0.0, connect, False),
-        ("queue", began, queue, estimated),
-        (
-            "prefill" if queue is not None or ttft is None else "queue + prefill",
-            began + (queue or 0.0),
-            prefill,
-            estimated,
-        ),
-        ("decode", ttft, decode, False),
-    ]
+        return [first, Phase("queue + prefill + decode", before + began, prefill)]
+    last = Phase("decode", None if ttft is None else before + ttft, decode)
+    if queue is None and ttft is not None:
+        return [first, Phase("queue + prefill", before + began, prefill), last]
+    estimated = queue is not None and not latency.get("modelled")
+    ahead = Phase("queue", before + began, queue, estimated)
+    return [first, ahead, Phase("prefill", before + began + (queue or 0.0), prefill, estimated), last]
+
+
+def latency_notes(doc: Doc) -> list[str]:
+    """What of the timeline is an estimate and from what; and the first token beside what was expected of it."""
+    latency = part(doc, "latency")
+    if recorded(doc) or number(latency.get("ttft")) is None or latency.get("streamed") is False:
+        return []
+    return [line for line in (_first_token_expected(latency), _queue_basis(latency)) if line]
+
+
+def _first_token_expected(latency: Doc) -> str:
+    expected = part(latency, "expected")
+    low, high = number(expected.get("low")), number(expected.get("high"))
+    if low is None or high is None:
+        return ""
+    came = (number(latency.get("ttft")) or 0.0) - (number(latency.get("connect")) or 0.0)
+    verdict = "sooner than" if came < low else "later than" if came > high else "as"
+    samples = number(expected.get("samples"))
+    basis = figures.plural(samples, "call") if samples else "the catalogue's curve"
+    return f"First token {verdict} expected: {low:.1f} to {high:.1f} s, 8 times of 10 (from {basis})."
+
+
+def _queue_basis(latency: Doc) -> str:
+    if latency.get("modelled"):
+        return ""
+    estimate = part(latency, "queue_estimate")
+    samples = number(estimate.get("samples")) or 0
+    if number(estimate.get("seconds")) is None:
+        return f"No provider reports its queue; an estimate takes {MIN_SAMPLES} calls ({count(samples)} so far)."
+    return f"≈ No provider reports its queue; estimated from {figures.plural(samples, 'call')}."
 
 
 def first_token_line(doc: Doc) -> str:
@@ -243,6 +313,12 @@ def first_token_line(doc: Doc) -> str:
     line = f"TTFT {seconds(latency['ttft'])}"
     tpot = number(latency.get("tpot"))
     return f"{line} · TPOT {seconds(tpot)}" if tpot else line
+
+
+def was_instant(doc: Doc) -> bool:
+    """Whether a recording was played at once: how long that took says nothing."""
+    total = number(part(doc, "latency").get("total"))
+    return bool(recorded(doc)) and total is not None and total < INSTANT
 
 
 def cost_lines(doc: Doc) -> list[str]:
@@ -276,9 +352,17 @@ def budget_line(doc: Doc) -> str:
 
 
 def error_line(error: Doc) -> str:
-    kind = clean(error.get("type") or "Error")
+    return error_kind(error) + error_message(error)
+
+
+def error_kind(error: Doc) -> str:
+    return clean(error.get("type") or "Error")
+
+
+def error_message(error: Doc) -> str:
+    """`: the provider refused the call`, or nothing."""
     message = clean(error.get("message") or "")
-    return f"{kind}: {message}" if message else kind
+    return f": {message}" if message else ""
 
 
 def redaction_line(doc: Doc) -> str:
@@ -300,9 +384,10 @@ def identity_line(doc: Doc) -> str:
 
 
 def go_on_line(doc: Doc) -> str:
-    """How a run that stopped before its end goes on; nothing where an error that is told below says it."""
+    """How a run that stopped before its end goes on; nothing where an error says it, here or right below."""
     state, run_id = doc.get("state"), clean(doc.get("run_id") or "")
-    if not run_id or state not in ("FAILED", "PAUSED") or (state == "PAUSED" and doc.get("error_follows")):
+    paused = state == "PAUSED" and doc.get("error_follows")
+    if not run_id or state not in ("FAILED", "PAUSED") or paused or doc.get("tells_how"):
         return ""
     return f"What was committed is kept: %agent_runs resume {run_id} goes on from there."
 
@@ -378,7 +463,7 @@ def thumbnail(item: Doc) -> tuple[int, int]:
 def summary_line(doc: Doc) -> str:
     """The one-line summary as plain text."""
     mark, word, _ = state_words(doc)
-    items = [f"{mark} {word}", *summary_items(doc), *(["simulated"] if simulated(doc) else [])]
+    items = [f"{mark} {word}", *summary_items(doc), *labels(doc)]
     return " · ".join(items)
 
 
@@ -389,12 +474,9 @@ def latency_line(doc: Doc) -> str:
     for name, _, length, estimated in latency_rows(doc):
         if length is not None:
             pieces.append(f"{name} {'≈ ' if estimated else ''}{seconds(length)}")
-    if not pieces:
+    if not pieces or was_instant(doc):
         return ""
-    samples = number(part(latency, "queue_estimate").get("samples"))
-    basis = (
-        " (modelled)" if latency.get("modelled") else f" (estimated from {plural(samples, 'call')})" if samples else ""
-    )
+    basis = " (modelled)" if latency.get("modelled") else ""
     tail = " · ".join(filter(None, [f"total {seconds(latency.get('total'))}", first_token_line(doc)]))
     return f"Time of the last call{basis}: {', '.join(pieces)}; {tail}."
 

@@ -1,8 +1,9 @@
 """Inline styles and the escaping that every piece of html goes through. Pure.
 
-The html has to survive JupyterLab's sanitizer for untrusted notebooks (source: packages/apputils/src/sanitizer.ts,
-read 2026-11-22): no <style>, no svg, no ids, no var(), no rgb(); plain inline declarations and 8-digit hex colours
-pass. Colours are inherited or translucent, so that they hold on light and dark; nothing is told by colour alone.
+The html has to survive JupyterLab's sanitizer for untrusted notebooks (source: packages/apputils/src/sanitizer.ts, read
+2026-11-22): no <style>, no svg, no ids, no var(), no rgb(); plain inline declarations (flex among them, and where it is
+dropped things stand below each other), 8-digit hex colours and pictures in the page pass. Colours are inherited or
+translucent, so that they hold on light and dark; nothing is told by colour alone.
 """
 
 from __future__ import annotations
@@ -27,11 +28,10 @@ ROOT = "font-size:14px;line-height:1.5;max-width:58em;margin:0;padding:0;overflo
 NO_MATH = "mathjax_ignore tex2jax_ignore"
 FAINT = "opacity:0.72"
 SMALL = "font-size:12.5px;line-height:1.5"
-PANEL = (
-    "display:inline-block;vertical-align:top;box-sizing:border-box;width:100%;max-width:29em;margin:0;"
-    "padding:0 24px 8px 0"
-)
-SECOND = PANEL.replace("24px", "0")  # both together are as wide as the frame, so the right edges meet
+# Side by side where there is room, else below each other and as wide as the frame: the right edges meet either way.
+PANELS = "display:flex;flex-wrap:wrap;gap:0 24px"
+PANEL = "flex:1 1 25em;min-width:0;box-sizing:border-box;margin:0;padding:0 0 8px 0"
+LABEL = "border:1px dashed #808080;border-radius:3px;padding:0 5px"
 TABLE = "border-collapse:collapse;border:0;width:100%;margin:0;font-size:12.5px;table-layout:auto"
 NAME = "text-align:left;padding:2px 8px 2px 0;border:0;white-space:nowrap;font-weight:normal;width:1%"
 BAR = "padding:2px 0;border:0;text-align:left"

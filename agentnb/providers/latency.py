@@ -1,8 +1,9 @@
 """The timeline of one call and what a client can honestly say about it.
 
-Measured: connect, headers, TTFT (first thinking, text or tool delta), TPOT = (last - first token) / (reported output
-tokens - 1), total. No field of any API separates queue time from prefill, so the queue is an estimate with its sample
-count, or unknown. The simulator sends the figures that it modelled; they are shown as modelled.
+Measured: earlier attempts, connect, headers, first event, TTFT (first thinking, text or tool delta), TPOT = (last -
+first token) / (reported output tokens - 1), total. Put together, L = retries + connect + T_queue + T_ttft + N x T_tpot,
+where T_ttft is the prefill. No field of any API separates queue time from prefill, so the queue is an estimate with its
+sample count, or unknown. The simulator sends the figures that it modelled; they are shown as modelled.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ MIN_SAMPLES = 5
 class Latency:
     """Seconds. `queue` is an estimate over `queue_samples` calls (None: not enough data), or modelled.
 
-    All but `total` count from the start of the attempt that was answered; `retry_wait` is what went before it.
-    Of a reply that was not `streamed` the first token cannot be told: `ttft` is when the whole of it came.
+    All but `total` count from the start of the attempt that was answered; `retry_wait` is what went before it, and
+    `total` holds both. `expected` is what was predicted of TTFT less connect before the call was made. Of a reply that
+    was not `streamed` the first token cannot be told: `ttft` is when the whole of it came.
     """
 
     connect: float
     headers: float
+    first_event: float
     ttft: float
     tpot: float | None
     total: float
@@ -39,11 +42,13 @@ class Latency:
     retry_wait: float = 0.0
     modelled: bool = False
     streamed: bool = True
+    expected: Expected | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
             "connect": round(self.connect, 6),
             "headers": round(self.headers, 6),
+            "first_event": round(self.first_event, 6),
             "ttft": round(self.ttft, 6),
             "tpot": None if self.tpot is None else round(self.tpot, 6),
             "total": round(self.total, 6),
@@ -55,6 +60,8 @@ class Latency:
             "retry_wait": round(self.retry_wait, 6),
             "modelled": self.modelled,
             "streamed": self.streamed,
+            "server": self.server,
+            "expected": None if self.expected is None else self.expected.to_json(),
         }
 
 
@@ -66,10 +73,12 @@ def from_trace(trace: CallTrace, *, output_tokens: int) -> Latency:
     started = trace.attempt_started or trace.started
     seen = trace.first_token or trace.first_event or trace.headers or trace.finished or started
     first = seen if trace.streamed else trace.finished or seen
+    event = min(trace.first_event or first, first)
     last = trace.last_token or first
     return Latency(
         connect=trace.connect_seconds,
-        headers=(trace.headers or first) - started,
+        headers=(trace.headers or event) - started,
+        first_event=event - started,
         ttft=first - started,
         tpot=(last - first) / (output_tokens - 1) if output_tokens > 1 and last > first else None,
         total=(trace.finished or last) - trace.started,
@@ -84,15 +93,18 @@ def _modelled(trace: CallTrace, timing: Mapping[str, float], output_tokens: int)
     queue = timing.get("queue", 0.0)
     tpot = timing.get("tpot", 0.0)
     first = trace.connect_seconds + queue + timing.get("ttft", 0.0)
+    before = _retry_wait(trace)
+    whole = timing.get("total", queue + timing.get("ttft", 0.0) + tpot * output_tokens)
     return Latency(
         connect=trace.connect_seconds,
         headers=first,
+        first_event=first,
         ttft=first,
         tpot=tpot,
-        total=trace.connect_seconds + timing.get("total", queue + timing.get("ttft", 0.0) + tpot * output_tokens),
+        total=before + trace.connect_seconds + whole,
         queue=queue,
         attempts=max(trace.attempts, 1),
-        retry_wait=_retry_wait(trace),
+        retry_wait=before,
         modelled=True,
     )
 
@@ -168,7 +180,19 @@ class Expected:
         if not self.known:
             return f"unknown time (the model has no row in the catalogue; {MIN_SAMPLES} calls will tell)"
         by = f"{self.samples} calls" if self.samples else "the catalogue's curve"
-        return f"{self.low:.1f} to {self.high:.1f} s (8 of 10 calls; from {by})"
+        return f"{self.span} (8 of 10 times; from {by})"
+
+    @property
+    def span(self) -> str:
+        """`0.6 to 0.8 s`."""
+        return f"{self.low:.1f} to {self.high:.1f} s"
+
+    def to_json(self) -> dict[str, float | int] | None:
+        """Seconds; None where nothing is known."""
+        if not self.known:
+            return None
+        bounds = {"low": self.low, "middle": self.middle, "high": self.high}
+        return {name: round(value, 6) for name, value in bounds.items()} | {"samples": self.samples}
 
 
 def expect_first_token(
@@ -176,9 +200,9 @@ def expect_first_token(
 ) -> Expected:
     """The prediction interval of the next call's time to first token, connection left out.
 
-    From the user's own calls, (uncached tokens, seconds) each: their line, and the tenth and
-    the ninetieth in a hundred of what they lay off it. With fewer than 5 of them: the catalogue's curve and its
-    log-normal queue, which are this model's where it is `known`.
+    From the user's own calls, (uncached tokens, seconds) each: their line, and the tenth and the ninetieth in a hundred
+    of what they lay off it, wider the further the call is from those that were seen. With fewer than 5 of them: the
+    catalogue's curve and its log-normal queue, which are this model's where it is `known`.
     """
     line = _line(samples) if len(samples) >= MIN_SAMPLES else None
     if line is None:
@@ -189,7 +213,8 @@ def expect_first_token(
         return Expected(low=low, middle=base + queue, high=high, samples=0, known=known)
     middle = line[0] + line[1] * uncached
     off = sorted(seconds - (line[0] + line[1] * count) for count, seconds in samples)
-    low, high = _four_fifths(off)
+    wider = _wider(samples, uncached)
+    low, high = (bound * wider for bound in _four_fifths(off))
     return Expected(low=max(0.0, middle + low), middle=middle, high=max(0.0, middle + high), samples=len(samples))
 
 
@@ -199,27 +224,52 @@ _Z_80 = 1.2816  # standard deviations within which 8 of 10 lie
 def _four_fifths(off: Sequence[float]) -> tuple[float, float]:
     """The bounds within which the next one lies in 8 of 10 cases, from n ordered earlier ones.
 
-    By the ranks of n + 1 (the next one is one of them), widened by the two parameters of the line that was fitted to
-    the same n.
+    By the ranks of n + 1 (the next one is one of them).
     """
     n = len(off)
-    low, high = off[max(0, math.floor(0.1 * (n + 1)) - 1)], off[min(n - 1, math.ceil(0.9 * (n + 1)) - 1)]
-    wider = math.sqrt((n + 2) / (n - 2))
-    return low * wider, high * wider
+    return off[max(0, math.floor(0.1 * (n + 1)) - 1)], off[min(n - 1, math.ceil(0.9 * (n + 1)) - 1)]
+
+
+def _wider(samples: Sequence[tuple[int, float]], at: int) -> float:
+    """By what the residuals of a fitted line grow for a prediction at `at`: sqrt((1 + h) n / (n - 2)).
+
+    h = 1 / n + (at - mean)^2 / sum((x - mean)^2), the leverage (any text on linear regression): two parameters were
+    fitted to the same n, and the line is less certain away from the calls that drew it.
+    """
+    n = len(samples)
+    mean = sum(x for x, _ in samples) / n
+    spread = sum((x - mean) ** 2 for x, _ in samples)
+    leverage = 1 / n + (at - mean) ** 2 / spread
+    return math.sqrt((1 + leverage) * n / (n - 2))
 
 
 def plot_data(
     profile: LatencyProfile, calls: Sequence[tuple[int, int, float]], *, points: int = 40
 ) -> dict[str, list[tuple[int, float]]]:
     """Time to first token against prompt tokens: (tokens, seconds) of the catalogue's curve `cold` and `cached` (nine
-    tenths read), and of the `calls`, each (tokens, uncached, seconds), as `measured_cold` and `measured_cached`."""
-    widest = max([tokens for tokens, _, _ in calls] + [20_000])
+    tenths read), and of the `calls`, each (tokens, uncached, seconds), as `measured_cold` and `measured_cached`. From 5
+    calls on also their `fit` for prompts of which nothing is cached, and `low` and `high` of the interval."""
+    widest = max([round(1.15 * tokens) for tokens, _, _ in calls] + [5_000]) if calls else 20_000
     grid = [round(widest * i / points) for i in range(points + 1)]
-    return {
+    return _own_curve(profile, [(uncached, seconds) for _, uncached, seconds in calls], grid) | {
         "cold": [(n, profile.ttft(tokens=n, uncached=n)) for n in grid],
         "cached": [(n, profile.ttft(tokens=n, uncached=n // 10)) for n in grid],
         "measured_cold": [(n, s) for n, uncached, s in calls if uncached > n / 2],
         "measured_cached": [(n, s) for n, uncached, s in calls if uncached <= n / 2],
+    }
+
+
+def _own_curve(
+    profile: LatencyProfile, samples: Sequence[tuple[int, float]], grid: Sequence[int]
+) -> dict[str, list[tuple[int, float]]]:
+    fit = fit_prefill(samples)
+    if fit is None:
+        return {}
+    ahead = [(n, expect_first_token(profile, samples, tokens=n, uncached=n)) for n in grid]
+    return {
+        "fit": [(n, fit[0] + fit[1] * n) for n in grid],
+        "low": [(n, expected.low) for n, expected in ahead],
+        "high": [(n, expected.high) for n, expected in ahead],
     }
 
 

@@ -116,6 +116,7 @@ class AgentRun:
 EMPTY_LATENCY: dict[str, Any] = {
     "connect": None,
     "headers": None,
+    "first_event": None,
     "ttft": None,
     "tpot": None,
     "total": None,
@@ -215,11 +216,11 @@ def document_of(run: Any, events: Iterable[Any]) -> dict[str, Any]:
 class LiveDocument:
     """The run document while the run goes on: a fold over the bus's events. Feed it from one thread at a time."""
 
-    def __init__(self, run_id: str, context: Mapping[str, Any], started: float) -> None:
+    def __init__(self, run_id: str, context: Mapping[str, Any], started: float, *, state: str = "HYDRATING") -> None:
         self._context = dict(context)
         self._run_id = run_id
         self._started = started
-        self._state = "HYDRATING"
+        self._state = state
         self._steps: list[dict[str, Any]] = []
         self._text: list[str] = []
         self._phase = ""

@@ -1,4 +1,4 @@
-"""What earlier calls taught: token calibration, prefill times, pauses. Kept in the data directory; may be lost."""
+"""What earlier calls taught: token calibration, first-token times, pauses. In the data directory; may be lost."""
 
 from __future__ import annotations
 
@@ -32,16 +32,9 @@ class Samples:
         counter = self.counter(model, simulated=simulated).calibrated(estimated=estimated, reported=reported)
         self._write(_tokens_key(model, simulated), [counter.factor, counter.replies])
 
-    def prefill(self, model: Model) -> list[tuple[int, float]]:
-        """(uncached tokens, seconds from connection to first token) of this model's calls."""
-        return [(int(n), float(s)) for n, s in self._read(f"prefill/{model.provider}/{model.name}", [])]
-
-    def learn_prefill(self, model: Model, uncached: int, seconds: float) -> None:
-        series = [*self.prefill(model), (uncached, round(seconds, 6))][-KEEP:]
-        self._write(f"prefill/{model.provider}/{model.name}", [list(item) for item in series])
-
     def first_tokens(self, address: str) -> list[tuple[int, int, float]]:
-        """(prompt tokens, uncached ones, seconds to first token) of the calls of `sim:MODEL` or `PROVIDER:MODEL`."""
+        """(prompt tokens, uncached ones, seconds from connection to first token) of the calls of one address,
+        `sim:MODEL` or `PROVIDER:MODEL`."""
         return [(int(n), int(u), float(s)) for n, u, s in self._read(f"ttft/{address}", [])]
 
     def learn_first_token(self, address: str, tokens: int, uncached: int, seconds: float) -> None:

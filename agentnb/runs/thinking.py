@@ -206,14 +206,17 @@ class Thinking:
 
     def expect_first_token(self, context: Context, call: Call, prediction: Prediction) -> latency.Expected:
         """When the first token may be expected, from this user's own calls or the catalogue."""
-        calls = self._services.samples.first_tokens(context["model"])
         return latency.expect_first_token(
             call.model.latency,
-            [(uncached, seconds) for _, uncached, seconds in calls],
+            self._first_tokens(context),
             tokens=call.total,
             uncached=max(call.total - prediction.tokens, 0),
             known=call.model.known,
         )
+
+    def _first_tokens(self, context: Context) -> list[tuple[int, float]]:
+        """(uncached tokens, seconds from connection to first token) of this user's calls of the model."""
+        return [(uncached, seconds) for _, uncached, seconds in self._services.samples.first_tokens(context["model"])]
 
     def expected_view(self, call: Call, prediction: Prediction) -> dict[str, Any]:
         cached = cached_share(call.tokens, prediction.tokens)
@@ -271,12 +274,12 @@ class Thinking:
         if answer.recorded:
             return self._settle_recorded(context, call, answer)
         reply = answer.reply
+        timing = self._timing(context, call, prediction, answer)
         call = self._without_vanished(context, call, answer)
         known = self._known(context, call.prompt, call.scope)
         self._calibrate(call, len(known), reply.usage.input_total - sum(known))
         call = replace(call, tokens=settle_tokens(call, known, reply.usage.input_total))
         report = self._learn(context, call, prediction, reply)
-        timing = self._timing(call, answer)
         uncached = reply.usage.input_total - reply.usage.cache_read
         if answer.trace.streamed:
             self._services.samples.learn_first_token(
@@ -383,15 +386,17 @@ class Thinking:
                 call.model, simulated=_is_simulated(call.scope), estimated=estimated, reported=reported
             )
 
-    def _timing(self, call: Call, answer: Answer) -> latency.Latency:
+    def _timing(self, context: Context, call: Call, prediction: Prediction, answer: Answer) -> latency.Latency:
+        """What the call took, beside what was expected of it before; the queue of a real call is estimated."""
         usage = answer.reply.usage
         timing = latency.from_trace(answer.trace, output_tokens=usage.output)
-        if timing.modelled or not answer.trace.streamed:
+        if not timing.streamed:
+            return timing
+        timing = replace(timing, expected=self.expect_first_token(context, call, prediction))
+        if timing.modelled:
             return timing
         uncached = usage.input_total - usage.cache_read
-        known = self._services.samples.prefill(call.model)
-        queue, count = latency.queue_estimate(timing, uncached, known)
-        self._services.samples.learn_prefill(call.model, uncached, timing.ttft - timing.connect)
+        queue, count = latency.queue_estimate(timing, uncached, self._first_tokens(context))
         return replace(timing, queue=queue, queue_samples=count)
 
 

@@ -25,7 +25,7 @@ ATTRIBUTES = {"style", "class", "title", "href", "target", "rel", "value", "max"
 CLASSES = {"jp-RenderedHTMLCommon agentnb-run", "mathjax_ignore tex2jax_ignore"}
 VOID = {"br"}
 # What JupyterLab's sanitizer for untrusted notebooks drops from a style.
-STRIPPED = re.compile(r"var\(|rgba?\(|url\(|calc\(|gap:|flex|transition|animation", re.IGNORECASE)
+STRIPPED = re.compile(r"var\(|rgba?\(|url\(|calc\(|transition|animation", re.IGNORECASE)
 
 
 def full() -> dict[str, Any]:
@@ -313,6 +313,25 @@ def test_without_an_estimate_the_queue_is_not_told_apart_from_the_prefill() -> N
     html = visible(run_html(changed(latency=latency)))
     assert "queue + prefill" in html
     assert "979 ms" in html
+
+
+def test_what_is_estimated_and_what_was_expected_is_said_under_the_timeline() -> None:
+    expected = {"low": 0.7, "middle": 0.8, "high": 0.9, "samples": 12}
+    latency = full()["latency"] | {"modelled": False, "expected": expected}
+    for view in (run_text(changed(latency=latency)), visible(run_html(changed(latency=latency)))):
+        assert "First token later than expected: 0.7 to 0.9 s" in view
+        assert "estimated from 6 calls" in view
+    few = latency | {"queue_estimate": {"seconds": None, "samples": 2}}
+    assert "an estimate takes 5 calls (2 so far)" in run_text(changed(latency=few))
+
+
+def test_a_recording_is_labelled_and_its_speed_is_no_measurement() -> None:
+    played = changed(recorded="2026-11-27, claude-sonnet-4-6", latency=full()["latency"] | {"total": 0.001})
+    for view in (run_text(played), visible(run_html(played)), run_markdown(played).replace("\\", "")):
+        assert "recorded 2026-11-27, claude-sonnet-4-6" in view.replace("\n", " ")
+        assert "TTFT" not in view
+    slowly = changed(recorded="2026-11-27, claude-sonnet-4-6")
+    assert "How long the recording played" in visible(run_html(slowly))
 
 
 def test_a_dry_run_says_that_all_is_forecast() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnb.notebook.latency_plot import latency_svg
+from agentnb.notebook.sentences import latency_rows
 from agentnb.providers.catalog import lookup
 from agentnb.providers.latency import expect_first_token, fit_prefill, from_trace, plot_data, queue_estimate
 from agentnb.providers.transport import CallTrace
@@ -32,6 +33,26 @@ def test_the_interval_holds_eight_of_ten_of_the_calls_to_come() -> None:
         total += len(later)
         assert expected.samples == 60
     assert 0.74 <= inside / total <= 0.88
+
+
+def few(rng: random.Random, count: int, least: int, most: int) -> list[tuple[int, float]]:
+    return [(n, 0.4 + n * 0.00008 + rng.lognormvariate(-2.5, 0.6)) for n in (rng.randrange(least, most),) * count]
+
+
+def test_far_from_the_calls_that_were_seen_the_interval_is_as_wide_as_it_has_to_be() -> None:
+    """Twenty short calls say little of a long one: a width that forgets it would hold one call in four here."""
+    inside = total = 0
+    for seed in range(60):
+        rng = random.Random(seed)
+        seen = [call for _ in range(20) for call in few(rng, 1, 100, 4_000)]
+        for uncached, seconds in [call for _ in range(10) for call in few(rng, 1, 40_000, 60_000)]:
+            expected = expect_first_token(SONNET.latency, seen, tokens=60_000, uncached=uncached)
+            inside += expected.low <= seconds <= expected.high
+            total += 1
+    assert 0.7 <= inside / total <= 0.92
+    near = expect_first_token(SONNET.latency, calls(20), tokens=20_000, uncached=20_000)
+    far = expect_first_token(SONNET.latency, calls(20), tokens=200_000, uncached=200_000)
+    assert far.high - far.low > 2 * (near.high - near.low)
 
 
 def test_without_calls_the_catalogue_speaks_and_says_so() -> None:
@@ -73,6 +94,43 @@ def test_a_queue_is_estimated_only_from_enough_calls() -> None:
     fit = fit_prefill(calls(40))
     assert fit is not None
     assert 0.00006 < fit[1] < 0.0001
+
+
+def test_earlier_attempts_stand_apart_in_the_timeline() -> None:
+    trace = CallTrace(
+        started=10.0, attempt_started=12.5, attempts=3, connect_seconds=0.1, headers=13.3, first_event=13.4,
+        first_token=13.5, last_token=14.5, finished=14.6,
+    )  # fmt: skip
+    measured = from_trace(trace, output_tokens=11)
+    assert (measured.retry_wait, measured.attempts) == (2.5, 3)
+    seen = (measured.connect, measured.headers, measured.first_event, measured.ttft)
+    assert seen == pytest.approx((0.1, 0.8, 0.9, 1.0))
+    assert measured.total == pytest.approx(4.6), "what the person waited"
+    trace.response_headers = {"agentnb-sim-timing": "queue=0.1;ttft=0.9;tpot=0.02;total=1.2"}
+    assert from_trace(trace, output_tokens=11).total == pytest.approx(2.5 + 0.1 + 1.2), "modelled, after a real wait"
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_the_rows_add_up_to_the_total_with_retries_or_without(measured: bool) -> None:
+    latency = {"connect": 0.1, "ttft": 1.0, "total": 4.6, "retry_wait": 2.5, "attempts": 3, "modelled": not measured}
+    latency |= {"queue_estimate": {"seconds": None if measured else 0.2, "samples": 2}}
+    for before in (2.5, 0.0):
+        rows = latency_rows({"latency": latency | {"retry_wait": before}})
+        assert rows[0].name == ("2 retries" if before else "connect")
+        assert sum(row.length or 0.0 for row in rows) == pytest.approx(4.6)
+        ends = [(row.start or 0.0) + (row.length or 0.0) for row in rows]
+        assert [row.start for row in rows[1:]] == pytest.approx(ends[:-1]), "each begins where the last one ended"
+
+
+def test_the_plot_shows_the_fit_and_its_interval_once_there_are_calls_enough() -> None:
+    many = [(n + 500, n, seconds) for n, seconds in calls(12)]
+    data = plot_data(SONNET.latency, many)
+    assert all(low <= high for (_, low), (_, high) in zip(data["low"], data["high"], strict=True))
+    svg = latency_svg("Claude", data)
+    assert "<polygon" in svg
+    assert "stroke-dasharray" in svg
+    assert not {"fit", "low", "high"} & set(plot_data(SONNET.latency, many[:4]))
+    assert max(n for n, _ in data["cold"]) < 1.2 * max(n for n, _, _ in many), "the calls fill the plot"
 
 
 def test_the_plot_shows_both_curves_and_every_call() -> None:
