@@ -273,15 +273,16 @@ def _latency(session: Session) -> None:
         for n in (2_000, 10_000, 50_000)
     ]
     fit = latency.fit_prefill(pairs)
+    known = figures.plural(len(calls), "call")
     simulated = " These are the simulator's modelled figures." if address.startswith("sim:") else ""
     notes = [
-        f"Prefill, fitted to {figures.plural(len(calls), 'call')} of yours: {fit[0]:.2f} s + {fit[1] * 1000:.3f} s per 1,000 "
-        f"uncached tokens.{simulated}"
+        f"Prefill, fitted to {known} of yours: {fit[0]:.2f} s + {fit[1] * 1000:.3f} s per 1,000 uncached tokens."
+        f"{simulated}"
         if fit
         else f"Not enough data for a fit: {len(calls)} of {latency.MIN_SAMPLES} calls.{simulated}",
         f"The catalogue's curve: {model.latency.source}.",
     ]
-    figure = picture_html(latency_svg(title, data), f"{title} against prompt tokens, {figures.plural(len(calls), 'call')}")
+    figure = picture_html(latency_svg(title, data), f"{title} against prompt tokens, {known}")
     show_table(title, ("uncached tokens", "first token expected in"), rows, notes, figure=figure)
 
 
