@@ -21,10 +21,14 @@ PATIENCE = 5.0
 """Seconds for a database across a network."""
 CHARACTERS = 40_000
 """Of a pinned schema; of the tables beyond it only the names are told."""
-FEW = 5
-"""Tables that are not counted: they are seen."""
+FEW, MOST = 5, 40
+"""Tables that are not counted, since they are seen; and those that are told unasked."""
+ROWS = 5000
+"""Tables of one database that are read."""
+WAIT = 0.1
+"""Seconds for a connection that another thread may be using."""
 Table = tuple[str, str]
-"""(name, its DDL on one line)."""
+"""(name, its DDL as written)."""
 
 
 def kind_of(value: Any) -> str:
@@ -57,11 +61,19 @@ def describe_database(value: Any) -> str:
     try:
         tables = _tables_at_hand(value)
     except Exception as error:  # noqa: BLE001 - the library's own code: locked, closed, of another thread
-        return f"{about}, its schema cannot be read now: {live.class_name(type(error))[1]}"
+        return f"{about}, its schema cannot be read now: {_reason(error)}"
     if tables is None:
         return f"{about}; its schema is read when it is pinned (%agent_context pin NAME)"
     many = f", {len(tables)} tables, views and indexes" if len(tables) > FEW else "" if tables else ", empty"
-    return "\n".join([f"{about}{many}", *(ddl for _, ddl in tables)])
+    return "\n".join([f"{about}{many}", *(_one_line(ddl) for _, ddl in tables[:MOST])])
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, _InUse) else live.class_name(type(error))[1]
+
+
+class _InUse(Exception):
+    """Another thread is asking the same connection."""
 
 
 def read_schema(value: Any, *, patience: float = PATIENCE) -> str:
@@ -71,7 +83,7 @@ def read_schema(value: Any, *, patience: float = PATIENCE) -> str:
     except Exception as error:
         raise _unread(error) from error
     if tables is None:
-        tables = _in_time(lambda: _reflected(value), patience)
+        tables = _reflected(value) if is_bound_to_its_thread(value) else _in_time(lambda: _reflected(value), patience)
     return bounded(_about(value), tables)
 
 
@@ -79,7 +91,8 @@ def bounded(about: str, tables: Sequence[Table]) -> str:
     """The tables' DDL in their order, as many as fit, then the names of the others."""
     lines, left = [f"-- {about}"], CHARACTERS
     rest: list[str] = []
-    for name, ddl in tables:
+    for name, written in tables:
+        ddl = _one_line(written) if left > 0 else ""
         left -= len(ddl) + 1
         if left > 0:
             lines.append(ddl)
@@ -112,8 +125,8 @@ def _tables_at_hand(value: Any) -> list[Table] | None:
         return None
     file = _file_of(value)
     if file is None:
-        with value.connect() as connection:
-            return _sqlite_tables(connection.connection.dbapi_connection)
+        connection = _held_in_memory(value)
+        return None if connection is None else _sqlite_tables(connection)
     if not file.is_file():
         return []  # connecting would create it
     return _sqlite_file(file)
@@ -135,27 +148,71 @@ def _sqlite_file(file: Path) -> list[Table]:
         return _sqlite_tables(own)
 
 
+def _held_in_memory(engine: Any) -> Any:
+    """The sqlite3 connection that an engine in memory keeps for this thread; None where it keeps none, or several.
+
+    Connecting would call the user's listeners and may wait for the pool, so the pool's own record is looked at.
+    """
+    own = live.own_dict(engine.pool)
+    current = getattr(own.get("_conn"), "current", None)
+    record = own.get("connection") or (current() if current is not None else None)
+    found = getattr(record, "dbapi_connection", None)
+    return found if kind_of(found) == "sqlite3" else None
+
+
+# Read as bytes: text would go through the connection's own factories and converters, which may be user code.
+_DATABASES = "SELECT CAST(name AS BLOB) FROM pragma_database_list ORDER BY seq"
 _MASTER = (
-    "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL "
-    "ORDER BY CASE type WHEN 'table' THEN 0 WHEN 'view' THEN 1 ELSE 2 END, name"
+    "SELECT CAST(name AS BLOB), CAST(sql AS BLOB) FROM {}.{} WHERE sql IS NOT NULL "
+    "ORDER BY CASE type WHEN 'table' THEN 0 WHEN 'view' THEN 1 ELSE 2 END, name LIMIT {}"
 )
 
 
 def _sqlite_tables(connection: Any) -> list[Table]:
-    """The tables' own CREATE statements. A cursor of our own: the connection's row factory may be user code. Nobody is
-    waited for: a database that another one has locked says so at once."""
-    if connection.text_factory is not str:
-        return []
+    """The tables' own CREATE statements. Nobody is waited for: neither a lock of another connection nor, where the
+    connection may be used by any thread, the one that uses it. A trace callback of the user's sees the questions."""
+    given_up = threading.Event()
+    if not _is_shared(connection):
+        return _read_sqlite(connection, given_up)
+    found = _attempt(lambda: _read_sqlite(connection, given_up), WAIT)
+    given_up.set()
+    if found is None:
+        raise _InUse("it is in use by another thread")
+    return found
+
+
+def _is_shared(connection: Any) -> bool:
+    """Whether threads that did not open the connection may ask it: one that may not is refused before any lock."""
+    return _attempt(lambda: [connection.cursor()], WAIT, swallow=True) is not None
+
+
+def _read_sqlite(connection: Any, given_up: threading.Event) -> list[Table]:
     cursor = sys.modules["sqlite3"].Cursor(connection)
-    cursor.row_factory = None
-    with _without_waiting(cursor):
-        rows = cursor.execute(_MASTER).fetchall()
-    return [(name, _one_line(sql)) for name, sql in rows]
+    cursor.row_factory = None  # the connection's own may be user code
+    with _without_waiting(cursor, given_up):
+        databases = [_text(name) for (name,) in cursor.execute(_DATABASES).fetchall()]
+        return [table for database in databases for table in _tables_of(cursor, database)]
+
+
+def _tables_of(cursor: Any, database: str) -> list[Table]:
+    master = "sqlite_temp_master" if database == "temp" else "sqlite_master"
+    quoted = '"' + database.replace('"', '""') + '"'
+    rows = cursor.execute(_MASTER.format(quoted, master, ROWS)).fetchall()
+    where = f" /* in {database.replace('*/', '')} */" if database != "main" else ""
+    return [(_text(name), f"{_text(sql)}{where}") for name, sql in rows]
+
+
+def _text(raw: bytes) -> str:
+    """Text as the database holds it: UTF-8, or UTF-16, where every other byte of a keyword is zero."""
+    encoding = "utf-8" if b"\0" not in raw[:2] else "utf-16-be" if raw[:1] == b"\0" else "utf-16-le"
+    return raw.decode(encoding, "replace")
 
 
 @contextlib.contextmanager
-def _without_waiting(cursor: Any) -> Iterator[None]:
+def _without_waiting(cursor: Any, given_up: threading.Event) -> Iterator[None]:
     (before,) = cursor.execute("PRAGMA busy_timeout").fetchone()
+    if given_up.is_set():
+        raise _InUse("it was in use by another thread")
     cursor.execute("PRAGMA busy_timeout = 0").fetchall()
     try:
         yield
@@ -165,13 +222,15 @@ def _without_waiting(cursor: Any) -> Iterator[None]:
 
 def _duckdb_tables(connection: Any) -> list[Table]:
     """`cursor()` is a second connection to the same database: the user's pending result stays."""
-    cursor = connection.cursor()
-    query = (
-        "SELECT table_name, sql FROM duckdb_tables() WHERE NOT internal UNION ALL "
-        "SELECT view_name, sql FROM duckdb_views() WHERE NOT internal UNION ALL "
-        "SELECT index_name, sql FROM duckdb_indexes() WHERE sql IS NOT NULL ORDER BY 1"
-    )
-    return [(name, _one_line(sql)) for name, sql in cursor.execute(query).fetchall()]
+    with contextlib.closing(connection.cursor()) as cursor:
+        query = (
+            "SELECT table_name, sql, database_name FROM duckdb_tables() WHERE NOT internal UNION ALL "
+            "SELECT view_name, sql, database_name FROM duckdb_views() WHERE NOT internal UNION ALL "
+            "SELECT index_name, sql, database_name FROM duckdb_indexes() WHERE sql IS NOT NULL ORDER BY 1 LIMIT ?"
+        )
+        (current,) = cursor.execute("SELECT current_database()").fetchone()
+        rows = cursor.execute(query, [ROWS]).fetchall()
+    return [(name, sql if place in (current, "temp") else f"{sql} /* in {place} */") for name, sql, place in rows]
 
 
 def _reflected(engine: Any) -> list[Table]:
@@ -185,31 +244,41 @@ def _reflected(engine: Any) -> list[Table]:
         out: list[Table] = []
         for table in sorted(metadata.tables.values(), key=lambda table: str(table.fullname)):
             name = str(table.fullname)
-            out.append((name, _one_line(str(CreateTable(table).compile(engine)))))
+            out.append((name, str(CreateTable(table).compile(engine))))
             indexes = sorted(table.indexes, key=lambda index: str(index.name))
-            out += [(str(index.name), _one_line(str(CreateIndex(index).compile(engine)))) for index in indexes]
+            out += [(str(index.name), str(CreateIndex(index).compile(engine))) for index in indexes]
         return out
 
 
 def _in_time(work: Callable[[], list[Table]], patience: float) -> list[Table]:
-    done: list[list[Table]] = []
-    failed: list[BaseException] = []
+    try:
+        found = _attempt(work, patience)
+    except Exception as error:
+        raise _unread(error) from error
+    if found is None:
+        todo = "Pin it again when the database answers, or add a file with the schema (%agent_context add FILE)."
+        raise SchemaUnread(f"the database did not answer within {patience:g} s", todo=todo)
+    return found
+
+
+def _attempt(work: Callable[[], list[Any]], patience: float, *, swallow: bool = False) -> list[Any] | None:
+    """What `work` gives, in a thread of its own; None where it takes longer. Its error is raised, or with `swallow`
+    counts as none."""
+    done: list[list[Any]] = []
+    failed: list[Exception] = []
 
     def run() -> None:
         try:
             done.append(work())
-        except BaseException as error:  # noqa: BLE001 - a driver's own errors; told below
+        except Exception as error:  # noqa: BLE001 - a driver's own errors; raised below
             failed.append(error)
 
     worker = threading.Thread(target=run, daemon=True, name="agentnb-schema")
     worker.start()
     worker.join(patience)
-    if done:
-        return done[0]
-    if failed:
-        raise _unread(failed[0])
-    todo = "Pin it again when the database answers, or add a file with the schema (%agent_context add FILE)."
-    raise SchemaUnread(f"the database did not answer within {patience:g} s", todo=todo)
+    if failed and not swallow:
+        raise failed[0]
+    return done[0] if done else None
 
 
 def _unread(error: BaseException) -> SchemaUnread:
@@ -221,7 +290,7 @@ def _unread(error: BaseException) -> SchemaUnread:
 
 def _one_line(sql: str) -> str:
     """DDL on one line; a comment to the end of its line becomes one with an end."""
-    lines = [_closed_comment(line) for line in sql.splitlines()]
+    lines = [_closed_comment(line) if "--" in line else line for line in sql.splitlines()]
     return " ".join(" ".join(lines).split())
 
 

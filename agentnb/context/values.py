@@ -370,6 +370,10 @@ def _relation(value: Any) -> str:
     return f"duckdb relation, not run: {items((f'{brief(n, 1)} {kind}' for n, kind in pairs), len(value.columns))}"
 
 
+def _connected(value: Any) -> str:
+    return f"SQLAlchemy connection on {describe_database(value.engine)}"
+
+
 def _orm_session(value: Any) -> str:
     bind = f" on {describe_database(value.bind).partition(chr(10))[0]}" if value.bind is not None else ""
     return f"SQLAlchemy session{bind}; {len(value.new)} new, {len(value.deleted)} deleted objects"
@@ -497,6 +501,8 @@ LIBRARIES: tuple[_Known, ...] = (
     _Known("duckdb", "DuckDBPyConnection", describe_database, _type_name),
     _Known("duckdb", "DuckDBPyRelation", _relation, _type_name),
     _Known("sqlalchemy.engine", "Engine", describe_database, _type_name),
+    _Known("sqlalchemy.engine", "Connection", _connected, _type_name),
+    _Known("sqlalchemy.ext.asyncio", "AsyncEngine", lambda value: describe_database(value.sync_engine), _type_name),
     _Known("sqlalchemy.orm", "Session", _orm_session, _type_name),
     _Known("sqlalchemy", "Table", _orm_table, lambda value: f"Table {value.fullname}"),
     _Known("sqlalchemy", "MetaData", _orm_metadata, _type_name),

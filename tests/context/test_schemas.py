@@ -134,6 +134,70 @@ def test_an_engine_in_memory_tells_what_its_thread_sees(alchemy: Any) -> None:
     assert "CREATE TABLE t (a INTEGER)" in describe("e", engine)
 
 
+def test_an_engine_in_memory_is_neither_connected_nor_waited_for(alchemy: Any) -> None:
+    heard: list[str] = []
+    fresh = alchemy.create_engine("sqlite://")
+    for event in ("connect", "checkout"):
+        alchemy.event.listen(fresh, event, lambda *given, event=event: heard.append(event))
+    assert "its schema is read when it is pinned" in describe("e", fresh)
+    assert heard == []
+    one = alchemy.create_engine("sqlite://", poolclass=alchemy.pool.QueuePool, pool_size=1, max_overflow=0)
+    with one.connect():
+        assert "its schema is read when it is pinned" in describe("e", one)
+    static = alchemy.create_engine("sqlite://", poolclass=alchemy.pool.StaticPool)
+    with static.begin() as connection:
+        connection.execute(alchemy.text("CREATE TABLE s (a)"))
+        assert "CREATE TABLE s (a)" in describe("e", static)
+        assert describe("c", connection) == f"c: SQLAlchemy connection on {describe('e', static)[3:]}"
+    assert "CREATE TABLE s (a)" in read_schema(static)
+    assert "connection" not in vars(fresh.pool)
+
+
+def test_a_connection_that_another_thread_is_using_is_not_waited_for(tmp_path: Path) -> None:
+    shared = sqlite3.connect(tmp_path / "shop.db", check_same_thread=False)
+    shared.execute("CREATE TABLE t (a)")
+    begun, go_on = threading.Event(), threading.Event()
+    shared.create_function("hold", 0, lambda: (begun.set(), go_on.wait(20)) and 1)
+    user = threading.Thread(target=lambda: shared.execute("SELECT hold()").fetchall())
+    user.start()
+    assert begun.wait(20)
+    assert (
+        describe("db", shared)
+        == "db: sqlite3 connection, its schema cannot be read now: it is in use by another thread"
+    )
+    go_on.set()
+    user.join()
+    shared.execute("PRAGMA busy_timeout = 77")
+    assert "CREATE TABLE t" in describe("db", shared)
+    assert shared.execute("PRAGMA busy_timeout").fetchone() == (77,), "what was given up has changed nothing later"
+    shared.close()
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])
+def test_what_the_connection_makes_of_text_is_not_asked(tmp_path: Path, encoding: str) -> None:
+    sqlite3.register_converter("TEXT", lambda raw: pytest.fail("user code ran"))
+    connection = sqlite3.connect(tmp_path / "shop.db", detect_types=sqlite3.PARSE_DECLTYPES)
+    connection.execute(f"PRAGMA encoding = '{encoding}'")
+    connection.execute("CREATE TABLE tür (a TEXT)")
+    connection.text_factory = lambda raw: pytest.fail("user code ran")
+    assert describe("db", connection) == "db: sqlite3 connection\nCREATE TABLE tür (a TEXT)"
+    connection.text_factory = bytes
+    assert "CREATE TABLE tür" in read_schema(connection)
+    connection.close()
+
+
+def test_attached_databases_are_told_with_their_names(connection: sqlite3.Connection) -> None:
+    connection.execute("CREATE TABLE t (a)")
+    connection.execute("CREATE TEMP TABLE draft (a)")
+    connection.execute('ATTACH \':memory:\' AS "old ""one"""')
+    connection.execute('CREATE TABLE "old ""one""".u (b)')
+    assert describe("db", connection).splitlines()[1:] == [
+        "CREATE TABLE t (a)",
+        "CREATE TABLE draft (a) /* in temp */",
+        'CREATE TABLE u (b) /* in old "one" */',
+    ]
+
+
 def test_an_engine_across_a_network_is_not_asked_and_shows_no_password(alchemy: Any) -> None:
     address = "postgresql+psycopg://ann:hunter2@db.example.org:5432/shop?password=hunter3&sslmode=require"
     pytest.importorskip("psycopg")
