@@ -8,6 +8,8 @@ ITEMS = 8
 """Items of a container that are shown; of the rest only the number is told."""
 TEXT = 160
 """Characters of a text inside something else."""
+CELL = 40
+"""Characters of a text in a table."""
 
 
 def quoted(text: str, limit: int = TEXT) -> str:
@@ -18,6 +20,13 @@ def quoted(text: str, limit: int = TEXT) -> str:
 def number(value: float) -> str:
     """A float in six digits."""
     return f"{value:.6g}"
+
+
+def cell(value: object) -> str:
+    """A cell of a table, without quotes and on one line. Of anything but text and floats its own literal."""
+    if type(value) is float:
+        return number(value)
+    return value[:CELL].replace("\n", "\\n").replace("\r", "\\r") if type(value) is str else repr(value)
 
 
 def items(shown: Iterable[str], total: int) -> str:

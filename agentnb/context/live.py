@@ -35,7 +35,7 @@ _type_dict = type.__dict__["__dict__"].__get__
 _type_mro = type.__dict__["__mro__"].__get__
 _type_module = type.__dict__["__module__"].__get__
 _type_qualname = type.__dict__["__qualname__"].__get__
-_type_name = type.__dict__["__name__"].__get__
+_short_name = type.__dict__["__name__"].__get__
 
 
 def is_a(value: Any, kind: type | tuple[type, ...]) -> bool:
@@ -55,6 +55,12 @@ def class_name(cls: type) -> tuple[str, str]:
     return module if isinstance(module, str) else "", str(_type_qualname(cls))
 
 
+def type_name(value: Any) -> str:
+    """The class of a value as a reader knows it."""
+    module, name = class_name(type(value))
+    return name if module in {"builtins", "__main__"} else f"{module}.{name}"
+
+
 def bases_of(cls: type) -> tuple[type, ...]:
     """The method resolution order, past whatever the metaclass overrides."""
     found: tuple[type, ...] = _type_mro(cls)
@@ -68,13 +74,25 @@ def class_attribute(cls: type, name: str) -> Any:
 
 def own_dict(value: Any) -> dict[str, Any]:
     """The instance's own attributes; empty where it has none or its class computes `__dict__`."""
-    if not is_a(class_attribute(type(value), "__dict__"), GetSetDescriptorType):
+    if not is_a(class_attribute(type(value), "__dict__"), (GetSetDescriptorType, MemberDescriptorType)):
         return {}
     try:
         found = object.__getattribute__(value, "__dict__")
     except AttributeError:
         return {}
     return found if type(found) is dict else {}
+
+
+def slots_of(value: Any) -> list[tuple[str, Any]]:
+    """What a Python class's `__slots__` hold in the instance; a slot that is empty is left out."""
+    slots = [
+        (name, item)
+        for base in reversed(bases_of(type(value)))
+        if "__slots__" in class_dict(base)
+        for name, item in class_dict(base).items()
+        if is_a(item, MemberDescriptorType)
+    ]
+    return [(name, found) for name, item in slots if (found := _slot(item, value)) is not MISSING]
 
 
 def attribute(value: Any, name: str) -> Any:
@@ -196,7 +214,7 @@ def _compiled_class(cls: type) -> tuple[str, str, str, str]:
     public = [key for key, item in class_dict(cls).items() if not key.startswith("_") and is_a(item, COMPILED)]
     members = [f"    {key}  # {_member_kind(class_dict(cls)[key])}" for key in public[:30]]
     full = f"{module}.{name}" if module != "builtins" else name
-    return full, "class", "\n".join([f"class {_type_name(cls)}:", *members]) if members else f"class {name}: ...", doc
+    return full, "class", "\n".join([f"class {_short_name(cls)}:", *members]) if members else f"class {name}: ...", doc
 
 
 def _member_kind(item: Any) -> str:

@@ -7,6 +7,7 @@ addresses, no times, sets in order.
 
 from __future__ import annotations
 
+import array
 import collections
 import contextlib
 import datetime
@@ -17,7 +18,6 @@ import functools
 import itertools
 import pathlib
 import re
-import stat
 import sys
 import threading
 import uuid
@@ -26,17 +26,23 @@ from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
-from agentnb.context import figure_values, live
-from agentnb.context.literals import ITEMS, items, number, quoted
+from agentnb.context import array_values, figure_values, live
+from agentnb.context.array_values import SCAN_CELLS
+from agentnb.context.literals import ITEMS, cell, items, quoted
+from agentnb.context.path_values import path_in_words
 from agentnb.context.schemas import describe_database
 
 LIMIT = 600
 DEPTH = 3
+ATTRIBUTES = 500
+"""Attributes of an object that are looked at."""
+COUNTED = 2_000_000
+"""Characters of a text whose lines are counted."""
 SET_LIMIT = 1000
 """Items of a set that are put in order; of a larger one only the number is told."""
 ROWS, COLUMNS = 3, 12
-SCAN_CELLS = 500_000
-"""Cells of a table or array that are looked through for missing values or extremes; more would take over 20 ms."""
+COUNTED_NODES = 10_000
+"""Nodes of a graph whose edges are counted."""
 OWN_WORDS_SECONDS = 0.2
 _ATOMS = (bool, int, float, complex, type(None), bytes, range, slice)
 _PLAIN = (
@@ -63,7 +69,7 @@ def in_words(value: Any, *, limit: int = LIMIT) -> str:
     try:
         return _own_words(value, limit) or _describe(value)
     except Exception:  # noqa: BLE001 - the known libraries' own code runs here, and containers may change meanwhile
-        return _type_name(value)
+        return live.type_name(value)
 
 
 def settled(text: str, limit: int = LIMIT) -> str:
@@ -78,9 +84,9 @@ def _describe(value: Any) -> str:
         return known.describe(value)
     if type(value) is str:
         return _long_text(value)
-    if type(value) in _CONTAINERS:
-        return f"{_type_name(value)} of {len(value)}: {brief(value)}"
-    return f"{_type_name(value)}: {brief(value)}" if live.is_a(value, _ATOMS) else brief(value)
+    if _container(type(value)) is not None:
+        return f"{live.type_name(value)} of {len(value)}: {brief(value)}"
+    return f"{live.type_name(value)}: {brief(value)}" if live.is_a(value, _ATOMS) else brief(value)
 
 
 def _own_words(value: Any, limit: int) -> str:
@@ -120,11 +126,6 @@ def loaded_class(module: str, name: str) -> type | None:
     return found if isinstance(found, type) else None
 
 
-def _type_name(value: Any) -> str:
-    module, name = live.class_name(type(value))
-    return name if module in {"builtins", "__main__"} else f"{module}.{name}"
-
-
 # plain values ---------------------------------------------------------------------------------------------------------
 
 
@@ -137,15 +138,27 @@ def brief(value: Any, depth: int = DEPTH) -> str:
         return f"{value[:40]!r}…" if len(value) > 40 else repr(value)
     if kind is int and value.bit_length() > 1000:
         return f"int of {value.bit_length()} bits"
-    if kind in _ATOMS or kind in _PLAIN:
-        return repr(value)
-    if kind in _CONTAINERS:
-        return _CONTAINERS[kind](value, depth) if depth > 0 else f"{kind.__name__} of {len(value)}"
+    if id(kind) in _WRITTEN:
+        return repr(value) if _is_plain(value) else live.type_name(value)
+    say = _container(kind)
+    if say is not None:
+        return say(value, depth) if depth > 0 else f"{kind.__name__} of {len(value)}"
     return _object(value, depth)
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether `repr` asks no class of the user's: a slice may hold anything, and a time any time zone."""
+    held = (value.start, value.stop, value.step) if type(value) in (slice, range) else (getattr(value, "tzinfo", None),)
+    return all(live.class_name(type(item))[0] in {"builtins", "datetime", "zoneinfo"} for item in held)
+
+
+def _container(kind: type) -> Callable[[Any, int], str] | None:
+    """By identity: to hash or to compare a class may run its metaclass's code."""
+    return _CONTAINERS.get(id(kind), (kind, None))[1]
+
+
 def _long_text(text: str) -> str:
-    lines = text.count("\n") + 1
+    lines = text.count("\n") + 1 if len(text) <= COUNTED else 0  # looking through more takes too long
     size = f"str of {len(text)} characters" + (f", {lines} lines" if lines > 1 else "")
     return f"{size}: {text[:400]!r}{'…' if len(text) > 400 else ''}"
 
@@ -172,17 +185,21 @@ def _queue(value: Any, depth: int) -> str:
     return f"[{items((brief(item, depth - 1) for item in itertools.islice(value, ITEMS)), len(value))}]"
 
 
-_CONTAINERS: dict[type, Callable[[Any, int], str]] = {
-    collections.Counter: _mapping,
-    collections.OrderedDict: _mapping,
-    collections.defaultdict: _mapping,
-    collections.deque: _queue,
-    list: _sequence,
-    tuple: _sequence,
-    dict: _mapping,
-    set: _set,
-    frozenset: _set,
+_CONTAINERS: dict[int, tuple[type, Callable[[Any, int], str] | None]] = {
+    id(kind): (kind, say)
+    for kind, say in (
+        (collections.Counter, _mapping),
+        (collections.OrderedDict, _mapping),
+        (collections.defaultdict, _mapping),
+        (collections.deque, _queue),
+        (list, _sequence),
+        (tuple, _sequence),
+        (dict, _mapping),
+        (set, _set),
+        (frozenset, _set),
+    )
 }
+_WRITTEN = frozenset(id(kind) for kind in (*_ATOMS, *_PLAIN))
 
 
 _LENGTHS: tuple[tuple[type, Callable[[Any], int]], ...] = (
@@ -193,6 +210,11 @@ _LENGTHS: tuple[tuple[type, Callable[[Any], int]], ...] = (
     (frozenset, frozenset.__len__),
     (str, str.__len__),
     (bytes, bytes.__len__),
+    (bytearray, bytearray.__len__),
+    (array.array, array.array.__len__),
+    (type({}.keys()), len),
+    (type({}.values()), len),
+    (type({}.items()), len),
 )
 
 
@@ -206,12 +228,22 @@ def _object(value: Any, depth: int) -> str:
         return known.short(value)
     module = loaded_class("torch.nn", "Module")
     if module is not None and live.is_a(value, module):
-        return _network(value) if depth == DEPTH else _type_name(value)
-    own = {key: item for key, item in live.own_dict(value).items() if _is_state(type(value), key)}
+        return array_values.network(value) if depth == DEPTH else live.type_name(value)
+    own = _state(value)
     if not own or depth <= 0:
         return _sized(value)
     shown = [f"{key}={brief(item, depth - 1)}" for key, item in itertools.islice(own.items(), ITEMS)]
-    return f"{_type_name(value)}({items(shown, len(own))})"
+    return f"{live.type_name(value)}({items(shown, len(own))})"
+
+
+def _state(value: Any) -> dict[str, Any]:
+    """An object's own attributes: a named tuple's fields, what `__slots__` holds, and its dictionary's."""
+    cls = type(value)
+    fields = live.class_attribute(cls, "_fields")
+    if live.is_a(value, tuple) and type(fields) is tuple and all(type(field) is str for field in fields):
+        return dict(zip(fields, tuple.__iter__(value), strict=False))
+    stored = itertools.islice(live.own_dict(value).items(), ATTRIBUTES)
+    return {key: item for key, item in (*live.slots_of(value), *stored) if _is_state(cls, key)}
 
 
 def _is_state(cls: type, key: object) -> bool:
@@ -222,50 +254,16 @@ def _is_state(cls: type, key: object) -> bool:
     return not live.is_a(live.class_attribute(cls, key), functools.cached_property)
 
 
-def _path(value: pathlib.PurePath) -> str:
-    """A path by its last part: what stands before it differs from machine to machine. A text file with its head."""
-    name = str(pathlib.PurePath.__str__(value)).rpartition("/")[2]
-    return f"{_type_name(value)}: a path named {name!r}{_head(value, name)}"
-
-
-ENTRIES = 1000
-"""Entries of a directory that are put in order."""
-
-
-def _listing(names: list[str]) -> str:
-    return items(sorted(names)[:ITEMS], len(names))
-
-
-def _head(path: pathlib.PurePath, name: str) -> str:
-    if type(path) not in {pathlib.PosixPath, pathlib.WindowsPath} or _PRIVATE.search(name):
-        return ""
-    try:
-        found = pathlib.Path(path).stat()
-        if stat.S_ISDIR(found.st_mode):
-            names = [item.name for item in itertools.islice(pathlib.Path(path).iterdir(), ENTRIES + 1)]
-            # Beyond that the file system's own order would show.
-            many = len(names) > ENTRIES
-            return f", a directory of over {ENTRIES} entries" if many else f", a directory: {_listing(names)}"
-        if not stat.S_ISREG(found.st_mode):
-            return ""
-        with pathlib.Path(path).open("rb") as file:
-            text = file.read(400).decode("utf-8")
-    except (OSError, ValueError):
-        return ""
-    head = "\n".join(text.splitlines()[:ROWS])
-    return f", a file of {found.st_size} bytes:\n{head}"
-
-
 _exception_args = vars(BaseException)["args"].__get__
-_PRIVATE = re.compile(r"^\.|\.(?:pem|key|p12|pfx|jks|kdbx)$|^id_|secret|credential|passw", re.IGNORECASE)
-"""Names of files whose content is nobody's business."""
 _SAID: tuple[tuple[type, Callable[[Any], str]], ...] = (
     (type, lambda value: f"class {live.class_name(value)[1]}"),
-    (ModuleType, lambda value: f"module {value.__name__}"),
+    (ModuleType, lambda value: f"module {live.own_dict(value).get('__name__')}"),
     (FunctionType, lambda value: f"function {value.__qualname__}"),
-    (enum.Enum, lambda value: f"{_type_name(value)}.{value._name_}"),
-    (pathlib.PurePath, _path),
-    (BaseException, lambda value: f"{_type_name(value)}{brief(_exception_args(value), 1)}"),
+    (enum.Enum, lambda value: f"{live.type_name(value)}.{live.own_dict(value).get('_name_')}"),
+    (pathlib.PurePath, path_in_words),
+    (re.Pattern, lambda value: f"re.compile({quoted(value.pattern) if type(value.pattern) is str else '…'})"),
+    (functools.partial, lambda value: f"partial of {brief(value.func, 1)}"),
+    (BaseException, lambda value: f"{live.type_name(value)}{brief(_exception_args(value), 1)}"),
 )
 
 
@@ -273,8 +271,8 @@ def _sized(value: Any) -> str:
     """A subclass of a built-in container is told by the length that the built-in itself counts."""
     for base, length in _LENGTHS:
         if live.is_a(value, base):
-            return f"{_type_name(value)} of {length(value)}"
-    return _type_name(value)
+            return f"{live.type_name(value)} of {length(value)}"
+    return live.type_name(value)
 
 
 # known libraries ------------------------------------------------------------------------------------------------------
@@ -284,12 +282,33 @@ def _frame(value: Any) -> str:
     rows, columns = value.shape
     first = value.iloc[:, :COLUMNS]  # a table of thousands of columns is only looked at where it is shown
     pairs = zip(first.columns.tolist(), first.dtypes.tolist(), strict=True)
-    types = items((f"{brief(name, 1)} {kind}" for name, kind in pairs), columns)
+    types = items((f"{brief(name, 1)} {_dtype(kind)}" for name, kind in pairs), columns)
     cells = [[_plain(item) for item in first.iloc[:ROWS, j].tolist()] for j in range(first.shape[1])]
     head = [" | ".join(row) for row in zip(*cells, strict=True)]
     memory = f", {_size(value.memory_usage(deep=False).sum())}" if columns <= COLUMNS else ""
-    about = f"DataFrame, {rows} rows x {columns} columns{memory}"
+    about = f"DataFrame, {rows} rows x {columns} columns{memory}{_rows_by(value.index)}"
     return "\n".join([about, f"columns: {types}", *_missing(first), *head])
+
+
+def _rows_by(index: Any) -> str:
+    """What the rows are called by, where it is more than their number."""
+    if type(index).__name__ == "RangeIndex" and index.name is None:
+        return ""
+    names = ", ".join(brief(name, 1) for name in index.names if name is not None)
+    return f", index {type(index).__name__}{f' {names}' if names else ''} from {_ends(index)}"
+
+
+def _ends(index: Any) -> str:
+    return f"{_plain(index[0])} to {_plain(index[-1])}" if len(index) else "nothing"
+
+
+def _dtype(kind: Any) -> str:
+    """A category with its values, which the table itself holds."""
+    values = loaded_class("pandas", "CategoricalDtype")
+    if values is None or not live.is_a(kind, values) or kind.categories is None:
+        return str(kind)
+    shown = items(map(_plain, kind.categories[:4].tolist()), len(kind.categories))
+    return f"category of {len(kind.categories)} ({shown})"
 
 
 def _missing(table: Any) -> list[str]:
@@ -302,9 +321,7 @@ def _missing(table: Any) -> list[str]:
 
 def _plain(item: Any) -> str:
     """A cell of a table, without quotes; other people's objects by their type."""
-    if type(item) is float:
-        return number(item)
-    return item[:40].replace("\n", "\\n").replace("\r", "\\r") if type(item) is str else brief(item, 1)
+    return cell(item) if type(item) in (str, float) else brief(item, 1)
 
 
 def _size(count: Any) -> str:
@@ -314,7 +331,14 @@ def _size(count: Any) -> str:
 
 def _series(value: Any) -> str:
     head = items((_plain(item) for item in value.iloc[:ITEMS].tolist()), len(value))
-    return f"Series {brief(value.name)}, {len(value)} x {value.dtype}: [{head}]"
+    gaps = int(value.isna().sum()) if len(value) <= SCAN_CELLS else 0
+    missing = f", {gaps} missing" if gaps else ""
+    return f"Series {brief(value.name)}, {len(value)} x {_dtype(value.dtype)}{missing}{_rows_by(value.index)}: [{head}]"
+
+
+def _extension(value: Any) -> str:
+    head = items((_plain(item) for item in value[:ITEMS].tolist()), len(value))
+    return f"{live.type_name(value)}, {len(value)} x {_dtype(value.dtype)}: [{head}]"
 
 
 def _index(value: Any) -> str:
@@ -343,13 +367,6 @@ def _polars_series(value: Any) -> str:
     return f"polars Series {brief(value.name)}, {len(value)} x {value.dtype}: [{head}]"
 
 
-def _sparse(value: Any) -> str:
-    stored = (
-        f"{value.nnz} of {value.shape[0] * value.shape[-1]} stored" if len(value.shape) == 2 else f"{value.nnz} stored"
-    )
-    return f"sparse {value.format}, shape {tuple(map(int, value.shape))}, {value.dtype}, {stored}"
-
-
 def _labelled(value: Any) -> str:
     """xarray: sizes and names; the values may lie in a file that is not read yet."""
     sizes = ", ".join(f"{brief(name, 1)} {size}" for name, size in value.sizes.items())
@@ -362,6 +379,11 @@ def _labelled(value: Any) -> str:
         )
         return f"{about}; variables {names}"
     return f"{about}; {value.dtype}, named {brief(value.name)}"
+
+
+def _arrow(value: Any) -> str:
+    types = items((f"{brief(item.name, 1)} {item.type}" for item in value.schema), value.num_columns)
+    return f"pyarrow {type(value).__name__}, {value.num_rows} rows x {value.num_columns} columns: {types}"
 
 
 def _relation(value: Any) -> str:
@@ -390,49 +412,15 @@ def _orm_metadata(value: Any) -> str:
     return "\n".join([f"SQLAlchemy metadata, {len(tables)} tables", *shown])
 
 
-def _array(value: Any) -> str:
-    about = f"ndarray, shape {tuple(value.shape)}, {value.dtype}"
-    if value.dtype.hasobject or value.dtype.fields or not value.size:
-        return about
-    first = ", ".join(_plain(item) for item in value.flat[:ITEMS].tolist())
-    return f"{about}{_spread(value)}: {first}{', …' if value.size > ITEMS else ''}"
-
-
-def _spread(value: Any) -> str:
-    if value.dtype.kind not in "iuf" or value.size > SCAN_CELLS:
-        return ""
-    return f", from {_plain(value.min().item())} to {_plain(value.max().item())}"
-
-
 def _scalar(value: Any) -> str:
     return _plain(value.item())
 
 
-def _tensor(value: Any) -> str:
-    grad = ", with gradient" if value.requires_grad else ""
-    return f"tensor, shape {tuple(value.shape)}, {value.dtype}, on {value.device.type}{grad}"
-
-
-def _network(value: Any) -> str:
-    """A torch module, the user's own too: its parts are stored, so that nothing of his code is needed."""
-    own = live.own_dict(value)
-    parts = own.get("_modules") or {}
-    layers = items((f"{key} {live.class_name(type(part))[1]}" for key, part in list(parts.items())[:ITEMS]), len(parts))
-    mode = "training" if own.get("training") else "evaluation"
-    return f"{_type_name(value)}, a torch module in {mode}: {_parameters(value, DEPTH * 3)} parameters; layers {layers}"
-
-
-def _parameters(value: Any, depth: int) -> int:
-    own = live.own_dict(value)
-    held = sum(int(item.numel()) for item in (own.get("_parameters") or {}).values() if item is not None)
-    parts = (own.get("_modules") or {}).values() if depth else ()
-    return held + sum(_parameters(part, depth - 1) for part in parts if part is not None)
-
-
 def _graph(value: Any) -> str:
     kind = ("directed " if value.is_directed() else "") + ("multigraph" if value.is_multigraph() else "graph")
-    nodes = items((brief(node, 1) for node in list(value._node)[:ITEMS]), len(value._node))
-    return f"{_type_name(value)}: {kind}, {len(value._node)} nodes, {value.size()} edges; nodes {nodes}"
+    nodes = items((brief(node, 1) for node in itertools.islice(value._node, ITEMS)), len(value._node))
+    edges = f", {value.size()} edges" if len(value._node) <= COUNTED_NODES else ""
+    return f"{live.type_name(value)}: {kind}, {len(value._node)} nodes{edges}; nodes {nodes}"
 
 
 def _step(step: Any) -> str:
@@ -451,10 +439,10 @@ def _estimator(value: Any) -> str:
     steps = own.get("steps")
     if type(steps) is list:
         chain = items((f"{name} {_step(step)}" for name, step, *_ in steps[:ITEMS]), len(steps))
-        return f"{_type_name(value)}: {chain}"
+        return f"{live.type_name(value)}: {chain}"
     given = [f"{key}={brief(item, 1)}" for key, item in own.items() if not key.endswith("_")][:ITEMS]
     fitted = [f"{key} {brief(item, 1)}" for key, item in own.items() if key.endswith("_")][:ITEMS]
-    return f"{_type_name(value)}({', '.join(given)}), {'fitted: ' + ', '.join(fitted) if fitted else 'not fitted'}"
+    return f"{live.type_name(value)}({', '.join(given)}), {'fitted: ' + ', '.join(fitted) if fitted else 'not fitted'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,36 +464,44 @@ LIBRARIES: tuple[_Known, ...] = (
     _Known("pandas", "Series", _series, _shaped),
     _Known("pandas", "Timestamp", lambda value: value.isoformat(), lambda value: value.isoformat()),
     _Known("pandas._libs.tslibs.nattype", "NaTType", lambda value: "NaT", lambda value: "NaT"),
+    _Known("pandas._libs.missing", "NAType", lambda value: "NA", lambda value: "NA"),
+    _Known("pandas", "Timedelta", lambda value: value.isoformat(), lambda value: value.isoformat()),
+    _Known("pandas", "Period", str, str),
+    _Known("pandas", "Interval", str, str),
+    _Known("pandas.io.formats.style", "Styler", lambda value: f"Styler of {_shaped(value.data)}", live.type_name),
+    _Known("pandas.api.extensions", "ExtensionArray", _extension, live.type_name),
     _Known("pandas", "Index", _index, lambda value: f"{type(value).__name__} of {len(value)}"),
-    _Known("pandas.core.groupby", "GroupBy", _groups, _type_name),
+    _Known("pandas.core.groupby", "GroupBy", _groups, live.type_name),
     _Known("polars", "DataFrame", _polars, _shaped),
     _Known("polars", "Series", _polars_series, _shaped),
     _Known("polars", "LazyFrame", lambda value: "polars LazyFrame, not collected", lambda value: "LazyFrame"),
-    _Known("scipy.sparse", "sparray", _sparse, _shaped),
-    _Known("scipy.sparse", "spmatrix", _sparse, _shaped),
+    _Known("pyarrow", "Table", _arrow, lambda value: f"pyarrow Table {value.num_rows} x {value.num_columns}"),
+    _Known("pyarrow", "RecordBatch", _arrow, live.type_name),
+    _Known("scipy.sparse", "sparray", array_values.sparse, _shaped),
+    _Known("scipy.sparse", "spmatrix", array_values.sparse, _shaped),
     _Known("xarray", "DataArray", _labelled, _shaped),
-    _Known("xarray", "Dataset", _labelled, _type_name),
-    _Known("numpy", "ndarray", _array, lambda value: f"{_shaped(value)} {value.dtype}"),
+    _Known("xarray", "Dataset", _labelled, live.type_name),
+    _Known("numpy", "ndarray", array_values.array, lambda value: f"{_shaped(value)} {value.dtype}"),
     _Known(
         "numpy", "generic", lambda value: f"{value.dtype} {_plain(value.item())}", lambda value: _plain(value.item())
     ),
-    _Known("torch", "Tensor", _tensor, _shaped),
+    _Known("torch", "Tensor", array_values.tensor, _shaped),
     _Known("networkx", "Graph", _graph, _graph),
-    _Known("matplotlib.figure", "Figure", figure_values.matplotlib_figure, _type_name),
-    _Known("matplotlib.axes", "Axes", figure_values.matplotlib_axes, _type_name),
-    _Known("plotly.basedatatypes", "BaseFigure", figure_values.plotly_figure, _type_name),
-    _Known("altair", "Chart", figure_values.altair_chart, _type_name),
-    _Known("PIL.Image", "Image", _picture, lambda value: f"{_type_name(value)} {value.size[0]} x {value.size[1]}"),
-    _Known("sklearn.base", "BaseEstimator", _estimator, _type_name),
-    _Known("sqlite3", "Connection", describe_database, _type_name),
-    _Known("duckdb", "DuckDBPyConnection", describe_database, _type_name),
-    _Known("duckdb", "DuckDBPyRelation", _relation, _type_name),
-    _Known("sqlalchemy.engine", "Engine", describe_database, _type_name),
-    _Known("sqlalchemy.engine", "Connection", _connected, _type_name),
-    _Known("sqlalchemy.ext.asyncio", "AsyncEngine", lambda value: describe_database(value.sync_engine), _type_name),
-    _Known("sqlalchemy.orm", "Session", _orm_session, _type_name),
+    _Known("matplotlib.figure", "Figure", figure_values.matplotlib_figure, live.type_name),
+    _Known("matplotlib.axes", "Axes", figure_values.matplotlib_axes, live.type_name),
+    _Known("plotly.basedatatypes", "BaseFigure", figure_values.plotly_figure, live.type_name),
+    _Known("altair", "Chart", figure_values.altair_chart, live.type_name),
+    _Known("PIL.Image", "Image", _picture, lambda value: f"{live.type_name(value)} {value.size[0]} x {value.size[1]}"),
+    _Known("sklearn.base", "BaseEstimator", _estimator, live.type_name),
+    _Known("sqlite3", "Connection", describe_database, live.type_name),
+    _Known("duckdb", "DuckDBPyConnection", describe_database, live.type_name),
+    _Known("duckdb", "DuckDBPyRelation", _relation, live.type_name),
+    _Known("sqlalchemy.engine", "Engine", describe_database, live.type_name),
+    _Known("sqlalchemy.engine", "Connection", _connected, live.type_name),
+    _Known("sqlalchemy.ext.asyncio", "AsyncEngine", lambda value: describe_database(value.sync_engine), live.type_name),
+    _Known("sqlalchemy.orm", "Session", _orm_session, live.type_name),
     _Known("sqlalchemy", "Table", _orm_table, lambda value: f"Table {value.fullname}"),
-    _Known("sqlalchemy", "MetaData", _orm_metadata, _type_name),
+    _Known("sqlalchemy", "MetaData", _orm_metadata, live.type_name),
 )
-_TOPS = frozenset(known.module.partition(".")[0] for known in LIBRARIES) | {"_duckdb", "mpl_toolkits"}
+_TOPS = frozenset(known.module.partition(".")[0] for known in LIBRARIES) | {"_duckdb", "mpl_toolkits", "geopandas"}
 """Top packages whose classes are taken at their word; their subclasses elsewhere are not."""

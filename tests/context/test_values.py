@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
+import datetime
 import enum
+import functools
 import pathlib
+import re
 import sqlite3
 import sys
 import threading
+import time
 import types
+import zoneinfo
 from typing import Any
 
 import networkx as nx
@@ -66,6 +72,72 @@ def test_no_code_of_unknown_classes_runs() -> None:
     assert "Trap" in describe("t", [trap, {"k": trap}])
 
 
+class Meta(type):
+    """A metaclass whose every answer would run the user's code."""
+
+    def __hash__(cls) -> int:
+        raise SystemExit("user code ran")
+
+    def __eq__(cls, other: object) -> bool:
+        raise SystemExit("user code ran")
+
+    def __instancecheck__(cls, other: object) -> bool:
+        raise SystemExit("user code ran")
+
+
+class Zone(datetime.tzinfo):
+    def __repr__(self) -> str:
+        raise SystemExit("user code ran")
+
+    def utcoffset(self, moment: object) -> None:
+        return None
+
+
+class Mark(int):
+    __repr__ = Silent.__repr__
+
+
+Slotted = dataclasses.make_dataclass("Slotted", [("x", int), ("y", str), ("_z", int, 3)], slots=True)
+Tide = collections.namedtuple("Tide", "high low")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (Meta("Odd", (), {})(), "Odd"),
+        ([Meta("Odd", (), {})()], "list of 1: [tests.context.test_values.Odd]"),
+        (datetime.datetime(2026, 1, 1, tzinfo=Zone()), "datetime.datetime"),
+        (datetime.datetime(2026, 1, 1, tzinfo=zoneinfo.ZoneInfo("UTC")), "zoneinfo.ZoneInfo(key='UTC')"),
+        (slice(Silent(), 1), "slice"),
+        (slice(0, 5), "slice(0, 5, None)"),
+        (Mark(3), "Mark"),
+        (Tide(1.5, Silent()), "Tide(high=1.5, low=tests.context.test_values.Silent)"),
+        (Slotted(1, "a"), "Slotted(x=1, y='a')"),
+        (types.SimpleNamespace(high=2), "types.SimpleNamespace(high=2)"),
+        (re.compile("a+"), "re.compile('a+')"),
+        (functools.partial(Silent), "partial of class Silent"),
+        ({1: 2}.keys(), "dict_keys of 1"),
+        (bytearray(5), "bytearray of 5"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_stored_is_told_and_nothing_is_asked(value: object, said: str) -> None:
+    assert said in describe("v", value)
+
+
+def test_what_would_take_long_is_not_counted() -> None:
+    class Many:
+        pass
+
+    many = Many()
+    vars(many).update({f"a{i}": i for i in range(200_000)})
+    graph = nx.empty_graph(200_000)
+    for value, said in ((many, "a0=0"), (graph, "200000 nodes; nodes 0, 1"), ("x\n" * 50_000_000, "100000000 char")):
+        started = time.thread_time()
+        assert said in describe("v", value)
+        assert time.thread_time() - started < 0.2, "all of it was looked at"
+
+
 def test_bounded_and_without_addresses() -> None:
     nested: list[Any] = []
     nested.append(nested)
@@ -122,7 +194,7 @@ def test_tables_tell_shape_types_missing_values_and_the_first_rows() -> None:
         f"2026-01-01T00:00:00 | 1.5 | {Silent.__module__}.Silent\n"
         "NaT | nan | b"
     )
-    assert describe("s", table["high"]).startswith("s: Series 'high', 2 x float64: [1.5, nan]")
+    assert describe("s", table["high"]).startswith("s: Series 'high', 2 x float64, 1 missing: [1.5, nan]")
 
     class Mine(pandas.DataFrame):
         @property
@@ -140,6 +212,24 @@ def test_arrays_tell_shape_type_range_and_the_first_items() -> None:
     assert (
         describe("a", {"x": numpy.zeros(3), "y": numpy.float64(2)}) == "a: dict of 2: {'x': ndarray 3 float64, 'y': 2}"
     )
+
+
+def test_rows_by_name_categories_and_what_is_no_number() -> None:
+    pandas = pytest.importorskip("pandas")
+    index = pandas.MultiIndex.from_product([["a", "b"], [1, 2]], names=["port", "n"])
+    table = pandas.DataFrame({"c": pandas.Categorical(["x", "y", "x", "x"])}, index=index)
+    text = describe("df", table)
+    assert "index MultiIndex 'port', 'n' from ('a', 1) to ('b', 2)" in text
+    assert "columns: 'c' category of 2 (x, y)" in text
+    mixed = pandas.DataFrame({"a": [pandas.NA], "b": [pandas.Timedelta(1, "h")], "c": [pandas.Period("2026")]})
+    assert describe("m", mixed).endswith("NA | P0DT1H0M0S | 2026")
+    assert describe("s", table.style) == "s: Styler of DataFrame 4 x 1", "its id is random"
+    assert "3 x Int64: [1, 2, NA]" in describe("e", pandas.array([1, 2, None], dtype="Int64"))
+    numpy = pytest.importorskip("numpy")
+    assert describe("a", numpy.array([numpy.nan, 1.0, 3.0])).startswith(
+        "a: ndarray, shape (3,), float64, from 1 to 3, 1 nan"
+    )
+    assert describe("m", numpy.ma.array([1, 2], mask=[0, 1])) == "m: MaskedArray, shape (2,), int64: 1, None"
 
 
 def test_models_tell_their_parameters_and_what_fitting_left() -> None:

@@ -1,0 +1,62 @@
+"""Arrays, sparse matrices, tensors and networks in words: shape, type, where they lie, and the first items."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from agentnb.context import live
+from agentnb.context.literals import ITEMS, cell, items
+
+SCAN_CELLS = 500_000
+"""Cells of a table or array that are looked through for missing values or extremes; more would take over 20 ms."""
+NESTED = 9
+"""Levels of a network whose parameters are counted."""
+
+
+def array(value: Any) -> str:
+    about = f"{live.class_name(type(value))[1]}, shape {tuple(value.shape)}, {value.dtype}"
+    if value.dtype.hasobject or value.dtype.fields or not value.size:
+        return about
+    first = ", ".join(cell(item) for item in value.flat[:ITEMS].tolist())
+    return f"{about}{_spread(value)}: {first}{', …' if value.size > ITEMS else ''}"
+
+
+def _spread(value: Any) -> str:
+    numpy = sys.modules["numpy"]
+    masked = live.class_name(type(value))[1] == "MaskedArray"
+    if value.dtype.kind not in "iuf" or value.size > SCAN_CELLS or masked:
+        return ""
+    least, most = (ends.reduce(value, axis=None) for ends in (numpy.fmin, numpy.fmax))  # past what is not a number
+    gaps = int(numpy.isnan(value).sum()) if value.dtype.kind == "f" else 0
+    return f", from {cell(least.item())} to {cell(most.item())}{f', {gaps} nan' if gaps else ''}"
+
+
+def sparse(value: Any) -> str:
+    stored = (
+        f"{value.nnz} of {value.shape[0] * value.shape[-1]} stored" if len(value.shape) == 2 else f"{value.nnz} stored"
+    )
+    return f"sparse {value.format}, shape {tuple(map(int, value.shape))}, {value.dtype}, {stored}"
+
+
+def tensor(value: Any) -> str:
+    grad = ", with gradient" if value.requires_grad else ""
+    return f"tensor, shape {tuple(value.shape)}, {value.dtype}, on {value.device.type}{grad}"
+
+
+def network(value: Any) -> str:
+    """A torch module, the user's own too: its parts are stored, so that nothing of his code is needed."""
+    own = live.own_dict(value)
+    parts = own.get("_modules") or {}
+    layers = items((f"{key} {live.class_name(type(part))[1]}" for key, part in list(parts.items())[:ITEMS]), len(parts))
+    mode = "training" if own.get("training") else "evaluation"
+    return (
+        f"{live.type_name(value)}, a torch module in {mode}: {_parameters(value, NESTED)} parameters; layers {layers}"
+    )
+
+
+def _parameters(value: Any, depth: int) -> int:
+    own = live.own_dict(value)
+    held = sum(int(item.numel()) for item in (own.get("_parameters") or {}).values() if item is not None)
+    parts = (own.get("_modules") or {}).values() if depth else ()
+    return held + sum(_parameters(part, depth - 1) for part in parts if part is not None)

@@ -1,0 +1,50 @@
+"""Paths in words: the last part alone, for what stands before it differs from machine to machine, and the head."""
+
+from __future__ import annotations
+
+import itertools
+import pathlib
+import re
+import stat
+
+from agentnb.context import live
+from agentnb.context.literals import ITEMS, items
+
+ENTRIES = 1000
+"""Entries of a directory that are put in order."""
+LINES = 3
+"""Lines of a file that are shown."""
+_PRIVATE = re.compile(r"^\.|\.(?:pem|key|p12|pfx|jks|kdbx)$|^id_|\.env$|secret|credential|passw", re.IGNORECASE)
+"""Names of files whose content is nobody's business."""
+
+
+def path_in_words(value: pathlib.PurePath) -> str:
+    """A path by its last part: what stands before it differs from machine to machine. A text file with its head."""
+    if not live.class_name(type(value))[0].startswith("pathlib"):
+        return live.type_name(value)
+    name = str(pathlib.PurePath.__str__(value)).rpartition("/")[2]
+    return f"{live.type_name(value)}: a path named {name!r}{_head(value, name)}"
+
+
+def _listing(names: list[str]) -> str:
+    return items(sorted(names)[:ITEMS], len(names))
+
+
+def _head(path: pathlib.PurePath, name: str) -> str:
+    if type(path) not in {pathlib.PosixPath, pathlib.WindowsPath} or _PRIVATE.search(name):
+        return ""
+    try:
+        found = pathlib.Path(path).stat()
+        if stat.S_ISDIR(found.st_mode):
+            names = [item.name for item in itertools.islice(pathlib.Path(path).iterdir(), ENTRIES + 1)]
+            # Beyond that the file system's own order would show.
+            many = len(names) > ENTRIES
+            return f", a directory of over {ENTRIES} entries" if many else f", a directory: {_listing(names)}"
+        if not stat.S_ISREG(found.st_mode):
+            return ""
+        with pathlib.Path(path).open("rb") as file:
+            text = file.read(400).decode("utf-8")
+    except (OSError, ValueError):
+        return ""
+    head = "\n".join(text.splitlines()[:LINES])
+    return f", a file of {found.st_size} bytes:\n{head}"
