@@ -30,6 +30,8 @@ from agentnb.providers.messages import (
     ToolResult,
     ToolSpec,
     Usage,
+    inside,
+    tokens_of,
 )
 from agentnb.providers.transport import ATTEMPTS, READ_TIMEOUT, Transport
 
@@ -124,17 +126,17 @@ def decode_usage(wire: Mapping[str, Any]) -> Usage:
 
     Where the reply says nothing of TTLs, all writes count as 5m, which is the default TTL.
     """
-    written = wire.get("cache_creation_input_tokens") or 0
-    by_ttl = wire.get("cache_creation") or {}
-    one_hour = by_ttl.get("ephemeral_1h_input_tokens") or 0
-    details = wire.get("output_tokens_details") or {}
+    by_ttl = inside(wire, "cache_creation")
+    one_hour = tokens_of(by_ttl, "ephemeral_1h_input_tokens")
+    written = max(tokens_of(wire, "cache_creation_input_tokens"), one_hour)
+    details = inside(wire, "output_tokens_details")
     return Usage(
-        input=wire.get("input_tokens") or 0,
-        cache_read=wire.get("cache_read_input_tokens") or 0,
-        cache_write_5m=max(written - one_hour, 0),
+        input=tokens_of(wire, "input_tokens"),
+        cache_read=tokens_of(wire, "cache_read_input_tokens"),
+        cache_write_5m=max(written - one_hour, tokens_of(by_ttl, "ephemeral_5m_input_tokens")),
         cache_write_1h=one_hour,
-        output=wire.get("output_tokens") or 0,
-        reasoning=details.get("thinking_tokens") or details.get("reasoning_tokens") or 0,
+        output=tokens_of(wire, "output_tokens"),
+        reasoning=tokens_of(details, "thinking_tokens") or tokens_of(details, "reasoning_tokens"),
     )
 
 
@@ -157,13 +159,18 @@ def decode_message(message: Mapping[str, Any], *, request_id: str | None = None)
     return Reply(
         content=tuple(part for part in content if not (isinstance(part, Text) and not part.text)),
         stop=_STOPS.get(stop, StopReason.END),
-        usage=decode_usage(message.get("usage") or {}),
-        model=message.get("model", ""),
-        message_id=message.get("id", ""),
+        usage=decode_usage(inside(message, "usage")),
+        model=str(message.get("model") or ""),
+        message_id=str(message.get("id") or ""),
         request_id=request_id,
         diagnosis=_diagnosis(message.get("diagnostics")),
-        stop_detail=message.get("stop_sequence") or "",
+        stop_detail=str(message.get("stop_sequence") or _why(inside(message, "stop_details"))),
     )
+
+
+def _why(details: Mapping[str, Any]) -> str:
+    """What the provider says of a refusal."""
+    return str(details.get("explanation") or details.get("category") or "")
 
 
 def _diagnosis(wire: Mapping[str, Any] | None) -> str | None:
@@ -206,7 +213,7 @@ class StreamDecoder:
 
     def spent(self) -> Usage:
         """What the stream has reported so far."""
-        return decode_usage(self._message.get("usage") or {})
+        return decode_usage(inside(self._message, "usage"))
 
     def _delta(self, index: int, delta: Mapping[str, Any]) -> tuple[str, str] | None:
         block = self._message["content"][index]
@@ -272,7 +279,7 @@ class AnthropicProvider(Calling):
     def _stream(self, client: Any, wire: Wire) -> Iterator[Mapping[str, Any]]:
         with client.messages.create(**wire.body, stream=True) as stream:
             for event in stream:
-                yield event.to_dict(mode="json")
+                yield event.to_dict(mode="json", warnings=False)
 
     @property
     def can_prewarm(self) -> bool:
@@ -287,7 +294,7 @@ class AnthropicProvider(Calling):
 
     def _prewarm(self, client: Any, wire: Wire) -> Usage:
         message = client.messages.create(**(dict(wire.body) | {"max_tokens": 0}))
-        return decode_usage(message.to_dict(mode="json").get("usage") or {})
+        return decode_usage(message.to_dict(mode="json", warnings=False).get("usage") or {})
 
     def _sdk_errors(self) -> tuple[type[Exception], ...]:
         import anthropic

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from agentnb import canonical
 from agentnb.canonical import Clock
@@ -36,6 +36,9 @@ from agentnb.providers.transport import SHORT_WAIT, CallCut, CallTrace, OnWait, 
 
 PAUSE = 0.25  # seconds before a reply that broke off is asked for again; doubled each time
 _BROKEN = (StreamBroken, ServerFault, Overloaded, RateLimited)
+_MISREAD = (AttributeError, TypeError, LookupError, ValueError, AssertionError, RecursionError)
+"""What reading JSON of another shape than the published one ends with, in the SDKs and in our decoders."""
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,18 +98,33 @@ def cut_off(*, request_id: str | None = None) -> StreamBroken:
     )
 
 
-def read_arguments(text: str, *, complete: bool) -> Mapping[str, Any]:
-    """A call's arguments from its JSON. Raises StreamBroken where a `complete` reply holds something else; a call
-    that was cut off by a limit is not carried out, so its arguments do not matter."""
+def read(act: Callable[..., _Read], *given: Any, **named: Any) -> _Read:
+    """What `act` makes of a provider's JSON. Raises StreamBroken where that has another shape than it knows."""
     try:
-        value = canonical.load(text or "{}")
-    except ValueError:
-        value = None
+        return act(*given, **named)
+    except _MISREAD as error:
+        raise unreadable(error) from error
+
+
+def unreadable(error: object) -> StreamBroken:
+    return StreamBroken("the reply could not be read", about=str(error)[:200], todo="Resume the run to ask again.")
+
+
+def read_arguments(text: Any, *, complete: bool) -> Mapping[str, Any]:
+    """A call's arguments from its JSON, or as some servers send them: read already. Raises StreamBroken where a
+    `complete` reply holds something else; a call that was cut off by a limit is not carried out, so its arguments do
+    not matter."""
+    value = text
+    if not isinstance(text, Mapping):
+        with contextlib.suppress(ValueError, TypeError):
+            value = canonical.load(text or "{}")
     if isinstance(value, dict):
         return value
     if complete:
         raise StreamBroken(
-            "the model wrote a tool call that cannot be read", about=text[:200], todo="Resume the run to ask again."
+            "the model wrote a tool call that cannot be read",
+            about=str(text)[:200],
+            todo="Resume the run to ask again.",
         )
     return {}
 
@@ -211,19 +229,9 @@ class Calling:
     def send(self, wire: Wire) -> Iterator[Mapping[str, Any]]:
         """The raw events of a streamed call, as JSON; errors are ours."""
         client = self._connect()
-        transport = self._require_transport()
-        transport.expect_attempts()
-        began = False
-        try:
-            for event in self._stream(client, wire):
-                began = True
-                yield event
-        except CallCut:
-            raise RunInterrupted("the call was interrupted") from None
-        except self._sdk_errors() as error:
-            if transport.cancelled:
-                raise RunInterrupted("the call was interrupted") from None
-            raise self._ours(error, began=began) from error
+        self._require_transport().expect_attempts()
+        with self._errors_are_ours():
+            yield from self._stream(client, wire)
 
     @property
     def can_prewarm(self) -> bool:
@@ -252,13 +260,15 @@ class Calling:
 
     @contextlib.contextmanager
     def _errors_are_ours(self) -> Iterator[None]:
-        """Around a call that gives its answer in one piece."""
+        """Around what an SDK does: its errors, and those of its reading what it did not expect, become ours."""
         transport = self._require_transport()
         try:
             yield
         except CallCut:
             raise RunInterrupted("the call was interrupted") from None
-        except self._sdk_errors() as error:
+        except Exception as error:
+            if not isinstance(error, (*self._sdk_errors(), *_MISREAD)):
+                raise
             if transport.cancelled:
                 raise RunInterrupted("the call was interrupted") from None
             raise self._ours(error, began=transport.trace.headers is not None) from error
@@ -270,7 +280,7 @@ class Calling:
         return tell
 
     def _ours(self, error: Exception, *, began: bool) -> Exception:
-        """An SDK's error as ours, with what the answer's headers know. `began`: the reply had begun."""
+        """An SDK's error as ours, with what the answer's headers know. `began`: an answer had begun."""
         ours = _seen_from(began, self._translate(error))
         if isinstance(ours, ProviderError):
             self._complete(ours)
@@ -296,7 +306,7 @@ class Calling:
         with self._errors_are_ours():
             whole = self._whole(client, wire)
         trace.first_event = trace.finished = self._clock.monotonic()
-        reply = self.decode(wire, whole, request_id=self._request_id(trace))
+        reply = read(self.decode, wire, whole, request_id=self._request_id(trace))
         for part in reply.content:
             if isinstance(part, Text):
                 on_text("text", part.text)
@@ -309,7 +319,7 @@ class Calling:
         for event in self.send(wire):
             now = self._clock.monotonic()
             trace.first_event = trace.first_event or now
-            delta = decoder.feed(event)
+            delta = read(decoder.feed, event)
             if delta is not None and delta[1]:
                 trace.first_token = trace.first_token or now
                 trace.last_token = now
@@ -317,7 +327,7 @@ class Calling:
         trace.finished = self._clock.monotonic()
         if self._require_transport().cancelled:
             raise RunInterrupted("the call was interrupted")
-        return decoder.reply(request_id=self._request_id(trace))
+        return read(decoder.reply, request_id=self._request_id(trace))
 
     def _pause(self, seconds: float) -> None:
         if self._require_transport().wait(seconds):
@@ -343,14 +353,16 @@ def _seen_from(began: bool, error: Exception) -> Exception:
     """One SDK calls it a failed connection when a stream is dropped; once a reply began, it is a reply that broke."""
     if began and isinstance(error, ConnectionFailed | CallTimeout):
         return StreamBroken("the reply broke off", about=error.about, todo="Resume the run to ask again.")
+    if began and isinstance(error, RequestRefused) and error.status is None:  # the same exception, for what came back
+        return unreadable(error.about)
     return error
 
 
 def whole_object(value: Any) -> dict[str, Any]:
     """An SDK's whole reply as plain JSON. What is no JSON comes through as text: raises StreamBroken on that."""
     if not hasattr(value, "to_dict"):
-        raise StreamBroken("the reply could not be read", about=str(value)[:200], todo="Resume the run to ask again.")
-    return dict(value.to_dict(mode="json"))
+        raise unreadable(value)
+    return dict(value.to_dict(mode="json", warnings=False))
 
 
 def _broke_off(error: ProviderError, trace: CallTrace) -> bool:

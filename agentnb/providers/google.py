@@ -35,6 +35,8 @@ from agentnb.providers.messages import (
     ToolResult,
     ToolSpec,
     Usage,
+    inside,
+    tokens_of,
 )
 from agentnb.providers.transport import ATTEMPTS, READ_TIMEOUT, RETRIED, SHORT_WAIT, Transport
 
@@ -61,6 +63,9 @@ _STOPS = {
     "SPII": StopReason.REFUSAL,
     "MODEL_ARMOR": StopReason.REFUSAL,
     "IMAGE_SAFETY": StopReason.REFUSAL,
+    "ESCALATION": StopReason.REFUSAL,
+    "PUP_LIMITED_DISABLED": StopReason.REFUSAL,
+    "CONTINUATION": StopReason.MAX_TOKENS,
 }
 _UNREADABLE = {
     "MALFORMED_FUNCTION_CALL",
@@ -147,13 +152,13 @@ def _call_id(call_id: str) -> dict[str, str]:
 
 def decode_usage(wire: Mapping[str, Any]) -> Usage:
     """Gemini's usage in our words: its prompt count includes what was cached, its candidates exclude thoughts."""
-    prompt = (wire.get("promptTokenCount") or 0) + (wire.get("toolUsePromptTokenCount") or 0)
-    cached = min(wire.get("cachedContentTokenCount") or 0, prompt)
-    thoughts = wire.get("thoughtsTokenCount") or 0
+    prompt = tokens_of(wire, "promptTokenCount") + tokens_of(wire, "toolUsePromptTokenCount")
+    cached = min(tokens_of(wire, "cachedContentTokenCount"), prompt)
+    thoughts = tokens_of(wire, "thoughtsTokenCount")
     return Usage(
         input=prompt - cached,
         cache_read=cached,
-        output=(wire.get("candidatesTokenCount") or 0) + thoughts,
+        output=tokens_of(wire, "candidatesTokenCount") + thoughts,
         reasoning=thoughts,
     )
 
@@ -179,7 +184,7 @@ def decode_response(response: Mapping[str, Any], *, request_id: str | None = Non
     return Reply(
         content=content,
         stop=stop,
-        usage=decode_usage(response.get("usageMetadata") or {}),
+        usage=decode_usage(inside(response, "usageMetadata")),
         model=response.get("modelVersion") or "",
         message_id=response.get("responseId") or "",
         request_id=request_id,
@@ -233,7 +238,7 @@ class StreamDecoder:
 
     def spent(self) -> Usage:
         """What the stream has reported so far."""
-        return decode_usage(self._response.get("usageMetadata") or {})
+        return decode_usage(inside(self._response, "usageMetadata"))
 
     def _take(self, part: Mapping[str, Any]) -> tuple[str, str] | None:
         if "functionCall" in part:
@@ -398,7 +403,7 @@ def _request(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any) -> dict[str, Any]:
     """An SDK value as the REST fields it came from."""
-    out: dict[str, Any] = value.model_dump(mode="json", by_alias=True, exclude_none=True)
+    out: dict[str, Any] = value.model_dump(mode="json", by_alias=True, exclude_none=True, warnings=False)
     out.pop("sdkHttpResponse", None)
     return out
 

@@ -172,6 +172,21 @@ class Usage:
         return cls(**value)
 
 
+def tokens_of(wire: Mapping[str, Any], name: str) -> int:
+    """A count of tokens as a provider's JSON has it; 0 where it is missing or no count. The reply is worth more."""
+    value = wire.get(name)
+    return int(value) if isinstance(value, int | float) and 0 <= value < MOST_TOKENS else 0
+
+
+def inside(wire: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object inside a provider's JSON; empty where it is missing or no object."""
+    value = wire.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+MOST_TOKENS = 1e12
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What a model answered to one request. `model` is the name that the provider gave back."""
@@ -185,6 +200,11 @@ class Reply:
     diagnosis: str | None = None
     stop_detail: str = field(default="")
 
+    def __post_init__(self) -> None:
+        """Raises TypeError on a part of another type than it says: that would be found out only when it is used."""
+        for part in self.content:
+            _check_types(part)
+
     @property
     def text(self) -> str:
         return "".join(part.text for part in self.content if isinstance(part, Text))
@@ -192,3 +212,13 @@ class Reply:
     @property
     def calls(self) -> tuple[ToolCall, ...]:
         return tuple(part for part in self.content if isinstance(part, ToolCall))
+
+
+def _check_types(part: Content) -> None:
+    expected: tuple[tuple[object, type], ...] = ()
+    if isinstance(part, Text):
+        expected = ((part.text, str),)
+    elif isinstance(part, ToolCall):
+        expected = ((part.call_id, str), (part.name, str), (part.arguments, Mapping))
+    if not all(isinstance(value, kind) for value, kind in expected):
+        raise TypeError(f"a reply holds {part!r}"[:200])

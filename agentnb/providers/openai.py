@@ -75,7 +75,7 @@ class OpenAIProvider(Calling):
             stream = client.responses.create(**wire.body, stream=True)
         with stream:
             for event in stream:
-                yield event.to_dict(mode="json")
+                yield event.to_dict(mode="json", warnings=False)
 
     def _whole(self, client: Any, wire: Wire) -> Mapping[str, Any]:
         endpoint = client.chat.completions if wire.form == CHAT else client.responses
@@ -93,7 +93,7 @@ class OpenAIProvider(Calling):
     def _prewarm(self, client: Any, wire: Wire) -> Usage:
         options = dict(wire.body.get("prompt_cache_options") or {}) | {"prewarm": True}
         response = client.responses.create(**(dict(wire.body) | {"prompt_cache_options": options}))
-        return openai_responses.decode_usage(response.to_dict(mode="json").get("usage") or {})
+        return openai_responses.decode_usage(response.to_dict(mode="json", warnings=False).get("usage") or {})
 
     def _sdk_errors(self) -> tuple[type[Exception], ...]:
         import httpx2
@@ -117,7 +117,11 @@ def translate(error: Exception) -> AgentnbError:
     if isinstance(error, openai.APIStatusError):
         details = error.body if isinstance(error.body, dict) else {}
         message = details.get("message") or str(error)
-        return VENDOR.refusal(error.status_code, message, request_id=error.request_id)
+        # A 429 for want of credit is no matter of waiting.
+        status = 402 if details.get("code") == "insufficient_quota" else error.status_code
+        refusal = VENDOR.refusal(status, message, request_id=error.request_id)
+        refusal.status = error.status_code
+        return refusal
     if isinstance(error, openai.APITimeoutError):
         return CallTimeout("OpenAI did not answer in time", todo="Resume the run to ask again.")
     if isinstance(error, openai.APIConnectionError):

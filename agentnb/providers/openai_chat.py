@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from agentnb import canonical
@@ -19,6 +19,8 @@ from agentnb.providers.messages import (
     ToolCall,
     ToolResult,
     Usage,
+    inside,
+    tokens_of,
 )
 from agentnb.providers.openai_responses import data_url, encode_content, failure, split_usage
 
@@ -79,42 +81,66 @@ def _add(message: dict[str, Any], content: Content) -> None:
 
 def decode_usage(wire: Mapping[str, Any]) -> Usage:
     """Chat's usage in our words: its prompt includes what was read from and written to the prompt cache."""
-    details = wire.get("prompt_tokens_details") or {}
-    reasoning = (wire.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
     return split_usage(
-        wire.get("prompt_tokens") or 0, details, output=wire.get("completion_tokens") or 0, reasoning=reasoning
+        tokens_of(wire, "prompt_tokens"),
+        inside(wire, "prompt_tokens_details"),
+        output=tokens_of(wire, "completion_tokens"),
+        reasoning=tokens_of(inside(wire, "completion_tokens_details"), "reasoning_tokens"),
     )
 
 
 def decode_completion(completion: Mapping[str, Any], *, request_id: str | None = None) -> Reply:
     """A whole completion, plain or folded from a stream. Raises StreamBroken when it never came to an end."""
+    if completion.get("error"):
+        raise failure(completion["error"], request_id=request_id)
     choice = (completion.get("choices") or [{}])[0]
     finish = choice.get("finish_reason")
-    if not finish:
+    if not finish or finish == "error":
         raise cut_off(request_id=request_id)
-    content = tuple(_decode_message(choice.get("message") or {}, complete=finish in ("stop", "tool_calls")))
+    name = str(completion.get("id") or "")
+    content = tuple(_decode_message(choice.get("message") or {}, name, complete=finish in _WHOLE))
     # Some servers end a reply that calls tools with "stop".
     called = finish == "stop" and any(isinstance(part, ToolCall) for part in content)
     return Reply(
         content=content,
         stop=StopReason.TOOLS if called else _STOPS.get(finish, StopReason.END),
-        usage=decode_usage(completion.get("usage") or {}),
-        model=completion.get("model") or "",
-        message_id=completion.get("id") or "",
+        usage=decode_usage(inside(completion, "usage")),
+        model=str(completion.get("model") or ""),
+        message_id=name,
         request_id=request_id,
-        stop_detail="" if finish in ("stop", "tool_calls") else finish,
+        stop_detail="" if finish in _WHOLE else str(finish),
     )
 
 
-def _decode_message(message: Mapping[str, Any], *, complete: bool) -> Iterator[Content]:
-    text = message.get("content") or message.get("refusal")
+_WHOLE = ("stop", "tool_calls", "function_call")
+"""The ends of a reply whose calls are meant to be carried out."""
+
+
+def _decode_message(message: Mapping[str, Any], name: str, *, complete: bool) -> Iterator[Content]:
+    text = _text_of(message.get("content")) or _text_of(message.get("refusal"))
     if text:
         yield Text(text)
-    for call in message.get("tool_calls") or []:
-        if call.get("function"):
-            function = call["function"]
-            arguments = read_arguments(function.get("arguments") or "", complete=complete)
-            yield ToolCall(call["id"], function["name"], arguments)
+    calls = [call for call in message.get("tool_calls") or [] if call.get("function")]
+    ids = _ids_of(calls, name or canonical.digest_of(calls))
+    for call, call_id in zip(calls, ids, strict=True):
+        function = call["function"]
+        yield ToolCall(call_id, function["name"], read_arguments(function.get("arguments"), complete=complete))
+
+
+def _ids_of(calls: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    """Each call's id; one of ours where a server sent none, or one id for two calls."""
+    ids: list[str] = []
+    for i, call in enumerate(calls):
+        given = call.get("id")
+        ids.append(str(given) if given and given not in ids else f"call_{name}_{i}")
+    return ids
+
+
+def _text_of(content: Any) -> str:
+    """Content is a text, or with some servers a list of parts, of which the texts count."""
+    if not isinstance(content, list):
+        return content or ""
+    return "".join(part["text"] for part in content if part.get("type", "text") == "text")
 
 
 class StreamDecoder:
@@ -123,7 +149,7 @@ class StreamDecoder:
     def __init__(self) -> None:
         self._whole: dict[str, Any] = {}
         self._message: dict[str, Any] = {}
-        self._calls: dict[int, dict[str, Any]] = {}
+        self._calls: list[dict[str, Any]] = []
         self._finish: str | None = None
 
     def feed(self, event: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -138,30 +164,53 @@ class StreamDecoder:
         return None
 
     def reply(self, *, request_id: str | None = None) -> Reply:
-        calls = [self._calls[i] for i in sorted(self._calls)]
-        choice = {"message": self._message | {"tool_calls": calls}, "finish_reason": self._finish}
+        choice = {"message": self._message | {"tool_calls": self._calls}, "finish_reason": self._finish}
         return decode_completion(self._whole | {"choices": [choice]}, request_id=request_id)
 
     def spent(self) -> Usage:
         """What the stream has reported so far: nothing before its end."""
-        return decode_usage(self._whole.get("usage") or {})
+        return decode_usage(inside(self._whole, "usage"))
 
     def _delta(self, delta: Mapping[str, Any]) -> tuple[str, str] | None:
+        """Take what a chunk adds. Of several things in one chunk the text is shown, else the first call's."""
         shown: tuple[str, str] | None = None
-        for name, channel in (("reasoning_content", "thinking"), ("refusal", "text"), ("content", "text")):
-            if delta.get(name):
-                self._message[name] = self._message.get(name, "") + delta[name]
-                shown = (channel, delta[name])
-        for piece in delta.get("tool_calls") or []:
-            shown = ("tool", self._piece(piece)) if shown is None else shown
-            # the text of a chunk goes before its calls: there is only one of them in practice
-        return shown
+        for name, channel in _TEXTS:
+            text = _text_of(delta.get(name))
+            if text:
+                self._message[name] = self._message.get(name, "") + text
+                shown = (channel, text)
+        pieces = [self._piece(piece) for piece in delta.get("tool_calls") or []]
+        return shown if shown or not pieces else ("tool", pieces[0])
 
     def _piece(self, piece: Mapping[str, Any]) -> str:
-        call = self._calls.setdefault(piece.get("index") or 0, {"function": {"name": "", "arguments": ""}})
-        if piece.get("id"):
-            call["id"] = piece["id"]
         function = piece.get("function") or {}
-        call["function"]["name"] += function.get("name") or ""
-        call["function"]["arguments"] += function.get("arguments") or ""
-        return function.get("arguments") or ""
+        name, arguments = function.get("name") or "", function.get("arguments") or ""
+        call = self._call_of(piece.get("index"), piece.get("id"), begins=bool(name))
+        if isinstance(arguments, Mapping):
+            arguments = canonical.dump(dict(arguments)).decode()
+        if name != call["function"]["name"]:  # some servers say the whole name in each piece
+            call["function"]["name"] += name
+        call["function"]["arguments"] += arguments
+        return str(arguments)
+
+    def _call_of(self, index: Any, call_id: Any, *, begins: bool) -> dict[str, Any]:
+        """The call that a piece belongs to. Some servers send no index, or the same one for several calls."""
+        mine = (one for one in reversed(self._calls) if _is_piece_of(one, index, call_id, begins=begins))
+        call = next(mine, None)
+        if call is None:
+            call = {"index": index, "id": "", "function": {"name": "", "arguments": ""}}
+            self._calls.append(call)
+        call["id"] = call["id"] or call_id or ""
+        return call
+
+
+def _is_piece_of(call: Mapping[str, Any], index: Any, call_id: Any, *, begins: bool) -> bool:
+    if call_id and call["id"]:
+        return bool(call_id == call["id"])
+    if index is not None:
+        return bool(index == call["index"])
+    return not (begins and call["function"]["arguments"])
+
+
+_TEXTS = (("reasoning_content", "thinking"), ("reasoning", "thinking"), ("refusal", "text"), ("content", "text"))
+"""What of a chunk is shown, and as what: servers differ in the name of their thinking."""

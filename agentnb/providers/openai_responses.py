@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, assert_never
 
 from agentnb import canonical
-from agentnb.errors import Overloaded, ProviderError, RateLimited, RequestRefused, ServerFault
+from agentnb.errors import AccessRefused, Overloaded, ProviderError, RateLimited, RequestRefused, ServerFault
 from agentnb.prompt.layers import Block, Prompt
 from agentnb.providers.base import Mark
 from agentnb.providers.calling import cut_off, read_arguments
@@ -26,6 +26,8 @@ from agentnb.providers.messages import (
     ToolResult,
     ToolSpec,
     Usage,
+    inside,
+    tokens_of,
 )
 
 NAME = "openai"
@@ -155,16 +157,19 @@ def decode_usage(wire: Mapping[str, Any]) -> Usage:
 
     Writes have one price whatever their TTL, and count as 5m writes here.
     """
-    total = wire.get("input_tokens") or 0
-    details = wire.get("input_tokens_details") or {}
-    reasoning = (wire.get("output_tokens_details") or {}).get("reasoning_tokens") or 0
-    return split_usage(total, details, output=wire.get("output_tokens") or 0, reasoning=reasoning)
+    reasoning = tokens_of(inside(wire, "output_tokens_details"), "reasoning_tokens")
+    return split_usage(
+        tokens_of(wire, "input_tokens"),
+        inside(wire, "input_tokens_details"),
+        output=tokens_of(wire, "output_tokens"),
+        reasoning=reasoning,
+    )
 
 
 def split_usage(total: int, details: Mapping[str, Any], *, output: int, reasoning: int) -> Usage:
     """`total` input tokens of which `details` name the cached and the written ones."""
-    read = min(details.get("cached_tokens") or 0, total)
-    written = min(details.get("cache_write_tokens") or 0, total - read)
+    read = min(tokens_of(details, "cached_tokens"), total)
+    written = min(tokens_of(details, "cache_write_tokens"), total - read)
     return Usage(
         input=total - read - written, cache_read=read, cache_write_5m=written, output=output, reasoning=reasoning
     )
@@ -179,11 +184,11 @@ def decode_response(response: Mapping[str, Any], *, request_id: str | None = Non
         raise cut_off(request_id=request_id)
     items = response.get("output") or []
     content = tuple(part for item in items for part in _decode_item(item, complete=status == "completed"))
-    reason = (response.get("incomplete_details") or {}).get("reason") or ""
+    reason = str(inside(response, "incomplete_details").get("reason") or "")
     return Reply(
         content=content,
         stop=_stop(status, reason, items),
-        usage=decode_usage(response.get("usage") or {}),
+        usage=decode_usage(inside(response, "usage")),
         model=response.get("model") or "",
         message_id=response.get("id") or "",
         request_id=request_id,
@@ -231,18 +236,27 @@ def _diagnosis(wire: Mapping[str, Any] | None) -> str | None:
     return f"{wire['reason']} ({missed} tokens)" if missed else str(wire["reason"])
 
 
-def failure(error: Mapping[str, Any], *, request_id: str | None = None) -> ProviderError:
+_AGAIN: tuple[type[ProviderError], str] = (ServerFault, "Resume the run to ask again.")
+
+
+def failure(said: Any, *, request_id: str | None = None) -> ProviderError:
     """What went wrong after the reply had begun; the SDK hands it on as an event and raises nothing."""
+    error = said if isinstance(said, Mapping) else {"message": said}
     code, message = str(error.get("code") or error.get("type") or ""), str(error.get("message") or "no reason given")
-    kind, todo = _FAILURES.get(code, (ServerFault, "Resume the run to ask again."))
+    usual = (RequestRefused, "The request itself is wrong.") if _WRONG.search(code) else _AGAIN
+    kind, todo = _FAILURES.get(code, usual)
     return kind(f"OpenAI broke off: {message}"[:600], about=code, todo=todo, status=200, request_id=request_id)
 
 
+_WRONG = re.compile(r"invalid|unsupported|policy|violation|context_length|image|string_above|residency")
+"""What the codes of a wrong request have in common; asking again would give, and cost, the same."""
 _FAILURES: dict[str, tuple[type[ProviderError], str]] = {
     "rate_limit_exceeded": (RateLimited, "Wait, then resume the run."),
+    "429": (RateLimited, "Wait, then resume the run."),
+    "503": (Overloaded, "The provider is overloaded; resume the run in a minute."),
     "server_overloaded": (Overloaded, "The provider is overloaded; resume the run in a minute."),
     "overloaded_error": (Overloaded, "The provider is overloaded; resume the run in a minute."),
-    "invalid_prompt": (RequestRefused, "The request itself is wrong."),
+    "insufficient_quota": (AccessRefused, "Check the account's credit."),
 }
 
 
@@ -271,7 +285,7 @@ class StreamDecoder:
 
     def spent(self) -> Usage:
         """What the stream has reported so far: nothing before its end."""
-        return decode_usage(self._response.get("usage") or {})
+        return decode_usage(inside(self._response, "usage"))
 
 
 _CHANNELS = {

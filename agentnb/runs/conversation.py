@@ -36,14 +36,27 @@ def next_state(reply: Reply) -> str:
 
 
 def reply_blocks(reply: Reply) -> tuple[Block, ...]:
-    """A reply as blocks of the thread: sent back exactly as it came. Calls that were cut off are left out."""
-    keep_calls = next_state(reply) == ACTING
-    content = [part for part in reply.content if keep_calls or not isinstance(part, ToolCall)]
+    """A reply as blocks of the thread: sent back exactly as it came. Of one that was cut off, only what is whole."""
+    content = list(reply.content) if next_state(reply) == ACTING else _whole_parts(reply)
     if not any(isinstance(part, Text | ToolCall) for part in content):
         content.append(Text("(no answer)"))  # a user turn must be answered, or the next request is refused
     return tuple(
         Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=part, label=_reply_label(part)) for part in content
     )
+
+
+def _whole_parts(reply: Reply) -> list[Content]:
+    """Without calls, which are not carried out; and, where the reply was cut off, without the thinking that led to
+    them or to nothing: providers refuse thinking without its signature, and reasoning without what followed it."""
+    kept: list[Content] = []
+    thinking: list[Content] = []
+    for part in reply.content:
+        if isinstance(part, Opaque):
+            thinking.append(part)
+            continue
+        kept += [*thinking, part] if isinstance(part, Text) else []
+        thinking = []
+    return kept + (thinking if reply.stop in (StopReason.END, StopReason.PAUSED) else [])
 
 
 def _reply_label(part: Content) -> str:
@@ -63,9 +76,13 @@ def result_block(call: ToolCall, outcome: Outcome) -> Block:
 
 def open_calls(blocks: Sequence[Mapping[str, Any]]) -> list[ToolCall]:
     """The calls of this turn that have no result yet, in order."""
-    contents = [Block.from_json(item).content for item in blocks]
-    answered = {part.call_id for part in contents if isinstance(part, ToolResult)}
-    return [part for part in contents if isinstance(part, ToolCall) and part.call_id not in answered]
+    waiting: list[ToolCall] = []
+    for part in (Block.from_json(item).content for item in blocks):
+        if isinstance(part, ToolCall):
+            waiting.append(part)
+        elif isinstance(part, ToolResult):  # servers on one's own machine may use an id again in the next step
+            waiting = [call for call in waiting if call.call_id != part.call_id]
+    return waiting
 
 
 def plain(blocks: Iterable[Block]) -> list[Block]:
@@ -163,6 +180,22 @@ def tool_record(call: ToolCall, outcome: Outcome, seconds: float) -> dict[str, A
         "refused": outcome.refused,
         "seconds": round(seconds, 6),
     }
+
+
+def end_note(reply: Reply) -> str:
+    """What a person is to know of how a reply ended; nothing where it ended as it should."""
+    why = f": {reply.stop_detail}" if reply.stop_detail else ""
+    notes = {
+        StopReason.MAX_TOKENS: f"The answer was cut off at {reply.usage.output:,} tokens (AgentNB.max_tokens).",
+        StopReason.REFUSAL: f"The model refused to answer{why}. Run the cell again with other words: the refusal then "
+        "leaves the conversation.",
+        StopReason.CONTEXT_FULL: "The model's context window is full; begin afresh with -t new.",
+    }
+    if reply.stop is not StopReason.END:
+        return notes.get(reply.stop, "")
+    if reply.stop_detail:
+        return f"The model stopped for a reason that is none of the usual{why}."
+    return "" if reply.text.strip() or reply.calls else "The model ended without an answer."
 
 
 def recorded_reply(before: Sequence[Mapping[str, Any]], after: Mapping[str, Any], data: Mapping[str, Any]) -> Reply:

@@ -11,7 +11,7 @@ from agentnb.prompt.tokens import cached_share
 from agentnb.providers import catalog, latency, prices
 from agentnb.providers.base import Answer, Provider
 from agentnb.providers.cassettes import Playing, Replaying
-from agentnb.providers.messages import Reply, StopReason, Usage
+from agentnb.providers.messages import Reply, Usage
 from agentnb.providers.promptcache import (
     UNASKED,
     CacheReport,
@@ -40,6 +40,8 @@ from agentnb.providers.promptcache import (
 from agentnb.runs.budget import Budget, Quote, affordable_output
 from agentnb.runs.conversation import (
     COMPLETED,
+    block_text,
+    end_note,
     next_state,
     prompt_tokens,
     recorded_reply,
@@ -273,6 +275,8 @@ class Thinking:
         """Everything that a reply teaches goes into the context, the ledger and the samples; then on."""
         if answer.recorded:
             return self._settle_recorded(context, call, answer)
+        if not answer.reply.usage.input_total:
+            return self._settle_uncounted(context, call, answer)
         reply = answer.reply
         timing = self._timing(context, call, prediction, answer)
         call = self._without_vanished(context, call, answer)
@@ -309,6 +313,25 @@ class Thinking:
 
     def _settle_recorded(self, context: Context, call: Call, answer: Answer) -> tuple[str, Context]:
         """A recorded reply teaches nothing and costs nothing; everything shown of it says that it is recorded."""
+        context["recorded"] = answer.recorded
+        _note(context, f"Recorded {answer.recorded}: nothing was sent and nothing was spent.")
+        free = prices.Cost(total=0.0, uncached=0.0)
+        why = f"recorded {answer.recorded}: nothing was sent"
+        return self._settle_untaught(context, call, answer, cost=free, why=why, aside=" (recorded)")
+
+    def _settle_uncounted(self, context: Context, call: Call, answer: Answer) -> tuple[str, Context]:
+        """A reply of a server that counts nothing: a missing usage is not zero, so our estimate stands in for it."""
+        counter = self._services.samples.counter(call.model, simulated=_is_simulated(call.scope))
+        written = sum(counter.count(block_text(part)) for part in answer.reply.content)
+        answer = replace(answer, reply=replace(answer.reply, usage=Usage(input=call.total, output=written)))
+        _note(context, "The server reported no usage: tokens and cost are estimates.")
+        cost = prices.cost_of(call.model, answer.reply.usage)
+        return self._settle_untaught(context, call, answer, cost=cost, why="the server reported no usage")
+
+    def _settle_untaught(
+        self, context: Context, call: Call, answer: Answer, *, cost: prices.Cost, why: str, aside: str = ""
+    ) -> tuple[str, Context]:
+        """A reply whose figures are not those of this call: it is taken in, and nothing is learned from it."""
         reply = answer.reply
         call = replace(call, tokens=settle_tokens(call, (), reply.usage.input_total))
         report = CacheReport(
@@ -317,12 +340,9 @@ class Thinking:
             written=reply.usage.cache_write,
             prefix=reply.usage.input_total,
             minimum=call.model.cache.minimum,
-            reason=f"recorded {answer.recorded}: nothing was sent",
+            reason=why,
         )
         timing = latency.from_trace(answer.trace, output_tokens=reply.usage.output)
-        context["recorded"] = answer.recorded
-        note = f"Recorded {answer.recorded}: nothing was sent and nothing was spent."
-        context["notes"] += [note] if note not in context["notes"] else []
         context["last"] = {
             "layers": layer_totals(call, call.tokens, cached_share(call.tokens, reply.usage.cache_read)),
             "cache": report.to_json(),
@@ -330,15 +350,14 @@ class Thinking:
         }
         self._machine.current.attach(
             seconds=round(timing.total, 6),
-            what=f"{what_came(reply)} (recorded)",
+            what=f"{what_came(reply)}{aside}",
             latency=timing.to_json(),
             usage=reply.usage.to_json(),
-            cost=0.0,
+            cost=cost.total,
             cache=report.to_json(),
             stop=reply.stop.value,
         )
-        free = prices.Cost(total=0.0, uncached=0.0)
-        return advance(context, reply, free, sent=len(call.prompt.blocks)), context
+        return advance(context, reply, cost, sent=len(call.prompt.blocks)), context
 
     def _without_vanished(self, context: Context, call: Call, answer: Answer) -> Call:
         """A cache object that was gone is forgotten; the call was answered without it."""
@@ -418,6 +437,10 @@ def advance(context: Context, reply: Reply, cost: prices.Cost, *, sent: int) -> 
     return next_state(reply)
 
 
+def _note(context: Context, text: str) -> None:
+    context["notes"] += [text] if text not in context["notes"] else []
+
+
 def _add_up(context: Context, usage: Usage, cost: prices.Cost) -> None:
     total = Usage.from_json(context["usage"]) + usage if context.get("usage") else usage
     context["usage"] = total.to_json()
@@ -442,10 +465,6 @@ def _pay(context: Context, dollars: float) -> None:
 
 def _take_answer(context: Context, reply: Reply) -> None:
     context["text"] = reply.text
-    notes = {
-        StopReason.MAX_TOKENS: f"The answer was cut off at {reply.usage.output:,} tokens.",
-        StopReason.REFUSAL: "The model refused to answer.",
-        StopReason.CONTEXT_FULL: "The model's context window is full; begin afresh with -t new.",
-    }
-    if reply.stop in notes:
-        context["notes"].append(notes[reply.stop])
+    note = end_note(reply)
+    if note:
+        context["notes"].append(note)

@@ -9,6 +9,7 @@ import networkx as nx
 import pytest
 
 from agentnb.providers import catalog
+from agentnb.providers.messages import Usage
 
 FUNCTIONS = [
     nx.pagerank, nx.shortest_path, nx.betweenness_centrality, nx.is_connected, nx.bfs_tree, nx.density, nx.diameter,
@@ -49,3 +50,19 @@ def test_what_the_simulator_teaches_says_nothing_of_the_real_model(book: Any) ->
     thread, ledger = book.session.thread, book.session.ledger
     assert ledger.newest_like(thread, row.name, simulated=True) is not None
     assert ledger.newest_like(thread, row.name, simulated=False) is None
+
+
+@pytest.mark.parametrize("model", ["sim:claude-sonnet-4-6", "sim:gemini-2.5-flash", "sim:gpt-4.1"])
+def test_a_server_that_reports_no_usage_is_not_free(book: Any, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    """The estimate stands in for what is missing, which is said; nothing is learned from it."""
+    for module in ("anthropic", "google", "openai_responses"):
+        monkeypatch.setattr(f"agentnb.providers.{module}.decode_usage", lambda wire: Usage())
+    book.session.namespace["tide"] = 3
+    run = book.ask("Inspect `tide` please.", model=model)
+    assert not book.errors
+    assert run.usage["input"] > 1000
+    assert run.usage["output"] > 0
+    assert run.cost > 0
+    assert run.receipt["notes"].count("The server reported no usage: tokens and cost are estimates.") == 1
+    row = catalog.lookup(model)
+    assert book.session.samples.counter(row, simulated=True).replies == 0

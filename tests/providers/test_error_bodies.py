@@ -5,11 +5,8 @@ The recorded ones are real traffic (data/README.md); the others have the shape t
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,48 +39,7 @@ ADAPTERS: dict[str, tuple[type[Calling], str]] = {
 }
 
 
-@dataclass
-class Answering:
-    """A server that gives every request the same answer, and counts."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
-    asked: int = 0
-
-    def __enter__(self) -> Answering:
-        answer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                answer.asked += 1
-                self.rfile.read(int(self.headers["content-length"]))
-                self.send_response(answer.status)
-                for name, value in answer.headers.items():
-                    self.send_header(name, value)
-                self.send_header("content-length", str(len(answer.body)))
-                self.end_headers()
-                self.wfile.write(answer.body)
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-
-def error_of(provider: str, answer: Answering, *, stream: bool = True) -> ProviderError:
+def error_of(provider: str, answer: Any, *, stream: bool = True) -> ProviderError:
     """What asking ends with. `scope` sim: so that the simulator's rules for addresses hold, and no proxy is asked."""
     adapter, model = ADAPTERS[provider]
     with answer:
@@ -113,8 +69,10 @@ def test_there_is_a_recorded_error_of_each_provider() -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(("provider", "response"), list(recorded()))
-def test_a_recorded_error_keeps_its_words(provider: str, response: dict[str, Any], stream: bool) -> None:
-    answer = Answering(response["status"], json.dumps(response["body"]).encode(), response["headers"])
+def test_a_recorded_error_keeps_its_words(
+    answering: Any, provider: str, response: dict[str, Any], stream: bool
+) -> None:
+    answer = answering(response["status"], json.dumps(response["body"]).encode(), response["headers"])
     error = error_of(provider, answer, stream=stream)
     assert type(error) is RequestRefused
     assert error.status == response["status"]
@@ -154,7 +112,8 @@ DOCUMENTED: list[tuple[str, int, dict[str, Any], type[ProviderError]]] = [
     ("openai", 401, openai("invalid_request_error", "invalid_api_key", "Incorrect API key provided"), AccessRefused),
     ("openai", 403, openai("invalid_request_error", None, "Country not supported"), AccessRefused),
     ("openai", 404, openai("invalid_request_error", "model_not_found", "gpt-99 does not exist"), RequestRefused),
-    ("openai", 429, openai("insufficient_quota", "insufficient_quota", "You exceeded your quota"), RateLimited),
+    ("openai", 429, openai("insufficient_quota", "insufficient_quota", "You exceeded your quota"), AccessRefused),
+    ("openai", 429, openai("requests", "rate_limit_exceeded", "Rate limit reached"), RateLimited),
     ("openai", 500, openai("server_error", None, "The server had an error"), ServerFault),
     ("openai", 503, openai("server_error", None, "The engine is overloaded"), Overloaded),
 ]
@@ -165,10 +124,10 @@ NAMES = [f"{case[0]}-{case[1]}-{case[3].code}" for case in DOCUMENTED]
 
 @pytest.mark.parametrize(("provider", "status", "body", "kind"), DOCUMENTED, ids=NAMES)
 def test_a_documented_error_becomes_ours(
-    provider: str, status: int, body: dict[str, Any], kind: type[ProviderError]
+    answering: Any, provider: str, status: int, body: dict[str, Any], kind: type[ProviderError]
 ) -> None:
     headers = {"content-type": "application/json", "retry-after": "0", "request-id": "req_1", "x-request-id": "req_1"}
-    error = error_of(provider, Answering(status, json.dumps(body).encode(), headers))
+    error = error_of(provider, answering(status, json.dumps(body).encode(), headers))
     assert type(error) is kind, error
     assert error.status == status
     assert body["error"]["message"] in str(error)
@@ -180,15 +139,15 @@ def test_a_documented_error_becomes_ours(
 
 @pytest.mark.parametrize("provider", list(ADAPTERS))
 @pytest.mark.parametrize("body", [b"", b"<html>Bad gateway</html>", b'{"error": "a bare text"}', b"[]"])
-def test_a_proxys_own_words_are_an_error_of_ours_too(provider: str, body: bytes) -> None:
-    error = error_of(provider, Answering(502, body, {"content-type": "text/html", "retry-after": "0"}))
+def test_a_proxys_own_words_are_an_error_of_ours_too(answering: Any, provider: str, body: bytes) -> None:
+    error = error_of(provider, answering(502, body, {"content-type": "text/html", "retry-after": "0"}))
     assert type(error) is ServerFault, error
     assert error.status == 502
 
 
 @pytest.mark.parametrize("provider", list(ADAPTERS))
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_page_instead_of_a_reply_is_an_error_of_ours(provider: str, stream: bool) -> None:
-    page = Answering(200, b"<html>Please log in to the network</html>", {"content-type": "text/html"})
+def test_a_page_instead_of_a_reply_is_an_error_of_ours(answering: Any, provider: str, stream: bool) -> None:
+    page = answering(200, b"<html>Please log in to the network</html>", {"content-type": "text/html"})
     error = error_of(provider, page, stream=stream)
     assert type(error) is StreamBroken, error

@@ -1,0 +1,325 @@
+"""Replies that are not as published: from servers with habits of their own, from proxies, from nowhere.
+
+Whatever comes, asking ends with a reply or with an error of ours, and no call, text or token is lost or doubled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import random
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentnb.canonical import SystemClock
+from agentnb.errors import AccessRefused, AgentnbError, ProviderError, RequestRefused, ServerFault, StreamBroken
+from agentnb.prompt.layers import Block, Layer, Prompt
+from agentnb.providers import anthropic, calling, google, openai_chat, openai_responses
+from agentnb.providers.anthropic import AnthropicProvider
+from agentnb.providers.calling import Calling
+from agentnb.providers.catalog import lookup
+from agentnb.providers.google import GoogleProvider
+from agentnb.providers.messages import Opaque, Reply, Role, StopReason, Text, ToolCall, Usage
+from agentnb.providers.openai import OpenAIProvider
+from agentnb.runs.conversation import end_note, open_calls, reply_blocks, result_block
+from agentnb.runs.tools import Outcome
+
+DATA = Path(__file__).with_name("data")
+
+
+class ChatOnly(OpenAIProvider):
+    """OpenAI's adapter after it has learned that its server speaks only Chat."""
+
+    _speaks_chat_only = True
+
+
+ADAPTERS: dict[str, tuple[type[Calling], str]] = {
+    "anthropic": (AnthropicProvider, "anthropic:claude-opus-4-6"),
+    "google": (GoogleProvider, "google:gemini-3.8-flash"),
+    "responses": (OpenAIProvider, "openai:gpt-4.1"),
+    "chat": (ChatOnly, "openai:gpt-4.1"),
+}
+SHAPES: list[Any] = [
+    *(None, [], {}, 5, "x", {"error": "x"}, {"error": {}}, {"error": None}, {"type": "message"}),
+    *({"choices": value} for value in (None, 5, [None], [{"message": 5, "finish_reason": "stop"}])),
+    *({"content": value, "stop_reason": "end_turn"} for value in (None, [None], [{"type": "text", "text": 5}])),
+    *({"output": value, "status": "completed"} for value in (None, 5, [None], [{"type": "message", "content": 5}])),
+    *({"candidates": [value]} for value in (None, {"content": None, "finishReason": "STOP"}, {"finishReason": 5})),
+]
+
+
+def recorded() -> Iterator[tuple[str, bool, Any]]:
+    """(wire, streamed, events or body) of every recorded reply."""
+    for file in sorted(DATA.rglob("*.json")):
+        exchange = json.loads(file.read_text())
+        for request, response in zip(exchange["requests"], exchange["responses"], strict=True):
+            path = request["path"].split("?")[0]
+            if response["status"] != 200 or "cachedContents" in path or "count" in path:
+                continue
+            wire = exchange["provider"]
+            if wire == "openai":
+                wire = "chat" if "chat" in path else "responses"
+            if "sse" not in response:
+                yield wire, False, response["body"]
+                continue
+            lines = response["sse"].replace("\r\n", "\n").split("\n")
+            data = [line[6:] for line in lines if line.startswith("data: ") and line != "data: [DONE]"]
+            yield wire, True, [json.loads(line) for line in data]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, one in inner:
+        yield from places(one, (*path, name))
+
+
+def damaged(value: Any, dice: random.Random) -> Any:
+    """The JSON with one thing in it gone or of another type."""
+    value = copy.deepcopy(value)
+    *way, last = dice.choice(list(places(value))[1:])
+    inner = value
+    for name in way:
+        inner = inner[name]
+    if dice.random() < 0.15:
+        del inner[last]
+    else:
+        inner[last] = dice.choice([None, [], {}, 5, "x", True, [None], {"a": 1}, -1, "", 1.5])
+    return value
+
+
+def sent(events: list[Any]) -> bytes:
+    def name(event: Any) -> Any:
+        return event.get("type") if isinstance(event, dict) else "x"
+
+    return b"".join(f"event: {name(event)}\ndata: {json.dumps(event)}\n\n".encode() for event in events)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("wire", list(ADAPTERS))
+def test_whatever_comes_is_a_reply_or_an_error_of_ours(
+    answering: Any, wire: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the real SDKs; and nothing is printed, as pydantic would at a field of another type."""
+    monkeypatch.setattr(calling, "PAUSE", 0)
+    dice = random.Random(1)
+    mine = [value for name, streamed, value in recorded() if (name, streamed) == (wire, stream)]
+    bodies = [[shape] if stream else shape for shape in SHAPES]
+    bodies += [damaged(dice.choice(mine), dice) for _ in range(25)]
+    answer = answering(200, b"", {"content-type": "text/event-stream" if stream else "application/json"})
+    adapter, model = ADAPTERS[wire]
+    with answer, warnings.catch_warnings(record=True) as said:
+        made = adapter(lookup(model), clock=SystemClock(), key="any", base_url=answer.url, scope="sim:odd")
+        prompt = Prompt(model=made.model.name, blocks=(block(Text("Hello?"), Role.USER),), max_tokens=99)
+        request = replace(made.encode(prompt, (), previous_message=None), attempts=1)
+        for body in bodies:
+            answer.body = sent(body) if stream else json.dumps(body).encode()
+            with contextlib.suppress(AgentnbError):
+                made.ask(request if stream else request.plain(), lambda kind, text: None)
+        made.close()
+    assert [str(one.message) for one in said if "serializ" in str(one.message).lower()] == []
+
+
+def block(content: Any, role: Role = Role.ASSISTANT) -> Block:
+    return Block(layer=Layer.DYNAMIC, role=role, content=content)
+
+
+# --- the Chat wire of other servers ------------------------------------------------------------------------------
+
+
+def chat(*chunks: dict[str, Any], finish: str = "tool_calls") -> tuple[Reply, list[str]]:
+    decoder = openai_chat.StreamDecoder()
+    shown = []
+    for delta in chunks:
+        told = decoder.feed({"id": "c", "model": "m", "choices": [{"delta": delta}]})
+        shown += [told[1]] if told else []
+    decoder.feed({"id": "c", "choices": [{"delta": {}, "finish_reason": finish}]})
+    return decoder.reply(), shown
+
+
+def piece(arguments: Any = "", **more: Any) -> dict[str, Any]:
+    name = {"name": more.pop("name")} if "name" in more else {}
+    return {**more, "function": {**name, "arguments": arguments}}
+
+
+HABITS = {
+    "both calls in one chunk": [
+        [piece('{"x":1}', id="a", index=0, name="f"), piece('{"x":2}', id="b", index=1, name="f")]
+    ],
+    "no index": [[piece('{"x":1}', id="a", name="f")], [piece('{"x":2}', id="b", name="f")]],
+    "no index, in pieces": [
+        [piece('{"x"', id="a", name="f")],
+        [piece(":1}")],
+        [piece('{"x"', id="b", name="f")],
+        [piece(":2}")],
+    ],
+    "one index for all": [[piece('{"x":1}', id="a", index=0, name="f"), piece('{"x":2}', id="b", index=0, name="f")]],
+    "neither index nor id": [[piece('{"x":1}', name="f"), piece('{"x":2}', name="f")]],
+    "the id in every piece": [
+        [piece('{"x"', id="a", index=0, name="f")],
+        [piece(":1}", id="a", index=0, name="f")],
+        [piece('{"x":2}', id="b", index=1, name="f")],
+    ],
+    "arguments as an object": [
+        [piece({"x": 1}, id="a", index=0, name="f"), piece({"x": 2}, id="b", index=1, name="f")]
+    ],
+    "the same id twice": [[piece('{"x":1}', id="a", index=0, name="f")], [piece('{"x":2}', id="", index=1, name="f")]],
+}
+
+
+@pytest.mark.parametrize("habit", list(HABITS))
+@pytest.mark.parametrize("finish", ["tool_calls", "stop"])
+def test_two_calls_are_two_calls_however_they_come(habit: str, finish: str) -> None:
+    reply, _ = chat(*({"tool_calls": pieces} for pieces in HABITS[habit]), finish=finish)
+    assert [(call.name, dict(call.arguments)) for call in reply.calls] == [("f", {"x": 1}), ("f", {"x": 2})]
+    assert len({call.call_id for call in reply.calls}) == 2
+    assert all(call.call_id for call in reply.calls)
+    assert reply.stop is StopReason.TOOLS
+
+
+def test_text_and_a_call_in_one_chunk_lose_neither() -> None:
+    reply, shown = chat({"content": "Let me look.", "tool_calls": [piece("{}", id="a", index=0, name="f")]})
+    assert reply.text == "".join(shown) == "Let me look."
+    assert len(reply.calls) == 1
+
+
+@given(st.lists(st.sampled_from(["f", "g"]), min_size=1, max_size=4), st.data())
+def test_calls_in_pieces_are_put_together_by_index(names: list[str], data: Any) -> None:
+    """Whatever the order in which the pieces of parallel calls come."""
+    texts = [json.dumps({"n": i, "text": "x" * i}) for i in range(len(names))]
+    waiting = [list(text) for text in texts]
+    chunks = [{"tool_calls": [piece(id=f"c{i}", index=i, name=name)]} for i, name in enumerate(names)]
+    while any(waiting):
+        i = data.draw(st.sampled_from([i for i, letters in enumerate(waiting) if letters]))
+        chunks.append({"tool_calls": [piece(waiting[i].pop(0), index=i)]})
+    reply, _ = chat(*chunks)
+    assert [(call.call_id, call.name, json.dumps(call.arguments)) for call in reply.calls] == [
+        (f"c{i}", name, text) for i, (name, text) in enumerate(zip(names, texts, strict=True))
+    ]
+
+
+def test_content_as_a_list_of_parts() -> None:
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+        {"type": "text", "text": "High water."},
+    ]
+    message = {"content": parts}
+    reply = openai_chat.decode_completion({"choices": [{"message": message, "finish_reason": "stop"}]})
+    assert reply.text == chat({"content": parts}, finish="stop")[0].text == "High water."
+
+
+def test_an_error_inside_a_200() -> None:
+    with pytest.raises(ServerFault, match="upstream gave up"):
+        openai_chat.decode_completion({"error": {"message": "upstream gave up", "code": 502}})
+    with pytest.raises(StreamBroken):
+        chat({"content": "Hi"}, finish="error")
+
+
+@pytest.mark.parametrize(
+    "usage", [None, {}, 5, {"prompt_tokens": None}, {"prompt_tokens": "7", "completion_tokens": -1}]
+)
+def test_a_usage_that_says_nothing_costs_no_reply(usage: Any) -> None:
+    choice = {"message": {"content": "Hi"}, "finish_reason": "stop"}
+    reply = openai_chat.decode_completion({"choices": [choice], "usage": usage})
+    assert (reply.text, reply.usage) == ("Hi", Usage())
+
+
+# --- what is wrong is not asked again ----------------------------------------------------------------------------
+
+CODES = {
+    "server_error": ServerFault,
+    "vector_store_timeout": ServerFault,
+    "invalid_prompt": RequestRefused,
+    "context_length_exceeded": RequestRefused,
+    "bio_policy": RequestRefused,
+    "image_too_large": RequestRefused,
+    "insufficient_quota": AccessRefused,
+}
+
+
+@pytest.mark.parametrize("code", list(CODES))
+def test_each_failure_of_a_response(code: str) -> None:
+    failed = {"status": "failed", "error": {"code": code, "message": "so it is"}}
+    with pytest.raises(ProviderError, match="so it is") as caught:
+        openai_responses.decode_response(failed)
+    assert type(caught.value) is CODES[code]
+
+
+# --- replies that were cut off -----------------------------------------------------------------------------------
+
+THOUGHT = {"type": "thinking", "thinking": "First"}
+
+
+def test_thinking_that_was_cut_off_does_not_go_back() -> None:
+    """Without its signature it would be a 400, and so would each later turn of the thread be."""
+    message = {"content": [THOUGHT | {"signature": ""}], "stop_reason": "max_tokens", "usage": {"output_tokens": 9}}
+    (only,) = reply_blocks(anthropic.decode_message(message))
+    assert only.content == Text("(no answer)")
+
+
+def test_thinking_before_an_answer_that_was_cut_off_goes_back() -> None:
+    content = [THOUGHT | {"signature": "s"}, {"type": "text", "text": "High wa"}]
+    reply = anthropic.decode_message({"content": content, "stop_reason": "max_tokens"})
+    assert [one.content for one in reply_blocks(reply)] == list(reply.content)
+
+
+@pytest.mark.parametrize("stop", ["max_tokens", "model_context_window_exceeded", "refusal"])
+def test_a_call_that_was_cut_off_goes_with_the_thinking_that_led_to_it(stop: str) -> None:
+    text = {"type": "text", "text": "I look."}
+    call = {"type": "tool_use", "id": "t", "name": "inspect", "input": {}}
+    content = [THOUGHT | {"signature": "s"}, text, THOUGHT | {"signature": "u"}, call]
+    kept = [one.content for one in reply_blocks(anthropic.decode_message({"content": content, "stop_reason": stop}))]
+    assert [type(part) for part in kept] == [Opaque, Text]
+
+
+def test_reasoning_that_led_to_nothing_does_not_go_back() -> None:
+    output = [{"type": "reasoning", "id": "rs", "encrypted_content": "e"}]
+    cut = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}, "output": output}
+    reply = openai_responses.decode_response(cut)
+    assert reply.stop is StopReason.MAX_TOKENS
+    assert [one.content for one in reply_blocks(reply)] == [Text("(no answer)")]
+
+
+def test_a_signature_behind_the_last_text_goes_back() -> None:
+    parts = [{"text": "High water."}, {"text": "", "thoughtSignature": "s"}]
+    reply = google.decode_response({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]})
+    assert [one.content for one in reply_blocks(reply)] == list(reply.content)
+
+
+def test_an_id_that_comes_again_in_the_next_step_is_another_call() -> None:
+    call = ToolCall("call_0", "inspect", {"name": "a"})
+    again = ToolCall("call_0", "inspect", {"name": "b"})
+    turn = [block(call).to_json(), result_block(call, Outcome(text="1")).to_json(), block(again).to_json()]
+    assert open_calls(turn) == [again]
+
+
+NOTES = {
+    "refusal": (StopReason.REFUSAL, "SAFETY", "refused to answer: SAFETY"),
+    "other": (StopReason.END, "OTHER", "none of the usual: OTHER"),
+    "cut": (StopReason.MAX_TOKENS, "length", "cut off at 7 tokens"),
+    "full": (StopReason.CONTEXT_FULL, "", "-t new"),
+    "nothing": (StopReason.END, "", "without an answer"),
+}
+
+
+@pytest.mark.parametrize("case", list(NOTES))
+def test_an_end_that_is_none_is_told(case: str) -> None:
+    stop, detail, says = NOTES[case]
+    reply = Reply(content=(), stop=stop, usage=Usage(output=7), model="m", stop_detail=detail)
+    assert says in end_note(reply)
+
+
+def test_a_refusal_says_why() -> None:
+    details = {"type": "refusal", "category": "cyber", "explanation": "It could do harm."}
+    reply = anthropic.decode_message({"content": [], "stop_reason": "refusal", "stop_details": details})
+    assert (reply.stop, reply.stop_detail) == (StopReason.REFUSAL, "It could do harm.")
+    assert not end_note(replace(reply, content=(Text("Hi"),), stop=StopReason.END, stop_detail=""))
