@@ -22,13 +22,8 @@ from types import ModuleType
 from typing import Any
 
 from agentnb.canonical import dump_exact, load
-from agentnb.context.definitions import (
-    Entry,
-    FileDefinitions,
-    Import,
-    ParseError,
-    Piece,
-)
+from agentnb.context import live
+from agentnb.context.definitions import Entry, FileDefinitions, Import, ParseError, Piece
 from agentnb.context.packages import FileRow, PackageIndex
 from agentnb.context.scanning import parse_definitions
 from agentnb.context.syntax import normalise
@@ -212,18 +207,16 @@ def _from_zip(path: Path) -> bytes:
 
 def loaded_file(module: ModuleType) -> Path | None:
     """The Python file of a loaded module; None for built-in and compiled ones."""
-    if not issubclass(type(module), ModuleType):
+    if not live.is_a(module, ModuleType):
         return None  # cffi puts objects into sys.modules that only call themselves modules
-    file = object.__getattribute__(module, "__dict__").get("__file__")
-    if not isinstance(file, str) or not file.endswith((".py", ".pyw", ".pyi")):
-        return None
-    return Path(file)
+    file = live.module_text(module, "__file__")
+    return Path(file) if file.endswith((".py", ".pyw", ".pyi")) else None
 
 
 def module_file(name: str, roots: Iterable[Path] = ()) -> Path | None:
     """The file of the module `name`, loaded or not; `roots` come before the import path. Imports nothing."""
-    loaded = sys.modules.get(name)
-    if isinstance(loaded, ModuleType):
+    loaded = live.loaded_module(name)
+    if loaded is not None:
         return loaded_file(loaded)
     search: list[str] | None = [*(str(root) for root in roots), *sys.path]
     spec = None
@@ -239,9 +232,10 @@ def module_file(name: str, roots: Iterable[Path] = ()) -> Path | None:
 
 def stub_file(name: str) -> Path | None:
     """The `.pyi` beside a compiled module, or beside the Python file of a package."""
-    spec = getattr(sys.modules.get(name), "__spec__", None)
-    origin = getattr(spec, "origin", None)
-    if not isinstance(origin, str):
+    loaded = live.loaded_module(name)
+    spec = live.module_dict(loaded).get("__spec__") if loaded is not None else None
+    origin = live.plain(live.own_dict(spec).get("origin"))
+    if not origin:
         return None
     path = Path(origin)
     beside = path.with_name(f"{path.name.partition('.')[0]}.pyi")
@@ -267,9 +261,9 @@ def _loaded_names() -> dict[str, str]:
     global _names
     if _names[0] != len(sys.modules):
         found: dict[str, str] = {}
-        modules: list[tuple[str, object]] = list(sys.modules.items())  # anybody may put anything there
+        modules: list[tuple[str, Any]] = list(sys.modules.items())  # anybody may put anything there
         for name, module in modules:
-            file = loaded_file(module) if isinstance(module, ModuleType) else None
+            file = loaded_file(module) if live.is_a(module, ModuleType) else None
             if file is not None and name != "__main__":
                 found.setdefault(str(file), name)
         _names = (len(sys.modules), found)

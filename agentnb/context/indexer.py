@@ -19,7 +19,7 @@ from typing import Any
 
 from agentnb import canonical
 from agentnb.context import live
-from agentnb.context.files import loaded_file, module_file
+from agentnb.context.files import module_file
 from agentnb.context.indexing import behind, index_package
 from agentnb.context.packages import PackageIndex, Place, Progress
 from agentnb.errors import StorageError
@@ -37,7 +37,7 @@ def packages_in_use(
     `targets` are dotted names as cells import them. Compiled and built-in modules have no files. Imports nothing.
     """
     named = [value for name, value in list(namespace.items()) if not name.startswith("_")]
-    modules = [str(value.__name__) for value in named if live.is_a(value, ModuleType)]
+    modules = [live.module_text(value, "__name__") for value in named if live.is_a(value, ModuleType)]
     roots = tuple(roots)
     found = (_package_of(target, roots) for target in dict.fromkeys([*targets, *modules]))
     return dict(sorted(item for item in found if item))
@@ -48,8 +48,7 @@ def _package_of(target: str, roots: Iterable[Path]) -> tuple[str, Path] | None:
     parts = target.split(".")
     for end in (1, 2):
         name = ".".join(parts[:end])
-        loaded = sys.modules.get(name)
-        path = loaded_file(loaded) if isinstance(loaded, ModuleType) else module_file(name, roots)
+        path = module_file(name, roots)
         if path is not None and name != "__main__":
             return name, path.parent if path.name == "__init__.py" else path
     return None

@@ -36,6 +36,7 @@ _type_mro = type.__dict__["__mro__"].__get__
 _type_module = type.__dict__["__module__"].__get__
 _type_qualname = type.__dict__["__qualname__"].__get__
 _short_name = type.__dict__["__name__"].__get__
+_module_dict: Any = type.__dict__["__dict__"].__get__(ModuleType)["__dict__"].__get__
 
 
 def is_a(value: Any, kind: type | tuple[type, ...]) -> bool:
@@ -49,10 +50,36 @@ def class_dict(cls: type) -> Mapping[str, Any]:
     return found
 
 
+def plain(value: object) -> str:
+    """A text as an exact `str`; an empty one for anything else. Names may be of a subclass that runs code."""
+    return str.__str__(value) if is_a(value, str) else ""
+
+
 def class_name(cls: type) -> tuple[str, str]:
     """(module, qualified name) of a class."""
-    module = _type_module(cls)
-    return module if isinstance(module, str) else "", str(_type_qualname(cls))
+    return plain(_type_module(cls)), plain(_type_qualname(cls))
+
+
+def function_name(function: FunctionType) -> tuple[str, str]:
+    """(name, qualified name) of a function, which anybody may have set to anything that is a text."""
+    return plain(function.__name__), plain(function.__qualname__)
+
+
+def module_dict(module: ModuleType) -> dict[str, Any]:
+    """A module's own names, past whatever its class overrides: one that loads when it is asked stays unloaded."""
+    found: dict[str, Any] = _module_dict(module)
+    return found
+
+
+def module_text(module: ModuleType, name: str) -> str:
+    """`__name__`, `__file__` or another text among a module's own names; empty where it is none."""
+    return plain(module_dict(module).get(name))
+
+
+def loaded_module(name: str) -> ModuleType | None:
+    """The module of that name that is in `sys.modules`; None for what only calls itself one."""
+    found: Any = sys.modules.get(name)
+    return found if is_a(found, ModuleType) else None
 
 
 def type_name(value: Any) -> str:
@@ -115,20 +142,20 @@ def attribute(value: Any, name: str) -> Any:
 def computes_attributes(value: Any) -> bool:
     """Does the object answer for attributes that are not stored: a module's or a class's `__getattr__`?"""
     if is_a(value, ModuleType):
-        return "__getattr__" in object.__getattribute__(value, "__dict__")
+        return "__getattr__" in module_dict(value)
     return class_attribute(type(value), "__getattr__") is not MISSING
 
 
 def origin(value: Any) -> Any:
     """The class of `Model[int]`; anything else is itself."""
     if is_a(value, GenericAlias):
-        return value.__origin__
+        return _held(value, GenericAlias, "__origin__")
     if class_name(type(value))[0] == "typing":
         return own_dict(value).get("__origin__", value)
     return value
 
 
-def _slot(slot: MemberDescriptorType, value: Any) -> Any:
+def _slot(slot: Any, value: Any) -> Any:
     try:
         return slot.__get__(value, type(value))
     except AttributeError:
@@ -136,10 +163,10 @@ def _slot(slot: MemberDescriptorType, value: Any) -> Any:
 
 
 def _module_attribute(module: ModuleType, name: str) -> Any:
-    names = object.__getattribute__(module, "__dict__")
+    names = module_dict(module)
     if name in names:
         return names[name]
-    return sys.modules.get(f"{names.get('__name__', '')}.{name}", MISSING)
+    return sys.modules.get(f"{module_text(module, '__name__')}.{name}", MISSING)
 
 
 def unwrap(value: Any) -> Any:
@@ -153,12 +180,9 @@ def unwrap(value: Any) -> Any:
 
 
 def _inner(value: Any) -> Any:
-    if is_a(value, property):
-        return value.fget
-    if is_a(value, (staticmethod, classmethod, MethodType)):
-        return value.__func__
-    if is_a(value, (functools.cached_property, functools.partial, functools.partialmethod)):
-        return value.func
+    for wrapper, name in _WRAPPERS:
+        if is_a(value, wrapper):
+            return _held(value, wrapper, name)
     if is_a(value, (type, ModuleType)):
         return None
     if origin(value) is not value:
@@ -170,11 +194,29 @@ def _inner(value: Any) -> Any:
     return None if is_a(value, (FunctionType, *COMPILED)) else _wrapped_by_name(own)
 
 
+_WRAPPERS = (
+    (property, "fget"),
+    (staticmethod, "__func__"),
+    (classmethod, "__func__"),
+    (MethodType, "__func__"),
+    (functools.cached_property, "func"),
+    (functools.partial, "func"),
+    (functools.partialmethod, "func"),
+)
+
+
+def _held(value: Any, wrapper: type, name: str) -> Any:
+    """What `wrapper` keeps under `name`, past whatever its subclass overrides; None where it keeps nothing."""
+    slot = class_dict(wrapper).get(name)
+    found = _slot(slot, value) if is_a(slot, (MemberDescriptorType, GetSetDescriptorType)) else MISSING
+    return own_dict(value).get(name) if found is MISSING else found
+
+
 def _wrapped_by_name(own: Mapping[str, Any]) -> Any:
     """A wrapper object that took over a function's name keeps that function in an attribute of its own."""
-    name = own.get("__name__")
-    held = (item for item in own.values() if is_a(item, FunctionType) and item.__name__ == name)
-    return next(held, None) if isinstance(name, str) else None
+    name = plain(own.get("__name__"))
+    held = (item for item in own.values() if is_a(item, FunctionType) and function_name(item)[0] == name)
+    return next(held, None) if name else None
 
 
 def compiled_text(value: Any) -> tuple[str, str, str, str] | None:
@@ -197,7 +239,7 @@ def compiled_text(value: Any) -> tuple[str, str, str, str] | None:
 
 def _bound_to_object(value: BuiltinFunctionType) -> bool:
     owner = value.__self__
-    return owner is not None and not isinstance(owner, ModuleType)
+    return owner is not None and not is_a(owner, ModuleType)
 
 
 def _is_compiled_callable(cls: type) -> bool:
@@ -209,8 +251,7 @@ def _is_compiled_callable(cls: type) -> bool:
 
 def _compiled_class(cls: type) -> tuple[str, str, str, str]:
     module, name = class_name(cls)
-    doc = class_dict(cls).get("__doc__")
-    doc = doc if isinstance(doc, str) else ""
+    doc = plain(class_dict(cls).get("__doc__"))
     public = [key for key, item in class_dict(cls).items() if not key.startswith("_") and is_a(item, COMPILED)]
     members = [f"    {key}  # {_member_kind(class_dict(cls)[key])}" for key in public[:30]]
     full = f"{module}.{name}" if module != "builtins" else name
@@ -229,13 +270,12 @@ def _text(value: Any, name: str) -> str:
             slot = slot.__get__(value, type(value))
         except (AttributeError, TypeError, ValueError):
             return ""
-    found = own_dict(value).get(name, slot)
-    return found if isinstance(found, str) else ""
+    return plain(own_dict(value).get(name, slot))
 
 
 def _owner_module(value: Any) -> str:
-    owner = getattr(value, "__objclass__", None) if is_a(value, COMPILED) else None
-    return class_name(owner)[0] if isinstance(owner, type) else ""
+    owner: Any = getattr(value, "__objclass__", None) if is_a(value, COMPILED) else None
+    return class_name(owner)[0] if is_a(owner, type) else ""
 
 
 def _arguments(value: Any, name: str, doc: str) -> str:

@@ -165,11 +165,11 @@ class Resolver:
         return tuple(definition for definition in guesses if definition is not None)
 
     def _classes_of_variables(self) -> list[type]:
-        kinds: dict[type, None] = {}
+        kinds: dict[int, type] = {}  # by identity: a metaclass may compute hashes
         for name, value in list(self._namespace.items()):
             if not name.startswith("_") and name not in SHELL_NAMES and not live.is_a(value, _NO_INSTANCES):
-                kinds.setdefault(type(value))
-        return list(kinds)[:CLASSES_LIMIT]
+                kinds.setdefault(id(type(value)), type(value))
+        return list(kinds.values())[:CLASSES_LIMIT]
 
     # the cascade ------------------------------------------------------------------------------------------------
 
@@ -247,10 +247,9 @@ class Resolver:
     def _absolute(self, parts: list[str]) -> Definition | None:
         """A full dotted path: the longest part of it that is a module, then names inside that; live objects first."""
         for end in range(len(parts) - 1, 0, -1):
-            loaded = sys.modules.get(".".join(parts[:end]))
-            if live.is_a(loaded, ModuleType):
-                names = object.__getattribute__(loaded, "__dict__")
-                found = self._objects.walk(names, parts[end:], module=loaded)
+            loaded = live.loaded_module(".".join(parts[:end]))
+            if loaded is not None:
+                found = self._objects.walk(live.module_dict(loaded), parts[end:], module=loaded)
                 if found is not None:
                     return found
         return self._texts.by_name(parts)
@@ -275,11 +274,10 @@ class Resolver:
         """`pagerank` for `networkx.pagerank`, where only one of the packages in use has it at its top."""
         found: dict[str, Definition] = {}
         for package in self._indexed.packages:
-            loaded = sys.modules.get(package)
-            if live.is_a(loaded, ModuleType):
-                names = object.__getattribute__(loaded, "__dict__")
-                definition = self._objects.walk(names, parts, module=loaded) if parts[0] in names else None
-                found |= {definition.name: definition} if definition and definition.source else {}
+            loaded = live.loaded_module(package)
+            names = live.module_dict(loaded) if loaded else {}
+            definition = self._objects.walk(names, parts, module=loaded) if parts[0] in names else None
+            found |= {definition.name: definition} if definition and definition.source else {}
         return next(iter(found.values())) if len(found) == 1 else None
 
     def _from_builtins(self, parts: list[str]) -> Definition | None:
@@ -292,9 +290,9 @@ class Resolver:
             return self._namespace, None
         parts = user.name.split(".")
         for end in range(len(parts) - 1, 0, -1):
-            loaded = sys.modules.get(".".join(parts[:end]))
-            if live.is_a(loaded, ModuleType):
-                return object.__getattribute__(loaded, "__dict__"), loaded
+            loaded = live.loaded_module(".".join(parts[:end]))
+            if loaded is not None:
+                return live.module_dict(loaded), loaded
         return {}, None
 
     def _follow(

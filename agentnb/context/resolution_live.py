@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -44,22 +43,23 @@ class LiveObjects:
     def _beyond(self, owner: Any, rest: list[str]) -> Definition | None:
         """An attribute that is not stored on the live object may still stand in the source of its module."""
         if live.is_a(owner, ModuleType):
-            return self._texts.inside(owner.__name__, rest)
+            return self._texts.inside(live.module_text(owner, "__name__"), rest)
         return None
 
     def _of_value(self, owner: Any, parts: list[str], value: Any) -> Definition | None:
         name = parts[-1]
         inner = live.unwrap(value)
-        if live.is_a(inner, FunctionType) and inner.__name__ == name and "<locals>" not in inner.__qualname__:
+        called, qualified = live.function_name(inner) if live.is_a(inner, FunctionType) else ("", "")
+        if called == name and "<locals>" not in qualified:
             return self.of_code(inner.__code__, inner) or self._as_written(owner, parts)
         if live.is_a(inner, type):
             return self.of_class(inner) or self._compiled(inner, owner)
         if live.is_a(inner, ModuleType):
-            return self._texts.module(inner.__name__)
+            return self._texts.module(live.module_text(inner, "__name__"))
         written = self._as_written(owner, parts)
         if live.is_a(inner, FunctionType):
-            is_inner = "<locals>" in inner.__qualname__ or (written is not None and written.kind in CODE_KINDS)
-            if written is not None and is_inner and inner.__name__ != name:
+            is_inner = "<locals>" in qualified or (written is not None and written.kind in CODE_KINDS)
+            if written is not None and is_inner and called != name:
                 return written  # a decorator without functools.wraps: the user means what he wrote
             return self.of_code(inner.__code__, inner) or written
         return written or self._compiled(inner, owner) or self._plain(owner, name, inner)
@@ -74,7 +74,7 @@ class LiveObjects:
             target = self._imports.get(name, "")
             return self._texts.inside(*_split(target)) if "." in target else None
         if live.is_a(owner, ModuleType):
-            return self._texts.inside(owner.__name__, [name])
+            return self._texts.inside(live.module_text(owner, "__name__"), [name])
         holder = owner if live.is_a(owner, type) else type(owner)
         return self._in_classes(live.bases_of(holder), name)
 
@@ -119,7 +119,7 @@ class LiveObjects:
         path = Path(code.co_filename)
         if code.co_filename.startswith("<") or not path.is_absolute() or _is_cell_file(code.co_filename):
             return self._cells.find(code.co_qualname)
-        file = self._texts.read(path, _module_of(path, function.__module__ if function else ""))
+        file = self._texts.read(path, _module_of(path, live.plain(function.__module__) if function else ""))
         if file is None:
             return None
         entry = file.at_line(code.co_firstlineno, code.co_name)
@@ -142,7 +142,7 @@ class LiveObjects:
             return None
         name, kind, signature, doc = text
         if "." not in name and live.is_a(owner, ModuleType) and owner is not builtins:
-            name = f"{owner.__name__}.{name}"  # numpy's ufuncs do not say where they are from
+            name = f"{live.module_text(owner, '__name__')}.{name}"  # numpy's ufuncs do not say where they are from
         doc = " ".join(_prose(doc).split())
         about = f'  """{first_line(doc)}"""' if doc and kind != "class" else ""
         return sourceless(name, kind, self._texts.stub_signature(name) or f"{signature}{about}", doc)
@@ -151,7 +151,8 @@ class LiveObjects:
         """A number or text in a compiled module: `math.pi`."""
         if not live.is_a(owner, ModuleType) or type(value) not in _LITERALS:
             return None
-        return sourceless(f"{owner.__name__}.{name}", "constant", f"{name} = {value!r}"[:200], "")
+        full = f"{live.module_text(owner, '__name__')}.{name}"
+        return sourceless(full, "constant", f"{name} = {value!r}"[:200], "")
 
 
 def _split(target: str) -> tuple[str, list[str]]:
@@ -164,10 +165,10 @@ def _is_cell_file(name: str) -> bool:
     return "ipykernel_" in name or name.startswith(("<ipython-input-", "/dev/fd"))
 
 
-def _module_of(path: Path, claimed: str | None) -> str:
-    loaded: object = sys.modules.get(claimed or "")
-    if isinstance(loaded, ModuleType) and loaded_file(loaded) == path:
-        return loaded.__name__
+def _module_of(path: Path, claimed: str) -> str:
+    loaded = live.loaded_module(claimed)
+    if loaded is not None and loaded_file(loaded) == path:
+        return live.module_text(loaded, "__name__")
     return module_name(path)
 
 

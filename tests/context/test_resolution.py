@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentnb.context.definitions import Definition
+from agentnb.context.indexer import packages_in_use
 from agentnb.context.resolution import Resolver, Unresolved
 
 Write = Callable[[str, str], Path]
@@ -143,6 +144,8 @@ def test_no_code_of_the_users_runs(notebook) -> None:
         def boom(*args): raise SystemExit("user code ran")
         class Meta(type):
             def __getattribute__(cls, name): boom()
+            def __hash__(cls): boom()
+            def __eq__(cls, other): boom()
         class Trap(metaclass=Meta):
             __slots__ = ("inner",)
             def __getattr__(self, name): boom()
@@ -164,6 +167,47 @@ def test_no_code_of_the_users_runs(notebook) -> None:
     resolver.resolve("trap.nothing")
     resolver.resolve("trap")
     resolver.class_of("trap")
+    resolver.members_in_use("method")
+
+
+def test_modules_and_functions_that_run_code_when_asked_for_their_names_are_not_asked(notebook) -> None:
+    notebook.run("""
+        import functools, sys, types
+        def boom(*args): raise SystemExit("user code ran")
+        class Lazy(types.ModuleType):
+            __getattribute__ = __getattr__ = boom
+            __dict__ = __name__ = __file__ = __spec__ = property(boom)
+        class Name(str):
+            __eq__ = __hash__ = partition = startswith = endswith = split = boom
+        lazy = Lazy("lazy_thing")
+        plain = types.ModuleType("plain_thing")
+        plain.__name__, plain.__file__ = Name("plain_thing"), Name("/plain_thing.py")
+        def called(): return 1
+        called.__name__ = called.__qualname__ = called.__module__ = Name("called")
+        class Half(functools.partial):
+            __getattribute__ = boom
+            func = property(boom)
+        half = Half(called)
+    """)
+    notebook.run("import lazy_thing, plain_thing, called", execute=False)
+    for name in ("lazy", "lazy.x", "plain", "plain.x", "called", "half"):
+        notebook.resolver.resolve(name)
+    assert found(notebook.resolver, "half").name == "called"
+    assert set(packages_in_use(notebook.cells.imported(), notebook.namespace)) == {"functools", "types"}
+
+
+def test_a_module_that_loads_when_it_is_first_used_stays_unloaded(notebook, write: Write) -> None:
+    write("heavy.py", "raise SystemExit('loaded')\n\ndef work(): pass\n")
+    notebook.run("""
+        import importlib.util, sys
+        spec = importlib.util.find_spec("heavy")
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        heavy = sys.modules["heavy"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(heavy)
+    """)
+    assert found(notebook.resolver, "heavy.work").file == "heavy.py"
+    assert "heavy" in packages_in_use(notebook.cells.imported(), notebook.namespace)
+    del sys.modules["heavy"]
 
 
 def test_nothing_is_imported(notebook, write: Write) -> None:
