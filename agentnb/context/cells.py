@@ -69,8 +69,12 @@ class CellIndex:
         self.version = 0
         """Grows with every recorded cell: what was made of an older version is stale."""
 
-    def record(self, source: str, *, cell_id: str | None, number: int | None) -> None:
-        """Take in one executed cell. What cannot be parsed becomes a note; nothing is raised."""
+    def record(self, source: str, *, cell_id: str | None, number: int | None, failed_at: int = 0) -> None:
+        """Take in one executed cell. What cannot be parsed becomes a note; nothing is raised.
+
+        `failed_at` is the line at which it raised an error, counted from its first line of code; 0 if it did not. What
+        stands from that statement on has not run: it replaces nothing.
+        """
         label = cell_id or (f"In[{number}]" if number is not None else "In[?]")
         code = python_part(source)
         self.version += 1
@@ -78,12 +82,14 @@ class CellIndex:
             return
         cell = self._parse(label, code)
         if cell.error:
-            self._note(f"{label} did not parse: {cell.error}")
+            self._note(f"{label if number is None else f'In[{number}]'} did not parse: {cell.error}")
         else:
             self._texts.pop(label, None)
             self._texts[label] = "\n".join(cell.parsed or cell.lines)
             self._forget(code)
-        self._bind(cell)
+        self._bind(cell, ran=not (cell.error or failed_at))
+        if failed_at and not cell.error:
+            self._bind(_above(cell, failed_at), ran=True)
         version, _ = self._latest.pop(label, (0, cell))
         self._latest[label] = (version + 1, cell)
 
@@ -115,6 +121,12 @@ class CellIndex:
             self._note(f"a cell could not be transformed to Python: {type(error).__name__}")
             return code
 
+    def take_notes(self) -> tuple[str, ...]:
+        """What could not be read since this was last asked."""
+        taken = tuple(self.notes)
+        self.notes.clear()
+        return taken
+
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
@@ -125,19 +137,20 @@ class CellIndex:
             for name in [match.group(1)] if match.group(1) else self._bound.copy():
                 self._unset(name)
 
-    def _bind(self, cell: FileDefinitions) -> None:
+    def _bind(self, cell: FileDefinitions, *, ran: bool) -> None:
+        """Take in what the cell binds; where it has not run, only what nothing else has bound."""
         imports = {item.bound: item for item in cell.imports}
         self._stars |= dict.fromkeys(cell.stars)
         for name, made in cell.made.items():
-            if cell.error and name in self._bound:
-                continue  # nothing of a cell that does not parse has run: what was bound before still is
-            if name in cell.chosen:
+            if not ran and name in self._bound:
+                continue
+            if name in cell.chosen and name not in cell.imported:
                 kept = cell.chosen[name].kind != "constant" or is_simple(cell, name)
                 self._set(name, _Bound(cell, entry=kept, made=made))
             else:
                 self._set(name, _Bound(cell, item=imports.get(name), made=made))
-        for name in cell.deleted:
-            if name not in cell.bound:
+        for name in cell.deleted if ran else ():
+            if name not in cell.made:
                 self._unset(name)
 
     def _set(self, name: str, bound: _Bound) -> None:
@@ -153,7 +166,7 @@ class CellIndex:
         self._bound.pop(name, None)
         self._targets.pop(name, None)
 
-    def definitions(self) -> Mapping[str, Definition]:
+    def definitions(self) -> CellDefinitions:
         """Qualified name -> its last definition: functions, classes and members, simple constants, imports.
 
         A view: cells that run later show in it.
@@ -203,8 +216,23 @@ class CellDefinitions(Mapping[str, Definition]):
             return _import_definition(bound.item, bound.cell.cell)
         if not bound.entry:
             raise KeyError(name)
-        found = bound.cell.by_name[name]
+        return self._with_imports(bound.cell.by_name[bound.cell.nested.get(name, name)])
+
+    def _with_imports(self, found: Definition) -> Definition:
         return replace(found, imports=self._imports_of(found.references))
+
+    def cell_of(self, name: str) -> FileDefinitions | None:
+        """The cell that defines the name, or the class or function that it stands in."""
+        bound = self._bound.get(name.partition(".")[0])
+        return bound.cell if bound and bound.entry else None
+
+    def variant(self, name: str, source: str) -> Definition | None:
+        """Of several definitions of that name in its cell the one with this text: a condition may have chosen it."""
+        bound = self._bound.get(name.partition(".")[0])
+        several = [entry for entry in bound.cell.entries if entry.name == name] if bound else []
+        built = (bound.cell.build(entry) for entry in several if bound and len(several) > 1)
+        found = next((definition for definition in built if definition.source == source), None)
+        return self._with_imports(found) if found else None
 
     def __iter__(self) -> Iterator[str]:
         for name, bound in sorted(self._bound.copy().items(), key=lambda item: item[1].order):
@@ -218,10 +246,19 @@ class CellDefinitions(Mapping[str, Definition]):
         bound = self._bound.get(str(name).partition(".")[0])
         if bound is None:
             return False
-        return bool(bound.item and bound.item.bound == name) or (bound.entry and name in bound.cell.chosen)
+        known = bound.entry and (name in bound.cell.chosen or name in bound.cell.nested)
+        return known or bool(bound.item and bound.item.bound == name)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def _above(cell: FileDefinitions, line: int) -> FileDefinitions:
+    """The cell up to the statement that failed at `line` of its code."""
+    lines = cell.parsed or cell.lines
+    line += next((number for number, text in enumerate(lines) if text.strip()), 0)
+    first = next((piece.first for piece in cell.pieces if piece.first <= line <= piece.last), 1)
+    return parse_cell("\n".join(lines[: first - 1]), cell=cell.cell)
 
 
 def _version(cell: FileDefinitions, version: int) -> CellVersion:

@@ -130,7 +130,10 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FileDefinitions:
-    """What one file or cell defines. `error` says why a part of it could not be read; what could be is there."""
+    """What one file or cell defines. `error` says why a part of it could not be read; what could be is there.
+
+    `outdated`: none of it could be, and this is what an earlier version of the file defined.
+    """
 
     module: str
     file: str
@@ -141,10 +144,12 @@ class FileDefinitions:
     deleted: tuple[str, ...] = ()
     doc: str = ""
     error: ParseError | None = None
+    outdated: bool = False
     cell: str = ""
     parsed: tuple[str, ...] | None = None  # for cells with magics: the lines as Python, where `lines` are as typed
     pieces: tuple[Piece, ...] = ()  # empty where the file has to be scanned as a whole
     made: Mapping[str, str] = field(default_factory=dict)  # for cells: what their own scope binds; `Model()` if a call
+    imported: frozenset[str] = frozenset()  # for cells: of these names what they import counts, not what they define
 
     @cached_property
     def chosen(self) -> Mapping[str, Entry]:
@@ -154,6 +159,12 @@ class FileDefinitions:
             if entry.name not in found or entry.weight >= found[entry.name].weight:
                 found[entry.name] = entry
         return found
+
+    @cached_property
+    def nested(self) -> Mapping[str, str]:
+        """`outer.<locals>.inner` by what people call it, `outer.inner`, where nothing else is called so."""
+        found = {name.replace(".<locals>", ""): name for name in self.chosen if ".<locals>." in name}
+        return {called: name for called, name in found.items() if called not in self.chosen}
 
     @cached_property
     def bound(self) -> frozenset[str]:
@@ -223,7 +234,8 @@ def _build(file: FileDefinitions, entry: Entry) -> Definition:
     nodes = _nodes(file, entry)
     owner = _owner(file, entry)
     used = uses(nodes, owner=owner.name if owner else "", bases=owner.bases if owner else ())
-    references = tuple(name for name in used.references if name not in _BUILTINS or name in file.bound)
+    # Another cell may have bound what is called like a builtin.
+    references = tuple(name for name in used.references if file.cell or name not in _BUILTINS or name in file.bound)
     source, framed = _text(file, entry, nodes)
     doc = first_paragraph(nodes[0]) if nodes else ""
     return Definition(

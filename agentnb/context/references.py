@@ -342,6 +342,19 @@ def bindings(body: Iterable[ast.AST]) -> Bindings:
     return {name: known for name, known in found.items() if name not in outside}
 
 
+def bound_at_end(body: Iterable[ast.AST]) -> dict[str, ast.AST]:
+    """The names that these statements of one scope leave bound, each with the node that bound it last."""
+    found: dict[str, ast.AST] = {}
+    for node in own_scope(body):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del):
+            found.pop(node.id, None)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found.update((name, node) for name, _ in import_targets(node))
+        else:
+            found.update((name, node) for name in _bound_by(node))
+    return found
+
+
 def _bind(node: ast.AST, found: Bindings) -> None:
     if isinstance(node, ast.Import | ast.ImportFrom):
         found.update(import_targets(node))

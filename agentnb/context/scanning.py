@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from agentnb.canonical import digest
 from agentnb.context.definitions import Entry, FileDefinitions, Import, ParseError, Piece
-from agentnb.context.references import FunctionNode, absolute_module, annotation_name, bindings, dotted
+from agentnb.context.references import FunctionNode, absolute_module, annotation_name, bindings, bound_at_end, dotted
 from agentnb.context.syntax import PARSE_ERRORS, first_line, first_paragraph, many_objects, normalise, parse
 
 PROPERTY_DECORATORS = frozenset({"property", "cached_property", "abstractproperty", "cache_readonly", "lazyproperty"})
@@ -73,7 +73,9 @@ def parse_cell(source: str, *, cell: str, versions: Iterable[str] = ()) -> FileD
         stars=tuple(scanner.stars),
         deleted=tuple(scanner.deleted),
         error=error,
+        pieces=tuple(scanner.pieces),
         made=scanner.made(),
+        imported=frozenset(scanner.imported()),
     )
 
 
@@ -88,6 +90,7 @@ class _Scanner:
         self.pieces: list[Piece] = []
         self.doc = ""
         self._made: Mapping[str, str] = {}
+        self._last: Mapping[str, ast.AST] | None = None
         self._places: dict[str, int] = {}
         self._piece = 0  # the first entry of the piece that is being read
 
@@ -109,18 +112,27 @@ class _Scanner:
             self.doc = first_line(first_paragraph(tree))
             self._pieces_of(tree.body, len(self.lines))
             if in_cell:
-                self._made = bindings(tree.body)
+                self._made, self._last = bindings(tree.body), bound_at_end(tree.body)
         except PARSE_ERRORS as error:
             return _parse_error(error)
         return None
 
     def made(self) -> Mapping[str, str]:
-        """Every name that the scope binds, in order, with the call that made it (`Model()`) or an empty text."""
+        """Every name that the scope leaves bound, in order, with the call that made it (`Model()`) or an empty text."""
         names = dict.fromkeys(
             [*(entry.name for entry in self.entries if "." not in entry.name), *(item.bound for item in self.imports)],
             "",
         )
-        return names | {name: known if known.endswith("()") else "" for name, known in self._made.items()}
+        names |= {name: known if known.endswith("()") else "" for name, known in self._made.items()}
+        return names if self._last is None else {name: made for name, made in names.items() if name in self._last}
+
+    def imported(self) -> Iterator[str]:
+        """Names that mean what an import binds though the scope defines them too: before it, or in case it fails."""
+        likely = {entry.name for entry in self.entries if entry.weight > 1}
+        for item in self.imports:
+            last = self._last.get(item.bound) if self._last else None
+            if isinstance(last, ast.Import | ast.ImportFrom) or item.bound not in likely:
+                yield item.bound
 
     # pieces --------------------------------------------------------------------------------------------------------
 
@@ -211,7 +223,8 @@ class _Scanner:
             case ast.Assign() | ast.AnnAssign():
                 self._assignment(node, where)
             case ast.Delete() if where.owner == "module":
-                self.deleted.extend(target.id for target in node.targets if isinstance(target, ast.Name))
+                names = (name for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name))
+                self.deleted.extend(name.id for name in names if isinstance(name.ctx, ast.Del))
             case ast.If():
                 self._branches(node, where)
             case _:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 from traitlets import Bool, Float, Int, TraitError, Unicode, validate
@@ -94,6 +95,7 @@ class Executed:
     source: str
     cell_id: str | None
     number: int | None
+    failed_at: int = 0  # the line of its code at which it raised an error
 
 
 class Notebook:
@@ -128,6 +130,13 @@ class Notebook:
         if result.info is not None and not result.info.silent and not _is_ours(result.info.raw_cell):
             self._error = result.error_in_exec
             self.showing.end(result)
+            self._note_failure(result.info.raw_cell, result.error_in_exec or result.error_before_exec)
+
+    def _note_failure(self, source: str, error: BaseException | None) -> None:
+        """Of a cell that failed only what stands above its failure has run."""
+        if error is not None and self._waiting and self._waiting[-1].source == source:
+            line = line_of_failure(error, self.shell.user_global_ns, inner=source.lstrip().startswith("%%"))
+            self._waiting[-1] = replace(self._waiting[-1], failed_at=line)
 
     @property
     def _wants_trace(self) -> bool:
@@ -152,9 +161,10 @@ class Notebook:
         from agentnb.runs.hydration import Observed
 
         note = self._trace.note if self._trace is not None and self._wants_trace else ""
-        self.session.observed = Observed(
-            ran=self._ran, error=self._error, notes=(note,) if note else (), shown=self.showing.displays.latest()
-        )
+        session = self.session
+        notes = (*session.cells.take_notes(), *([note] if note else []))
+        shown = self.showing.displays.latest()
+        session.observed = Observed(ran=self._ran, error=self._error, notes=notes, shown=shown)
         self._ran = ()
 
     @property
@@ -175,7 +185,7 @@ class Notebook:
             )
         self._session.settings = settings
         for cell in self._waiting:
-            self._session.cells.record(cell.source, cell_id=cell.cell_id, number=cell.number)
+            self._session.cells.record(cell.source, cell_id=cell.cell_id, number=cell.number, failed_at=cell.failed_at)
         self._waiting.clear()
         return self._session
 
@@ -198,6 +208,21 @@ class Notebook:
         if self._session is not None:
             self._session.close()
             self._session = None
+
+
+def line_of_failure(error: BaseException, namespace: Mapping[str, Any], *, inner: bool) -> int:
+    """The line of a cell's own code at which it raised `error`, or could not be compiled; 0 where it does not say.
+
+    `inner` is for cell magics: the code is what they run.
+    """
+    lines = [
+        line
+        for frame, line in walk_tb(error.__traceback__)
+        if frame.f_globals is namespace and frame.f_code.co_name == "<module>"
+    ]
+    if not lines:
+        return (error.lineno or 0) if isinstance(error, SyntaxError) else 0
+    return lines[-1 if inner else 0]
 
 
 def is_worth_telling(file: str) -> bool:

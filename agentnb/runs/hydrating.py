@@ -165,7 +165,7 @@ class Hydrating:
         context["blocks"] = [block.to_json() for block in (*inherited, *blocks)]
         context["definitions"] = _receipt(before, blocks, selection)
         context["left_out"] = [{"name": name, "reason": reason} for name, reason in selection.left_out]
-        context["notes"] += [*selection.notes, *services.hydrator.cells.notes, *pictures.notes]
+        context["notes"] += [*selection.notes, *pictures.notes]
         context["images"] = pictures.listed
         context["redactions"] = services.scrub.report()
 

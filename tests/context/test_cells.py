@@ -176,3 +176,40 @@ def test_versions_tell_what_each_cell_defines_and_uses() -> None:
     cells.record("import math\nN = 4", cell_id="a", number=3)
     listed = [(item.cell, item.version, item.defines, item.uses) for item in cells.versions()]
     assert listed == [("b", 1, ("f",), ("math", "N", "h")), ("a", 2, ("N", "math"), ())]
+
+
+def test_of_a_cell_that_failed_only_what_stands_above_counts() -> None:
+    cells = index("def f(): return 1\nclass A:\n    old = 1\nN = 1\nimport json as js\ndef gone(): pass")
+    failed = (
+        "\n\nN = 2\n\n1 / 0\ndef f(): return 2\nclass A:\n    new = 1\nimport os as js\ndel gone\ndef fresh(): pass"
+    )
+    cells.record(failed, cell_id=None, number=2, failed_at=3)
+    found = cells.definitions()
+    assert (found["f"].source, found["N"].source) == ("def f(): return 1", "N = 2")
+    assert "A.new" not in found
+    assert cells.imports() == {"js": "json"}
+    assert "gone" in found
+    assert (found["fresh"].cell, found["fresh"].lines) == ("In[2]", (11, 11))  # its text is all there is of it
+
+
+def test_what_a_cell_deletes_after_it_made_it_is_gone() -> None:
+    cells = index(
+        "def f(): pass\nx = g()\nimport os\ndef h(): pass", "def k(): pass\nfor i in y: pass\ndel (f, x), k, i, os"
+    )
+    assert set(cells.names) == {"h"}
+    cells.record("del h\ndef h(): return 2\nif x:\n    del h\nbroken(", cell_id=None, number=3)
+    assert set(cells.names) == {"h"}  # nothing of a cell that does not parse has run
+
+
+def test_the_last_of_definition_and_import_counts_and_an_import_with_a_fallback() -> None:
+    cells = index(
+        "def a(): pass\nfrom m import a\nfrom m import b\ndef b(): pass\n"
+        "try:\n    from m import c\nexcept ImportError:\n    def c(): pass\n"
+    )
+    assert {name: cells.definitions()[name].kind for name in "abc"} == {"a": "import", "b": "function", "c": "import"}
+
+
+def test_notes_are_told_once() -> None:
+    cells = index("def f(:")
+    assert [note.partition(":")[0] for note in cells.take_notes()] == ["In[1] did not parse"]
+    assert cells.take_notes() == ()

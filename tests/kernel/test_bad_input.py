@@ -79,6 +79,21 @@ def test_a_cell_that_does_not_parse_is_a_note(kernel: Any) -> None:
     run = kernel.ok("%agent what does `whole` do?").run
     assert run["state"] == "COMPLETED"
     assert any(item["name"] == "whole" for item in run["definitions"])
+    assert ["did not parse: line 1" in note for note in run["notes"]] == [True]
+    assert kernel.ok("%agent and now?").run["notes"] == []
+
+
+def test_of_a_cell_that_failed_only_what_ran_is_told(kernel: Any) -> None:
+    kernel.ok("def kept():\n    return 'first'\ndef gone():\n    return 1")
+    kernel.run("\ndel gone\n1 / 0\ndef kept():\n    return 'second'")
+    kernel.run("%%time\n\n1 / 0\ndef kept():\n    return 'third'")
+    kernel.run("def kept():\n    return 'fourth'\nreturn 1")
+    kernel.run("import asyncio\nawait asyncio.sleep(0)\n1 / 0\ndef kept():\n    return 'fifth'")
+    run = kernel.ok("%agent what do `kept` and `gone` do?").run
+    assert [item["name"] for item in run["definitions"]] == ["kept"]
+    assert "there is no definition called gone here" in " ".join(run["notes"])
+    known = "get_ipython()._agentnb_notebook.session.cells.definitions()['kept'].source"
+    assert kernel.value(known) == "def kept():\n    return 'first'"
 
 
 def test_a_module_without_source_gives_what_there_is(kernel: Any) -> None:
