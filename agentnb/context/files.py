@@ -84,8 +84,8 @@ class FileIndex:
             return None
         before = before if before and before.module == module else None
         parsed = self._by_content(data, path, module, before)
-        if parsed.error and before and before.entries:
-            return replace(before, error=parsed.error)
+        if parsed.error and before and before.entries and (before.outdated or not before.error):
+            return replace(before, error=parsed.error, outdated=True)
         return parsed
 
     def _by_content(self, data: bytes, path: Path, module: str, before: FileDefinitions | None) -> FileDefinitions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Mapping
 from types import (
@@ -146,13 +147,24 @@ def computes_attributes(value: Any) -> bool:
     return class_attribute(type(value), "__getattr__") is not MISSING
 
 
+def is_generic(value: Any) -> bool:
+    """Is it `Model[int]` or the like?"""
+    return is_a(value, GenericAlias) or class_name(type(value))[0] == "typing"
+
+
 def origin(value: Any) -> Any:
-    """The class of `Model[int]`; anything else is itself."""
+    """The class of `Model[int]`, and of pandas' and xarray's accessors (`df.plot`); anything else is itself."""
     if is_a(value, GenericAlias):
         return _held(value, GenericAlias, "__origin__")
-    if class_name(type(value))[0] == "typing":
+    if is_generic(value):
         return own_dict(value).get("__origin__", value)
-    return value
+    found = own_dict(value).get("_accessor")
+    return found if is_a(found, type) and is_descriptor(value) else value
+
+
+def is_descriptor(value: Any) -> bool:
+    """Does it compute what an attribute means, as properties do?"""
+    return class_attribute(type(value), "__get__") is not MISSING
 
 
 def _slot(slot: Any, value: Any) -> Any:
@@ -278,11 +290,15 @@ def _owner_module(value: Any) -> str:
     return class_name(owner)[0] if is_a(owner, type) else ""
 
 
+_MODULE = re.compile(r"^\(\$module(?:, /(?=[,)]))?(?:, )?")
+"""How C functions say that they take none of the arguments themselves."""
+
+
 def _arguments(value: Any, name: str, doc: str) -> str:
     """`(x, /, out=None)` from the C signature, or from the first line of the doc as numpy writes it."""
-    text = _text(value, "__text_signature__").replace("($module, ", "(").replace("($module)", "()").replace("$", "")
+    text = _MODULE.sub("(", " ".join(_text(value, "__text_signature__").split())).replace("$", "")
     if text.startswith("("):
-        return text
+        return text.replace("( ", "(").replace(", )", ")")
     first = doc.lstrip().partition("\n")[0]
     short = name.rpartition(".")[2]
     return first[len(short) :].partition(" -> ")[0] if first.startswith(f"{short}(") else "(...)"

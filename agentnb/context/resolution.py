@@ -10,8 +10,10 @@ from __future__ import annotations
 import builtins
 import re
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -90,12 +92,13 @@ class Resolver:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What could not be read on the way: broken files, and cells that did not parse."""
-        return (*self._texts.notes, *self._cells.notes)
+        """Files that could not be read on the way."""
+        return self._texts.notes
 
     def resolve(self, name: str) -> Definition | Unresolved:
         """The definition of a dotted name as a user writes it: `clean`, `nx.Graph.add_edge`, `G.add_edge`, `np.sin`."""
-        name = name.strip().strip("`@").removesuffix("()")
+        name = unicodedata.normalize("NFKC", name.strip().strip("`@").removesuffix("()"))  # as Python reads names
+        name = name.replace(".<locals>.", ".")
         if name not in self._resolved:
             self._resolved[name] = self._resolve(name)
         return self._resolved[name]
@@ -178,9 +181,9 @@ class Resolver:
             found = self._of_result(name) if RESULT.match(name) else None
             return found or Unresolved(name=name, reason=f"{name[:60]!r} is not a name", kind="text")
         parts = name.split(".")
-        return self._look(parts, (*self._cascade, self._from_packages, self._by_inference)) or self._unresolved(
-            name, parts
-        )
+        return self._look(
+            parts, (*self._cascade, self._of_property, self._from_packages, self._by_inference)
+        ) or self._unresolved(name, parts)
 
     @staticmethod
     def _look(parts: list[str], steps: Sequence[Callable[[list[str]], Definition | None]]) -> Definition | None:
@@ -213,10 +216,7 @@ class Resolver:
         if len(parts) < 2 or not DOTTED.match(maker) or maker.partition(".")[0] == parts[0]:
             return None
         owner = self.resolve(maker)
-        if isinstance(owner, Unresolved) or owner.kind != "class":
-            return None
-        member = ".".join(parts[1:])
-        return self._own.find(f"{owner.name}.{member}") or self._texts.by_name([*owner.name.split("."), *parts[1:]])
+        return None if isinstance(owner, Unresolved) or owner.kind != "class" else self._member_of(owner, parts[1:])
 
     def _of_result(self, name: str) -> Definition | None:
         """`Model.fit` for `make_model().fit`: a class makes its instances, a function says what it returns, or it is
@@ -225,13 +225,25 @@ class Resolver:
         made = self.resolve(maker)
         if isinstance(made, Unresolved):
             return None
+        owner = made if made.kind == "class" else self._returned(made)
+        return self._member_of(owner, rest.split(".")) if owner else self._inferred(name)
+
+    def _of_property(self, parts: list[str]) -> Definition | None:
+        """`Namespace.upper` for `series.str.upper`, where the property `str` says that it returns a `Namespace`."""
+        if len(parts) < 3 or not self.known(parts[0]):
+            return None
+        made = self._look(parts[:-1], self._cascade)
+        owner = self._returned(made) if made and made.kind == "property" else None
+        return self._member_of(owner, parts[-1:]) if owner else None
+
+    def _returned(self, made: Definition) -> Definition | None:
+        """The class that a function or property says it returns."""
         returns = _RETURNS.search(made.signature)
-        owner = made if made.kind == "class" else self.follow(made, returns.group(1)) if returns else None
-        if owner is not None and owner.kind == "class":
-            return self._own.find(f"{owner.name}.{rest}") or self._texts.by_name(
-                [*owner.name.split("."), *rest.split(".")]
-            )
-        return self._inferred(name)
+        owner = self.follow(made, returns.group(1)) if returns else None
+        return owner if owner and owner.kind == "class" else None
+
+    def _member_of(self, owner: Definition, rest: list[str]) -> Definition | None:
+        return self._own.find(".".join([owner.name, *rest])) or self._texts.by_name([*owner.name.split("."), *rest])
 
     def _through_alias(self, found: Definition) -> Definition | None:
         """`plain` for `alias = plain` and `half = partial(plain, 1)`."""
@@ -242,7 +254,15 @@ class Resolver:
         return target if isinstance(target, Definition) and target.kind not in {"constant", "import"} else None
 
     def _from_modules(self, parts: list[str]) -> Definition | None:
-        return self._absolute(parts) if len(parts) > 1 else self._texts.module(parts[0], project_only=True)
+        if len(parts) > 1:
+            return self._absolute(parts)
+        return self._texts.module(parts[0], project_only=parts[0] not in self._modules)
+
+    @cached_property
+    def _modules(self) -> frozenset[str]:
+        """The modules that the notebook has under any name: `numpy` after `import numpy as np`."""
+        values = [value for value in list(self._namespace.values()) if live.is_a(value, ModuleType)]
+        return frozenset([*self._imports.values(), *(live.module_text(value, "__name__") for value in values)])
 
     def _absolute(self, parts: list[str]) -> Definition | None:
         """A full dotted path: the longest part of it that is a module, then names inside that; live objects first."""
@@ -299,7 +319,7 @@ class Resolver:
         self, user: Definition, scope: tuple[Mapping[str, Any], ModuleType | None], parts: list[str]
     ) -> Definition | None:
         names, module = scope
-        if parts[0] in names:
+        if parts[0] in names and not (user.origin == "cell" and parts[0] in SHELL_NAMES):
             found = self._objects.walk(names, parts, module=module)
             if found is not None:
                 return found
@@ -340,7 +360,7 @@ class Resolver:
         for part in parts[1:]:
             following = live.attribute(value, part)
             if following is live.MISSING:
-                return not live.computes_attributes(value)
+                return not (live.computes_attributes(value) or live.is_descriptor(value))
             value = following
         return True
 
@@ -353,7 +373,7 @@ class Resolver:
     def _unresolved(self, name: str, parts: list[str]) -> Unresolved:
         value = self._live_value(parts)
         if live.is_a(value, (FunctionType, type)):
-            return Unresolved(name=name, reason=f"no source: the file that defines {name} cannot be read")
+            return Unresolved(name=name, reason=f"no source: {self._objects.why_sourceless(value, name)}")
         if value is not live.MISSING:
             return Unresolved(name=name, kind="value", reason=f"{name} is a variable: it has a value, not a definition")
         ambiguous = self._candidates(name) or self._indexed.candidates(name)

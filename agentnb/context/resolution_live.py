@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import builtins
+import linecache
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from agentnb.context import live
-from agentnb.context.definitions import Definition
+from agentnb.context.definitions import Definition, FileDefinitions
 from agentnb.context.files import loaded_file, module_name
 from agentnb.context.resolution_text import CellNames, Texts, sourceless
+from agentnb.context.scanning import parse_cell
 from agentnb.context.syntax import first_line, normalise
 
 CODE_KINDS = frozenset({"function", "async function", "class"})
@@ -26,6 +28,7 @@ class LiveObjects:
         self._texts = texts
         self._cells = cells
         self._imports = imports
+        self._ran: dict[str, FileDefinitions | None] = {}
 
     def walk(
         self, scope: Mapping[str, Any], parts: list[str], *, module: ModuleType | None = None
@@ -41,10 +44,12 @@ class LiveObjects:
         return None if value is live.MISSING else self._of_value(owner, parts, value)
 
     def _beyond(self, owner: Any, rest: list[str]) -> Definition | None:
-        """An attribute that is not stored on the live object may still stand in the source of its module."""
+        """An attribute that is not stored on the live object may still stand in the source of its module or class."""
         if live.is_a(owner, ModuleType):
             return self._texts.inside(live.module_text(owner, "__name__"), rest)
-        return None
+        if len(rest) > 1 or live.is_a(owner, (FunctionType, *live.COMPILED)):
+            return None
+        return self._in_classes(_classes_of(owner), rest[0])
 
     def _of_value(self, owner: Any, parts: list[str], value: Any) -> Definition | None:
         name = parts[-1]
@@ -53,7 +58,7 @@ class LiveObjects:
         if called == name and "<locals>" not in qualified:
             return self.of_code(inner.__code__, inner) or self._as_written(owner, parts)
         if live.is_a(inner, type):
-            return self.of_class(inner) or self._compiled(inner, owner)
+            return self._alias(owner, parts, value) or self.of_class(inner) or self._compiled(inner, owner)
         if live.is_a(inner, ModuleType):
             return self._texts.module(live.module_text(inner, "__name__"))
         written = self._as_written(owner, parts)
@@ -63,6 +68,11 @@ class LiveObjects:
                 return written  # a decorator without functools.wraps: the user means what he wrote
             return self.of_code(inner.__code__, inner) or written
         return written or self._compiled(inner, owner) or self._plain(owner, name, inner)
+
+    def _alias(self, owner: Any, parts: list[str], value: Any) -> Definition | None:
+        """`Rows = list[dict]` and `Number: TypeAlias = int` mean what is written, not the class that they lead to."""
+        written = self._as_written(owner, parts) if owner is None or live.is_a(owner, ModuleType) else None
+        return written if written and (written.kind == "type alias" or live.is_generic(value)) else None
 
     def _as_written(self, owner: Any, parts: list[str]) -> Definition | None:
         """The definition of this very name in the source of what holds it."""
@@ -75,8 +85,7 @@ class LiveObjects:
             return self._texts.inside(*_split(target)) if "." in target else None
         if live.is_a(owner, ModuleType):
             return self._texts.inside(live.module_text(owner, "__name__"), [name])
-        holder = owner if live.is_a(owner, type) else type(owner)
-        return self._in_classes(live.bases_of(holder), name)
+        return self._in_classes(_classes_of(owner), name)
 
     def _in_classes(self, classes: Sequence[type], name: str) -> Definition | None:
         """A class attribute; else a field that is only annotated; else the method that sets `self.name`."""
@@ -91,50 +100,87 @@ class LiveObjects:
         return None
 
     def _setter(self, cls: type, name: str) -> Definition | None:
-        found = self.of_class(cls)
-        if found is None or not found.source:
+        file, qualname = self._home(cls)
+        entry = file.chosen.get(qualname) if file else None
+        if file is None or entry is None:
             return None
         pattern = rf"^[ \t]+(?:def [^\n]*:[ \t]*)?self\.{re.escape(name)}\s*(?::[^=\n]+)?=(?!=)"
-        match = re.search(pattern, found.source, re.MULTILINE)
+        source = file.python_of(entry)
+        match = re.search(pattern, source, re.MULTILINE)
         if match is None:
             return None
-        line = found.lines[0] + found.source.count("\n", 0, match.start())
-        within = [member for member in self._members_of(found) if member.lines[0] <= line <= member.lines[1]]
-        return min(within, key=lambda member: member.lines[1] - member.lines[0], default=None)
-
-    def _members_of(self, definition: Definition) -> Iterator[Definition]:
-        file = self._texts.file_containing(definition) if definition.origin == "file" else None
-        found = file.by_name if file else self._cells.definitions
-        prefix = f"{definition.name.removeprefix(f'{file.module}.') if file else definition.name}."
-        return (found[name] for name in found if name.startswith(prefix))
+        line = entry.lines[0] + source.count("\n", 0, match.start())
+        members = (member for key, member in file.chosen.items() if key.startswith(f"{qualname}."))
+        within = [member for member in members if member.lines[0] <= line <= member.lines[1]]
+        closest = min(within, key=lambda member: member.lines[1] - member.lines[0], default=None)
+        return self._named(file, closest.name) if closest else None
 
     def _member(self, cls: type, name: str) -> Definition | None:
-        module, qualname = live.class_name(cls)
-        if module == "__main__":
-            return self._cells.find(f"{qualname}.{name}")
-        file = self._texts.file_of(module)
-        return file.by_name.get(f"{qualname}.{name}") if file else None
-
-    def of_code(self, code: CodeType, function: FunctionType | None = None) -> Definition | None:
-        path = Path(code.co_filename)
-        if code.co_filename.startswith("<") or not path.is_absolute() or _is_cell_file(code.co_filename):
-            return self._cells.find(code.co_qualname)
-        file = self._texts.read(path, _module_of(path, live.plain(function.__module__) if function else ""))
-        if file is None:
-            return None
-        entry = file.at_line(code.co_firstlineno, code.co_name)
-        if entry is None or (entry.name.rpartition(".")[2] != code.co_name and code.co_qualname in file.chosen):
-            return file.by_name.get(code.co_qualname)  # the file changed since it was loaded
-        return file.by_name[entry.name] if file.chosen[entry.name] is entry else file.build(entry)
+        file, qualname = self._home(cls)
+        return self._named(file, f"{qualname}.{name}")
 
     def of_class(self, cls: type) -> Definition | None:
+        return self._named(*self._home(cls))
+
+    def _named(self, file: FileDefinitions | None, name: str) -> Definition | None:
+        """A definition of this file; of a cell, with what other cells import for it."""
+        if file is None:
+            return None
+        return self._cells.find(name) if file is self._cells.definitions.cell_of(name) else file.by_name.get(name)
+
+    def _home(self, cls: type) -> tuple[FileDefinitions | None, str]:
+        """(the file or cell that a class stands in, its name there)."""
         module, qualname = live.class_name(cls)
         if module == "__main__":
-            return self._cells.find(qualname)
+            return self._cells.definitions.cell_of(qualname) or self._file_of_methods(cls, qualname), qualname
         file = self._texts.file_of(module)
-        found = file.by_name.get(qualname) if file else None
+        if file is None or qualname in file.chosen:
+            return file, qualname
         # Some packages give their classes a shorter module name than the one they stand in.
-        return found or (self._texts.inside(module, qualname.split(".")) if file else None)
+        own = self._file_of_methods(cls, qualname)
+        found = None if own else self._texts.inside(module, qualname.split("."))
+        file = self._texts.file_containing(found) if found else own
+        return file, found.name.removeprefix(f"{file.module}.") if found and file else qualname
+
+    def _file_of_methods(self, cls: type, qualname: str) -> FileDefinitions | None:
+        """Where the first method of a class stands, for one that is not where it says: from `%run`, or a magic."""
+        inner = (live.unwrap(value) for value in live.class_dict(cls).values())
+        codes = (function.__code__ for function in inner if live.is_a(function, FunctionType))
+        own = (code for code in codes if code.co_qualname.startswith(f"{qualname}."))
+        return next((file for code in own if (file := self._file_of(code)) and qualname in file.chosen), None)
+
+    def of_code(self, code: CodeType, function: FunctionType | None = None) -> Definition | None:
+        """The definition whose code this is."""
+        if _is_no_file(code.co_filename):
+            return self._of_cell_code(code)
+        file = self._file_of(code, live.plain(function.__module__) if function else "")
+        return _at_code(file, code) if file else None
+
+    def why_sourceless(self, value: Any, name: str) -> str:
+        """Why a function or class has no text to show."""
+        if live.is_a(value, FunctionType) and _is_no_file(value.__code__.co_filename):
+            return f"{name} was made by code that stands in no cell and no file"
+        return f"the file that defines {name} cannot be read"
+
+    def _of_cell_code(self, code: CodeType) -> Definition | None:
+        known = self._cells.find(code.co_qualname)
+        file = self._file_of(code)
+        ran = _at_code(file, code) if file else None
+        if ran is None:
+            return known
+        variant = self._cells.definitions.variant(code.co_qualname, ran.source)
+        return variant or (known if known and known.kind != "import" else ran)
+
+    def _file_of(self, code: CodeType, module: str = "") -> FileDefinitions | None:
+        """The file that the code was compiled from; of what ran otherwise, the text that IPython keeps to show it."""
+        if not _is_no_file(code.co_filename):
+            path = Path(code.co_filename)
+            return self._texts.read(path, _module_of(path, module))
+        if code.co_filename not in self._ran:
+            entry = linecache.cache.get(code.co_filename, ())
+            text = "".join(entry[2]) if len(entry) == 4 else ""
+            self._ran[code.co_filename] = parse_cell(text, cell="In[?]") if text else None
+        return self._ran[code.co_filename]
 
     def _compiled(self, value: Any, owner: Any) -> Definition | None:
         text = live.compiled_text(value)
@@ -160,9 +206,20 @@ def _split(target: str) -> tuple[str, list[str]]:
     return module, [name]
 
 
-def _is_cell_file(name: str) -> bool:
+def _is_no_file(name: str) -> bool:
     """ipykernel gives cells file names of their own, in a directory of the process: `…/ipykernel_123/456.py`."""
-    return "ipykernel_" in name or name.startswith(("<ipython-input-", "/dev/fd"))
+    return "ipykernel_" in name or name.startswith(("<", "/dev/fd")) or not Path(name).is_absolute()
+
+
+def _classes_of(owner: Any) -> tuple[type, ...]:
+    return live.bases_of(owner if live.is_a(owner, type) else type(owner))
+
+
+def _at_code(file: FileDefinitions, code: CodeType) -> Definition | None:
+    entry = file.at_line(code.co_firstlineno, code.co_name)
+    if entry is None or (entry.name.rpartition(".")[2] != code.co_name and code.co_qualname in file.chosen):
+        return file.by_name.get(code.co_qualname)  # the file changed since it was loaded
+    return file.by_name[entry.name] if file.chosen[entry.name] is entry else file.build(entry)
 
 
 def _module_of(path: Path, claimed: str) -> str:

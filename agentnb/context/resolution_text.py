@@ -5,10 +5,10 @@ Nothing is imported and nobody's code runs; the project's own directories are se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from agentnb.context.definitions import Definition, FileDefinitions
+from agentnb.context.cells import CellDefinitions
+from agentnb.context.definitions import Definition, FileDefinitions, ParseError
 from agentnb.context.files import SHARED, FileIndex, module_file, stub_file
 
 HOPS = 12
@@ -21,7 +21,7 @@ _Seen = set[tuple[str, str]]
 class CellNames:
     """The definitions of the notebook's cells, inherited members too."""
 
-    def __init__(self, definitions: Mapping[str, Definition]) -> None:
+    def __init__(self, definitions: CellDefinitions) -> None:
         self.definitions = definitions
 
     def find(self, name: str, hops: int = HOPS) -> Definition | None:
@@ -56,14 +56,23 @@ class Texts:
         return tuple(self._errors.values())
 
     def by_name(self, parts: list[str], seen: _Seen | None = None) -> Definition | None:
-        """The same by the modules' texts alone."""
+        """A full dotted path by the modules' texts alone."""
         seen = set() if seen is None else seen
         for end in range(len(parts) if len(parts) <= PARTS_LIMIT else 0, 0, -1):
             name = ".".join(parts[:end])
             if self.file_of(name) is not None:
                 # What the longest module does not have is not there: a shorter one would only send us back.
-                return self.inside(name, parts[end:], seen) if parts[end:] else self.module(name)
+                return self.inside(name, parts[end:], seen) if parts[end:] else self._module_or_its_own(name, seen)
         return None
+
+    def _module_or_its_own(self, name: str, seen: _Seen) -> Definition | None:
+        """After `from .col import col` the package's `col` is no longer the module."""
+        package, _, last = name.rpartition(".")
+        file = self.file_of(package) if package else None
+        hidden = any(
+            item.bound == last and item.target.startswith(f"{name}.") for item in (file.imports if file else ())
+        )
+        return (self.inside(package, [last], seen) if hidden else None) or self.module(name)
 
     def inside(self, module: str, parts: list[str], seen: _Seen | None = None) -> Definition | None:
         """`parts` inside a module by its text alone: its own names, its imports, its star imports, its submodules.
@@ -89,6 +98,7 @@ class Texts:
 
     def _own(self, file: FileDefinitions, parts: list[str], seen: _Seen) -> Definition | None:
         name = ".".join(parts)
+        name = file.nested.get(name, name)
         if name in file.chosen:
             return file.by_name[name]
         holder = file.chosen.get(parts[0]) if len(parts) > 1 else None
@@ -153,7 +163,7 @@ class Texts:
     def read(self, path: Path, module: str) -> FileDefinitions | None:
         file = self._index.definitions(path, module=module)
         if file is not None and file.error:
-            self._errors[file.file] = f"{file.file} does not parse: {file.error}; the rest of it is used"
+            self._errors[file.file] = _note(file, file.error)
         return file
 
     def in_project(self, definition: Definition) -> bool:
@@ -170,8 +180,17 @@ class Texts:
             file = self.read(path, module) if path else None
             if file is not None:
                 found = file.by_name.get(".".join(parts[end:]))
-                return found.signature if found else ""
+                # `sin: _UFunc_Nin1_Nout1[…]` says less than the module itself.
+                return found.signature if found and found.kind != "constant" else ""
         return ""
+
+
+def _note(file: FileDefinitions, error: ParseError) -> str:
+    if file.outdated:
+        return f"{file.file} no longer parses ({error}): its last version that did is used"
+    if file.entries:
+        return f"{file.file} does not parse ({error}): the rest of it is used"
+    return f"{file.file} cannot be used: {error}"
 
 
 def sourceless(name: str, kind: str, signature: str, doc: str) -> Definition:

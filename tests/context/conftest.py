@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -30,8 +31,9 @@ class Notebook:
         self.number += 1
         self.cells.record(source, cell_id=cell_id, number=self.number)
         if execute:
-            code = compile(self.transform(source), f"/tmp/ipykernel_7/{self.number}.py", "exec")
-            exec(code, self.namespace)
+            python, file = self.transform(source), f"/tmp/ipykernel_7/{id(self)}_{self.number}.py"
+            linecache.cache[file] = (len(python), None, python.splitlines(keepends=True), file)  # as IPython does
+            exec(compile(python, file, "exec"), self.namespace)
 
     @property
     def resolver(self) -> Resolver:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os.path as osp
 import sys
 import zipfile
 from collections.abc import Callable
@@ -136,7 +137,8 @@ def test_an_edited_file_is_read_again_and_a_broken_one_keeps_its_last_good_versi
     write("tides.py", "def harmonic(t:\n    return broken, and longer\n")
     resolver = notebook.resolver
     assert found(resolver, "tides.harmonic").source == edited.source
-    assert any("tides.py does not parse" in note for note in resolver.notes)
+    why = "'(' was never closed" if sys.version_info < (3, 13) else "invalid syntax"
+    assert resolver.notes == (f"tides.py no longer parses (line 1: {why}): its last version that did is used",)
 
 
 def test_no_code_of_the_users_runs(notebook) -> None:
@@ -332,3 +334,120 @@ def test_what_a_call_returns(notebook, write: Write) -> None:
     assert found(resolver, "maker.build().go").name == "maker.Car.go"
     assert found(resolver, "guess().fit").name == "Model.fit"  # astroid
     assert isinstance(resolver.resolve("make().nothing"), Unresolved)
+
+
+def test_of_several_definitions_in_one_cell_the_live_one_counts(notebook) -> None:
+    notebook.run("""
+        try:
+            import no_such_accelerator
+            def fast(): return "compiled"
+        except ImportError:
+            def fast(): return "plain"
+        def sqrt(x): return x
+        from math import sqrt
+        try:
+            from no_such_package import tan
+        except ImportError:
+            def tan(x): return x
+    """)
+    assert found(notebook.resolver, "fast").source.endswith('"plain"')
+    assert found(notebook.resolver, "sqrt").name == "math.sqrt"
+    assert found(notebook.resolver, "tan").source.startswith("def tan(x)")
+
+
+def test_what_runs_otherwise_than_as_a_cell_is_found_too(notebook, write: Write, project: Path) -> None:
+    script = write("script.py", "class Sensor:\n    rate = 2\n    def read(self): return self.rate\n")
+    exec(compile(script.read_text(), str(script), "exec"), notebook.namespace)  # as %run does
+    notebook.run("def called(): return 1\nclass Model:\n    def fit(self): return 1")
+    notebook.cells = type(notebook.cells)(notebook.transform)  # a magic of the user's ran it: it was no cell
+    notebook.run("sensor = Sensor()\nmade = called\nexec('def drawn(): pass')", execute=True)
+    for name in ("Sensor", "sensor.rate", "Sensor.read"):
+        assert found(notebook.resolver, name).file == "script.py"
+    assert found(notebook.resolver, "called").source == "def called(): return 1"
+    assert found(notebook.resolver, "Model").source.startswith("class Model:")
+    assert found(notebook.resolver, "made").name == "called"
+    drawn = notebook.resolver.resolve("drawn")
+    assert drawn.reason == "no source: drawn was made by code that stands in no cell and no file"
+
+
+def test_a_name_that_was_found_leads_to_the_same_definition(notebook, write: Write) -> None:
+    """A thread holds definitions by their names: one that leads nowhere would be told to the model as removed."""
+    write("pack/__init__.py", "from .col import col\n")
+    write("pack/col.py", "class Col:\n    def plus(self): return 1\ncol = Col()\n")
+    notebook.run("""
+        import os.path as osp, networkx as nx
+        from typing import TypeAlias
+        import pack
+        def outer():
+            def inner(): return 1
+            class Local:
+                def method(self): return 1
+            return inner, Local
+        inner, Local = outer()
+        local = Local()
+        Rows = list[dict]
+        Number: TypeAlias = int
+    """)
+    cases = {
+        "inner": "outer.<locals>.inner",
+        "outer.inner": "outer.<locals>.inner",
+        "Local": "outer.<locals>.Local",
+        "local.method": "outer.<locals>.Local.method",
+        "Rows": "Rows",
+        "Number": "Number",
+        "nx": "networkx",
+        "osp": osp.__name__,
+        "pack.col": "pack.col.col",
+        "pack.col.plus": "pack.col.Col.plus",
+    }
+    for name, expected in cases.items():
+        first = found(notebook.resolver, name)
+        assert (first.name, found(notebook.resolver, first.name).digest) == (expected, first.digest)
+
+
+def test_accessors_properties_and_attributes_that_are_not_set_yet(notebook) -> None:
+    notebook.run("""
+        class Text:
+            def upper(self): return 1
+        class Accessor:  # as pandas and xarray make them
+            def __init__(self, cls): self._accessor = cls
+            def __get__(self, owner, kind): raise SystemExit("a descriptor ran")
+        class Column:
+            str = Accessor(Text)
+            @property
+            def text(self) -> Text: raise SystemExit("a property ran")
+            def fit(self):
+                self.coef_ = 1
+        column = Column()
+    """)
+    for name in ("column.str.upper", "column.text.upper", "Column.str.upper"):
+        assert found(notebook.resolver, name).name == "Text.upper"
+    assert found(notebook.resolver, "column.str").name == "Text"
+    assert found(notebook.resolver, "column.coef_").name == "Column.fit"
+
+
+def test_names_are_read_as_python_reads_them(notebook) -> None:
+    notebook.run("def ﬁt(x): return x\ndef größe(): return 1")
+    assert found(notebook.resolver, "ﬁt").name == found(notebook.resolver, "fit").name == "fit"
+    assert found(notebook.resolver, "gro\u0308ße").name == "größe"
+    assert found(notebook.cold, "gro\u0308ße").name == "größe"
+
+
+def test_signatures_of_compiled_functions_are_python(notebook) -> None:
+    notebook.run("import numpy as np")
+    names = ("print", "open", "np.sin", "np.array", "list.append")
+    shown = [found(notebook.resolver, name).signature for name in names]
+    assert shown[0].startswith("def print(*args, sep=' '")
+    assert shown[1].startswith("def open(file, mode='r', buffering=-1, encoding=None, errors=None")
+    assert shown[2].startswith("def sin(x, /, out=None")
+    assert shown[3].startswith("def array(object, dtype=None, *, copy=True")
+    assert shown[4].startswith("def append(self, object, /)")
+
+
+def test_a_cell_s_function_may_use_what_another_cell_called_like_a_builtin(notebook) -> None:
+    notebook.run("from math import pow\ndef print(*a): return a")
+    notebook.run("def area(r): return print(pow(r, 2), len('x'))")
+    area = found(notebook.resolver, "area")
+    assert area.imports == ("from math import pow",)
+    assert notebook.resolver.follow(area, "print").name == "print"
+    assert notebook.resolver.follow(area, "len") is None
