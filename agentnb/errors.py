@@ -14,7 +14,9 @@ AgentnbError
 ├── ModelError            which model, and may we ask it
 │   └── ModelUnknown · KeyMissing · PackageMissing
 ├── ProviderError         what a provider, or the way to it, answered
-│   └── RequestRefused · AccessRefused · RateLimited · Overloaded · ServerFault
+│   ├── RequestRefused
+│   │   └── PromptTooLong
+│   └── AccessRefused · RateLimited · Overloaded · ServerFault
 │       · ConnectionFailed · CallTimeout · StreamBroken · NotRecorded
 ├── BudgetExceeded        the next call could cost more than what is left
 ├── StepLimitReached      --max-steps
@@ -222,6 +224,12 @@ class ProviderError(AgentnbError):
 
 class RequestRefused(ProviderError):
     code = "provider.refused"
+
+
+class PromptTooLong(RequestRefused):
+    """The prompt has more tokens than the model takes."""
+
+    code = "provider.prompt-too-long"
 
 
 class AccessRefused(ProviderError):

@@ -51,6 +51,7 @@ ROOM_OF = {
     "runs.samples": "runs.agent",
     "runs.rhythm": "runs.agent",
     "runs.rebasing": "runs.agent",
+    "runs.fitting": "runs.agent",
     "runs.services": "runs.agent",
     "runs.keepalive": "runs.agent",
     "runs.threads": "runs.agent",

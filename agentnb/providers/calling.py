@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -21,6 +22,7 @@ from agentnb.errors import (
     KeyMissing,
     Overloaded,
     PackageMissing,
+    PromptTooLong,
     ProviderError,
     RateLimited,
     RequestRefused,
@@ -70,6 +72,8 @@ class Vendor:
     def refusal(self, status: int, message: str, *, request_id: str | None = None) -> ProviderError:
         """The error of an HTTP status; the words are the provider's own."""
         kind, todo = _STATUS_KINDS.get(status, (ServerFault if status >= 500 else RequestRefused, "Resume the run."))
+        if kind is RequestRefused and _TOO_LONG.search(message):
+            kind, todo = PromptTooLong, _TODO_TOO_LONG
         return kind(
             f"{self.label} answered {status}: {message}"[:600],
             todo=todo.format(key=self.keys[0]),
@@ -89,6 +93,15 @@ _STATUS_KINDS: dict[int, tuple[type[ProviderError], str]] = {
     503: (Overloaded, "The provider is overloaded; resume the run in a minute."),
     529: (Overloaded, "The provider is overloaded; resume the run in a minute."),
 }
+
+
+# In the words of Anthropic, OpenAI (Chat, Responses), Google and llama.cpp's server.
+_TOO_LONG = re.compile(
+    r"prompt is too long|maximum context length|context window|context size|input token count .*exceeds", re.IGNORECASE
+)
+_TODO_TOO_LONG = (
+    "Nothing is lost. Ask for less at once, take a model with a larger window (-m), or begin afresh with -t new."
+)
 
 
 def cut_off(*, request_id: str | None = None) -> StreamBroken:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from agentnb import canonical
@@ -29,7 +30,7 @@ from agentnb.runs.hydration import with_changed
 from agentnb.runs.picturing import Pictures, pictures_of
 from agentnb.runs.segments import Segments
 from agentnb.runs.services import Context, Request, Services
-from agentnb.runs.threads import Threads, base_of, folded, path_blocks, path_of, segment_blocks
+from agentnb.runs.threads import EARLIER, Threads, base_of, folded, left_out, path_blocks, path_of, segment_blocks
 from agentnb.runs.tools import pick
 
 
@@ -95,6 +96,7 @@ class Hydrating:
         }
         if begun.root is None:
             context["segment_base"] = begun.base
+            context["segment_first"] = begun.first if begun.first != "" else run_id
         return context, _tags(context, request)
 
     def _source(self, request: Request) -> Context | None:
@@ -185,7 +187,7 @@ class Hydrating:
         threads, root = self._threads, base["root"]
         sent = [
             *threads.segment(root),
-            *threads.path(path, root=root, kind=context["kind"], base=threads.base(root)),
+            *threads.as_sent(path, root=root, kind=context["kind"]),
         ]
         return self._services.hydrator.as_they_are(held_definitions(sent), _counter(context).count)
 
@@ -195,7 +197,11 @@ class Hydrating:
         count = _counter(context).count
         specs = [services.tools[name].spec for name in context["tools"]]
         held = held_definitions([*self._threads.whole(path), *inherited])
-        project = services.hydrator.snapshot(count, folded=held)
+        sent = path[left_out(context, path) :]
+        if len(sent) < len(path):
+            touched = set().union(*(self._threads.touched(turn) for turn in sent))
+            held = {name: item for name, item in held.items() if name in touched}
+        project = replace(services.hydrator.snapshot(count, folded=held), left_out=len(path) - len(sent))
         outline = semi_static_block(project)
         blocks = [*static_blocks(specs), *([outline] if outline else [])]
         return [scrubbed(block, services.scrub) for block in blocks]
@@ -226,7 +232,7 @@ def _receipt(path: Sequence[Block], own: Sequence[Block], selection: Selection) 
     reasons = {chosen.definition.name: chosen.reason for chosen in selection.chosen}
     held = held_definitions([*path, *own])
     return [
-        dict(item) | {"new": name in new, "reason": reasons.get(name, f"{item['reason']} (earlier turn)")}
+        dict(item) | {"new": name in new, "reason": reasons.get(name, f"{item['reason']} {EARLIER}")}
         for name, item in held.items()
         if item["form"] in ("full", "signature")
     ]

@@ -10,9 +10,11 @@ from agentnb.prompt.layers import Block, Layer, chain_digests
 from agentnb.prompt.thread import Turn, held_definitions, segment_for, stale_share, stale_weights
 from agentnb.prompt.tokens import TokenCounter
 from agentnb.providers import catalog, prices
+from agentnb.providers.catalog import Model
 from agentnb.providers.messages import Usage
 from agentnb.providers.promptcache import message_salt
-from agentnb.runs.conversation import block_weight, prompt_tokens, suited
+from agentnb.runs.conversation import block_weight, suited
+from agentnb.runs.fitting import room_for, tokens_of, turns_to_leave_out
 from agentnb.runs.rebasing import reason, rewrite_that_pays
 from agentnb.runs.services import Request, Services
 from agentnb.runs.threads import Threads, folded
@@ -25,11 +27,13 @@ CERTAIN = 0.95
 class Begun:
     """The segment to go on with. `root` None begins one: `base` says what it keeps of another, `why` is for the user.
 
-    `base` is `{"root": the other segment's, "kept": the last turn that is sent as that one sent it}`.
+    `base` is `{"root": the other segment's, "kept": the last turn that is sent as that one sent it}`. `first` is the
+    first turn that is sent, where the whole conversation would not fit the model's window ("": none before this one).
     """
 
     root: str | None
     base: Mapping[str, Any] | None = None
+    first: str | None = None
     why: str = ""
 
 
@@ -107,8 +111,9 @@ class Segments:
         root = segment_for(turns, path, kind)
         if root is None:
             changed = "New segment: The model or the tools changed, so the prompt is written anew."
-            return Begun(root=None, why=changed if path else "")
-        return self._go_on(self._as_sent(path, root, kind, self._counter(request)), request)
+            return self._fitted(Begun(root=None, why=changed if path else ""), path, request=request)
+        sent = self._as_sent(path, root, kind, self._counter(request))
+        return self._fitted(self._go_on(sent, request), path, request=request, sent=sent.blocks)
 
     def take_up(self, source: Mapping[str, Any], path: Sequence[Turn], *, request: Request) -> Begun:
         """The segment for a turn that follows a step of an earlier run: that run's own, unless too much is stale.
@@ -118,7 +123,23 @@ class Segments:
         """
         own = [Block.from_json(item) for item in source["blocks"]]
         sent = self._as_sent(path, source["segment_root"], source["kind"], self._counter(request), then=own)
-        return self._go_on(sent, request, whole=True)
+        begun = self._go_on(sent, request, whole=True)
+        return self._fitted(begun, path, request=request, sent=sent.blocks)
+
+    def _fitted(self, begun: Begun, path: Sequence[Turn], *, request: Request, sent: Sequence[Block] = ()) -> Begun:
+        """The same, or a new segment without the oldest turns where the conversation no longer fits the window.
+
+        `sent` are the blocks of the segment that there is.
+        """
+        model, counter = catalog.lookup(request.model), self._counter(request)
+        room = room_for(model, request, counter)
+        turns = [tokens_of(self._threads.own(turn), model, counter) for turn in path]
+        total = tokens_of(sent, model, counter) if begun.root else sum(turns)
+        gone = turns_to_leave_out(turns, room) if total > room else 0
+        if not gone:
+            return begun
+        first = path[gone].run_id if gone < len(path) else ""
+        return Begun(root=None, first=first, why=_why_shorter(gone, total, model))
 
     def _go_on(self, sent: Path, request: Request, *, whole: bool = False) -> Begun:
         share, frozen = sent.stale_shares()
@@ -146,7 +167,7 @@ class Segments:
         self, path: Sequence[Turn], root: str, kind: str, counter: TokenCounter, *, then: Sequence[Block] = ()
     ) -> Path:
         threads = self._threads
-        blocks = [*threads.segment(root), *threads.path(path, root=root, kind=kind, base=threads.base(root)), *then]
+        blocks = [*threads.segment(root), *threads.as_sent(path, root=root, kind=kind), *then]
         fresh = self._services.hydrator.refresh(held_definitions(blocks), counter.count)
         return Path(root=root, kind=kind, turns=path, blocks=blocks, current=fresh.current)
 
@@ -182,8 +203,7 @@ class Segments:
     def _behind(self, number: int, sent: Path, held: Mapping[str, Mapping[str, object]], limit: float) -> Cut:
         """The cut that keeps the turns up to this one as they were sent, and writes the rest without stale text."""
         threads = self._threads
-        base = threads.base(sent.root)
-        kept = threads.path(sent.turns[: number + 1], root=sent.root, kind=sent.kind, base=base)
+        kept = threads.as_sent(sent.turns[: number + 1], root=sent.root, kind=sent.kind)
         kept = (*threads.segment(sent.root), *kept)
         weights = weights_of(kept)
         later = sum(weights_of(folded(sent.blocks[len(kept) :])))
@@ -201,7 +221,7 @@ class Segments:
         """Why so much is written anew, with the price of either way."""
         model = catalog.lookup(request.model)
         counter = self._counter(request)
-        total = sum(prompt_tokens(sent.blocks, counter, model.images, begins=True))
+        total = tokens_of(sent.blocks, model, counter)
         stale, written = round(passed.share * total), round(cut.rewritten / sum(sent.weights) * total)
         keep = prices.cost_of(model, Usage(cache_read=stale)).total
         write = prices.cost_of(model, Usage(cache_write_5m=written)).total
@@ -215,6 +235,14 @@ class Segments:
             f"New segment: ≈ {stale:,} of ≈ {total:,} tokens were out of date {passed.where}({passed.share:.0%}, limit "
             f"{passed.limit:.0%}).{cost}"
         )
+
+
+def _why_shorter(gone: int, total: int, model: Model) -> str:
+    turns = "the oldest turn is" if gone == 1 else f"the {gone} oldest turns are"
+    return (
+        f"New segment: with ≈ {total:,} tokens so far the conversation would outgrow the {model.window:,} that "
+        f"{model.label} takes, so {turns} left out from here on (the journal keeps them: %agent_runs list)."
+    )
 
 
 def weights_of(blocks: Sequence[Block]) -> list[int]:

@@ -14,6 +14,8 @@ from agentnb.providers.promptcache import Sent
 from agentnb.runs.conversation import plain
 from agentnb.runs.machine import AgentStateMachine
 
+EARLIER = "(earlier turn)"
+"""Ends the reason of a definition that is held but that the turn did not touch."""
 FOLDED = "(This definition now stands in another place of this conversation.)"
 
 
@@ -25,6 +27,7 @@ class Threads:
         self._blocks: dict[str, tuple[Block, ...]] = {}
         self._segments: dict[str, tuple[Block, ...]] = {}
         self._bases: dict[str, Mapping[str, Any] | None] = {}
+        self._firsts: dict[str, str | None] = {}
 
     def turns(self, thread: str) -> list[Turn]:
         """The thread's turns in order of their beginning."""
@@ -58,22 +61,35 @@ class Threads:
             self._bases[root] = self._machine.get(root).context.get("segment_base")
         return self._bases[root]
 
-    def path(self, path: Sequence[Turn], *, root: str, kind: str, base: Mapping[str, Any] | None) -> tuple[Block, ...]:
+    def first(self, root: str) -> str | None:
+        """The first turn that the segment sends; None where it sends all of its path."""
+        if root not in self._firsts:
+            self._firsts[root] = self._machine.get(root).context.get("segment_first")
+        return self._firsts[root]
+
+    def as_sent(self, path: Sequence[Turn], *, root: str, kind: str) -> tuple[Block, ...]:
+        """The blocks of the path's turns as a segment sends them that has begun already."""
+        return self.path(path, root=root, kind=kind, base=self.base(root), first=self.first(root))
+
+    def path(
+        self, path: Sequence[Turn], *, root: str, kind: str, base: Mapping[str, Any] | None, first: str | None = None
+    ) -> tuple[Block, ...]:
         """The blocks of the path's turns as the segment with this root sends them.
 
         The segment's own turns go as they were sent. What came before its root is folded: the definitions stand in
         its frozen project section. What another segment sent since keeps its definitions; with another kind its tool
         traffic becomes text. Where the segment has a `base`, the turns up to the last kept one go as that other
-        segment sent them.
+        segment sent them. What came before its `first` turn is left out.
         """
         ids = [turn.run_id for turn in path]
         begins = ids.index(root) if root in ids else (0 if any(t.segment_root == root for t in path) else len(path))
         kept = ids.index(base["kept"]) + 1 if base and base["kept"] in ids else 0
         out: list[Block] = []
         if base and kept:
-            out += self.path(path[:kept], root=base["root"], kind=kind, base=self.base(base["root"]))
-        for number, turn in enumerate(path[kept:], kept):
-            blocks: Sequence[Block] = self._own(turn.run_id)
+            out += self.as_sent(path[:kept], root=base["root"], kind=kind)
+        start = max(kept, _place_of(first, ids, root))
+        for number, turn in enumerate(path[start:], start):
+            blocks: Sequence[Block] = self.own(turn)
             if number < begins:
                 blocks = folded(blocks)
             if turn.kind != kind:
@@ -82,15 +98,17 @@ class Threads:
         return tuple(out)
 
     def whole(self, path: Sequence[Turn]) -> list[Block]:
-        """Everything that any segment of the path sent, in order: for what the thread holds."""
+        """All that the segments of the path sent and did not leave out since, in order: for what the thread holds."""
         out: list[Block] = []
         roots: set[str] = set()
         for turn in path:
             if turn.segment_root not in roots:
                 roots.add(turn.segment_root)
+                if self.first(turn.segment_root):
+                    out.clear()  # what it did not carry over is not held any more
                 # A segment with a base froze nothing of its own: what it would repeat here is older than the turns.
                 out += () if self.base(turn.segment_root) else self.segment(turn.segment_root)
-            out += self._own(turn.run_id)
+            out += self.own(turn)
         return out
 
     def end_of_last_request(
@@ -106,11 +124,25 @@ class Threads:
         """How many leading blocks the turn's last request sent."""
         return int(self._machine.get(run_id).context["previous_end"])
 
-    def _own(self, run_id: str) -> tuple[Block, ...]:
-        if run_id not in self._blocks:
-            context = self._machine.get(run_id).context
-            self._blocks[run_id] = tuple(Block.from_json(item) for item in context["blocks"])
-        return self._blocks[run_id]
+    def own(self, turn: Turn) -> tuple[Block, ...]:
+        """The turn's own blocks, as they were sent and answered."""
+        if turn.run_id not in self._blocks:
+            context = self._machine.get(turn.run_id).context
+            self._blocks[turn.run_id] = tuple(Block.from_json(item) for item in context["blocks"])
+        return self._blocks[turn.run_id]
+
+    def touched(self, turn: Turn) -> set[str]:
+        """The names of the definitions that the turn's task touched, or that were sent with it."""
+        definitions = self._machine.get(turn.run_id).context.get("definitions", ())
+        return {str(item["name"]) for item in definitions if not str(item["reason"]).endswith(EARLIER)}
+
+
+def _place_of(first: str | None, ids: Sequence[str], root: str) -> int:
+    """Where on the path the first turn stands that a segment sends. A segment may begin with its own root, which is
+    not on the path yet while its first request is made."""
+    if first in ids:
+        return ids.index(first)
+    return len(ids) if first == root else 0
 
 
 def path_of(threads: Threads, context: Mapping[str, Any]) -> tuple[Turn, ...]:
@@ -122,8 +154,21 @@ def path_of(threads: Threads, context: Mapping[str, Any]) -> tuple[Turn, ...]:
 
 def path_blocks(threads: Threads, context: Mapping[str, Any]) -> tuple[Block, ...]:
     """The blocks of the turns before this one, as this segment sends them."""
-    path, base = path_of(threads, context), base_of(threads, context)
-    return threads.path(path, root=context["segment_root"], kind=context["kind"], base=base)
+    root, kind, path = context["segment_root"], context["kind"], path_of(threads, context)
+    if begins_segment(context):
+        first = context.get("segment_first")
+        return threads.path(path, root=root, kind=kind, base=context.get("segment_base"), first=first)
+    return threads.as_sent(path, root=root, kind=kind)
+
+
+def begins_segment(context: Mapping[str, Any]) -> bool:
+    """Whether this turn begins its segment, of which its own context tells then."""
+    return "segment_base" in context or "segment_blocks" in context
+
+
+def left_out(context: Mapping[str, Any], path: Sequence[Turn]) -> int:
+    """How many of the path's oldest turns the segment that this turn begins does not send."""
+    return _place_of(context.get("segment_first"), [turn.run_id for turn in path], context["segment_root"])
 
 
 def base_of(threads: Threads, context: Mapping[str, Any]) -> Mapping[str, Any] | None:
