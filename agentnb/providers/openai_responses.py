@@ -11,7 +11,7 @@ from typing import Any, assert_never
 
 from agentnb import canonical
 from agentnb.errors import AccessRefused, Overloaded, ProviderError, RateLimited, RequestRefused, ServerFault
-from agentnb.prompt.layers import Block, Prompt
+from agentnb.prompt.layers import Block, Layer, Prompt
 from agentnb.providers.base import Mark
 from agentnb.providers.calling import cut_off, read_arguments
 from agentnb.providers.messages import (
@@ -69,9 +69,12 @@ def encode(
 
 
 def cache_key(prompt: Prompt) -> str:
-    """Requests of one key go to the same machines: the same for every call on one static prefix, at most 64 letters."""
-    frame = max((i for i, b in enumerate(prompt.blocks) if b.role in (Role.TOOLS, Role.SYSTEM)), default=-1)
-    return f"agentnb-{prompt.chain[frame]}" if frame >= 0 else f"agentnb-{canonical.digest(prompt.model)}"
+    """Requests of one key go to the same machines: the same for every call on one static prefix, at most 64 letters.
+
+    The project's part of the frame is not in it: it changes, and tools and instructions are to hit all the same.
+    """
+    static = max((i for i, block in enumerate(prompt.blocks) if block.layer is Layer.STATIC), default=-1)
+    return f"agentnb-{prompt.chain[static]}" if static >= 0 else f"agentnb-{canonical.digest(prompt.model)}"
 
 
 def _items(blocks: Sequence[Block], marked: set[int]) -> Iterator[dict[str, Any]]:

@@ -143,6 +143,9 @@ class Hydrating:
             context["previous_end"], context["previous_message"] = self._threads.end_of_last_request(
                 path, context["segment_root"], base=base_of(self._threads, context)
             )
+            context["previous_message"] = context["previous_message"] or self._threads.last_reply(
+                path, context["model"]
+            )
         before = [*segment_blocks(self._threads, context), *path_blocks(self._threads, context), *inherited]
         held = held_definitions(before)
         fresh = services.hydrator.refresh(held, count, gone=removed_definitions(before))

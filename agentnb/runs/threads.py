@@ -9,6 +9,7 @@ from typing import Any
 from agentnb.errors import RunUnknown
 from agentnb.prompt.layers import Block, Layer
 from agentnb.prompt.thread import Turn, path_to
+from agentnb.providers import catalog
 from agentnb.providers.messages import Text, ToolResult
 from agentnb.providers.promptcache import Sent
 from agentnb.runs.conversation import plain
@@ -120,6 +121,13 @@ class Threads:
                 return self.end_of(turn.run_id), self._machine.get(turn.run_id).context["previous_message"]
         return (self.end_of(base["kept"]), None) if base else (0, None)
 
+    def last_reply(self, path: Sequence[Turn], address: str) -> str | None:
+        """The id of the path's last reply where it came from the same provider: what that can compare a request with,
+        to say why a new segment missed."""
+        before = self._machine.get(path[-1].run_id).context if path else None
+        same = before is not None and _whom(before["model"]) == _whom(address)
+        return before["previous_message"] if before is not None and same else None
+
     def end_of(self, run_id: str) -> int:
         """How many leading blocks the turn's last request sent."""
         return int(self._machine.get(run_id).context["previous_end"])
@@ -143,6 +151,12 @@ def _place_of(first: str | None, ids: Sequence[str], root: str) -> int:
     if first in ids:
         return ids.index(first)
     return len(ids) if first == root else 0
+
+
+def _whom(address: str) -> tuple[str, bool]:
+    simulated, provider, name = catalog.split_address(address)
+    row = catalog.find(name, provider)
+    return provider or (row.provider if row else ""), simulated
 
 
 def path_of(threads: Threads, context: Mapping[str, Any]) -> tuple[Turn, ...]:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from agentnb.runs.session import Agent, Session
+from agentnb.settings import Settings
+from agentnb.simulator import SimClock, Simulator
 
 MODELS = ("sim:gpt-4.1", "sim:gpt-6.1-sol", "sim:gemini-2.5-flash", "sim:claude-sonnet-4-6")
 LONG = "def tide(x):\n    '''" + "High water comes twice a day, and low water between. " * 120 + "'''\n    return x * 2"
@@ -143,6 +148,55 @@ def test_anthropics_own_placing_is_a_setting(book: Any) -> None:
         assert body["cache_control"]["type"] == "ephemeral"
         assert "cache_control" not in json.dumps({name: body[name] for name in ("system", "messages")})
     assert second.cache.read == second.cache.expected > 1024
+
+
+def test_openai_finds_the_tools_again_when_the_project_changed(book: Any) -> None:
+    """Requests of another key go to other machines: the key stays as long as tools and instructions do."""
+    book.session.extra_tools["long"] = described("Answer questions about tides. " * 300)
+    first = book.ask("Hello?", model="sim:gpt-4.1", tools=["inspect", "long"])
+    book.cell(LONG, "tide")
+    second = book.ask("Explain `tide`.", model="sim:gpt-4.1", thread="another", tools=["inspect", "long"])
+    keys = {body["prompt_cache_key"] for body in book.bodies}
+    assert len(keys) == 1
+    assert first.cache.read == 0
+    assert second.cache.read >= second.cache.expected > 1024
+
+
+@pytest.mark.parametrize("model", ["sim:claude-sonnet-4-6", "sim:gpt-6.1-sol"])
+def test_a_new_segment_is_compared_with_the_one_before_it_by_the_provider_too(book: Any, model: str) -> None:
+    book.cell(LONG, "tide")
+    book.ask("Explain `tide`.", model=model)
+    book.session.extra_tools["long"] = described("Answer questions about tides.")
+    second = book.ask("And now?", model=model, tools=["inspect", "long"])
+    assert "the tools changed: run_code gone; long new" in second.cache.reason
+    assert ("the provider says tools_changed" in second.cache.reason) == ("claude" in model), "OpenAI names our own key"
+    third = book.ask("And for others?", model="sim:gemini-2.5-flash")
+    assert "the model changed" in third.cache.reason
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_same_question_in_another_thread_is_expected_to_hit(book: Any, model: str) -> None:
+    book.cell(LONG, "tide")
+    book.ask("Explain `tide`.", model=model)
+    again = book.ask("Explain `tide`.", model=model, thread="another")
+    assert again.cache.read == pytest.approx(again.cache.expected, abs=129)
+    assert again.cache.read > again.cache.prefix / 2
+
+
+def test_what_the_provider_let_go_is_told_from_what_changed(tmp_path: Path) -> None:
+    clock = SimClock()  # the provider's; the session lives in the machine's own time, where an hour is not over
+    with Simulator(speed=0, clock=clock) as simulator:
+        settings = Settings(home=tmp_path / "home", sim_speed=0)
+        session = Session(settings=settings, simulated=simulator, environment={})
+        for model in MODELS:
+            agent = Agent(model, session=session, tools=["inspect"], thread=model)
+            agent.run(f"What is a tide? {'High and low water. ' * 400}")
+            clock.advance(7200)
+            said = agent.run("And why?").cache.reason
+            promised = "nothing changed and the TTL was not over: the provider let it go" in said
+            assert promised == (model in ("sim:gpt-6.1-sol", "sim:claude-sonnet-4-6")), said
+            assert promised or "promises no hit" in said
+        session.close()
 
 
 def test_openai_keeps_prefixes_longer_only_when_asked_to(book: Any) -> None:

@@ -199,7 +199,7 @@ def test_what_was_too_small_to_be_cached_is_told_from_what_was_sent_now() -> Non
         "nothing read: what the call before it sent too, 3,500 tokens, is below the minimum of 4,096"
     )
     alone = compare(second, expected, Usage(input=5993), previous=None)
-    assert alone.reason == "nothing read: first call with this prefix: nothing was warm yet"
+    assert alone.reason == "nothing read: first call with this prefix, nothing was warm yet"
 
 
 def test_hits_that_nobody_promised_have_words() -> None:

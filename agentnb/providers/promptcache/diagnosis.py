@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from agentnb.providers import prices
@@ -88,9 +88,15 @@ def _unasked(call: Call, ledger: Ledger, trust: Trust) -> int:
 
 
 def sent_before(call: Call, ledger: Ledger) -> list[Warm]:
-    """What earlier calls sent of this call's prefix, longest first, whether or not it can still be warm."""
+    """What earlier calls sent of this call's prefix, longest first, whether or not it can still be warm. Of a prompt
+    that was sent as it is, all but the last block, which is read anew."""
     known = ledger.remembered_of(call.scope, call.model.name)
-    return [known[prefix] for prefix in reversed(call.prompt.chain[:-1]) if prefix in known] if known else []
+    if not known:
+        return []
+    found = [known[prefix] for prefix in reversed(call.prompt.chain[:-1]) if prefix in known]
+    same = known.get(call.prompt.chain[-1])
+    tokens = call.prefix_tokens(len(call.prompt.blocks) - 2)
+    return found if same is None or tokens < call.model.cache.minimum else [replace(same, tokens=tokens), *found]
 
 
 def _age(call: Call, entry: Warm) -> tuple[float, float]:
@@ -128,7 +134,7 @@ def _why_expected(call: Call, ledger: Ledger, best: int, *, certain: int, trust:
         return f"expired {ago(call.at - expired.until)} ago ({expired.ttl} TTL)"
     if call.total < call.model.cache.minimum:
         return f"below the minimum: ≈ {call.total:,} of {call.model.cache.minimum:,} tokens"
-    return "first call with this prefix: nothing is warm yet"
+    return "first call with this prefix, nothing is warm yet"
 
 
 def _expired(call: Call, ledger: Ledger) -> Warm | None:
@@ -190,12 +196,14 @@ class Known:
 
     @property
     def cause(self) -> str:
-        """The provider's own reason and the change that we see, as far as there are."""
-        said = self.diagnosis if self.diagnosis and not any(no in self.diagnosis for no in _NO_REASON) else ""
-        return "; ".join(part for part in (said, self.change) if part)
+        """The change that we see and the provider's own reason, as far as there are."""
+        known = self.diagnosis and not any(no in self.diagnosis for no in _NO_REASON)
+        said = f"the provider says {self.diagnosis}" if known else ""
+        return "; ".join(part for part in (self.change, said) if part)
 
 
-_NO_REASON = ("not_found", "unavailable")
+_NO_REASON = ("not_found", "unavailable", "prompt_cache_key_changed")
+"""Answers that explain nothing: the key is our own, and follows tools and instructions."""
 
 
 def _shared_tokens(call: Call, previous: Sent | None) -> int:
@@ -251,21 +259,29 @@ def _reason(call: Call, prediction: Prediction, usage: Usage, known: Known) -> s
     if total < minimum:
         return f"below the minimum: {total:,} of {minimum:,} tokens"
     if prediction.tokens:
-        unasked = "" if call.model.cache.breakpoints else "the provider promises no hit of what it caches unasked"
-        why = known.cause or known.diagnosis or unasked or "no reason is known"
-        return f"miss: {min(prediction.tokens, total):,} tokens were expected; {why}"
+        return f"miss: {min(prediction.tokens, total):,} tokens were expected; {known.cause or _let_go(call, known)}"
     return f"{'written' if usage.cache_write else 'nothing read'}: {_why_nothing(call, prediction, known)}"
+
+
+def _let_go(call: Call, known: Known) -> str:
+    """Why what nothing changed in was not there before its time was over: only the provider can know."""
+    if not call.model.cache.breakpoints:
+        return "the provider promises no hit of what it caches unasked"
+    answer = f" (asked why, it says {known.diagnosis})" if known.diagnosis else ""
+    return f"nothing changed and the TTL was not over: the provider let it go{answer}"
 
 
 def _why_nothing(call: Call, prediction: Prediction, known: Known) -> str:
     """Why nothing was warm, now that the reply has counted: an estimate below the minimum may have been too low."""
     minimum, begun = call.model.cache.minimum, not known.first and known.shared < call.model.cache.minimum
     below = f"what the call before it sent too, {known.shared:,} tokens, is below the minimum of {minimum:,}"
+    if known.cause:
+        below = f"the {known.shared:,} tokens before that are below the minimum of {minimum:,}"
     causes = [known.cause] * bool(known.cause and (known.diagnosis or begun)) + [below] * bool(begun and known.shared)
     if causes:
         return "; ".join(causes)
     if prediction.reason.startswith("below the minimum"):
-        return "first call with this prefix: nothing was warm yet"
+        return "first call with this prefix, nothing was warm yet"
     return prediction.reason
 
 
@@ -273,12 +289,12 @@ def _hit(call: Call, prediction: Prediction, usage: Usage, known: Known) -> str:
     hit = f"hit: {usage.cache_read:,} of {usage.input_total:,} input tokens read from the prompt cache"
     wanted = min(prediction.tokens, usage.input_total)
     if wanted - usage.cache_read > max(STEP, wanted // 20):
-        why = known.cause or known.diagnosis or "the provider gives no reason"
+        why = known.cause or _let_go(call, known)
         return f"{hit}, {wanted - usage.cache_read:,} fewer than expected; {why}"
     if usage.cache_read < call.model.cache.minimum:
         return f"{hit}, below the published minimum of {call.model.cache.minimum:,}"
-    if known.missed and known.change:
-        return f"{hit}; the rest could not be: {known.change}"
+    if known.missed and known.cause:
+        return f"{hit}; the rest could not be: {known.cause}"
     if prediction.tokens:
         return hit
     if known.first:
