@@ -10,8 +10,9 @@ and keep-alive calls included.
 
 The bound: each token written once (for 5 minutes, where that has a price) and read at the cached price by every later
 call, for the requests of agentnb where it never drops anything. What sends less can stay below it: out-of-date text
-dropped, or edits of definitions that the task does not name left untold, as by the peers. So each row is also set
-against the bound of its own requests. The floor is what the same session costs where each token is written once for an
+dropped, or edits of definitions that the task does not name left untold, as by the blueprint. So each row is also set
+against the bound of its own requests. The peers are told the same system text and, before each task, the definitions
+that agentnb chose for it. The floor is what the same session costs where each token is written once for an
 hour: without pings no client can do better while nearly all pauses last more than five minutes, since a token that is
 written for five minutes and once more costs 2.5, for an hour 2.
 

@@ -13,7 +13,7 @@ import itertools
 import random
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,12 +50,14 @@ _DECODE = {
 
 @dataclass(frozen=True)
 class Turn:
-    """`edits` come before the task; `pause` seconds pass before both; `named` are the definitions as they are then."""
+    """`edits` come before the task; `pause` seconds pass before both; `named` are the definitions that the task names
+    as they are then, `sources` all of the project's by their names."""
 
     edits: Sequence[Sequence[Any]]
     task: str
     pause: float
     named: Sequence[str]
+    sources: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -81,23 +83,27 @@ def story(turns: int, steps: int, parallel: int, *, seed: int = 7) -> Story:
         rounds = (
             "inspect " + ", ".join(f"probe_{number}_{step}_{i}" for i in range(parallel)) for step in range(steps)
         )
+        sources = dict(sources_of(present))
         out.append(
             Turn(
                 edits=turn["edits"],
                 task=f"{question} First {' then '.join(rounds)}.",
                 pause=rng.uniform(FIRST, LAST) if number else 0.0,
-                named=[source_of(name, present) for name in re.findall(r"`([\w.]+)`", question)],
+                named=[sources[name] for name in re.findall(r"`([\w.]+)`", question)],
+                sources=sources,
             )
         )
     return Story(files, out, parallel, steps)
 
 
-def source_of(name: str, files: dict[str, list[str]]) -> str:
-    """The present source of `package.module.function`."""
-    module, _, last = name.rpartition(".")
-    text = "\n".join(files[module.replace(".", "/") + ".py"])
-    found = next(n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef) and n.name == last)
-    return ast.get_source_segment(text, found) or ""
+def sources_of(files: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """(`package.module.function`, its source) of every function in the files."""
+    for path, lines in files.items():
+        text = "\n".join(lines)
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.FunctionDef):
+                name = f"{path.removesuffix('.py').replace('/', '.')}.{node.name}"
+                yield name, ast.get_source_segment(text, node) or ""
 
 
 def result_of(name: str, parallel: int) -> str:
@@ -108,12 +114,16 @@ def result_of(name: str, parallel: int) -> str:
 
 @dataclass(frozen=True)
 class Told:
-    """What went over the wire: each call's usage, what was spent beside the calls (in US dollars), and the requests."""
+    """What went over the wire: each call's usage, what was spent beside the calls (in US dollars), and the requests.
+
+    `chosen` are the definitions that each turn's task touched, with the form (full or signature) that was chosen.
+    """
 
     usages: list[Usage]
     spent: float
     bodies: list[Any]
     answers: list[str]
+    chosen: list[dict[str, str]]
     segments: int = 0
     pings: int = 0
 
@@ -147,6 +157,7 @@ def by_agentnb(given: Story, address: str, home: Path, **settings: Any) -> Told:
             spent=session.objects.spent if model.provider == "google" else 0.0,
             bodies=[item.body for item in seen],
             answers=[run.text for run in runs],
+            chosen=[_chosen(run) for run in runs],
             segments=sum(any("New segment" in note for note in run.receipt["notes"]) for run in runs),
             pings=session.keepalive.sent,
         )
@@ -210,6 +221,11 @@ def _turn(session: Session, project: pr.Project, turn: Turn, number: int) -> Any
     return run
 
 
+def _chosen(run: Any) -> dict[str, str]:
+    held = run.receipt["definitions"]
+    return {item["name"]: item["form"] for item in held if not item["reason"].endswith("(earlier turn)")}
+
+
 def one_text_each(given: Story, told: Told) -> Iterator[tuple[float, str]]:
     """Each call of the session in the blueprint's order, with the pause before it: system, outlines, the definitions
     of the turn, then everything that was said, tool calls too."""
@@ -235,6 +251,11 @@ def _system(told: Told) -> str:
     return str(body.get("instructions") or "") + "\n\n".join(_developer(body["input"]))
 
 
+def _pasted(turn: Turn, chosen: Mapping[str, str]) -> list[str]:
+    texts = {name: turn.sources[name] for name in chosen if name in turn.sources}
+    return [text if chosen[name] == "full" else text.partition("\n")[0] for name, text in texts.items()]
+
+
 def _developer(items: Sequence[Any]) -> Iterator[str]:
     for item in items:
         if item.get("role") in ("system", "developer"):
@@ -242,13 +263,13 @@ def _developer(items: Sequence[Any]) -> Iterator[str]:
 
 
 def for_peers(given: Story, told: Told) -> dict[str, Any]:
-    """The session as another client is told of it: agentnb's own system text, and a turn's definitions before its
-    task, as a user would paste them. `told` is agentnb's over Anthropic's wire."""
+    """The session as another client is told of it: agentnb's own system text, and before each task the definitions
+    that agentnb chose for it, as they are then: the same context for everybody. `told` is over Anthropic's wire."""
     return {
         "system": _system(told),
         "turns": [
-            {"pause": turn.pause, "text": "\n\n".join([*turn.named, turn.task]), "definitions": list(turn.named)}
-            for turn in given.turns
+            {"pause": turn.pause, "text": "\n\n".join([*_pasted(turn, chosen), turn.task])}
+            for turn, chosen in zip(given.turns, told.chosen, strict=True)
         ],
         "results": {
             name: result_of(name, given.parallel)
