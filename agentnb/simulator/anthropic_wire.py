@@ -16,6 +16,7 @@ from agentnb.simulator import anthropic_prompt as prompt
 from agentnb.simulator import promptcache_rules as rules
 from agentnb.simulator.anthropic_checks import check, refuse
 from agentnb.simulator.anthropic_stream import event_bytes, stream
+from agentnb.simulator.anthropic_threads import ThreadLost, Threads
 from agentnb.simulator.clock import utc
 from agentnb.simulator.dialogue import Answer
 from agentnb.simulator.engine import Engine
@@ -91,6 +92,7 @@ class AnthropicWire:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._threads = Threads()
         self._prints: OrderedDict[str, _Print] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -122,11 +124,10 @@ class AnthropicWire:
     def error(self, error: RequestRefused, request_id: str) -> Outcome:
         """A refusal in this wire's shape."""
         status = error.status or 400
-        body = {
-            "type": "error",
-            "error": {"type": _ERROR_TYPES.get(status, "api_error"), "message": _words(error)},
-            "request_id": request_id,
-        }
+        said: dict[str, Any] = {"type": _ERROR_TYPES.get(status, "api_error"), "message": _words(error)}
+        if isinstance(error, ThreadLost):
+            said["details"] = {"error_code": "thread_not_found"}
+        body = {"type": "error", "error": said, "request_id": request_id}
         return Outcome(status=status, body=body, headers=retry_headers(error))
 
     def fault(self, status: int, request_id: str, wait: float | None) -> Outcome:
@@ -151,6 +152,7 @@ class AnthropicWire:
         said = Answer(stop="max_tokens") if prewarm else answer(prompt.ask_of(body, row), declined=incoming.declined)
         engine.caches.refresh(work.scope, plan.hits, work.started)
         message = self._message(work, said)
+        self._threads.keep(body, work.scope[0], message)
         return Outcome(
             body=message,
             events=tuple(stream(message, said)) if body.get("stream") else None,
@@ -163,10 +165,11 @@ class AnthropicWire:
 
     def _work(self, incoming: Incoming) -> _Work:
         """Check the request and apply the caching rules to it, without changing what is warm."""
-        engine, body = self._engine, incoming.body
+        engine, owner = self._engine, _key(incoming)
+        body = self._threads.whole(incoming.body, owner)
         row = check(body)
         started = engine.clock.now()
-        scope = (_key(incoming), row.name)
+        scope = (owner, row.name)
         pieces = prompt.pieces(body, engine.counter(row))
         bare = rules.chain(pieces, {})
         if row.tokenizer in _BOUND_THINKING:

@@ -19,6 +19,7 @@ INSPECT = {
     "description": "Fetch one more definition.",
     "input_schema": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
 }
+MODEL = "claude-sonnet-4-6"
 QUESTION = "inspect `tides.omega` and `tides.phase`"
 
 
@@ -243,3 +244,35 @@ def test_requests_are_kept_without_keys(sim: Simulator, make_client: Any) -> Non
     assert kept.usage is not None
     assert kept.usage["output_tokens"] == 9
     assert "secret-key" not in repr(kept)
+
+
+def test_a_conversation_that_the_server_holds(client: Any, sim: Simulator) -> None:
+    thread = client.beta.messages.thread(model=MODEL, max_tokens=300, system="Be brief.")
+    thread.send({"role": "user", "content": "My station is Dover."})
+    said = thread.send({"role": "user", "content": "Which one?"})
+    assert len(sim.requests[-1].body["messages"]) == 1
+    alone = client.messages.count_tokens(model=MODEL, messages=[{"role": "user", "content": "Which one?"}])
+    assert said.usage.input_tokens > alone.input_tokens + 20, "what is held counts"
+    with pytest.raises(anthropic.NotFoundError, match="not found"):
+        client.beta.messages.create(
+            model=MODEL,
+            max_tokens=9,
+            messages=[{"role": "user", "content": "And?"}],
+            thread={"type": "continue", "previous_message_id": "msg_other"},
+        )
+
+
+def test_the_sdks_own_tool_runner(client: Any) -> None:
+    def tide(station: str) -> str:
+        """The tide at a station."""
+        return f"3 m at {station}"
+
+    runner = client.beta.messages.tool_runner(
+        model=MODEL,
+        max_tokens=400,
+        tools=[anthropic.beta_tool(tide)],
+        messages=[{"role": "user", "content": "Please call tide for `dover`."}],
+    )
+    last = runner.until_done()
+    assert last.stop_reason == "end_turn"
+    assert "dover" in str(last.content)
