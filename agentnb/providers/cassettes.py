@@ -18,7 +18,7 @@ from typing import Any
 
 from agentnb import canonical
 from agentnb.canonical import Clock
-from agentnb.errors import InputError, NotRecorded, RunInterrupted
+from agentnb.errors import InputError, JournalError, KeyMissing, NotRecorded, RunInterrupted
 from agentnb.prompt.layers import Block, Layer, Prompt
 from agentnb.providers.base import Answer, Mark, OnText, Provider, Wire
 from agentnb.providers.messages import Reply, StopReason, Text, Usage, content_from_json, content_to_json
@@ -55,19 +55,34 @@ def _named(block: Block) -> Iterator[tuple[str, str]]:
 
 
 class Cassette:
-    """One file of recorded replies. It is read on first use and written whole after each recording."""
+    """One file of recorded replies. It is read when it has changed, and written whole after each recording."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._entries: list[dict[str, Any]] | None = None
+        self._entries: list[dict[str, Any]] = []
+        self._seen: tuple[int, int] | None = None
 
     @property
     def entries(self) -> list[dict[str, Any]]:
-        """What is recorded, oldest first. Raises InputError where the file is none of ours."""
-        if self._entries is None:
-            self._entries = self._read()
+        """What is recorded, oldest first, by whichever kernel. Raises InputError where the file is none of ours."""
+        now = self._state()
+        if now != self._seen:
+            self._entries, self._seen = self._read(), now
         return self._entries
+
+    def check_writable(self) -> None:
+        """Before a reply is paid for that could not be kept. Raises InputError."""
+        try:
+            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".agentnb-")
+            os.close(handle)
+            Path(name).unlink()
+        except OSError as error:
+            raise InputError(
+                "replies cannot be recorded here",
+                about=f"{self.path}: {error.strerror}",
+                todo="Ask with --replay live, or work in a directory that can be written.",
+            ) from error
 
     def find(self, model: str, layers: Mapping[str, str]) -> dict[str, Any] | None:
         """The newest recording of exactly this request."""
@@ -80,6 +95,7 @@ class Cassette:
             kept = [e for e in self.entries if (e["model"], e["layers"]) != (entry["model"], entry["layers"])]
             self._entries = [*kept, entry]
             self._write()
+            self._seen = self._state()
 
     def missing(self, model: str, wire: Wire, *, task: str = "") -> NotRecorded:
         """The error for a request that is not recorded: which layers differ from the nearest recording, and in what."""
@@ -100,6 +116,14 @@ class Cassette:
             todo=_TODO,
         )
 
+    def _state(self) -> tuple[int, int] | None:
+        """What tells one content of the file from another; None where there is no file."""
+        try:
+            state = self.path.stat()
+        except OSError:
+            return None
+        return state.st_mtime_ns, state.st_size
+
     def _read(self) -> list[dict[str, Any]]:
         if not self.path.exists():
             return []
@@ -107,10 +131,12 @@ class Cassette:
             value = canonical.load(self.path.read_bytes())
             if value.get("format", FORMAT) > FORMAT:
                 raise ValueError("it was written by a newer agentnb")
-            return [dict(entry) for entry in value["entries"]]
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            return [_sound(entry) for entry in value["entries"]]
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, JournalError) as error:
             raise InputError(
-                "the recorded replies cannot be read", about=f"{self.path}: {error}", todo="Move the file away."
+                "the recorded replies cannot be read",
+                about=f"{self.path}: {type(error).__name__}: {error}",
+                todo="Move the file away.",
             ) from error
 
     def _write(self) -> None:
@@ -123,6 +149,15 @@ class Cassette:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def _sound(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry, if it has what a recording has. Raises what reading it ends with: a person may have edited it."""
+    for name in ("model", "recorded", "task"):
+        str.strip(entry[name])
+    dict(entry["layers"])
+    reply_from_json(entry["reply"])
+    return dict(entry)
 
 
 _TODO = "Record it with --replay record, or ask with --replay live."
@@ -222,13 +257,21 @@ class Replaying:
             return self._play(entry, on_text)
         if self._mode == "replay":
             raise self._cassette.missing(self.model.name, wire, task=self._task)
+        self._cassette.check_writable()
         pace = Pace(self._clock.monotonic())
 
         def hear(channel: str, text: str) -> None:
             pace.note(self._clock.monotonic(), channel, text)
             on_text(channel, text)
 
-        answer = self._inner.ask(wire, hear)
+        try:
+            answer = self._inner.ask(wire, hear)
+        except KeyMissing as error:
+            if self._mode != "auto":
+                raise
+            missing = self._cassette.missing(self.model.name, wire, task=self._task)
+            missing.todo = f"To ask for it: {error.what}. {error.todo}"
+            raise missing from error
         self._cassette.put(self._entry(wire, answer.reply, pace))
         return answer
 

@@ -228,3 +228,43 @@ def test_a_damaged_file_is_a_clear_error(book: Any, beside_the_notebook: Path) -
     book.ask("Hello", replay="replay")
     assert isinstance(book.errors[0], InputError)
     assert beside_the_notebook.read_text() == "{not json"
+
+
+@pytest.mark.parametrize("damage", ["usage", "content", "stop"])
+def test_a_recording_that_somebody_edited_is_a_clear_error(book: Any, beside_the_notebook: Path, damage: str) -> None:
+    book.ask("Hello", replay="record", thread="a")
+    value = json.loads(beside_the_notebook.read_text())
+    value["entries"][0]["reply"][damage] = 5
+    beside_the_notebook.write_text(json.dumps(value))
+    book.ask("Hello", replay="replay", thread="b")
+    assert isinstance(book.errors[0], InputError)
+
+
+def test_two_kernels_record_into_one_file(beside_the_notebook: Path) -> None:
+    clock = ManualClock()
+    live: Any = Slow(clock)
+    one, other = Cassette(beside_the_notebook), Cassette(beside_the_notebook)
+    for cassette, layer in ((one, "1"), (other, "2"), (one, "3"), (other, "4")):
+        wire = Wire(body={}, layers={"STATIC": layer})
+        Replaying(live, cassette, mode="auto", clock=clock).ask(wire, lambda *_: None)
+    assert [entry["layers"]["STATIC"] for entry in one.entries] == ["1", "2", "3", "4"]
+    beside_the_notebook.unlink()
+    assert other.entries == []
+
+
+def test_what_could_not_be_recorded_is_not_asked_for(tmp_path: Path) -> None:
+    wire = Wire(body={}, layers={"STATIC": "1"})
+    clock = ManualClock()
+    live: Any = Slow(clock)
+    with pytest.raises(InputError, match="cannot be recorded here"):
+        Replaying(live, Cassette(tmp_path / "gone" / FILE), mode="record", clock=clock).ask(wire, lambda *_: None)
+    assert clock.monotonic() == ManualClock().monotonic(), "nobody was asked"
+
+
+def test_what_is_missing_and_cannot_be_asked_for_says_both(book: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    book.ask("Hello", replay="record", thread="a")
+    book.ask("Bye", replay="auto", thread="b", model="anthropic:claude-sonnet-4-6")
+    said = str(book.errors[0])
+    assert "DYNAMIC changed" in said
+    assert "ANTHROPIC_API_KEY is not set" in said
