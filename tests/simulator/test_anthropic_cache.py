@@ -85,6 +85,13 @@ def test_an_entry_lives_for_its_ttl_and_a_read_renews_it(sim: Simulator, send: A
     assert parts(send("late", system=system))[1] == 0
 
 
+def test_an_entry_keeps_the_ttl_that_it_was_written_with(sim: Simulator, send: Any) -> None:
+    send("one", system=[text(LONG, MARK)])
+    assert parts(send("two", system=[text(LONG, HOUR)]))[1] > 0
+    sim.clock.advance(301)
+    assert parts(send("three", system=[text(LONG, HOUR)]))[1] == 0
+
+
 @pytest.mark.parametrize(("seconds", "hits"), [(299.9, True), (300.1, False)])
 def test_the_ttl_counts_from_the_start_of_the_request(
     make_sim: Any, make_client: Any, seconds: float, *, hits: bool

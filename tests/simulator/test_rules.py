@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from agentnb.simulator.promptcache_rules import Entry, Piece, chain, plan
 from agentnb.simulator.service import Service
 from agentnb.simulator.tokenizer import count, pieces
 
+HERE = Path(__file__).parent
 FIELDS = [
     *("messages", "system", "tools", "role", "content", "type", "text", "cache_control", "tool_choice", "thinking"),
     *("contents", "parts", "generationConfig", "functionCall", "systemInstruction", "cachedContent", "toolConfig"),
@@ -309,3 +312,22 @@ def plain_text(body: dict[str, Any]) -> str:
     if "candidates" in body:
         return "".join(part.get("text", "") for part in parts_of(body))
     return "".join(block.get("text", "") for block in body["content"])
+
+
+def conformance() -> list[tuple[str, str]]:
+    """(rule, name of a test as it stands there) of the conformance list."""
+    lines = [line for line in (HERE / "CONFORMANCE.md").read_text("utf-8").splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if not line.startswith("| Rule")]
+    return [(row[0], name) for row in rows for name in row[-1].split(", ")]
+
+
+def test_each_rule_of_the_conformance_list_has_its_test() -> None:
+    files = {file.stem: re.findall(r"def test_(\w+)", file.read_text("utf-8")) for file in HERE.glob("test_*.py")}
+    every = [name for names in files.values() for name in names]
+    for rule, said in conformance():
+        file, _, name = said.strip("| ").rpartition(": ")
+        if said.startswith("test_") and not file:  # a whole file
+            assert said.split(" ")[0].split(":")[0] in files, rule
+            continue
+        known = files[file] if file else every
+        assert name == "the same" or any(name.strip("…_") in one for one in known), (rule, name)
