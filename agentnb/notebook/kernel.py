@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -88,6 +89,16 @@ class AgentNB(Configurable):
         )
 
 
+_UUID = re.compile(r"([0-9a-f]{8})-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+
+
+def short_cell_id(cell_id: str) -> str:
+    """The front end's id of a cell as it goes into prompts and views: the first eight digits of a UUID, and of an
+    address (VS Code's `vscode-notebook-cell:/home/…#W2sZ…`) what follows the file, which would name this machine."""
+    uuid = _UUID.fullmatch(cell_id)
+    return uuid.group(1) if uuid else cell_id.rpartition("#")[2]
+
+
 @dataclass(frozen=True)
 class Executed:
     """A cell as it was run, kept until something asks for the notebook's definitions."""
@@ -116,7 +127,7 @@ class Notebook:
     def on_cell(self, info: Any) -> None:
         """IPython's pre_run_cell: remember the cell; parsing waits until a task needs it."""
         if info.store_history or self.cell_id is None:  # a cell that runs within another (`%run`) has no id
-            self.cell_id = getattr(info, "cell_id", None) or None
+            self.cell_id = short_cell_id(getattr(info, "cell_id", None) or "") or None
         if info.store_history and not info.silent:
             self._waiting.append(Executed(info.raw_cell, self.cell_id, self.shell.execution_count))
             self.showing.begin()

@@ -155,7 +155,7 @@ def input_tokens(usage: Doc) -> float:
 
 def layer_rows(doc: Doc) -> list[Doc]:
     """The four layers; those not known yet are empty, so that the table keeps its height."""
-    known = dicts(doc, "layers") if ended(doc) or layer_totals(doc)[0] else []
+    known = dicts(doc, "layers") if layer_totals(doc)[0] is not None else []
     return known or [{"name": name} for name in LAYERS]
 
 
@@ -175,8 +175,10 @@ def layer_words(layer: Doc) -> tuple[str, str]:
 
 
 def layer_totals(doc: Doc) -> tuple[float | None, float | None]:
-    """(tokens, cached tokens) of all layers, or None where no layer says."""
+    """(tokens, cached tokens) of all layers, or None where no layer says (yet: a request has at least some)."""
     layers = dicts(doc, "layers")
+    if not ended(doc) and not any(number(layer.get("tokens")) for layer in layers):
+        return None, None
     tokens = [number(layer.get("tokens")) for layer in layers]
     cached = [number(layer.get("cached_tokens")) for layer in layers]
     return _sum(tokens), _sum(cached)
@@ -276,25 +278,28 @@ def _attempt_rows(latency: Doc, before: float) -> list[Phase]:
 def latency_notes(doc: Doc) -> list[str]:
     """What of the timeline is an estimate and from what; and the first token beside what was expected of it."""
     latency = part(doc, "latency")
-    if recorded(doc) or number(latency.get("ttft")) is None or latency.get("streamed") is False:
+    if recorded(doc) or latency.get("streamed") is False:
         return []
     return [line for line in (_first_token_expected(latency), _queue_basis(latency)) if line]
 
 
 def _first_token_expected(latency: Doc) -> str:
     expected = part(latency, "expected")
-    low, high = number(expected.get("low")), number(expected.get("high"))
+    low, high, ttft = number(expected.get("low")), number(expected.get("high")), number(latency.get("ttft"))
     if low is None or high is None:
         return ""
-    came = (number(latency.get("ttft")) or 0.0) - (number(latency.get("connect")) or 0.0)
-    verdict = "sooner than" if came < low else "later than" if came > high else "as"
     samples = number(expected.get("samples"))
     basis = figures.plural(samples, "call") if samples else "the catalogue's curve"
-    return f"First token {verdict} expected: {low:.1f} to {high:.1f} s, 8 times of 10 (from {basis})."
+    span = f"{low:.2f} to {high:.2f} s (8 of 10 times; from {basis})."
+    if ttft is None:
+        return f"First token expected after {span}"
+    came = ttft - (number(latency.get("connect")) or 0.0)
+    verdict = "sooner than" if came < low else "later than" if came > high else "as"
+    return f"First token {verdict} expected: {span}"
 
 
 def _queue_basis(latency: Doc) -> str:
-    if latency.get("modelled"):
+    if latency.get("modelled") or number(latency.get("ttft")) is None:
         return ""
     estimate = part(latency, "queue_estimate")
     samples = number(estimate.get("samples")) or 0

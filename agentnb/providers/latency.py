@@ -184,8 +184,8 @@ class Expected:
 
     @property
     def span(self) -> str:
-        """`0.6 to 0.8 s`."""
-        return f"{self.low:.1f} to {self.high:.1f} s"
+        """`0.61 to 0.83 s`."""
+        return f"{self.low:.2f} to {self.high:.2f} s"
 
     def to_json(self) -> dict[str, float | int] | None:
         """Seconds; None where nothing is known."""

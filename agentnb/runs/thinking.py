@@ -200,11 +200,12 @@ class Thinking:
             )
 
     def _announce(self, call: Call, prediction: Prediction, context: Context) -> None:
-        view = {name: context.get(name) for name in SHOWN} | {"last": self.expected_view(call, prediction)}
+        last = self.expected_view(call, prediction)
+        if context.get("stream", True):
+            last["latency"] = {"expected": self.expect_first_token(context, call, prediction).to_json()}
+        view = {name: context.get(name) for name in SHOWN} | {"last": last}
         self._machine.current.emit("view", context=view)
-        first = self.expect_first_token(context, call, prediction)
-        when = f" (expected after {first.low:.1f} to {first.high:.1f} s)" if first.known else ""
-        self._machine.current.emit("phase", text=f"waiting for the first token{when}")
+        self._machine.current.emit("phase", text="waiting for the first token")
 
     def expect_first_token(self, context: Context, call: Call, prediction: Prediction) -> latency.Expected:
         """When the first token may be expected, from this user's own calls or the catalogue."""

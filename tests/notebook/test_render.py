@@ -319,10 +319,20 @@ def test_what_is_estimated_and_what_was_expected_is_said_under_the_timeline() ->
     expected = {"low": 0.7, "middle": 0.8, "high": 0.9, "samples": 12}
     latency = full()["latency"] | {"modelled": False, "expected": expected}
     for view in (run_text(changed(latency=latency)), visible(run_html(changed(latency=latency)))):
-        assert "First token later than expected: 0.7 to 0.9 s" in view
+        assert "First token later than expected: 0.70 to 0.90 s" in view
         assert "estimated from 6 calls" in view
     few = latency | {"queue_estimate": {"seconds": None, "samples": 2}}
     assert "an estimate takes 5 calls (2 so far)" in run_text(changed(latency=few))
+
+
+def test_while_a_call_waits_the_view_says_what_is_expected_and_no_zero() -> None:
+    empty = [layer | {"tokens": 0, "cached_tokens": 0} for layer in full()["layers"]]
+    waiting = changed(state="THINKING", text="", live={"phase": "waiting for the first token", "elapsed": 0.3})
+    waiting |= {"latency": {"expected": {"low": 0.53, "high": 0.62, "samples": 0}}, "layers": empty}
+    html = visible(run_html(waiting))
+    assert "First token expected after 0.53 to 0.62 s (8 of 10 times; from the catalogue's curve)." in html
+    assert "What this request sends" in html
+    assert "≈ 0" not in html
 
 
 def test_a_recording_is_labelled_and_its_speed_is_no_measurement() -> None:
