@@ -147,7 +147,7 @@ def _layers_panel(doc: Doc) -> str:
     head = _heads("layer", "tokens", say.cached_word(doc))
     about = "≈ " if tokens and say.is_forecast(doc) else ""
     foot = _cells_row(FOOT, "all", _legend(), about + count(tokens), share(cached, tokens))
-    lines = "".join(line_html(sentence) for sentence in say.cache_lines(doc))
+    lines = "".join(map(line_html, [*say.count_lines(doc), *say.cache_lines(doc)]))
     return _panel(say.layers_heading(doc), f'<table style="{TABLE}">{head}{rows}{foot}</table>{lines}')
 
 
@@ -336,6 +336,7 @@ def run_markdown(doc: Doc) -> str:
     table = [f"| layer | tokens | {say.cached_word(doc)} |", "|---|---:|---:|"]
     table += [f"| {_md(a)} | {_md(b)} | {_md(c)} |" for a, b, c in _layer_cells(doc)]
     lines = [
+        *say.count_lines(doc),
         *say.cache_lines(doc),
         say.latency_line(doc),
         *say.latency_notes(doc),
@@ -360,6 +361,7 @@ def run_text(doc: Doc) -> str:
     text = doc.get("text")
     images = [say.image_line(item) for item in say.dicts(doc, "images")]
     lines = [
+        *say.count_lines(doc),
         *say.cache_lines(doc),
         say.latency_line(doc),
         *say.latency_notes(doc),

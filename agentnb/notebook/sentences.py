@@ -195,6 +195,18 @@ def approximate(layer: Doc) -> str:
     return mark + count(layer.get("tokens"))
 
 
+def count_lines(doc: Doc) -> list[str]:
+    """How far the counts of a forecast may be off; nothing once a reply has reported the sum."""
+    error = part(doc, "token_error")
+    calls, within = number(error.get("calls")), number(error.get("within"))
+    if not error or not is_forecast(doc) or layer_totals(doc)[0] is None:
+        return []
+    if not calls or within is None:
+        return ["≈ Counts are estimates; no reply has checked them yet."]
+    last = "that of the last call was" if calls == 1 else f"those of the last {count(calls)} calls were"
+    return [f"≈ Counts are estimates; {last} within {100 * within:.1f} % of what was reported."]
+
+
 def cache_lines(doc: Doc) -> list[str]:
     """Sentences on the prompt cache: minimum, reason, expected against read, warm until."""
     cache = part(doc, "cache")

@@ -164,6 +164,7 @@ def run_document(
         "live": None,
         "steps": listed,
         "layers": last.get("layers") or empty_layers(),
+        "token_error": last.get("token_error"),
         "usage": dict(context.get("usage") or Usage().to_json()) | {"calls": context.get("calls", 0)},
         "cost": dict(context.get("cost") or {"total": 0.0, "uncached": 0.0, "known": True})
         | {"simulated": bool(context.get("simulated"))},

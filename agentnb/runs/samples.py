@@ -11,6 +11,8 @@ from agentnb.providers.catalog import Model
 from agentnb.providers.promptcache import Storage
 
 KEEP = 64
+LATELY = 20
+"""Calls whose estimates' errors are told: 19 of 20 are the usual bound."""
 
 
 class Samples:
@@ -27,6 +29,14 @@ class Samples:
         known = self._read(_tokens_key(model, simulated), [1.0, 0])
         factor, replies = known if isinstance(known, list) else (known, 1)  # earlier versions kept the factor only
         return TokenCounter(model.tokenizer, float(factor), int(replies))
+
+    def token_errors(self, model: Model, *, simulated: bool) -> list[float]:
+        """By how much the estimates of the last calls were off, each as a share of the whole prompt, oldest first."""
+        return [float(error) for error in self._read(f"{_tokens_key(model, simulated)}/errors", [])]
+
+    def learn_token_error(self, model: Model, *, simulated: bool, error: float) -> None:
+        series = [*self.token_errors(model, simulated=simulated), round(error, 5)][-LATELY:]
+        self._write(f"{_tokens_key(model, simulated)}/errors", series)
 
     def learn_tokens(self, model: Model, *, simulated: bool, estimated: int, reported: int) -> None:
         counter = self.counter(model, simulated=simulated).calibrated(estimated=estimated, reported=reported)

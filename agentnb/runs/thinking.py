@@ -231,7 +231,13 @@ class Thinking:
             minimum=call.model.cache.minimum,
             reason=f"expected: {prediction.reason}",
         )
-        return {"layers": layer_totals(call, call.tokens, cached), "cache": report.to_json(), "latency": None}
+        errors = self._services.samples.token_errors(call.model, simulated=_is_simulated(call.scope))
+        return {
+            "layers": layer_totals(call, call.tokens, cached),
+            "cache": report.to_json(),
+            "latency": None,
+            "token_error": {"within": max(errors, default=None), "calls": len(errors)},
+        }
 
     def _ask(self, call: Call, context: Context) -> Answer:
         provider = self._provider(context)
@@ -400,11 +406,12 @@ class Thinking:
 
     def _calibrate(self, call: Call, known: int, reported: int) -> None:
         """Correct the estimator by the blocks that were new, if they are enough to say something."""
-        estimated = sum(call.tokens[known:])
+        estimated, samples, simulated = sum(call.tokens[known:]), self._services.samples, _is_simulated(call.scope)
+        total = call.total - estimated + reported
+        if total > 0:
+            samples.learn_token_error(call.model, simulated=simulated, error=abs(estimated - reported) / total)
         if estimated >= CALIBRATION_LEAST:
-            self._services.samples.learn_tokens(
-                call.model, simulated=_is_simulated(call.scope), estimated=estimated, reported=reported
-            )
+            samples.learn_tokens(call.model, simulated=simulated, estimated=estimated, reported=reported)
 
     def _timing(self, context: Context, call: Call, prediction: Prediction, answer: Answer) -> latency.Latency:
         """What the call took, beside what was expected of it before; the queue of a real call is estimated."""
