@@ -33,6 +33,7 @@ _WEIGHTS["gemini"] = _WEIGHTS["o200k"]
 _TOOL_SHARE = {"o200k": 0.65, "gemini": 0.65}
 _TOOLS_PREAMBLE = {"claude-4": 330, "claude-5": 330}
 BLOCK_OVERHEAD = 4
+"""Tokens that frame a message, a call, a result, a tool or a picture."""
 LEAST_STEP = 0.1
 _WORD = re.compile(r"[A-Z]?[a-z]+")
 _GLUED = re.compile(r"(?<=[^\sA-Za-z])[A-Z]?[a-z]+|(?<=[a-z])[A-Z][a-z]+")
@@ -61,13 +62,9 @@ class TokenCounter:
         tokens = sum(weight * count for weight, count in zip(weights, _features(text), strict=True))
         return max(1, round(tokens * self.factor))
 
-    def block(self, text: str) -> int:
-        """Estimated tokens of a block: its text and the few tokens that frame it."""
-        return self.count(text) + BLOCK_OVERHEAD
-
     def tool(self, text: str) -> int:
         """Estimated tokens of a tool's description, given as its name, its text and its JSON schema."""
-        return round(self.count(text) * _TOOL_SHARE.get(self.family, 1.0)) + BLOCK_OVERHEAD
+        return round(self.count(text) * _TOOL_SHARE.get(self.family, 1.0))
 
     @property
     def tools_preamble(self) -> int:

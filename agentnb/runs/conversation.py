@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, assert_never
 
 from agentnb import canonical
 from agentnb.prompt.layers import Block, Layer
-from agentnb.prompt.tokens import BLOCK_OVERHEAD, TokenCounter, image_tokens, pieces
+from agentnb.prompt.tokens import BLOCK_OVERHEAD, TokenCounter, image_tokens, pieces, scale_to_total
 from agentnb.providers.catalog import ImageRules, Model
 from agentnb.providers.messages import (
     Content,
@@ -120,21 +121,48 @@ def suited(blocks: Iterable[Block], model: Model) -> tuple[Block, ...]:
 
 
 def block_tokens(content: Content, counter: TokenCounter, images: ImageRules | None) -> int:
-    """Estimated tokens of a block, its frame included."""
+    """Estimated tokens of a block, without the frame of the message that it stands in."""
     if isinstance(content, Image) and images is not None:
-        return image_tokens(images, content.width, content.height) + BLOCK_OVERHEAD
+        return image_tokens(images, content.width, content.height)
     text = block_text(content)
-    return counter.tool(text) if isinstance(content, ToolSpec) else counter.block(text)
+    return counter.tool(text) if isinstance(content, ToolSpec) else counter.count(text)
 
 
 def prompt_tokens(
-    blocks: Sequence[Block], counter: TokenCounter, images: ImageRules | None, *, begins: bool
+    blocks: Sequence[Block],
+    counter: TokenCounter,
+    images: ImageRules | None,
+    *,
+    after: Role | None = None,
+    replied: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[int, ...]:
-    """Estimated tokens of each block; where the prompt `begins` with them, what the provider adds for tools too."""
-    tokens = [block_tokens(block.content, counter, images) for block in blocks]
-    if begins and blocks and blocks[0].role is Role.TOOLS:
+    """Estimated tokens of each block that follows one of the role `after`; None: they begin the prompt, and what the
+    provider adds for tools counts too. `replied` has what a reply reported of its own blocks, by digest."""
+    roles = [after, *(block.role for block in blocks)]
+    tokens = [
+        replied.get(block.digest) or block_tokens(block.content, counter, images) + _frame(block, before)
+        for block, before in zip(blocks, roles, strict=False)
+    ]
+    if after is None and blocks and blocks[0].role is Role.TOOLS:
         tokens[0] += counter.tools_preamble
     return tuple(tokens)
+
+
+def _frame(block: Block, before: Role | None) -> int:
+    """Words cost a frame where the speaker changes; calls, results and pictures have one each."""
+    return 0 if isinstance(block.content, Text) and block.role is before else BLOCK_OVERHEAD
+
+
+def reply_tokens(blocks: Sequence[Block], usage: Usage, counter: TokenCounter) -> dict[str, int]:
+    """What a reply's blocks will count for as input, by digest: the output that was reported, shared among them.
+
+    Nothing where the output holds what is not sent back as it was counted: thinking.
+    """
+    if usage.reasoning or any(not isinstance(block.content, Text | ToolCall) for block in blocks):
+        return {}
+    weights = [block_tokens(block.content, counter, None) for block in blocks]
+    shares = scale_to_total(weights, usage.output)
+    return {block.digest: share + BLOCK_OVERHEAD for block, share in zip(blocks, shares, strict=True)}
 
 
 def block_weight(content: Content) -> int:

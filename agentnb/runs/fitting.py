@@ -18,13 +18,13 @@ KEPT = 0.5
 
 def room_for(model: Model, request: Request, counter: TokenCounter) -> int:
     """Tokens that a conversation may have so that one more turn and its reply still fit; below zero: not even those."""
-    turn = counter.block(request.task) + request.context_tokens + min(request.max_tokens, model.max_output)
+    turn = counter.count(request.task) + request.context_tokens + min(request.max_tokens, model.max_output)
     return int(model.window * CERTAIN) - turn
 
 
 def tokens_of(blocks: Sequence[Block], model: Model, counter: TokenCounter) -> int:
     """Estimated tokens of blocks with which a prompt begins."""
-    return sum(prompt_tokens(blocks, counter, model.images, begins=True))
+    return sum(prompt_tokens(blocks, counter, model.images))
 
 
 def turns_to_leave_out(turns: Sequence[int], room: int) -> int:

@@ -50,7 +50,7 @@ def rewrite_that_pays(
     if share <= 0 or not 0 < end <= len(blocks):
         return None
     counter = services.samples.counter(model, simulated=request.model.startswith("sim:"))
-    tokens = prompt_tokens(blocks, counter, model.images, begins=True)
+    tokens = prompt_tokens(blocks, counter, model.images)
     total = sum(tokens)
     if total < model.cache.minimum:
         return None

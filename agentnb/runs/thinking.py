@@ -20,6 +20,7 @@ from agentnb.providers.promptcache import (
     Prediction,
     Reuse,
     Seen,
+    Sent,
     Trust,
     anchored,
     automatic_mark,
@@ -46,6 +47,7 @@ from agentnb.runs.conversation import (
     prompt_tokens,
     recorded_reply,
     reply_blocks,
+    reply_tokens,
     suited,
     what_came,
 )
@@ -81,7 +83,7 @@ class Thinking:
         call = Call(
             prompt=prompt,
             marks=(),
-            tokens=self._count(prompt, known, model, scope),
+            tokens=self._count(context, prompt, known, scope),
             model=model,
             scope=scope,
             at=self._services.clock.now(),
@@ -139,8 +141,11 @@ class Thinking:
 
     def _known(self, context: Context, prompt: Prompt, scope: str) -> tuple[int, ...]:
         """Tokens of the leading blocks that an earlier reply settled."""
+        return known_tokens(prompt.chain, self._sent_like(context, prompt, scope))
+
+    def _sent_like(self, context: Context, prompt: Prompt, scope: str) -> Sent | None:
         ledger, simulated = self._services.ledger, _is_simulated(scope)
-        return known_tokens(prompt.chain, ledger.newest_like(context["thread"], prompt.model, simulated=simulated))
+        return ledger.newest_like(context["thread"], prompt.model, simulated=simulated)
 
     def _reuse(self, context: Context, call: Call) -> Reuse:
         """How often this call's frame is asked with. One that is new in an old thread has yet to show that it lasts:
@@ -157,11 +162,15 @@ class Thinking:
             warm=expected.tokens >= call.prefix_tokens(end),
         )
 
-    def _count(self, prompt: Prompt, known: tuple[int, ...], model: catalog.Model, scope: str) -> tuple[int, ...]:
-        """Tokens by block: as settled by an earlier reply where it sent the same prefix, else estimated."""
+    def _count(self, context: Context, prompt: Prompt, known: tuple[int, ...], scope: str) -> tuple[int, ...]:
+        """Tokens by block: as settled by an earlier reply where it sent the same prefix, as reported of the reply's own
+        blocks, else estimated."""
+        model, sent = catalog.lookup(context["model"]), self._sent_like(context, prompt, scope)
         counter = self._services.samples.counter(model, simulated=_is_simulated(scope))
-        new = prompt.blocks[len(known) :]
-        return (*known, *prompt_tokens(new, counter, model.images, begins=not known))
+        after = prompt.blocks[len(known) - 1].role if known else None
+        replied = sent.replied if sent is not None else {}
+        new = prompt_tokens(prompt.blocks[len(known) :], counter, model.images, after=after, replied=replied)
+        return (*known, *new)
 
     def quote(self, call: Call) -> Quote | None:
         """The worst case of the next call: nothing hits, everything is written at the dearest TTL asked for."""
@@ -400,7 +409,10 @@ class Thinking:
             earlier=lambda: sent_blocks(self._threads, self._machine, previous),
         )
         services.ledger.record(warm_entries(call, reply.usage), call.at)
-        services.ledger.remember_sent(context["thread"], sent_record(call, run_id=self._machine.current.run_id))
+        counter = services.samples.counter(call.model, simulated=_is_simulated(call.scope))
+        replied = reply_tokens(reply_blocks(reply), reply.usage, counter)
+        sent = sent_record(call, run_id=self._machine.current.run_id, replied=replied)
+        services.ledger.remember_sent(context["thread"], sent)
         learn_call(services.samples, call.prompt, thread=context["thread"], at=call.at)
         return report
 

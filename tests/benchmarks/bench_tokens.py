@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agentnb.prompt.tokens import TokenCounter
+from agentnb.prompt.tokens import BLOCK_OVERHEAD, TokenCounter
 from agentnb.providers import catalog
 from agentnb.runs.session import Session
 from agentnb.settings import Settings
@@ -98,9 +98,9 @@ def tools_of(body: Mapping[str, Any]) -> list[str]:
 
 def estimate(counter: TokenCounter, body: Mapping[str, Any]) -> int:
     fields = ("system", "systemInstruction", "instructions", "messages", "contents", "input")
-    text = sum(counter.block(part) for field in fields for part in strings(body.get(field)))
+    text = sum(counter.count(part) + BLOCK_OVERHEAD for field in fields for part in strings(body.get(field)))
     tools = tools_of(body)
-    return text + sum(counter.tool(tool) for tool in tools) + (counter.tools_preamble if tools else 0)
+    return text + sum(counter.tool(tool) + BLOCK_OVERHEAD for tool in tools) + (counter.tools_preamble if tools else 0)
 
 
 def events_of(response: Mapping[str, Any]) -> list[dict[str, Any]]:

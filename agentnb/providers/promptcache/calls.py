@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -135,8 +135,9 @@ def settle_tokens(call: Call, known: Sequence[int], total: int) -> tuple[int, ..
     return (*known, *scale_to_total(new, rest))
 
 
-def sent_record(call: Call, *, run_id: str) -> Sent:
-    """What the next call of the thread will be compared with; `call.tokens` are settled ones."""
+def sent_record(call: Call, *, run_id: str, replied: Mapping[str, int] | None = None) -> Sent:
+    """What the next call of the thread will be compared with; `call.tokens` are settled ones, `replied` those of the
+    reply's blocks."""
     blocks = call.prompt.blocks
     return Sent(
         run_id=run_id,
@@ -147,6 +148,7 @@ def sent_record(call: Call, *, run_id: str) -> Sent:
         digests=tuple(block.digest for block in blocks),
         tokens=call.tokens,
         simulated=call.scope.startswith("sim:"),
+        replied=dict(replied or {}),
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 from agentnb import canonical
@@ -39,8 +39,8 @@ class Warm:
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """What a call sent, for the comparison with the next one: prefix digests, labels and tokens by block. The blocks
-    themselves are in the journal, under the run."""
+    """What a call sent, for the comparison with the next one: prefix digests, labels and tokens by block; and what
+    the reply reported of its own blocks, by digest. The blocks themselves are in the journal, under the run."""
 
     run_id: str
     model: str
@@ -50,6 +50,7 @@ class Sent:
     digests: tuple[str, ...]
     tokens: tuple[int, ...]
     simulated: bool = False
+    replied: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
