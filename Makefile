@@ -15,12 +15,14 @@ WORKERS := -n auto --dist worksteal
 OFFLINE := env -u ANTHROPIC_API_KEY -u GOOGLE_API_KEY -u GEMINI_API_KEY -u OPENAI_API_KEY AGENTNB_MODEL=sim:claude-sonnet-4-6
 .PHONY: env env-lab env-next test test-next check demo lab picture bench bench-context bench-caching bench-trace bench-peers format clean
 
-# uv is about eight times faster than pip; where it cannot be had, plain pip does the same work.
+# uv is about eight times faster than pip; where it cannot be had, plain pip does the same work. Where Python may not keep
+# what it compiles, each of the tests' hundreds of processes would compile all that it imports: then uv does it once.
+COMPILED := $(if $(PYTHONDONTWRITEBYTECODE),--compile-bytecode)
 define make_env
 	@test -d $(1) || $(PYTHON) -m venv $(1)
 	@$(1)/bin/python -m uv --version >/dev/null 2>&1 || $(1)/bin/python -m pip install -q --disable-pip-version-check uv || true
 	@if $(1)/bin/python -m uv --version >/dev/null 2>&1; then \
-		VIRTUAL_ENV=$(1) $(1)/bin/python -m uv pip install -q -e '.[$(2)]' $(3); \
+		VIRTUAL_ENV=$(1) $(1)/bin/python -m uv pip install -q $(COMPILED) -e '.[$(2)]' $(3); \
 	else $(1)/bin/python -m pip install -q --disable-pip-version-check -e '.[$(2)]' $(3); fi
 	@touch $(1)/.made
 endef
