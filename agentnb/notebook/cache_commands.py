@@ -76,7 +76,7 @@ def _status(session: Session) -> None:
     notes.append("This is what our calls left warm; the reply's usage is the only proof that a prefix hit.")
     if not rows:
         notes = ["Nothing is warm: no call yet, or everything has expired."]
-    show_table("Prompt cache: warm now", ("model", "what", "tokens", "TTL", "warm for", "until"), rows, notes)
+    show_table("Prompt cache: warm now", ("model", "what", "tokens", "warm for", "until"), rows, notes)
     _policy(session, now)
 
 
@@ -88,13 +88,13 @@ def _reachable(session: Session, scope: str) -> bool:
 
 def _warm_row(entry: Warm, now: float) -> tuple[object, ...]:
     until = figures.time_of_day(entry.until)
-    return (_name(entry), "longest prefix", Figure(f"≈ {entry.tokens:,}"), entry.ttl, span(entry.until - now), until)
+    return (_name(entry), "longest prefix", Figure(f"≈ {entry.tokens:,}"), span(entry.until - now), until)
 
 
 def _held_row(session: Session, held: Held, now: float) -> tuple[object, ...]:
-    what = f"cache object ({session.objects.used_by(held)})"
+    what = f"object of {session.objects.used_by(held)}"
     until = figures.time_of_day(held.until)
-    return (_name(held), what, Figure(f"{held.tokens:,}"), "1h", span(held.until - now), until)
+    return (_name(held), what, Figure(f"{held.tokens:,}"), span(held.until - now), until)
 
 
 def _name(entry: Warm | Held) -> str:

@@ -99,6 +99,12 @@ def _warm_prefix(session: Session, call: Call, provider: Provider) -> None:
             f"{call.model.label} caches prefixes by itself and offers no way to warm them without a question",
             todo="Ask something: the next call on the same prefix will hit.",
         )
+    if call.total < call.model.cache.minimum:
+        raise InputError(
+            f"nothing can be kept warm yet: the prompt has {call.total:,} tokens, and {call.model.label} caches from "
+            f"{call.model.cache.minimum:,} on",
+            todo="It grows with every turn.",
+        )
     usage = provider.prewarm(provider.encode(call.prompt, call.marks, previous_message=None))
     now = session.clock.now()
     entries = warm_entries(replace(call, at=now), usage)

@@ -350,14 +350,15 @@ class GoogleProvider(Calling):
         )
         try:
             # The simulator is asked as the Gemini API, whatever the SDK's variables say.
-            given = {"vertexai": False} if self.simulated else {}
-            return genai.Client(api_key=self._key, http_options=options, **(given | dict(self.client_options)))
+            # Said outright: by its own variable alone, the SDK (3.4.0) goes to Vertex AI and forgets its base URL.
+            given = {"vertexai": self._on_vertex()} | dict(self.client_options)
+            return genai.Client(api_key=self._key, http_options=options, **given)
         except ValueError as error:
             raise VENDOR.missing_key() from error
 
     def _on_vertex(self) -> bool:
         by_variable = not self.simulated and _asks_for_vertex(os.environ)
-        return bool(self.client_options.get("vertexai", by_variable))
+        return bool(self.client_options.get("enterprise", self.client_options.get("vertexai", by_variable)))
 
     def _stream(self, client: Any, wire: Wire) -> Iterator[Mapping[str, Any]]:
         for chunk in client.models.generate_content_stream(**_request(wire.body)):

@@ -59,7 +59,7 @@ class KeepAlive:
         """Ping through the pause that begins now, at most so often."""
         self.stop()
         self.planned = self.done = 0
-        if most <= 0 or not self.allowed or not call.marks:
+        if most <= 0 or not self.allowed or not call.marks or call.total < call.model.cache.minimum:
             return
         self._stopped, self.planned = threading.Event(), most
         work = threading.Thread(

@@ -123,7 +123,7 @@ class Thinking:
     def _with_object(self, context: Context, call: Call) -> Call:
         """The call bound to a cache object, where the provider keeps such, one pays, and the budget allows it."""
         objects = self._services.objects
-        before = objects.spent
+        before, existed = objects.spent, objects.find(call.prompt, call.model, call.scope) is not None
         held = objects.ensure(
             self._services.provider_for(context["model"]),
             call,
@@ -133,8 +133,8 @@ class Thinking:
         if objects.spent > before:
             _pay(context, objects.spent - before)
             context["notes"].append(
-                f"A cache object holds {held.tokens if held else 0:,} tokens for the next hour; "
-                f"${objects.spent - before:.4f} of the cache budget."
+                f"A cache object holds {held.tokens if held else 0:,} tokens for the next hour: "
+                f"{'extended' if existed else 'made'} for ${objects.spent - before:.4f} of the cache budget."
             )
         bare = tuple(mark for mark in call.marks if not mark.holder)
         return replace(call, marks=objects.bind(bare, call.prompt, held))

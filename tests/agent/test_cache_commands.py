@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from agentnb.context.cells import CellIndex
 from agentnb.errors import InputError
 from agentnb.notebook.cache_commands import agent_cache
+from agentnb.runs.hydration import Pins
 from agentnb.runs.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import SimClock, Simulator
@@ -135,6 +137,75 @@ def test_every_command_does_it_or_says_why_not(desk: Desk, capsys: pytest.Captur
     assert "expires by itself" in said(desk, capsys, "clear")
     assert "removed from the data directory" in said(desk, capsys, "prune")
     assert "Nothing is warm" in said(desk, capsys, "status")
+
+
+@pytest.mark.parametrize(
+    "line", ["status now", "list all", "warm it", "extend 1h", "clear all", "latency x", "prune x"]
+)
+def test_words_that_a_command_does_not_know_are_refused(desk: Desk, line: str) -> None:
+    with pytest.raises(InputError, match="not '"):
+        agent_cache(desk.session, line)
+
+
+def test_explain_tells_a_forecast_from_a_report(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    first = desk.ask(MODELS[0])
+    desk.session.namespace["_agent"] = desk.dry_run(MODELS[0], "And why twice?")
+    told = said(desk, capsys, "explain")
+    assert "Nothing was sent" in told
+    assert "Expected to be read: STATIC" in told
+    assert "Read by layer" not in told
+    assert "Read by layer in the last call" in said(desk, capsys, f"explain {first.run_id}")
+    assert "Nothing was generated" in said(desk, capsys, "warm"), "what was sent before the dry run is kept warm"
+
+
+def test_nothing_is_spent_on_what_is_too_short_to_be_kept(desk: Desk) -> None:
+    desk.session.cells = CellIndex(str)
+    desk.ask("sim:claude-opus-4-6", "Hello")
+    with pytest.raises(InputError, match=r"nothing can be kept warm yet.* from 4,096 on"):
+        agent_cache(desk.session, "warm")
+    assert desk.session.objects.spent == 0
+
+
+def test_a_policy_for_another_model_than_the_one_that_is_set_says_so(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk.ask(MODELS[0])
+    desk.session.settings = desk.session.settings.with_changes(model=MODELS[2])
+    told = said(desk, capsys, "status")
+    assert "policy for Claude Sonnet 4.6" in told
+    assert "The model is set to sim:gpt-4.1 now" in told
+
+
+def test_an_object_is_kept_through_an_overlay_and_replaced_with_its_segment(desk: Desk, tmp_path: Path) -> None:
+    """Two files in the project section: a small one's edit goes as an overlay, a large one's begins a new segment."""
+    small, large = tmp_path / "small.sql", tmp_path / "large.sql"
+    small.write_text("CREATE TABLE tide (id INTEGER);")
+    large.write_text("\n".join(f"CREATE TABLE t{i} (id INTEGER, name TEXT);" for i in range(150)))
+    desk.session.project = tmp_path
+    desk.session.keep_pins(Pins(files=[str(small), str(large)]))
+    desk.session.settings = desk.session.settings.with_changes(cache_budget=1.0)
+
+    def ask(task: str) -> Any:
+        desk.clock.advance(700)
+        return desk.ask("sim:gemini-2.5-flash", task)
+
+    def listed() -> list[str]:
+        return [str(one["name"]) for one in desk.session.provider("sim:gemini-2.5-flash").list_caches()]
+
+    ask("Which tables?")
+    (made,) = listed()
+    assert ask("And their columns?").cache.read > 2048
+    small.write_text("CREATE TABLE tide (id INTEGER, height REAL);")
+    overlaid = ask("And now?")
+    assert listed() == [made]
+    assert overlaid.cache.read > 2048
+    large.write_text(large.read_text().replace("TEXT", "VARCHAR"))
+    ask("And after that?")
+    assert made not in listed(), "its segment is over"
+    replaced = ask("Still?")
+    (new,) = listed()
+    assert new in " ".join(replaced.cache.marks)
+    assert replaced.cache.read == replaced.cache.expected > 2048
 
 
 def test_explain_names_the_line_that_changed_and_the_price(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:

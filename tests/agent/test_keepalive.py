@@ -101,6 +101,15 @@ def test_nothing_is_spent_without_a_budget(tmp_path: Path) -> None:
     desk.close()
 
 
+@pytest.mark.parametrize(("model", "planned"), [(MODEL, 3), ("sim:claude-opus-4-6", 0)])
+def test_what_is_too_short_to_be_kept_is_not_pinged(desk: Desk, model: str, planned: int) -> None:
+    """Some 1,700 tokens: enough for Sonnet 4.6 (1,024), too few for Opus 4.6 (4,096)."""
+    desk.session.settings = desk.session.settings.with_changes(model=model)
+    keepalive, run = desk.session.keepalive, desk.ask("q")
+    keepalive.begin(model, desk.session.agent().last_call(run.run_id), 3)
+    assert keepalive.planned == planned
+
+
 def test_a_budget_that_is_used_up_ends_it(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "home", budget=0.0015)
     loop_then(desk, 20_000.0)

@@ -282,6 +282,30 @@ def test_nothing_is_made_where_the_price_is_unknown(desk: Desk) -> None:
     assert desk.listed == []
 
 
+def test_vertex_by_its_variables_is_another_place_and_keeps_its_address(
+    monkeypatch: pytest.MonkeyPatch, desk: Desk
+) -> None:
+    """The SDK takes the switch from the environment and then forgets the address that stands beside it."""
+    on_vertex = {
+        "GOOGLE_GENAI_USE_VERTEXAI": "true",
+        "GOOGLE_VERTEX_BASE_URL": desk.simulator.url,
+        "GOOGLE_API_KEY": "any",
+    }
+    for name, value in on_vertex.items():
+        monkeypatch.setenv(name, value)
+    place = GoogleProvider.place(on_vertex)
+    assert place != GoogleProvider.place({"GOOGLE_API_KEY": "any"})
+    assert place != GoogleProvider.place(on_vertex | {"GOOGLE_CLOUD_PROJECT": "another"})
+    assert GoogleProvider.place(on_vertex | {"GOOGLE_GENAI_USE_ENTERPRISE": "false"}) == GoogleProvider.place({})
+    desk.provider = GoogleProvider(MODEL, clock=desk.clock, scope=place)
+    held = desk.ensure(desk.call())
+    assert held is not None
+    answer, _ = desk.ask(desk.call(), held)
+    assert answer.reply.usage.cache_read == held.tokens
+    assert "/v1beta1/" in desk.simulator.requests[-1].path
+    desk.provider.close()
+
+
 def test_storage_is_paid_for_as_long_as_the_object_lives(desk: Desk) -> None:
     """Gemini 3.1 Pro: $2 per million tokens made, $4.50 per million tokens and hour kept."""
     held = desk.ensure(desk.call())

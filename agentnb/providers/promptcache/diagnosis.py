@@ -128,13 +128,21 @@ def _why_expected(call: Call, ledger: Ledger, best: int, *, certain: int, trust:
     if before is not None:
         age, ttl = _age(call, before)
         if age > ttl:
-            return f"sent {ago(age)} ago and cached unasked: not expected to be there still ({trust.words(age)})"
+            gone = f"sent {ago(age)} ago and cached unasked: not expected to be there still ({trust.words(age)})"
+            return _ended(call, ledger) + gone
     expired = _expired(call, ledger)
     if expired is not None:
         return f"expired {ago(call.at - expired.until)} ago ({expired.ttl} TTL)"
     if call.total < call.model.cache.minimum:
         return f"below the minimum: ≈ {call.total:,} of {call.model.cache.minimum:,} tokens"
     return "first call with this prefix, nothing is warm yet"
+
+
+def _ended(call: Call, ledger: Ledger) -> str:
+    """The end of the cache object that held what this call begins with, as the beginning of a sentence."""
+    held = (h for h in ledger.held(call.scope) if h.model == call.model.name and h.prefix in call.prompt.chain)
+    ended = max((h.until for h in held if h.until <= call.at), default=None)
+    return "" if ended is None else f"the cache object ended {ago(call.at - ended)} ago; the rest was "
 
 
 def _expired(call: Call, ledger: Ledger) -> Warm | None:
@@ -145,7 +153,10 @@ def _expired(call: Call, ledger: Ledger) -> Warm | None:
 
 
 def ago(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    """`90 s`, `45 min`, `3 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def compare(

@@ -254,7 +254,7 @@ class CacheObjects:
         if self._used_here(held):
             return "this kernel"
         alive = any(not self._ended(user.owner) for user in held.users)
-        return "another kernel" if alive else "a kernel that has ended"
+        return "another kernel" if alive else "an ended kernel"
 
     def _used_here(self, held: Held) -> bool:
         return any(user.owner == self._owner for user in held.users)
