@@ -64,7 +64,7 @@ class CellIndex:
         self._latest: dict[str, tuple[int, FileDefinitions]] = {}
         self._order = 0
         self._targets: dict[str, str] = {}
-        self._stars: dict[str, None] = {}
+        self._modules: dict[str, None] = {}  # of `from a import *` and of `import a.b`, which binds only `a`
         self.notes: list[str] = []
         self.version = 0
         """Grows with every recorded cell: what was made of an older version is stale."""
@@ -140,7 +140,7 @@ class CellIndex:
     def _bind(self, cell: FileDefinitions, *, ran: bool) -> None:
         """Take in what the cell binds; where it has not run, only what nothing else has bound."""
         imports = {item.bound: item for item in cell.imports}
-        self._stars |= dict.fromkeys(cell.stars)
+        self._modules |= dict.fromkeys([*cell.stars, *(item.whole for item in cell.imports if item.whole)])
         for name, made in cell.made.items():
             if not ran and name in self._bound:
                 continue
@@ -188,8 +188,8 @@ class CellIndex:
         return dict(self._targets)
 
     def imported(self) -> list[str]:
-        """The dotted targets of all that cells import: `networkx`, `networkx.Graph`; each once."""
-        return list(dict.fromkeys([*self.imports().values(), *self._stars.copy()]))
+        """The dotted targets of all that cells import: `networkx`, `networkx.Graph`, `xml.etree`; each once."""
+        return list(dict.fromkeys([*self.imports().values(), *self._modules.copy()]))
 
 
 class CellDefinitions(Mapping[str, Definition]):

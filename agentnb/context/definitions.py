@@ -108,6 +108,16 @@ class Import:
         return not self.whole or self.whole == root or f"{reference}.".startswith(f"{self.whole}.")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """One entry of a file's outline: the name inside the file, and its signature at the margin. A class's members are
+    entries of their own. `tokens` is an estimate, 0 where none was made."""
+
+    name: str
+    text: str
+    tokens: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class ParseError:
     line: int
@@ -196,13 +206,31 @@ class FileDefinitions:
     def build(self, entry: Entry) -> Definition:
         return _build(self, entry)
 
-    def outline(self) -> str:
-        """Signatures with first doc lines of the public names, for the semi-static layer."""
-        parts = [f'"""{self.doc}"""'] if self.doc else []
-        for name, entry in self.chosen.items():
-            if "." not in name and not name.startswith("_"):
-                parts.append(self.by_name[name].signature if entry.kind != "constant" else _one_line(self, entry))
-        return "\n".join(parts)
+    def signature(self, entry: Entry, *, members: bool = True) -> str:
+        """Its signature with the first line of its documentation; a class's lists its `members`."""
+        nodes = _nodes(self, entry)
+        doc = first_paragraph(nodes[0]) if nodes else ""
+        return _signature(self, entry, nodes, doc, members=members)
+
+    def members(self, entry: Entry) -> list[tuple[Entry, str]]:
+        """What a class's signature lists: each public member with its line, MEMBER_LIMIT at most."""
+        return [(member, _member_line(self, member)) for member in self.shown.get(entry.name, ())[:MEMBER_LIMIT]]
+
+    @cached_property
+    def shown(self) -> Mapping[str, list[Entry]]:
+        """The public members by their class."""
+        found: dict[str, list[Entry]] = {}
+        for entry in self.chosen.values():
+            owner, _, name = entry.name.rpartition(".")
+            if owner and (not name.startswith("_") or name in {"__init__", "__call__"}):
+                found.setdefault(owner, []).append(entry)
+        return found
+
+    @cached_property
+    def outline(self) -> tuple[Line, ...]:
+        """What the file offers, line by line: signatures of the public names, and what a package takes from its own
+        modules. Bodies are no part of it, so most edits leave it as it is."""
+        return tuple(_outline(self))
 
 
 class Built(Mapping[str, Definition]):
@@ -345,30 +373,51 @@ def _string_lines(nodes: Sequence[ast.stmt]) -> frozenset[int]:
 # signatures -----------------------------------------------------------------------------------------------------------
 
 
-def _signature(file: FileDefinitions, entry: Entry, nodes: Sequence[ast.stmt], doc: str) -> str:
+def _outline(file: FileDefinitions) -> Iterator[Line]:
+    if file.doc:
+        yield Line(name="__doc__", text=f'"""{file.doc}"""')
+    for name, entry in file.chosen.items():
+        if "." in name or name.startswith("_"):
+            continue
+        if entry.kind != "class":
+            yield Line(name=name, text=file.signature(entry))
+            continue
+        yield Line(name=name, text=file.signature(entry, members=False))
+        yield from (Line(name=member.name, text=line) for member, line in file.members(entry))
+    yield from _offered_on(file)
+
+
+def _offered_on(file: FileDefinitions) -> Iterator[Line]:
+    """What a package's `__init__` imports from the package's own modules: that is its interface."""
+    top = file.module.partition(".")[0]
+    if not file.file.endswith("__init__.py"):
+        return
+    for item in {item.bound: item for item in file.imports}.values():
+        own = item.target.partition(".")[0] == top and item.bound not in file.chosen
+        if own and not item.bound.startswith("_"):
+            yield Line(name=item.bound, text=item.line)
+
+
+def _signature(
+    file: FileDefinitions, entry: Entry, nodes: Sequence[ast.stmt], doc: str, *, members: bool = True
+) -> str:
     if entry.kind in {"constant", "type alias"} or not nodes:
         return _one_line(file, entry)
     text = "\n".join(_slice(file, entry, python=True))
     head = header(text)
     if entry.kind == "class":
-        return _class_signature(file, entry, head, doc)
+        return _class_signature(file, entry, head, doc, members=members)
     about = f'  """{first_line(doc)}"""' if doc else ""
     mark = "@property " if entry.kind == "property" else ""
     return f"{mark}{head} ...{about}"
 
 
-def _class_signature(file: FileDefinitions, entry: Entry, head: str, doc: str) -> str:
+def _class_signature(file: FileDefinitions, entry: Entry, head: str, doc: str, *, members: bool) -> str:
     about = [f'    """{first_line(doc)}"""'] if doc else []
-    members = [member for member in file.chosen.values() if _is_shown_member(entry, member)]
-    lines = [f"    {_member_line(file, member)}" for member in members[:MEMBER_LIMIT]]
-    rest = len(members) - MEMBER_LIMIT
+    lines = [f"    {line}" for _, line in file.members(entry)] if members else []
+    rest = len(file.shown.get(entry.name, ())) - MEMBER_LIMIT if members else 0
     more = [f"    # and {rest} more members"] if rest > 0 else []
-    return "\n".join([head, *about, *lines, *more]) if about or lines else f"{head} ..."
-
-
-def _is_shown_member(entry: Entry, member: Entry) -> bool:
-    owner, _, name = member.name.rpartition(".")
-    return owner == entry.name and (not name.startswith("_") or name in {"__init__", "__call__"})
+    return "\n".join([head, *about, *lines, *more]) if about or file.shown.get(entry.name) else f"{head} ..."
 
 
 def _member_line(file: FileDefinitions, member: Entry) -> str:

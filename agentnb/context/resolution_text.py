@@ -10,6 +10,7 @@ from pathlib import Path
 from agentnb.context.cells import CellDefinitions
 from agentnb.context.definitions import Definition, FileDefinitions, ParseError
 from agentnb.context.files import SHARED, FileIndex, module_file, stub_file
+from agentnb.context.outlines import text_of
 
 HOPS = 12
 """Base classes of cells followed before they count as circular."""
@@ -141,7 +142,7 @@ class Texts:
             file=file.file,
             cell="",
             lines=(1, len(file.lines)),
-            source=file.outline() or line,
+            source=text_of(file.outline) or line,
             signature=f"{line}{about}",
             doc=file.doc,
         )

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
+from agentnb.canonical import digest
 from agentnb.context.definitions import Definition, without_docs
 from agentnb.context.references import MENTIONED
 from agentnb.context.resolution import DOTTED, Resolver, Unresolved
@@ -71,6 +72,11 @@ class Chosen:
     form: str  # "full" or "signature"
     reason: str
     tokens: int
+
+    @property
+    def shown(self) -> str:
+        """Digest of what a signature shows: an edit of the body leaves it as it is. Empty for the full form."""
+        return digest(self.definition.signature) if self.form == "signature" else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

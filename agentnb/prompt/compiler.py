@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from agentnb.canonical import digest
+from agentnb.context.definitions import Line
+from agentnb.context.outlines import Outline, text_of
 from agentnb.context.scanning import parse_definitions
 from agentnb.context.selection import Chosen, Selection, render
 from agentnb.errors import PathOutsideRoot, nearest
@@ -28,9 +30,14 @@ def static_blocks(tools: Iterable[ToolSpec]) -> tuple[Block, ...]:
     )
 
 
+OUTLINE = "outline:"
+Held = Mapping[str, Mapping[str, object]]
+"""What a thread holds: the newest entry by name (see thread.held_definitions)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A piece of the project: the outline of one of its modules ("outline"), or a file added by name ("file").
+    """A piece of the project that is sent as a whole: a file added by name ("file"), or a pinned schema ("schema").
 
     `tokens` is an estimate. Its name in the list of what the thread holds is `kind:file`.
     """
@@ -49,6 +56,10 @@ class Part:
         return digest(self.text)
 
     @property
+    def digests(self) -> dict[str, str]:
+        return {self.name: self.digest}
+
+    @property
     def hold(self) -> dict[str, Any]:
         entry = {"name": self.name, "file": self.file, "cell": "", "lines": [1, self.text.count("\n") + 1]}
         return entry | {
@@ -58,6 +69,13 @@ class Part:
             "reason": "part of the project",
         }
 
+    def lacking(self, held: Held) -> tuple[str, list[dict[str, Any]]]:
+        """What has to be sent beside what the thread holds, with its entries; an empty text where it holds it all."""
+        before = held.get(self.name)
+        if before is not None and before["digest"] == self.digest:
+            return "", []
+        return self.render(replaces=str(before["digest"]) if before else None), [self.hold]
+
     def render(self, *, replaces: str | None = None) -> str:
         """The part as the model reads it."""
         new = f' replaces="{replaces}"' if replaces else ""
@@ -65,6 +83,61 @@ class Part:
             f'<{self.kind} file="{escape_attribute(self.file)}" digest="{self.digest}"{new}>\n'
             f"{self.text.strip().replace(f'</{self.kind}', f'&lt;/{self.kind}')}\n</{self.kind}>"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutlinePart:
+    """The outline of one of the project's modules. It is held line by line: an edit of one signature makes only that
+    line out of date, and only that line is sent again. A line's name in the list of what the thread holds is
+    `outline:MODULE:NAME`.
+    """
+
+    outline: Outline
+
+    @property
+    def name(self) -> str:
+        return f"{OUTLINE}{self.outline.module}:"
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The digest of each line, by the name under which it is held."""
+        return {f"{self.name}{line.name}": digest(line.text) for line in self.outline.lines}
+
+    def gone(self, held: Held) -> list[str]:
+        """The held lines of this module that it no longer has."""
+        now = self.digests
+        return [name for name in held if name.startswith(self.name) and name not in now]
+
+    def lacking(self, held: Held) -> tuple[str, list[dict[str, Any]]]:
+        """The lines that the thread does not hold as they are now, and the names that are gone, with their entries."""
+        now, gone = self.digests, self.gone(held)
+        lines = {f"{self.name}{line.name}": line for line in self.outline.lines}
+        new = {name: line for name, line in lines.items() if held.get(name, {}).get("digest") != now[name]}
+        if not new and not gone:
+            return "", []
+        again = any(name.startswith(self.name) for name in held)
+        holds: list[dict[str, Any]] = [
+            {"name": name, "form": "outline", "digest": now[name], "tokens": line.tokens} for name, line in new.items()
+        ]
+        holds += [{"name": name, "form": "removed", "digest": ""} for name in gone]
+        return self._rendered(tuple(new.values()), gone=gone, again=again), holds
+
+    def _rendered(self, lines: Sequence[Line], *, gone: Sequence[str], again: bool) -> str:
+        shown = self.outline
+        removed = ", ".join(name.removeprefix(self.name) for name in gone)
+        attributes = {
+            "module": shown.module,
+            "file": shown.file,
+            "partial": "true" if shown.partial and not again else "",
+            "changes": "true" if again else "",
+            "removed": removed,
+        }
+        head = " ".join(f'{key}="{escape_attribute(value)}"' for key, value in attributes.items() if value)
+        body = text_of(lines).replace("</outline", "&lt;/outline")
+        return f"<outline {head}>\n{body}\n</outline>" if body else f"<outline {head}/>"
+
+
+Piece = Part | OutlinePart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +150,7 @@ class Project:
 
     packages: Mapping[str, str]
     tree: tuple[str, ...] = ()
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Piece, ...] = ()
     folded: tuple[Chosen, ...] = ()
     left_out: int = 0
 
@@ -95,7 +168,8 @@ def semi_static_block(project: Project) -> Block | None:
         texts.append("<tree>\n" + "\n".join(project.tree) + "\n</tree>")
     parts = sorted(project.parts, key=lambda part: part.name)
     folded = sorted(project.folded, key=lambda chosen: chosen.definition.name)
-    texts += [part.render() for part in parts]
+    pieces = [part.lacking({}) for part in parts]
+    texts += [text for text, _ in pieces if text]
     texts += [render(chosen) for chosen in folded]
     if not texts:
         return None
@@ -104,7 +178,7 @@ def semi_static_block(project: Project) -> Block | None:
         role=Role.SYSTEM,
         content=Text("# The project\n\n" + "\n\n".join(texts)),
         label="project",
-        holds=(*(part.hold for part in parts), *(receipt_entry(chosen) for chosen in folded)),
+        holds=(*(entry for _, entries in pieces for entry in entries), *(receipt_entry(chosen) for chosen in folded)),
     )
 
 
@@ -120,7 +194,7 @@ class TurnParts:
     selection: Selection
     values: tuple[str, ...] = ()
     failure: str = ""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Piece, ...] = ()
     removed: tuple[str, ...] = ()
     images: tuple[tuple[str, Image], ...] = ()
 
@@ -131,7 +205,7 @@ def turn_blocks(parts: TurnParts, held_blocks: Iterable[Block]) -> tuple[Block, 
     texts, holds = _hydration(parts, held)
     blocks = []
     if texts:
-        label = f"definitions: {', '.join(str(item['name']) for item in holds)}"
+        label = f"definitions: {', '.join(_labels(holds))}"
         content = Text("\n\n".join(texts))
         blocks.append(Block(layer=Layer.HYDRATION, role=Role.USER, content=content, label=label, holds=tuple(holds)))
     for name, image in parts.images:
@@ -140,21 +214,20 @@ def turn_blocks(parts: TurnParts, held_blocks: Iterable[Block]) -> tuple[Block, 
     return tuple(blocks)
 
 
-def _hydration(parts: TurnParts, held: Mapping[str, Mapping[str, object]]) -> tuple[list[str], list[dict[str, Any]]]:
+def _hydration(parts: TurnParts, held: Held) -> tuple[list[str], list[dict[str, Any]]]:
     texts: list[str] = []
     holds: list[dict[str, Any]] = []
     for chosen in parts.selection.chosen:
         old = held.get(chosen.definition.name)
-        if not needed(chosen.definition.digest, chosen.form, old):
+        if not needed(chosen.definition.digest, chosen.form, old) or is_shown(chosen, held):
             continue
         replaces = str(old["digest"]) if old and old["digest"] != chosen.definition.digest else None
         texts.append(render(chosen, replaces=replaces))
         holds.append(receipt_entry(chosen))
     for part in parts.parts:
-        before = held.get(part.name)
-        if before is None or before["digest"] != part.digest:
-            texts.append(part.render(replaces=str(before["digest"]) if before else None))
-            holds.append(part.hold)
+        text, entries = part.lacking(held)
+        texts += [text] if text else []
+        holds += entries
     for name in parts.removed:
         if name in held:
             texts.append(f'<removed name="{escape_attribute(name)}"/>')
@@ -162,10 +235,30 @@ def _hydration(parts: TurnParts, held: Mapping[str, Mapping[str, object]]) -> tu
     return texts, holds
 
 
+def _labels(holds: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    """What a block holds, for people: definitions by name, an outline's lines by their module, each once."""
+    names = (str(item["name"]) for item in holds)
+    return dict.fromkeys(name.rpartition(":")[0] if name.startswith(OUTLINE) else name for name in names)
+
+
+def is_shown(chosen: Chosen, held: Held) -> bool:
+    """Does the thread show this signature as it is now, be the body edited or not: alone, or in an outline?"""
+    name, shown = chosen.definition.name, chosen.shown
+    old = held.get(name)
+    if not shown:
+        return False
+    if old is not None:
+        return old["form"] == "signature" and old.get("shown") == shown
+    parts = name.split(".")
+    lines = (f"{OUTLINE}{'.'.join(parts[:end])}:{'.'.join(parts[end:])}" for end in range(1, len(parts)))
+    return any(held.get(line, {}).get("digest") == shown for line in lines)
+
+
 def receipt_entry(chosen: Chosen) -> dict[str, Any]:
-    """What the receipt says of one definition; JSON-able."""
+    """What the receipt says of one definition; JSON-able. `shown` is there for a signature only."""
     found = chosen.definition
-    return {
+    shown = {"shown": chosen.shown} if chosen.shown else {}
+    return shown | {
         "name": found.name,
         "file": found.file,
         "cell": found.cell,
@@ -280,6 +373,7 @@ def _why_unread(error: OSError | UnicodeDecodeError) -> str:
 
 __all__ = [
     "ASTContextCompiler",
+    "OutlinePart",
     "Part",
     "Project",
     "TurnParts",

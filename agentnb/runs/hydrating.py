@@ -9,7 +9,7 @@ from typing import Any
 from agentnb import canonical
 from agentnb.context.selection import Chosen, Selection
 from agentnb.errors import InputError
-from agentnb.prompt.compiler import TurnParts, semi_static_block, static_blocks, turn_blocks
+from agentnb.prompt.compiler import TurnParts, receipt_entry, semi_static_block, static_blocks, turn_blocks
 from agentnb.prompt.layers import Block
 from agentnb.prompt.thread import (
     Turn,
@@ -162,7 +162,7 @@ class Hydrating:
             values=services.hydrator.describe_values(context["task"], mode=context["mode"]),
             images=pictures.new,
             failure=services.hydrator.failure(mode=context["mode"]),
-            parts=services.hydrator.parts(count) if context["mode"] != "none" else (),
+            parts=fresh.parts if context["mode"] != "none" else (),
             removed=fresh.removed,
         )
         blocks = [scrubbed(block, services.scrub) for block in turn_blocks(parts, before)]
@@ -234,8 +234,13 @@ def _receipt(path: Sequence[Block], own: Sequence[Block], selection: Selection) 
     new = {str(item["name"]) for block in own for item in block.holds}
     reasons = {chosen.definition.name: chosen.reason for chosen in selection.chosen}
     held = held_definitions([*path, *own])
-    return [
+    listed = [
         dict(item) | {"new": name in new, "reason": reasons.get(name, f"{item['reason']} {EARLIER}")}
         for name, item in held.items()
         if item["form"] in ("full", "signature")
+    ]
+    outlined = (chosen for chosen in selection.chosen if chosen.definition.name not in held)
+    return listed + [
+        receipt_entry(chosen) | {"new": False, "reason": f"{chosen.reason}; the project's outline shows its signature"}
+        for chosen in outlined
     ]

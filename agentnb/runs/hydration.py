@@ -7,11 +7,11 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
-from types import FunctionType, MethodType, ModuleType
+from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
 from agentnb.context import live, values
@@ -19,19 +19,21 @@ from agentnb.context.cells import CellIndex
 from agentnb.context.definitions import Definition
 from agentnb.context.displays import Shown, names_of, speaks_of_figure
 from agentnb.context.failures import describe_failure
+from agentnb.context.files import SHARED
+from agentnb.context.outlines import Outline, fitted, modules_in_use, words_of
 from agentnb.context.pictures import Drawn, draw, draw_shown, is_drawable, open_in_pyplot
 from agentnb.context.redaction import redact
 from agentnb.context.resolution import Resolver, Unresolved
 from agentnb.context.resolution_index import PackageNames
-from agentnb.context.scanning import parse_definitions
 from agentnb.context.schemas import is_bound_to_its_thread
 from agentnb.context.selection import Chosen, Selection, marks, render, select
 from agentnb.context.trace import Ran, frames_of
-from agentnb.prompt.compiler import Part, Project, receipt_entry
+from agentnb.prompt.compiler import OUTLINE, OutlinePart, Part, Piece, Project, receipt_entry
 from agentnb.providers.cassettes import FILE as CASSETTE
 from agentnb.runs.tools import Outcome, shorten
 
-OUTLINE_TOKENS = 3000
+OUTLINE_ROOM = 12_000
+"""Characters for the outlines of the project's modules: about 3,000 tokens."""
 MAX_VALUES = 12
 MAX_PICTURES = 4
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
@@ -89,11 +91,15 @@ class Observed:
 
 @dataclass(frozen=True, kw_only=True)
 class Freshness:
-    """What became of held definitions: digests as they are now, versions to send again, names that are gone."""
+    """What became of held definitions: digests as they are now, versions to send again, names that are gone.
+
+    `parts` are the project's, as they are now.
+    """
 
     current: Mapping[str, str]
     changed: tuple[Chosen, ...] = ()
     removed: tuple[str, ...] = ()
+    parts: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +138,10 @@ class Hydrator:
         self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int], *, gone: Iterable[str] = ()
     ) -> Freshness:
         """The held definitions and parts compared with what is there now; and those of `gone` that are there again."""
-        current = {part.name: part.digest for part in self.parts(count)}
-        changed, removed = [], []
+        parts = self.parts(count, held)
+        current = _digests_now(parts, held)
+        removed = [name for name, digest in current.items() if not digest and not name.startswith(OUTLINE)]
+        changed = []
         resolver = self._resolver()
         for name, item in held.items():
             if item["form"] not in ("full", "signature"):
@@ -142,17 +150,19 @@ class Hydrator:
             if not isinstance(found, Unresolved) and found.name == name:
                 self.seen.add(name)
                 made = self._clean(_chosen(found, str(item["form"]), "changed since it was sent", count))
-                current[name] = made.definition.digest
+                # Of a signature that reads as it did nothing is out of date, whatever became of the body.
+                same = bool(made.shown) and made.shown == item.get("shown")
+                current[name] = str(item["digest"]) if same else made.definition.digest
                 if current[name] != item["digest"]:
                     changed.append(made)
             elif name in self.seen:
                 removed.append(name)
                 current[name] = ""
         for name in gone:
-            found = resolver.resolve(name)
+            found = resolver.resolve(name)  # a part of the project has a name that means nothing here
             if not isinstance(found, Unresolved) and found.name == name:
                 changed.append(self._clean(_in_full(found, "defined again", count)))
-        return Freshness(current=current, changed=tuple(changed), removed=tuple(removed))
+        return Freshness(current=current, changed=tuple(changed), removed=tuple(removed), parts=parts)
 
     def look(self, name: str, *, count: Callable[[str], int]) -> Outcome:
         """One more definition by name, or a variable's value, for the `inspect` tool."""
@@ -247,9 +257,14 @@ class Hydrator:
                 out.append(self._clean(_chosen(found, str(item["form"]), str(item["reason"]), count)))
         return tuple(out)
 
-    def parts(self, count: Callable[[str], int]) -> tuple[Part, ...]:
-        """Outlines of the project's own modules that the notebook imports, and added files, within their budgets."""
-        return (*self._outlines(count), *self._files(count), *self._schemas(count))
+    def parts(
+        self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    ) -> tuple[Piece, ...]:
+        """Outlines of the project's own modules that the notebook uses, added files and pinned schemas, as they are.
+
+        What of an outline the thread already holds stays in it, whatever the budget.
+        """
+        return (*self._outlines(count, held), *self._files(count), *self._schemas(count))
 
     def packages(self) -> dict[str, str]:
         """Imported top-level packages of others, with their versions."""
@@ -261,17 +276,25 @@ class Hydrator:
                 found[top] = _version(module)
         return found
 
-    def _outlines(self, count: Callable[[str], int]) -> list[Part]:
-        out = []
-        left = OUTLINE_TOKENS
-        for name, file in self._own_modules().items():
-            shown = _relative(file, self.project)
-            text = self.scrub(_outline(name, file, shown))
-            cost = count(text)
-            if text and cost <= left:
-                out.append(Part(kind="outline", file=shown, text=text, tokens=cost))
-                left -= cost
-        return out
+    def _outlines(self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]]) -> Iterator[OutlinePart]:
+        known = lines_held(held)
+        found = [self._outline(name) for name in sorted({*self._own_modules(), *known})]
+        present = [outline for outline in found if outline is not None]
+        for outline in fitted(present, room=OUTLINE_ROOM, wanted=words_of(self.cells.code()), held=known):
+            self.seen.add(f"{OUTLINE}{outline.module}")
+            yield OutlinePart(outline=outline.told(self.scrub, count))
+
+    def _outline(self, module: str) -> Outline | None:
+        """A module's outline as its file has it; without lines where it was there in this session and is gone."""
+        file = self._own_file(sys.modules.get(module))
+        found = SHARED.definitions(file, module=module) if file is not None else None
+        if file is not None and found is not None:
+            return Outline(module=module, file=self._shown(file, found.file), lines=found.outline)
+        return Outline(module=module, file="", lines=()) if f"{OUTLINE}{module}" in self.seen else None
+
+    def _shown(self, file: Path, below_package: str) -> str:
+        inside = self.project is not None and file.is_relative_to(self.project)
+        return _relative(file, self.project) if inside else below_package
 
     def _files(self, count: Callable[[str], int]) -> list[Part]:
         out = []
@@ -298,11 +321,8 @@ class Hydrator:
     def _resolver(self) -> Resolver:
         return Resolver(cells=self.cells, namespace=self.namespace, project=self.project, packages=self.packages_in_use)
 
-    def _own_modules(self) -> dict[str, Path]:
-        """The project's own modules that cells import, by name."""
-        targets = self.cells.imports().values()
-        named = {name for target in targets for name in (target, target.rpartition(".")[0]) if name}
-        return {name: file for name in sorted(named) if (file := self._own_file(sys.modules.get(name)))}
+    def _own_modules(self) -> Iterable[str]:
+        return modules_in_use(self.cells, self.namespace, self._is_own) if self.project is not None else ()
 
     def _is_own(self, module: ModuleType) -> bool:
         return self._own_file(module) is not None
@@ -313,7 +333,8 @@ class Hydrator:
         if self.project is None or not isinstance(file, str) or not file.endswith(".py"):
             return None
         path = Path(file)
-        return path if path.is_relative_to(self.project) and "site-packages" not in path.parts else None
+        is_installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+        return path if path.is_relative_to(own_root(self.project)) and not is_installed else None
 
     def _is_data(self, name: str) -> bool:
         if name.startswith("_") or name not in self.namespace:
@@ -387,6 +408,8 @@ def _listed(folder: Path) -> list[tuple[str, bool]]:
 TREE_SUFFIXES = frozenset(
     {".py", ".ipynb", ".md", ".toml", ".csv", ".json", ".parquet", ".sql", ".txt", ".yaml", ".yml"}
 )
+ABOVE = 4
+"""Folders above the project that may hold the user's own code."""
 TREE_FILES = 60
 TREE_SCAN = 2000
 FILE_CHARACTERS = 60_000
@@ -401,12 +424,36 @@ def _version(module: ModuleType) -> str:
     return version if isinstance(version, str) else ""
 
 
-def _outline(name: str, file: Path, shown: str) -> str:
-    try:
-        source = file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        return ""
-    return parse_definitions(source, module=name, file=shown).outline()
+def _digests_now(parts: Iterable[Piece], held: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The digests of the project's parts as they are; "" for what of them was held and is gone."""
+    current: dict[str, str] = {}
+    for part in parts:
+        current |= part.digests
+        current |= dict.fromkeys(part.gone(held) if isinstance(part, OutlinePart) else (), "")
+    files = (name for name in held if name.startswith(("file:", "schema:")))
+    return dict.fromkeys(files, "") | current
+
+
+def lines_held(held: Iterable[str]) -> dict[str, set[str]]:
+    """The names of the outline lines that a thread holds, by module."""
+    found: dict[str, set[str]] = {}
+    for name in held:
+        if name.startswith(OUTLINE):
+            module, _, line = name.removeprefix(OUTLINE).rpartition(":")
+            found.setdefault(module, set()).add(line)
+    return found
+
+
+@lru_cache(64)
+def own_root(project: Path) -> Path:
+    """The directory that holds the user's own code: the repository around the project where there is one.
+
+    A notebook often stands in a folder beside the package that it uses.
+    """
+    above = [project, *project.parents[:ABOVE]]
+    inside = itertools.takewhile(lambda folder: folder not in (Path.home(), Path(folder.anchor)), above)
+    marked = (folder for folder in inside if any((folder / mark).exists() for mark in (".git", "pyproject.toml")))
+    return next(marked, project)
 
 
 def _relative(file: Path, project: Path | None) -> str:

@@ -42,7 +42,7 @@ def text_of(body: dict[str, Any]) -> str:
 def test_the_project_section_has_outline_tree_and_packages(book: Any, project: Path) -> None:
     book.ask("Hello")
     semi = book.bodies[0]["system"][1]["text"]
-    assert '<outline file="taxrates.py"' in semi
+    assert '<outline module="taxrates" file="taxrates.py">' in semi
     assert "def rate(kind)" in semi
     assert "schema.sql" in semi
     assert str(project) not in semi
@@ -58,17 +58,117 @@ def test_an_edited_definition_is_sent_again_even_if_the_task_does_not_name_it(bo
     assert [item["name"] for item in run.receipt["definitions"] if item["new"]] == ["tax"]
 
 
-def test_an_edited_module_is_sent_as_an_overlay(book: Any, project: Path) -> None:
+def added_by(body: dict[str, Any]) -> str:
+    """What the turn's own message says."""
+    return text_of({"system": [], "messages": body["messages"][-1:]})
+
+
+def test_an_edited_module_is_sent_as_an_overlay_of_the_lines_that_changed(book: Any, project: Path) -> None:
     book.ask("Hello")
-    (project / "taxrates.py").write_text(MODULE + "\n\ndef reduced(kind):\n    return BASE / 2\n")
+    (project / "taxrates.py").write_text(
+        MODULE.replace("0.2", "0.25") + "\n\ndef reduced(kind):\n    return BASE / 2\n"
+    )
     book.ask("And now?")
     before, after = book.bodies
     assert after["system"][1]["text"] == before["system"][1]["text"], "the base is frozen"
-    added = text_of({"system": [], "messages": after["messages"][-1:]})
-    assert 'replaces="' in added
-    assert "def reduced(kind)" in added
+    overlay = (
+        '<outline module="taxrates" file="taxrates.py" changes="true">\nBASE = 0.25\ndef reduced(kind): ...\n</outline>'
+    )
+    assert overlay in added_by(after)
     book.ask("Again?")
-    assert "reduced" not in text_of({"system": [], "messages": book.bodies[-1]["messages"][-1:]})
+    assert "<outline" not in added_by(book.bodies[-1])
+
+
+def test_an_edited_body_leaves_the_outline_as_it_is(book: Any, project: Path) -> None:
+    book.ask("Hello")
+    (project / "taxrates.py").write_text(MODULE.replace("return BASE", "return 2 * BASE"))
+    run = book.ask("And now?", stale_limit=0.0)
+    assert "<outline" not in added_by(book.bodies[-1])
+    assert not any("out of date" in note for note in run.receipt["notes"])
+
+
+def test_the_package_beside_the_notebooks_folder_is_the_users_own(book: Any, project: Path) -> None:
+    notebooks = project / "notebooks"
+    notebooks.mkdir()
+    book.session.project = notebooks
+    book.ask("Hello")
+    assert "<outline module" not in text_of(book.bodies[-1]), "nothing says that the folder above is the user's project"
+    other = project / "other"
+    other.mkdir()
+    (project / "pyproject.toml").touch()
+    book.session.project = other
+    book.ask("Hello", "-t new")
+    assert '<outline module="taxrates" file="taxrates.py"' in text_of(book.bodies[-1])
+
+
+def test_what_is_gone_from_a_module_is_said_and_said_once(book: Any, project: Path) -> None:
+    book.ask("Hello")
+    (project / "taxrates.py").write_text("BASE = 0.2\n")
+    book.ask("And now?")
+    assert '<outline module="taxrates" file="taxrates.py" changes="true" removed="__doc__, rate"/>' in added_by(
+        book.bodies[-1]
+    )
+    (project / "taxrates.py").unlink()
+    book.ask("And now?")
+    assert 'removed="BASE"/>' in added_by(book.bodies[-1]), "the whole module is gone"
+    book.ask("And now?")
+    assert "<outline" not in added_by(book.bodies[-1])
+    (project / "taxrates.py").write_text(MODULE)
+    book.ask("And now?")
+    assert "def rate(kind)" in added_by(book.bodies[-1])
+
+
+def test_a_module_that_is_not_loaded_in_this_kernel_is_not_said_to_be_gone(book: Any, project: Path) -> None:
+    """A lasting thread outlives its kernel; in the next one its modules are merely not imported yet."""
+    book.ask("Hello")
+    book.session._seen.clear()
+    sys.modules.pop("taxrates")
+    book.ask("And now?")
+    assert "<outline" not in added_by(book.bodies[-1])
+
+
+def test_an_outline_shows_a_signature_to_which_nothing_has_to_be_added(book: Any, project: Path) -> None:
+    long = "\n".join(f"    kind = kind + {i}" for i in range(200))
+    (project / "taxrates.py").write_text(f"{MODULE}\n\ndef longest(kind):\n{long}\n    return kind\n")
+    book.cell("def total(kind):\n    return taxrates.longest(kind)", "total")
+    run = book.ask("Explain `total`.", context_tokens=200)
+    (found,) = [item for item in run.receipt["definitions"] if item["name"] == "taxrates.longest"]
+    assert found["form"] == "signature"
+    assert found["reason"] == "used by total; the project's outline shows its signature"
+    assert text_of(book.bodies[-1]).count("def longest(kind): ...") == 1
+
+
+def test_a_signature_is_sent_again_only_where_it_reads_otherwise(book: Any) -> None:
+    def longest(step: int, head: str = "kind") -> str:
+        return "\n".join([f"def longest({head}):", *(f"    kind = kind + {i * step}" for i in range(200))])
+
+    book.cell(longest(1), "longest")
+    book.cell("def total(kind):\n    return longest(kind)", "total")
+    book.ask("Explain `total`.", context_tokens=200)
+    assert text_of(book.bodies[-1]).count('name="longest"') == 1
+    book.cell(longest(2), "longest")
+    book.ask("Explain `total` again.", context_tokens=200, stale_limit=0.0)
+    assert "longest" not in added_by(book.bodies[-1]), "its body changed, and no body was sent"
+    book.cell(longest(2, "kind, rate=1"), "longest")
+    book.ask("Explain `total` again.", context_tokens=200)
+    assert "def longest(kind, rate=1): ..." in added_by(book.bodies[-1])
+
+
+def test_a_file_that_was_unpinned_or_deleted_no_longer_counts(book: Any, project: Path) -> None:
+    from agentnb.runs.hydration import Pins
+
+    (project / "notes.md").write_text("Rates are yearly.")
+    files = [str(project / "schema.sql"), str(project / "notes.md")]
+    book.session.keep_pins(Pins(files=files))
+    book.ask("Hello")
+    book.session.keep_pins(Pins(files=files[1:]))
+    (project / "notes.md").unlink()
+    book.ask("And now?")
+    assert '<removed name="file:schema.sql"/>' in added_by(book.bodies[-1])
+    assert '<removed name="file:notes.md"/>' in added_by(book.bodies[-1])
+    book.session.keep_pins(Pins(files=files[:1]))
+    book.ask("And now?")
+    assert "create table prices" in added_by(book.bodies[-1])
 
 
 def test_inspect_says_where_a_definition_stands_instead_of_repeating_it(book: Any, project: Path) -> None:

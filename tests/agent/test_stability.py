@@ -33,9 +33,19 @@ def test_what_is_read_on_the_wire_is_what_the_model_sees(wire: Any) -> None:
     """The measure itself: versions in order, removals, and the tokens of what was replaced."""
     one = '<definition name="a" cell="1" digest="d1" form="full">\nx = 1\n</definition>'
     two = '<definition name="a" cell="1" digest="d2" form="full" replaces="d1">\nx = 2\n</definition>'
-    other = '<outline file="m.py" digest="o1">\ndef f()\n</outline>'
-    text = f"{one}\n{other}\n{two}"
-    assert [(v.name, v.digest) for v in wire.versions_in(text)] == [("a", "d1"), ("outline:m.py", "o1"), ("a", "d2")]
+    lines = ['"""About m."""', "LIMIT = 3", "def f(): ...", 'class A(B):\n    """About A."""', "    def g(self): ..."]
+    outline = '<outline module="m" file="m.py">\n' + "\n".join(lines) + "\n</outline>"
+    text = f"{one}\n{outline}\n{two}"
+    versions = wire.versions_in(text)
+    assert [v.name for v in versions if v.name != "a"] == [
+        f"outline:m:{n}" for n in ("__doc__", "LIMIT", "f", "A", "A.g")
+    ]
+    assert [v.text for v in versions if v.name != "a"] == lines
+    assert [v.digest for v in versions if v.name == "a"] == ["d1", "d2"]
+    changed = (
+        '<outline module="m" file="m.py" changes="true" removed="f">\nclass A:  # …\n    def g(self, x)\n</outline>'
+    )
+    assert wire.stale_in(outline + changed) == wire.tokens_of("    def g(self): ...") + wire.tokens_of("def f(): ...")
     assert wire.stale_in(text) == wire.tokens_of(one)
     assert wire.stale_in(text + '<removed name="a"/>') == wire.tokens_of(one) + wire.tokens_of(two)
     assert wire.stale_in(f"{one}{one}") == 0

@@ -34,10 +34,12 @@ WRITE, READ = 1.25, 0.1
 """What a token costs, in uncached input tokens, when it is written for five minutes and when it is read."""
 
 _HELD = re.compile(
-    r'<(definition name|outline file|file file)="([^"]+)"([^>]*)>\n(.*?)\n</(?:definition|outline|file)>'
+    r'<(definition name|outline module|file file)="([^"]+)"([^>]*?)(?:/>|>\n(.*?)\n</(?:definition|outline|file)>)'
     r'|<removed name="([^"…]+)"/>',
     re.DOTALL,
 )
+_LINE = re.compile(r'(?:@property )?(?:async )?(?:def |class )?(\w+)|(""")')
+_IMPORT = re.compile(r"(?:from \S+ )?import .*?(\w+)$")
 _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -287,14 +289,31 @@ def versions_in(text: str) -> list[Version]:
     """Every version in the text of a prompt, in order."""
     out = []
     for match in _HELD.finditer(text):
-        kind, name, attributes, _, removed = match.groups()
+        kind, name, attributes, body, removed = match.groups()
+        given = dict(_ATTRIBUTE.findall(attributes or ""))
         if removed:
             out.append(Version(removed, "", ""))
             continue
+        if kind.startswith("outline"):
+            out += [Version(f"outline:{name}:{entry}", text, text) for entry, text in _entries(body or "")]
+            out += [Version(f"outline:{name}:{gone}", "", "") for gone in given.get("removed", "").split(", ") if gone]
+            continue
         key = name if kind.startswith("definition") else f"{kind.split()[0]}:{name}"
-        given = dict(_ATTRIBUTE.findall(attributes))
         out.append(Version(key, given.get("digest", ""), match.group(), given.get("form", "")))
     return out
+
+
+def _entries(body: str) -> Iterator[tuple[str, str]]:
+    """The entries of an outline with their names: each begins at the margin, a class's members one step in."""
+    owner = ""
+    for entry in filter(None, re.split(r'\n(?!        |    """)', body)):
+        inside = entry.startswith("    ")
+        found = _IMPORT.match(entry) or _LINE.match(entry.strip())
+        assert found, entry
+        name = found.group(1) or "__doc__"
+        owner = owner if inside else name
+        if not entry.endswith(":  # …"):
+            yield (f"{owner}.{name}" if inside else name), entry
 
 
 def stale_in(text: str) -> int:
