@@ -1,4 +1,4 @@
-"""What went wrong in a cell, for the model: the error, where it passed through, and the locals of the innermost frames.
+"""What went wrong in a cell, for the model: the error and its causes, where they passed through, and locals.
 
 Bounded and stable: no absolute path, no address, no process id. Nobody's code is run to describe a local.
 """
@@ -6,29 +6,43 @@ Bounded and stable: no absolute path, no address, no process id. Nobody's code i
 from __future__ import annotations
 
 import linecache
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 
+from agentnb.context.trace import chain_of, frames_from_cell, is_library
 from agentnb.context.values import describe
 
 FRAMES = 8
-"""Innermost frames that are told."""
+"""Frames of one error that are told: the user's own first, then the innermost of others."""
+OWN_FRAMES = 6
 FRAMES_WITH_LOCALS = 2
+"""The user's own innermost frames; beside them, the frame in which the error was raised."""
 LOCALS = 8
 MESSAGE = 2000
+_NAME = re.compile(r"[^\W\d]\w*")
+_Frame = tuple[FrameType, int]
 
 
 def describe_failure(error: BaseException, *, project: Path | None = None) -> str:
-    """The failure as an `<error>` element; the innermost frame last, as Python prints it."""
-    frames = _frames(error.__traceback__)
-    lines = [f"{type(error).__name__}: {_message(error)}"]
-    if len(frames) > FRAMES:
-        lines.append(f"({len(frames) - FRAMES} outer frames left out)")
-    kept = frames[-FRAMES:]
-    for number, (frame, line) in enumerate(kept):
-        lines += _frame(frame, line, project, with_locals=number >= len(kept) - FRAMES_WITH_LOCALS)
+    """The failure as an `<error>` element: the error with its frames, the innermost last as Python prints them, then
+    what it was raised from or consists of."""
+    lines: list[str] = []
+    chain = chain_of(error)
+    for one in chain:
+        lines += [_relation(one, chain)] if lines else []
+        lines += [f"{type(one).__name__}: {_message(one)}", *_told(frames_from_cell(one), project)]
     return "<error>\n" + "\n".join(lines) + "\n</error>"
+
+
+def _relation(error: BaseException, chain: Sequence[BaseException]) -> str:
+    """How an error of the chain belongs to those before it."""
+    if any(error is other.__cause__ for other in chain):
+        return "It was raised from:"
+    if any(error is other.__context__ for other in chain):
+        return "It was raised while this was handled:"
+    return "One part of the group:"
 
 
 def _message(error: BaseException) -> str:
@@ -39,15 +53,23 @@ def _message(error: BaseException) -> str:
     return text if len(text) <= MESSAGE else f"{text[:MESSAGE]} […]"
 
 
-def _frames(trace: TracebackType | None) -> list[tuple[FrameType, int]]:
-    """The frames from the cell on: what stands above it is the kernel's."""
-    found: list[tuple[FrameType, int]] = []
-    while trace is not None:
-        if trace.tb_frame.f_code.co_name == "<module>" and "__builtins__" in trace.tb_frame.f_globals:
-            found.clear()
-        found.append((trace.tb_frame, trace.tb_lineno))
-        trace = trace.tb_next
-    return found
+def _told(frames: Sequence[_Frame], project: Path | None) -> Iterator[str]:
+    own = [number for number, (frame, _) in enumerate(frames) if not is_library(frame.f_code.co_filename)]
+    kept = _kept(len(frames), own)
+    with_locals = {*own[-FRAMES_WITH_LOCALS:], len(frames) - 1}
+    before = -1
+    for number in kept:
+        if number - before > 1:
+            yield f"({number - before - 1} frames left out)"
+        yield from _frame(*frames[number], project, with_locals=number in with_locals)
+        before = number
+
+
+def _kept(count: int, own: Sequence[int]) -> list[int]:
+    """The numbers of the frames that are told, in order."""
+    first = own[-OWN_FRAMES:]
+    others = [number for number in reversed(range(count)) if number not in first]
+    return sorted([*first, *others[: FRAMES - len(first)]])
 
 
 def _frame(frame: FrameType, line: int, project: Path | None, *, with_locals: bool) -> list[str]:
@@ -57,13 +79,15 @@ def _frame(frame: FrameType, line: int, project: Path | None, *, with_locals: bo
     lines = [f"{place}, in {code.co_name}" if code.co_name != "<module>" else place]
     lines += [f"    {source}"] if source else []
     if with_locals and code.co_name != "<module>":
-        lines += [f"    # {text}" for text in _locals(frame.f_locals)]
+        lines += [f"    # {text}" for text in _locals(frame.f_locals, source)]
     return lines
 
 
-def _locals(names: Mapping[str, object]) -> list[str]:
-    kept = [(name, value) for name, value in names.items() if not name.startswith("_")][:LOCALS]
-    return [describe(name, value, limit=160).replace("\n", " ") for name, value in kept]
+def _locals(names: Mapping[str, object], line: str) -> list[str]:
+    """Descriptions of the locals, those that stand in the line first."""
+    used = set(_NAME.findall(line))
+    known = sorted((name for name in names if not name.startswith("_")), key=lambda name: name not in used)
+    return [describe(name, names[name], limit=160).replace("\n", " ") for name in known[:LOCALS]]
 
 
 def shown_file(file: str, project: Path | None) -> str:

@@ -141,13 +141,16 @@ class _Budget:
 
         A long docstring is the first to go.
         """
-        cost = 0
+        cost = whole = 0
         for shown, form, limit in self._forms(definition, full_limit):
-            chosen = measured(Chosen(definition=shown, form=form, reason=reason, tokens=0), self.count)
+            short = f"; in full, {whole:,} tokens did not fit into the {self.left:,} left" if whole else ""
+            why = f"{reason}{short}" if form == "signature" else reason
+            chosen = measured(Chosen(definition=shown, form=form, reason=why, tokens=0), self.count)
             cost = chosen.tokens
             if cost <= min(limit, self.left):
                 self.take(chosen)
                 return True
+            whole = cost
         self.leave(
             definition, f"{reason}, but {cost:,} tokens did not fit into the {self.left:,} left of {self.total:,}"
         )
@@ -186,8 +189,8 @@ def select(
     """The definitions that `task` touches, then what running them most likely reaches, within `budget` tokens.
 
     `mode`: "auto" takes marks and known names in the text, "marks" marks only, "none" nothing. `count` gives the
-    tokens of a text. `ran` is what a cell really executed (context/trace.py): it comes before what is only likely.
-    Marks that mean nothing become notes.
+    tokens of a text. `ran` is what a cell really executed (context/trace.py): it comes before what is only likely, and
+    the user's functions in a traceback come with what the task names. Marks that mean nothing become notes.
     """
     if mode == "none":
         return Selection()
@@ -196,6 +199,7 @@ def select(
     if mode == "auto":
         roots += _mentioned(task, resolver)
     purse = _Budget(count=count, total=budget)
+    roots += _failed(resolver, ran)
     for definition, reason in roots:
         if not purse.holds(definition):
             purse.add(definition, reason, full_limit=budget)
@@ -240,6 +244,14 @@ def _mentioned(task: str, resolver: Resolver) -> Iterator[tuple[Definition, str]
                 yield owner, f"the class of {word}, named in the task"
         elif found.kind != "import" and _is_meant(word, found):
             yield found, "named in the task"
+
+
+def _failed(resolver: Resolver, ran: Iterable[Ran]) -> Iterator[tuple[Definition, str]]:
+    """The user's own functions in the traceback of a cell that failed, the innermost first."""
+    for item in ran:
+        found = resolver.of_code(item.code) if item.failed else None
+        if found is not None and _is_worth_telling(found, found):
+            yield found, item.reason
 
 
 def _words(task: str) -> Iterator[str]:
@@ -293,7 +305,7 @@ class _Frontier:
             found = self._resolver.of_code(item.code)
             if found is not None and _is_worth_telling(found, found):
                 likely = max(RAN_LIKELY**item.depth, LEAST_LIKELY)
-                self._offer(_Candidate(found, likely, item.depth, "", "it ran"))
+                self._offer(_Candidate(found, likely, item.depth, "", item.reason))
         for chosen in roots:
             self._expand(chosen.definition, 1.0, 0)
         full = int(self._purse.total * (FULL_SHARE_RAN if ran else FULL_SHARE))

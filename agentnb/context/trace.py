@@ -26,10 +26,16 @@ _CELL = ("<module>", "<cell line:")
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """One executed function; `depth` counts the calls between the cell and it, at its first call (1: by the cell)."""
+    """One executed function; `depth` counts the calls between the cell and it, at its first call (1: by the cell).
+
+    `reason` says how that is known. `failed`: the user's own, and in the traceback of an error, where `depth` is the
+    distance from the failure.
+    """
 
     code: CodeType
     depth: int
+    reason: str = "it ran"
+    failed: bool = False
 
 
 def _nothing(file: str) -> bool:
@@ -67,7 +73,7 @@ class Recording:
 
     def _is_behind(self, code: CodeType, callers: Sequence[CodeType]) -> bool:
         for caller in (code, *callers):
-            if not _is_library(caller.co_filename):
+            if not is_library(caller.co_filename):
                 return False
             if self.machinery(caller.co_filename):
                 return True
@@ -96,7 +102,10 @@ def is_user_or_package(file: str) -> bool:
 
 
 @lru_cache(4096)
-def _is_library(file: str) -> bool:
+def is_library(file: str) -> bool:
+    """Python's own library and installed packages, Cython's frames too: not the user's code."""
+    if file.endswith((".pyx", ".pxi")):
+        return True
     return file.startswith(_STDLIB) or "site-packages" in file
 
 
@@ -192,20 +201,49 @@ class Watch:
         return self._monitoring.DISABLE
 
 
-def frames_of(error: BaseException, of_interest: Callable[[str], bool] = is_user_or_package) -> tuple[Ran, ...]:
-    """The functions in a traceback, innermost first, with their distance from the failure as depth.
+CAUSES = 3
+"""Errors of a chain (`raise … from error`, a group's parts) that are followed."""
+RAISED, PASSED = "the error was raised in it", "the error passed through it"
 
-    They are where the answer lies, and cost nothing to record. What stands above the cell is the kernel's.
-    """
-    found: dict[CodeType, None] = {}
+
+def chain_of(error: BaseException) -> list[BaseException]:
+    """The error, then what it was raised from, or what an exception group holds; at most CAUSES more, each once."""
+    found: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting and len(found) <= CAUSES:
+        one = waiting.pop(0)
+        if one is None or any(one is known for known in found):
+            continue
+        found.append(one)
+        waiting.append(one.__cause__ or (None if one.__suppress_context__ else one.__context__))
+        waiting += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+    return found
+
+
+def frames_from_cell(error: BaseException) -> list[tuple[FrameType, int]]:
+    """The frames of a traceback with their lines, outermost first. What stands above the cell is the kernel's."""
+    found: list[tuple[FrameType, int]] = []
     step = error.__traceback__
     in_cell = False
     while step is not None:
-        code = step.tb_frame.f_code
-        if code.co_name.startswith(_CELL) and not in_cell:
+        if step.tb_frame.f_code.co_name.startswith(_CELL) and not in_cell:
             in_cell = True
             found.clear()
-        if not code.co_name.startswith("<") and of_interest(code.co_filename):
-            found[code] = None
+        found.append((step.tb_frame, step.tb_lineno))
         step = step.tb_next
-    return tuple(Ran(code, i) for i, code in enumerate(reversed(found), 1))
+    return found
+
+
+def frames_of(error: BaseException, of_interest: Callable[[str], bool] = is_user_or_package) -> tuple[Ran, ...]:
+    """The functions in a traceback and in those of its causes, the user's own first, each from the innermost on.
+
+    They are where the answer lies, and cost nothing to record.
+    """
+    reasons: dict[CodeType, str] = {}
+    for one in reversed(chain_of(error)):
+        for place, (frame, _) in enumerate(reversed(frames_from_cell(one))):
+            code = frame.f_code
+            if not code.co_name.startswith("<") and of_interest(code.co_filename):
+                reasons.setdefault(code, PASSED if place else RAISED)
+    ordered = sorted(reasons, key=lambda code: is_library(code.co_filename))
+    return tuple(Ran(code, i, reasons[code], not is_library(code.co_filename)) for i, code in enumerate(ordered, 1))

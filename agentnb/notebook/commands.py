@@ -242,8 +242,21 @@ def _context_show(session: Session, run: AgentRun | None) -> None:
         f"Definitions in the conversation ({run.thread})",
         ("name", "where", "form", "tokens", "this turn", "why"),
         rows,
-        [*pinned, *added, *redacted, *pictures, *run.receipt["notes"], *index],
+        [*pinned, *added, *_left_out(run), *redacted, *pictures, *run.receipt["notes"], *index],
     )
+
+
+def _left_out(run: AgentRun) -> list[str]:
+    """How many definitions the last task left out; `why` has the reason for each."""
+    names = [item["name"] for item in run.receipt.get("left_out", ())]
+    if not names:
+        return []
+    more = ", …" if len(names) > LEFT_OUT_SHOWN else ""
+    shown = ", ".join(names[:LEFT_OUT_SHOWN])
+    return [f"Left out: {len(names)} ({shown}{more}); %agent_context why NAME says why."]
+
+
+LEFT_OUT_SHOWN = 5
 
 
 def _place(item: dict[str, Any]) -> str:

@@ -34,7 +34,10 @@ INSTANT = 0.05
 """Seconds. What was played faster was not played at its pace."""
 LAYERS = {
     "STATIC": ("Static", "tools and instructions: the same in every run"),
-    "SEMI_STATIC": ("Semi-static", "the project: outlines of its modules in use, pinned schemas and files; they change rarely"),
+    "SEMI_STATIC": (
+        "Semi-static",
+        "the project: outlines of its modules in use, pinned schemas and files; they change rarely",
+    ),
     "HYDRATION": ("Hydration", "definitions from your code, each sent once per version"),
     "DYNAMIC": ("Dynamic", "questions, answers, tool results: new with every turn"),
 }

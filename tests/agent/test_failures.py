@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,24 @@ def test_a_deep_and_hostile_failure_is_bounded(tmp_path: Path) -> None:
     except Hostile as error:
         text = describe_failure(error, project=tmp_path)
     assert "Hostile: (its message cannot be shown)" in text
-    assert "outer frames left out" in text
+    assert "frames left out)" in text
     assert len(text) < 4000
     assert str(Path(__file__).parent) not in text
+
+
+def test_the_locals_are_those_of_the_users_own_frames_and_of_the_failing_line_first(tmp_path: Path) -> None:
+    def total(rows: list[str]) -> float:
+        a1, a2, a3, a4, a5, a6, a7, a8 = range(8)
+        wanted = rows[0]
+        value = json.loads(wanted)
+        return value + a1 + a2 + a3 + a4 + a5 + a6 + a7 + a8
+
+    try:
+        total(["{"])
+    except ValueError as error:
+        text = describe_failure(error, project=tmp_path)
+    own = text.partition(", in total\n")[2].splitlines()
+    assert own[0].strip().startswith("value = json.loads(wanted)")
+    assert "# wanted: str" in text
+    assert "in raw_decode" in text, "where it was raised is told too"
+    assert "# idx: int: 0" in text.partition("in raw_decode")[2]

@@ -8,8 +8,9 @@ from types import CodeType
 
 import pytest
 
+from agentnb.context.failures import describe_failure
 from agentnb.context.selection import select
-from agentnb.context.trace import frames_of, is_user_or_package, recording
+from agentnb.context.trace import chain_of, frames_of, is_user_or_package, recording
 
 Write = Callable[[str, str], Path]
 SHOP = """
@@ -60,6 +61,70 @@ def test_the_frames_of_a_failure_lead_innermost_first(notebook, write: Write) ->
     assert [(item.code.co_name, item.depth) for item in frames] == [("fails", 1), ("mine", 2)]
     selection = select("why?", notebook.resolver, count=count, ran=frames)
     assert [item.definition.name for item in selection.chosen] == ["shop.fails", "mine"]
+
+
+def failure_of(notebook, cell: str) -> BaseException:
+    with pytest.raises(Exception) as caught:
+        notebook.run(cell)
+    return caught.value
+
+
+def test_the_users_own_frames_come_before_a_librarys(notebook) -> None:
+    pytest.importorskip("pandas")
+    notebook.run("""
+        import pandas as pd
+        def load(): return total(pd.DataFrame({"a": [1]}), "missing")
+        def total(frame, column): return frame[column].sum()
+    """)
+    frames = frames_of(failure_of(notebook, "load()"))
+    assert [(item.code.co_name, item.failed) for item in frames[:2]] == [("total", True), ("load", True)]
+    assert not any(item.failed for item in frames[2:]), "Cython's frames are nobody's own either"
+    chosen = select("why?", notebook.resolver, count=count, ran=frames).chosen
+    assert [(item.definition.name, item.form) for item in chosen[:2]] == [("total", "full"), ("load", "full")]
+    assert {item.reason for item in chosen[:2]} == {"the error passed through it"}
+
+
+def test_the_function_that_failed_is_sent_in_full_however_long_as_far_as_it_fits(notebook) -> None:
+    body = "\n".join(f"    a{i} = x + {i}" for i in range(500))
+    notebook.run(f"def longest(x):\n{body}\n    return 1 / x\ndef outer(x): return longest(x)")
+    frames = frames_of(failure_of(notebook, "outer(0)"))
+    chosen = {item.definition.name: item for item in select("why?", notebook.resolver, count=count, ran=frames).chosen}
+    assert (chosen["longest"].form, chosen["longest"].reason) == ("full", "the error was raised in it")
+    assert chosen["longest"].tokens > 1600
+    selection = select("why?", notebook.resolver, count=count, ran=frames, budget=500)
+    reasons = {item.definition.name: (item.form, item.reason) for item in selection.chosen}
+    assert reasons["longest"][0] == "signature"
+    assert "the error was raised in it; in full, " in reasons["longest"][1]
+    assert "tokens did not fit into the 500 left" in reasons["longest"][1]
+    assert reasons["outer"] == ("full", "the error passed through it")
+
+
+@pytest.mark.parametrize(
+    "how", ["raise RuntimeError from error", "raise RuntimeError", "raise ExceptionGroup('', [error])"]
+)
+def test_the_cause_of_an_error_leads_to_where_it_was_raised(notebook, how: str) -> None:
+    notebook.run(f"""
+        def parse(text): return int(text)
+        def load(text):
+            try:
+                return parse(text)
+            except ValueError as error:
+                {how}
+    """)
+    error = failure_of(notebook, "load('x')")
+    assert [item.code.co_name for item in frames_of(error)] == ["parse", "load"]
+    text = describe_failure(error)
+    assert "invalid literal for int()" in text
+    assert "in parse" in text
+
+
+def test_a_circle_of_causes_and_a_long_chain_end(notebook) -> None:
+    one, two = ValueError("1"), ValueError("2")
+    one.__cause__, two.__cause__ = two, one
+    assert chain_of(one) == [one, two]
+    group = ExceptionGroup("many", [ValueError(str(i)) for i in range(100)])
+    assert len(chain_of(group)) == 4
+    assert describe_failure(group).count("One part of the group:") == 3
 
 
 def test_recording_ends_and_leaves_an_earlier_hook_in_place() -> None:

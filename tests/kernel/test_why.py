@@ -18,6 +18,7 @@ def test_what_was_left_out_says_why(kernel: Any) -> None:
     told = " ".join(kernel.ok("%agent_context why far").text.split())
     assert "Why not far" in told
     assert "used by top, but the named code hardly ever runs it" in told
+    assert "Left out: 1 (far); %agent_context why NAME says why." in kernel.ok("%agent_context show").text
     assert "no task has named it" in " ".join(kernel.ok("%agent_context why Other").text.split())
     kernel.ok("%config AgentNB.context_tokens = 10\n%agent -t new --dry-run What does `far` do?")
     told = " ".join(kernel.ok("%agent_context why far").text.split())
