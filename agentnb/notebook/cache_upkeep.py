@@ -126,7 +126,7 @@ def _show_warmed(session: Session, call: Call, usage: Usage, entries: list[Warm]
     )
     note = f"Nothing was generated. What was read is warm for its whole TTL again. {_pretended(session, call)}".strip()
     if not entries:
-        note = f"Nothing is warm: the prefix is below the minimum of {call.model.cache.minimum:,} tokens."
+        note = "Nothing is warm: the provider neither read nor wrote anything."
     show_table("Prompt cache: warmed", ("model", "read", "written", "cost", "warm for"), [row], [note])
 
 

@@ -89,12 +89,8 @@ class BuiltInAgent:
         context = self._machine.get(run_id).context
         sent = context["previous_end"]
         prompt, call, _ = self._thinking.prepare(context)
-        return replace(
-            call,
-            prompt=replace(prompt, blocks=prompt.blocks[:sent], previous_end=0),
-            marks=tuple(mark for mark in call.marks if mark.index < sent),
-            tokens=call.tokens[:sent],
-        )
+        cut = replace(prompt, blocks=prompt.blocks[:sent], previous_end=0)
+        return self._thinking.marked(context, replace(call, prompt=cut, marks=(), tokens=call.tokens[:sent]))
 
     def outlook(self, run_id: str) -> tuple[Call, Plan, Prediction, latency.Expected]:
         """What the next call on this run's prompt begins with: how its layers are cached, what should hit, and when

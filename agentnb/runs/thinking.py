@@ -88,10 +88,10 @@ class Thinking:
             scope=scope,
             at=self._services.clock.now(),
         )
-        call = anchored(self._marked(context, call), self._services.ledger, known=len(known))
+        call = anchored(self.marked(context, call), self._services.ledger, known=len(known))
         return prompt, call, self._predict(context, call)
 
-    def _marked(self, context: Context, call: Call) -> Call:
+    def marked(self, context: Context, call: Call) -> Call:
         """The call with its breakpoints as the policy wants them, and the cache object that it can use."""
         prompt, model, objects = call.prompt, call.model, self._services.objects
         left_to_it = context.get("marks") == "automatic" and model.provider == "anthropic"
@@ -388,10 +388,10 @@ class Thinking:
         current = self._machine.current
         after = self._machine.context_at(current.run_id, current.step)
         events = self._machine.history(current.run_id)
-        data = next(event.data for event in events if event.kind == "step" and event.step == current.step)
-        reply = recorded_reply(context["blocks"], after, data)
+        event = next(event for event in events if event.kind == "step" and event.step == current.step)
+        reply = recorded_reply(context["blocks"], after, event.data)
         context["last"] = after["last"]
-        cost = prices.cost_of(catalog.lookup(context["model"]), reply.usage)
+        cost = prices.cost_of(catalog.lookup(context["model"]), reply.usage, at=event.at)
         return advance(context, reply, cost, sent=after["previous_end"]), context
 
     def _learn(self, context: Context, call: Call, prediction: Prediction, reply: Reply) -> CacheReport:

@@ -166,6 +166,20 @@ def test_nothing_is_spent_on_what_is_too_short_to_be_kept(desk: Desk) -> None:
     assert desk.session.objects.spent == 0
 
 
+@pytest.mark.parametrize("marks", ["placed", "automatic"])
+def test_warm_reads_what_the_next_call_will_begin_with(
+    desk: Desk, capsys: pytest.CaptureFixture[str], marks: str
+) -> None:
+    desk.session.settings = desk.session.settings.with_changes(marks=marks)
+    run = desk.ask(MODELS[0])
+    desk.clock.advance(3000)
+    written = run.cache.written
+    assert f"{written:,} 0 $" in said(desk, capsys, "warm"), "all of it is read"
+    desk.clock.advance(3000)
+    later = desk.ask(MODELS[0], "And why twice?")
+    assert later.cache.read == later.cache.expected == written
+
+
 def test_a_policy_for_another_model_than_the_one_that_is_set_says_so(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
