@@ -36,6 +36,7 @@ ROWS = (
 # Parts of a room that stand in the room's own row.
 ROOM_OF = {
     "runs.deltas": "runs.journal",
+    "runs.embedded": "runs.journal",
     "runs.groupcommit": "runs.journal",
     "runs.leases": "runs.journal",
     "runs.rows": "runs.journal",

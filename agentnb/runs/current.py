@@ -12,8 +12,7 @@ from agentnb.runs.events import Bus, Event
 from agentnb.runs.rows import ActionRow, Delivery
 
 if TYPE_CHECKING:
-    from agentnb.runs.holds import Hold
-    from agentnb.runs.journal import Journal
+    from agentnb.runs.journal import Hold, Journal
 
 CURRENT: contextvars.ContextVar[Current | None] = contextvars.ContextVar("agentnb_step", default=None)
 

@@ -6,45 +6,13 @@ import os
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TypeAlias
 
 from agentnb.errors import AgentnbError, LeaseHeld
-from agentnb.runs.deltas import Encoded
-from agentnb.runs.rows import Delivery
-
-if TYPE_CHECKING:
-    from agentnb.runs.journal import Journal
+from agentnb.runs.journal import Hold, Journal
 
 MOST_HOLDS = 2048
 """Contexts of idle runs kept in memory; an older one is read from the journal again when it is needed."""
-
-
-class Hold:
-    """A run that this process holds: where it is, its context's bytes, and the live context. Never durable."""
-
-    __slots__ = (
-        "active", "asked", "attempt", "chain", "chain_bytes", "checked", "context", "delivery", "encoded",
-        "fence", "key", "nulls", "renewal", "run_id", "started", "state", "step", "valid",
-    )  # fmt: skip
-
-    def __init__(self, run_id: str) -> None:
-        self.run_id = run_id
-        self.valid = False
-        """False: what is below may be out of date; claim the run and read it."""
-        self.checked: object = None
-        self.key = self.fence = self.step = self.chain = self.chain_bytes = self.attempt = 0
-        self.state = ""
-        self.active = (0, 0, 0.0)
-        """Its entry in the journal's `active` while it is in a step: key, fence, lease seconds."""
-        self.asked = False
-        """A pause or a cancellation has been asked for in this process: look before the next step."""
-        self.started = self.renewal = 0.0
-        """When the step in flight began, and after when the run is claimed anew; on the monotonic clock."""
-        self.encoded: Encoded = {}
-        self.nulls: set[str] = set()
-        """Keys whose values have or had a null in them: see canonical.dump_members."""
-        self.context: Any = None
-        self.delivery: Delivery | None = None
 
 
 Token: TypeAlias = list[int]

@@ -30,8 +30,7 @@ from agentnb.runs.contexts import codec_for
 from agentnb.runs.current import CURRENT, Current
 from agentnb.runs.drawing import Drawing, draw_machine, draw_timeline, moves_of
 from agentnb.runs.events import FAILED, Bus, Event
-from agentnb.runs.holds import Hold
-from agentnb.runs.journal import Journal
+from agentnb.runs.journal import Hold, Journal
 from agentnb.runs.opening import open_journal
 from agentnb.runs.policies import Handler, Retry, State
 from agentnb.runs.rows import AWAITING, Mark, NewRun, Run, RunError, RunRow

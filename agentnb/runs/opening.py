@@ -7,7 +7,8 @@ from pathlib import Path
 
 from agentnb.canonical import Clock, SystemClock
 from agentnb.errors import InputError, PackageMissing
-from agentnb.runs.journal import EmbeddedJournal, Journal
+from agentnb.runs.embedded import EmbeddedJournal
+from agentnb.runs.journal import Journal
 from agentnb.storage import open_storage
 
 # One process, one directory, one journal: its threads share a connection (and its flushes), and know each other's runs.

@@ -26,8 +26,7 @@ from agentnb.runs import deltas, holds, rows
 from agentnb.runs.contexts import PLAIN, Codec
 from agentnb.runs.current import CURRENT, Current
 from agentnb.runs.events import COMPLETED, FAILED, Bus, Event
-from agentnb.runs.holds import Hold
-from agentnb.runs.journal import Journal
+from agentnb.runs.journal import Hold, Journal
 from agentnb.runs.policies import Retry, State
 from agentnb.runs.rows import AWAITING, Committed, Mark, RunRow, StepWrite
 

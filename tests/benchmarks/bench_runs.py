@@ -28,7 +28,7 @@ import orjson
 import sqlite_trace
 
 from agentnb.runs import deltas
-from agentnb.runs.journal import EmbeddedJournal
+from agentnb.runs.embedded import EmbeddedJournal
 from agentnb.runs.machine import AgentStateMachine
 
 Drive = Callable[[int], None]

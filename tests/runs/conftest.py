@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentnb.runs.journal import EmbeddedJournal
+from agentnb.runs.embedded import EmbeddedJournal
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.opening import open_journal
 from agentnb.storage import open_storage

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentnb.errors import JournalError
-from agentnb.runs.journal import EmbeddedJournal
+from agentnb.runs.embedded import EmbeddedJournal
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.opening import open_journal
 from agentnb.runs.schema import MIGRATIONS, migrate, read_format

@@ -9,8 +9,8 @@ from contextlib import closing
 import pytest
 
 from agentnb.errors import StepConflict
+from agentnb.runs.embedded import EmbeddedJournal
 from agentnb.runs.groupcommit import GroupCommit
-from agentnb.runs.journal import EmbeddedJournal
 
 
 class Counting(sqlite3.Connection):

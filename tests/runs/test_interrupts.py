@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from agentnb.errors import LeaseHeld, RunPaused
-from agentnb.runs.journal import EmbeddedJournal
+from agentnb.runs.embedded import EmbeddedJournal
 from agentnb.runs.machine import AgentStateMachine
 
 pytestmark = [

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agentnb.errors import AgentnbError
-from agentnb.runs.journal import EmbeddedJournal
+from agentnb.runs.embedded import EmbeddedJournal
 from agentnb.runs.machine import AgentStateMachine
 
 SOURCE = Path(__file__).parents[1] / "benchmarks" / "sqlite_trace.py"

@@ -22,7 +22,7 @@ from agentnb.errors import (
     StepConflict,
 )
 from agentnb.runs import leases
-from agentnb.runs.journal import EmbeddedJournal
+from agentnb.runs.embedded import EmbeddedJournal
 from agentnb.runs.machine import AgentStateMachine
 
 pytestmark = pytest.mark.slow

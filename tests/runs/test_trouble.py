@@ -18,7 +18,7 @@ from agentnb.errors import (
     StorageFull,
     StorageLocked,
 )
-from agentnb.runs.journal import EmbeddedJournal
+from agentnb.runs.embedded import EmbeddedJournal
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.opening import open_journal
 from agentnb.storage import open_storage
