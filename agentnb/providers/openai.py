@@ -68,18 +68,13 @@ class OpenAIProvider(Calling):
             raise VENDOR.missing_key() from error
 
     def _stream(self, client: Any, wire: Wire) -> Iterator[Mapping[str, Any]]:
-        if wire.form == CHAT:
-            options = {"include_usage": True}
-            stream = client.chat.completions.create(**wire.body, stream=True, stream_options=options)
-        else:
-            stream = client.responses.create(**wire.body, stream=True)
-        with stream:
+        options = {"stream_options": {"include_usage": True}} if wire.form == CHAT else {}
+        with _create(client, wire.form, wire.body, stream=True, **options) as stream:
             for event in stream:
                 yield event.to_dict(mode="json", warnings=False)
 
     def _whole(self, client: Any, wire: Wire) -> Mapping[str, Any]:
-        endpoint = client.chat.completions if wire.form == CHAT else client.responses
-        return whole_object(endpoint.create(**wire.body))
+        return whole_object(_create(client, wire.form, wire.body))
 
     def decode(self, wire: Wire, whole: Mapping[str, Any], *, request_id: str | None) -> Reply:
         if wire.form == CHAT:
@@ -92,7 +87,7 @@ class OpenAIProvider(Calling):
 
     def _prewarm(self, client: Any, wire: Wire) -> Usage:
         options = dict(wire.body.get("prompt_cache_options") or {}) | {"prewarm": True}
-        response = client.responses.create(**(dict(wire.body) | {"prompt_cache_options": options}))
+        response = _create(client, RESPONSES, {**wire.body, "prompt_cache_options": options})
         return openai_responses.decode_usage(response.to_dict(mode="json", warnings=False).get("usage") or {})
 
     def _sdk_errors(self) -> tuple[type[Exception], ...]:
@@ -108,6 +103,14 @@ class OpenAIProvider(Calling):
         if wire.form == RESPONSES and error.status in _NO_SUCH_PATH:
             self._speaks_chat_only = True
         return self._speaks_chat_only
+
+
+def _create(client: Any, form: str, body: Mapping[str, Any], **options: Any) -> Any:
+    """One request. The body goes as `extra_body`, which the SDK sends as it is; a body in arguments it walks through
+    field by field with the types of each: 40 ms of CPU at 80 messages."""
+    if form == CHAT:
+        return client.chat.completions.create(model=body["model"], messages=[], extra_body=body, **options)
+    return client.responses.create(extra_body=body, **options)
 
 
 def translate(error: Exception) -> AgentnbError:

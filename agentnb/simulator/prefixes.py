@@ -52,21 +52,15 @@ class Use:
 def step_digests(blocks: Iterable[Block], family: str, salt: bytes = b"") -> list[str]:
     """The digest of the prompt's first 128, 256, … tokens; `salt` stands for settings that change all of it."""
     running = hashlib.sha256(salt)
-    waiting: list[str] = []
-    out = []
-    for token in _tokens(blocks, family):
-        waiting.append(token)
-        if len(waiting) == STEP:
-            running.update("\x1f".join(waiting).encode("utf-8", "surrogatepass"))
-            out.append(running.copy().hexdigest()[:24])
-            waiting = []
-    return out
-
-
-def _tokens(blocks: Iterable[Block], family: str) -> Iterator[str]:
+    tokens: list[str] = []
     for block in blocks:
-        yield from [f"\0{block.head}"] * block.overhead
-        yield from pieces(block.text, family)
+        tokens += [f"\0{block.head}"] * block.overhead
+        tokens += pieces(block.text, family)
+    out = []
+    for end in range(STEP, len(tokens) + 1, STEP):
+        running.update("\x1f".join(tokens[end - STEP : end]).encode("utf-8", "surrogatepass"))
+        out.append(running.copy().hexdigest()[:24])
+    return out
 
 
 def automatic(total: int, digests: Sequence[str], live: Mapping[str, Entry], *, minimum: int, ttl: str) -> Use:

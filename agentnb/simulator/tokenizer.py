@@ -8,7 +8,6 @@ about 4.3 characters of English prose and 3.4 of code.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 _PIECES = {"claude-4": 10, "claude-5": 5, "gemini": 11, "o200k": 12}
 """The most letters that one token holds, by family; an unknown family counts like claude-4."""
@@ -25,18 +24,16 @@ _PARTS = re.compile(
 
 def pieces(text: str, family: str) -> list[str]:
     """The tokens of `text`; joined they are `text` again."""
-    return list(_cut(text, _PIECES.get(family, _PIECES["claude-4"])))
+    longest = _PIECES.get(family, _PIECES["claude-4"])
+    out: list[str] = []
+    for part in _PARTS.findall(text):
+        if len(part) <= longest or part.isspace():
+            out.append(part)
+        else:
+            out += [part[i : i + longest] for i in range(0, len(part), longest)]
+    return out
 
 
 def count(text: str, family: str) -> int:
     """How many tokens `text` has in `family`."""
-    return sum(1 for _ in _cut(text, _PIECES.get(family, _PIECES["claude-4"])))
-
-
-def _cut(text: str, longest: int) -> Iterator[str]:
-    for match in _PARTS.finditer(text):
-        part = match.group()
-        if len(part) <= longest or part.isspace():
-            yield part
-        else:
-            yield from (part[i : i + longest] for i in range(0, len(part), longest))
+    return len(pieces(text, family))
