@@ -1,7 +1,7 @@
 """Secrets out of text, before anything leaves the kernel: a stable mark stands for each.
 
 A mark is made from the secret's digest: the same key gives the same mark, so prefixes hold. What was found to hold no
-secret is remembered by its digest: a file that goes with every turn is looked through once.
+secret is remembered by its digest: what goes with every turn, a file or a definition, is looked through once.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from functools import partial
 from agentnb.context.secret_shapes import SHAPES, Shape
 
 MARK_HEX = 4
-LONG = 2000
-"""Characters from which a text is worth remembering."""
-REMEMBERED = 2000
+REMEMBERED = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +31,17 @@ def redact(text: str, *, allow: frozenset[str] = frozenset()) -> Redacted:
 
     `allow` holds what must stay: a mark, a kind, or the secret's own text. Redacting twice changes nothing more.
     """
-    key = _key(text) if len(text) >= LONG else b""
+    key = _key(text)
     if key in _CLEAN:
         return Redacted(text, ())
     result = _redacted(text, allow)
-    if key and result.text == text and not allow:
+    if result.text == text and not allow:
         _remember(key)
     return result
 
 
 _CLEAN: dict[bytes, None] = {}
-"""Digests of long texts that hold no secret even where nothing is allowed. Oldest first."""
+"""Digests of texts that hold no secret even where nothing is allowed. Oldest first."""
 
 
 def _key(text: str) -> bytes:
