@@ -203,7 +203,7 @@ def _money_notes(session: Session, model: Model) -> list[str]:
     """What was and may be spent on keeping prompts warm, and the pings of this pause and of the session."""
     budget, spent, keep = session.settings.cache_budget, session.objects.spent, session.keepalive
     if not budget:
-        asked = f" What was asked for by hand cost ${spent:.4f}." if spent else ""
+        asked = f" What was asked for by hand cost {figures.dollars(spent)}." if spent else ""
         return [f"No pings, no paid cache objects: %config AgentNB.cache_budget is 0.{asked}"]
     pings = "" if model.cache.breakpoints else f"No pings: {model.label} takes none."
     if model.cache.breakpoints:
@@ -212,7 +212,8 @@ def _money_notes(session: Session, model: Model) -> list[str]:
             if keep.planned
             else f"No pings in this pause: they would not pay. {keep.sent} sent in this session."
         )
-    return [f"Spent on keeping prompts warm: ${spent:.4f} of the cache budget of ${budget:.2f}. {pings}"]
+    used = f"{figures.dollars(spent)} of the cache budget of {figures.dollars(budget)}"
+    return [f"Spent on keeping prompts warm: {used}. {pings}"]
 
 
 def _list(session: Session) -> None:

@@ -295,11 +295,12 @@ class Thinking:
             return self._settle_uncounted(context, call, answer)
         reply = answer.reply
         timing = self._timing(context, call, prediction, answer)
+        bound = call
         call = self._without_vanished(context, call, answer)
         known = self._known(context, call.prompt, call.scope)
         self._calibrate(call, len(known), reply.usage.input_total - sum(known))
         call = replace(call, tokens=settle_tokens(call, known, reply.usage.input_total))
-        report = self._learn(context, call, prediction, reply)
+        report = self._learn(context, call, prediction, reply, vanished=call.marks != bound.marks)
         uncached = reply.usage.input_total - reply.usage.cache_read
         if answer.trace.streamed:
             self._services.samples.learn_first_token(
@@ -394,7 +395,9 @@ class Thinking:
         cost = prices.cost_of(catalog.lookup(context["model"]), reply.usage, at=event.at)
         return advance(context, reply, cost, sent=after["previous_end"]), context
 
-    def _learn(self, context: Context, call: Call, prediction: Prediction, reply: Reply) -> CacheReport:
+    def _learn(
+        self, context: Context, call: Call, prediction: Prediction, reply: Reply, *, vanished: bool
+    ) -> CacheReport:
         services = self._services
         previous = services.ledger.last_sent(context["thread"])
         observed = observed_hit(call, services.ledger, reply.usage)
@@ -407,6 +410,7 @@ class Thinking:
             previous=previous,
             diagnosis=reply.diagnosis,
             earlier=lambda: sent_blocks(self._threads, self._machine, previous),
+            vanished=vanished,
         )
         services.ledger.record(warm_entries(call, reply.usage), call.at)
         counter = services.samples.counter(call.model, simulated=_is_simulated(call.scope))

@@ -95,6 +95,23 @@ def test_a_cache_object_is_made_within_the_budget_and_deleted_at_the_end(book: A
     assert deleted[0].status == 200
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_object_that_vanished_is_survived_and_told(book: Any, stream: bool) -> None:
+    book.session.settings = book.session.settings.with_changes(cache_budget=1.0, stream=stream)
+    book.session.extra_tools["long"] = described("Answer questions about tides. " * 900)
+    model = "sim:gemini-2.5-flash"
+    book.ask("Hello?", model=model, tools=["inspect", "long"])
+    provider = book.session.provider(model)
+    provider.delete_cache(provider.list_caches()[0]["name"])  # by somebody else
+    before = len(book.simulator.requests)
+    run = book.ask("And again?", model=model, tools=["inspect", "long"])
+    assert run.state == "COMPLETED"
+    assert [request.status for request in book.simulator.requests[before:]] == [403, 200]
+    assert run.cache.read or "the cache object had vanished at the provider" in run.cache.reason
+    assert any("had vanished" in note for note in run.receipt["notes"])
+    assert book.session.ledger.held() == []
+
+
 def test_without_a_budget_nothing_is_made(book: Any) -> None:
     book.session.extra_tools["long"] = described("Answer questions about tides. " * 900)
     book.ask("Hello?", model="sim:gemini-2.5-flash")

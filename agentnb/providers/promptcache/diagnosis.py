@@ -167,8 +167,10 @@ def compare(
     previous: Sent | None,
     diagnosis: str | None = None,
     earlier: Earlier = tuple,
+    vanished: bool = False,
 ) -> CacheReport:
-    """Prediction against proof, with the reason in words. `earlier` gives the blocks that `previous` sent."""
+    """Prediction against proof, with the reason in words. `earlier` gives the blocks that `previous` sent; `vanished`:
+    the call was bound to a cache object that the provider no longer had."""
     warm = warm_entries(call, usage)
     short = _missing(call, prediction, usage, previous)
     dollars, seconds = _lost(call, short, usage)
@@ -178,6 +180,7 @@ def compare(
         change=first_change(call.prompt, previous, earlier),
         diagnosis=diagnosis,
         missed=short,
+        vanished=vanished,
     )
     return CacheReport(
         expected=min(prediction.tokens, usage.input_total),
@@ -197,13 +200,15 @@ def compare(
 @dataclass(frozen=True, kw_only=True)
 class Known:
     """What may explain a miss: the tokens that the thread's previous request sent too, whether there was none (then
-    this is the `first`), the first change since, the provider's own reason, and the tokens `missed`."""
+    this is the `first`), the first change since, the provider's own reason, the tokens `missed`, and whether a
+    cache object had `vanished`."""
 
     shared: int
     first: bool
     change: str
     diagnosis: str | None
     missed: int
+    vanished: bool
 
     @property
     def cause(self) -> str:
@@ -276,6 +281,8 @@ def _reason(call: Call, prediction: Prediction, usage: Usage, known: Known) -> s
 
 def _let_go(call: Call, known: Known) -> str:
     """Why what nothing changed in was not there before its time was over: only the provider can know."""
+    if known.vanished:
+        return "the cache object had vanished at the provider"
     if not call.model.cache.breakpoints:
         return "the provider promises no hit of what it caches unasked"
     answer = f" (asked why, it says {known.diagnosis})" if known.diagnosis else ""
