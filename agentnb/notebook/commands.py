@@ -21,8 +21,9 @@ from agentnb.notebook.kernel import RESULT, Notebook
 from agentnb.notebook.render import table_bundle
 from agentnb.notebook.sentences import image_line
 from agentnb.notebook.tables import Code, Figure
-from agentnb.runs.hydration import Pins, read_added
+from agentnb.runs.hydration import Pins
 from agentnb.runs.machine import Replay
+from agentnb.runs.project import read_added
 from agentnb.runs.services import Limits
 from agentnb.runs.session import working_directory
 

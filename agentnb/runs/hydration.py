@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
@@ -29,7 +27,7 @@ from agentnb.context.schemas import is_bound_to_its_thread
 from agentnb.context.selection import Chosen, Selection, marks, render, select
 from agentnb.context.trace import Ran, frames_of
 from agentnb.prompt.compiler import OUTLINE, OutlinePart, Part, Piece, Project, receipt_entry
-from agentnb.providers.cassettes import FILE as CASSETTE
+from agentnb.runs.project import own_root, read_added, relative_to, tree_of
 from agentnb.runs.tools import Outcome, shorten
 
 OUTLINE_ROOM = 12_000
@@ -294,7 +292,7 @@ class Hydrator:
 
     def _shown(self, file: Path, below_package: str) -> str:
         inside = self.project is not None and file.is_relative_to(self.project)
-        return _relative(file, self.project) if inside else below_package
+        return relative_to(file, self.project) if inside else below_package
 
     def _files(self, count: Callable[[str], int]) -> list[Part]:
         out = []
@@ -302,7 +300,7 @@ class Hydrator:
             text = read_added(Path(name))
             if text is not None:
                 clean = self.scrub(text)
-                shown = _relative(Path(name), self.project)
+                shown = relative_to(Path(name), self.project)
                 out.append(Part(kind="file", file=shown, text=clean, tokens=count(clean)))
         return out
 
@@ -371,49 +369,6 @@ def with_changed(selection: Selection, changed: tuple[Chosen, ...]) -> Selection
     return replace(selection, chosen=tuple(chosen.values()))
 
 
-def read_added(file: Path) -> str | None:
-    """The text of an added file, at most 60 kB of it; None where it is gone or no text."""
-    try:
-        text = file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        return None
-    return shorten(text.replace("\r\n", "\n"), FILE_CHARACTERS)
-
-
-def tree_of(project: Path | None) -> tuple[str, ...]:
-    """The project's files that a reader would care for, sorted, at most 60; hidden and generated ones left out."""
-    if project is None or project in (Path.home(), Path(project.anchor)):
-        return ()
-    here = _listed(project)
-    found = [name for name, folder in here if not folder]
-    for name, folder in here[:TREE_SCAN]:
-        if folder:
-            found += [f"{name}/{inner}" for inner, deeper in _listed(project / name) if not deeper]
-    return tuple(sorted(found)[:TREE_FILES])
-
-
-def _listed(folder: Path) -> list[tuple[str, bool]]:
-    """(name, whether it is a folder) of what is not hidden, sorted; at most the first 2,000 entries are looked at."""
-    try:
-        with os.scandir(folder) as entries:
-            found = [(entry.name, entry.is_dir()) for entry in itertools.islice(entries, TREE_SCAN)]
-    except OSError:
-        return []
-    # The recorded replies are no part of the project: to record would change what the next request says.
-    # A name that cannot be printed could close the list and begin a text of its own.
-    kept = ((n, d) for n, d in found if n[0] not in "._" and n != CASSETTE and n.isprintable())
-    return sorted((n, d) for n, d in kept if d or Path(n).suffix in TREE_SUFFIXES)
-
-
-TREE_SUFFIXES = frozenset(
-    {".py", ".ipynb", ".md", ".toml", ".csv", ".json", ".parquet", ".sql", ".txt", ".yaml", ".yml"}
-)
-ABOVE = 4
-"""Folders above the project that may hold the user's own code."""
-TREE_FILES = 60
-TREE_SCAN = 2000
-FILE_CHARACTERS = 60_000
-
 _CODE = (type, ModuleType, FunctionType, MethodType, *live.COMPILED)
 """What a name may hold that is code, not data. A model that can be called is data all the same."""
 _SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython"})
@@ -442,19 +397,3 @@ def lines_held(held: Iterable[str]) -> dict[str, set[str]]:
             module, _, line = name.removeprefix(OUTLINE).rpartition(":")
             found.setdefault(module, set()).add(line)
     return found
-
-
-@lru_cache(64)
-def own_root(project: Path) -> Path:
-    """The directory that holds the user's own code: the repository around the project where there is one.
-
-    A notebook often stands in a folder beside the package that it uses.
-    """
-    above = [project, *project.parents[:ABOVE]]
-    inside = itertools.takewhile(lambda folder: folder not in (Path.home(), Path(folder.anchor)), above)
-    marked = (folder for folder in inside if any((folder / mark).exists() for mark in (".git", "pyproject.toml")))
-    return next(marked, project)
-
-
-def _relative(file: Path, project: Path | None) -> str:
-    return file.relative_to(project).as_posix() if project and file.is_relative_to(project) else file.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -273,6 +274,26 @@ def test_old_text_of_the_project_section_has_a_tighter_limit_of_its_own(book: An
     body = book.bodies[-1]
     assert "day date" not in str(body["system"]) + str(body["messages"])
     assert "changed date" in str(body["system"])
+
+
+def test_added_files_that_never_end_or_are_huge_are_bounded(tmp_path: Path) -> None:
+    from agentnb.runs.project import FILE_READ, read_added
+
+    assert read_added(Path("/dev/zero")) is None
+    os.mkfifo(tmp_path / "pipe")
+    assert read_added(tmp_path / "pipe") is None
+    assert read_added(tmp_path) is None
+    huge = tmp_path / "huge.csv"
+    line = "é,ü,日本\n"
+    huge.write_text("a,b,c\n" + line * 200_000 + "the,last,line\n")
+    assert huge.stat().st_size > FILE_READ
+    text = read_added(huge)
+    assert text is not None
+    assert text.startswith("a,b,c\n")
+    assert text.endswith("the,last,line\n")
+    assert len(text) < 61_000
+    huge.write_bytes(b"\xff" * 3 * FILE_READ)
+    assert read_added(huge) is None
 
 
 def test_a_definition_that_goes_at_once_is_said_to_be_gone_and_its_return_too(book: Any) -> None:

@@ -1,0 +1,90 @@
+"""The user's project on disk: which folder is their own code, its tree of files, and files that they added by name."""
+
+from __future__ import annotations
+
+import codecs
+import itertools
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from agentnb.providers.cassettes import FILE as CASSETTE
+from agentnb.runs.tools import shorten
+
+TREE_SUFFIXES = frozenset(
+    {".py", ".ipynb", ".md", ".toml", ".csv", ".json", ".parquet", ".sql", ".txt", ".yaml", ".yml"}
+)
+ABOVE = 4
+"""Folders above the project that may hold the user's own code."""
+TREE_FILES = 60
+TREE_SCAN = 2000
+FILE_CHARACTERS = 60_000
+FILE_READ = 2**20
+"""Bytes of an added file that are read; the files of a turn are read again at each."""
+
+
+@lru_cache(64)
+def own_root(project: Path) -> Path:
+    """The directory that holds the user's own code: the repository around the project where there is one.
+
+    A notebook often stands in a folder beside the package that it uses.
+    """
+    above = [project, *project.parents[:ABOVE]]
+    inside = itertools.takewhile(lambda folder: folder not in (Path.home(), Path(folder.anchor)), above)
+    marked = (folder for folder in inside if any((folder / mark).exists() for mark in (".git", "pyproject.toml")))
+    return next(marked, project)
+
+
+def relative_to(file: Path, project: Path | None) -> str:
+    return file.relative_to(project).as_posix() if project and file.is_relative_to(project) else file.name
+
+
+def read_added(file: Path) -> str | None:
+    """The text of an added file, at most 60 kB of it; None where it is gone or no text.
+
+    Of a file too large to be sent whole only its beginning and its end are read.
+    """
+    try:
+        text = _ends(file) if file.is_file() else None
+    except (OSError, ValueError):
+        return None
+    return None if text is None else shorten(text.replace("\r\n", "\n"), FILE_CHARACTERS)
+
+
+def _ends(file: Path) -> str:
+    """The file's text; of one above FILE_READ bytes its beginning and its end, with what stands between left out."""
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        if size <= FILE_READ:
+            return opened.read().decode("utf-8-sig")
+        head = opened.read(FILE_READ // 2)
+        opened.seek(-FILE_READ // 2, os.SEEK_END)
+        tail = opened.read()
+    start = codecs.getincrementaldecoder("utf-8-sig")().decode(head)  # a character may end beyond the cut
+    tail = tail.lstrip(bytes(range(0x80, 0xC0)))  # or have begun before it
+    return f"{start}\n[… {size - FILE_READ:,} bytes not read …]\n{tail.decode('utf-8')}"
+
+
+def tree_of(project: Path | None) -> tuple[str, ...]:
+    """The project's files that a reader would care for, sorted, at most 60; hidden and generated ones left out."""
+    if project is None or project in (Path.home(), Path(project.anchor)):
+        return ()
+    here = _listed(project)
+    found = [name for name, folder in here if not folder]
+    for name, folder in here[:TREE_SCAN]:
+        if folder:
+            found += [f"{name}/{inner}" for inner, deeper in _listed(project / name) if not deeper]
+    return tuple(sorted(found)[:TREE_FILES])
+
+
+def _listed(folder: Path) -> list[tuple[str, bool]]:
+    """(name, whether it is a folder) of what is not hidden, sorted; at most the first 2,000 entries are looked at."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry.name, entry.is_dir()) for entry in itertools.islice(entries, TREE_SCAN)]
+    except OSError:
+        return []
+    # The recorded replies are no part of the project: to record would change what the next request says.
+    # A name that cannot be printed could close the list and begin a text of its own.
+    kept = ((n, d) for n, d in found if n[0] not in "._" and n != CASSETTE and n.isprintable())
+    return sorted((n, d) for n, d in kept if d or Path(n).suffix in TREE_SUFFIXES)
