@@ -16,11 +16,12 @@ from agentnb.context.secret_shapes import KINDS
 from agentnb.errors import InputError, SchemaUnread, nearest
 from agentnb.notebook import flags
 from agentnb.notebook.asking import show_run
+from agentnb.notebook.figures import plural
 from agentnb.notebook.flags import Flag
 from agentnb.notebook.kernel import RESULT, Notebook
-from agentnb.notebook.render import table_bundle
+from agentnb.notebook.render import table_bundle, table_html, table_text
 from agentnb.notebook.sentences import image_line
-from agentnb.notebook.tables import Code, Figure
+from agentnb.notebook.tables import Code, Figure, Stacked
 from agentnb.runs.hydration import Pins
 from agentnb.runs.machine import Replay
 from agentnb.runs.project import read_added
@@ -95,7 +96,13 @@ def _runs_list(session: Session, rest: str) -> None:
         for run in found
     ]
     notes = [] if rows else ["No run yet."]
-    show_table("Runs, newest first", ("run", "state", "steps", "model", "task"), rows, notes)
+    title, columns = "Runs, newest first", ("run", "state", "steps", "model", "task")
+    stacked = [(state, Stacked(task, (run, plural(steps, "step"), model))) for run, state, steps, model, task in rows]
+    bundle = {
+        "text/html": table_html(title, ("state", "task and run"), stacked, notes),
+        "text/plain": table_text(title, columns, rows, notes),
+    }
+    display(bundle, raw=True)
 
 
 def _state_of(run: Any) -> str:
@@ -159,7 +166,7 @@ def _runs_fork(session: Session, rest: str) -> None:
 
 def _runs_replay(session: Session, rest: str) -> None:
     """Every step again with the recorded replies and results: no model is asked, nothing acts, nothing is committed."""
-    run_id = session.full_run_id(_wanted_run(rest, "replay").split()[0])
+    run_id = session.full_run_id(_one_run(session, rest))
     agent = session.agent()
     last = agent.machine.get(run_id).step
     rows = [_replay_row(agent.machine.replay(run_id, step), step) for step in range(1, last + 1)]

@@ -80,7 +80,7 @@ class AgentMagics(Magics):
     @no_var_expand
     @line_magic
     def agent_runs(self, line: str) -> None:
-        """%agent_runs list [N] | show RUN | resume RUN | pause RUN | fork RUN STEP | replay RUN | export RUN FILE
+        """%agent_runs list [N] | show [RUN] | resume RUN | pause RUN | fork RUN STEP | replay [RUN] | export RUN FILE
 
         The runs in the journal, those of earlier kernels too. RUN is a run's id, or enough of its beginning or end.
         `resume` takes --max-steps N, --budget USD, --allow NAMES, and --unsure repeat|skip for an action that may have

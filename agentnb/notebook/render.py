@@ -38,6 +38,7 @@ from agentnb.notebook.style import (
     clean,
     esc,
     line_html,
+    unbroken,
     wrap,
     wrapped,
 )
@@ -120,8 +121,7 @@ def _error(doc: Doc) -> str:
 
 
 def _remarks(doc: Doc) -> str:
-    lines = [*map(clean, say.items(doc, "notes")), *filter(None, [say.redaction_line(doc)])]
-    return "".join(f'<p style="margin:0 0 6px 0;{SMALL}">Note: {esc(line)}</p>' for line in lines)
+    return "".join(f'<p style="margin:0 0 6px 0;{SMALL}">Note: {esc(line)}</p>' for line in say.remark_lines(doc))
 
 
 def _summary(doc: Doc) -> str:
@@ -254,7 +254,8 @@ def _folds(doc: Doc) -> str:
     ]
     go_on = say.go_on_line(doc)
     lead = f'<p style="margin:4px 0 8px 0;{SMALL}">{esc(go_on)}</p>' if go_on else ""
-    return f'{lead}{"".join(folds)}<p style="margin:6px 0 0 0;{SMALL};{FAINT}">{esc(say.identity_line(doc))}</p>'
+    identity = unbroken(map(esc, say.identity(doc) or [""]))
+    return f'{lead}{"".join(folds)}<p style="margin:6px 0 0 0;{SMALL};{FAINT}">{identity}</p>'
 
 
 def _fold(title: str, body: str) -> str:

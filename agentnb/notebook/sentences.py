@@ -305,12 +305,12 @@ def _first_token_expected(latency: Doc) -> str:
         return ""
     samples = number(expected.get("samples"))
     basis = figures.plural(samples, "call") if samples else "the catalogue's curve"
-    span = f"{low:.2f} to {high:.2f} s (8 of 10 times; from {basis})."
+    span = f"{low:.2f} to {high:.2f} s"
     if ttft is None:
-        return f"First token expected after {span}"
+        return f"First token expected after {span} (8 of 10 times; from {basis})."
     came = ttft - (number(latency.get("connect")) or 0.0)
     verdict = "sooner than" if came < low else "later than" if came > high else "as"
-    return f"First token {verdict} expected: {span}"
+    return f"TTFT {verdict} expected: {span} (from {basis})."
 
 
 def _queue_basis(latency: Doc) -> str:
@@ -385,6 +385,13 @@ def error_message(error: Doc) -> str:
     return f": {message}" if message else ""
 
 
+def refusal_line(doc: Doc) -> str:
+    """Which tools were refused, and how they are allowed."""
+    tools = [tool for step in dicts(doc, "steps") for tool in dicts(step, "tools") if tool.get("refused") is True]
+    names = ",".join(dict.fromkeys(clean(tool.get("name") or "?") for tool in tools))
+    return f"Refused: {names}, which may act and was not allowed. %%agent --allow {names} lets it." if names else ""
+
+
 def redaction_line(doc: Doc) -> str:
     found = dicts(doc, "redactions")
     if not found:
@@ -395,12 +402,16 @@ def redaction_line(doc: Doc) -> str:
 
 def identity_line(doc: Doc) -> str:
     """`run r-… · thread main, turn 2 · sim:claude-sonnet-4-6`."""
+    return " · ".join(identity(doc))
+
+
+def identity(doc: Doc) -> list[str]:
     thread = f"thread {clean(doc['thread'])}" if doc.get("thread") else ""
     turn = f", turn {count(doc['turn'])}" if number(doc.get("turn")) is not None else ""
     branch = ", a new branch" if doc.get("branch") else ""
     run = f"run {clean(doc['run_id'])}" if doc.get("run_id") else ""
     model = clean(doc.get("model") or doc.get("label") or "")
-    return " · ".join(filter(None, [run, f"{thread}{turn}{branch}" if thread else "", model]))
+    return [part for part in (run, f"{thread}{turn}{branch}" if thread else "", model) if part]
 
 
 def go_on_line(doc: Doc) -> str:
@@ -511,4 +522,4 @@ def error_lines(doc: Doc) -> list[str]:
 
 
 def remark_lines(doc: Doc) -> list[str]:
-    return [*map(clean, items(doc, "notes")), *filter(None, [redaction_line(doc)])]
+    return [*map(clean, items(doc, "notes")), *filter(None, [refusal_line(doc), redaction_line(doc)])]

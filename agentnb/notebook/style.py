@@ -9,6 +9,7 @@ translucent, so that they hold on light and dark; nothing is told by colour alon
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from html import escape
 
 WIDTH = 80
@@ -61,6 +62,13 @@ def wrap(inner: str) -> str:
 
 def line_html(sentence: str) -> str:
     return f'<p style="margin:4px 0 0 0;{SMALL}">{esc(sentence)}</p>'
+
+
+def unbroken(parts: Iterable[str]) -> str:
+    """Finished html parts in a row with dots between them; in a narrow window lines break between parts only."""
+    *first, last = parts
+    spans = [f'<span style="display:inline-block">{part} ·</span>' for part in first]
+    return " ".join([*spans, f'<span style="display:inline-block">{last}</span>'])
 
 
 def wrapped(line: str, *, indent: int = 0) -> str:

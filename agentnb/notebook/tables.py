@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from agentnb.notebook.figures import count, number
-from agentnb.notebook.style import CODE, FAINT, FOOT, NO_MATH, ROW, TABLE, WIDTH, clean, esc, line_html, wrap, wrapped
+from agentnb.notebook.style import (
+    CODE,
+    FAINT,
+    FOOT,
+    NO_MATH,
+    ROW,
+    TABLE,
+    WIDTH,
+    clean,
+    esc,
+    line_html,
+    unbroken,
+    wrap,
+    wrapped,
+)
 
 MOST_ROWS = 200
 UNWRAPPED = 32
@@ -22,6 +37,17 @@ class Figure(str):
 
 class Code(str):
     """A name or an id in a table: set in a fixed width."""
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """A cell of two lines in html: what counts, and below it facts that wrap between each other in a narrow window."""
+
+    main: str
+    facts: tuple[object, ...]
+
+    def __str__(self) -> str:
+        return self.main
 
 
 def table_html(
@@ -101,10 +127,19 @@ def _is_long(value: object) -> bool:
 def _cell(value: object, right: bool, *, wraps: bool) -> str:
     """Ids, dates and states stay on one line; the last column holds the sentences and wraps."""
     text = esc(_cell_text(value))
+    below = _facts_html(value.facts) if isinstance(value, Stacked) else ""
     code = CODE if wraps else CODE.replace("pre-wrap", "pre")
     inner = f'<code style="{code}">{text}</code>' if isinstance(value, Code) and text else text
     style = f"{_cell_style(right)};min-width:{LAST}em" if wraps and _is_long(value) else _cell_style(right)
-    return f'<td style="{style}{"" if wraps else ";white-space:nowrap"}">{inner}</td>'
+    return f'<td style="{style}{"" if wraps else ";white-space:nowrap"}">{inner}{below}</td>'
+
+
+def _facts_html(facts: Sequence[object]) -> str:
+    parts = [
+        f'<code style="{CODE}">{esc(fact)}</code>' if isinstance(fact, Code) else esc(_cell_text(fact))
+        for fact in facts
+    ]
+    return f'<br><span style="{FAINT}">{unbroken(parts)}</span>'
 
 
 def _cell_style(right: bool) -> str:

@@ -194,7 +194,7 @@ def _result(item: Said) -> str:
         return f"{name} {verb} nothing."
     if len(lines) == 1 and len(lines[0]) <= 80 and "`" not in lines[0]:
         return f"{name} {verb} `{lines[0]}`."
-    shown = "\n".join(line[:100] for line in lines[:4])
+    shown = "\n".join(_shortened(line, 240) for line in lines[:4])
     more = f"\n… {len(lines) - 4} more lines" if len(lines) > 4 else ""
     fence = "```" if "```" not in shown else "~~~~"
     return f"{name} {verb}:\n\n{fence}\n{shown}{more}\n{fence}"

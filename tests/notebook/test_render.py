@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from agentnb.notebook import figures, markup
 from agentnb.notebook.latency_plot import PAPER, latency_svg
 from agentnb.notebook.render import MIME, bundle, live_html, run_html, run_markdown, run_text, table_html, table_text
-from agentnb.notebook.tables import Code
+from agentnb.notebook.tables import Code, Stacked
 
 TAGS = {
     *("div", "p", "span", "strong", "em", "code", "pre", "br", "a", "ul", "ol", "li"),
@@ -319,7 +319,7 @@ def test_what_is_estimated_and_what_was_expected_is_said_under_the_timeline() ->
     expected = {"low": 0.7, "middle": 0.8, "high": 0.9, "samples": 12}
     latency = full()["latency"] | {"modelled": False, "expected": expected}
     for view in (run_text(changed(latency=latency)), visible(run_html(changed(latency=latency)))):
-        assert "First token later than expected: 0.70 to 0.90 s" in view
+        assert "TTFT later than expected: 0.70 to 0.90 s" in view
         assert "estimated from 6 calls" in view
     few = latency | {"queue_estimate": {"seconds": None, "samples": 2}}
     assert "an estimate takes 5 calls (2 so far)" in run_text(changed(latency=few))
@@ -333,6 +333,24 @@ def test_while_a_call_waits_the_view_says_what_is_expected_and_no_zero() -> None
     assert "First token expected after 0.53 to 0.62 s (8 of 10 times; from the catalogue's curve)." in html
     assert "What this request sends" in html
     assert "≈ 0" not in html
+
+
+def test_a_refused_tool_says_how_to_allow_it() -> None:
+    call = {"name": "run_code", "arguments": {}, "result": "Refused", "refused": True}
+    steps = [{"n": 2, "state": "ACTING", "next": "THINKING", "tools": [call, call]}]
+    for view in (run_text(changed(steps=steps)), visible(run_html(changed(steps=steps)))):
+        assert "Refused: run_code, which may act and was not allowed. %%agent --allow run_code lets it." in view
+    assert "--allow" not in run_text(changed())
+
+
+def test_a_table_for_narrow_windows_stacks_what_belongs_together() -> None:
+    cell = Stacked("a <task> of many words", (Code("r-1-2"), "2 steps", "sim:model"))
+    html = table_html("Runs", ("state", "task"), [("COMPLETED", cell)])
+    found = audit(html)
+    assert found.foreign == []
+    assert found.open == []
+    assert re.search(r"a &lt;task&gt; of many words<br>.*>r-1-2</code> ·</span>.*>2 steps ·</span>.*sim:model", html)
+    assert "a <task> of many words" in table_text("Runs", ("state", "task"), [("COMPLETED", cell)])
 
 
 def test_a_recording_is_labelled_and_its_speed_is_no_measurement() -> None:
