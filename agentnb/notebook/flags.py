@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -53,8 +52,9 @@ def split_line(line: str, known: tuple[Flag, ...]) -> tuple[dict[str, str | bool
         name, equals, inline = word.partition("=")
         flag = by_name.get(name)
         if flag is None:
-            told = f"unknown flag {name}. {nearest(name, list(by_name))} {_listing(known)}"
-            raise UsageError(textwrap.fill(told, 68, break_long_words=False, break_on_hyphens=False))
+            raise UsageError(
+                f"unknown flag {name}. {nearest(name, list(by_name))} {_listing(known)}".replace("  ", " ")
+            )
         if not flag.value:
             flags[flag.name], rest = True, after
         elif equals:

@@ -212,7 +212,7 @@ def test_the_cache_magics_say_what_is_warm_and_why(kernel: Any) -> None:
     assert "Nothing is warm" in kernel.ok("%agent_cache status").text
     kernel.ok("%agent Hello")
     status = kernel.ok("%agent_cache status").text
-    assert "tail" in status
+    assert "longest prefix" in status
     assert "1h" in status, "a person who thinks between the turns is expected"
     explained = " ".join(kernel.ok("%agent_cache explain").text.split())
     assert "nothing is warm yet" in explained

@@ -339,7 +339,9 @@ def test_a_refused_tool_says_how_to_allow_it() -> None:
     call = {"name": "run_code", "arguments": {}, "result": "Refused", "refused": True}
     steps = [{"n": 2, "state": "ACTING", "next": "THINKING", "tools": [call, call]}]
     for view in (run_text(changed(steps=steps)), visible(run_html(changed(steps=steps)))):
-        assert "Refused: run_code, which may act and was not allowed. %%agent --allow run_code lets it." in view
+        assert "run_code, which may act and was not allowed. %%agent --allow run_code lets it." in view.replace(
+            "\n", " "
+        )
     assert "--allow" not in run_text(changed())
 
 
