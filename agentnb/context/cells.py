@@ -106,10 +106,9 @@ class CellIndex:
         """The newest cells as one Python text, oldest first, at most `limit` characters of whole cells."""
         kept: list[str] = []
         for text in reversed(self._texts.values()):
-            limit -= len(text)
-            if limit < 0:
-                break
-            kept.append(text)
+            if len(text) <= limit:
+                limit -= len(text)
+                kept.append(text)
         return "\n".join(reversed(kept))
 
     def _python(self, code: str) -> str:
@@ -229,8 +228,9 @@ class CellDefinitions(Mapping[str, Definition]):
     def variant(self, name: str, source: str) -> Definition | None:
         """Of several definitions of that name in its cell the one with this text: a condition may have chosen it."""
         bound = self._bound.get(name.partition(".")[0])
-        several = [entry for entry in bound.cell.entries if entry.name == name] if bound else []
-        built = (bound.cell.build(entry) for entry in several if bound and len(several) > 1)
+        if bound is None or name not in bound.cell.repeated:
+            return None
+        built = (bound.cell.build(entry) for entry in bound.cell.entries if entry.name == name)
         found = next((definition for definition in built if definition.source == source), None)
         return self._with_imports(found) if found else None
 
@@ -239,8 +239,7 @@ class CellDefinitions(Mapping[str, Definition]):
             if bound.item:
                 yield name
             elif bound.entry:
-                members = f"{name}."
-                yield from (key for key in bound.cell.chosen if key == name or key.startswith(members))
+                yield from bound.cell.by_root[name]
 
     def __contains__(self, name: object) -> bool:
         bound = self._bound.get(str(name).partition(".")[0])
@@ -316,7 +315,7 @@ def is_simple(cell: FileDefinitions, name: str) -> bool:
     """Is the name bound once in its cell, to an expression of literals and names, or by a call that only defines?"""
     entry = cell.chosen[name]
     text = cell.python_of(entry)
-    if len(text) > CONSTANT_LIMIT or sum(other.name == name for other in cell.entries) > 1:
+    if len(text) > CONSTANT_LIMIT or name in cell.repeated:
         return False
     try:
         nodes = list(ast.walk(parse(text)))

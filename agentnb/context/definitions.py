@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -168,6 +169,19 @@ class FileDefinitions:
         for entry in self.entries:
             if entry.name not in found or entry.weight >= found[entry.name].weight:
                 found[entry.name] = entry
+        return found
+
+    @cached_property
+    def repeated(self) -> frozenset[str]:
+        """Names that are defined several times."""
+        return frozenset(name for name, count in Counter(entry.name for entry in self.entries).items() if count > 1)
+
+    @cached_property
+    def by_root(self) -> Mapping[str, Sequence[str]]:
+        """Each top-level name with itself and what stands inside it: `Graph`, `Graph.add_edge`."""
+        found: dict[str, list[str]] = {}
+        for name in self.chosen:
+            found.setdefault(name.partition(".")[0], []).append(name)
         return found
 
     @cached_property

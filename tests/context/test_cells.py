@@ -209,6 +209,29 @@ def test_the_last_of_definition_and_import_counts_and_an_import_with_a_fallback(
     assert {name: cells.definitions()[name].kind for name in "abc"} == {"a": "import", "b": "function", "c": "import"}
 
 
+def test_a_cell_of_thousands_of_names_costs_no_more_for_each() -> None:
+    def steps(count: int) -> int:
+        made = 0
+
+        def trace(*_: object) -> None:
+            nonlocal made
+            made += 1
+
+        cells = CellIndex(str)
+        sys.setprofile(trace)
+        cells.record("\n".join(f"N{i} = {i}" for i in range(count)), cell_id="a", number=1)
+        assert len(cells.definitions()) == count
+        sys.setprofile(None)
+        return made
+
+    assert steps(2000) < 2.5 * steps(1000)
+
+
+def test_one_enormous_cell_does_not_hide_the_others_from_inference() -> None:
+    cells = index("a = 1", f"data = {'x' * 300!r}", "b = 2")
+    assert cells.code(limit=100) == "a = 1\nb = 2"
+
+
 def test_notes_are_told_once() -> None:
     cells = index("def f(:")
     assert [note.partition(":")[0] for note in cells.take_notes()] == ["In[1] did not parse"]
