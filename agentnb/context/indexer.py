@@ -36,8 +36,8 @@ def packages_in_use(
 
     `targets` are dotted names as cells import them. Compiled and built-in modules have no files. Imports nothing.
     """
-    named = [value for name, value in list(namespace.items()) if not name.startswith("_")]
-    modules = [live.module_text(value, "__name__") for value in named if live.is_a(value, ModuleType)]
+    named = live.public(namespace)
+    modules = [live.module_text(value, "__name__") for _, value in named if live.is_a(value, ModuleType)]
     roots = tuple(roots)
     found = (_package_of(target, roots) for target in dict.fromkeys([*targets, *modules]))
     return dict(sorted(item for item in found if item))

@@ -66,6 +66,11 @@ def function_name(function: FunctionType) -> tuple[str, str]:
     return plain(function.__name__), plain(function.__qualname__)
 
 
+def public(namespace: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The names that people may write and what they mean; `globals()[3] = 1` makes one that nobody can."""
+    return [(name, value) for name, value in list(namespace.items()) if type(name) is str and name[:1] != "_"]
+
+
 def module_dict(module: ModuleType) -> dict[str, Any]:
     """A module's own names, past whatever its class overrides: one that loads when it is asked stays unloaded."""
     found: dict[str, Any] = _module_dict(module)

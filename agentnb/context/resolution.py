@@ -169,8 +169,8 @@ class Resolver:
 
     def _classes_of_variables(self) -> list[type]:
         kinds: dict[int, type] = {}  # by identity: a metaclass may compute hashes
-        for name, value in list(self._namespace.items()):
-            if not name.startswith("_") and name not in SHELL_NAMES and not live.is_a(value, _NO_INSTANCES):
+        for name, value in live.public(self._namespace):
+            if name not in SHELL_NAMES and not live.is_a(value, _NO_INSTANCES):
                 kinds.setdefault(id(type(value)), type(value))
         return list(kinds.values())[:CLASSES_LIMIT]
 
@@ -261,7 +261,7 @@ class Resolver:
     @cached_property
     def _modules(self) -> frozenset[str]:
         """The modules that the notebook has under any name: `numpy` after `import numpy as np`."""
-        values = [value for value in list(self._namespace.values()) if live.is_a(value, ModuleType)]
+        values = (value for _, value in live.public(self._namespace) if live.is_a(value, ModuleType))
         return frozenset([*self._imports.values(), *(live.module_text(value, "__name__") for value in values)])
 
     def _absolute(self, parts: list[str]) -> Definition | None:
@@ -276,13 +276,10 @@ class Resolver:
 
     def _bare(self, parts: list[str]) -> Definition | None:
         """`harmonic` for `tides.harmonic` where the notebook imports `tides`, if only one of its modules has it."""
-        found = {}
-        for target in dict.fromkeys(self._imports.values()):
-            file = self._texts.file_of(target)
-            if file is not None and ".".join(parts) in file.chosen:
-                definition = file.by_name[".".join(parts)]
-                found[definition.name] = definition
-        return next(iter(found.values())) if len(found) == 1 else None
+        name = ".".join(parts)
+        files = {file.module: file for file in self._texts.survey(dict.fromkeys(self._imports.values()))}
+        found = [file for file in files.values() if name in file.chosen]
+        return found[0].by_name[name] if len(found) == 1 else None
 
     def _from_packages(self, parts: list[str]) -> Definition | None:
         """What the packages in use call so, where the notebook itself does not: at their top, or by their index."""
@@ -383,13 +380,13 @@ class Resolver:
         return Unresolved(name=name, reason=f"there is no definition called {name} here", nearest=hint)
 
     def _candidates(self, name: str) -> list[str]:
-        files = (self._texts.file_of(target) for target in dict.fromkeys(self._imports.values()))
-        return [f"{file.module}.{name}" for file in files if file is not None and name in file.chosen]
+        files = self._texts.survey(dict.fromkeys(self._imports.values()))
+        return [f"{file.module}.{name}" for file in files if name in file.chosen]
 
     def _words(self, parts: list[str]) -> Iterator[str]:
         if len(parts) == 1:
             yield from self._own.definitions
-            yield from (name for name in self._namespace if not name.startswith("_") and name not in SHELL_NAMES)
+            yield from (name for name, _ in live.public(self._namespace) if name not in SHELL_NAMES)
             return
         owner = self.resolve(".".join(parts[:-1]))
         if isinstance(owner, Unresolved):

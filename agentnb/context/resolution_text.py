@@ -5,6 +5,7 @@ Nothing is imported and nobody's code runs; the project's own directories are se
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from agentnb.context.cells import CellDefinitions
@@ -67,11 +68,11 @@ class Texts:
         return None
 
     def _module_or_its_own(self, name: str, seen: _Seen) -> Definition | None:
-        """After `from .col import col` the package's `col` is no longer the module."""
+        """After `from .col import col`, or a `def col` of its own, the package's `col` is no longer the module."""
         package, _, last = name.rpartition(".")
         file = self.file_of(package) if package else None
-        hidden = any(
-            item.bound == last and item.target.startswith(f"{name}.") for item in (file.imports if file else ())
+        hidden = file is not None and (
+            last in file.chosen or any(i.bound == last and i.target.startswith(f"{name}.") for i in file.imports)
         )
         return (self.inside(package, [last], seen) if hidden else None) or self.module(name)
 
@@ -148,13 +149,20 @@ class Texts:
         )
 
     def file_of(self, module: str, *, project_only: bool = False) -> FileDefinitions | None:
-        if module not in self._files:
-            path = module_file(module, self._roots)
-            self._files[module] = (path, self.read(path, module) if path else None)
-        path, file = self._files[module]
+        path, file = self._found(module)
         if project_only and not (path and any(path.is_relative_to(root) for root in self._roots)):
             return None
-        return file
+        return self._noted(file)
+
+    def survey(self, modules: Iterable[str]) -> list[FileDefinitions]:
+        """The files of these modules, to be looked through for a name: that one is broken is no answer to anything."""
+        return [file for module in modules if (file := self._found(module)[1])]
+
+    def _found(self, module: str) -> tuple[Path | None, FileDefinitions | None]:
+        if module not in self._files:
+            path = module_file(module, self._roots)
+            self._files[module] = (path, self._index.definitions(path, module=module) if path else None)
+        return self._files[module]
 
     def file_containing(self, definition: Definition) -> FileDefinitions | None:
         parts = definition.name.split(".")
@@ -162,7 +170,9 @@ class Texts:
         return next((file for file in files if file is not None), None)
 
     def read(self, path: Path, module: str) -> FileDefinitions | None:
-        file = self._index.definitions(path, module=module)
+        return self._noted(self._index.definitions(path, module=module))
+
+    def _noted(self, file: FileDefinitions | None) -> FileDefinitions | None:
         if file is not None and file.error:
             self._errors[file.file] = _note(file, file.error)
         return file

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ast
 import itertools
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from agentnb.canonical import digest
 from agentnb.context.definitions import Entry, FileDefinitions, Import, ParseError, Piece
@@ -385,14 +387,21 @@ def runs_branch(test: ast.expr) -> bool:
         case ast.Compare(ops=[op], comparators=[ast.Tuple(elts=elts)]) if dotted(test.left) == "sys.version_info":
             wanted = tuple(e.value for e in elts if isinstance(e, ast.Constant) and isinstance(e.value, int))
             return _compares(op, sys.version_info[: len(wanted)], wanted)
+        case ast.Compare(ops=[op], comparators=[ast.Constant(value=str() as text)]) if dotted(test.left) in _SYSTEM:
+            return _compares(op, _SYSTEM[dotted(test.left)], text)
+        case ast.Call(args=[ast.Constant(value=str() as text)]) if dotted(test.func) == "sys.platform.startswith":
+            return sys.platform.startswith(text)
         case _:
             return True
 
 
-def _compares(op: ast.cmpop, left: tuple[object, ...], right: tuple[int, ...]) -> bool:
-    order = (left > right) - (left < right)
+_SYSTEM = {"sys.platform": sys.platform, "os.name": os.name}
+
+
+def _compares(op: ast.cmpop, left: Any, right: Any) -> bool:
+    order: int = (left > right) - (left < right)
     outcomes = {ast.GtE: order >= 0, ast.Gt: order > 0, ast.LtE: order <= 0, ast.Lt: order < 0, ast.Eq: order == 0}
-    return outcomes.get(type(op), True)
+    return outcomes.get(type(op), bool(order) or not isinstance(op, ast.NotEq))
 
 
 def _parse_error(error: BaseException) -> ParseError:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 import textwrap
 
 import pytest
@@ -94,6 +95,24 @@ def test_of_overloads_the_implementation_counts_and_of_branches_the_one_that_run
     assert file.by_name["read"].source == "def read(x): return x"
     assert "real" in file.by_name["load"].source
     assert "fast" in file.by_name["quick"].source
+
+
+@pytest.mark.parametrize(
+    ("test", "runs"),
+    [
+        (f"sys.platform == {sys.platform!r}", True),
+        (f"sys.platform != {sys.platform!r}", False),
+        ("sys.platform == 'amiga'", False),
+        ("os.name != 'amiga'", True),
+        ("sys.platform.startswith('amiga')", False),
+        ("sys.version_info < (3, 9)", False),
+        ("mode == 'a'", True),
+        ("mode != 'a'", True),
+    ],
+)
+def test_the_branch_of_this_system_counts(test: str, runs: bool) -> None:
+    file = parsed(f"import os, sys\nif {test}:\n    def f(): return True\nelse:\n    def f(): return False\n")
+    assert file.by_name["f"].source == f"def f(): return {runs}"
 
 
 def test_constants_type_aliases_enums_and_nested_definitions() -> None:

@@ -444,6 +444,35 @@ def test_signatures_of_compiled_functions_are_python(notebook) -> None:
     assert shown[4].startswith("def append(self, object, /)")
 
 
+def test_only_what_a_name_leads_to_is_said_to_be_broken(notebook, write: Write) -> None:
+    write("broken.py", "def f(:\n")
+    write("other.py", "def g(): return 1\n")
+    notebook.run("import broken, other", execute=False)
+    resolver = notebook.cold
+    resolver.resolve("nowhere")
+    assert resolver.notes == ()
+    resolver.resolve("broken.g")
+    assert resolver.notes[0].startswith("broken.py does not parse (line 1")
+
+
+def test_names_that_nobody_can_write_are_no_trouble(notebook) -> None:
+    notebook.run(
+        "globals().update({3: 'x', ('a', 'b'): 1, '': 2, 'a b': 3})\ndef f(): return g\nclass A: pass\na = A()"
+    )
+    resolver = notebook.resolver
+    resolver.members_in_use("x")
+    assert "Did you mean f?" in resolver.resolve("ff").nearest
+    assert packages_in_use([], notebook.namespace) == {}
+
+
+def test_a_package_s_own_function_hides_its_module_of_that_name(notebook, write: Write) -> None:
+    write("pack/__init__.py", "def tool(): return 1\n")
+    write("pack/tool.py", "def inner(): return 1\n")
+    notebook.run("import pack", execute=False)
+    assert found(notebook.cold, "pack.tool").kind == "function"
+    assert found(notebook.cold, "pack.tool.inner").name == "pack.tool.inner"
+
+
 def test_a_cell_s_function_may_use_what_another_cell_called_like_a_builtin(notebook) -> None:
     notebook.run("from math import pow\ndef print(*a): return a")
     notebook.run("def area(r): return print(pow(r, 2), len('x'))")
