@@ -14,8 +14,9 @@ from agentnb.notebook.commands import dispatch, show_table
 from agentnb.notebook.kernel import last_run
 from agentnb.notebook.latency_plot import latency_svg, picture_html
 from agentnb.notebook.tables import Code, Figure
-from agentnb.providers import catalog, latency
+from agentnb.providers import catalog, latency, prices
 from agentnb.providers.catalog import Model
+from agentnb.providers.messages import Usage
 from agentnb.providers.promptcache import (
     LAYERS,
     Call,
@@ -163,10 +164,17 @@ def _show_policy(
         [
             *_reasons([choice for choice, layer in pairs if not (layer and layer.held)]),
             f"{minimum}{'' if model.cache.breakpoints else unasked}.",
+            *_unpriced(model),
             *notes,
             *_money_notes(session, model),
         ],
     )
+
+
+def _unpriced(model: Model) -> list[str]:
+    """A word where the policy does not know what it compares."""
+    known = prices.cost_of(model, Usage(input=1)).known
+    return [] if known else [f"No price is known for {model.label}: the usual rates of writes and reads are assumed."]
 
 
 def _policy_row(model: Model, choice: Choice, layer: LayerNow | None) -> tuple[object, ...]:

@@ -108,6 +108,8 @@ class Model:
     known: bool = True
     images: ImageRules | None = None
     price: Mapping[str, float] = field(default_factory=dict)
+    price_source: str = ""
+    price_checked: str = ""
 
 
 def split_address(address: str) -> tuple[bool, str | None, str]:

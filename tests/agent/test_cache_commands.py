@@ -180,6 +180,11 @@ def test_warm_reads_what_the_next_call_will_begin_with(
     assert later.cache.read == later.cache.expected == written
 
 
+def test_a_policy_without_prices_says_so(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    desk.session.settings = desk.session.settings.with_changes(model="anthropic:house-model")
+    assert "No price is known for house-model" in said(desk, capsys, "status")
+
+
 def test_a_policy_for_another_model_than_the_one_that_is_set_says_so(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:

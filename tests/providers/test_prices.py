@@ -74,6 +74,16 @@ def test_every_row_has_a_worked_example() -> None:
     assert set(WORKED) == {row.name for row in catalog.rows()}
 
 
+def test_every_row_says_from_where_and_when() -> None:
+    for row in catalog.rows():
+        said = [(row.cache.source, row.cache.checked), (row.latency.source, row.latency.checked)]
+        said += [(row.images.source, row.images.checked)] if row.images else []
+        said += [(row.price_source, row.price_checked)] if row.price else []
+        for source, checked in said:
+            assert source
+            assert datetime.fromisoformat(checked)
+
+
 @pytest.mark.parametrize("name", list(WORKED))
 def test_a_call_costs_what_the_list_says(name: str) -> None:
     usage, by_hand = WORKED[name]
