@@ -1,7 +1,9 @@
 """Secrets out of text, before anything leaves the kernel: a stable mark stands for each.
 
-A mark is made from the secret's digest: the same key gives the same mark, so prefixes hold. What was found to hold no
-secret is remembered by its digest: what goes with every turn, a file or a definition, is looked through once.
+A mark is made from the secret itself: the same key gives the same mark in any kernel and on any machine, so prefixes
+hold. Of a key that was generated, a plain digest tells nothing. A password can be guessed, so its mark is dear to
+compute (scrypt) and so short that many guesses fit it. What was found to hold no secret is remembered by its digest:
+what goes with every turn, a file or a definition, is looked through once.
 """
 
 from __future__ import annotations
@@ -9,12 +11,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 
-from agentnb.context.secret_shapes import SHAPES, Shape
+from agentnb.context.assembled import Assembled, assembled, with_text
+from agentnb.context.secret_shapes import GUESSABLE, SHAPES, Shape
 
-MARK_HEX = 4
+MARK_HEX, GUESSABLE_HEX = 4, 3
+DEAR = 64
+"""Different guessable secrets of one text that get a mark of their own; what comes after shares one by its kind."""
+BEFORE = 80
+"""Characters before literals that are put together, which may name what they make."""
 REMEMBERED = 20_000
 
 
@@ -57,10 +65,7 @@ def _remember(key: bytes) -> None:
 
 def _redacted(text: str, allow: frozenset[str]) -> Redacted:
     taken = _Taken(allow=allow)
-    lowered = text.lower()
-    for shape in SHAPES:
-        if any(hint in lowered for hint in shape.hints):
-            text = shape.pattern.sub(partial(_replaced, shape=shape, taken=taken), text)
+    text = _by_shape(_in_parts(text, taken), taken)
     order = sorted(taken.found.items(), key=lambda item: text.find(item[0]))
     return Redacted(text, tuple((kind, mark) for mark, kind in order))
 
@@ -70,20 +75,107 @@ class _Taken:
     allow: frozenset[str]
     found: dict[str, str] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)  # what one shape was told to leave, a later one leaves too
+    dear: set[str] = field(default_factory=set)
+
+
+def _by_shape(text: str, taken: _Taken) -> str:
+    lowered = text.lower()
+    for shape in SHAPES:
+        if any(hint in lowered for hint in shape.hints):
+            replace = partial(_replaced, shape=shape, taken=taken)
+            clean = _in_lines(text, lowered, shape, replace) if shape.in_lines else shape.pattern.sub(replace, text)
+            lowered = lowered if clean == text else clean.lower()
+            text = clean
+    return text
+
+
+def _in_lines(text: str, lowered: str, shape: Shape, replace: Callable[[re.Match[str]], str]) -> str:
+    """The shape replaced in the lines that hold a hint of it: trying it at every character would take most of the
+    time."""
+    if len(lowered) != len(text):  # a letter that is two when small
+        return shape.pattern.sub(replace, text)
+    pieces, done = [], 0
+    for begin, end in _lines_with(lowered, shape.hints):
+        pieces += [text[done:begin], shape.pattern.sub(replace, text[begin:end])]
+        done = end
+    return "".join([*pieces, text[done:]])
+
+
+def _lines_with(lowered: str, hints: Iterable[str]) -> list[tuple[int, int]]:
+    """Where the lines with one of the hints begin and end, each with the line after it; such that meet are one."""
+    found = sorted(span for hint in hints for span in _lines_of(lowered, hint))
+    merged: list[tuple[int, int]] = []
+    for begin, end in found:
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((begin, end))
+    return merged
+
+
+def _lines_of(lowered: str, hint: str) -> Iterator[tuple[int, int]]:
+    place = lowered.find(hint)
+    while place >= 0:
+        end = _line_end(lowered, place)
+        yield lowered.rfind("\n", 0, place) + 1, _line_end(lowered, end)
+        place = lowered.find(hint, end)
+
+
+def _line_end(text: str, place: int) -> int:
+    return text.find("\n", place) + 1 or len(text)
+
+
+def _in_parts(text: str, taken: _Taken) -> str:
+    """The text without the secrets that its code puts together from literals: the first holds the mark instead."""
+    for found in sorted(assembled(text), key=lambda item: item.start, reverse=True):
+        clean = _in_one_piece(text, found, taken)
+        if clean is not None:
+            text = f"{text[: found.start]}{with_text(text[found.start : found.end], clean)}{text[found.end :]}"
+    return text
+
+
+def _in_one_piece(text: str, found: Assembled, taken: _Taken) -> str | None:
+    """What the literals make together, with a mark in it; None where in one piece they are no secret either."""
+    before = text[max(0, found.start - BEFORE) : found.start].rpartition("\n")[2]
+    quote = "'" if '"' in found.text else '"'
+    trial = _Taken(allow=taken.allow, dear=taken.dear)
+    whole = _by_shape(f"{before}{quote}{found.text}{quote}", trial)
+    if not trial.found or not whole.startswith(before):
+        return None
+    taken.found.update(trial.found)
+    return whole[len(before) + 1 : -1]
 
 
 def _replaced(match: re.Match[str], *, shape: Shape, taken: _Taken) -> str:
     secret = match.group("secret")
-    mark = mark_of(shape.kind, secret)
+    if "[redacted:" in secret or any(kept in secret for kept in taken.kept) or not shape.judge(secret):
+        return match.group()
+    mark = _mark(shape.kind, secret, taken)
     if not taken.allow.isdisjoint({secret, mark, shape.kind}):
         taken.kept.add(secret)
-    if "[redacted:" in secret or any(kept in secret for kept in taken.kept) or not shape.judge(secret):
         return match.group()
     taken.found[mark] = shape.kind
     start, end = match.span("secret")
     return match.group()[: start - match.start()] + mark + match.group()[end - match.start() :]
 
 
+def _mark(kind: str, secret: str, taken: _Taken) -> str:
+    if kind in GUESSABLE:
+        if len(taken.dear) >= DEAR and secret not in taken.dear:
+            return f"[redacted:{kind}]"
+        taken.dear.add(secret)
+    return mark_of(kind, secret)
+
+
 def mark_of(kind: str, secret: str) -> str:
     """The mark that stands for a secret."""
-    return f"[redacted:{kind}:{hashlib.sha256(secret.encode('utf-8', 'replace')).hexdigest()[:MARK_HEX]}]"
+    raw = secret.encode("utf-8", "replace")
+    if kind in GUESSABLE:
+        return f"[redacted:{kind}:{_dear_digest(raw)[:GUESSABLE_HEX]}]"
+    return f"[redacted:{kind}:{hashlib.sha256(raw).hexdigest()[:MARK_HEX]}]"
+
+
+@lru_cache(1024)
+def _dear_digest(secret: bytes) -> str:
+    """About 10 ms each: a list of a million passwords takes hours, and a digest of 12 bits fits hundreds of them."""
+    return hashlib.scrypt(secret, salt=b"agentnb mark", n=2**12, r=8, p=1, dklen=8).hex()

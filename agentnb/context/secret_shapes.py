@@ -22,22 +22,35 @@ _PLACEHOLDER = re.compile(
 
 # `settings.token`, `tokens[0]`, `Optional[str]`, `imdsv2_session_token`, an address, markup: what code puts there.
 _CODE = re.compile(
-    r"[A-Za-z_][A-Za-z_.]*$|[A-Za-z_][\w.]*\[|_?[a-z]+\d{0,2}(?:[_.][A-Za-z]+(?:\d{1,2}[a-z]*)?)+$|https?://|urn:|[^`]*`",
+    r"\[|[A-Za-z_][A-Za-z_.]*$|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*){2,8}$|[A-Za-z_][\w.]*\[|_?[a-z]+\d{0,2}(?:[_.][A-Za-z]+(?:\d{1,2}[a-z]*)?)+$|https?://|urn:|[^`]*`",
 )
+_FORMAT = re.compile(r"(?:%[sdr]|\{\w*\}|[:@/._-])+$")
+_PATH = re.compile(r"~?(?:/[\w.@+-]+){2,}/?$")
 _SECRET_WORD = re.compile(r"token|key|secret|passw|credential|auth", re.IGNORECASE)
 _ADDRESS = re.compile(
-    r"https?://|urn:|[\w.-]*\.(?:json|pem|txt|ya?ml|toml|ini|cfg|py)$|(?:auto|none|basic|bearer)$", re.IGNORECASE
+    r"https?://|urn:|[\d.]+$|[\w.-]*\.(?:json|pem|txt|ya?ml|toml|ini|cfg|py)$|(?:auto|none|basic|bearer)$",
+    re.IGNORECASE,
 )
+
+
+_STAND_IN = frozenset(
+    ["pass", "password", "passwd", "pwd", "pw", "secret", "token", "key", "test", "fake", "demo", "foo", "bar"]
+).union(["tiger", "string", "str", "text", "bytes", "object"])
+"""What stands where a secret would: in documentation, tests and schemas."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """`pattern`'s group `secret` is what is taken out; `hints` are literals one of which any match contains."""
+    """`pattern`'s group `secret` is what is taken out; `hints` are literals one of which any match contains.
+
+    With `in_lines` a match begins on a line with a hint and ends on it or the next.
+    """
 
     kind: str
     pattern: re.Pattern[str]
     hints: tuple[str, ...]
     judge: Callable[[str], bool] = lambda secret: True
+    in_lines: bool = False
 
 
 def entropy(text: str) -> float:
@@ -48,17 +61,26 @@ def entropy(text: str) -> float:
     return -sum(n / len(text) * math.log2(n / len(text)) for n in counts)
 
 
+NAME_BITS = 4.2
+"""Bits per character from which a value is too random to be a name."""
+
+
 def _names_one(value: str) -> bool:
     """`aws_session_token`, `urn:…:token-type`, `THE_KEY_2`: the name or place of a secret, and none itself."""
     if _ADDRESS.match(value):
         return True
     digits = sum(character.isdigit() for character in value)
-    return digits <= 3 and bool(_SECRET_WORD.search(value) and re.fullmatch(r"[\w.:/{}-]+", value))
+    is_name = bool(_SECRET_WORD.search(value) and re.fullmatch(r"[\w.:/{}-]+", value))
+    return is_name and digits <= 3 and entropy(value) < NAME_BITS
+
+
+def _is_no_placeholder(value: str) -> bool:
+    return not _PLACEHOLDER.match(value) and value.lower() not in _STAND_IN
 
 
 def _is_password(value: str) -> bool:
     """The bare value of a password's name: not a placeholder, code that leads to one, or plain repetition."""
-    if len(value) < 6 or _PLACEHOLDER.match(value) or _CODE.match(value):
+    if len(value) < 6 or _PLACEHOLDER.match(value) or _CODE.match(value) or _PATH.match(value):
         return False
     least = 2.0 if re.search(r"\d", value) else ENTROPY_BITS - (0.6 if len(value) < 12 else 0)
     return entropy(value) >= least
@@ -69,15 +91,62 @@ def _is_key(value: str) -> bool:
     return _is_password(value) and bool(re.search(r"\d", value)) and not _names_one(value)
 
 
+_GENERATED = re.compile(r"(?:^|\s)(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[^\s<>{}()\[\]]{8,}")
+"""A word with small and large letters and digits: what stands in a phrase of a password, and in no sentence."""
+
+
 def _is_quoted_password(value: str) -> bool:
-    if len(value) < 4 or _PLACEHOLDER.match(value) or " " in value.strip():
+    if len(value) < 4 or not _is_no_placeholder(value) or _FORMAT.match(value):
         return False
-    return entropy(value) >= 1.5 and not re.fullmatch(r"[A-Za-z_]*pass[A-Za-z_]*", value)
+    if " " in value.strip():
+        return bool(_GENERATED.search(value))
+    return entropy(value) >= 1.5 and not re.fullmatch(r"(?i)[a-z_]*pass[a-z_]*", value)
+
+
+_WORDING = re.compile(r"[\s\"']|\{[A-Za-z_][\w.]*\}|\[\w-\w|\(\?|[\])]\+|^#[0-9a-fA-F]{3,8}$")
+"""Words, a template, a pattern, a colour."""
 
 
 def _is_quoted_key(value: str) -> bool:
     """Quoted beside a key's name: not the name of another one, an address, or a pattern."""
+    if _WORDING.search(value):
+        return False
     return _is_quoted_password(value) and "\\" not in value and value.count("%s") < 2 and not _names_one(value)
+
+
+def _is_quoted_token(value: str) -> bool:
+    """Parsers compare their tokens with words: `token == "lambda"`."""
+    return bool(re.search(r"\d", value)) and _is_quoted_key(value)
+
+
+def _is_default(value: str) -> bool:
+    """A value that stands after a secret's name in a call or list, where names stand side by side too."""
+    return len(value) >= 8 and " " not in value and _is_quoted_key(value) and _is_mixed_somewhat(value)
+
+
+def _is_mixed_somewhat(value: str) -> bool:
+    return (
+        bool(re.search(r"\d", value) and re.search(r"[A-Za-z]", value))
+        and entropy(value) >= 2.5
+        and not _PLAIN.match(value)
+    )
+
+
+_PLAIN = re.compile(r"[A-Za-z_]+[-_]?\d{1,2}(?:[-_.][A-Za-z]+\d{0,2})*$")
+"""`sha256`, `oauth2`, `field_1`: a word with a number."""
+
+
+def _is_argument(value: str) -> bool:
+    """What follows a flag of a command: not its next flag, a file, a number or a name."""
+    return not value.isdigit() and not value.startswith(("-", "/", "./", "$", "@")) and _is_password(value)
+
+
+def _is_flag_value(value: str) -> bool:
+    return _is_argument(value) and _is_key(value)
+
+
+def _is_cookie(value: str) -> bool:
+    return bool(re.match(r"[\w.$-]{1,80}=[^\s=;]{8,}", value)) and _is_mixed(value)
 
 
 def _is_mixed(value: str) -> bool:
@@ -98,37 +167,55 @@ def _shape(kind: str, pattern: str, *hints: str, judge: Callable[[str], bool] = 
     return Shape(kind, re.compile(pattern), tuple(hint.lower() for hint in hints), judge)
 
 
+def _named(pattern: str, *hints: str, judge: Callable[[str], bool], kind: str = "secret") -> Shape:
+    """What a name or a place gives away: looked for only near its hints, since it begins with no literal."""
+    found = _shape(kind, pattern, *hints, judge=judge)
+    return Shape(found.kind, found.pattern, found.hints, judge, in_lines=True)
+
+
 def _token(kind: str, body: str, *hints: str, judge: Callable[[str], bool] = lambda secret: True) -> Shape:
     """A key that stands by itself, with no letter or digit before it."""
     return _shape(kind, rf"(?<![A-Za-z0-9])(?P<secret>{body})", *hints, judge=judge)
 
 
-def _is_no_placeholder(value: str) -> bool:
-    return not _PLACEHOLDER.match(value)
-
-
 _END = r"-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
-_PASSWORDS = r"(?:(?:pg)?pass(?:word|wd|phrase)?|pwd)"
-_KEYS = (
-    r"(?:secret|token|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|auth|"
-    r"credentials?|client[_-]?secret|(?:account|signing|encryption|master|shared[_-]?access)[_-]?key)"
+_PASSWORDS = (
+    r"(?:(?:pg)?pass(?:word|wd|phrase|code|wort)?|pwd|pw(?![A-Za-z])|kennwort|mot_?de_?passe|contrase(?:ñ|n)a|senha|"
+    r"wachtwoord|пароль|密码|パスワード)"
 )
-_PASSWORD_HINTS = ("pass", "pwd")
+_WORDS = r"(?:token|auth|credentials?)"
+_OTHERS = (
+    r"(?:secret|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|client[_-]?secret|"
+    r"(?:account|signing|encryption|master|shared[_-]?access)[_-]?key)"
+)
+_KEYS = rf"(?:{_WORDS}|{_OTHERS})"
+_PASSWORD_HINTS = ("pass", "pw", "kennwort", "contrase", "senha", "wachtwoord", "пароль", "密码", "パスワード")
 _KEY_HINTS = ("secret", "token", "key", "auth", "credential")
 # Before the name anything but a letter (`DB_PASSWORD`) or a hump (`dbPassword`), after it a short suffix and, in JSON,
 # a closing quote.
-_HUMP = r"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z]))"
+_COLOURED = r"(?<=\[\dm)|(?<=\[\d\dm)|(?<=;\dm)|(?<=;\d\dm)|(?<=;\d\d\dm)"
+_HUMP = rf"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z])|{_COLOURED})"
 # `token_type`, `pass_zero`, `SECRET_PATH`: what is told about a secret is none.
 _ABOUT = (
     r"types?|ids?|names?|patterns?|zero|ur[li]s?|files?|filename|path|dir|headers?|fields?|endpoint|providers?|count|"
     r"counts|length|limit|size|format|expir\w*|ttl|params?|prefix|suffix|class|cls|var|style|index|requests?|response|"
+    r"encoding|codec|schemes?|methods?|algorithms?|alg|versions?|backend|domain|service|plugin|flow|regex|label|help|"
     r"error|errors|event|marker|usage|cost|price|kind|mode|scopes?|state|list|map|dict|set|func|callback|handler|factory"
 )
 _SUFFIX = rf"(?:[_-](?!(?:{_ABOUT})(?![a-z0-9]))[a-z0-9]{{1,20}})?"
-_EQUALS = r"[\"']?\]?[ \t]{0,4}(?:=|:)[ \t]{0,4}"
-_QUOTED = r"[rbuf]{0,2}(?P<quote>[\"'])(?P<secret>[^\"'\n]{4,300})(?P=quote)"
-_BARE = r"(?P<secret>[^\s\"',;)\]}(]{6,300}+)(?![\w(])"
+_GAP = r"(?:[ \t]|\x1b\[[\d;]{0,8}m){0,8}"
+# `=`, `:`, `==`, `:=`, `: str =`; after the name a closing quote and bracket, before the value an opening parenthesis.
+_EQUALS = (
+    rf"\\{{0,2}}[\"']?\]?{_GAP}(?::[ \t]{{0,4}}[A-Za-z_][\w.\[\], |]{{0,40}}(?==))?(?::=|[=!]=|=>|=|:){_GAP}"
+    r"(?:\([ \t]{0,8}(?:\r?\n[ \t]{0,40})?)?"
+)
+_QUOTED = (
+    r"[rbuf]{0,2}(?P<escape>\\{0,2})(?P<quote>\"\"\"|'\'\'|[\"'])"
+    r"(?P<secret>(?:\\.|(?!(?P=quote))[^\\\n]){4,300}?)(?P=escape)(?P=quote)"
+)
+_BARE = r"(?P<secret>[^\s\"',;)\]}(\x1b]{6,300}+)(?![\w(])"
 _AUTHORIZATION = r"(?i:\bauthorization[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?basic)[ \t]{1,4}"
+_FIRST = r"\([ \t]{0,4}[rbuf]{0,2}(?P<first>[\"'])[^\"'\n]{1,80}(?P=first)[ \t]{0,4},[ \t]{0,4}"
 _URL = r"(?<![a-z0-9])[a-z][a-z0-9+.-]{1,30}://[^\s:/@\"'<>\[]{0,100}:"
 
 # (kind, what the key looks like, the literal that it begins with). Sources: the providers' docs on their token formats,
@@ -166,11 +253,74 @@ _BY_PREFIX = (
     ("tailscale-key", r"tskey-(?:api|auth|client)-[A-Za-z0-9]{8,20}-[A-Za-z0-9]{20,60}", "tskey-"),
 )
 
+_NAME = rf"(?i:{_PASSWORDS}|{_KEYS}){_SUFFIX}"
+_DATABASES = r"(?:postgres(?:ql)?|mysql|mariadb|mssql|oracle|mongodb|rediss?|amqps?)(?:\+\w{1,20})?"
+_CLIENTS = r"(?:sshpass|mysql\w{0,6}|mariadb\w{0,6}|docker login|podman login|mongo\w{0,8}|redis-cli)"
+
+# What a place gives away that is no assignment: headers, addresses, calls, markup, SQL and command lines.
+_IN_PLACE = (
+    _shape(
+        "cookie",
+        r"(?i:\b(?:set-)?cookie[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?)(?P<secret>[^\s\"'][^\n\"']{7,4000})",
+        "cookie",
+        judge=_is_cookie,
+    ),
+    _shape("url-password", r"(?i:jdbc:oracle:\w{1,10}:[^\s/:@]{1,80}/)(?P<secret>[^\s@/\"']{1,100})@", "jdbc:oracle:"),
+    _shape(
+        "url-password",  # a slash that should have been written as %2F
+        rf"(?i:\b{_DATABASES}://[^\s:/@\"'<>]{{0,100}}:)(?P<secret>[^\s@\"'<>]{{1,200}})@(?=[\w.\[-]+[:/]?)",
+        "://",
+        judge=_is_no_placeholder,
+    ),
+    _named(
+        rf"(?:\bauth[ \t]{{0,4}}=[ \t]{{0,4}}|Auth|\blogin){_FIRST}{_QUOTED}",
+        "auth",
+        "login",
+        judge=_is_quoted_password,
+    ),
+    _named(
+        rf"<(?:[\w-]{{1,30}}:)?{_NAME}(?:[ \t][^<>\n]{{0,80}})?>(?P<secret>[^<>\n]{{6,200}})</",
+        "</",
+        judge=_is_key,
+    ),
+    _named(
+        rf"(?i:\bname=[\"']?{_NAME}[\"']?[^<>\n]{{0,100}}?\bvalue=){_QUOTED}",
+        "value=",
+        judge=_is_quoted_key,
+    ),
+    _named(
+        rf"(?i:\b(?:password|identified by))[ \t]{{1,4}}{_QUOTED}",
+        "password",
+        "identified by",
+        judge=_is_default,
+    ),
+    _named(
+        rf"(?i:\b{_CLIENTS}\b)[^\n|;&]{{0,120}}?[ \t]-[pa][ \t]{{0,2}}[\"']?(?P<secret>[^\s\"']{{6,100}})",
+        " -p",
+        " -a",
+        judge=_is_argument,
+    ),
+    _named(
+        r"(?i:\b(?:curl|wget|https?)[ \t])[^\n|;&]{0,200}?(?:-u|--user)[ \t=]{0,2}[\"']?[^\s:\"']{1,80}:"
+        r"(?P<secret>[^\s\"']{4,200})",
+        "-u",
+        "--user",
+        judge=_is_no_placeholder,
+    ),
+    _named(
+        rf"(?<![\w-])--?(?:[a-z]{{1,20}}-)?{_NAME}[ \t]{{1,2}}[\"']?(?P<secret>[^\s\"']{{6,200}})",
+        *_PASSWORD_HINTS,
+        *_KEY_HINTS,
+        judge=_is_flag_value,
+    ),
+)
+
 SHAPES: tuple[Shape, ...] = (
     _shape(
         "private-key",
         # A body must follow: a parser's own constant for the marker is none.
-        r"(?P<secret>-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?=[\srn\\]{0,8}[A-Za-z0-9+/])"
+        r"(?P<secret>-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
+        r"(?=(?:\s|\\{1,4}[rn]|[\"'+]){0,30}+[A-Za-z0-9+/])"
         rf"(?:[^-]|-(?!----)){{0,20000}}+(?:{_END})?)",
         "private key",
     ),
@@ -216,24 +366,41 @@ SHAPES: tuple[Shape, ...] = (
         judge=_is_mixed,
     ),
     _shape(
-        "netrc-password", r"(?i:\blogin[ \t]{1,4}\S{1,80}[ \t]{1,4}password)[ \t]{1,4}(?P<secret>\S{4,200})", "login"
+        "netrc-password",
+        r"(?i:\blogin[ \t]{1,4}\S{1,80}[ \t]{1,4}password)[ \t]{1,4}(?P<secret>\S{4,200})",
+        "login",
+        judge=_is_no_placeholder,
     ),
-    _shape(
-        "secret",
+    _named(
         r"(?i:\bkey[\"']?[ \t]{0,4}[=:][ \t]{0,4})(?P<quote>[\"'])(?P<secret>[A-Za-z0-9_-]{32,200})(?P=quote)",
         "key",
         judge=_is_random,
     ),
+    *_IN_PLACE,
     _shape("basic-auth", rf"{_AUTHORIZATION}(?P<secret>[A-Za-z0-9+/=]{{8,2000}})", "basic"),
-    _shape(
-        "secret",
+    _named(
         rf"{_HUMP}(?i:{_PASSWORDS}{_SUFFIX}{_EQUALS}){_QUOTED}",
         *_PASSWORD_HINTS,
         judge=_is_quoted_password,
     ),
-    _shape("secret", rf"{_HUMP}(?i:{_KEYS}{_SUFFIX}{_EQUALS}){_QUOTED}", *_KEY_HINTS, judge=_is_quoted_key),
-    _shape("secret", rf"{_HUMP}(?i:{_PASSWORDS}{_SUFFIX}{_EQUALS}){_BARE}", *_PASSWORD_HINTS, judge=_is_password),
-    _shape("secret", rf"{_HUMP}(?i:{_KEYS}{_SUFFIX}{_EQUALS}){_BARE}", *_KEY_HINTS, judge=_is_key),
+    _named(rf"{_HUMP}(?i:{_OTHERS}{_SUFFIX}{_EQUALS}){_QUOTED}", "secret", "key", judge=_is_quoted_key),
+    _named(
+        rf"{_HUMP}(?i:{_WORDS}{_SUFFIX}{_EQUALS}){_QUOTED}",
+        "token",
+        "auth",
+        "credential",
+        judge=_is_quoted_token,
+    ),
+    _named(
+        rf"{_HUMP}(?i:(?:{_PASSWORDS}|{_KEYS}){_SUFFIX})[\"'][ \t]{{0,4}},[ \t]{{0,4}}{_QUOTED}",
+        *_PASSWORD_HINTS,
+        *_KEY_HINTS,
+        judge=_is_default,
+    ),
+    _named(rf"{_HUMP}(?i:{_PASSWORDS}{_SUFFIX}{_EQUALS}){_BARE}", *_PASSWORD_HINTS, judge=_is_password),
+    _named(rf"{_HUMP}(?i:{_KEYS}{_SUFFIX}{_EQUALS}){_BARE}", *_KEY_HINTS, judge=_is_key),
 )
 """Most specific first: a key that one shape took is a mark before the next one looks."""
+GUESSABLE = frozenset({"secret", "url-password", "netrc-password", "basic-auth", "cookie"})
+"""Kinds that people think up: to their marks a list of likely ones could be compared."""
 KINDS = tuple(sorted({shape.kind for shape in SHAPES}))

@@ -359,7 +359,7 @@ def _context_add(session: Session, rest: str) -> None:
 
 def _context_allow(session: Session, run: AgentRun | None, rest: str) -> None:
     """Let what was taken for a secret stay from now on: one mark, or with a kind's name all of that kind."""
-    name = _wanted(rest, "allow", "[redacted:secret:3f2a]")
+    name = _wanted(rest, "allow", "[redacted:secret:3f2]")
     known = [item["mark"] for item in (run.receipt["redactions"] if run is not None else ())]
     found = next((mark for mark in known if name in (mark, mark[len("[redacted:") : -1])), name)
     if found not in known and found not in KINDS:
@@ -376,7 +376,7 @@ def _context_allow(session: Session, run: AgentRun | None, rest: str) -> None:
 
 def _context_disallow(session: Session, rest: str) -> None:
     """Take an allowed secret out again from now on; what was sent stays in the conversation."""
-    name = _wanted(rest, "disallow", "[redacted:secret:3f2a]")
+    name = _wanted(rest, "disallow", "[redacted:secret:3f2]")
     pins = session.pins
     if name not in pins.allow:
         raise InputError(f"{name!r} is not allowed", todo=nearest(name, pins.allow) or "See %agent_context show.")

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +165,142 @@ def test_redacting_twice_changes_nothing_more_and_the_same_text_gives_the_same_m
 def test_long_text_takes_linear_time(piece: str, other: str) -> None:
     # A quadratic pattern would not end within hypothesis' deadline of 200 ms a case.
     redact((piece * 20 + other) * 200)
+
+
+PASSWORD, TOKEN = "Tr0ub4dor" + "3x", "Zx8Kq2" + "Lm9Rt4"
+KEY_HEAD, KEY_TAIL = "sk-" + "ant-", "api03-" + "aB3dE5gH7jK9mN1pQ3sT5vW7"
+PLACES = {
+    "parentheses": 'password = (\n    "{p}"\n)',
+    "annotation": "password: str = '{p}'",
+    "annotation of a key": "API_KEY: Final[str] = '{t}'",
+    "comparison": "if password == '{p}':",
+    "walrus": "if (password := '{p}'):",
+    "triple quotes": 'password = """{p}"""',
+    "escaped quote": r"password = 'it\'s {p}'",
+    "a phrase": "passphrase='my {p} phrase'",
+    "JSON in a string": '{{\\"password\\": \\"{p}\\"}}',
+    "default of getenv": "os.getenv('DB_PASSWORD', '{p}')",
+    "setattr": "setattr(config, 'password', '{p}')",
+    "pairs": "[('password', '{p}')]",
+    "basic auth": "requests.get(url, auth=('bob', '{p}'))",
+    "login": "smtp.login('bob@example.org', '{p}')",
+    "markup": "<password>{p}</password>",
+    "form": '<input name="password" value="{p}">',
+    "SQL": "CREATE USER bob WITH PASSWORD '{p}'",
+    "flag": "--password {p} --verbose",
+    "client": "mysql -u root -p{p} shop",
+    "curl": "curl -u bob:{p} https://example.org",
+    "colours": "\x1b[31mpassword\x1b[0m=\x1b[32m{p}\x1b[0m",
+    "cookie": "Cookie: sessionid=38afes{t}; theme=dark",
+    "German": "passwort = '{p}'",
+    "French": "mot_de_passe = '{p}'",
+    "address with a slash": "postgresql://bob:ab/{p}@db.example.org/shop",
+    "Oracle": "jdbc:oracle:thin:scott/{p}@db:1521",
+    "percent": "postgresql://bob:{p}%40%2F@db/shop",
+    "traceback": "ValueError: login failed for password='{p}'",
+    "dsn": "host=db user=bob password={p} dbname=shop",
+    "ado": "Server=db;User Id=sa;Password={p};Database=shop",
+    "words that are in a random key": "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCY{t}KEYx",
+}
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_a_secret_is_taken_out_of_every_place(where: str) -> None:
+    text = redact(PLACES[where].format(p=PASSWORD, t=TOKEN)).text
+    assert "[redacted:" in text
+    assert PASSWORD[:6] not in text
+    assert TOKEN not in text
+
+
+PARTS = {
+    "plus": ('key = "{head}" + "{tail}"', 'key = "MARK" + ""'),
+    "side by side": ("key = '{head}' '{tail}'", "key = 'MARK' ''"),
+    "lines": ('key = (\n    "{head}"\n    "{tail}"\n)', 'key = (\n    "MARK"\n    ""\n)'),
+    "backslash": 'key = "{head}" \\\n    "{tail}"',
+    "join": '"".join(["{head}", "{tail}"])',
+    "format": '"{head}{{}}".format("{tail}")',
+    "percent": '"{head}%s" % "{tail}"',
+    "f-string": "key = f\"{head}{{'{tail}'}}\"",
+}
+
+
+@pytest.mark.parametrize("how", PARTS)
+def test_a_key_in_parts_is_seen_in_one_piece(how: str) -> None:
+    form = PARTS[how]
+    source = (form if isinstance(form, str) else form[0]).format(head=KEY_HEAD, tail=KEY_TAIL)
+    found = redact(source)
+    mark = mark_of("anthropic-key", KEY_HEAD + KEY_TAIL)
+    assert found.found == (("anthropic-key", mark),)
+    assert KEY_TAIL not in found.text
+    assert found.text.count("\n") == source.count("\n"), "lines are counted elsewhere"
+    assert redact(found.text).text == found.text
+    if isinstance(form, tuple):
+        assert found.text == form[1].replace("MARK", mark)
+    assert redact(source, allow=frozenset({mark})).text == source
+
+
+HARMLESS = """commit 3f2a9b1c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a
+id = uuid.UUID("123e4567-e89b-12d3-a456-426614174000")
+data = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+token = next(tokens)
+if token == "lambda" or token == "##ing":
+{"key": "value", "token": "word", "secret": None}
+pad_token="[PAD]", eos_token="<|endoftext|>"
+parser.add_argument("--password", help="the password of the user", default=None)
+auth = ("user", "pass")
+PWD=/home/ann/work2/project
+"password": "string", "type": "object"
+docker run -p 8080:80 -a stdout nginx
+mysql -h db -P 3306 -u root -p
+os.environ.get("API_VERSION", "v1.2.3")
+("password", "confirm_password1"), ["api_key", "timeout30"], {"auth", "sha256"}
+engine = create_engine("postgresql://user:password@host/db")
+serverAuth = "1.3.6.1.5.5.7.3.1"
+basic_auth_encoding: str = "latin-1"
+if cookie == 0 and self._decoder: x1 = 2
+MLKEM768X25519PrivateKey = rust_openssl.hpke.MLKEM768X25519PrivateKey
+ident_pattern_token = f'([{uni.xid_start}][{uni.xid_continue}]+)'
+statements_pass: list[ast.stmt] = [hook_impl_test]
+user_pass = '%s:%s' % (unquote(user), unquote(word))
+msg = "a" + "b" "c" + "%s-%s" % ("a", "b") + "{}-{}".format("a", "b") + f"{'a'}-{'b'}" + "".join(["x", "y"])
+ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC7 ann@host
+"""
+
+
+@pytest.mark.parametrize("line", HARMLESS.splitlines())
+def test_harmless_lines_stay(line: str) -> None:
+    assert redact(line).text == line
+
+
+@pytest.mark.parametrize(
+    "unit", ["password='a\\'", "'a'+", "f\"{'a'}", "''.join(['a',", "{'", "password, '", "İpw='abc1234'"]
+)
+def test_hostile_text_is_looked_through_in_time(unit: str) -> None:
+    started = time.process_time()
+    redact(unit * (60_000 // len(unit)))
+    assert time.process_time() - started < 5
+
+
+def test_the_mark_of_a_password_is_dear_and_short_and_many_share_one() -> None:
+    mark = mark_of("secret", PASSWORD)
+    assert len(mark) == len("[redacted:secret:]") + 3
+    assert hashlib.sha256(PASSWORD.encode()).hexdigest()[:3] != mark[-4:-1]
+    seconds = {}
+    for kind in ("secret", "anthropic-key"):
+        started = time.process_time()
+        for i in range(5):
+            mark_of(kind, f"{PASSWORD}{i}")
+        seconds[kind] = time.process_time() - started
+    assert seconds["secret"] > 100 * seconds["anthropic-key"], "a list of likely passwords would be tried in no time"
+    text = "\n".join(f"password = '{PASSWORD}{i}'" for i in range(100))
+    marks = {mark for _, mark in redact(text).found}
+    assert "[redacted:secret]" in marks
+    assert len(marks) <= 65
+    assert PASSWORD not in redact(text).text
+
+
+def test_marks_are_the_same_in_another_process() -> None:
+    text = f"password = '{PASSWORD}'; key = '{KEY_HEAD}{KEY_TAIL}'"
+    code = f"from agentnb.context.redaction import redact; print(redact({text!r}).text)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == redact(text).text

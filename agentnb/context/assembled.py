@@ -1,0 +1,103 @@
+"""Literals that code puts together: what they are in one piece, so that a secret written in parts is seen. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+_PREFIX = r"[rbufRBUF]{0,2}"
+_LITERAL = rf"{_PREFIX}(?:\"(?:\\.|[^\"\\\n]){{0,400}}+\"|'(?:\\.|[^'\\\n]){{0,400}}+')"
+_SPACE = r"[ \t]{0,40}"
+_LINE = rf"{_SPACE}(?:\\?\r?\n{_SPACE})?"
+_PART = re.compile(rf"(?P<prefix>{_PREFIX})(?P<quote>[\"'])(?P<text>(?:\\.|(?!(?P=quote))[^\\\n])*)(?P=quote)")
+_INNER = re.compile(r"\{ ?(?P<quote>[\"'])(?P<text>[^\"'{}\n]{1,200})(?P=quote) ?\}")
+_FIELD = re.compile(r"\{\w*\}|%s")
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """The literals from `start` to `end` of a text, and the `text` that they make together."""
+
+    start: int
+    end: int
+    text: str
+
+
+def assembled(source: str) -> Iterator[Assembled]:
+    """Literals side by side or with `+` between them, on one line or several; `"".join([…])`, `format`, `%` and
+    f-strings with nothing but literals in them."""
+    for sign, pattern, text_of in _FORMS:
+        for match in _matches(source, sign, pattern):
+            yield Assembled(match.start(), match.end(), text_of(match.group()))
+
+
+def with_text(code: str, text: str) -> str:
+    """The code with `text` in its first literal and nothing in the others: its lines stay as many as they were."""
+    parts = iter([text])
+    return _PART.sub(lambda part: f"{part['prefix']}{part['quote']}{next(parts, '')}{part['quote']}", code)
+
+
+def _matches(source: str, sign: re.Pattern[str], pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+    """The pattern on the lines where its sign is, which is found fast."""
+    done = 0
+    for hint in sign.finditer(source):
+        if hint.start() < done:
+            continue
+        begin = max(done, source.rfind("\n", 0, hint.start()) + 1, hint.start() - BEFORE)
+        match = pattern.search(source, begin, hint.end() + REACH)
+        done = match.end() if match is not None else hint.start()
+        if match is not None:
+            yield match
+
+
+BEFORE = 500
+"""Characters before a sign at which its first literal may begin."""
+REACH = 2000
+"""Characters after the first sign that literals may go on for."""
+
+
+def _joined(code: str) -> str:
+    return "".join(part["text"] for part in _PART.finditer(code))
+
+
+def _join_call(code: str) -> str:
+    return _joined(code[code.index("(") :])
+
+
+def _filled(code: str) -> str:
+    frame, *values = [part["text"] for part in _PART.finditer(code)]
+    rest = iter(values)
+    return _FIELD.sub(lambda field: next(rest, field.group()), frame)
+
+
+def _f_string(code: str) -> str:
+    return _INNER.sub(lambda match: match["text"], code[code.index(code[-1]) + 1 : -1])
+
+
+_LIST = rf"{_LITERAL}(?:{_LINE},{_LINE}{_LITERAL})"
+_FORMS: tuple[tuple[re.Pattern[str], re.Pattern[str], Callable[[str], str]], ...] = (
+    (
+        re.compile(rf"[\"'](?=[ \t+\\\r\n]){_LINE}(?:\+{_LINE})?{_PREFIX}[\"']"),
+        re.compile(rf"(?<![\w\"'\\]){_LITERAL}(?:{_LINE}(?:\+{_LINE})?{_LITERAL}){{1,20}}"),
+        _joined,
+    ),
+    (
+        re.compile(r"[\"']\.join\("),
+        re.compile(rf"(?:\"\"|'')\.join\({_LINE}[\[(]{_LINE}{_LIST}{{1,20}},?{_LINE}[\])]\)"),
+        _join_call,
+    ),
+    (
+        re.compile(r"[\"'](?:\.format\(|[ \t]?%[ \t]?\(?)[rbuf]{0,2}[\"']"),
+        re.compile(rf"{_LITERAL}(?:\.format\(|{_SPACE}%{_SPACE}\(?){_SPACE}{_LIST}{{0,8}},?{_SPACE}\)?"),
+        _filled,
+    ),
+    (
+        re.compile(r"\b[rR]?[fF][rR]?[\"'](?=[^\n]{0,300}\{ ?[\"'])"),
+        re.compile(
+            r"\b[rR]?[fF][rR]?(?:\"(?:[^\"{}\n]|\{ ?'[^'{}\n]{1,200}' ?\}){1,400}\"|"
+            r"'(?:[^'{}\n]|\{ ?\"[^\"{}\n]{1,200}\" ?\}){1,400}')"
+        ),
+        _f_string,
+    ),
+)
