@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
+from agentnb.context.literals import beginning
 from agentnb.context.trace import chain_of, frames_from_cell, is_library
 from agentnb.context.values import describe
 
@@ -50,7 +51,7 @@ def _message(error: BaseException) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001 - `__str__` of an exception is the user's code
         return "(its message cannot be shown)"
-    return text if len(text) <= MESSAGE else f"{text[:MESSAGE]} […]"
+    return text if len(text) <= MESSAGE else f"{beginning(text, MESSAGE)} […]"
 
 
 def _told(frames: Sequence[_Frame], project: Path | None) -> Iterator[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from agentnb.context.redaction import cut_point
+
 ITEMS = 8
 """Items of a container that are shown; of the rest only the number is told."""
 TEXT = 160
@@ -12,9 +14,14 @@ CELL = 40
 """Characters of a text in a table."""
 
 
+def beginning(text: str, limit: int) -> str:
+    """The text's first characters, `limit` at most; a secret that would be cut in two is left out."""
+    return text if len(text) <= limit else text[: cut_point(text, limit)[0]]
+
+
 def quoted(text: str, limit: int = TEXT) -> str:
     """The text as a literal; of a longer one the beginning and the size."""
-    return repr(text) if len(text) <= limit else f"{text[:limit]!r}… ({len(text)} characters)"
+    return repr(text) if len(text) <= limit else f"{beginning(text, limit)!r}… ({len(text)} characters)"
 
 
 def number(value: float) -> str:
@@ -26,7 +33,7 @@ def cell(value: object) -> str:
     """A cell of a table, without quotes and on one line. Of anything but text and floats its own literal."""
     if type(value) is float:
         return number(value)
-    return value[:CELL].replace("\n", "\\n").replace("\r", "\\r") if type(value) is str else repr(value)
+    return beginning(value, CELL).replace("\n", "\\n").replace("\r", "\\r") if type(value) is str else repr(value)
 
 
 def items(shown: Iterable[str], total: int) -> str:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import pathlib
 import re
 import stat
 
 from agentnb.context import live
-from agentnb.context.literals import ITEMS, items
+from agentnb.context.literals import ITEMS, beginning, items
 
 ENTRIES = 1000
 """Entries of a directory that are put in order."""
-LINES = 3
-"""Lines of a file that are shown."""
+HEAD, LINES = 400, 3
+"""Characters and lines of a file that are shown."""
 _PRIVATE = re.compile(r"^\.|\.(?:pem|key|p12|pfx|jks|kdbx)$|^id_|\.env$|secret|credential|passw", re.IGNORECASE)
 """Names of files whose content is nobody's business."""
 
@@ -43,8 +44,9 @@ def _head(path: pathlib.PurePath, name: str) -> str:
         if not stat.S_ISREG(found.st_mode):
             return ""
         with pathlib.Path(path).open("rb") as file:
-            text = file.read(400).decode("utf-8")
+            # The last character may be cut; what is no text at all is refused.
+            text = beginning(codecs.getincrementaldecoder("utf-8")().decode(file.read(2 * HEAD)), HEAD)
     except (OSError, ValueError):
         return ""
-    head = "\n".join(text.splitlines()[:LINES])
+    head = "\n".join(text.splitlines()[:LINES]) if "\0" not in text else "(binary)"
     return f", a file of {found.st_size} bytes:\n{head}"

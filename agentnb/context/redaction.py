@@ -63,6 +63,22 @@ def _remember(key: bytes) -> None:
             del _CLEAN[next(iter(_CLEAN))]
 
 
+def cut_point(text: str, place: int, *, reach: int = 300) -> tuple[int, int]:
+    """Where to cut a text at `place` so that no secret is left that nothing would know by its shape any more: up to
+    where the first part goes, and where what comes after may begin. `reach` characters around are looked at."""
+    first = max(0, place - reach)
+    across = [m for m in _secrets_in(text[first : place + reach]) if m.start() < place - first < m.end()]
+    begin = min((first + match.start("secret") for match in across), default=place)
+    return min(begin, place), max((first + match.end() for match in across), default=place)
+
+
+def _secrets_in(text: str) -> list[re.Match[str]]:
+    lowered = text.lower()
+    near = [shape for shape in SHAPES if any(hint in lowered for hint in shape.hints)]
+    found = [(shape, match) for shape in near for match in shape.pattern.finditer(text)]
+    return [match for shape, match in found if shape.judge(match["secret"])]
+
+
 def _redacted(text: str, allow: frozenset[str]) -> Redacted:
     taken = _Taken(allow=allow)
     text = _by_shape(_in_parts(text, taken), taken)

@@ -28,7 +28,7 @@ from typing import Any
 
 from agentnb.context import array_values, figure_values, live
 from agentnb.context.array_values import SCAN_CELLS
-from agentnb.context.literals import ITEMS, cell, items, quoted
+from agentnb.context.literals import ITEMS, beginning, cell, items, quoted
 from agentnb.context.path_values import path_in_words
 from agentnb.context.schemas import describe_database
 
@@ -75,7 +75,7 @@ def in_words(value: Any, *, limit: int = LIMIT) -> str:
 def settled(text: str, limit: int = LIMIT) -> str:
     """A description as it may go into a prompt: no addresses, no words that open or close its parts, bounded."""
     text = _TAG.sub("&lt;", _ADDRESS.sub("", text))
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return text if len(text) <= limit else f"{beginning(text, limit - 1)}…"
 
 
 def _describe(value: Any) -> str:
@@ -104,7 +104,7 @@ def _own_words(value: Any, limit: int) -> str:
     worker = threading.Thread(target=ask, daemon=True, name="agentnb-repr-llm")
     worker.start()
     worker.join(OWN_WORDS_SECONDS)
-    return said[0][:limit] if said and type(said[0]) is str else ""
+    return said[0][: 2 * limit] if said and type(said[0]) is str else ""
 
 
 def _known(value: Any) -> _Known | None:
@@ -160,7 +160,7 @@ def _container(kind: type) -> Callable[[Any, int], str] | None:
 def _long_text(text: str) -> str:
     lines = text.count("\n") + 1 if len(text) <= COUNTED else 0  # looking through more takes too long
     size = f"str of {len(text)} characters" + (f", {lines} lines" if lines > 1 else "")
-    return f"{size}: {text[:400]!r}{'…' if len(text) > 400 else ''}"
+    return f"{size}: {beginning(text, 400)!r}{'…' if len(text) > 400 else ''}"
 
 
 def _sequence(value: Any, depth: int) -> str:
@@ -283,11 +283,23 @@ def _frame(value: Any) -> str:
     first = value.iloc[:, :COLUMNS]  # a table of thousands of columns is only looked at where it is shown
     pairs = zip(first.columns.tolist(), first.dtypes.tolist(), strict=True)
     types = items((f"{brief(name, 1)} {_dtype(kind)}" for name, kind in pairs), columns)
-    cells = [[_plain(item) for item in first.iloc[:ROWS, j].tolist()] for j in range(first.shape[1])]
+    names = first.columns.tolist()
+    cells = [_column(name, first.iloc[:ROWS, j].tolist()) for j, name in enumerate(names)]
     head = [" | ".join(row) for row in zip(*cells, strict=True)]
     memory = f", {_size(value.memory_usage(deep=False).sum())}" if columns <= COLUMNS else ""
     about = f"DataFrame, {rows} rows x {columns} columns{memory}{_rows_by(value.index)}"
     return "\n".join([about, f"columns: {types}", *_missing(first), *head])
+
+
+_HIDDEN = re.compile(
+    r"(?:^|[_\W])(?:pass(?:word|wd|phrase|code)|pwd|secret|(?:api|private|access|secret)[_ -]?key|auth[_ -]?token)s?$",
+    re.IGNORECASE,
+)
+
+
+def _column(name: Any, cells: list[Any]) -> list[str]:
+    """A column's cells; not of one whose name says that they are secret, which their own shape may not show."""
+    return ["(not shown)" if type(name) is str and _HIDDEN.search(name) else _plain(item) for item in cells]
 
 
 def _rows_by(index: Any) -> str:
@@ -330,7 +342,7 @@ def _size(count: Any) -> str:
 
 
 def _series(value: Any) -> str:
-    head = items((_plain(item) for item in value.iloc[:ITEMS].tolist()), len(value))
+    head = items(_column(value.name, value.iloc[:ITEMS].tolist()), len(value))
     gaps = int(value.isna().sum()) if len(value) <= SCAN_CELLS else 0
     missing = f", {gaps} missing" if gaps else ""
     return f"Series {brief(value.name)}, {len(value)} x {_dtype(value.dtype)}{missing}{_rows_by(value.index)}: [{head}]"
@@ -355,7 +367,8 @@ def _groups(value: Any) -> str:
 def _polars(value: Any) -> str:
     first = value[:, :COLUMNS]
     types = items((f"{brief(name, 1)} {kind}" for name, kind in first.schema.items()), value.width)
-    head = [" | ".join(_plain(item) for item in row) for row in first.head(ROWS).rows()]
+    cells = [_column(name, first[name].head(ROWS).to_list()) for name in first.columns]
+    head = [" | ".join(row) for row in zip(*cells, strict=True)]
     about = f"polars DataFrame, {value.height} rows x {value.width} columns, {_size(value.estimated_size())}"
     counts = zip(first.columns, first.null_count().row(0), strict=True)
     gaps = [f"{brief(name, 1)} {n}" for name, n in counts if n]
@@ -363,7 +376,7 @@ def _polars(value: Any) -> str:
 
 
 def _polars_series(value: Any) -> str:
-    head = items((_plain(item) for item in value.head(ITEMS).to_list()), len(value))
+    head = items(_column(value.name, value.head(ITEMS).to_list()), len(value))
     return f"polars Series {brief(value.name)}, {len(value)} x {value.dtype}: [{head}]"
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Union, get_args, get_origin, overload
 
+from agentnb.context.redaction import cut_point
 from agentnb.errors import InputError, ToolUnknown, nearest
 from agentnb.providers.messages import ToolCall, ToolSpec
 
@@ -205,11 +206,16 @@ def _as_text(result: Any) -> str:
 
 
 def shorten(text: str, limit: int = MAX_RESULT) -> str:
-    """Text within the limit: its beginning and its end, and how much was cut between."""
+    """Text within the limit: its beginning and its end, and how much was cut between. No secret is cut in two."""
     if len(text) <= limit:
         return text
-    head, tail = limit * 2 // 3, limit // 3
-    return f"{text[:head]}\n[… {len(text) - head - tail:,} characters cut …]\n{text[-tail:]}"
+    head, _ = cut_point(text, limit * 2 // 3, reach=KEY_TEXT)
+    _, tail = cut_point(text, len(text) - limit // 3, reach=KEY_TEXT)
+    return f"{text[:head]}\n[… {tail - head:,} characters cut …]\n{text[tail:]}"
+
+
+KEY_TEXT = 4000
+"""Characters that a private key written as text may have."""
 
 
 # --- the built-in tools ------------------------------------------------------------------------------------------

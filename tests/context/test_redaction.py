@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from agentnb.context import redaction
 from agentnb.context.redaction import mark_of, redact
+from agentnb.context.values import LIMIT, describe
+from agentnb.runs.tools import MAX_RESULT, shorten
 
 KEYS = {
     "anthropic-key": "sk-ant-" + "api03-abcdEFGH1234567890_-xyz",
@@ -304,3 +306,40 @@ def test_marks_are_the_same_in_another_process() -> None:
     code = f"from agentnb.context.redaction import redact; print(redact({text!r}).text)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == redact(text).text
+
+
+PEM = "-----BEGIN RSA PRIVATE KEY-----\n" + "aB3dE5gH7jK9mN1pQ3sT5vW7\n" * 60 + "-----END RSA PRIVATE KEY-----"
+SECRETS = (f"postgresql://ann:{PASSWORD * 3}@db/shop", KEY_HEAD + KEY_TAIL, f"password='{PASSWORD * 3}'")
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("shift", range(0, 60, 7))
+def test_what_is_shortened_holds_no_half_of_a_secret(secret: str, shift: int) -> None:
+    for place in (40, 160, 400, LIMIT):
+        text = "x " * ((place - shift) // 2) + secret + " y" * 500
+        for value in (text, [text], {"k": text}):
+            assert not left_of(secret, redact(describe("v", value)).text)
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"a": [f"{'x' * max(0, 20 - shift)} {secret}"]})
+    assert not left_of(secret, redact(describe("v", table)).text)
+
+
+def left_of(secret: str, text: str) -> list[str]:
+    """Pieces of the secret's last letters that are still there."""
+    core = secret.partition("@")[0][-20:]
+    return [core[i : i + 6] for i in range(len(core) - 6) if core[i : i + 6] in text]
+
+
+@pytest.mark.parametrize("shift", range(-2000, 2000, 333))
+def test_a_long_result_is_cut_around_a_private_key(shift: int) -> None:
+    for place in (MAX_RESULT * 2 // 3, 2 * MAX_RESULT):
+        text = redact(shorten("y" * (place + shift) + PEM + "z" * (3 * MAX_RESULT - place - shift - len(PEM)))).text
+        assert "aB3dE5gH7" not in text
+        assert len(text) <= MAX_RESULT + 100
+
+
+def test_a_column_of_passwords_is_not_shown() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"user": ["ann"], "password": ["tulip"], "db_secret": ["rose"], "token": ["word"]})
+    assert describe("t", table).endswith("ann | (not shown) | (not shown) | word")
+    assert describe("s", table["password"]).endswith("[(not shown)]")
