@@ -43,7 +43,7 @@ def uses(nodes: Sequence[ast.stmt], *, owner: str = "", bases: tuple[str, ...] =
         visitor.walk(nodes)
     except RecursionError:
         return Uses({}, {})
-    defined = {node.name for node in nodes if isinstance(node, _NAMED)}
+    defined = {node.name for node in nodes if isinstance(node, _NAMED)} | visitor.type_parameters
     return Uses({name: p for name, p in visitor.found.items() if name not in defined}, visitor.members)
 
 
@@ -127,6 +127,7 @@ class _FreeNames(ast.NodeVisitor):
         self.scopes: list[Bindings] = []
         self.likely = 1.0
         self.called = False
+        self.type_parameters: set[str] = set()
 
     def walk(self, nodes: Iterable[ast.AST]) -> None:
         for node in nodes:
@@ -271,6 +272,7 @@ class _FreeNames(ast.NodeVisitor):
     # scopes ----------------------------------------------------------------------------------------------------
 
     def visit_FunctionDef(self, node: FunctionNode) -> None:
+        self._parameters_of(node)
         self._walk_times(DECORATED, node.decorator_list)
         self._function(node, node.body)
 
@@ -298,6 +300,7 @@ class _FreeNames(ast.NodeVisitor):
         return not any(dotted(d) == "staticmethod" for d in getattr(node, "decorator_list", ()))
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self._parameters_of(node)
         self._walk_times(DECORATED, [*node.decorator_list, *node.bases, *node.keywords])
         outer = self.owner, self.bases
         if not self.scopes:
@@ -311,6 +314,14 @@ class _FreeNames(ast.NodeVisitor):
             else:
                 self._inside(own, [child])
         self.owner, self.bases = outer
+
+    def visit_TypeAlias(self, node: ast.AST) -> None:
+        """`type Pair[T] = tuple[T, T]`, Python 3.12."""
+        self._parameters_of(node)
+        self.generic_visit(node)
+
+    def _parameters_of(self, node: ast.AST) -> None:
+        self.type_parameters |= {parameter.name for parameter in getattr(node, "type_params", ())}
 
     def visit_ListComp(self, node: ast.AST) -> None:
         scope = dict.fromkeys(_stored(ast.walk(node)), "")

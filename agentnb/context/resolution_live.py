@@ -64,6 +64,7 @@ class LiveObjects:
         written = self._as_written(owner, parts)
         if live.is_a(inner, FunctionType):
             is_inner = "<locals>" in qualified or (written is not None and written.kind in CODE_KINDS)
+            is_inner = is_inner or called == "<lambda>"
             if written is not None and is_inner and called != name:
                 return written  # a decorator without functools.wraps: the user means what he wrote
             return self.of_code(inner.__code__, inner) or written

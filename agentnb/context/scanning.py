@@ -162,7 +162,8 @@ class _Scanner:
         """
         old = before.pieces
         above = _same_above(old, self.lines)
-        below = _same_below(old[above:], self.lines)
+        # The first piece has the comments above it too, which would belong to what now stands above them.
+        below = min(_same_below(old[above:], self.lines), len(old) - 1)
         first = old[above].first if above < len(old) else old[-1].last + 1
         moved = len(self.lines) - old[-1].last
         last = old[len(old) - below].first - 1 + moved if below else len(self.lines)

@@ -145,6 +145,22 @@ def test_constants_type_aliases_enums_and_nested_definitions() -> None:
     assert file.by_name["outer.<locals>.inner"].source == "def inner(): return LIMITS"
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the syntax came with Python 3.12")
+def test_type_parameters_are_no_names_of_others() -> None:
+    file = parsed("""
+        type Pair[T] = tuple[T, Other]
+        def first[T](x: T) -> T: return pick(x)
+        class Box[T]:
+            type Inner = list[T]
+            def put(self, x: T) -> T: return x
+    """)
+    assert file.by_name["Pair"].kind == file.by_name["Box.Inner"].kind == "type alias"
+    assert file.by_name["Pair"].references == ("Other",)
+    assert file.by_name["first"].references == ("pick",)
+    assert "T" not in file.by_name["Box"].references
+    assert file.by_name["first"].signature == "def first[T](x: T) -> T: ..."
+
+
 def test_relative_imports_are_resolved_against_the_package() -> None:
     file = parse_definitions("from . import a\nfrom ..b import c as d", module="x.y.z", file="x/y/z.py")
     assert [(item.bound, item.target) for item in file.imports] == [("a", "x.y.a"), ("d", "x.b.c")]
@@ -314,6 +330,13 @@ STATEMENTS = st.sampled_from(
 
 def facts(file: FileDefinitions) -> tuple[object, ...]:
     return (file.lines, file.entries, file.imports, file.stars, file.deleted, file.doc, str(file.error), file.pieces)
+
+
+def test_what_comes_above_the_first_comment_of_a_file_takes_it_over() -> None:
+    old = parse_definitions("# a comment\nimport os", module="m", file="m.py")
+    text = "import os\n# a comment\nimport os"
+    changed = parse_definitions(text, module="m", file="m.py", before=old)
+    assert facts(changed) == facts(parse_definitions(text, module="m", file="m.py"))
 
 
 @given(before=st.lists(STATEMENTS, max_size=8), after=st.lists(STATEMENTS, max_size=8), data=st.data())
