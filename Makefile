@@ -19,6 +19,7 @@ OFFLINE := env -u ANTHROPIC_API_KEY -u GOOGLE_API_KEY -u GEMINI_API_KEY -u OPENA
 # what it compiles, each of the tests' hundreds of processes would compile all that it imports: then uv does it once.
 COMPILED := $(if $(PYTHONDONTWRITEBYTECODE),--compile-bytecode)
 define make_env
+	@echo "making $(1) (a minute or two the first time) ..."
 	@test -d $(1) || $(PYTHON) -m venv $(1)
 	@$(1)/bin/python -m uv --version >/dev/null 2>&1 || $(1)/bin/python -m pip install -q --disable-pip-version-check uv || true
 	@if $(1)/bin/python -m uv --version >/dev/null 2>&1; then \

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 import threading
 import time
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from agentnb._version import __version__
@@ -90,45 +87,11 @@ def _between(text: str, least: int, most: int) -> int:
 
 
 def _doctor(_: argparse.Namespace) -> int:
-    from agentnb.settings import KEY_VARIABLES, data_directory, from_environment
+    from agentnb.doctor import report
 
-    settings = from_environment(os.environ)
-    print(f"agentnb {__version__}, Python {platform.python_version()}")
-    for name in (
-        "ipython",
-        "ipykernel",
-        "ipywidgets",
-        "anthropic",
-        "google-genai",
-        "openai",
-        "astroid",
-        "diskcache",
-        "xllamacpp",
-    ):
-        print(f"  {name:<14} {_installed(name)}")
-    for provider, variables in KEY_VARIABLES.items():
-        found = [variable for variable in variables if os.environ.get(variable)]
-        print(f"  key: {provider:<9} {f'{found[0]} is set' if found else 'not set'}")
-    home = data_directory(settings)
-    problem = _problem_of(home)
-    print(f"  data           {home}{f' ({problem})' if problem else ''}")
+    for line in report(os.environ):
+        print(line)
     return 0
-
-
-def _problem_of(home: Path) -> str:
-    """What is to be said of the data directory; nothing where it is in order."""
-    if not home.exists():
-        return "not made yet"
-    if not home.is_dir():
-        return "a file stands there: set AGENTNB_HOME to a directory"
-    return "" if os.access(home, os.W_OK) else "cannot be written: set AGENTNB_HOME to a directory that can"
-
-
-def _installed(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _runs(chosen: argparse.Namespace) -> int:

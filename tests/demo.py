@@ -13,6 +13,7 @@ from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 RUN = "application/vnd.agentnb.run.v1+json"
@@ -22,7 +23,10 @@ def execute(home: str) -> list[dict[str, Any]]:
     """The run documents that the quickstart left in its outputs, in order."""
     os.environ["AGENTNB_HOME"] = home
     book = nbformat.read(NOTEBOOKS / "01-quickstart.ipynb", as_version=4)
-    client = NotebookClient(book, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOKS)}})
+    # Where it can, the kernel listens on no port: it would warn of that.
+    quiet = Config({"KernelManager": {"transport": "ipc", "ip": f"{home}/kernel"}} if os.name == "posix" else {})
+    where = {"metadata": {"path": str(NOTEBOOKS)}}
+    client = NotebookClient(book, timeout=120, kernel_name="python3", resources=where, config=quiet)
     client.execute()
     outputs = (output for cell in book.cells for output in cell.get("outputs", ()))
     return [output["data"][RUN] for output in outputs if RUN in output.get("data", {})]

@@ -31,6 +31,7 @@ ROWS = (
     ("prompt.instructions", "prompt.compiler", "prompt.thread", "runs.machine", "runs.tools", "runs.budget"),
     ("providers", "runs.hydration", "runs.record", "runs.agent", "runs.session"),
     ("backends.dask", "backends.fleet", "notebook"),
+    ("doctor",),
     ("__main__", "__init__"),
 )
 # Parts of a room that stand in the room's own row.

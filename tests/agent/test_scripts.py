@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import agentnb
+from agentnb.doctor import report
 from agentnb.errors import InputError, SettingsError
 
 
@@ -54,6 +55,26 @@ def test_the_command_line(command: list[str], code: int, says: str) -> None:
     assert done.returncode == code, done.stderr
     assert says in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({}, "sim:claude-sonnet-4-6 (simulated Claude Sonnet 4.6; no key is set)"),
+        ({"OPENAI_API_KEY": "x"}, "its key is set)"),
+        ({"AGENTNB_MODEL": "sim:claude-sonet"}, "Did you mean"),
+        ({"ANTHROPIC_BASE_URL": "http://ada:geheim@127.0.0.1:1"}, "ANTHROPIC_BASE_URL     not reachable"),
+        ({"OPENAI_BASE_URL": "http://[bad"}, "OPENAI_BASE_URL        not reachable"),
+    ],
+)
+def test_doctor_says_who_would_be_asked_and_what_can_be_reached(
+    environment: dict[str, str], says: str, tmp_path: Path
+) -> None:
+    told = "\n".join(report(environment | {"AGENTNB_HOME": str(tmp_path / "home")}))
+    assert says in told
+    assert "starts here, reachable" in told
+    assert "geheim" not in told
+    assert not (tmp_path / "home").exists(), "a look writes nothing"
 
 
 @pytest.mark.slow

@@ -1,0 +1,103 @@
+"""What `python -m agentnb doctor` says: what is installed, which model would be asked, and what can be reached."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from agentnb._version import __version__
+from agentnb.errors import AgentnbError
+from agentnb.providers import catalog
+from agentnb.settings import KEY_VARIABLES, data_directory, default_model, from_environment
+
+PACKAGES = {
+    "ipython": "",
+    "ipykernel": "",
+    "ipywidgets": "the live view needs it",
+    "jupyterlab": "pip install -e '.[lab]', or any other notebook",
+    "anthropic": "",
+    "google-genai": "",
+    "openai": "only for OpenAI's models: pip install -e '.[openai]'",
+    "astroid": "",
+    "diskcache": "",
+    "xllamacpp": "only for a model of your own: pip install -e '.[local]'",
+}
+"""Package and what to say where it is missing."""
+ADDRESSES = ("ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL", "OPENAI_BASE_URL")
+TIMEOUT = 3.0  # seconds
+
+
+def report(environment: Mapping[str, str]) -> Iterator[str]:
+    """The lines, top to bottom. Nothing is written, and no provider is asked anything."""
+    yield f"agentnb {__version__}, Python {platform.python_version()}"
+    yield from (_line(name, _installed(name, missing)) for name, missing in PACKAGES.items())
+    for provider, variables in KEY_VARIABLES.items():
+        found = [variable for variable in variables if environment.get(variable)]
+        yield _line(f"key: {provider}", f"{found[0]} is set" if found else "not set")
+    yield from (_line(name, _reached(environment[name])) for name in ADDRESSES if environment.get(name))
+    yield _line("model", _model(environment))
+    yield _line("simulator", _simulator())
+    home = data_directory(from_environment(environment))
+    problem = _problem_of(home)
+    yield _line("data", f"{home}{f' ({problem})' if problem else ''}")
+
+
+def _line(name: str, said: str) -> str:
+    return f"  {name:<22} {said}"
+
+
+def _installed(name: str, missing: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return f"not installed ({missing})" if missing else "not installed, and needed: install agentnb again"
+
+
+def _model(environment: Mapping[str, str]) -> str:
+    """Which model a task goes to when none is named, and why that one."""
+    defaults = {provider: catalog.default_for(provider).name for provider in KEY_VARIABLES}
+    chosen = from_environment(environment).model
+    address = chosen or default_model(environment, tuple(KEY_VARIABLES), defaults)
+    try:
+        label = catalog.lookup(address).label
+    except AgentnbError as error:
+        return f"{address}: {error}"
+    simulated = address.startswith("sim:")
+    why = "AGENTNB_MODEL is set" if chosen else "no key is set" if simulated else "its key is set"
+    return f"{address} ({'simulated ' if simulated else ''}{label}; {why})"
+
+
+def _simulator() -> str:
+    """Whether the simulator can be started here and answers."""
+    from agentnb.simulator import Simulator
+
+    try:
+        with Simulator(speed=0) as simulator:
+            return f"starts here, {_reached(simulator.url).rpartition(', ')[2]}"
+    except OSError as error:
+        return f"cannot be started: {error.strerror or error}"
+
+
+def _reached(address: str) -> str:
+    """Whether somebody listens at a base URL. Nothing is sent."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        with socket.create_connection((parts.hostname or "", port), timeout=TIMEOUT):
+            return f"{parts.scheme}://{parts.hostname}:{port}, reachable"
+    except (OSError, ValueError) as error:
+        return f"not reachable: {getattr(error, 'strerror', '') or error}"  # the address itself may hold a password
+
+
+def _problem_of(home: Path) -> str:
+    """What is to be said of the data directory; nothing where it is in order."""
+    if not home.exists():
+        return "not made yet"
+    if not home.is_dir():
+        return "a file stands there: set AGENTNB_HOME to a directory"
+    return "" if os.access(home, os.W_OK) else "cannot be written: set AGENTNB_HOME to a directory that can"
