@@ -114,6 +114,8 @@ class BuiltInAgent:
         context["notes"].append(
             f"Nothing was sent. The reply (at most {prompt.max_tokens:,} tokens) would come on top."
         )
+        if made := self._thinking.object_to_come(context, call):
+            context["notes"].append(made)
         first = self._thinking.expect_first_token(context, call, prediction)
         context["notes"].append(f"First token expected in {first}.")
         return AgentRun(run_document(run_id=run_id, state=DRY_RUN, context=context, steps=()))

@@ -139,6 +139,18 @@ class Thinking:
         bare = tuple(mark for mark in call.marks if not mark.holder)
         return replace(call, marks=objects.bind(bare, call.prompt, held))
 
+    def object_to_come(self, context: Context, call: Call) -> str:
+        """What a dry run says of the cache object that the call would be preceded by; empty where there is none."""
+        objects = self._services.objects
+        if objects.find(call.prompt, call.model, call.scope) is not None:
+            return ""
+        price = objects.price_of_making(call, self._reuse(context, call))
+        if price is None:
+            return ""
+        tokens = sum(count for count, _ in layer_spans(call)[:2])
+        made = f"A cache object of ≈ {tokens:,} tokens would be made first"
+        return f"{made}, for ≈ ${price:.4f} of the cache budget; the call would read it."
+
     def _known(self, context: Context, prompt: Prompt, scope: str) -> tuple[int, ...]:
         """Tokens of the leading blocks that an earlier reply settled."""
         return known_tokens(prompt.chain, self._sent_like(context, prompt, scope))

@@ -95,6 +95,21 @@ def test_a_cache_object_is_made_within_the_budget_and_deleted_at_the_end(book: A
     assert deleted[0].status == 200
 
 
+def test_a_dry_run_tells_of_the_object_that_the_call_would_make(book: Any) -> None:
+    book.session.settings = book.session.settings.with_changes(cache_budget=1.0)
+    book.session.extra_tools["long"] = described("Answer questions about tides. " * 900)
+    agent = book.session.agent()
+
+    def told() -> str:
+        asked = book.session.request("Hello?", model="sim:gemini-2.5-flash", tools=["long"], cell="c", execution="9")
+        return " ".join(agent.dry_run(asked, "dry").receipt["notes"])
+
+    assert "tokens would be made first, for ≈ $0.00" in told()
+    book.ask("Hello?", model="sim:gemini-2.5-flash", tools=["long"])
+    assert "would be made" not in told(), "it is there"
+    assert len(book.session.provider("sim:gemini-2.5-flash").list_caches()) == 1
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_an_object_that_vanished_is_survived_and_told(book: Any, stream: bool) -> None:
     book.session.settings = book.session.settings.with_changes(cache_budget=1.0, stream=stream)

@@ -229,6 +229,21 @@ def test_an_expired_prefix_costs_dollars_and_seconds() -> None:
     assert report.lost_seconds > 0
 
 
+def test_what_another_version_wrote_is_left_alone() -> None:
+    """The data directory is shared: an entry with other fields, or none at all, is as good as lost."""
+    memory = Memory()
+    ledger = Ledger(memory)
+    call = call_of([block("a"), block("b")], [3000, 2000])
+    ledger.record(warm_entries(call, Usage(cache_write_1h=5000)), 1000)
+    ledger.remember_sent("t", sent_record(call, run_id="r"))
+    for key in list(memory.keys()):
+        memory[key] = b'{"fields": "of another version"}' if key.startswith("warm") else b"\xff no JSON"
+    memory["object/x"] = b"[]"
+    assert ledger.entries() == ledger.held() == []
+    assert ledger.last_sent("t") is None
+    assert predict(call, ledger).tokens == 0
+
+
 # --- what is learned of hits that nobody promises -----------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -87,16 +88,16 @@ def _unasked(call: Call, ledger: Ledger, trust: Trust) -> int:
     return next((entry.tokens // step * step for entry in expected), 0)
 
 
-def sent_before(call: Call, ledger: Ledger) -> list[Warm]:
+def sent_before(call: Call, ledger: Ledger) -> Iterator[Warm]:
     """What earlier calls sent of this call's prefix, longest first, whether or not it can still be warm. Of a prompt
     that was sent as it is, all but the last block, which is read anew."""
-    known = ledger.remembered_of(call.scope, call.model.name)
-    if not known:
-        return []
-    found = [known[prefix] for prefix in reversed(call.prompt.chain[:-1]) if prefix in known]
-    same = known.get(call.prompt.chain[-1])
-    tokens = call.prefix_tokens(len(call.prompt.blocks) - 2)
-    return found if same is None or tokens < call.model.cache.minimum else [replace(same, tokens=tokens), *found]
+    *before, whole = call.prompt.chain
+    tokens = call.prefix_tokens(len(before) - 1)
+    for entry in ledger.longest_first(call.scope, call.model.name, call.prompt.chain):
+        if entry.prefix != whole:
+            yield entry
+        elif tokens >= call.model.cache.minimum:
+            yield replace(entry, tokens=tokens)
 
 
 def _age(call: Call, entry: Warm) -> tuple[float, float]:
@@ -111,7 +112,7 @@ def observed_hit(call: Call, ledger: Ledger, usage: Usage) -> tuple[float, int] 
     """
     if call.model.cache.breakpoints or any(mark.holder for mark in call.marks):
         return None
-    entry = next(iter(sent_before(call, ledger)), None)
+    entry = next(sent_before(call, ledger), None)
     if entry is None or entry.tokens < call.model.cache.minimum:
         return None
     return _age(call, entry)[0], int(usage.cache_read >= entry.tokens / 2)
@@ -121,7 +122,7 @@ def _why_expected(call: Call, ledger: Ledger, best: int, *, certain: int, trust:
     if certain and best == certain:
         return f"a cache object holds {best:,} tokens"
     unasked = not call.model.cache.breakpoints
-    before = next(iter(sent_before(call, ledger)), None) if unasked else None
+    before = next(sent_before(call, ledger), None) if unasked else None
     if best:
         seen = trust.words(_age(call, before)[0]) if before else ""
         return f"warm prefix of {best:,} tokens" + (f", cached unasked: likely, not promised ({seen})" if seen else "")
@@ -147,8 +148,7 @@ def _ended(call: Call, ledger: Ledger) -> str:
 
 def _expired(call: Call, ledger: Ledger) -> Warm | None:
     """The longest prefix of this call that was warm once."""
-    known = ledger.remembered_of(call.scope, call.model.name)
-    found = (known[prefix] for prefix in reversed(call.prompt.chain) if prefix in known)
+    found = ledger.longest_first(call.scope, call.model.name, call.prompt.chain)
     return next((entry for entry in found if entry.until <= call.at), None)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from agentnb import canonical
+
+Entry = TypeVar("Entry")
 
 REMEMBERED = 3600.0
 """Seconds for which an entry is kept past its end: to say that something has expired, it must be known."""
@@ -86,16 +88,19 @@ class Ledger:
         self._storage = storage
 
     def warm(self, scope: str, model: str, prefix: str, now: float) -> Warm | None:
-        raw = self._storage.get(_warm_key(scope, model, prefix))
-        if raw is None:
-            return None
-        entry = Warm(**canonical.load(raw))
-        return entry if entry.until > now else None
+        entry = self.remembered(scope, model, prefix)
+        return entry if entry is not None and entry.until > now else None
 
     def remembered(self, scope: str, model: str, prefix: str) -> Warm | None:
         """The entry even if it has expired, for as long as it is remembered (an hour past its end)."""
-        raw = self._storage.get(_warm_key(scope, model, prefix))
-        return None if raw is None else Warm(**canonical.load(raw))
+        return _read(self._storage.get(_warm_key(scope, model, prefix)), _warm)
+
+    def longest_first(self, scope: str, model: str, chain: Sequence[str]) -> Iterator[Warm]:
+        """The entries of a chain's prefixes, read one by one as they are asked for: a long session has hundreds."""
+        start = _warm_key(scope, model, "")
+        known = {key.removeprefix(start) for key in self._storage.keys(start)}
+        found = (self.remembered(scope, model, prefix) for prefix in reversed(chain) if prefix in known)
+        return (entry for entry in found if entry is not None)
 
     def record(self, entries: Iterable[Warm], now: float) -> None:
         for entry in entries:
@@ -104,15 +109,11 @@ class Ledger:
 
     def remembered_of(self, scope: str, model: str) -> dict[str, Warm]:
         """Every entry of one model in one scope by prefix, those too that have expired within the last hour."""
-        start = _warm_key(scope, model, "")
-        found = (self._storage.get(key) for key in self._storage.keys(start))
-        entries = (Warm(**canonical.load(raw)) for raw in found if raw)
-        return {entry.prefix: entry for entry in entries}
+        return {entry.prefix: entry for entry in self._all(_warm_key(scope, model, ""), _warm)}
 
     def entries(self) -> list[Warm]:
         """Everything remembered, soonest to expire first."""
-        found = [self._storage.get(key) for key in self._storage.keys("warm/")]
-        return sorted((Warm(**canonical.load(raw)) for raw in found if raw), key=lambda entry: entry.until)
+        return sorted(self._all("warm/", _warm), key=lambda entry: entry.until)
 
     def forget(self) -> int:
         """Drop every entry of ours (the provider's cache expires by itself). The number dropped."""
@@ -122,12 +123,7 @@ class Ledger:
         return len(keys)
 
     def last_sent(self, thread: str) -> Sent | None:
-        raw = self._storage.get(f"sent/{thread}")
-        if raw is None:
-            return None
-        value = canonical.load(raw)
-        value.pop("texts", None)  # earlier versions kept the beginnings of texts here
-        return Sent(**(value | {name: tuple(value[name]) for name in ("chain", "labels", "digests", "tokens")}))
+        return _read(self._storage.get(f"sent/{thread}"), _sent)
 
     def remember_sent(self, thread: str, sent: Sent) -> None:
         """Keep what was sent under its thread, and as the newest of its model for threads that begin later."""
@@ -152,14 +148,38 @@ class Ledger:
 
     def held(self, scope: str | None = None) -> list[Held]:
         """The cache objects that we know of, oldest first; expired ones too, until they are dropped."""
-        found = [self._storage.get(key) for key in self._storage.keys("object/")]
-        values = [canonical.load(raw) for raw in found if raw]
-        objects = [Held(**(value | {"users": tuple(User(**user) for user in value["users"])})) for value in values]
+        objects = self._all("object/", _held)
         return sorted((h for h in objects if scope in (None, h.scope)), key=lambda h: h.made)
+
+    def _all(self, start: str, made: Callable[[Any], Entry]) -> list[Entry]:
+        found = (_read(self._storage.get(key), made) for key in self._storage.keys(start))
+        return [entry for entry in found if entry is not None]
 
     def drop(self, name: str) -> None:
         """Forget a cache object: it is gone at the provider."""
         self._storage.delete(f"object/{name}")
+
+
+def _read(raw: bytes | None, made: Callable[[Any], Entry]) -> Entry | None:
+    """An entry; None where there is none, or where another version of this package wrote what this one cannot read."""
+    if raw is None:
+        return None
+    try:
+        return made(canonical.load(raw))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _warm(value: Any) -> Warm:
+    return Warm(**value)
+
+
+def _sent(value: Any) -> Sent:
+    return Sent(**(value | {name: tuple(value[name]) for name in ("chain", "labels", "digests", "tokens")}))
+
+
+def _held(value: Any) -> Held:
+    return Held(**(value | {"users": tuple(User(**user) for user in value["users"])}))
 
 
 def _warm_key(scope: str, model: str, prefix: str) -> str:

@@ -125,16 +125,22 @@ class CacheObjects:
         held = self.find(call.prompt, call.model, call.scope)
         if held is not None:
             return self._use(provider, held, call.model, thread)
-        if not self._affordable(call) or not pays(call.model, reuse):
+        if self.price_of_making(call, reuse) is None:
             return None
         with contextlib.suppress(ProviderError):  # no object, no harm: the call goes out whole
             return self.make(provider, call, thread)
         return None
 
-    def _affordable(self, call: Call) -> bool:
+    def price_of_making(self, call: Call, reuse: Reuse) -> float | None:
+        """US dollars for which an object would be made for this call, which has none; None where it would not be: it
+        is too small, costs more than is left or an unknown sum, or does not pay."""
         tokens = call.prefix_tokens(last_frame_index(call.prompt))
+        if call.model.cache.kind is not CacheKind.EXPLICIT_OBJECT or tokens < call.model.cache.minimum:
+            return None
         price = _price(call.model, tokens, LIFE, fresh=True)
-        return tokens >= call.model.cache.minimum and price is not None and self.spent + price <= self.budget
+        if price is None or self.spent + price > self.budget:
+            return None
+        return price if pays(call.model, reuse) else None
 
     def make(self, provider: ObjectProvider, call: Call, thread: str) -> Held:
         """Make an object of what this call begins with, whatever it costs. Raises what the provider answers."""
