@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
 from agentnb.context.assembled import Assembled, assembled, with_text
-from agentnb.context.secret_shapes import GUESSABLE, SHAPES, Shape
+from agentnb.context.secret_shapes import GUESSABLE, NAME_HINTS, SHAPES, Shape
 
 MARK_HEX, GUESSABLE_HEX = 4, 3
 DEAR = 64
@@ -61,6 +61,23 @@ def _remember(key: bytes) -> None:
     if len(_CLEAN) > REMEMBERED:
         with contextlib.suppress(StopIteration, KeyError, RuntimeError):  # another thread may drop the same one
             del _CLEAN[next(iter(_CLEAN))]
+
+
+def named_secrets(pairs: Iterable[tuple[object, object]], *, allow: frozenset[str]) -> dict[str, tuple[str, str]]:
+    """The texts that are secrets by the names of the variables that hold them -> (kind, mark). Short ones are left
+    out: they would be found in other words."""
+    out: dict[str, tuple[str, str]] = {}
+    for name, value in pairs:
+        if type(name) is str and type(value) is str and 8 <= len(value) <= 500 and names_secret(name):
+            found = redact(f"{name} = {value!r}", allow=allow).found
+            out |= {value: found[0]} if len(found) == 1 else {}
+    return out
+
+
+def names_secret(name: str) -> bool:
+    """Whether a variable of this name may hold a secret."""
+    lowered = name.lower()
+    return any(hint in lowered for hint in NAME_HINTS)
 
 
 def cut_point(text: str, place: int, *, reach: int = 300) -> tuple[int, int]:

@@ -25,7 +25,7 @@ _CODE = re.compile(
     r"\[|[A-Za-z_][A-Za-z_.]*$|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*){2,8}$|[A-Za-z_][\w.]*\[|_?[a-z]+\d{0,2}(?:[_.][A-Za-z]+(?:\d{1,2}[a-z]*)?)+$|https?://|urn:|[^`]*`",
 )
 _FORMAT = re.compile(r"(?:%[sdr]|\{\w*\}|[:@/._-])+$")
-_PATH = re.compile(r"~?(?:/[\w.@+-]+){2,}/?$")
+_PATH = re.compile(r"~?(?:/[\w.@+-]+)+/?$")
 _SECRET_WORD = re.compile(r"token|key|secret|passw|credential|auth", re.IGNORECASE)
 _ADDRESS = re.compile(
     r"https?://|urn:|[\d.]+$|[\w.-]*\.(?:json|pem|txt|ya?ml|toml|ini|cfg|py)$|(?:auto|none|basic|bearer)$",
@@ -74,13 +74,17 @@ def _names_one(value: str) -> bool:
     return is_name and digits <= 3 and entropy(value) < NAME_BITS
 
 
+def _is_path(value: str) -> bool:
+    return bool(_PATH.match(value)) and entropy(value) < NAME_BITS
+
+
 def _is_no_placeholder(value: str) -> bool:
     return not _PLACEHOLDER.match(value) and value.lower() not in _STAND_IN
 
 
 def _is_password(value: str) -> bool:
     """The bare value of a password's name: not a placeholder, code that leads to one, or plain repetition."""
-    if len(value) < 6 or _PLACEHOLDER.match(value) or _CODE.match(value) or _PATH.match(value):
+    if len(value) < 6 or _PLACEHOLDER.match(value) or _CODE.match(value) or _is_path(value):
         return False
     least = 2.0 if re.search(r"\d", value) else ENTROPY_BITS - (0.6 if len(value) < 12 else 0)
     return entropy(value) >= least
@@ -96,7 +100,9 @@ _GENERATED = re.compile(r"(?:^|\s)(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[^\s<>{}()\[\
 
 
 def _is_quoted_password(value: str) -> bool:
-    if len(value) < 4 or not _is_no_placeholder(value) or _FORMAT.match(value):
+    if len(value) < 4 or not _is_no_placeholder(value):
+        return False
+    if _FORMAT.match(value) or _is_path(value):
         return False
     if " " in value.strip():
         return bool(_GENERATED.search(value))
@@ -403,4 +409,6 @@ SHAPES: tuple[Shape, ...] = (
 """Most specific first: a key that one shape took is a mark before the next one looks."""
 GUESSABLE = frozenset({"secret", "url-password", "netrc-password", "basic-auth", "cookie"})
 """Kinds that people think up: to their marks a list of likely ones could be compared."""
+NAME_HINTS = (*_PASSWORD_HINTS, *_KEY_HINTS)
+"""Literals one of which the name of a secret contains, in small letters."""
 KINDS = tuple(sorted({shape.kind for shape in SHAPES}))

@@ -30,6 +30,7 @@ from agentnb.context import array_values, figure_values, live
 from agentnb.context.array_values import SCAN_CELLS
 from agentnb.context.literals import ITEMS, beginning, cell, items, quoted
 from agentnb.context.path_values import path_in_words
+from agentnb.context.redaction import names_secret
 from agentnb.context.schemas import describe_database
 
 LIMIT = 600
@@ -61,6 +62,8 @@ _TAG = re.compile(r"<(?=/?(?:values|task|definition|outline|file|schema|removed)
 
 def describe(name: str, value: Any, *, limit: int = LIMIT) -> str:
     """`name: type, what it holds`, at most `limit` characters. An object's own `_repr_llm_()` is honoured."""
+    if type(value) is str and names_secret(name):  # written so that redaction sees whose value it is
+        return settled(f"{name}: str of {len(value)} characters, {name} = {quoted(value)}", limit)
     return settled(f"{name}: {in_words(value, limit=limit)}", limit)
 
 

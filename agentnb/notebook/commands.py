@@ -338,7 +338,7 @@ def _context_unpin(session: Session, rest: str) -> None:
         pin for pin in [*pins.names, *pins.files, *pins.schemas] if _is_called(pin, name) or pin.endswith(f"/{name}")
     ]
     if not fitting:
-        hint = nearest(name, [*pins.names, *pins.files])
+        hint = nearest(name, [*pins.names, *pins.files, *pins.schemas])
         raise InputError(f"{name!r} is not pinned", todo=f"{hint} See %agent_context show.".strip())
     pins.names[:] = [pin for pin in pins.names if pin not in fitting]
     pins.files[:] = [pin for pin in pins.files if pin not in fitting]
@@ -361,7 +361,7 @@ def _context_allow(session: Session, run: AgentRun | None, rest: str) -> None:
     """Let what was taken for a secret stay from now on: one mark, or with a kind's name all of that kind."""
     name = _wanted(rest, "allow", "[redacted:secret:3f2]")
     known = [item["mark"] for item in (run.receipt["redactions"] if run is not None else ())]
-    found = next((mark for mark in known if name in (mark, mark[len("[redacted:") : -1])), name)
+    found = _mark_among(known, name)
     if found not in known and found not in KINDS:
         hint = nearest(name, [*known, *KINDS])
         raise InputError(
@@ -376,12 +376,17 @@ def _context_allow(session: Session, run: AgentRun | None, rest: str) -> None:
 
 def _context_disallow(session: Session, rest: str) -> None:
     """Take an allowed secret out again from now on; what was sent stays in the conversation."""
-    name = _wanted(rest, "disallow", "[redacted:secret:3f2]")
     pins = session.pins
+    name = _mark_among(pins.allow, _wanted(rest, "disallow", "[redacted:secret:3f2]"))
     if name not in pins.allow:
         raise InputError(f"{name!r} is not allowed", todo=nearest(name, pins.allow) or "See %agent_context show.")
     pins.allow.remove(name)
     _show_pins(session, pins)
+
+
+def _mark_among(known: Sequence[str], name: str) -> str:
+    """The mark that is meant, its brackets left out or not; else the name, as kinds are written."""
+    return next((mark for mark in known if name in (mark, mark[len("[redacted:") : -1])), name.lower())
 
 
 def _wanted(rest: str, command: str, example: str) -> str:

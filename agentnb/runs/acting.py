@@ -50,7 +50,8 @@ class Acting:
         self._machine.current.emit("phase", text=f"running {call.name}")
         started = self._services.clock.monotonic()
         outcome = box.problem(call) or self._carry_out(box.tools[call.name], call)
-        outcome = replace(outcome, text=self._services.scrub(outcome.text))
+        scrub = self._services.scrub if outcome.holds else self._services.scrub.of_output
+        outcome = replace(outcome, text=scrub(outcome.text))
         return outcome, self._services.clock.monotonic() - started
 
     def _carry_out(self, tool: Tool, call: ToolCall) -> Outcome:
@@ -62,7 +63,7 @@ class Acting:
         def act() -> dict[str, Any]:
             outcome = self._place(tool, call)
             # The journal keeps the result of an action: it too must be without secrets.
-            return {"text": self._services.scrub(outcome.text), "is_error": outcome.is_error}
+            return {"text": self._services.scrub.of_output(outcome.text), "is_error": outcome.is_error}
 
         try:
             done = action.run(act)

@@ -20,7 +20,7 @@ from agentnb.context.failures import describe_failure
 from agentnb.context.files import SHARED
 from agentnb.context.outlines import Outline, fitted, modules_in_use, words_of
 from agentnb.context.pictures import Drawn, draw, draw_shown, is_drawable, open_in_pyplot
-from agentnb.context.redaction import redact
+from agentnb.context.redaction import named_secrets, redact
 from agentnb.context.resolution import Resolver, Unresolved
 from agentnb.context.resolution_index import PackageNames
 from agentnb.context.schemas import is_bound_to_its_thread
@@ -44,6 +44,18 @@ class Scrubber:
 
     allow: frozenset[str] = frozenset()
     found: dict[str, str] = field(default_factory=dict)
+    variables: Callable[[], Iterable[tuple[object, object]]] = tuple
+
+    def of_output(self, text: str) -> str:
+        """The same for what ran: what a variable named as a secret holds goes too, wherever it stands.
+
+        Not for code: the same source must give the same bytes whatever the variables hold.
+        """
+        for secret, (kind, mark) in named_secrets(self.variables(), allow=self.allow).items():
+            if secret in text:
+                text = text.replace(secret, mark)
+                self.found[mark] = kind
+        return self(text)
 
     def __call__(self, text: str) -> str:
         # Half a character (a file's name, a cell of a table) cannot be stored or sent, and must not end the run.
@@ -238,7 +250,7 @@ class Hydrator:
         """The error of the cell that has just failed, if one has: where, and the locals of the innermost frames."""
         if self.observed.error is None or mode != "auto":
             return ""
-        return self.scrub(describe_failure(self.observed.error, project=self.project))
+        return self.scrub.of_output(describe_failure(self.observed.error, project=self.project))
 
     def snapshot(self, count: Callable[[str], int], *, folded: Mapping[str, Mapping[str, Any]]) -> Project:
         """What SEMI_STATIC freezes: packages, files, outlines, added files, and the held definitions as they are."""

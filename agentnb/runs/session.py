@@ -287,7 +287,11 @@ class Session:
 
     def scrubber(self) -> Scrubber:
         """Takes out secrets, but for what the user allowed in this session's thread."""
-        return Scrubber(allow=frozenset(self.pins.allow))
+
+        def variables() -> list[tuple[object, object]]:
+            return [*list(self.namespace.items()), *self.environment.items()]
+
+        return Scrubber(allow=frozenset(self.pins.allow), variables=variables)
 
     def _tools(self, hydrator: Hydrator) -> dict[str, Tool]:
         address = self.model_name()

@@ -35,6 +35,21 @@ def test_no_secret_leaves_by_any_way(book: Any, tmp_path: Path) -> None:
     assert {"anthropic-key", "secret"} <= kinds
 
 
+def test_the_value_of_a_variable_named_as_a_secret_goes_wherever_it_is_printed(book: Any, tmp_path: Path) -> None:
+    book.session.namespace.update(password=PASSWORD, region="north-east", Trap=type("Trap", (str,), {}))
+    try:
+        exec(f"def broken(user):\n    raise ValueError('no such user: ann {PASSWORD}')\nbroken(1)", {})
+    except ValueError as error:
+        book.session.observed = Observed(error=error)
+    run = book.ask("Run `print('it is', password, region)` and say what `password` is.", allow=("run_code",))
+    results = [tool["result"] for step in run.steps for tool in step.get("tools", ())] if run.steps else []
+    journal = b"".join(file.read_bytes() for file in (tmp_path / "home").rglob("*") if file.is_file())
+    assert PASSWORD not in json.dumps([book.bodies, run.receipt, results]) + journal.decode("utf-8", "replace")
+    assert "it is [redacted:secret:" in json.dumps(book.bodies[-1])
+    assert "north-east" in json.dumps(book.bodies[-1])
+    assert len({item["mark"] for item in run.receipt["redactions"]}) == 1, "one mark, wherever it stood"
+
+
 def test_a_mark_can_be_allowed_by_name_and_taken_back(book: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "show_table", lambda *a: shown.append(a))
     shown: list[Any] = []
@@ -52,6 +67,10 @@ def test_a_mark_can_be_allowed_by_name_and_taken_back(book: Any, monkeypatch: py
     assert book.ask("Once more, `build`?").receipt["redactions"]
     commands.agent_context(book.session, second, "allow jwt")
     assert book.session.pins.allow == ["jwt"]
+    commands.agent_context(book.session, first, f"allow {mark}")
+    commands.agent_context(book.session, first, f"disallow {mark[len('[redacted:') : -1]}")
+    commands.agent_context(book.session, second, "allow AWS-key-id")
+    assert book.session.pins.allow == ["jwt", "aws-key-id"]
     for line in ("allow nothing-of-the-kind", "disallow [redacted:secret:0000]"):
         with pytest.raises(InputError):
             commands.agent_context(book.session, second, line)
