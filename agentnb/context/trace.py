@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, takewhile
 from types import CodeType, FrameType
 from typing import Any
 
@@ -68,12 +68,13 @@ class Recording:
         self._seen[id(code)] = code
         if self.counts(code) and len(self._found) < RAN_LIMIT:
             callers = [above.f_code for above in islice(_frames(frame), FRAMES_LIMIT)]
-            if not self._is_behind(code, callers):
-                self._found.append(Ran(code, 1 + sum(map(self.counts, callers))))
+            near = list(takewhile(lambda above: not above.co_name.startswith(_CELL), callers))
+            if not _finds_modules(near) and not self._is_behind(code, callers):
+                self._found.append(Ran(code, 1 + sum(map(self.counts, near))))
 
     def _is_behind(self, code: CodeType, callers: Sequence[CodeType]) -> bool:
         for caller in (code, *callers):
-            if not is_library(caller.co_filename):
+            if not is_library(caller.co_filename) and not _is_generated(caller.co_filename):
                 return False
             if self.machinery(caller.co_filename):
                 return True
@@ -88,17 +89,27 @@ class Recording:
 
 
 def _frames(frame: FrameType | None) -> Iterator[FrameType]:
-    """The frames above, up to the cell (or the module that is being imported): the kernel's own do not count."""
-    while frame is not None and not frame.f_code.co_name.startswith(_CELL):
+    """The frames above. The depth counts those up to the cell, or to the module that is being imported."""
+    while frame is not None:
         yield frame
         frame = frame.f_back
 
 
+def _finds_modules(callers: Iterable[CodeType]) -> bool:
+    """Is it a finder or loader that an import asked, and not the imported module's own code?"""
+    return any(code.co_filename.startswith("<frozen importlib") for code in callers)
+
+
 def is_user_or_package(file: str) -> bool:
     """Cells, the project and packages; not Python's own library, generated code, or this package."""
-    if (file.startswith("<") and not file.startswith("<ipython-input-")) or _OWN in file:
+    if _is_generated(file) or _OWN in file:
         return False
     return not file.startswith(_STDLIB) or "site-packages" in file
+
+
+def _is_generated(file: str) -> bool:
+    """Code that stands in no file: the import machinery's own, a named tuple's. A cell's does in older IPythons."""
+    return file.startswith("<") and not file.startswith("<ipython-input-")
 
 
 @lru_cache(4096)
@@ -117,31 +128,52 @@ _STDLIB = threading.__file__.rpartition("threading")[0]
 def recording(
     of_interest: Callable[[str], bool] = is_user_or_package, machinery: Callable[[str], bool] = _nothing
 ) -> Iterator[Recording]:
-    """Record the functions that the body of the `with` runs in any thread; with a profile hook only in this one."""
-    record = Recording(of_interest, machinery)
-    watch = Watch(record)
-    stop = watch.stop if not unavailable() and watch.start() else _profile(record)
+    """Record the functions that the body of the `with` runs, in any thread that it starts too."""
+    watch = watching(Recording(of_interest, machinery))
     try:
-        yield record
+        yield watch.record
     finally:
-        stop()
+        watch.stop()
 
 
-def _profile(record: Recording) -> Callable[[], None]:
-    def hook(frame: FrameType, event: str, argument: Any) -> None:
-        if event == "call":
-            record.saw(frame.f_code, frame.f_back)
+def watching(record: Recording) -> Watch | ProfileHook:
+    """A recording that has begun: by `sys.monitoring` where that can be had, else by a profile hook."""
+    watch = Watch(record)
+    if not unavailable() and watch.start():
+        return watch
+    hook = ProfileHook(record)
+    hook.start()
+    return hook
 
-    before: Any = sys.getprofile()
-    sys.setprofile(hook)
 
-    def stop() -> None:
-        is_a_hook = before is None or callable(before)
-        sys.setprofile(before if is_a_hook else None)
+class ProfileHook:
+    """Recording by a profile hook between `start` and `stop`, in this thread and in those that are begun meanwhile."""
+
+    def __init__(self, record: Recording) -> None:
+        self.record = record
+        self._before: tuple[Any, Any] | None = None
+
+    def start(self) -> None:
+        self._before = sys.getprofile(), threading.getprofile()
+        sys.setprofile(self._saw)
+        threading.setprofile(self._saw)
+
+    def stop(self) -> None:
+        """Give the hook back to whoever had it. Does nothing the second time."""
+        if self._before is None:
+            return
+        (here, later), self._before = self._before, None
+        threading.setprofile(later)
+        is_a_hook = here is None or callable(here)
+        sys.setprofile(here if is_a_hook else None)
         if not is_a_hook:
-            before.enable()  # cProfile's: no callable, but it knows how
+            here.enable()  # cProfile's: no callable, but it knows how
 
-    return stop
+    def _saw(self, frame: FrameType, event: str, argument: Any) -> None:
+        if self._before is None:
+            sys.setprofile(None)  # a thread that outlives the recording
+        elif event == "call":
+            self.record.saw(frame.f_code, frame.f_back)
 
 
 TOOLS = (4, 3, 5)

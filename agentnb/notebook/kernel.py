@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import dropwhile
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
@@ -131,8 +132,9 @@ class Notebook:
         if info.store_history and not info.silent:
             self._waiting.append(Executed(info.raw_cell, self.cell_id, self.shell.execution_count))
             self.showing.begin()
-        if self._wants_trace and not info.silent and not _is_ours(info.raw_cell):
-            self._record(info)
+        asked = is_traced(info.raw_cell)
+        if (asked or self._wants_trace) and not info.silent and not _is_ours(info.raw_cell):
+            self._record(info, asked=asked)
 
     def on_done(self, result: Any) -> None:
         """IPython's post_run_cell: remember an error until a cell of code succeeds, and what ran until a task asks."""
@@ -146,18 +148,18 @@ class Notebook:
     def _note_failure(self, source: str, error: BaseException | None) -> None:
         """Of a cell that failed only what stands above its failure has run."""
         if error is not None and self._waiting and self._waiting[-1].source == source:
-            line = line_of_failure(error, self.shell.user_global_ns, inner=source.lstrip().startswith("%%"))
+            line = line_of_failure(error, self.shell.user_global_ns, inner=_runs_within(source))
             self._waiting[-1] = replace(self._waiting[-1], failed_at=line)
 
     @property
     def _wants_trace(self) -> bool:
         return traces_cells(os.environ) if self.config.trace is None else bool(self.config.trace)
 
-    def _record(self, info: Any) -> None:
+    def _record(self, info: Any, *, asked: bool) -> None:
         from agentnb.notebook.tracing import CellTrace
 
         self._trace = self._trace or CellTrace(is_worth_telling, is_machinery)
-        self._trace.begin(info)
+        self._trace.begin(info, asked=asked)
 
     def record_cell(self, source: str) -> None:
         """A cell that one of our magics runs: its definitions count like any other's."""
@@ -250,7 +252,28 @@ def is_machinery(file: str) -> bool:
 
 
 def _is_ours(cell: str) -> bool:
-    return cell.lstrip().startswith(("%agent", "%%agent"))
+    return cell.lstrip().startswith(("%agent", "%%agent")) and not is_traced(cell)
+
+
+def _runs_within(cell: str) -> bool:
+    """Is it a cell magic that runs its body as a cell of its own?"""
+    return cell.lstrip().startswith("%%") and not is_traced(cell)
+
+
+_TRACED = re.compile(r"\s*%%agent_trace[ \t]*\n\s*(?!\s|%%|\Z)")
+
+
+def is_traced(cell: str) -> bool:
+    """Does %%agent_trace stand above code of Python: is the cell that code, and recorded?"""
+    return bool(_TRACED.match(cell))
+
+
+def traced_lines(lines: list[str]) -> list[str]:
+    """An input transformer: the body of %%agent_trace is the cell, so that its error fails it, its value is shown and
+    it may `await`."""
+    if not (lines and lines[0].startswith("%%") and is_traced("".join(lines))):
+        return lines
+    return list(dropwhile(lambda line: not line.strip(), lines[1:]))
 
 
 def last_run(namespace: Mapping[str, Any]) -> AgentRun | None:

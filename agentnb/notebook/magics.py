@@ -14,7 +14,7 @@ from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, 
 from agentnb.errors import InputError
 from agentnb.notebook import flags
 from agentnb.notebook.interrupts import before_the_run, told
-from agentnb.notebook.kernel import RESULT, Notebook, last_run
+from agentnb.notebook.kernel import RESULT, Notebook, last_run, traced_lines
 
 MAGICS = ("agent", "agent_trace", "agent_cache", "agent_runs", "agent_context")
 
@@ -48,15 +48,16 @@ class AgentMagics(Magics):
     def agent_trace(self, line: str, cell: str) -> None:
         """%%agent_trace
 
-        Run the cell and record which functions it really executed: their definitions go with the next task, before
-        what is only likely to matter. On Python 3.11 the recording makes calls about four times slower; from 3.12 on
-        it costs next to nothing.
+        Run the cell and record which functions it really executed, in the threads that it starts too: their definitions
+        go with the next task, before what is only likely to matter. On Python 3.11 the recording makes calls about four
+        times slower; from 3.12 on it costs next to nothing.
         """
         from agentnb.context.trace import recording
         from agentnb.notebook.kernel import is_machinery, is_worth_telling
 
         if line.strip():
             raise InputError("%%agent_trace takes no flags", todo="Put the code below it.")
+        # Python below it runs as the cell itself (kernel.traced_lines); another magic's cell runs within this one.
         self._notebook.record_cell(cell)
         with recording(is_worth_telling, is_machinery) as record:
             self._notebook.shell.run_cell(cell, store_history=False)
@@ -117,6 +118,7 @@ def load(shell: Any) -> None:
     notebook.showing.start()
     shell.configurables.append(notebook.config)
     shell.input_transformers_cleanup.append(question_lines)
+    shell.input_transformers_cleanup.insert(_before_cell_magics(shell), traced_lines)
     notebook.matcher = matcher = _matcher(notebook)  # type: ignore[attr-defined]
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(matcher)
@@ -137,12 +139,19 @@ def unload(shell: Any) -> None:
     shell.magics_manager.registry.pop("AgentMagics", None)
     shell.configurables.remove(notebook.config)
     shell.input_transformers_cleanup.remove(question_lines)
+    shell.input_transformers_cleanup.remove(traced_lines)
     if shell.Completer is not None and notebook.matcher in shell.Completer.custom_matchers:
         shell.Completer.custom_matchers.remove(notebook.matcher)
     _forget_formatter(shell)
     notebook.close()
     shell.user_ns.pop(RESULT, None)
     delattr(shell, _MARK)
+
+
+def _before_cell_magics(shell: Any) -> int:
+    """Where a transformer must stand to see a cell magic's lines: before IPython makes a call of them."""
+    names = [getattr(transform, "__name__", "") for transform in shell.input_transformers_cleanup]
+    return names.index("cell_magic") if "cell_magic" in names else len(names)
 
 
 _MARK = "_agentnb_notebook"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agentnb.context.trace import Ran, Recording, Watch, unavailable
+from agentnb.context.trace import ProfileHook, Ran, Recording, Watch, unavailable, watching
 
 INSTEAD = "Put %%agent_trace above a cell instead."
 
@@ -19,17 +19,24 @@ class CellTrace:
     def __init__(self, of_interest: Callable[[str], bool], machinery: Callable[[str], bool]) -> None:
         self._of_interest = of_interest
         self._machinery = machinery
-        self._watch: Watch | None = None
+        self._watch: Watch | ProfileHook | None = None
         self._info: Any = None
         self.note = ""
 
-    def begin(self, info: Any) -> None:
-        """Record the cell that `info` stands for. Cells that it runs in turn (`%run`, a macro) belong to it."""
+    def begin(self, info: Any, *, asked: bool = False) -> None:
+        """Record the cell that `info` stands for. Cells that it runs in turn (`%run`, a macro) belong to it.
+
+        `asked` for this one cell: a profile hook does it where it cannot be had for next to nothing.
+        """
         if self._watch is not None:
+            return
+        record = Recording(self._of_interest, self._machinery)
+        if asked:
+            self._watch, self._info = watching(record), info
             return
         why = unavailable()
         self.note = f"{why}. {INSTEAD}" if why else ""
-        watch = Watch(Recording(self._of_interest, self._machinery))
+        watch = Watch(record)
         if not why and watch.start():
             self._watch, self._info = watch, info
 

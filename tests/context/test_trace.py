@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import cProfile
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
@@ -159,7 +160,10 @@ def test_pythons_own_library_and_generated_code_are_no_news() -> None:
 
 def test_what_the_notebooks_own_machinery_calls_is_not_the_cells_doing(notebook, write: Write) -> None:
     write("site-packages/shown.py", "def render(x): return helper(x)\ndef helper(x): return x\n")
-    write("site-packages/shell.py", "import shown\ndef display(x): return shown.render(x)\ndef run(f): return f()\n")
+    write(
+        "site-packages/shell.py",
+        "import shown\ndef display(x): return shown.render(x)\ndef run(f): return f()\ndef fetch(x): __import__(x)\n",
+    )
     write("mine.py", "import shown\ndef observe(): return shown.helper(1)\n")
     notebook.run(f"import sys; sys.path.insert(0, {str(notebook.project / 'site-packages')!r})")
     notebook.run("import shell, mine; sys.path.pop(0)")
@@ -173,3 +177,20 @@ def test_what_the_notebooks_own_machinery_calls_is_not_the_cells_doing(notebook,
     assert ran("shell.display(1)") == [], "showing a result"
     assert ran("shell.run(mine.observe)") == ["observe", "helper"], "the user's own code, called back"
     assert ran("mine.observe()\nshell.display(1)") == ["observe", "helper"]
+    write("site-packages/lazily.py", "def made(): return 1\nmade()\n")
+    sys.path.insert(0, str(notebook.project / "site-packages"))
+    assert ran("shell.run(lambda: shell)\nshell.fetch('lazily')") == [], "what it imports to do so"
+    assert ran("import sys\nsys.modules.pop('lazily')\nimport lazily") == ["made"], "what the cell imports"
+    sys.path.pop(0)
+
+
+def test_threads_that_a_cell_starts_are_recorded_and_one_that_outlives_it_no_longer(notebook, write: Write) -> None:
+    write("shop.py", SHOP)
+    notebook.run("import shop, threading\ngo, done = threading.Event(), threading.Event()")
+    notebook.run("def late():\n    shop.outer(1)\n    done.set()\n    go.wait(10)\n    shop.fails(1)")
+    with recording() as record:
+        notebook.run("thread = threading.Thread(target=late)\nthread.start()\ndone.wait(10)")
+    notebook.run("go.set()\nthread.join(10)")
+    assert {"late", "outer", "pick", "inner"} <= {item.code.co_name for item in record.ran}
+    assert "fails" not in {item.code.co_name for item in record.ran}
+    assert threading.getprofile() is None

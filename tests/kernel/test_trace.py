@@ -32,6 +32,27 @@ def test_an_older_python_says_what_to_do_instead(start: Callable[..., Any]) -> N
     assert kernel.value("get_ipython()._agentnb_notebook.config.trace") is None
 
 
+def test_a_traced_cell_is_a_cell_like_any_other(kernel: Any) -> None:
+    kernel.ok(SETUP + "\ndef fails(x):\n    inner(x)\n    return 1 / 0\nasync def later(x):\n    return inner(x)")
+    failed = kernel.run("%%agent_trace\nbefore = 1\nfails(1)\nafter = 2")
+    assert failed.status == "error", "what comes below must not go on"
+    assert failed.error.count("ZeroDivisionError") == kernel.run("fails(1)").error.count("ZeroDivisionError")
+    kernel.run("%%agent_trace\n\nbefore = 1\nfails(1)\nafter = 2")
+    held = reasons(kernel, "-t new Why?")
+    assert held["fails"] == "the error was raised in it"
+    assert held["inner"] == "it ran"
+    assert {name.partition(".")[0] for name in held} <= {"fails", "inner", "shapes"}, "no traceback's machinery"
+    assert kernel.ok("%%agent_trace\nawait later(2)").text == kernel.ok("await later(2)").text
+    assert reasons(kernel, "-t new Why?")["later"] == "it ran"
+    kernel.ok("%%agent_trace\nimport threading\nt = threading.Thread(target=outer, args=(1,))\nt.start(); t.join()")
+    assert reasons(kernel, "-t new Why?")["inner"] == "it ran"
+    assert kernel.ok("%%agent_trace\n%%time\nouter(1)").status == "ok"
+    assert reasons(kernel, "-t new Why?")["inner"] == "it ran"
+    assert "takes no flags" in str(kernel.run("%%agent_trace fast\nouter(1)").messages)
+    assert kernel.run("%%agent_trace\n1 /").status == "error"
+    assert kernel.value("__import__('sys').getprofile() is None")
+
+
 @needs_monitoring
 def test_every_cell_is_recorded_where_the_setting_asks_for_it(kernel: Any) -> None:
     kernel.ok(SETUP)
