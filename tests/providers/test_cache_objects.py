@@ -200,6 +200,16 @@ def test_deleted_at_the_end(desk: Desk) -> None:
     assert not desk.objects.delete(desk.provider, held), "gone already"
 
 
+def test_two_kernels_that_make_the_same_object_at_once_keep_one(desk: Desk) -> None:
+    first = desk.session(OTHER).make(desk.provider, desk.call(), "t")
+    desk.clock.advance(1)
+    kept = desk.objects.make(desk.provider, desk.call(), "u")  # it looked before the first one was there
+    assert kept.name == first.name
+    assert desk.listed == [first.name]
+    assert {(user.owner, user.thread) for user in kept.users} == {(OTHER, "t"), (ME, "u")}
+    assert desk.objects.spent == pytest.approx(first.tokens * 2.0 / 1e6), "what was made is paid, no storage"
+
+
 def test_the_last_kernel_that_uses_an_object_deletes_it(desk: Desk) -> None:
     held = desk.ensure(desk.call())
     other = desk.session(OTHER)

@@ -162,7 +162,11 @@ class CacheObjects:
         )
         self.spent += _price(call.model, held.tokens, LIFE, fresh=True) or 0.0
         self._ledger.hold(held, now)
-        return held
+        first = self.find(call.prompt, call.model, call.scope)
+        if first is None or first.name == held.name:
+            return held
+        self.delete(provider, held)  # another kernel was making the same one, and was sooner
+        return self._use(provider, first, call.model, thread) or first
 
     def _use(self, provider: ObjectProvider, held: Held, model: Model, thread: str) -> Held | None:
         me, now = User(owner=self._owner, thread=thread), self._clock.now()
