@@ -165,7 +165,8 @@ class Worker:
 
 
 def _question(code: str, expression: str) -> bytes:
-    path = [item or str(Path.cwd()) for item in sys.path]
+    entries: list[object] = [*sys.path]  # what is no text, as `Path("src")`, Python passes over
+    path = [item or str(Path.cwd()) for item in entries if isinstance(item, str)]
     return json.dumps({"code": code, "expression": expression, "path": path}).encode() + b"\n"
 
 

@@ -92,8 +92,8 @@ class Resolver:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Files that could not be read on the way."""
-        return self._texts.notes
+        """Files that could not be read on the way, and definitions that live objects are older than."""
+        return (*self._texts.notes, *self._objects.notes)
 
     def resolve(self, name: str) -> Definition | Unresolved:
         """The definition of a dotted name as a user writes it: `clean`, `nx.Graph.add_edge`, `G.add_edge`, `np.sin`."""

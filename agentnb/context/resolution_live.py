@@ -29,6 +29,8 @@ class LiveObjects:
         self._cells = cells
         self._imports = imports
         self._ran: dict[str, FileDefinitions | None] = {}
+        self.notes: dict[str, None] = {}
+        """Definitions of cells that what lives was not made of."""
 
     def walk(
         self, scope: Mapping[str, Any], parts: list[str], *, module: ModuleType | None = None
@@ -164,13 +166,23 @@ class LiveObjects:
         return f"the file that defines {name} cannot be read"
 
     def _of_cell_code(self, code: CodeType) -> Definition | None:
-        known = self._cells.find(code.co_qualname)
+        """What the cells say of a function; where a condition chose, or no cell has it, what the code was made of."""
+        name = code.co_qualname
+        known, cell = self._cells.find(name), self._cells.definitions.cell_of(name)
+        if known and cell and name not in cell.repeated and _text_of(code).strip() == "\n".join(cell.lines).strip():
+            return known
         file = self._file_of(code)
         ran = _at_code(file, code) if file else None
-        if ran is None:
-            return known
-        variant = self._cells.definitions.variant(code.co_qualname, ran.source)
-        return variant or (known if known and known.kind != "import" else ran)
+        variant = self._cells.definitions.variant(name, ran.source) if ran else None
+        if variant or ran is None:
+            return variant or known
+        if known is None or known.kind == "import":
+            return ran
+        if cell and cell.parsed is None and ran.source != known.source:
+            self.notes[
+                f"{name} was defined again, but its earlier version is in use: run again what was made of it"
+            ] = None
+        return known
 
     def _file_of(self, code: CodeType, module: str = "") -> FileDefinitions | None:
         """The file that the code was compiled from; of what ran otherwise, the text that IPython keeps to show it."""
@@ -178,8 +190,7 @@ class LiveObjects:
             path = Path(code.co_filename)
             return self._texts.read(path, _module_of(path, module))
         if code.co_filename not in self._ran:
-            entry = linecache.cache.get(code.co_filename, ())
-            text = "".join(entry[2]) if len(entry) == 4 else ""
+            text = _text_of(code)
             self._ran[code.co_filename] = parse_cell(text, cell="In[?]") if text else None
         return self._ran[code.co_filename]
 
@@ -210,6 +221,12 @@ def _split(target: str) -> tuple[str, list[str]]:
 def _is_no_file(name: str) -> bool:
     """ipykernel gives cells file names of their own, in a directory of the process: `…/ipykernel_123/456.py`."""
     return "ipykernel_" in name or name.startswith(("<", "/dev/fd")) or not Path(name).is_absolute()
+
+
+def _text_of(code: CodeType) -> str:
+    """The text of what ran as no file, where IPython keeps it."""
+    entry = linecache.cache.get(code.co_filename, ())
+    return "".join(entry[2]) if len(entry) == 4 else ""
 
 
 def _classes_of(owner: Any) -> tuple[type, ...]:

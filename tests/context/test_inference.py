@@ -87,6 +87,11 @@ def test_a_worker_that_fails_is_no_answer(start: Callable[..., Worker], program:
     assert worker.infer(CODE, "a.b", 60) is None
 
 
+def test_an_import_path_with_what_is_no_text_is_no_trouble(start: Callable[..., Worker], monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(sys, "path", [tmp_path, *sys.path])  # as `sys.path.insert(0, Path("src"))` makes it
+    assert start().infer("import json", "json.dumps", 60) is not None
+
+
 def test_a_long_notebook_does_not_block_on_a_full_pipe(start: Callable[..., Worker], tmp_path: Path) -> None:
     worker = start("import time, sys\nwhile True: time.sleep(0.05)", limit=30)
     assert worker.infer("x = 1\n" * 200_000, "a.b", 0.01) is None

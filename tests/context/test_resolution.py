@@ -458,6 +458,16 @@ def test_only_what_a_name_leads_to_is_said_to_be_broken(notebook, write: Write) 
     assert resolver.notes[0].startswith("broken.py does not parse (line 1")
 
 
+def test_what_is_older_than_its_definition_is_said(notebook) -> None:
+    notebook.run("def f(): return 1\nclass A:\n    def m(self): return 1\n    def same(self): return 1\na, g = A(), f")
+    notebook.run("def f(): return 2\nclass A:\n    def m(self): return 2\n    def same(self): return 1")
+    for name, older in (("f", ""), ("g", "f"), ("a.m", "A.m"), ("A.m", ""), ("a.same", "")):
+        resolver = notebook.resolver
+        assert "1" not in found(resolver, name).source or name == "a.same"
+        note = f"{older} was defined again, but its earlier version is in use: run again what was made of it"
+        assert resolver.notes == ((note,) if older else ())
+
+
 def test_names_that_nobody_can_write_are_no_trouble(notebook) -> None:
     notebook.run(
         "globals().update({3: 'x', ('a', 'b'): 1, '': 2, 'a b': 3})\ndef f(): return g\nclass A: pass\na = A()"
