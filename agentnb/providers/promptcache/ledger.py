@@ -105,7 +105,7 @@ class Ledger:
     def record(self, entries: Iterable[Warm], now: float) -> None:
         for entry in entries:
             ttl = max(entry.until - now, 0.0) + REMEMBERED
-            self._storage.set(_warm_key(entry.scope, entry.model, entry.prefix), canonical.dump(asdict(entry)), ttl=ttl)
+            self._storage.set(_warm_key(entry.scope, entry.model, entry.prefix), canonical.dump(vars(entry)), ttl=ttl)
 
     def remembered_of(self, scope: str, model: str) -> dict[str, Warm]:
         """Every entry of one model in one scope by prefix, those too that have expired within the last hour."""
@@ -128,7 +128,7 @@ class Ledger:
     def remember_sent(self, thread: str, sent: Sent) -> None:
         """Keep what was sent under its thread, and as the newest of its model for threads that begin later."""
         for name in (thread, _newest(sent.model, sent.simulated)):
-            self._storage.set(f"sent/{name}", canonical.dump(asdict(sent)))
+            self._storage.set(f"sent/{name}", canonical.dump(vars(sent)))
 
     def newest_like(self, thread: str, model: str, *, simulated: bool) -> Sent | None:
         """What the thread last sent to this model, else what any thread did: for the tokens of common blocks.
