@@ -17,7 +17,7 @@ from agentnb.errors import (
 )
 from agentnb.prompt.layers import Block, Prompt
 from agentnb.providers.base import Mark, Wire
-from agentnb.providers.calling import Calling, Vendor, cut_off, read_arguments, whole_object
+from agentnb.providers.calling import NO_KEY, Calling, Vendor, cut_off, read_arguments, whole_object
 from agentnb.providers.messages import (
     Content,
     Image,
@@ -266,15 +266,20 @@ class AnthropicProvider(Calling):
     def _open(self, transport: Transport) -> Any:
         import anthropic
 
-        try:
-            client = anthropic.Anthropic(
-                api_key=self._key, base_url=self._base_url, http_client=transport.client, max_retries=ATTEMPTS - 1
+        def client(key: str | None) -> Any:
+            return anthropic.Anthropic(
+                api_key=key, base_url=self._base_url, http_client=transport.client, max_retries=ATTEMPTS - 1
             )
+
+        try:
+            made = client(self._key)
         except anthropic.AnthropicError as error:
             raise VENDOR.missing_key() from error
-        if not (client.api_key or client.auth_token or client.credentials):
-            raise VENDOR.missing_key()
-        return client
+        if made.api_key or made.auth_token or made.credentials:
+            return made
+        if self._own_address():
+            return client(NO_KEY)
+        raise VENDOR.missing_key()
 
     def _stream(self, client: Any, wire: Wire) -> Iterator[Mapping[str, Any]]:
         with client.messages.create(**wire.body, stream=True) as stream:

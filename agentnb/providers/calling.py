@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from agentnb.providers.catalog import Model
 from agentnb.providers.messages import Reply, Text, Usage
 from agentnb.providers.transport import SHORT_WAIT, CallCut, CallTrace, OnWait, Transport
 
+NO_KEY = "none"  # for a server of one's own, which seldom asks for a key; the SDKs insist on some text
 PAUSE = 0.25  # seconds before a reply that broke off is asked for again; doubled each time
 _BROKEN = (StreamBroken, ServerFault, Overloaded, RateLimited)
 _MISREAD = (AttributeError, TypeError, LookupError, ValueError, AssertionError, RecursionError)
@@ -266,6 +268,10 @@ class Calling:
         if self._transport is not None:
             self._transport.close()
         self._client = self._transport = None
+
+    def _own_address(self) -> bool:
+        """Whether a server of the user's own is asked, not the vendor's."""
+        return bool(self._base_url or os.environ.get(self.vendor.address)) and not self.simulated
 
     @property
     def simulated(self) -> bool:

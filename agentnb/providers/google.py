@@ -165,6 +165,7 @@ def decode_usage(wire: Mapping[str, Any]) -> Usage:
 
 def decode_response(response: Mapping[str, Any], *, request_id: str | None = None) -> Reply:
     """A whole response, plain or folded from a stream. Raises StreamBroken when it never came to an end."""
+    request_id = request_id or response.get("responseId")  # no header of theirs names the request
     candidate = (response.get("candidates") or [{}])[0]
     blocked = (response.get("promptFeedback") or {}).get("blockReason")
     finish = candidate.get("finishReason") or (blocked and "SAFETY")

@@ -10,7 +10,7 @@ from agentnb.errors import AgentnbError, CallTimeout, ConnectionFailed, Provider
 from agentnb.prompt.layers import Prompt
 from agentnb.providers import openai_chat, openai_responses
 from agentnb.providers.base import Decoder, Mark, Wire
-from agentnb.providers.calling import Calling, Vendor, whole_object
+from agentnb.providers.calling import NO_KEY, Calling, Vendor, whole_object
 from agentnb.providers.messages import Reply, Usage
 from agentnb.providers.openai_responses import NAME
 from agentnb.providers.transport import ATTEMPTS, Transport
@@ -48,9 +48,6 @@ class OpenAIProvider(Calling):
             return openai_chat.StreamDecoder()
         return openai_responses.StreamDecoder()
 
-    def _own_address(self) -> bool:
-        return bool(self._base_url or os.environ.get(VENDOR.address)) and not self.simulated
-
     def _open(self, transport: Transport) -> Any:
         try:
             import openai
@@ -59,7 +56,7 @@ class OpenAIProvider(Calling):
 
         key = self._key
         if key is None and self._own_address() and not os.environ.get(VENDOR.keys[0]):
-            key = "none"  # a server of one's own seldom asks for a key; the SDK insists on some text
+            key = NO_KEY
         try:
             return openai.OpenAI(
                 api_key=key, base_url=self._base_url, http_client=transport.client, max_retries=ATTEMPTS - 1

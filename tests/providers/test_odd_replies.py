@@ -323,3 +323,28 @@ def test_a_refusal_says_why() -> None:
     reply = anthropic.decode_message({"content": [], "stop_reason": "refusal", "stop_details": details})
     assert (reply.stop, reply.stop_detail) == (StopReason.REFUSAL, "It could do harm.")
     assert not end_note(replace(reply, content=(Text("Hi"),), stop=StopReason.END, stop_detail=""))
+
+
+# --- a server of one's own ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wire", ["anthropic", "responses", "chat"])
+def test_a_server_of_ones_own_is_asked_without_a_key(
+    answering: Any, wire: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    adapter, model = ADAPTERS[wire]
+    whole = next(value for name, streamed, value in recorded() if (name, streamed) == (wire, False) and "id" in value)
+    with answering(200, json.dumps(whole).encode(), {"content-type": "application/json"}) as server:
+        monkeypatch.setenv(adapter.vendor.address, server.url)
+        made = adapter(lookup(model), clock=SystemClock())
+        prompt = Prompt(model=made.model.name, blocks=(block(Text("Hello?"), Role.USER),), max_tokens=99)
+        answer = made.ask(made.encode(prompt, (), previous_message=None).plain(), lambda kind, text: None)
+        made.close()
+    assert answer.reply.content
+
+
+def test_googles_name_of_a_reply_stands_in_its_errors() -> None:
+    with pytest.raises(StreamBroken, match="Request id r-1"):
+        google.decode_response({"responseId": "r-1", "candidates": [{"content": {"parts": [{"text": "Hi"}]}}]})
