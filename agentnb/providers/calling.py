@@ -75,7 +75,7 @@ class Vendor:
         """The error of an HTTP status; the words are the provider's own."""
         kind, todo = _STATUS_KINDS.get(status, (ServerFault if status >= 500 else RequestRefused, "Resume the run."))
         if kind is RequestRefused and _TOO_LONG.search(message):
-            kind, todo = PromptTooLong, _TODO_TOO_LONG
+            kind, todo = PromptTooLong, TODO_TOO_LONG
         return kind(
             f"{self.label} answered {status}: {message}"[:600],
             todo=todo.format(key=self.keys[0]),
@@ -101,7 +101,7 @@ _STATUS_KINDS: dict[int, tuple[type[ProviderError], str]] = {
 _TOO_LONG = re.compile(
     r"prompt is too long|maximum context length|context window|context size|input token count .*exceeds", re.IGNORECASE
 )
-_TODO_TOO_LONG = (
+TODO_TOO_LONG = (
     "Nothing is lost. Ask for less at once, take a model with a larger window (-m), or begin afresh with -t new."
 )
 

@@ -10,10 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, assert_never
 
 from agentnb import canonical
-from agentnb.errors import AccessRefused, Overloaded, ProviderError, RateLimited, RequestRefused, ServerFault
+from agentnb.errors import (
+    AccessRefused,
+    Overloaded,
+    PromptTooLong,
+    ProviderError,
+    RateLimited,
+    RequestRefused,
+    ServerFault,
+)
 from agentnb.prompt.layers import Block, Layer, Prompt
 from agentnb.providers.base import Mark
-from agentnb.providers.calling import cut_off, read_arguments
+from agentnb.providers.calling import TODO_TOO_LONG, cut_off, read_arguments
 from agentnb.providers.messages import (
     Content,
     Image,
@@ -251,7 +259,7 @@ def failure(said: Any, *, request_id: str | None = None) -> ProviderError:
     return kind(f"OpenAI broke off: {message}"[:600], about=code, todo=todo, status=200, request_id=request_id)
 
 
-_WRONG = re.compile(r"invalid|unsupported|policy|violation|context_length|image|string_above|residency")
+_WRONG = re.compile(r"invalid|unsupported|policy|violation|image|string_above|residency")
 """What the codes of a wrong request have in common; asking again would give, and cost, the same."""
 _FAILURES: dict[str, tuple[type[ProviderError], str]] = {
     "rate_limit_exceeded": (RateLimited, "Wait, then resume the run."),
@@ -259,6 +267,7 @@ _FAILURES: dict[str, tuple[type[ProviderError], str]] = {
     "503": (Overloaded, "The provider is overloaded; resume the run in a minute."),
     "server_overloaded": (Overloaded, "The provider is overloaded; resume the run in a minute."),
     "overloaded_error": (Overloaded, "The provider is overloaded; resume the run in a minute."),
+    "context_length_exceeded": (PromptTooLong, TODO_TOO_LONG),
     "insufficient_quota": (AccessRefused, "Check the account's credit."),
 }
 

@@ -20,7 +20,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnb.canonical import SystemClock
-from agentnb.errors import AccessRefused, AgentnbError, ProviderError, RequestRefused, ServerFault, StreamBroken
+from agentnb.errors import (
+    AccessRefused,
+    AgentnbError,
+    PromptTooLong,
+    ProviderError,
+    RequestRefused,
+    ServerFault,
+    StreamBroken,
+)
 from agentnb.prompt.layers import Block, Layer, Prompt
 from agentnb.providers import anthropic, calling, google, openai_chat, openai_responses
 from agentnb.providers.anthropic import AnthropicProvider
@@ -239,7 +247,7 @@ CODES = {
     "server_error": ServerFault,
     "vector_store_timeout": ServerFault,
     "invalid_prompt": RequestRefused,
-    "context_length_exceeded": RequestRefused,
+    "context_length_exceeded": PromptTooLong,
     "bio_policy": RequestRefused,
     "image_too_large": RequestRefused,
     "insufficient_quota": AccessRefused,
