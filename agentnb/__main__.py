@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from agentnb._version import __version__
-from agentnb.errors import AgentnbError
+from agentnb.errors import AgentnbError, InputError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -115,7 +115,11 @@ def _simulator(chosen: argparse.Namespace) -> int:
 
     asked = {"requests": chosen.requests, "tokens": chosen.tokens}
     limits = {kind: number for kind, number in asked.items() if number is not None}
-    serve(port=chosen.port, speed=chosen.speed, limits=limits, say=_say)
+    try:
+        serve(port=chosen.port, speed=chosen.speed, limits=limits, say=_say)
+    except OSError as error:
+        todo = "Take another with --port, or 0 for one that is free."
+        raise InputError(f"port {chosen.port} cannot be used", about=error.strerror or "", todo=todo) from error
     return 0
 
 

@@ -15,7 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 import anthropic
+import openai
 import pytest
+from google import genai
 
 from agentnb.canonical import ManualClock
 from agentnb.errors import InputError
@@ -233,13 +235,40 @@ def test_the_connection_is_kept_alive(sim: Simulator) -> None:
     assert len(ports) == 1
 
 
-def test_serving_until_interrupted(get: Callable[[str], Any]) -> None:
-    code = "import agentnb.simulator as s; s.serve(speed=0, say=lambda line: print(line, flush=True))"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+def test_serving_any_client_until_interrupted(get: Callable[[str], Any], http: Any) -> None:
+    """`python -m agentnb simulator` alone, asked by the three SDKs as anybody would, with what it says it is set by."""
+    command = [sys.executable, "-m", "agentnb", "simulator", "--port", "0", "--speed", "0", "--requests", "9"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        address = next(word for word in process.stdout.readline().split() if word.startswith("http://127.0.0.1:"))
-        assert get(f"{address}/sim/state")["speed"] == 0
-        process.stdout.readline()  # the variables to set: from here on it only waits
+        said = [process.stdout.readline() for _ in range(10)]
+        variables = dict(word.split("=") for line in said if "export" in line for word in line.split()[1:])
+        claude = anthropic.Anthropic(
+            api_key=variables["ANTHROPIC_API_KEY"], base_url=variables["ANTHROPIC_BASE_URL"], http_client=http
+        )
+        gpt = openai.OpenAI(
+            api_key=variables["OPENAI_API_KEY"], base_url=variables["OPENAI_BASE_URL"], http_client=http
+        )
+        gemini = genai.Client(
+            api_key=variables["GEMINI_API_KEY"],
+            http_options=genai.types.HttpOptions(base_url=variables["GOOGLE_GEMINI_BASE_URL"], httpx_client=http),
+        )
+        hello: Any = [{"role": "user", "content": "Hello?"}]
+        assert claude.messages.create(model="claude-sonnet-4-6", max_tokens=99, messages=hello).usage.input_tokens
+        assert gpt.responses.create(model="gpt-4.1", input="Hello?").output_text
+        assert gpt.chat.completions.create(model="gpt-4.1", messages=hello).choices
+        assert gemini.models.generate_content(model="gemini-2.5-flash", contents="Hello?").text
+        state = get(f"{variables['ANTHROPIC_BASE_URL']}/sim/state")
+        assert state["limits"] == {"requests": 9}
+        assert sum(state["requests"].values()) == 4
         process.send_signal(signal.SIGINT)
         assert process.stdout.read().endswith("stopped\n")
         assert process.wait(timeout=10) == 0
+
+
+def test_a_port_that_is_taken_is_a_clear_error(sim: Simulator) -> None:
+    port = sim.url.rpartition(":")[2]
+    command = [sys.executable, "-m", "agentnb", "simulator", "--port", port]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"port {port} cannot be used" in done.stderr
+    assert "--port" in done.stderr
