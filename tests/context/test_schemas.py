@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import shutil
 import socket
 import sqlite3
@@ -88,11 +89,15 @@ def test_a_locked_database_is_told_at_once(tmp_path: Path, alchemy: Any) -> None
 
 
 def test_a_closed_connection_and_one_of_another_thread_are_named() -> None:
-    made: list[sqlite3.Connection] = []
-    thread = threading.Thread(target=lambda: made.append(sqlite3.connect(":memory:")))
-    thread.start()
-    thread.join()
-    assert describe("db", made[0]) == "db: sqlite3 connection, its schema cannot be read now: ProgrammingError"
+    made, seen = queue.SimpleQueue[sqlite3.Connection](), threading.Event()
+
+    def open_and_stay() -> None:  # the number of a thread that has ended is given to the next one
+        made.put(sqlite3.connect(":memory:"))
+        seen.wait(60)
+
+    threading.Thread(target=open_and_stay, daemon=True).start()
+    assert describe("db", made.get()) == "db: sqlite3 connection, its schema cannot be read now: ProgrammingError"
+    seen.set()
     closed = sqlite3.connect(":memory:")
     closed.close()
     assert describe("db", closed) == "db: sqlite3 connection, its schema cannot be read now: ProgrammingError"
