@@ -154,6 +154,7 @@ class Hydrating:
                 context["task"], mode=context["mode"], count=count, budget=context["context_tokens"]
             ),
             (*fresh.changed, *self._dropped(context, path)),
+            fresh.notes,
         )
         pictures = self._pictures(context, before)
         parts = TurnParts(

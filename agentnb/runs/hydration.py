@@ -103,13 +103,14 @@ class Observed:
 class Freshness:
     """What became of held definitions: digests as they are now, versions to send again, names that are gone.
 
-    `parts` are the project's, as they are now.
+    `parts` are the project's, as they are now; `notes` say whose file could not be read.
     """
 
     current: Mapping[str, str]
     changed: tuple[Chosen, ...] = ()
     removed: tuple[str, ...] = ()
     parts: tuple[Piece, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,13 +137,16 @@ class Hydrator:
         ran = self.observed.reached if mode == "auto" else ()
         found = select(task, resolver, mode=mode, count=count, budget=budget, ran=ran)
         chosen = {item.definition.name: item for item in found.chosen}
+        notes = [*found.notes, *self.observed.notes]
         for name in self.pins.names:
             pinned = resolver.resolve(name)
-            if not isinstance(pinned, Unresolved):
+            if isinstance(pinned, Unresolved):
+                notes.append(f"{name} is pinned, but {pinned.reason}. {pinned.nearest}".rstrip())
+            else:
                 chosen[pinned.name] = _in_full(pinned, "pinned", count)
         self.seen.update(chosen)
         kept = tuple(self._clean(item) for item in chosen.values())
-        return replace(found, chosen=kept, notes=(*found.notes, *self.observed.notes))
+        return replace(found, chosen=kept, notes=tuple(notes))
 
     def refresh(
         self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int], *, gone: Iterable[str] = ()
@@ -156,23 +160,20 @@ class Hydrator:
         for name, item in held.items():
             if item["form"] not in ("full", "signature"):
                 continue
-            found = resolver.resolve(name)
-            if not isinstance(found, Unresolved) and found.name == name:
+            found = _by_its_name(resolver, name)
+            if found is not None:
                 self.seen.add(name)
                 made = self._clean(_chosen(found, str(item["form"]), "changed since it was sent", count))
-                # Of a signature that reads as it did nothing is out of date, whatever became of the body.
-                same = bool(made.shown) and made.shown == item.get("shown")
-                current[name] = str(item["digest"]) if same else made.definition.digest
-                if current[name] != item["digest"]:
-                    changed.append(made)
+                current[name] = str(item["digest"]) if _reads_the_same(made, item) else made.definition.digest
+                changed += [made] if current[name] != item["digest"] else []
             elif name in self.seen:
                 removed.append(name)
                 current[name] = ""
-        for name in gone:
-            found = resolver.resolve(name)  # a part of the project has a name that means nothing here
-            if not isinstance(found, Unresolved) and found.name == name:
-                changed.append(self._clean(_in_full(found, "defined again", count)))
-        return Freshness(current=current, changed=tuple(changed), removed=tuple(removed), parts=parts)
+        back = (found for name in gone if (found := _by_its_name(resolver, name)) is not None)
+        changed += [self._clean(_in_full(found, "defined again", count)) for found in back]
+        return Freshness(
+            current=current, changed=tuple(changed), removed=tuple(removed), parts=parts, notes=resolver.notes
+        )
 
     def look(self, name: str, *, count: Callable[[str], int]) -> Outcome:
         """One more definition by name, or a variable's value, for the `inspect` tool."""
@@ -373,12 +374,25 @@ def _in_full(found: Definition, reason: str, count: Callable[[str], int]) -> Cho
     return _chosen(found, "full", reason, count)
 
 
-def with_changed(selection: Selection, changed: tuple[Chosen, ...]) -> Selection:
-    """The selection, and after it every held definition that changed though the task does not touch it."""
+def _by_its_name(resolver: Resolver, name: str) -> Definition | None:
+    """The definition that still goes by the name under which it is held. A part of the project has no such name."""
+    found = resolver.resolve(name)
+    return found if not isinstance(found, Unresolved) and found.name == name else None
+
+
+def _reads_the_same(made: Chosen, item: Mapping[str, Any]) -> bool:
+    """Of a signature that reads as it did nothing is out of date, whatever became of the body."""
+    return bool(made.shown) and made.shown == item.get("shown")
+
+
+def with_changed(selection: Selection, changed: Iterable[Chosen], notes: Iterable[str] = ()) -> Selection:
+    """The selection, and after it every held definition that changed though the task does not touch it; each note
+    once."""
     chosen = {item.definition.name: item for item in selection.chosen}
     for item in changed:
         chosen.setdefault(item.definition.name, item)
-    return replace(selection, chosen=tuple(chosen.values()))
+    said = tuple(dict.fromkeys([*selection.notes, *notes]))
+    return replace(selection, chosen=tuple(chosen.values()), notes=said)
 
 
 _CODE = (type, ModuleType, FunctionType, MethodType, *live.COMPILED)

@@ -276,6 +276,21 @@ def test_old_text_of_the_project_section_has_a_tighter_limit_of_its_own(book: An
     assert "changed date" in str(body["system"])
 
 
+def test_a_held_definition_whose_file_broke_and_a_pin_that_leads_nowhere_are_said(book: Any, project: Path) -> None:
+    from agentnb.runs.hydration import Pins
+
+    book.ask("Explain `taxrates.rate`.")
+    (project / "taxrates.py").write_text("def rate(:\n")
+    book.cell("def gone(): pass", "gone")
+    book.session.keep_pins(Pins(names=["gone"]))
+    book.cell("del gone", "gone")
+    run = book.ask("And now?")
+    assert sum("taxrates.py" in note for note in run.receipt["notes"]) == 1
+    assert any(note.startswith("gone is pinned, but ") for note in run.receipt["notes"])
+    assert "taxrates.rate" in {item["name"] for item in run.receipt["definitions"]}, "its last good version counts"
+    assert "removed" not in added_by(book.bodies[-1])
+
+
 def test_added_files_that_never_end_or_are_huge_are_bounded(tmp_path: Path) -> None:
     from agentnb.runs.project import FILE_READ, read_added
 
