@@ -10,6 +10,7 @@ from IPython.display import display
 
 from agentnb import canonical
 from agentnb.context.definitions import Definition
+from agentnb.context.outlines import Outline
 from agentnb.context.resolution import Resolver, Unresolved
 from agentnb.context.schemas import kind_of, read_schema
 from agentnb.context.secret_shapes import KINDS
@@ -22,6 +23,7 @@ from agentnb.notebook.kernel import RESULT, Notebook
 from agentnb.notebook.render import table_bundle, table_html, table_text
 from agentnb.notebook.sentences import image_line
 from agentnb.notebook.tables import Code, Figure, Stacked
+from agentnb.prompt.compiler import OutlinePart
 from agentnb.runs.hydration import Pins
 from agentnb.runs.machine import Replay
 from agentnb.runs.project import read_added
@@ -227,6 +229,9 @@ def _context_show(session: Session, run: AgentRun | None) -> None:
     pinned = [f"Pinned: {', '.join(pins.names)}."] if pins.names else []
     pinned += [f"Allowed, although it looks like a secret: {', '.join(pins.allow)}."] if pins.allow else []
     added = [f"Added: {', '.join(map(_nearby, pins.files))}."] if pins.files else []
+    added += [f"Schemas: {', '.join(sorted(pins.schemas))}."] if pins.schemas else []
+    modules = [f"{part.module} (in part)" if part.partial else part.module for part in _outlines(session)]
+    added += [f"Outlines of your modules in use: {', '.join(modules)}."] if modules else []
     index = [f"{item}." for item in session.indexer.progress()]
     if run is None and (pinned or added):
         show_table(f"Context of the next task ({session.thread})", (), (), [*pinned, *added, *index])
@@ -279,20 +284,36 @@ def _context_why(session: Session, run: AgentRun | None, rest: str) -> None:
     name = rest.strip().strip("`@")
     if not name:
         raise InputError("%agent_context why wants a name", todo="e.g. %agent_context why tides.harmonic")
-    held = [] if run is None else [item for item in run.receipt["definitions"] if _is_called(item["name"], name)]
-    if held:
-        show_table(f"Why {name}", ("name", "where", "reason"), [(i["name"], _place(i), i["reason"]) for i in held])
-        return
-    out = [] if run is None else [item for item in run.receipt.get("left_out", ()) if _is_called(item["name"], name)]
-    if out:
-        show_table(f"Why not {name}", ("name", "left out because"), [(i["name"], i["reason"]) for i in out])
+    if _explained(run, name, called=name):
         return
     found = _resolved(session, name)
     if isinstance(found, Unresolved):
         raise InputError(f"{name!r} is not in the conversation, and {found.reason}", todo=found.nearest)
+    if _explained(run, name, called=found.name):  # the task may call it by another name
+        return
     place = found.file or f"cell {found.cell}"
-    row = (found.name, f"{place}:{found.lines[0]}", "not sent: no task has named it or needed it one step on")
+    outlined = any(found.name == f"{part.module}.{line.name}" for part in _outlines(session) for line in part.lines)
+    what = "only its signature, in the project's outline" if outlined else "not sent"
+    row = (found.name, f"{place}:{found.lines[0]}", f"{what}: no task has named it or needed it one step on")
     show_table(f"Why not {name}", ("name", "where", "reason"), [row])
+
+
+def _explained(run: AgentRun | None, name: str, *, called: str) -> bool:
+    """Show why what is `called` so was sent, or was left out; False where the last run did neither."""
+    receipt = run.receipt if run is not None else {"definitions": ()}
+    held = [item for item in receipt["definitions"] if _is_called(item["name"], called)]
+    out = [item for item in receipt.get("left_out", ()) if _is_called(item["name"], called)]
+    if held:
+        show_table(f"Why {name}", ("name", "where", "reason"), [(i["name"], _place(i), i["reason"]) for i in held])
+    elif out:
+        show_table(f"Why not {name}", ("name", "left out because"), [(i["name"], i["reason"]) for i in out])
+    return bool(held or out)
+
+
+def _outlines(session: Session) -> list[Outline]:
+    """The outlines that a new project section would have."""
+    parts = session.hydrator().parts(len)
+    return [part.outline for part in parts if isinstance(part, OutlinePart)]
 
 
 def _resolved(session: Session, name: str) -> Definition | Unresolved:

@@ -317,7 +317,7 @@ def test_the_context_magics(kernel: Any) -> None:
     assert "shapes.scale" in shown
     assert "schema.sql" in shown
     assert "pinned" in kernel.ok("%agent_context why scale").text
-    assert "not sent" in kernel.ok("%agent_context why shapes.Box").text
+    assert "only its signature, in the project's outline" in kernel.ok("%agent_context why shapes.Box").text
     assert "Nothing is pinned" in kernel.ok("%agent_context unpin shapes.scale\n%agent_context unpin schema.sql").text
     assert "cannot be pinned" in kernel.run("%agent_context pin no_such_thing").error
     assert "cannot be read" in kernel.run("%agent_context add missing.sql").error

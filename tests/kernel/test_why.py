@@ -23,3 +23,14 @@ def test_what_was_left_out_says_why(kernel: Any) -> None:
     kernel.ok("%config AgentNB.context_tokens = 10\n%agent -t new --dry-run What does `far` do?")
     told = " ".join(kernel.ok("%agent_context why far").text.split())
     assert "did not fit into the 10 left of 10" in told
+
+
+def test_what_only_the_outline_tells_and_what_the_task_calls_otherwise(kernel: Any) -> None:
+    kernel.ok("open('apart.py', 'w').write('def alone(x):\\n    return x\\n')")
+    kernel.ok("import shapes as sh, apart as ap")
+    kernel.ok("%agent --dry-run What does `sh.Box.volume` do?")
+    assert "marked" in kernel.ok("%agent_context why sh.Box.volume").text
+    told = " ".join(kernel.ok("%agent_context why ap.alone").text.split())
+    assert "apart.alone" in told
+    assert "only its signature, in the project's outline" in told
+    assert "Outlines of your modules in use: apart, shapes." in kernel.ok("%agent_context show").text
