@@ -40,8 +40,18 @@ def sparse(value: Any) -> str:
 
 
 def tensor(value: Any) -> str:
+    """A torch tensor; its items where they lie in this machine's memory, in order."""
     grad = ", with gradient" if value.requires_grad else ""
-    return f"tensor, shape {tuple(value.shape)}, {value.dtype}, on {value.device.type}{grad}"
+    about = f"tensor, shape {tuple(value.shape)}, {value.dtype}, on {value.device.type}{grad}"
+    at_hand = value.device.type == "cpu" and str(value.layout) == "torch.strided" and value.is_contiguous()
+    if not at_hand or not value.numel():
+        return about
+    flat = value.detach().view(-1)
+    first = ", ".join(cell(item) for item in flat[:ITEMS].tolist())
+    ends = ""
+    if flat.numel() <= SCAN_CELLS and not value.dtype.is_complex and str(value.dtype) != "torch.bool":
+        ends = f", from {cell(flat.min().item())} to {cell(flat.max().item())}"
+    return f"{about}{ends}: {first}{', …' if flat.numel() > ITEMS else ''}"
 
 
 def network(value: Any) -> str:

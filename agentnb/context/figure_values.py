@@ -28,6 +28,12 @@ def matplotlib_axes(value: Any) -> str:
     return f"matplotlib axes: {_axes(value)}"
 
 
+def matplotlib_artist(value: Any) -> str:
+    """A line, a bar or a text of a figure: by its class and the label that it was given."""
+    label = str(value.get_label() or "")
+    return f"{live.type_name(value)}{'' if label.startswith('_') or not label else f' {quoted(label)}'}"
+
+
 def _axes(axes: Any) -> str:
     texts = {"": axes.get_title(), "x ": axes.get_xlabel(), "y ": axes.get_ylabel()}
     said = [f"{name}{quoted(text)}" for name, text in texts.items() if text]

@@ -10,6 +10,8 @@ ITEMS = 8
 """Items of a container that are shown; of the rest only the number is told."""
 TEXT = 160
 """Characters of a text inside something else."""
+ENOUGH = 600
+"""Characters after which no more items are looked at: a description is not longer."""
 CELL = 40
 """Characters of a text in a table."""
 
@@ -37,7 +39,13 @@ def cell(value: object) -> str:
 
 
 def items(shown: Iterable[str], total: int) -> str:
-    """`a, b, … 3 more`."""
-    listed = list(shown)
+    """`a, b, … 3 more`. What would go beyond ENOUGH is not asked for."""
+    listed: list[str] = []
+    size = 0
+    for text in shown:
+        listed.append(text)
+        size += len(text)
+        if size > ENOUGH:
+            break
     more = [f"… {total - len(listed)} more"] if total > len(listed) else []
     return ", ".join([*listed, *more])

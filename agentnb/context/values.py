@@ -28,7 +28,7 @@ from typing import Any
 
 from agentnb.context import array_values, figure_values, live
 from agentnb.context.array_values import SCAN_CELLS
-from agentnb.context.literals import ITEMS, beginning, cell, items, quoted
+from agentnb.context.literals import ITEMS, TEXT, beginning, cell, items, quoted
 from agentnb.context.path_values import path_in_words
 from agentnb.context.redaction import names_secret
 from agentnb.context.schemas import describe_database
@@ -234,7 +234,7 @@ def _object(value: Any, depth: int) -> str:
         return array_values.network(value) if depth == DEPTH else live.type_name(value)
     own = _state(value)
     if not own or depth <= 0:
-        return _sized(value)
+        return _sized(value, depth)
     shown = [f"{key}={brief(item, depth - 1)}" for key, item in itertools.islice(own.items(), ITEMS)]
     return f"{live.type_name(value)}({items(shown, len(own))})"
 
@@ -270,12 +270,28 @@ _SAID: tuple[tuple[type, Callable[[Any], str]], ...] = (
 )
 
 
-def _sized(value: Any) -> str:
-    """A subclass of a built-in container is told by the length that the built-in itself counts."""
+def _sized(value: Any, depth: int) -> str:
+    """A subclass of a built-in type, by what the built-in itself holds: its own methods are not asked."""
+    for kind in (int, float):
+        if live.is_a(value, kind):
+            return f"{live.type_name(value)} {kind.__repr__(value)}"
     for base, length in _LENGTHS:
         if live.is_a(value, base):
-            return f"{live.type_name(value)} of {length(value)}"
+            count, head = length(value), _head_of(value, depth)
+            return f"{live.type_name(value)} of {count}{f': {head}' if head else ''}"
     return live.type_name(value)
+
+
+def _head_of(value: Any, depth: int) -> str:
+    """The first items of a subclass of a list, tuple, dictionary or text, as those of the type itself."""
+    if depth <= 1:
+        return ""
+    if live.is_a(value, dict):
+        return brief(dict(itertools.islice(dict.items(value), ITEMS)), depth - 1)
+    for base in (list, tuple, str):
+        if live.is_a(value, base):
+            return brief(base.__getitem__(value, slice(TEXT if base is str else ITEMS)), depth - 1)
+    return ""
 
 
 # known libraries ------------------------------------------------------------------------------------------------------
@@ -505,6 +521,7 @@ LIBRARIES: tuple[_Known, ...] = (
     _Known("networkx", "Graph", _graph, _graph),
     _Known("matplotlib.figure", "Figure", figure_values.matplotlib_figure, live.type_name),
     _Known("matplotlib.axes", "Axes", figure_values.matplotlib_axes, live.type_name),
+    _Known("matplotlib.artist", "Artist", figure_values.matplotlib_artist, live.type_name),
     _Known("plotly.basedatatypes", "BaseFigure", figure_values.plotly_figure, live.type_name),
     _Known("altair", "Chart", figure_values.altair_chart, live.type_name),
     _Known("PIL.Image", "Image", _picture, lambda value: f"{live.type_name(value)} {value.size[0]} x {value.size[1]}"),

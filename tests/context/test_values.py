@@ -118,6 +118,9 @@ Tide = collections.namedtuple("Tide", "high low")
         (functools.partial(Silent), "partial of class Silent"),
         ({1: 2}.keys(), "dict_keys of 1"),
         (bytearray(5), "bytearray of 5"),
+        (type("Sea", (dict,), {"items": Silent, "__iter__": Silent, "__len__": Silent})(a=1), "Sea of 1: {'a': 1}"),
+        (type("Sea", (list,), {"__getitem__": Silent, "__len__": Silent})([1, 2]), "Sea of 2: [1, 2]"),
+        (type("Sea", (str,), {"__len__": Silent, "__repr__": Silent})("salt"), "Sea of 4: 'salt'"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -132,7 +135,13 @@ def test_what_would_take_long_is_not_counted() -> None:
     many = Many()
     vars(many).update({f"a{i}": i for i in range(200_000)})
     graph = nx.empty_graph(200_000)
-    for value, said in ((many, "a0=0"), (graph, "200000 nodes; nodes 0, 1"), ("x\n" * 50_000_000, "100000000 char")):
+    wide = {f"k{i}": {f"j{j}": ["x" * 1000] * 100 for j in range(100)} for i in range(100)}
+    for value, said in (
+        (many, "a0=0"),
+        (wide, "xxx"),
+        (graph, "200000 nodes; nodes 0, 1"),
+        ("x\n" * 50_000_000, "100000000 char"),
+    ):
         started = time.thread_time()
         assert said in describe("v", value)
         assert time.thread_time() - started < 0.2, "all of it was looked at"
