@@ -5,6 +5,7 @@ Bounded and stable: no absolute path, no address, no process id. Nobody's code i
 
 from __future__ import annotations
 
+import ast
 import linecache
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,7 +52,25 @@ def _message(error: BaseException) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001 - `__str__` of an exception is the user's code
         return "(its message cannot be shown)"
-    return text if len(text) <= MESSAGE else f"{beginning(text, MESSAGE)} […]"
+    return steady(text if len(text) <= MESSAGE else f"{beginning(text, MESSAGE)} […]")
+
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]{4,16}(?=>)")
+_SET = re.compile(r"\{[^{}:\n]{2,400}\}")
+
+
+def steady(text: str) -> str:
+    """A message without what differs from run to run though nothing has changed: the addresses of objects, and the
+    order of sets, which follows PYTHONHASHSEED."""
+    return _SET.sub(_in_order, _ADDRESS.sub("", text))
+
+
+def _in_order(match: re.Match[str]) -> str:
+    try:
+        found = ast.literal_eval(match.group())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return match.group()
+    return f"{{{', '.join(sorted(map(repr, found)))}}}" if type(found) is set else match.group()
 
 
 def _told(frames: Sequence[_Frame], project: Path | None) -> Iterator[str]:

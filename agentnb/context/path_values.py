@@ -37,7 +37,9 @@ def _head(path: pathlib.PurePath, name: str) -> str:
     try:
         found = pathlib.Path(path).stat()
         if stat.S_ISDIR(found.st_mode):
-            names = [item.name for item in itertools.islice(pathlib.Path(path).iterdir(), ENTRIES + 1)]
+            # What Python and tools keep beside the files comes and goes by itself.
+            seen = (item.name for item in itertools.islice(pathlib.Path(path).iterdir(), ENTRIES + 1))
+            names = [name for name in seen if name[0] != "." and name != "__pycache__"]
             # Beyond that the file system's own order would show.
             many = len(names) > ENTRIES
             return f", a directory of over {ENTRIES} entries" if many else f", a directory: {_listing(names)}"

@@ -21,6 +21,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from agentnb.context.cells import CellIndex
+from agentnb.context.failures import describe_failure
 from agentnb.context.resolution import Resolver
 from agentnb.context.selection import render, select
 from agentnb.context.values import describe
@@ -36,6 +37,12 @@ resolver = Resolver(cells=cells, namespace=namespace, project=project)
 selection = select("`total` and shop.stock.Item, Item.price and basket", resolver, count=len, budget=9000)
 out = "\\n".join(render(item) + item.reason for item in selection.chosen)
 out += repr((selection.left_out, selection.notes)) + describe("basket", namespace["basket"])
+nested = [{('a', 'b'), frozenset('xyz'), None, 1.5}, {frozenset('pq'): {'m', 'n'}}, object(), len, {object(), object()}]
+out += describe("nested", nested) + describe("view", {'b', 'a'}.__iter__()) + describe("now", project / "shop")
+try:
+    raise KeyError(frozenset('abc'), object())
+except KeyError as error:
+    out += describe_failure(error, project=project)
 sys.stdout.buffer.write(out.encode())
 """
 STOCK = """import math
