@@ -27,8 +27,13 @@ def path_in_words(value: pathlib.PurePath) -> str:
     return f"{live.type_name(value)}: a path named {name!r}{_head(value, name)}"
 
 
+_LEFT_BEHIND = re.compile(r"__pycache__$|\.ipynb_checkpoints$|\.DS_Store$|\.\w+_cache$")
+"""What Python and tools keep beside the files: it comes and goes by itself."""
+
+
 def _listing(names: list[str]) -> str:
-    return items(sorted(names)[:ITEMS], len(names))
+    kept = sorted(name for name in names if not _LEFT_BEHIND.match(name))
+    return items(kept[:ITEMS], len(kept))
 
 
 def _head(path: pathlib.PurePath, name: str) -> str:
@@ -37,9 +42,7 @@ def _head(path: pathlib.PurePath, name: str) -> str:
     try:
         found = pathlib.Path(path).stat()
         if stat.S_ISDIR(found.st_mode):
-            # What Python and tools keep beside the files comes and goes by itself.
-            seen = (item.name for item in itertools.islice(pathlib.Path(path).iterdir(), ENTRIES + 1))
-            names = [name for name in seen if name[0] != "." and name != "__pycache__"]
+            names = [item.name for item in itertools.islice(pathlib.Path(path).iterdir(), ENTRIES + 1)]
             # Beyond that the file system's own order would show.
             many = len(names) > ENTRIES
             return f", a directory of over {ENTRIES} entries" if many else f", a directory: {_listing(names)}"
