@@ -64,7 +64,15 @@ def _messages(blocks: Iterable[Block]) -> list[dict[str, Any]]:
         if not messages or messages[-1]["role"] != role:
             messages.append({"role": role, "content": None if role == "assistant" else []})
         _add(messages[-1], content)
-    return messages
+    return [_in_words(message) for message in messages]
+
+
+def _in_words(message: dict[str, Any]) -> dict[str, Any]:
+    """The message with its texts as one, where it has nothing else: many such servers take no list of parts."""
+    parts = message["content"]
+    if not isinstance(parts, list) or any(part["type"] != "text" for part in parts):
+        return message
+    return {**message, "content": "\n\n".join(part["text"] for part in parts)}
 
 
 def _add(message: dict[str, Any], content: Content) -> None:

@@ -225,6 +225,21 @@ def test_content_as_a_list_of_parts() -> None:
     assert reply.text == chat({"content": parts}, finish="stop")[0].text == "High water."
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from([Role.SYSTEM, Role.USER, Role.ASSISTANT]), st.text()), min_size=1, max_size=9)
+)
+def test_texts_go_out_as_strings_and_what_was_sent_stays_a_prefix(said: list[tuple[Role, str]]) -> None:
+    """Many servers take no list of parts; and a longer conversation begins with the shorter one's words."""
+    blocks = tuple(block(Text(words), role) for role, words in said)
+    sent, before = (
+        openai_chat.encode(Prompt(model="m", blocks=some, max_tokens=9))["messages"] for some in (blocks, blocks[:-1])
+    )
+    assert all(isinstance(message["content"], str) for message in sent)
+    assert [message["content"] for message in before[:-1]] == [m["content"] for m in sent[: max(len(before) - 1, 0)]]
+    if before:
+        assert sent[len(before) - 1]["content"].startswith(before[-1]["content"])
+
+
 def test_an_error_inside_a_200() -> None:
     with pytest.raises(ServerFault, match="upstream gave up"):
         openai_chat.decode_completion({"error": {"message": "upstream gave up", "code": 502}})
