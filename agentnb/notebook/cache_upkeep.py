@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from agentnb.errors import AgentnbError, InputError, ProviderError, RequestRefused
+from agentnb.errors import AgentnbError, InputError, ProviderError, RequestRefused, RunUnknown
 from agentnb.notebook import figures
 from agentnb.notebook.commands import show_table
 from agentnb.notebook.kernel import last_run
@@ -22,13 +23,16 @@ if TYPE_CHECKING:
 
 
 def last_request(session: Session) -> tuple[str, str] | None:
-    """(run id, model's address) of the last run that was sent: this kernel's last one, or its thread's, where that
-    was a dry run. None before the first."""
+    """(run id, model's address) of the last run that was sent: this kernel's last one or, where that was a dry run or
+    a machine of the user's own, its thread's. None before the first."""
     run = last_run(session.namespace)
-    if run is not None and run.state != "DRY_RUN":
+    if run is not None and run.thread and run.state != "DRY_RUN":
         return run.run_id, run.model
-    sent = session.ledger.last_sent(session.thread)
-    return (sent.run_id, session.find_run(sent.run_id).model) if sent else None
+    threads = dict.fromkeys([run.thread if run else "", session.thread])
+    sent = next(filter(None, map(session.ledger.last_sent, threads)), None)
+    with contextlib.suppress(RunUnknown):  # the ledger may remember what the journal no longer has
+        return (sent.run_id, session.find_run(sent.run_id).model) if sent else None
+    return None
 
 
 def _last_call(session: Session) -> tuple[Call, Provider, str]:

@@ -412,7 +412,10 @@ class Session:
         """Delete the cache objects of this session at the providers, but for those that another kernel uses; the
         number deleted. What cannot be deleted now ends by itself within the hour."""
         deleted = 0
-        for held in self._objects.mine() if self._objects else ():
+        mine: list[Held] = []
+        with contextlib.suppress(AgentnbError):  # at the end the data directory may be gone
+            mine = self._objects.mine() if self._objects else []
+        for held in mine:
             with contextlib.suppress(AgentnbError):
                 provider = self.holder_of(held)
                 deleted += bool(provider and self.objects.leave(provider, held))

@@ -22,6 +22,26 @@ def test_anthropic_is_warmed_by_the_last_request(kernel: Any) -> None:
     assert "cache_budget is 0" in status
 
 
+def test_a_machine_of_ones_own_is_no_call(kernel: Any) -> None:
+    kernel.ok(
+        """
+import agentnb
+own = agentnb.AgentStateMachine()
+@own.state("PLANNING")
+def plan(context):
+    return "COMPLETED", context
+"""
+    )
+    kernel.ok("%agent --machine own Do it")
+    assert "made no call" in kernel.ok("%agent_cache explain").text
+    for command in ("status", "list", "prune", "clear"):
+        kernel.ok(f"%agent_cache {command}")
+    assert "no request to keep warm" in kernel.run("%agent_cache warm").error
+    kernel.ok("%agent Hello")
+    kernel.ok("%agent --machine own Do it again")
+    assert "Nothing was generated" in kernel.ok("%agent_cache warm").text
+
+
 def test_openai_says_that_it_cannot_be_warmed(kernel: Any) -> None:
     kernel.ok("%agent -m sim:gpt-4.1 Hello")
     error = kernel.run("%agent_cache warm").error
