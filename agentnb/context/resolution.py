@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import re
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ RESULT = re.compile(r"[^\W\d]\w*(?:(?:\(\))?\.[^\W\d]\w*)*\Z")
 _RETURNS = re.compile(r"\)\s*->\s*[\"']?([^\W\d][\w.]*)")
 SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
 CLASSES_LIMIT = 50
+NAMES_WAITED_FOR = 2
+"""What a task waits for inference in all, in waits for one name: it may name a hundred that nothing else could find."""
 _NO_INSTANCES = (type, ModuleType, FunctionType)
 
 
@@ -58,7 +61,7 @@ class Resolver:
 
     `project` is searched before the import path; `index` is shared by default. `packages` knows the names that the
     packages in use define.
-    `patience` is how long the caller waits for the inference of one name, in seconds.
+    `patience` is how long the caller waits for the inference of one name, in seconds; for all names, twice as long.
     """
 
     def __init__(
@@ -70,10 +73,13 @@ class Resolver:
         index: FileIndex | None = None,
         packages: PackageNames | None = None,
         patience: float = inference.SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cells = cells
         self._namespace = namespace
         self._patience = patience
+        self._waiting = NAMES_WAITED_FOR * patience
+        self._clock = clock
         self._imports = cells.imports()
         self._own = CellNames(cells.definitions())
         self._texts = Texts(project=project, index=index)
@@ -334,7 +340,13 @@ class Resolver:
         return self._inferred(".".join(parts))
 
     def _inferred(self, expression: str) -> Definition | None:
-        return self._placed(inference.SHARED.infer(self._cells.code(), expression, self._patience))
+        patience = min(self._patience, self._waiting)
+        if patience <= 0:
+            return None
+        begun = self._clock()
+        place = inference.SHARED.infer(self._cells.code(), expression, patience)
+        self._waiting -= self._clock() - begun
+        return self._placed(place)
 
     def _placed(self, place: Place | None) -> Definition | None:
         if place is None:

@@ -28,6 +28,10 @@ BUDGET = 4000
 SCAN_HEAD, SCAN_TAIL = 20_000, 4_000
 """Characters at the start and end of a task that are searched for names; between them lies a pasted log."""
 WORDS_LIMIT = 2_000
+MARKS_LIMIT = 200
+"""Marks that are looked up; a pasted page of documentation has more, and means none of them."""
+NOTES_LIMIT = 10
+"""Marks that lead nowhere and are told one by one."""
 LARGE_SHARE = 0.4
 """A definition that is not named stands in full only if it takes at most this share of the budget."""
 FULL_SHARE, FULL_SHARE_RAN = 0.92, 0.97
@@ -51,7 +55,7 @@ LEFT_OUT_LIMIT = 100
 FOLLOWED_LIMIT = 400
 """Definitions that are looked into; each costs about a millisecond."""
 
-_FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n.*?(?:^[ \t]*\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^[ \t]*+(```++|~~~++)[^\n]*+\n.*?(?:^[ \t]*+\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _BACKTICK = re.compile(r"(?<!`)`([^`\n]{1,200})`(?!`)")
 _AT = re.compile(r"(?<![\w.@/+:%\\-])@([^\W\d]\w*(?:\.[^\W\d]\w*)*)(?![\w/@])")
 _CALL = re.compile(r"@?([^\W\d]\w*(?:(?:\([^()]*\))?\.[^\W\d]\w*)*)(?:\(.*\))?\Z", re.DOTALL)
@@ -198,6 +202,8 @@ def select(
     roots = list(_marked(task, resolver, notes))
     if mode == "auto":
         roots += _mentioned(task, resolver)
+    if len(notes) > NOTES_LIMIT:
+        notes[NOTES_LIMIT:] = [f"{len(notes) - NOTES_LIMIT} more marked names have no definition here."]
     purse = _Budget(count=count, total=budget)
     roots += _failed(resolver, ran)
     for definition, reason in roots:
@@ -211,7 +217,7 @@ def select(
 
 
 def _marked(task: str, resolver: Resolver, notes: list[str]) -> Iterator[tuple[Definition, str]]:
-    for name in marks(task):
+    for name in marks(task)[:MARKS_LIMIT]:
         found = resolver.resolve(name)
         if isinstance(found, Unresolved):
             owner = resolver.class_of(name)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentnb.context import inference
+from agentnb.context.resolution import Resolver
 from agentnb.context.selection import Selection, marks, render, select
 
 Write = Callable[[str, str], Path]
@@ -179,3 +183,25 @@ def test_each_definition_that_is_left_out_has_a_sentence_for_it(notebook, write:
     assert {reason.partition(", but ")[0] for reason in reasons.values()} == {"used by many.top"}
     assert any(reason.endswith("left of 700") for reason in reasons.values())
     assert any(reason.endswith("others are likelier to run") for reason in reasons.values())
+
+
+def test_a_task_of_a_thousand_marks_is_bounded_in_waiting_and_in_notes(
+    notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook.run("def tax(x): return x\nclass Odd:\n    def __getattr__(self, name): return 1\nodd = Odd()")
+    waits: list[float] = []
+    monkeypatch.setattr(inference.SHARED, "infer", lambda code, expression, seconds: waits.append(seconds))
+    clock = itertools.count()
+    resolver = Resolver(cells=notebook.cells, namespace=notebook.namespace, clock=lambda: float(next(clock)))
+    selection = select("`tax` " + " ".join(f"`odd.part{i}`" for i in range(1000)), resolver, count=count)
+    assert waits == [3.0, 3.0, 3.0, 3.0, 2.0, 1.0], "a wait that took a second each"
+    assert len(selection.notes) == 11
+    assert "more marked names have no definition here" in selection.notes[-1]
+    assert names(selection) == [("tax", "full")]
+
+
+def test_a_wall_of_backticks_is_read_at_once() -> None:
+    before = time.process_time()
+    for text in ("`" * 200_000, "~" * 200_000, "```\n" * 20_000, "`a" * 50_000, "   " * 50_000 + "```"):
+        marks(text)
+    assert time.process_time() - before < 20, "it took minutes"
