@@ -238,6 +238,7 @@ class Calling:
                     self._pause(PAUSE * 2**tries)
                 else:
                     self._complete(error)
+                    _tell_spent(error, wasted + decoder.spent(), replies=tries + 1)
                     raise
                 on_text("restart", "")
 
@@ -375,6 +376,15 @@ def _seen_from(began: bool, error: Exception) -> Exception:
     if began and isinstance(error, RequestRefused) and error.status is None:  # the same exception, for what came back
         return unreadable(error.about)
     return error
+
+
+def _tell_spent(error: ProviderError, spent: Usage, *, replies: int) -> None:
+    """What was used for nothing is billed all the same; a step that failed adds nothing to its run's sum."""
+    if not spent.input_total:
+        return
+    what = "1 reply that broke off" if replies == 1 else f"{replies} replies that broke off"
+    told = f"{what} had used {spent.input_total:,} input and {spent.output:,} output tokens, not in the run's sum"
+    error.about = f"{error.about}; {told}" if error.about else told
 
 
 def whole_object(value: Any) -> dict[str, Any]:

@@ -230,3 +230,12 @@ def test_a_wrong_key_is_named(simulator: Simulator) -> None:
     with pytest.raises(ProviderError):
         ask(nobody, prompt_of(block("Hello?")))
     nobody.close()
+
+
+@pytest.mark.slow
+def test_what_broken_replies_had_used_is_told_when_none_comes_through(
+    provider: AnthropicProvider, simulator: Simulator
+) -> None:
+    simulator.inject(kind="drop", after_events=4, times=9)
+    with pytest.raises(StreamBroken, match=r"3 replies that broke off had used [\d,]+ input and \d+ output tokens"):
+        ask(provider, prompt_of(block("Hello?")))
