@@ -176,7 +176,7 @@ class Notebook:
         note = self._trace.note if self._trace is not None and self._wants_trace else ""
         session = self.session
         notes = (*session.cells.take_notes(), *([note] if note else []))
-        shown = self.showing.displays.latest()
+        shown = self.showing.latest()
         session.observed = Observed(ran=self._ran, error=self._error, notes=notes, shown=shown)
         self._ran = ()
 

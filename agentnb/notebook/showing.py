@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.utils.dir2 import get_real_method
 
-from agentnb.context.displays import Displays, Shown
+from agentnb.context.live import class_name
+
+if TYPE_CHECKING:
+    from agentnb.context.displays import Displays, Shown
 
 _FIGURE = ("matplotlib.figure", "Figure")
 _DRAWN = {"matplotlib", "mpl_toolkits", "PIL"}
+_KINDS = ("image/", "application/vnd.plotly", "application/vnd.vega", "application/vnd.bokehjs_exec")
+"""How the mime types of figures begin."""
+_CHART = "vega-embed"
+"""What stands in the html of one."""
 
 
 class Showing:
@@ -22,7 +29,7 @@ class Showing:
     """
 
     def __init__(self, shell: Any, cell: Callable[[], str]) -> None:
-        self.displays = Displays()
+        self._displays: Displays | None = None  # what looks at figures is imported with the first one
         self._shell = shell
         self._cell = cell
         self._about = ""
@@ -45,7 +52,11 @@ class Showing:
         self._bundles.pop(".".join(_FIGURE), None)
         if self._before is not None:
             self._bundles.for_type_by_name(*_FIGURE, self._before)
-        self._hooked, self.displays = [], Displays()
+        self._hooked, self._displays = [], None
+
+    def latest(self) -> tuple[Shown, ...]:
+        """What the newest cell that showed any figure has shown."""
+        return self._displays.latest() if self._displays is not None else ()
 
     @property
     def _bundles(self) -> Any:
@@ -54,16 +65,28 @@ class Showing:
     def begin(self) -> None:
         """A cell begins: what it showed before is gone."""
         self._about = ""
-        self.displays.forget(self._cell())
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._displays is not None:
+            self._displays.forget(self._cell())
 
     def end(self, result: Any) -> None:
         """A cell ends: where its result was not seen as it went out, a figure among results is found in `Out`."""
         number, value = getattr(result, "execution_count", None), getattr(result, "result", None)
-        if self._shell.displayhook in self._hooked or type(value).__module__.partition(".")[0] not in _DRAWN:
+        if self._shell.displayhook in self._hooked or class_name(type(value))[0].partition(".")[0] not in _DRAWN:
             return
-        if all(shown.cell != self._cell() for shown in self.displays.latest()):
+        if all(shown.cell != self._cell() for shown in self.latest()):
+            from agentnb.context.displays import Shown
+
             outputs = self._shell.user_ns.get("Out", {})
-            self.displays.keep(Shown(cell=self._cell(), value=lambda: outputs.get(number)))
+            self._opened().keep(Shown(cell=self._cell(), value=lambda: outputs.get(number)))
+
+    def _opened(self) -> Displays:
+        from agentnb.context.displays import Displays
+
+        self._displays = self._displays or Displays()
+        return self._displays
 
     def _formatted(self, figure: Any) -> Any:
         """In the place of a formatter, which has the figure in hand; then as if there were none."""
@@ -82,8 +105,13 @@ class Showing:
 
     def _note(self, kind: str, content: Any) -> None:
         if kind == "clear_output":
-            self.displays.forget(self._cell())
+            self._forget()
         elif "data" in content:
             about, self._about = self._about, ""
             name = str((content.get("transient") or {}).get("display_id") or "")
-            self.displays.take(content["data"], cell=self._cell(), about=about, name=name)
+            if _may_be_figure(content["data"]) or (name and self._displays is not None):
+                self._opened().take(content["data"], cell=self._cell(), about=about, name=name)
+
+
+def _may_be_figure(data: dict[str, Any]) -> bool:
+    return any(kind.startswith(_KINDS) for kind in data) or _CHART in str(data.get("text/html", ""))[:2000]
