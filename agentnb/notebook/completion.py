@@ -21,7 +21,7 @@ SUBCOMMANDS = {
     "agent_context": ("show", "why", "pin", "unpin", "add", "allow", "disallow"),
 }
 _ARGUMENTS = {
-    **dict.fromkeys(SUBCOMMANDS["agent_runs"][1:], "run"),
+    **dict.fromkeys((*SUBCOMMANDS["agent_runs"][1:], "explain"), "run"),
     "why": "definition",
     "pin": "definition",
     "unpin": "pin",

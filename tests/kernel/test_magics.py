@@ -362,6 +362,7 @@ def test_completion_knows_the_notebook(kernel: Any) -> None:
     assert "%agent_context why shapes.area" in complete(kernel, "%agent_context why sh")
     assert complete(kernel, "%agent_context add sche") == ["%agent_context add schema.sql"]
     assert complete(kernel, "%agent_runs show r") == [f"%agent_runs show {run['run_id']}"]
+    assert complete(kernel, "%agent_cache explain r") == [f"%agent_cache explain {run['run_id']}"]
     assert complete(kernel, "%agent -t t") == ["%agent -t tides"]
     kernel.ok("%agent_context pin shapes.scale")
     assert complete(kernel, "%agent_context unpin ") == ["%agent_context unpin shapes.scale"]
