@@ -5,11 +5,12 @@ Nothing is imported and nobody's code runs; the project's own directories are se
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from agentnb.context.cells import CellDefinitions
-from agentnb.context.definitions import Definition, FileDefinitions, ParseError
+from agentnb.context.definitions import Definition, Entry, FileDefinitions, ParseError
 from agentnb.context.files import SHARED, FileIndex, module_file, stub_file
 from agentnb.context.outlines import text_of
 
@@ -64,17 +65,19 @@ class Texts:
             name = ".".join(parts[:end])
             if self.file_of(name) is not None:
                 # What the longest module does not have is not there: a shorter one would only send us back.
-                return self.inside(name, parts[end:], seen) if parts[end:] else self._module_or_its_own(name, seen)
+                if not parts[end:]:
+                    return self._hiding(name, [], seen) or self.module(name)
+                return self.inside(name, parts[end:], seen) or self._hiding(name, parts[end:], seen)
         return None
 
-    def _module_or_its_own(self, name: str, seen: _Seen) -> Definition | None:
-        """After `from .col import col`, or a `def col` of its own, the package's `col` is no longer the module."""
+    def _hiding(self, name: str, rest: list[str], seen: _Seen) -> Definition | None:
+        """What hides a module: after `from .col import col`, or a `def col`, the package's `col` is not the module."""
         package, _, last = name.rpartition(".")
         file = self.file_of(package) if package else None
         hidden = file is not None and (
             last in file.chosen or any(i.bound == last and i.target.startswith(f"{name}.") for i in file.imports)
         )
-        return (self.inside(package, [last], seen) if hidden else None) or self.module(name)
+        return self.inside(package, [last, *rest], seen) if hidden else None
 
     def inside(self, module: str, parts: list[str], seen: _Seen | None = None) -> Definition | None:
         """`parts` inside a module by its text alone: its own names, its imports, its star imports, its submodules.
@@ -101,13 +104,20 @@ class Texts:
     def _own(self, file: FileDefinitions, parts: list[str], seen: _Seen) -> Definition | None:
         name = ".".join(parts)
         name = file.nested.get(name, name)
-        if name in file.chosen:
+        known = file.chosen.get(name)
+        if known and (known.weight > 1 or len(parts) == 1):
             return file.by_name[name]
-        holder = file.chosen.get(parts[0]) if len(parts) > 1 else None
-        for base in holder.bases if holder else ():
-            found = self.inside(file.module, [*base.split("."), *parts[1:]], seen)
-            if found is not None:
-                return found
+        # A member that stands under `if TYPE_CHECKING:` is only a promise of what a base class has.
+        return self._inherited(file, parts, seen) or (file.by_name[name] if known else None)
+
+    def _inherited(self, file: FileDefinitions, parts: list[str], seen: _Seen) -> Definition | None:
+        """A member of a class's bases, or of the class that a name stands for: `Client = _Client`."""
+        for end in range(len(parts) - 1, 0, -1):
+            holder = file.chosen.get(".".join(parts[:end]))
+            for lead in _leads(file, holder) if holder else ():
+                found = self.inside(file.module, [*lead.split("."), *parts[end:]], seen)
+                if found is not None:
+                    return found
         return None
 
     def _imported(self, file: FileDefinitions, parts: list[str], seen: _Seen) -> Definition | None:
@@ -194,6 +204,16 @@ class Texts:
                 # `sin: _UFunc_Nin1_Nout1[…]` says less than the module itself.
                 return found.signature if found and found.kind != "constant" else ""
         return ""
+
+
+_STANDS_FOR = re.compile(r"\w+(?:\s*:[^=]+)?\s*=\s*([^\W\d][\w.]*)\s*(?:#.*)?\Z")
+
+
+def _leads(file: FileDefinitions, holder: Entry) -> Sequence[str]:
+    if holder.kind not in {"constant", "type alias"}:
+        return holder.bases
+    match = _STANDS_FOR.match(file.python_of(holder))
+    return [match.group(1)] if match and match.group(1) != holder.name else []
 
 
 def _note(file: FileDefinitions, error: ParseError) -> str:

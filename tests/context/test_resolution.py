@@ -319,6 +319,44 @@ def test_packages_that_import_in_circles_are_searched_once(notebook, write: Writ
     assert [resolver.follow(user, reference) for reference in user.references] == [None, None]
 
 
+def test_by_text_alone_members_are_found_where_they_are_inherited_from(notebook, write: Write) -> None:
+    write("pack/__init__.py", "from .main import Program, main\nfrom .deep import *\n")
+    write("pack/main.py", "class Program:\n    def parse(self): return 1\nmain = Program\n")
+    write(
+        "pack/deep.py",
+        """
+        from typing import TYPE_CHECKING, TypeAlias
+        class Base:
+            def like(self): return "real"
+            class Options:
+                def table(self): return 1
+        class Column(Base):
+            if TYPE_CHECKING:
+                def like(self): ...
+                def promised(self): ...
+            class Options(Base.Options): pass
+        if TYPE_CHECKING:
+            Client = Base
+        else:
+            class _Client(Base):
+                def get(self): return 1
+            Client = _Client
+        Event: TypeAlias = Column
+        """,
+    )
+    notebook.run("import pack", execute=False)
+    cases = {
+        "pack.main.parse": "pack.main.Program.parse",
+        "pack.Column.like": "pack.deep.Base.like",
+        "pack.Column.promised": "pack.deep.Column.promised",
+        "pack.Column.Options.table": "pack.deep.Base.Options.table",
+        "pack.Client.get": "pack.deep._Client.get",
+        "pack.Event.like": "pack.deep.Base.like",
+        "pack.Client": "pack.deep.Client",
+    }
+    assert {name: found(notebook.cold, name).name for name in cases} == cases
+
+
 def test_what_a_call_returns(notebook, write: Write) -> None:
     write("maker.py", "import networkx as nx\nclass Car:\n    def go(self): pass\ndef build() -> 'Car': return Car()\n")
     notebook.run("""
