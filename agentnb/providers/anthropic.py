@@ -179,7 +179,7 @@ def _diagnosis(wire: Mapping[str, Any] | None) -> str | None:
     if not kind:
         return None
     missed = reason.get("cache_missed_input_tokens")
-    return f"{kind} ({missed} tokens)" if missed else str(kind)
+    return f"{kind} ({missed:,} tokens)" if missed and isinstance(missed, int) else str(kind)
 
 
 class StreamDecoder:

@@ -244,7 +244,7 @@ def _diagnosis(wire: Mapping[str, Any] | None) -> str | None:
         return str(kind)
     assert wire is not None, "it has a type"
     missed = wire.get("cache_missed_tokens")
-    return f"{wire['reason']} ({missed} tokens)" if missed else str(wire["reason"])
+    return f"{wire['reason']} ({missed:,} tokens)" if missed and isinstance(missed, int) else str(wire["reason"])
 
 
 _AGAIN: tuple[type[ProviderError], str] = (ServerFault, "Resume the run to ask again.")
