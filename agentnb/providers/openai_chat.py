@@ -26,6 +26,9 @@ from agentnb.providers.openai_responses import data_url, encode_content, failure
 
 _STOPS = {
     "stop": StopReason.END,
+    "eos": StopReason.END,  # other servers' names for the same
+    "eos_token": StopReason.END,
+    "end_turn": StopReason.END,
     "tool_calls": StopReason.TOOLS,
     "function_call": StopReason.TOOLS,
     "length": StopReason.MAX_TOKENS,
@@ -108,7 +111,7 @@ def decode_completion(completion: Mapping[str, Any], *, request_id: str | None =
     name = str(completion.get("id") or "")
     content = tuple(_decode_message(choice.get("message") or {}, name, complete=finish in _WHOLE))
     # Some servers end a reply that calls tools with "stop".
-    called = finish == "stop" and any(isinstance(part, ToolCall) for part in content)
+    called = finish in _WHOLE and any(isinstance(part, ToolCall) for part in content)
     return Reply(
         content=content,
         stop=StopReason.TOOLS if called else _STOPS.get(finish, StopReason.END),
@@ -120,7 +123,7 @@ def decode_completion(completion: Mapping[str, Any], *, request_id: str | None =
     )
 
 
-_WHOLE = ("stop", "tool_calls", "function_call")
+_WHOLE = [finish for finish, stop in _STOPS.items() if stop in (StopReason.END, StopReason.TOOLS)]
 """The ends of a reply whose calls are meant to be carried out."""
 
 

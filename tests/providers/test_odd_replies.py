@@ -185,13 +185,13 @@ HABITS = {
 
 
 @pytest.mark.parametrize("habit", list(HABITS))
-@pytest.mark.parametrize("finish", ["tool_calls", "stop"])
+@pytest.mark.parametrize("finish", ["tool_calls", "stop", "eos_token"])
 def test_two_calls_are_two_calls_however_they_come(habit: str, finish: str) -> None:
     reply, _ = chat(*({"tool_calls": pieces} for pieces in HABITS[habit]), finish=finish)
     assert [(call.name, dict(call.arguments)) for call in reply.calls] == [("f", {"x": 1}), ("f", {"x": 2})]
     assert len({call.call_id for call in reply.calls}) == 2
     assert all(call.call_id for call in reply.calls)
-    assert reply.stop is StopReason.TOOLS
+    assert (reply.stop, reply.stop_detail) == (StopReason.TOOLS, "")
 
 
 def test_text_and_a_call_in_one_chunk_lose_neither() -> None:
