@@ -188,7 +188,7 @@ def _policy_row(model: Model, choice: Choice, layer: LayerNow | None) -> tuple[o
         kind if choice.ttl else "not cached",
         ("1h" if layer and layer.held else choice.ttl) or "-",
         figures.time_of_day(until) if until else "not warm",
-        f"up to {bridged / 60:.0f} min" if bridged else "-",
+        f"up to {span(bridged)}" if bridged else "-",
     )
 
 

@@ -58,8 +58,10 @@ def holders(session: Session) -> list[ObjectProvider]:
 
 
 def span(seconds: float) -> str:
-    """`60 min`, `12 s`: how long something lasts; the time of day beside it is exact."""
-    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{max(seconds, 0):.0f} s"
+    """`12 h`, `60 min`, `12 s`: how long something lasts; the time of day beside it is exact."""
+    if seconds < 120:
+        return f"{max(seconds, 0):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def close_in(listed: Mapping[str, Any], now: float) -> float:
