@@ -217,3 +217,10 @@ def test_own_words_are_honoured_bounded_and_given_up(monkeypatch: pytest.MonkeyP
     for wrong in (lambda: 3, lambda: 1 / 0, lambda: hold.wait(5), lambda: exec("raise SystemExit")):
         assert describe("v", Says(wrong)).endswith("Says(what=function " + wrong.__qualname__ + ")")
     hold.set()
+
+
+def test_a_styled_table_is_told_by_its_shape() -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("jinja2")
+    table = pandas.DataFrame({"c": ["x", "y"]})
+    assert describe("s", table.style) == "s: Styler of DataFrame 2 x 1", "its id is random"
