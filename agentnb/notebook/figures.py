@@ -39,7 +39,7 @@ def share(part: Any, whole: Any) -> str:
         return "< 1 %"
     if 99 < percent < 100:
         return "> 99 %"
-    return f"{percent:.0f} %"
+    return f"{percent:.0f} %" if abs(percent) < ASTRONOMICAL else f"{percent:.3g} %"
 
 
 def fraction(part: Any, whole: Any) -> float:
