@@ -63,12 +63,14 @@ def _remember(key: bytes) -> None:
             del _CLEAN[next(iter(_CLEAN))]
 
 
-def named_secrets(pairs: Iterable[tuple[object, object]], *, allow: frozenset[str]) -> dict[str, tuple[str, str]]:
-    """The texts that are secrets by the names of the variables that hold them -> (kind, mark). Short ones are left
+def named_secrets(
+    pairs: Iterable[tuple[object, object]], text: str, *, allow: frozenset[str]
+) -> dict[str, tuple[str, str]]:
+    """What of the text is a secret by the name of the variable that holds it -> (kind, mark). Short values are left
     out: they would be found in other words."""
     out: dict[str, tuple[str, str]] = {}
     for name, value in pairs:
-        if type(name) is str and type(value) is str and 8 <= len(value) <= 500 and names_secret(name):
+        if type(name) is str and type(value) is str and 8 <= len(value) <= 500 and names_secret(name) and value in text:
             found = redact(f"{name} = {value!r}", allow=allow).found
             out |= {value: found[0]} if len(found) == 1 else {}
     return out

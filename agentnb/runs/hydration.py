@@ -51,10 +51,10 @@ class Scrubber:
 
         Not for code: the same source must give the same bytes whatever the variables hold.
         """
-        for secret, (kind, mark) in named_secrets(self.variables(), allow=self.allow).items():
-            if secret in text:
-                text = text.replace(secret, mark)
-                self.found[mark] = kind
+        named = named_secrets(self.variables(), text, allow=self.allow)
+        for secret, (kind, mark) in sorted(named.items(), key=lambda item: -len(item[0])):
+            text = text.replace(secret, mark)
+            self.found[mark] = kind
         return self(text)
 
     def __call__(self, text: str) -> str:
@@ -234,8 +234,8 @@ class Hydrator:
         """The description of a variable. What answers in its own thread only is asked there, which is the main one."""
         value = self.namespace[name]
         if is_bound_to_its_thread(value) and threading.current_thread() is not threading.main_thread():
-            return self.scrub(self.on_main(lambda: Outcome(text=values.describe(name, value))).text)
-        return self.scrub(values.describe(name, value))
+            return self.scrub.of_output(self.on_main(lambda: Outcome(text=values.describe(name, value))).text)
+        return self.scrub.of_output(values.describe(name, value))
 
     def _data_named(self, words: Iterable[str]) -> list[str]:
         return [name for name in dict.fromkeys(words) if self._is_data(name)]
