@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from agentnb.context import live
@@ -26,7 +27,7 @@ FEW, MOST = 5, 40
 ROWS = 5000
 """Tables of one database that are read."""
 WAIT = 0.1
-"""Seconds for a connection that another thread may be using."""
+"""Seconds for learning whether a connection may be asked from any thread."""
 Table = tuple[str, str]
 """(name, its DDL as written)."""
 
@@ -73,7 +74,7 @@ def _reason(error: Exception) -> str:
 
 
 class _InUse(Exception):
-    """Another thread is asking the same connection."""
+    """Another thread may be asking the same connection."""
 
 
 def read_schema(value: Any, *, patience: float = PATIENCE) -> str:
@@ -169,16 +170,15 @@ _MASTER = (
 
 
 def _sqlite_tables(connection: Any) -> list[Table]:
-    """The tables' own CREATE statements. Nobody is waited for: neither a lock of another connection nor, where the
-    connection may be used by any thread, the one that uses it. A trace callback of the user's sees the questions."""
-    given_up = threading.Event()
-    if not _is_shared(connection):
-        return _read_sqlite(connection, given_up)
-    found = _attempt(lambda: _read_sqlite(connection, given_up), WAIT)
-    given_up.set()
-    if found is None:
-        raise _InUse("it is in use by another thread")
-    return found
+    """The tables' own CREATE statements. Nobody is waited for: neither a lock of another connection nor a thread that
+    may be using this one. A trace callback of the user's sees the questions."""
+    if _is_shared(connection) and _others_are_at_work():
+        raise _InUse("another thread may be using it")
+    cursor = sys.modules["sqlite3"].Cursor(connection)
+    cursor.row_factory = None  # the connection's own may be user code
+    with _without_waiting(cursor):
+        databases = [_text(name) for (name,) in cursor.execute(_DATABASES).fetchall()]
+        return [table for database in databases for table in _tables_of(cursor, database)]
 
 
 def _is_shared(connection: Any) -> bool:
@@ -186,12 +186,33 @@ def _is_shared(connection: Any) -> bool:
     return _attempt(lambda: [connection.cursor()], WAIT, swallow=True) is not None
 
 
-def _read_sqlite(connection: Any, given_up: threading.Event) -> list[Table]:
-    cursor = sys.modules["sqlite3"].Cursor(connection)
-    cursor.row_factory = None  # the connection's own may be user code
-    with _without_waiting(cursor, given_up):
-        databases = [_text(name) for (name,) in cursor.execute(_DATABASES).fetchall()]
-        return [table for database in databases for table in _tables_of(cursor, database)]
+def _others_are_at_work() -> bool:
+    """Whether a thread may be inside a call of the connection: any that runs more than what waits in a notebook.
+
+    Waiting for such a call with a thread of our own and a time limit is no way: the user may close the connection
+    under the thread that was given up, which ends the process.
+    """
+    mine = threading.get_ident()
+    return any(_is_at_work(frame) for thread, frame in sys._current_frames().items() if thread != mine)
+
+
+def _is_at_work(frame: FrameType) -> bool:
+    """`run` innermost is a thread whose target is no Python function: it may be the connection's own method."""
+    direct = frame.f_code.co_name == "run" and frame.f_globals.get("__name__") in _RUNNERS
+    return direct or not _packages_of(frame) <= _WAITING
+
+
+def _packages_of(frame: FrameType | None) -> set[str]:
+    found = set()
+    while frame is not None:
+        found.add(str(frame.f_globals.get("__name__")).partition(".")[0])
+        frame = frame.f_back
+    return found
+
+
+_RUNNERS = ("threading", "concurrent.futures.thread")
+_WAITING = (sys.stdlib_module_names - {"sqlite3"}) | {"agentnb", "debugpy", "ipykernel", "IPython", "tornado", "zmq"}
+"""Packages whose threads wait: Python's, the kernel's, the debugger's, our own."""
 
 
 def _tables_of(cursor: Any, database: str) -> list[Table]:
@@ -209,10 +230,8 @@ def _text(raw: bytes) -> str:
 
 
 @contextlib.contextmanager
-def _without_waiting(cursor: Any, given_up: threading.Event) -> Iterator[None]:
+def _without_waiting(cursor: Any) -> Iterator[None]:
     (before,) = cursor.execute("PRAGMA busy_timeout").fetchone()
-    if given_up.is_set():
-        raise _InUse("it was in use by another thread")
     cursor.execute("PRAGMA busy_timeout = 0").fetchall()
     try:
         yield
@@ -282,6 +301,8 @@ def _attempt(work: Callable[[], list[Any]], patience: float, *, swallow: bool = 
 
 
 def _unread(error: BaseException) -> SchemaUnread:
+    if isinstance(error, _InUse):
+        return SchemaUnread(f"the schema was not read: {error}", todo="Pin it again when that thread is done.")
     said = next(iter(str(error).strip().splitlines()), "")
     return SchemaUnread(
         "the database's schema cannot be read", about=f"{live.class_name(type(error))[1]}: {said}"[:300]

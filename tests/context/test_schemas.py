@@ -158,23 +158,28 @@ def test_an_engine_in_memory_is_neither_connected_nor_waited_for(alchemy: Any) -
     assert "connection" not in vars(fresh.pool)
 
 
-def test_a_connection_that_another_thread_is_using_is_not_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_connection_that_another_thread_is_using_is_not_waited_for(tmp_path: Path, direct: bool) -> None:
     shared = sqlite3.connect(tmp_path / "shop.db", check_same_thread=False)
     shared.execute("CREATE TABLE t (a)")
     begun, go_on = threading.Event(), threading.Event()
     shared.create_function("hold", 0, lambda: (begun.set(), go_on.wait(20)) and 1)
-    user = threading.Thread(target=lambda: shared.execute("SELECT hold()").fetchall())
+    query = ("SELECT hold()",)
+    target = shared.execute if direct else lambda text: shared.execute(text).fetchall()
+    user = threading.Thread(target=target, args=query)
     user.start()
     assert begun.wait(20)
     assert (
         describe("db", shared)
-        == "db: sqlite3 connection, its schema cannot be read now: it is in use by another thread"
+        == "db: sqlite3 connection, its schema cannot be read now: another thread may be using it"
     )
+    with pytest.raises(SchemaUnread, match="another thread may be using it"):
+        read_schema(shared)
     go_on.set()
     user.join()
     shared.execute("PRAGMA busy_timeout = 77")
     assert "CREATE TABLE t" in describe("db", shared)
-    assert shared.execute("PRAGMA busy_timeout").fetchone() == (77,), "what was given up has changed nothing later"
+    assert shared.execute("PRAGMA busy_timeout").fetchone() == (77,)
     shared.close()
 
 
