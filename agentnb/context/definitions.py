@@ -11,7 +11,7 @@ import builtins
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from agentnb.canonical import digest_of
 from agentnb.context.references import uses
@@ -222,9 +222,7 @@ class FileDefinitions:
 
     def signature(self, entry: Entry, *, members: bool = True) -> str:
         """Its signature with the first line of its documentation; a class's lists its `members`."""
-        nodes = _nodes(self, entry)
-        doc = first_paragraph(nodes[0]) if nodes else ""
-        return _signature(self, entry, nodes, doc, members=members)
+        return _signature(self, entry, _doc_of("\n".join(_slice(self, entry, python=True))), members=members)
 
     def members(self, entry: Entry) -> list[tuple[Entry, str]]:
         """What a class's signature lists: each public member with its line, MEMBER_LIMIT at most."""
@@ -289,7 +287,7 @@ def _build(file: FileDefinitions, entry: Entry) -> Definition:
         lines=entry.lines,
         source=source,
         framed=framed,
-        signature=_signature(file, entry, nodes, doc),
+        signature=_signature(file, entry, doc if nodes else None),
         doc=doc,
         imports=needed_imports(file.imports, references),
         references=references,
@@ -326,13 +324,23 @@ def _cut_out(lines: list[str], start: int, end: int) -> list[str]:
 
 def _nodes(file: FileDefinitions, entry: Entry) -> list[ast.stmt]:
     """The slice parsed alone. An indented one goes under `if 1:`, which keeps its strings as they are."""
-    text = "\n".join(_slice(file, entry, python=True))
+    return _parsed_alone("\n".join(_slice(file, entry, python=True)))
+
+
+def _parsed_alone(text: str) -> list[ast.stmt]:
     indented = text[:1].isspace()
     try:
         body = parse(f"if 1:\n{text}" if indented else text).body
     except PARSE_ERRORS:
         return []
     return body[0].body if indented and isinstance(body[0], ast.If) else body
+
+
+@lru_cache(1024)
+def _doc_of(text: str) -> str | None:
+    """The first paragraph of its documentation; None where it does not parse. Of an edited file most is as it was."""
+    nodes = _parsed_alone(text)
+    return first_paragraph(nodes[0]) if nodes else None
 
 
 def _owner(file: FileDefinitions, entry: Entry) -> Entry | None:
@@ -412,10 +420,9 @@ def _offered_on(file: FileDefinitions) -> Iterator[Line]:
             yield Line(name=item.bound, text=item.line)
 
 
-def _signature(
-    file: FileDefinitions, entry: Entry, nodes: Sequence[ast.stmt], doc: str, *, members: bool = True
-) -> str:
-    if entry.kind in {"constant", "type alias"} or not nodes:
+def _signature(file: FileDefinitions, entry: Entry, doc: str | None, *, members: bool = True) -> str:
+    """`doc` is None where the definition does not parse."""
+    if entry.kind in {"constant", "type alias"} or doc is None:
         return _one_line(file, entry)
     text = "\n".join(_slice(file, entry, python=True))
     head = header(text)

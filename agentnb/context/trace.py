@@ -276,6 +276,7 @@ def frames_of(error: BaseException, of_interest: Callable[[str], bool] = is_user
         for place, (frame, _) in enumerate(reversed(frames_from_cell(one))):
             code = frame.f_code
             if not code.co_name.startswith("<") and of_interest(code.co_filename):
-                reasons.setdefault(code, PASSED if place else RAISED)
+                reasons.setdefault(code, PASSED)
+                reasons[code] = reasons[code] if place else RAISED
     ordered = sorted(reasons, key=lambda code: is_library(code.co_filename))
     return tuple(Ran(code, i, reasons[code], not is_library(code.co_filename)) for i, code in enumerate(ordered, 1))

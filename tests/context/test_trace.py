@@ -113,7 +113,8 @@ def test_the_cause_of_an_error_leads_to_where_it_was_raised(notebook, how: str) 
                 {how}
     """)
     error = failure_of(notebook, "load('x')")
-    assert [item.code.co_name for item in frames_of(error)] == ["parse", "load"]
+    ran = [(item.code.co_name, item.reason) for item in frames_of(error)]
+    assert ran == [("parse", "the error was raised in it"), ("load", "the error was raised in it")], "one in each"
     text = describe_failure(error)
     assert "invalid literal for int()" in text
     assert "in parse" in text
