@@ -56,7 +56,7 @@ def is_bound_to_its_thread(value: Any) -> bool:
     return kind == "sqlite3" or (kind == "sqlalchemy" and value.dialect.name == "sqlite" and _file_of(value) is None)
 
 
-def describe_database(value: Any) -> str:
+def describe_database(value: Any, *, can_be_pinned: bool = True) -> str:
     """What can be told unasked: kind and place without a password, and the DDL where reading it costs nothing."""
     about = _about(value)
     try:
@@ -64,7 +64,7 @@ def describe_database(value: Any) -> str:
     except Exception as error:  # noqa: BLE001 - the library's own code: locked, closed, of another thread
         return f"{about}, its schema cannot be read now: {_reason(error)}"
     if tables is None:
-        return f"{about}; its schema is read when it is pinned (%agent_context pin NAME)"
+        return f"{about}; its schema is read when it is pinned (%agent_context pin NAME)" if can_be_pinned else about
     many = f", {len(tables)} tables, views and indexes" if len(tables) > FEW else "" if tables else ", empty"
     return "\n".join([f"{about}{many}", *(_one_line(ddl) for _, ddl in tables[:MOST])])
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
-from agentnb.context import array_values, figure_values, live
+from agentnb.context import array_values, database_values, figure_values, live
 from agentnb.context.array_values import SCAN_CELLS
 from agentnb.context.literals import ITEMS, TEXT, beginning, cell, items, quoted
 from agentnb.context.path_values import path_in_words
@@ -418,32 +418,6 @@ def _arrow(value: Any) -> str:
     return f"pyarrow {type(value).__name__}, {value.num_rows} rows x {value.num_columns} columns: {types}"
 
 
-def _relation(value: Any) -> str:
-    """A query that has not run: names and types of what it would give."""
-    pairs = zip(value.columns[:COLUMNS], value.types, strict=False)
-    return f"duckdb relation, not run: {items((f'{brief(n, 1)} {kind}' for n, kind in pairs), len(value.columns))}"
-
-
-def _connected(value: Any) -> str:
-    return f"SQLAlchemy connection on {describe_database(value.engine)}"
-
-
-def _orm_session(value: Any) -> str:
-    bind = f" on {describe_database(value.bind).partition(chr(10))[0]}" if value.bind is not None else ""
-    return f"SQLAlchemy session{bind}; {len(value.new)} new, {len(value.deleted)} deleted objects"
-
-
-def _orm_table(value: Any) -> str:
-    columns = (f"{column.name} {column.type}" for column in itertools.islice(value.columns, COLUMNS))
-    return f"SQLAlchemy table {value.fullname}({items(columns, len(value.columns))})"
-
-
-def _orm_metadata(value: Any) -> str:
-    tables = sorted(value.tables.values(), key=lambda table: str(table.fullname))
-    shown = [_orm_table(table).removeprefix("SQLAlchemy table ") for table in tables[:ITEMS]]
-    return "\n".join([f"SQLAlchemy metadata, {len(tables)} tables", *shown])
-
-
 def _scalar(value: Any) -> str:
     return _plain(value.item())
 
@@ -528,13 +502,13 @@ LIBRARIES: tuple[_Known, ...] = (
     _Known("sklearn.base", "BaseEstimator", _estimator, live.type_name),
     _Known("sqlite3", "Connection", describe_database, live.type_name),
     _Known("duckdb", "DuckDBPyConnection", describe_database, live.type_name),
-    _Known("duckdb", "DuckDBPyRelation", _relation, live.type_name),
+    _Known("duckdb", "DuckDBPyRelation", database_values.relation, live.type_name),
     _Known("sqlalchemy.engine", "Engine", describe_database, live.type_name),
-    _Known("sqlalchemy.engine", "Connection", _connected, live.type_name),
-    _Known("sqlalchemy.ext.asyncio", "AsyncEngine", lambda value: describe_database(value.sync_engine), live.type_name),
-    _Known("sqlalchemy.orm", "Session", _orm_session, live.type_name),
-    _Known("sqlalchemy", "Table", _orm_table, lambda value: f"Table {value.fullname}"),
-    _Known("sqlalchemy", "MetaData", _orm_metadata, live.type_name),
+    _Known("sqlalchemy.engine", "Connection", database_values.connection, live.type_name),
+    _Known("sqlalchemy.ext.asyncio", "AsyncEngine", database_values.async_engine, live.type_name),
+    _Known("sqlalchemy.orm", "Session", database_values.orm_session, live.type_name),
+    _Known("sqlalchemy", "Table", database_values.orm_table, lambda value: f"Table {value.fullname}"),
+    _Known("sqlalchemy", "MetaData", database_values.orm_metadata, live.type_name),
 )
 _TOPS = frozenset(known.module.partition(".")[0] for known in LIBRARIES) | {"_duckdb", "mpl_toolkits", "geopandas"}
 """Top packages whose classes are taken at their word; their subclasses elsewhere are not."""

@@ -26,7 +26,7 @@ from agentnb.notebook.tables import Code, Figure, Stacked
 from agentnb.prompt.compiler import OutlinePart
 from agentnb.runs.hydration import Pins
 from agentnb.runs.machine import Replay
-from agentnb.runs.project import read_added
+from agentnb.runs.project import FILE_CHARACTERS, read_added
 from agentnb.runs.services import Limits
 from agentnb.runs.session import working_directory
 
@@ -375,7 +375,10 @@ def _context_add(session: Session, rest: str) -> None:
     pins = session.pins
     if str(file) not in pins.files:
         pins.files.append(str(file))
-    _show_pins(session, pins)
+    large = file.stat().st_size > FILE_CHARACTERS
+    _show_pins(
+        session, pins, [f"Only the beginning and the end of {file.name} go along: it is large."] if large else []
+    )
 
 
 def _context_allow(session: Session, run: AgentRun | None, rest: str) -> None:
@@ -417,11 +420,11 @@ def _wanted(rest: str, command: str, example: str) -> str:
     return name
 
 
-def _show_pins(session: Session, pins: Pins) -> None:
+def _show_pins(session: Session, pins: Pins, notes: Sequence[str] = ()) -> None:
     session.keep_pins(pins)
     rows = [("definition", Code(name)) for name in pins.names] + [("file", Code(_nearby(name))) for name in pins.files]
     rows += [("schema", Code(name)) for name in pins.schemas] + [("allowed", Code(name)) for name in pins.allow]
-    notes = [] if rows else ["Nothing is pinned."]
+    notes = notes if rows else ["Nothing is pinned."]
     show_table(f"Pinned for the thread {session.thread}", ("kind", "name"), rows, notes)
 
 
