@@ -8,6 +8,7 @@ import shutil
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -177,10 +178,26 @@ def test_a_connection_that_another_thread_is_using_is_not_waited_for(tmp_path: P
         read_schema(shared)
     go_on.set()
     user.join()
-    shared.execute("PRAGMA busy_timeout = 77")
-    assert "CREATE TABLE t" in describe("db", shared)
-    assert shared.execute("PRAGMA busy_timeout").fetchone() == (77,)
     shared.close()
+
+
+ALONE = """
+import sqlite3, sys, threading
+from agentnb.context.values import describe
+shared = sqlite3.connect(sys.argv[1], check_same_thread=False)
+shared.execute("PRAGMA busy_timeout = 77")
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+print(describe("db", shared), shared.execute("PRAGMA busy_timeout").fetchone())
+"""
+
+
+def test_a_shared_connection_is_read_where_no_thread_is_at_work(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "shop.db") as made:
+        made.execute("CREATE TABLE t (a)")
+    made.close()
+    command = [sys.executable, "-c", ALONE, str(tmp_path / "shop.db")]  # other tests leave threads behind
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert out == "db: sqlite3 connection\nCREATE TABLE t (a) (77,)\n"
 
 
 @pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])
