@@ -294,9 +294,12 @@ class RunInterrupted(AgentnbError):
     code = "run.interrupted"
 
 
-def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
-    """`Did you mean x?` for the closest known word, or an empty string. difflib is imported only when needed."""
+def nearest(word: str, known: list[str] | tuple[str, ...], *, cutoff: float = 0.5) -> str:
+    """`Did you mean x?` for the closest known word, or an empty string. difflib is imported only when needed.
+
+    `cutoff` is how alike they must be, from 0 to 1.
+    """
     import difflib
 
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
     return f"Did you mean {close[0]}?" if close else ""

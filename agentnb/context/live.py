@@ -145,11 +145,20 @@ def attribute(value: Any, name: str) -> Any:
     return found if is_a(found, property) else own_dict(value).get(name, found)
 
 
+def stored_names(value: Any) -> list[str]:
+    """The names under which a value, or its classes, store attributes."""
+    if is_a(value, ModuleType):
+        return [name for name, _ in public(module_dict(value))]
+    kind = value if is_a(value, type) else type(value)
+    stored = (own_dict(value), *map(class_dict, bases_of(kind)))
+    return [] if _is_computing(value) else list(dict.fromkeys(plain(name) for names in stored for name in names))
+
+
 def computes_attributes(value: Any) -> bool:
-    """Does the object answer for attributes that are not stored: a module's or a class's `__getattr__`?"""
+    """Does the object answer for attributes that are not stored: a module's or a class's `__getattr__`, a property?"""
     if is_a(value, ModuleType):
         return "__getattr__" in module_dict(value)
-    return class_attribute(type(value), "__getattr__") is not MISSING
+    return class_attribute(type(value), "__getattr__") is not MISSING or _is_computing(value)
 
 
 def is_generic(value: Any) -> bool:
@@ -164,12 +173,13 @@ def origin(value: Any) -> Any:
     if is_generic(value):
         return own_dict(value).get("__origin__", value)
     found = own_dict(value).get("_accessor")
-    return found if is_a(found, type) and is_descriptor(value) else value
+    return found if is_a(found, type) and _is_computing(value) else value
 
 
-def is_descriptor(value: Any) -> bool:
-    """Does it compute what an attribute means, as properties do?"""
-    return class_attribute(type(value), "__get__") is not MISSING
+def _is_computing(value: Any) -> bool:
+    """Is it a descriptor that computes what an attribute means, as properties do?"""
+    plain_ones = (FunctionType, type, *COMPILED)
+    return not is_a(value, plain_ones) and class_attribute(type(value), "__get__") is not MISSING
 
 
 def _slot(slot: Any, value: Any) -> Any:

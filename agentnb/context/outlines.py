@@ -70,8 +70,8 @@ def modules_in_use(
     found: set[str] = {home for value in _values(namespace) if (home := home_of(value))}
     for name in names:
         found.update(_along(name.split(".")))
-    loaded = ((name, sys.modules.get(name)) for name in sorted(found - {"__main__"}))
-    return {name: module for name, module in loaded if isinstance(module, ModuleType) and is_own(module)}
+    loaded = ((name, live.loaded_module(name)) for name in sorted(found - {"__main__"}))
+    return {name: module for name, module in loaded if module is not None and is_own(module)}
 
 
 def _dotted(cells: CellIndex, is_own: Callable[[ModuleType], bool]) -> Iterator[str]:
@@ -85,8 +85,8 @@ def _dotted(cells: CellIndex, is_own: Callable[[ModuleType], bool]) -> Iterator[
 
 
 def _is_loaded(target: str, is_own: Callable[[ModuleType], bool]) -> bool:
-    module = sys.modules.get(target)
-    return isinstance(module, ModuleType) and is_own(module)
+    module = live.loaded_module(target)
+    return module is not None and is_own(module)
 
 
 def _along(parts: Sequence[str]) -> Iterator[str]:
@@ -109,11 +109,10 @@ def _values(namespace: Mapping[str, Any]) -> list[Any]:
 def home_of(value: Any) -> str:
     """The module that a function, a class or an instance's class was defined in; a module is its own."""
     if live.is_a(value, ModuleType):
-        name = live.attribute(value, "__name__")
-        return name if isinstance(name, str) else ""
+        return live.module_text(value, "__name__")
     value = live.unwrap(value)
     if live.is_a(value, FunctionType):
-        return value.__module__ if isinstance(value.__module__, str) else ""
+        return live.plain(value.__module__)
     return live.class_name(value if live.is_a(value, type) else type(value))[0]
 
 

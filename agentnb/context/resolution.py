@@ -35,6 +35,8 @@ RESULT = re.compile(r"[^\W\d]\w*(?:(?:\(\))?\.[^\W\d]\w*)*\Z")
 _RETURNS = re.compile(r"\)\s*->\s*[\"']?([^\W\d][\w.]*)")
 SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
 CLASSES_LIMIT = 50
+ALIKE = 0.9
+"""How alike a name must be to be taken for a slip, where it may as well be a column of a table."""
 NAMES_WAITED_FOR = 2
 """What a task waits for inference in all, in waits for one name: it may name a hundred that nothing else could find."""
 _NO_INSTANCES = (type, ModuleType, FunctionType)
@@ -363,24 +365,14 @@ class Resolver:
 
     def _is_settled(self, parts: list[str]) -> bool:
         """A live object without the attribute has been searched in full, unless it computes attributes when asked."""
-        value = self._namespace.get(parts[0], live.MISSING)
-        if value is live.MISSING:
-            return False
-        for part in parts[1:]:
-            following = live.attribute(value, part)
-            if following is live.MISSING:
-                return not (live.computes_attributes(value) or live.is_descriptor(value))
-            value = following
-        return True
-
-    def _live_value(self, parts: list[str]) -> Any:
-        value: Any = self._namespace.get(parts[0], live.MISSING)
-        for part in parts[1:]:
-            value = value if value is live.MISSING else live.attribute(value, part)
-        return live.unwrap(value)
+        values = self._live_values(parts)
+        if not values or len(values) == len(parts):
+            return bool(values)
+        return not live.computes_attributes(values[-1])
 
     def _unresolved(self, name: str, parts: list[str]) -> Unresolved:
-        value = self._live_value(parts)
+        values = self._live_values(parts)
+        value = live.unwrap(values[-1]) if len(values) == len(parts) else live.MISSING
         if live.is_a(value, (FunctionType, type)):
             return Unresolved(name=name, reason=f"no source: {self._objects.why_sourceless(value, name)}")
         if value is not live.MISSING:
@@ -388,8 +380,28 @@ class Resolver:
         ambiguous = self._candidates(name) or self._indexed.candidates(name)
         if len(ambiguous) > 1:
             return Unresolved(name=name, reason=f"{name} is ambiguous: {', '.join(ambiguous[:4])}")
-        hint = nearest(name, list(self._words(parts)))
+        computed = self._is_computed(parts)
+        hint = nearest(name, list(self._words(parts)), cutoff=ALIKE if computed else 0.5)
+        if computed and not hint:
+            reason = f"{name} has no definition: it is made when it is asked for"
+            return Unresolved(name=name, kind="value", reason=reason)
         return Unresolved(name=name, reason=f"there is no definition called {name} here", nearest=hint)
+
+    def _is_computed(self, parts: list[str]) -> bool:
+        """Is it what a live object may make when it is asked, as a table its columns?"""
+        values = self._live_values(parts[:-1])
+        return bool(values) and len(parts) > 1 and live.computes_attributes(values[-1])
+
+    def _live_values(self, parts: Sequence[str]) -> list[Any]:
+        """The live objects that the parts of a name lead through, as far as they are stored."""
+        value = self._namespace.get(parts[0], live.MISSING) if parts else live.MISSING
+        found = [] if value is live.MISSING else [value]
+        for part in parts[1:] if found else ():
+            value = live.attribute(found[-1], part)
+            if value is live.MISSING:
+                break
+            found.append(value)
+        return found
 
     def _candidates(self, name: str) -> list[str]:
         files = self._texts.survey(dict.fromkeys(self._imports.values()))
@@ -400,6 +412,13 @@ class Resolver:
             yield from self._own.definitions
             yield from (name for name, _ in live.public(self._namespace) if name not in SHELL_NAMES)
             return
+        prefix, values = ".".join(parts[:-1]), self._live_values(parts[:-1])
+        if len(values) == len(parts) - 1:
+            yield from (f"{prefix}.{name}" for name in live.stored_names(values[-1]) if name[:1] != "_")
+            return
+        if not self.known(parts[0]):
+            yield from (".".join([name, *parts[1:]]) for name in self._words(parts[:1]))
+            return
         owner = self.resolve(".".join(parts[:-1]))
         if isinstance(owner, Unresolved):
             return
@@ -407,7 +426,7 @@ class Resolver:
         for name in file.chosen if file else ():
             qualified = f"{file.module}.{name}" if file else name
             if qualified.rpartition(".")[0] == owner.name:
-                yield ".".join([*parts[:-1], name.rpartition(".")[2]])
+                yield f"{prefix}.{name.rpartition('.')[2]}"
 
 
 def _member_codes(classes: Sequence[type]) -> dict[str, list[CodeType]]:

@@ -55,7 +55,7 @@ class IndexedNames:
         self._asked += 1
         if self._asked > WORDS or self._brought >= BROUGHT:
             return None
-        places = [place for place in self._named(name) if not place.rank[0]]
+        places = self._named(name)
         found = self._present(places) if len(places) == 1 else []
         if not found or found[0].lines[1] - found[0].lines[0] >= SHORT:
             return None
@@ -71,7 +71,9 @@ class IndexedNames:
         return self._present([place for place in places if place.rank == places[0].rank])
 
     def _named(self, name: str) -> list[Place]:
-        return self._names.named(name) if self._names else []
+        """Packages' tests are nobody's question unless it names one."""
+        found = self._names.named(name) if self._names else []
+        return [place for place in found if not place.rank[0] or name.lower().startswith("test")]
 
     def _present(self, places: Sequence[Place]) -> list[Definition]:
         found = []

@@ -297,7 +297,8 @@ class Hydrator:
 
     def _outline(self, module: str) -> Outline | None:
         """A module's outline as its file has it; without lines where it was there in this session and is gone."""
-        file = self._own_file(sys.modules.get(module))
+        loaded = live.loaded_module(module)
+        file = self._own_file(loaded) if loaded is not None else None
         found = SHARED.definitions(file, module=module) if file is not None else None
         if file is not None and found is not None:
             return Outline(module=module, file=self._shown(file, found.file), lines=found.outline)
@@ -338,10 +339,10 @@ class Hydrator:
     def _is_own(self, module: ModuleType) -> bool:
         return self._own_file(module) is not None
 
-    def _own_file(self, module: object) -> Path | None:
+    def _own_file(self, module: ModuleType) -> Path | None:
         """The file of a module of the project; None for any other. Nothing of a lazy module is set off."""
-        file = live.attribute(module, "__file__") if live.is_a(module, ModuleType) else None
-        if self.project is None or not isinstance(file, str) or not file.endswith(".py"):
+        file = live.module_text(module, "__file__")
+        if self.project is None or not file.endswith(".py"):
             return None
         path = Path(file)
         is_installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)

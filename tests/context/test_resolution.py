@@ -485,6 +485,29 @@ def test_signatures_of_compiled_functions_are_python(notebook) -> None:
     assert shown[4].startswith("def append(self, object, /)")
 
 
+def test_a_slip_gets_a_hint_and_what_may_be_computed_no_complaint(notebook, write: Write) -> None:
+    write("tides.py", "from json import dumps\ndef harmonic(t): return t\n")
+    notebook.run("""
+        import tides
+        class Table:
+            def __getattr__(self, name): raise SystemExit("it ran")
+            def merge(self): return 1
+            @property
+            def T(self): raise SystemExit("it ran")
+        table = Table()
+    """)
+    resolver = notebook.resolver
+    hints = {
+        "tides.dmps": "tides.dumps",
+        "tide.harmonic": "tides.harmonic",
+        "table.merg": "table.merge",
+    }
+    for name, meant in hints.items():
+        assert resolver.resolve(name).nearest == f"Did you mean {meant}?"
+    for name in ("table.price", "table.T.price"):  # a table has columns
+        assert resolver.resolve(name).kind == "value"
+
+
 def test_only_what_a_name_leads_to_is_said_to_be_broken(notebook, write: Write) -> None:
     write("broken.py", "def f(:\n")
     write("other.py", "def g(): return 1\n")
