@@ -158,6 +158,15 @@ def test_redacting_twice_changes_nothing_more_and_the_same_text_gives_the_same_m
     assert redact(text) == once
 
 
+@given(st.text("'\" \n=+\\{}(,.", max_size=40), st.text("'\" \n=+\\{}),.", max_size=40))
+def test_a_key_is_taken_out_of_any_code_and_the_lines_stay(before: str, after: str) -> None:
+    text = before + KEYS["github-token"] + after
+    clean = redact(text).text
+    assert KEYS["github-token"][6:30] not in clean
+    assert clean.count("\n") == text.count("\n")
+    assert redact(clean).text == clean
+
+
 @given(
     piece=st.sampled_from(
         ["a", "=", "-", "sk-", "eyJ", "://", "token: ", "password=", "A_", "a.", "-----BEGIN PRIVATE KEY-----"]
