@@ -1,7 +1,8 @@
 """How far the token estimates are from real counts: `make bench-context` runs it.
 
 Three parts: texts whose counts are known (tests/prompt/data), the recorded exchanges' reported input (tests/providers/
-data), and a session of 20 turns over library code and prose against the simulator, whose tokenizer is its own.
+data), and a session of 20 turns over library code and prose against the simulator, whose tokenizer is its own: the
+whole prompt, what each turn adds to it, and (on Anthropic's wire, whose blocks it counts one by one) each layer.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from typing import Any
 
 from agentnb.prompt.tokens import BLOCK_OVERHEAD, TokenCounter
 from agentnb.providers import catalog
+from agentnb.runs.record import AgentRun
 from agentnb.runs.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import Simulator
+from agentnb.simulator.anthropic_prompt import pieces
+from agentnb.simulator.tokenizer import count
 
 TESTS = Path(__file__).resolve().parents[1]
 FAMILIES = ("claude-4", "claude-5", "o200k")
@@ -164,9 +168,35 @@ def turns() -> list[tuple[str, str]]:
     return out
 
 
-def session_errors(model: str, home: Path) -> list[float]:
-    """The error of the dry run's estimate before each of 20 turns of one conversation."""
-    errors = []
+class Tokens:
+    """The simulator's own count."""
+
+    def __init__(self, family: str) -> None:
+        self._family = family
+
+    def __call__(self, text: str, /) -> int:
+        return count(text, self._family)
+
+    def picture(self, data: object) -> int:
+        return 0
+
+
+def counted(session: Session, run: AgentRun) -> dict[str, int]:
+    """The simulator's count of each layer of the run's last request; empty on the other wires."""
+    call, provider = session.agent().last_call(run.run_id), session.provider(run.model)
+    if call.model.provider != "anthropic":
+        return {}
+    wire = provider.encode(call.prompt, call.marks, previous_message=None)
+    sums: dict[str, int] = {}
+    for block, piece in zip(call.prompt.blocks, pieces(wire.body, Tokens(call.model.tokenizer)), strict=True):
+        sums[block.layer.value] = sums.get(block.layer.value, 0) + piece.tokens
+    return sums
+
+
+def session_errors(model: str, home: Path) -> tuple[list[float], list[float], list[float]]:
+    """The error of the dry run's estimate before each of 20 turns of one conversation: of the prompt, of what the turn
+    adds, and after ten turns of each layer of at least 200 tokens."""
+    errors, added, layers, before = [], [], [], 0
     with Simulator(speed=0) as simulator:
         settings = Settings(model=f"sim:{model}", home=home, sim_speed=0, tools=("inspect",))
         session = Session(settings=settings, simulated=simulator, environment={})
@@ -175,22 +205,29 @@ def session_errors(model: str, home: Path) -> list[float]:
                 session.cells.record(cell, cell_id=f"code-{i}", number=i)
             request = session.request(task, cell=f"ask-{i}", execution=f"e{i}")
             agent = session.agent()
-            guess = sum(layer.tokens for layer in agent.dry_run(request, f"dry-{i}").layers)
+            dry = agent.dry_run(request, f"dry-{i}")
+            guess = sum(layer.tokens for layer in dry.layers)
             agent = session.agent()
             agent.begin(request, f"run-{i}")
             run = agent.drive(f"run-{i}")
             errors.append(guess / run.cache.prefix - 1)
+            added.append((guess - run.cache.prefix) / (run.cache.prefix - before))
+            before = run.cache.prefix
+            real = counted(session, run) if i >= 10 else {}
+            layers += [layer.tokens / real[layer.name] - 1 for layer in dry.layers if real.get(layer.name, 0) >= 200]
         session.close()
-    return errors
+    return errors, added, layers
 
 
 def simulated() -> None:
     print("A conversation of 20 turns against the simulator: the error of the whole prompt's estimate")
     for model in MODELS:
         with tempfile.TemporaryDirectory() as home:
-            errors = session_errors(model, Path(home))
+            errors, added, layers = session_errors(model, Path(home))
         first = f"call 1 {errors[0]:+6.1%}   2-3 {spread(errors[1:3])}"
         print(f"  {model:<18} {first}   4-10 {spread(errors[3:10])}   after 10 {spread(errors[10:])}")
+        print(f"  {'':<18} after 10, of what a turn adds {spread(added[10:])}", end="")
+        print(f"   of each layer {spread(layers)}" if layers else "")
 
 
 if __name__ == "__main__":
