@@ -193,7 +193,9 @@ class Hydrator:
         the figures that were shown, where it speaks of such."""
         words = _words(task, mode)
         named = (self._described(name) for name in self._data_named(words)[:MAX_VALUES])
-        figures = (self.scrub(_shown_in_words(name, item)) for name, item in self._figures(task, mode).items())
+        figures = (
+            self.scrub.of_output(_shown_in_words(name, item)) for name, item in self._figures(task, mode).items()
+        )
         return (*self._other_names(words), *named, *figures)
 
     def draw_pictures(self, task: str, *, mode: str) -> dict[str, Drawn]:
@@ -213,7 +215,7 @@ class Hydrator:
         return draw(self.namespace[name], text=self._described(name))
 
     def _draw_shown(self, name: str, shown: Shown) -> Drawn | None:
-        text = self.scrub(_shown_in_words(name, shown))
+        text = self.scrub.of_output(_shown_in_words(name, shown))
         if shown.value is not None:
             return draw(shown.value(), text=text)
         return draw_shown(shown.data, text=text) if shown.data else Drawn(image=None, why=shown.why)
