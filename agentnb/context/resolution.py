@@ -94,8 +94,8 @@ class Resolver:
             self._from_namespace,
             self._from_cells,
             self._from_modules,
-            self._bare,
             self._from_builtins,
+            self._bare,
         )
 
     @property

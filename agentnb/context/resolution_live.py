@@ -60,7 +60,7 @@ class LiveObjects:
         if called == name and "<locals>" not in qualified:
             return self.of_code(inner.__code__, inner) or self._as_written(owner, parts)
         if live.is_a(inner, type):
-            return self._alias(owner, parts, value) or self.of_class(inner) or self._compiled(inner, owner)
+            return self._alias(owner, parts, value) or self.of_class(inner) or self._compiled(inner, owner, name)
         if live.is_a(inner, ModuleType):
             return self._texts.module(live.module_text(inner, "__name__"))
         written = self._as_written(owner, parts)
@@ -70,7 +70,7 @@ class LiveObjects:
             if written is not None and is_inner and called != name:
                 return written  # a decorator without functools.wraps: the user means what he wrote
             return self.of_code(inner.__code__, inner) or written
-        return written or self._compiled(inner, owner) or self._plain(owner, name, inner)
+        return written or self._compiled(inner, owner, name) or self._plain(owner, name, inner)
 
     def _alias(self, owner: Any, parts: list[str], value: Any) -> Definition | None:
         """`Rows = list[dict]` and `Number: TypeAlias = int` mean what is written, not the class that they lead to."""
@@ -194,13 +194,15 @@ class LiveObjects:
             self._ran[code.co_filename] = parse_cell(text, cell="In[?]") if text else None
         return self._ran[code.co_filename]
 
-    def _compiled(self, value: Any, owner: Any) -> Definition | None:
+    def _compiled(self, value: Any, owner: Any, called: str) -> Definition | None:
         text = live.compiled_text(value)
         if text is None:
             return None
         name, kind, signature, doc = text
-        if "." not in name and live.is_a(owner, ModuleType) and owner is not builtins:
-            name = f"{live.module_text(owner, '__name__')}.{name}"  # numpy's ufuncs do not say where they are from
+        if "." not in name and live.is_a(owner, ModuleType) and vars(builtins).get(name) is not value:
+            # numpy's ufuncs do not say where they are from, and `types.FunctionType` is called `function`.
+            inside = name if name in live.module_dict(owner) else called
+            name = f"{live.module_text(owner, '__name__')}.{inside}"
         doc = " ".join(_prose(doc).split())
         about = f'  """{first_line(doc)}"""' if doc and kind != "class" else ""
         return sourceless(name, kind, self._texts.stub_signature(name) or f"{signature}{about}", doc)

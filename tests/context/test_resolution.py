@@ -413,7 +413,7 @@ def test_a_name_that_was_found_leads_to_the_same_definition(notebook, write: Wri
     write("pack/__init__.py", "from .col import col\n")
     write("pack/col.py", "class Col:\n    def plus(self): return 1\ncol = Col()\n")
     notebook.run("""
-        import os.path as osp, networkx as nx
+        import os.path as osp, networkx as nx, re, socket, types
         from typing import TypeAlias
         import pack
         def outer():
@@ -438,6 +438,9 @@ def test_a_name_that_was_found_leads_to_the_same_definition(notebook, write: Wri
         "nx": "networkx",
         "osp": osp.__name__,
         "pack.col": "pack.col.col",
+        "compile": "compile",
+        "types.FunctionType": "types.FunctionType",
+        "socket.timeout": "TimeoutError",
         "pack.col.plus": "pack.col.Col.plus",
     }
     for name, expected in cases.items():
