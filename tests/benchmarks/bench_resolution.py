@@ -93,6 +93,10 @@ Pair = collections.namedtuple("Pair", "a b")
 Number: typing.TypeAlias = int | float
 LIMIT = 3
 square = lambda x: x * x
+Rows = list[dict]
+def outer():
+    def inner(): return 1
+    return inner
 """,
         {
             "plain": "plain",
@@ -123,13 +127,15 @@ square = lambda x: x * x
             "Number": "Number",
             "LIMIT": "LIMIT",
             "square": "square",
+            "Rows": "Rows",
+            "outer.inner": "outer.<locals>.inner",
             "nothing": None,
             "model.nothing": None,
         },
     ),
     Group(
         "",
-        "import json, pathlib, math, os.path, collections as col\nfrom json import dumps as d\n"
+        "import json, pathlib, math, operator, os.path, unittest, collections as col\nfrom json import dumps as d\n"
         "here = pathlib.Path('.')",
         {
             "json.dumps": "json.dumps",
@@ -142,6 +148,8 @@ square = lambda x: x * x
             "os.path.join": f"{sys.modules['os.path'].__name__}.join",
             "col.Counter.most_common": "collections.Counter.most_common",
             "json.nothing": None,
+            "abs": "abs",
+            "unittest.main.parseArgs": "unittest.main.TestProgram.parseArgs",
         },
     ),
     Group(
@@ -179,6 +187,9 @@ square = lambda x: x * x
         "import pandas as pd\ndf = pd.DataFrame({'a': [1, 2], 'b': [3, 4]})\ns = df['a']\ng = df.groupby('a')",
         {
             "pd.read_csv": "pandas.io.parsers.readers.read_csv",
+            "s.str.upper": "pandas.core.strings.accessor.StringMethods.upper",
+            "df.plot.bar": "pandas.plotting._core.PlotAccessor.bar",
+            "df.T.mean": "pandas.core.frame.DataFrame.mean",
             "pd.DataFrame": "pandas.core.frame.DataFrame",
             "df.merge": "pandas.core.frame.DataFrame.merge",
             "df.head": "pandas.core.generic.NDFrame.head",
@@ -199,6 +210,29 @@ square = lambda x: x * x
             "Pipeline.predict": "sklearn.pipeline.Pipeline.predict",
             "metrics.accuracy_score": "sklearn.metrics._classification.accuracy_score",
         },
+    ),
+    Group(
+        "sqlalchemy",
+        "import sqlalchemy as sa\nname = sa.Column('name', sa.String)",
+        {
+            "sa.select": "sqlalchemy.sql._selectable_constructors.select",
+            "name.startswith": "sqlalchemy.sql.operators.ColumnOperators.startswith",
+            "sa.Column.nothing": None,
+        },
+    ),
+    Group(
+        "polars",
+        "import polars as pl",
+        {
+            "pl.col": "polars.functions.col.col",
+            "pl.DataFrame.select": "polars.dataframe.frame.DataFrame.select",
+            "pl.Expr.str.to_uppercase": "polars.expr.string.ExprStringNameSpace.to_uppercase",
+        },
+    ),
+    Group(
+        "sortedcontainers",
+        "from sortedcontainers import SortedListWithKey as Sorted",
+        {"Sorted.bisect_right": "sortedcontainers.sortedlist.SortedKeyList.bisect_right"},
     ),
     Group(
         "sympy",
