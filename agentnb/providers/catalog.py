@@ -94,7 +94,10 @@ class ImageRules:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """One catalogue row. `provider` and `name` are the address; `known` is False for a model without a row."""
+    """One catalogue row. `provider` and `name` are the address; `known` is False for a model without a row.
+
+    `drops_thoughts`: what a reply thought does not count as input when the reply is sent back.
+    """
 
     provider: str
     name: str
@@ -107,6 +110,7 @@ class Model:
     default: bool = False
     known: bool = True
     images: ImageRules | None = None
+    drops_thoughts: bool = False
     price: Mapping[str, float] = field(default_factory=dict)
     price_source: str = ""
     price_checked: str = ""

@@ -140,7 +140,9 @@ def prompt_tokens(
     provider adds for tools counts too. `replied` has what a reply reported of its own blocks, by digest."""
     roles = [after, *(block.role for block in blocks)]
     tokens = [
-        replied.get(block.digest) or block_tokens(block.content, counter, images) + _frame(block, before)
+        replied[block.digest]
+        if block.digest in replied
+        else block_tokens(block.content, counter, images) + _frame(block, before)
         for block, before in zip(blocks, roles, strict=False)
     ]
     if after is None and blocks and blocks[0].role is Role.TOOLS:
@@ -153,16 +155,27 @@ def _frame(block: Block, before: Role | None) -> int:
     return 0 if isinstance(block.content, Text) and block.role is before else BLOCK_OVERHEAD
 
 
-def reply_tokens(blocks: Sequence[Block], usage: Usage, counter: TokenCounter) -> dict[str, int]:
+def reply_tokens(blocks: Sequence[Block], usage: Usage, counter: TokenCounter, model: Model) -> dict[str, int]:
     """What a reply's blocks will count for as input, by digest: the output that was reported, shared among them.
 
-    Nothing where the output holds what is not sent back as it was counted: thinking.
+    What was thought counts again where it is sent back (recorded: OpenAI's reasoning 1,792 of 1,792, Gemini 3's 102 of
+    102), but for models that drop it. Anthropic does not tell it apart.
     """
-    if usage.reasoning or any(not isinstance(block.content, Text | ToolCall) for block in blocks):
-        return {}
-    weights = [block_tokens(block.content, counter, None) for block in blocks]
-    shares = scale_to_total(weights, usage.output)
-    return {block.digest: share + BLOCK_OVERHEAD for block, share in zip(blocks, shares, strict=True)}
+    thought = [block for block in blocks if isinstance(block.content, Opaque)]
+    if thought and not usage.reasoning:
+        return _shares(blocks, usage.output, counter)
+    spoken = [block for block in blocks if block not in thought]
+    again = 0 if model.drops_thoughts else usage.reasoning
+    return _shares(thought, again, counter) | _shares(spoken, usage.output - usage.reasoning, counter)
+
+
+def _shares(blocks: Sequence[Block], tokens: int, counter: TokenCounter) -> dict[str, int]:
+    """So many tokens shared among the blocks as they are estimated; words and calls have a frame besides."""
+    shares = scale_to_total([block_tokens(block.content, counter, None) for block in blocks], tokens)
+    return {
+        block.digest: share + (0 if isinstance(block.content, Opaque) else BLOCK_OVERHEAD)
+        for block, share in zip(blocks, shares, strict=True)
+    }
 
 
 def block_weight(content: Content) -> int:

@@ -426,7 +426,7 @@ class Thinking:
         )
         services.ledger.record(warm_entries(call, reply.usage), call.at)
         counter = services.samples.counter(call.model, simulated=_is_simulated(call.scope))
-        replied = reply_tokens(reply_blocks(reply), reply.usage, counter)
+        replied = reply_tokens(reply_blocks(reply), reply.usage, counter, call.model)
         sent = sent_record(call, run_id=self._machine.current.run_id, replied=replied)
         services.ledger.remember_sent(context["thread"], sent)
         learn_call(services.samples, call.prompt, thread=context["thread"], at=call.at)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import json
 import re
@@ -79,7 +81,7 @@ def _part_blocks(section: str, role: str, content: Any, count: Counter) -> Itera
             # Not words: it is one piece, whose bytes tell it apart and whose tokens follow a rule of their own.
             head, text = f"{role}:{hashlib.sha256(text.encode()).hexdigest()}", ""
             overhead = count.picture(standard((part.get("inlineData") or {}).get("data"))) or PER_MEDIA
-        overhead += 0 if i else PER_TURN
+        overhead += thought_tokens(part) + (0 if i else PER_TURN)
         yield Block(section=section, head=head, text=text, overhead=overhead, tokens=count(text) + overhead)
 
 
@@ -88,7 +90,7 @@ def _is_media(part: Mapping[str, Any]) -> bool:
 
 
 def _part(part: Mapping[str, Any]) -> tuple[str, int]:
-    """(text, tokens of structure). A thought signature is opaque and costs nothing."""
+    """(text, tokens of structure)."""
     if "text" in part:
         return str(part["text"]), 0
     if "functionCall" in part:
@@ -96,6 +98,22 @@ def _part(part: Mapping[str, Any]) -> tuple[str, int]:
     if "functionResponse" in part:
         return _json({key: part["functionResponse"].get(key) for key in ("name", "response")}), PER_CALL
     return _json(part), PER_MEDIA
+
+
+def thought_seal(tokens: int, digest: bytes) -> str:
+    """A thought signature, which says how many tokens come back with it."""
+    return base64.b64encode(b"%d:" % tokens + digest).decode()
+
+
+def thought_tokens(part: Mapping[str, Any]) -> int:
+    """Tokens of the thought that comes back with the part's signature; none with another server's."""
+    try:
+        count, colon, _ = base64.b64decode(str(standard(part.get("thoughtSignature")) or ""), validate=True).partition(
+            b":"
+        )
+    except (binascii.Error, ValueError):
+        return 0
+    return int(count) if colon and count.isdigit() and len(count) < 7 else 0
 
 
 def _json(value: Any) -> str:

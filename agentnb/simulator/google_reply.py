@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from agentnb.providers.catalog import Model
 from agentnb.simulator.dialogue import CALL_OVERHEAD, Answer
+from agentnb.simulator.google_prompt import thought_seal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,8 @@ class Shape:
             wait = max(0, owed)
             owed -= wait
             yield chunk, wait
-        yield self._reply([{"text": "", **self._signature()}], self.usage, self._finish), owed + 1
+        signed = {} if self.said.calls else self._signature()
+        yield self._reply([{"text": "", **signed}], self.usage, self._finish), owed + 1
 
     def _made(self) -> Iterator[tuple[dict[str, Any], int]]:
         """(chunk, the output tokens made for it). Thinking takes its time whether it is shown or not."""
@@ -87,7 +88,7 @@ class Shape:
         if not self.said.thinking:
             return {}
         digest = hashlib.sha256(("".join(self.said.thinking) + self.response_id).encode("utf-8", "replace")).digest()
-        return {"thoughtSignature": base64.b64encode(digest).decode()}
+        return {"thoughtSignature": thought_seal(0 if self.row.drops_thoughts else len(self.said.thinking), digest)}
 
     def _reply(self, parts: list[dict[str, Any]], usage: Mapping[str, Any], finish: str | None) -> dict[str, Any]:
         called = {"finishMessage": "Model generated function call(s)."} if finish and self.said.calls else {}

@@ -1,10 +1,14 @@
 """Chat Completions and Responses bodies as one list of items, as blocks in render order, and as the model reads them.
 
-Pure. Reasoning items of earlier turns are not rendered: the API drops them.
+Pure. Reasoning that comes back is rendered and counts as it did when it was thought: of all turns, or of the present
+one only, as `reasoning.context` says. Models with breakpoints (GPT-5.6 and later), the only ones here that reason, take
+all turns by default (openai 3.54.0, types/shared/reasoning.py).
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -21,8 +25,8 @@ PER_TOOL, PER_ITEM, PER_CALL, PER_MEDIA, REPLY_START = 8, 4, 8, 800, 3
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One part of the conversation. `kind`: text, call, result, media; `ttl` is set where a breakpoint is marked. A
-    picture's `name` is its address.
+    """One part of the conversation. `kind`: text, call, result, media, reasoning; `ttl` is set where a breakpoint is
+    marked. A picture's `name` is its address.
 
     `ends` says that the message ends with this part.
     """
@@ -73,10 +77,12 @@ def chat_talk(body: Mapping[str, Any], *, reasons: bool) -> Talk:
 def responses_talk(body: Mapping[str, Any], before: list[Mapping[str, Any]], *, reasons: bool) -> Talk:
     """A Responses body; `before` are the items of the responses that it continues."""
     ttl = (body.get("prompt_cache_options") or {}).get("ttl", "30m")
+    text, reasoning = body.get("text") or {}, body.get("reasoning") or {}
     items = [item for one in [*before, *input_items(body)] for item in _response_items(one, ttl)]
+    if reasoning.get("context") == "current_turn":
+        items = _without_earlier_reasoning(items)
     instructions = body.get("instructions")
     first = [Item(kind="text", role="system", text=instructions)] if instructions else []
-    text, reasoning = body.get("text") or {}, body.get("reasoning") or {}
     return Talk(
         items=(*first, *items),
         tools=tuple(tool for tool in body.get("tools") or [] if tool.get("type") == "function"),
@@ -90,6 +96,11 @@ def responses_talk(body: Mapping[str, Any], before: list[Mapping[str, Any]], *, 
             "verbosity": text.get("verbosity"),
         },
     )
+
+
+def _without_earlier_reasoning(items: list[Item]) -> list[Item]:
+    asked = max((i for i, item in enumerate(items) if item.role == "user" and item.kind != "result"), default=0)
+    return [item for i, item in enumerate(items) if item.kind != "reasoning" or i > asked]
 
 
 def input_items(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -128,6 +139,16 @@ def _response_items(item: Mapping[str, Any], ttl: str) -> Iterator[Item]:
         mark = next((part.ttl for part in parts if part.ttl), None)
         text = "".join(part.text for part in parts)
         yield Item(kind="result", role="user", text=text, call_id=item["call_id"], ttl=mark)
+    elif kind == "reasoning":
+        yield Item(kind="reasoning", role="assistant", text=_unsealed(item.get("encrypted_content") or ""))
+
+
+def _unsealed(sealed: str) -> str:
+    """What the simulator thought; another server's seal as it stands."""
+    try:
+        return base64.b64decode(sealed, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return sealed
 
 
 def _parts(role: str, content: Any, ttl: str) -> Iterator[Item]:
@@ -163,7 +184,7 @@ def blocks(talk: Talk, count: Counter) -> list[Block]:
 def _block(item: Item, count: Counter) -> Block:
     if item.kind == "media":
         return _media(item, count)
-    overhead = {"text": PER_ITEM, "call": PER_CALL, "result": PER_CALL}[item.kind]
+    overhead = {"text": PER_ITEM, "call": PER_CALL, "result": PER_CALL, "reasoning": 0}[item.kind]
     text = f"{item.name}\n{item.text}" if item.kind == "call" else item.text
     tokens = count(text) + overhead
     head = f"{item.role}:{item.kind}"
@@ -190,7 +211,7 @@ def ask_of(talk: Talk, row: Model) -> Ask:
     names = {item.call_id: item.name for item in talk.items if item.kind == "call"}
     return Ask(
         model=row,
-        said=tuple(_said(item, names) for item in talk.items),
+        said=tuple(_said(item, names) for item in talk.items if item.kind != "reasoning"),
         offers=tuple(
             Offer(name=tool["name"], description=tool.get("description") or "", schema=tool.get("parameters") or {})
             for tool in talk.tools

@@ -64,6 +64,19 @@ class Tokens:
         return 0
 
 
+@pytest.mark.parametrize("model", ["sim:gpt-6.1-sol", "sim:gemini-3.1-pro-preview", "sim:gemini-2.5-flash"])
+def test_what_was_thought_is_expected_to_count_as_it_will(book: Any, model: str) -> None:
+    """Sealed, it is several times as long as it counts; on Gemini 2.5 it does not count at all."""
+    for name in ("tide", "moon", "wind"):
+        book.session.namespace[name] = 3
+        request = book.session.request(f"Inspect `{name}`.", cell=name, execution=name, model=model)
+        dry = book.session.agent().dry_run(request, f"dry-{name}")
+        book.ask(f"Inspect `{name}`.", cell_id=name, model=model)
+        first = book.simulator.requests[-2].usage
+    total = first.get("input_tokens") or first["promptTokenCount"]
+    assert sum(layer.tokens for layer in dry.layers) == pytest.approx(total, rel=0.01)
+
+
 def counted(session: Any, run: Any) -> dict[str, int]:
     """What the simulator counts for each layer of the run's last request, by its own tokenizer."""
     call = session.agent().last_call(run.run_id)

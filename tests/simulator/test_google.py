@@ -138,6 +138,22 @@ def test_gemini_3_wants_its_thought_signature_back(models: Any) -> None:
     assert models.generate_content(model=PRO, contents=[*history, user("next question")]).text
 
 
+@pytest.mark.parametrize(("model", "counts"), [(PRO, True), (OLDER, False)])
+def test_a_thought_counts_again_with_its_signature_on_gemini_3(models: Any, model: str, counts: bool) -> None:
+    """Recorded: 29 + 12 + 102 thought + a result made 161 on Gemini 3; 776 + 59 + a result 859 on 2.5, 184 thought."""
+    first = models.generate_content(model=model, contents="inspect `x`", config={"tools": [INSPECT]})
+    part = next(part for part in first.candidates[0].content.parts if part.function_call)
+    bare = types.Part(function_call=part.function_call, thought_signature=b"a signature of another server")
+    result = user(types.Part.from_function_response(name="inspect", response={"result": "x"}))
+    prompts = [
+        models.generate_content(
+            model=model, contents=[user("inspect `x`"), types.Content(role="model", parts=[one]), result]
+        ).usage_metadata.prompt_token_count
+        for one in (part, bare)
+    ]
+    assert prompts[0] - prompts[1] == (first.usage_metadata.thoughts_token_count if counts else 0)
+
+
 def test_a_prefix_of_whole_parts_is_cached_unasked(sim: Simulator, models: Any) -> None:
     first = models.generate_content(model=PRO, contents=[user(LONG), user("one")])
     second = models.generate_content(model=PRO, contents=[user(LONG), user("two")])

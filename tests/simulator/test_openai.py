@@ -74,6 +74,30 @@ def test_a_tool_loop_with_reasoning_sent_back(api: Any) -> None:
         api.responses.create(model=SOL, input=results)
 
 
+def test_reasoning_that_comes_back_counts_as_it_did(api: Any) -> None:
+    """Recorded: 124 of input, 1,926 of output (1,792 of them reasoning) and a short result made 2,087."""
+    ask = {"model": SOL, "tools": [INSPECT], "include": ["reasoning.encrypted_content"]}
+    first = api.responses.create(input=QUESTION, **ask)
+    said = [item.model_dump(exclude_none=True) for item in first.output]
+    results = [
+        {"type": "function_call_output", "call_id": item["call_id"], "output": "x"}
+        for item in said
+        if "call_id" in item
+    ]
+    history = [user(QUESTION), *said, *results]
+
+    def counted(items: list[Any], **more: Any) -> int:
+        return int(api.responses.create(input=items, **ask, **more).usage.input_tokens)
+
+    reasoning = first.usage.output_tokens_details.reasoning_tokens
+    without = [item for item in history if item.get("type") != "reasoning"]
+    assert counted(history) - counted(without) == reasoning
+    later = [*history, user("And then?")]
+    assert counted(later) - counted([*without, user("And then?")]) == reasoning, "all turns, from GPT-5.6 on"
+    assert counted(later) - counted(later, reasoning={"context": "current_turn"}) == reasoning
+    assert counted(history, reasoning={"context": "current_turn"}) == counted(history), "the present turn's stays"
+
+
 @pytest.mark.parametrize("question", ["hello", QUESTION])
 @pytest.mark.parametrize("model", [SOL, OLDER])
 def test_streaming_equals_plain(api: Any, question: str, model: str) -> None:
