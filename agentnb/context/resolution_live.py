@@ -18,6 +18,7 @@ from agentnb.context.scanning import parse_cell
 from agentnb.context.syntax import first_line, normalise
 
 CODE_KINDS = frozenset({"function", "async function", "class"})
+_SETS = re.compile(r"^[ \t]+(?:def [^\n]*:[ \t]*)?self\.(\w+)\s*(?::[^=\n]+)?=(?!=)", re.MULTILINE)
 _LITERALS = frozenset({bool, int, float, complex, str, bytes})
 
 
@@ -29,6 +30,7 @@ class LiveObjects:
         self._cells = cells
         self._imports = imports
         self._ran: dict[str, FileDefinitions | None] = {}
+        self._set: dict[tuple[FileDefinitions, str], dict[str, int]] = {}
         self.notes: dict[str, None] = {}
         """Definitions of cells that what lives was not made of."""
 
@@ -104,19 +106,28 @@ class LiveObjects:
 
     def _setter(self, cls: type, name: str) -> Definition | None:
         file, qualname = self._home(cls)
-        entry = file.chosen.get(qualname) if file else None
-        if file is None or entry is None:
+        if file is None or qualname not in file.chosen:
             return None
-        pattern = rf"^[ \t]+(?:def [^\n]*:[ \t]*)?self\.{re.escape(name)}\s*(?::[^=\n]+)?=(?!=)"
-        source = file.python_of(entry)
-        match = re.search(pattern, source, re.MULTILINE)
-        if match is None:
+        line = self._lines_set(file, qualname).get(name)
+        if line is None:
             return None
-        line = entry.lines[0] + source.count("\n", 0, match.start())
         members = (member for key, member in file.chosen.items() if key.startswith(f"{qualname}."))
         within = [member for member in members if member.lines[0] <= line <= member.lines[1]]
         closest = min(within, key=lambda member: member.lines[1] - member.lines[0], default=None)
         return self._named(file, closest.name) if closest else None
+
+    def _lines_set(self, file: FileDefinitions, qualname: str) -> Mapping[str, int]:
+        """The line on which a class first sets each attribute of its `self`. Its text, which may be 10,000 lines long,
+        is looked through once for all names."""
+        key = file, qualname
+        if key not in self._set:
+            entry, found = file.chosen[qualname], dict[str, int]()
+            source, line, done = file.python_of(entry), entry.lines[0], 0
+            for match in _SETS.finditer(source):
+                line, done = line + source.count("\n", done, match.start()), match.start()
+                found.setdefault(match[1], line)
+            self._set[key] = found
+        return self._set[key]
 
     def _member(self, cls: type, name: str) -> Definition | None:
         file, qualname = self._home(cls)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentnb.context.definitions import Definition
+from agentnb.context.definitions import Definition, FileDefinitions
 from agentnb.context.indexer import packages_in_use
 from agentnb.context.resolution import Resolver, Unresolved
 
@@ -468,6 +468,27 @@ def test_accessors_properties_and_attributes_that_are_not_set_yet(notebook) -> N
         assert found(notebook.resolver, name).name == "Text.upper"
     assert found(notebook.resolver, "column.str").name == "Text"
     assert found(notebook.resolver, "column.coef_").name == "Column.fit"
+
+
+def test_a_class_is_looked_through_once_for_all_the_attributes_that_it_may_set(notebook, monkeypatch) -> None:
+    notebook.run("""
+        class Model:
+            def fit(self, x):
+                self.left_: int = x
+                self.same = self.same == x
+            def score(self): self.right_ = self.left_
+    """)
+    read, whole = [], FileDefinitions.python_of
+    monkeypatch.setattr(FileDefinitions, "python_of", lambda file, entry: read.append(entry.name) or whole(file, entry))
+    resolver = notebook.resolver
+    assert [found(resolver, f"Model.{name}").name for name in ("left_", "same", "right_")] == [
+        "Model.fit",
+        "Model.fit",
+        "Model.score",
+    ]
+    for number in range(40):
+        assert isinstance(resolver.resolve(f"Model.nothing_{number}"), Unresolved)
+    assert read.count("Model") == 1
 
 
 def test_names_are_read_as_python_reads_them(notebook) -> None:
