@@ -88,6 +88,13 @@ def loaded_module(name: str) -> ModuleType | None:
     return found if is_a(found, ModuleType) else None
 
 
+def loaded_class(module: str, name: str) -> type | None:
+    """A class of a module that the user has imported; None where there is none. Nothing is imported."""
+    loaded = sys.modules.get(module)
+    found = attribute(loaded, name) if is_a(loaded, ModuleType) else None
+    return found if is_a(found, type) else None
+
+
 def type_name(value: Any) -> str:
     """The class of a value as a reader knows it."""
     module, name = class_name(type(value))

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentnb.context import live
-from agentnb.context.values import loaded_class
 from agentnb.providers.messages import Image
 
 EDGE = 768
@@ -61,7 +60,7 @@ def is_drawable(value: Any) -> bool:
 
 def open_in_pyplot() -> Any:
     """The figure that pyplot would go on drawing in; None where none is open."""
-    pyplot = loaded_class("matplotlib._pylab_helpers", "Gcf")
+    pyplot = live.loaded_class("matplotlib._pylab_helpers", "Gcf")
     manager = pyplot.get_active() if pyplot is not None else None  # type: ignore[attr-defined]
     return manager.canvas.figure if manager is not None else None
 
@@ -99,8 +98,8 @@ def _work_for(value: Any) -> Callable[[], Any] | None:
     value = _first_of_grid(value)
     if live.class_name(type(value))[0].partition(".")[0] not in _TOPS:
         return None
-    figure, axes = loaded_class("matplotlib.figure", "Figure"), loaded_class("matplotlib.axes", "Axes")
-    picture = loaded_class("PIL.Image", "Image")
+    figure, axes = live.loaded_class("matplotlib.figure", "Figure"), live.loaded_class("matplotlib.axes", "Axes")
+    picture = live.loaded_class("PIL.Image", "Image")
     if figure is not None and live.is_a(value, figure):
         return lambda: _figure(value)
     if axes is not None and live.is_a(value, axes):
@@ -112,8 +111,8 @@ def _work_for(value: Any) -> Callable[[], Any] | None:
 
 def _first_of_grid(value: Any) -> Any:
     """The first axes of the array that `plt.subplots` gives; anything else is itself."""
-    array = loaded_class("numpy", "ndarray")
-    if array is None or not live.is_a(value, array):
+    array = live.loaded_class("numpy", "ndarray")
+    if type(value) is not array:
         return value
     grid: Any = value
     return grid.flat[0] if grid.dtype.hasobject and 0 < grid.size <= 100 else grid

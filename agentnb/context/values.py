@@ -18,7 +18,6 @@ import functools
 import itertools
 import pathlib
 import re
-import sys
 import threading
 import uuid
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from agentnb.context.literals import ITEMS, TEXT, beginning, cell, items, quoted
 from agentnb.context.path_values import path_in_words
 from agentnb.context.redaction import names_secret
 from agentnb.context.schemas import describe_database
+from agentnb.context.subclass_values import as_library_class
 
 LIMIT = 600
 DEPTH = 3
@@ -85,6 +85,9 @@ def _describe(value: Any) -> str:
     known = _known(value)
     if known is not None:
         return known.describe(value)
+    plain = as_library_class(value)
+    if plain is not None:
+        return f"{live.type_name(value)}: {_describe(plain)}"
     if type(value) is str:
         return _long_text(value)
     if _container(type(value)) is not None:
@@ -111,22 +114,15 @@ def _own_words(value: Any, limit: int) -> str:
 
 
 def _known(value: Any) -> _Known | None:
-    """The describer of a library's own class. A subclass of the user's is not taken: its methods are his code."""
+    """The describer of a library's own class. A subclass elsewhere is not taken: its methods may be the user's code."""
     top = live.class_name(type(value))[0].partition(".")[0]
     if top not in _TOPS:
         return None
     for known in LIBRARIES:
-        cls = loaded_class(known.module, known.name)
+        cls = live.loaded_class(known.module, known.name)
         if cls is not None and live.is_a(value, cls):
             return known
     return None
-
-
-def loaded_class(module: str, name: str) -> type | None:
-    """A class of a module that the user has imported; None where there is none. Nothing is imported."""
-    loaded = sys.modules.get(module)
-    found = live.attribute(loaded, name) if isinstance(loaded, ModuleType) else None
-    return found if isinstance(found, type) else None
 
 
 # plain values ---------------------------------------------------------------------------------------------------------
@@ -229,7 +225,10 @@ def _object(value: Any, depth: int) -> str:
     known = _known(value)
     if known is not None:
         return known.short(value)
-    module = loaded_class("torch.nn", "Module")
+    plain = as_library_class(value)
+    if plain is not None:
+        return f"{live.type_name(value)}: {brief(plain, depth)}"
+    module = live.loaded_class("torch.nn", "Module")
     if module is not None and live.is_a(value, module):
         return array_values.network(value) if depth == DEPTH else live.type_name(value)
     own = _state(value)
@@ -335,7 +334,7 @@ def _ends(index: Any) -> str:
 
 def _dtype(kind: Any) -> str:
     """A category with its values, which the table itself holds."""
-    values = loaded_class("pandas", "CategoricalDtype")
+    values = live.loaded_class("pandas", "CategoricalDtype")
     if values is None or not live.is_a(kind, values) or kind.categories is None:
         return str(kind)
     shown = items(map(_plain, kind.categories[:4].tolist()), len(kind.categories))
