@@ -28,6 +28,7 @@ AgentnbError
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -35,6 +36,8 @@ class AgentnbError(Exception):
     """The root. `what` happened, to which object (`about`), and what to do (`todo`)."""
 
     code: ClassVar[str] = "agentnb"
+    spent: Mapping[str, int] | None = None
+    """The tokens that a call to a model had used when it ended so, as a Usage in JSON; None: no call was made."""
 
     def __init__(self, what: str, *, about: str = "", todo: str = "") -> None:
         self.what = what

@@ -60,6 +60,7 @@ ROOM_OF = {
     "runs.segments": "runs.agent",
     "runs.hydrating": "runs.agent",
     "runs.picturing": "runs.record",
+    "runs.spending": "runs.record",
     "runs.project": "runs.hydration",
     "runs.thinking": "runs.agent",
     "runs.acting": "runs.agent",

@@ -297,6 +297,9 @@ class AnthropicProvider(Calling):
     def decode(self, wire: Wire, whole: Mapping[str, Any], *, request_id: str | None) -> Reply:
         return decode_message(whole, request_id=request_id)
 
+    def used(self, wire: Wire, whole: Mapping[str, Any]) -> Usage:
+        return decode_usage(inside(whole, "usage"))
+
     def _prewarm(self, client: Any, wire: Wire) -> Usage:
         message = client.messages.create(**(dict(wire.body) | {"max_tokens": 0}))
         return decode_usage(message.to_dict(mode="json", warnings=False).get("usage") or {})

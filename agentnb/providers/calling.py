@@ -144,6 +144,23 @@ def read_arguments(text: Any, *, complete: bool) -> Mapping[str, Any]:
     return {}
 
 
+class Lost:
+    """What the replies of one call had used that did not come through, as far as their provider said."""
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+        self.replies = 0
+
+    @contextlib.contextmanager
+    def unless_it_comes_through(self, used: Callable[[], Usage]) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            usage = used()
+            self.usage, self.replies = self.usage + usage, self.replies + bool(usage.input_total)
+            raise
+
+
 class Calling:
     """One model behind one SDK client. An adapter fills in `vendor`, `_open`, `_stream`, `_translate`, `decoder`.
 
@@ -193,6 +210,10 @@ class Calling:
         """The reply that `_whole` gave, in our words."""
         raise NotImplementedError
 
+    def used(self, wire: Wire, whole: Mapping[str, Any]) -> Usage:
+        """What the reply that `_whole` gave had used, whatever else it holds."""
+        raise NotImplementedError
+
     def _translate(self, error: Exception) -> Exception:
         """The one place where the SDK's errors become ours."""
         raise NotImplementedError
@@ -221,24 +242,32 @@ class Calling:
         self._connect()
 
     def ask(self, wire: Wire, on_text: OnText) -> Answer:
-        """Send, stream, fold. Raises a ProviderError, KeyMissing, or RunInterrupted after `cancel`."""
+        """Send, stream, fold. Raises a ProviderError, KeyMissing, or RunInterrupted after `cancel`; from then on its
+        `spent` says what the call had used by then."""
         self._connect()
+        lost = Lost()
+        try:
+            return self._ask(wire, on_text, lost)
+        except (ProviderError, RunInterrupted) as error:
+            error.spent = lost.usage.to_json()
+            raise
+
+    def _ask(self, wire: Wire, on_text: OnText, lost: Lost) -> Answer:
         trace = self._require_transport().begin(self._tells_of_waits(on_text), longest_wait=wire.retry_wait)
-        wasted, fell_back, tries = Usage(), False, 0
+        fell_back, tries = False, 0
         while True:
-            decoder = self.decoder(wire)
             try:
-                reply = self._once(wire, decoder, on_text, trace)
-                return Answer(reply=reply, trace=trace, wasted=wasted, fell_back=fell_back)
+                reply = self._once(wire, on_text, trace, lost)
+                return Answer(reply=reply, trace=trace, wasted=lost.usage, fell_back=fell_back)
             except ProviderError as error:
                 if wire.fallback is not None and self._falls_back(wire, error):
                     wire, fell_back = wire.otherwise(), True
                 elif tries + 1 < wire.attempts and _broke_off(error, trace):
-                    tries, wasted = tries + 1, wasted + decoder.spent()
+                    tries += 1
                     self._pause(PAUSE * 2**tries)
                 else:
                     self._complete(error)
-                    _tell_spent(error, wasted + decoder.spent(), replies=tries + 1)
+                    _tell_lost(error, lost)
                     raise
                 on_text("restart", "")
 
@@ -318,7 +347,7 @@ class Calling:
     def _request_id(self, trace: CallTrace) -> str | None:
         return trace.response_headers.get(self.vendor.request_id)
 
-    def _in_one_piece(self, wire: Wire, on_text: OnText, trace: CallTrace) -> Reply:
+    def _in_one_piece(self, wire: Wire, on_text: OnText, trace: CallTrace, lost: Lost) -> Reply:
         client = self._connect()
         transport = self._require_transport()
         transport.expect_attempts()
@@ -326,15 +355,21 @@ class Calling:
         with self._errors_are_ours():
             whole = self._whole(client, wire)
         trace.first_event = trace.finished = self._clock.monotonic()
-        reply = read(self.decode, wire, whole, request_id=self._request_id(trace))
-        for part in reply.content:
-            if isinstance(part, Text):
-                on_text("text", part.text)
-        return reply
+        with lost.unless_it_comes_through(lambda: self.used(wire, whole)):
+            reply = read(self.decode, wire, whole, request_id=self._request_id(trace))
+            for part in reply.content:
+                if isinstance(part, Text):
+                    on_text("text", part.text)
+            return reply
 
-    def _once(self, wire: Wire, decoder: Decoder, on_text: OnText, trace: CallTrace) -> Reply:
+    def _once(self, wire: Wire, on_text: OnText, trace: CallTrace, lost: Lost) -> Reply:
         if not wire.stream:
-            return self._in_one_piece(wire, on_text, trace)
+            return self._in_one_piece(wire, on_text, trace, lost)
+        decoder = self.decoder(wire)
+        with lost.unless_it_comes_through(decoder.spent):
+            return self._streamed(wire, decoder, on_text, trace)
+
+    def _streamed(self, wire: Wire, decoder: Decoder, on_text: OnText, trace: CallTrace) -> Reply:
         trace.first_event = trace.first_token = trace.last_token = None
         for event in self.send(wire):
             now = self._clock.monotonic()
@@ -378,12 +413,12 @@ def _seen_from(began: bool, error: Exception) -> Exception:
     return error
 
 
-def _tell_spent(error: ProviderError, spent: Usage, *, replies: int) -> None:
-    """What was used for nothing is billed all the same; a step that failed adds nothing to its run's sum."""
-    if not spent.input_total:
+def _tell_lost(error: ProviderError, lost: Lost) -> None:
+    """What was used for nothing is billed all the same."""
+    if not lost.replies:
         return
-    what = "1 reply that broke off" if replies == 1 else f"{replies} replies that broke off"
-    told = f"{what} had used {spent.input_total:,} input and {spent.output:,} output tokens, not in the run's sum"
+    what = "1 reply that broke off" if lost.replies == 1 else f"{lost.replies} replies that broke off"
+    told = f"{what} had used {lost.usage.input_total:,} input and {lost.usage.output:,} output tokens"
     error.about = f"{error.about}; {told}" if error.about else told
 
 

@@ -371,6 +371,9 @@ class GoogleProvider(Calling):
     def decode(self, wire: Wire, whole: Mapping[str, Any], *, request_id: str | None) -> Reply:
         return decode_response(whole, request_id=request_id)
 
+    def used(self, wire: Wire, whole: Mapping[str, Any]) -> Usage:
+        return decode_usage(inside(whole, "usageMetadata"))
+
     def _sdk_errors(self) -> tuple[type[Exception], ...]:
         import httpx2
         from google.genai import errors

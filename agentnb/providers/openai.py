@@ -11,7 +11,7 @@ from agentnb.prompt.layers import Prompt
 from agentnb.providers import openai_chat, openai_responses
 from agentnb.providers.base import Decoder, Mark, Wire
 from agentnb.providers.calling import NO_KEY, Calling, Vendor, whole_object
-from agentnb.providers.messages import Reply, Usage
+from agentnb.providers.messages import Reply, Usage, inside
 from agentnb.providers.openai_responses import NAME
 from agentnb.providers.transport import ATTEMPTS, Transport
 
@@ -77,6 +77,10 @@ class OpenAIProvider(Calling):
         if wire.form == CHAT:
             return openai_chat.decode_completion(whole, request_id=request_id)
         return openai_responses.decode_response(whole, request_id=request_id)
+
+    def used(self, wire: Wire, whole: Mapping[str, Any]) -> Usage:
+        read = openai_chat.decode_usage if wire.form == CHAT else openai_responses.decode_usage
+        return read(inside(whole, "usage"))
 
     @property
     def can_prewarm(self) -> bool:

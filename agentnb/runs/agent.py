@@ -25,7 +25,8 @@ from agentnb.runs.hydrating import Hydrating
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.record import DRY_RUN, AgentRun, document_of, run_document
 from agentnb.runs.services import SHOWN, Context, Limits, Request, Services
-from agentnb.runs.thinking import Thinking, budget_of
+from agentnb.runs.spending import budget_of, with_lost
+from agentnb.runs.thinking import Thinking
 from agentnb.runs.tools import pick
 
 
@@ -39,6 +40,7 @@ class BuiltInAgent:
         self._thinking = Thinking(services, services.threads)
         self._acting = Acting(services)
         self._limits: dict[str, Limits] = {}
+        self._taken_up: set[str] = set()
         self.raised: Exception | None = None
         for name, handler in (
             (HYDRATING, self._hydrating.hydrate),
@@ -59,6 +61,7 @@ class BuiltInAgent:
         """
         pick(limits.allow or (), self._services.tools)
         self._limits[run_id] = limits
+        self._taken_up.add(run_id)
         unsure = answers.get("unsure")
         self._machine.resume(
             run_id,
@@ -125,9 +128,13 @@ class BuiltInAgent:
             self.raised = None
             if self._services.cancelled.is_set():
                 raise RunInterrupted("the run was interrupted")
-            _apply_limits(context, self._limits.get(self._machine.current.run_id, Limits()))
+            run_id = self._machine.current.run_id
+            if run_id in self._taken_up:
+                context = with_lost(context, run_id, self._machine.history(run_id))
+            _apply_limits(context, self._limits.get(run_id, Limits()))
             try:
                 state, after = handler(context)
+                self._taken_up.discard(run_id)
             except Exception as error:
                 self.raised = error  # the machine keeps its text; whoever asked raises the error itself
                 raise

@@ -8,6 +8,7 @@ from typing import Any
 from agentnb.prompt.layers import Layer
 from agentnb.providers.messages import Usage
 from agentnb.runs.picturing import with_data
+from agentnb.runs.spending import LOST, with_lost
 
 SCHEMA = "agentnb.run.v1"
 DRY_RUN = "DRY_RUN"
@@ -183,6 +184,7 @@ def step_record(event: Any) -> dict[str, Any] | None:
     if event.kind not in ("step", "failed"):
         return None
     data = event.data
+    lost = data.get(LOST) or {}
     return {
         "n": event.step,
         "state": event.state,
@@ -192,8 +194,8 @@ def step_record(event: Any) -> dict[str, Any] | None:
         "seconds": data.get("seconds"),
         "what": data.get("what", ""),
         "latency": data.get("latency"),
-        "usage": data.get("usage"),
-        "cost": data.get("cost"),
+        "usage": data.get("usage") or lost.get("usage"),
+        "cost": data.get("cost") if not lost else lost["cost"]["total"],
         "cache": data.get("cache"),
         "tools": list(data.get("tools", ())),
     }
@@ -209,9 +211,11 @@ def error_record(error: Any) -> dict[str, Any] | None:
 
 def document_of(run: Any, events: Iterable[Any]) -> dict[str, Any]:
     """The document of a journaled run and its history."""
-    steps = [record for record in map(step_record, events) if record is not None]
+    listed = list(events)
+    steps = [record for record in map(step_record, listed) if record is not None]
     state = {"paused": "PAUSED", "cancelled": "CANCELLED"}.get(run.status, run.state)
-    return run_document(run_id=run.run_id, state=state, context=run.context, steps=steps, error=error_record(run.error))
+    context = with_lost(run.context, run.run_id, listed)
+    return run_document(run_id=run.run_id, state=state, context=context, steps=steps, error=error_record(run.error))
 
 
 class LiveDocument:

@@ -120,7 +120,7 @@ class Stepper:
                 if stopped is not None:
                     return stopped
             except BaseException:
-                self._pause_here(hold, "interrupted")
+                self._pause_here(hold, current, "interrupted")
                 raise
             else:
                 return self._commit(hold, current, answer)
@@ -183,7 +183,7 @@ class Stepper:
     def _raised(self, hold: Hold, entry: State, current: Current, error: Exception) -> Advance | None:
         """What becomes of a step whose handler raised; None: it is tried again."""
         if isinstance(error, RunSuspended | RunInterrupted | ActionUnsure):
-            self._pause_here(hold, str(error))
+            self._pause_here(hold, current, str(error))
             if isinstance(error, RunSuspended):
                 return hold.state, rows.PAUSED
             raise error
@@ -219,9 +219,9 @@ class Stepper:
             self.events.emit(stopped)
         return hold.state, rows.PAUSED if control == "pause" else rows.CANCELLED
 
-    def _pause_here(self, hold: Hold, reason: str) -> None:
+    def _pause_here(self, hold: Hold, current: Current, reason: str) -> None:
         hold.valid = False
-        data = dump_exact({"reason": self._redact(reason)})
+        data = dump_exact({**(current.attached or {}), "reason": self._redact(reason)})
         event = self.journal.mark(Mark(hold.run_id, "paused", rows.PAUSED, hold.state, hold.fence, data=data))
         self.events.emit(event)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from agentnb.errors import RunInterrupted, StepLimitReached
+from agentnb.errors import ProviderError, RunInterrupted, StepLimitReached
 from agentnb.prompt.layers import Block, Prompt
 from agentnb.prompt.tokens import cached_share
 from agentnb.providers import catalog, latency, prices
@@ -38,7 +39,7 @@ from agentnb.providers.promptcache import (
     settle_tokens,
     warm_entries,
 )
-from agentnb.runs.budget import Budget, Quote, affordable_output
+from agentnb.runs.budget import Quote, affordable_output
 from agentnb.runs.conversation import (
     COMPLETED,
     block_text,
@@ -53,6 +54,7 @@ from agentnb.runs.conversation import (
 )
 from agentnb.runs.rhythm import layers_seen, learn_call
 from agentnb.runs.services import SHOWN, Context, Services
+from agentnb.runs.spending import LOST, Heard, add_up, budget_of, lost_record, lost_usage, note, pay
 from agentnb.runs.threads import Threads, path_blocks, segment_blocks, sent_blocks
 
 CALIBRATION_LEAST = 200  # tokens: fewer say more about framing than about the text
@@ -131,7 +133,7 @@ class Thinking:
             reuse=self._reuse(context, call),
         )
         if objects.spent > before:
-            _pay(context, objects.spent - before)
+            pay(context, objects.spent - before)
             context["notes"].append(
                 f"A cache object holds {held.tokens if held else 0:,} tokens for the next hour: "
                 f"{'extended' if existed else 'made'} for ${objects.spent - before:.4f} of the cache budget."
@@ -266,9 +268,10 @@ class Thinking:
         wire = replace(wire, retry_wait=context.get("retry_wait", wire.retry_wait))
         if budget_of(context).limit is not None:
             wire = replace(wire, attempts=1)  # what was reserved pays for one reply, not for one that broke off too
-        emit = self._machine.current.emit
+        emit, heard = self._machine.current.emit, Heard()
 
         def on_text(kind: str, delta: str) -> None:
+            heard.take(kind, delta)
             if self._services.cancelled.is_set():
                 raise RunInterrupted("the call was interrupted")
             if kind == "wait":
@@ -278,7 +281,23 @@ class Thinking:
 
         self._connect(provider)
         wire = wire if context.get("stream", True) else wire.plain()
-        return provider.ask(wire, on_text)
+        try:
+            answer = provider.ask(wire, on_text)
+        except (ProviderError, RunInterrupted) as error:
+            if error.spent is not None:
+                self._lose(call, Usage.from_json(error.spent), heard.texts)
+            raise
+        return replace(answer, wasted=self._lost(call, answer.wasted, heard.broken)[0])
+
+    def _lost(self, call: Call, reported: Usage, texts: Sequence[str]) -> tuple[Usage, bool]:
+        counter = self._services.samples.counter(call.model, simulated=_is_simulated(call.scope))
+        return lost_usage(call, reported, texts, counter)
+
+    def _lose(self, call: Call, reported: Usage, texts: Sequence[str]) -> None:
+        """The call brought nothing: what it had used is billed, so it is kept with the step's event."""
+        usage, estimated = self._lost(call, reported, texts)
+        if usage.input_total:
+            self._machine.current.attach(**{LOST: lost_record(call, usage, estimated=estimated)})
 
     def _connect(self, provider: Provider) -> None:
         """Before the first call the SDK is imported: said, since it takes a second, and interruptible after it."""
@@ -325,7 +344,7 @@ class Thinking:
             "latency": timing.to_json(),
         }
         if answer.wasted != Usage():
-            _add_up(context, answer.wasted, prices.cost_of(call.model, answer.wasted))
+            add_up(context, answer.wasted, prices.cost_of(call.model, answer.wasted))
         self._machine.current.attach(
             seconds=round(timing.total, 6),
             what=what_came(reply),
@@ -343,7 +362,7 @@ class Thinking:
     def _settle_recorded(self, context: Context, call: Call, answer: Answer) -> tuple[str, Context]:
         """A recorded reply teaches nothing and costs nothing; everything shown of it says that it is recorded."""
         context["recorded"] = answer.recorded
-        _note(context, f"Recorded {answer.recorded}: nothing was sent and nothing was spent.")
+        note(context, f"Recorded {answer.recorded}: nothing was sent and nothing was spent.")
         free = prices.Cost(total=0.0, uncached=0.0)
         why = f"recorded {answer.recorded}: nothing was sent"
         return self._settle_untaught(context, call, answer, cost=free, why=why, aside=" (recorded)")
@@ -353,7 +372,7 @@ class Thinking:
         counter = self._services.samples.counter(call.model, simulated=_is_simulated(call.scope))
         written = sum(counter.count(block_text(part)) for part in answer.reply.content)
         answer = replace(answer, reply=replace(answer.reply, usage=Usage(input=call.total, output=written)))
-        _note(context, "The server reported no usage: tokens and cost are estimates.")
+        note(context, "The server reported no usage: tokens and cost are estimates.")
         cost = prices.cost_of(call.model, answer.reply.usage)
         return self._settle_untaught(context, call, answer, cost=cost, why="the server reported no usage")
 
@@ -459,44 +478,14 @@ def _is_simulated(scope: str) -> bool:
     return scope.startswith("sim:")
 
 
-def budget_of(context: Context) -> Budget:
-    return Budget(limit=context["budget"]["limit"], spent=context["budget"]["spent"])
-
-
 def advance(context: Context, reply: Reply, cost: prices.Cost, *, sent: int) -> str:
     """The context after a reply, and the state it leads to. `sent` is the number of blocks that the request held."""
-    _add_up(context, reply.usage, cost)
+    add_up(context, reply.usage, cost)
     context["blocks"] = [*context["blocks"], *(block.to_json() for block in reply_blocks(reply))]
     context["previous_end"] = sent
     context["previous_message"] = reply.message_id or None
     _take_answer(context, reply)
     return next_state(reply)
-
-
-def _note(context: Context, text: str) -> None:
-    context["notes"] += [text] if text not in context["notes"] else []
-
-
-def _add_up(context: Context, usage: Usage, cost: prices.Cost) -> None:
-    total = Usage.from_json(context["usage"]) + usage if context.get("usage") else usage
-    context["usage"] = total.to_json()
-    context["calls"] = context.get("calls", 0) + 1
-    before = context.get("cost") or {"total": 0.0, "uncached": 0.0, "known": True}
-    known = before["known"] and cost.known
-    context["cost"] = {
-        "total": before["total"] + cost.total if known and cost.total is not None else None,
-        "uncached": before["uncached"] + cost.uncached if known and cost.uncached is not None else None,
-        "known": known,
-    }
-    context["budget"] = context["budget"] | {"spent": context["budget"]["spent"] + (cost.total or 0.0)}
-
-
-def _pay(context: Context, dollars: float) -> None:
-    """Add what was paid beside the calls, for a cache object, to the run's cost."""
-    before = context.get("cost") or {"total": 0.0, "uncached": 0.0, "known": True}
-    if before["total"] is not None:
-        context["cost"] = before | {"total": before["total"] + dollars}
-    context["budget"] = context["budget"] | {"spent": context["budget"]["spent"] + dollars}
 
 
 def _take_answer(context: Context, reply: Reply) -> None:

@@ -137,6 +137,48 @@ def test_whatever_comes_is_a_reply_or_an_error_of_ours(
     assert [str(one.message) for one in said if "serializ" in str(one.message).lower()] == []
 
 
+UNREADABLE: dict[str, Any] = {
+    "anthropic": {
+        "content": [{"type": "text", "text": "It is"}],
+        "usage": {"input_tokens": 100, "output_tokens": 7},
+    },
+    "google": {
+        "candidates": [{"content": {"parts": [{"text": "It is"}], "role": "model"}}],
+        "usageMetadata": {"promptTokenCount": 100, "candidatesTokenCount": 7, "totalTokenCount": 107},
+    },
+    "responses": {
+        "output": [{"type": "function_call", "call_id": "a", "name": "f", "arguments": "{oops"}],
+        "status": "completed",
+        "usage": {"input_tokens": 100, "output_tokens": 7},
+    },
+    "chat": {
+        "choices": [
+            {
+                "message": {"tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{oops"}}]},
+                "finish_reason": "tool_calls",
+            }
+        ],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 7},
+    },
+}
+
+
+@pytest.mark.parametrize("wire", list(ADAPTERS))
+def test_what_whole_replies_had_used_that_could_not_be_read(
+    answering: Any, wire: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calling, "PAUSE", 0)
+    adapter, model = ADAPTERS[wire]
+    with answering(200, json.dumps(UNREADABLE[wire]).encode(), {"content-type": "application/json"}) as answer:
+        made = adapter(lookup(model), clock=SystemClock(), key="any", base_url=answer.url, scope="sim:odd")
+        prompt = Prompt(model=made.model.name, blocks=(block(Text("Hello?"), Role.USER),), max_tokens=99)
+        request = made.encode(prompt, (), previous_message=None).plain()
+        with pytest.raises(StreamBroken, match="3 replies that broke off had used 300 input and 21 output") as caught:
+            made.ask(request, lambda kind, text: None)
+        made.close()
+    assert caught.value.spent == Usage(input=300, output=21).to_json()
+
+
 def block(content: Any, role: Role = Role.ASSISTANT) -> Block:
     return Block(layer=Layer.DYNAMIC, role=role, content=content)
 

@@ -1,0 +1,79 @@
+"""Calls that bring no reply: what they had used is billed, so the run's sums and its budget hold it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agentnb.runs.services import Limits
+
+MODELS = ["sim:claude-sonnet-4-6", "sim:gemini-2.5-flash", "sim:gpt-4.1"]
+
+
+def taken_up(book: Any, run_id: str, **limits: Any) -> Any:
+    agent = book.session.agent()
+    agent.resume(run_id, Limits(**limits))
+    run = agent.drive(run_id)
+    if agent.raised is not None:
+        book.errors.append(agent.raised)
+    return run
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_broken_replies_had_used_is_in_the_sums(book: Any, model: str) -> None:
+    early = 1 if "gemini" in model else 6
+    book.simulator.inject(kind="drop", after_events=early)
+    lost = book.ask("Explain how tides work, please.", model=model, budget=5.0)
+    assert lost.state == "FAILED"
+    assert lost.usage.input > 0
+    assert lost.usage.output > 0
+    assert lost.cost > 0
+    assert lost.receipt["budget"]["spent"] == pytest.approx(lost.cost)
+    assert lost.steps[-1].cost == pytest.approx(lost.cost)
+    assert any("brought no reply" in note for note in lost.receipt["notes"])
+
+    book.simulator.inject(kind="drop", after_events=early)
+    twice = taken_up(book, lost.run_id)
+    assert twice.usage.calls == 2
+    assert twice.cost > lost.cost
+
+    run = taken_up(book, lost.run_id)
+    assert run.state == "COMPLETED"
+    assert run.usage.calls == 3
+    last = run.steps[-1]
+    assert run.cost == pytest.approx(twice.cost + last.cost)
+    assert run.receipt["budget"]["spent"] == pytest.approx(run.cost)
+    assert book.session.find_run(run.run_id).cost == pytest.approx(run.cost)
+
+
+def test_a_resumed_run_may_spend_only_what_is_left(book: Any) -> None:
+    book.simulator.inject(kind="drop", after_events=6)
+    lost = book.ask("Explain how tides work, please.", budget=5.0)
+    again = taken_up(book, lost.run_id, budget=lost.cost * 1.9)
+    assert again.state == "FAILED"
+    assert again.error.code == "budget.exceeded"
+    assert again.usage.calls == 1
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_an_interrupted_call_is_in_the_sums(book: Any, model: str) -> None:
+    run = interrupted(book, "Explain how tides work, please.", model=model)
+    assert run.state == "PAUSED"
+    assert run.usage.input > 0
+    assert run.cost > 0
+    after = taken_up(book, run.run_id)
+    assert after.state == "COMPLETED"
+    assert after.cost == pytest.approx(run.cost + after.steps[-1].cost)
+
+
+def interrupted(book: Any, task: str, *, when: str = "delta", **changes: Any) -> Any:
+    """The run as it stands after its call was interrupted: at the first text, or while it waits for one."""
+    session = book.session
+    agent = session.agent()
+    agent.machine.events.subscribe(lambda _: session.cancel(), kinds=[when])
+    run_id = session.new_run_id()
+    agent.begin(session.request(task, cell="ask", execution="1", **changes), run_id)
+    with pytest.raises(Exception, match="interrupted"):
+        agent.drive(run_id)
+    return agent.as_it_stands(run_id)
