@@ -67,7 +67,7 @@ def _model(environment: Mapping[str, str]) -> str:
         label = catalog.lookup(address).label
     except AgentnbError as error:
         return f"{address}: {error}"
-    simulated = address.startswith("sim:")
+    simulated = catalog.is_simulated(address)
     why = "AGENTNB_MODEL is set" if chosen else "no key is set" if simulated else "its key is set"
     return f"{address} ({'simulated ' if simulated else ''}{label}; {why})"
 

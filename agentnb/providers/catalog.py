@@ -116,10 +116,18 @@ class Model:
     price_checked: str = ""
 
 
+SIMULATED = "sim:"
+
+
+def is_simulated(address: str) -> bool:
+    """Whether a model's address, or a scope, is the simulator's."""
+    return address.startswith(SIMULATED)
+
+
 def split_address(address: str) -> tuple[bool, str | None, str]:
     """`sim:NAME`, `PROVIDER:NAME`, `sim:PROVIDER:NAME` or `NAME` -> (simulated, provider or None, name)."""
-    simulated = address.startswith("sim:")
-    rest = address.removeprefix("sim:")
+    simulated = is_simulated(address)
+    rest = address.removeprefix(SIMULATED)
     head, colon, tail = rest.partition(":")
     if colon and head in PROVIDERS:
         return simulated, head, tail

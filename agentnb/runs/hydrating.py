@@ -75,8 +75,8 @@ class Hydrating:
             "branch": source is not None or is_branch(turns, cell=request.cell, execution=request.execution),
             "model": request.model,
             "label": model.label,
-            "simulated": request.model.startswith("sim:"),
-            "token_factor": self._counter(request.model).factor,
+            "simulated": catalog.is_simulated(request.model),
+            "token_factor": self._services.samples.counter_for(request.model).factor,
             "tools": sorted(set(request.tools)),
             "allow": sorted(request.allow),
             "budget": {"limit": request.budget, "spent": 0.0},
@@ -113,9 +113,6 @@ class Hydrating:
         """Model, tools and instructions: what a segment freezes by its own. A change of any begins a new one."""
         specs = [tool.spec for tool in pick(request.tools, self._services.tools).values()]
         return canonical.digest_of([request.model, [block.digest for block in static_blocks(specs)]])
-
-    def _counter(self, address: str) -> TokenCounter:
-        return self._services.samples.counter(catalog.lookup(address), simulated=address.startswith("sim:"))
 
     def hydrate(self, context: Context) -> tuple[str, Context]:
         started = self._services.clock.monotonic()

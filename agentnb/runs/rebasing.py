@@ -49,7 +49,7 @@ def rewrite_that_pays(
     model = catalog.lookup(request.model)
     if share <= 0 or not 0 < end <= len(blocks):
         return None
-    counter = services.samples.counter(model, simulated=request.model.startswith("sim:"))
+    counter = services.samples.counter_for(request.model)
     tokens = prompt_tokens(blocks, counter, model.images)
     total = sum(tokens)
     if total < model.cache.minimum:

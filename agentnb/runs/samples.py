@@ -7,6 +7,7 @@ from typing import Any
 
 from agentnb import canonical
 from agentnb.prompt.tokens import TokenCounter
+from agentnb.providers import catalog
 from agentnb.providers.catalog import Model
 from agentnb.providers.promptcache import Storage
 
@@ -29,6 +30,10 @@ class Samples:
         known = self._read(_tokens_key(model, simulated), [1.0, 0])
         factor, replies = known if isinstance(known, list) else (known, 1)  # earlier versions kept the factor only
         return TokenCounter(model.tokenizer, float(factor), int(replies))
+
+    def counter_for(self, address: str) -> TokenCounter:
+        """The same by a model's address."""
+        return self.counter(catalog.lookup(address), simulated=catalog.is_simulated(address))
 
     def token_errors(self, model: Model, *, simulated: bool) -> list[float]:
         """By how much the estimates of the last calls were off, each as a share of the whole prompt, oldest first."""

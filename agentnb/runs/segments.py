@@ -112,7 +112,7 @@ class Segments:
         if root is None:
             changed = "New segment: The model or the tools changed, so the prompt is written anew."
             return self._fitted(Begun(root=None, why=changed if path else ""), path, request=request)
-        sent = self._as_sent(path, root, kind, self._counter(request))
+        sent = self._as_sent(path, root, kind, self._services.samples.counter_for(request.model))
         return self._fitted(self._go_on(sent, request), path, request=request, sent=sent.blocks)
 
     def take_up(self, source: Mapping[str, Any], path: Sequence[Turn], *, request: Request) -> Begun:
@@ -122,7 +122,9 @@ class Segments:
         said so far is folded into it.
         """
         own = [Block.from_json(item) for item in source["blocks"]]
-        sent = self._as_sent(path, source["segment_root"], source["kind"], self._counter(request), then=own)
+        sent = self._as_sent(
+            path, source["segment_root"], source["kind"], self._services.samples.counter_for(request.model), then=own
+        )
         begun = self._go_on(sent, request, whole=True)
         return self._fitted(begun, path, request=request, sent=sent.blocks)
 
@@ -131,7 +133,7 @@ class Segments:
 
         `sent` are the blocks of the segment that there is.
         """
-        model, counter = catalog.lookup(request.model), self._counter(request)
+        model, counter = catalog.lookup(request.model), self._services.samples.counter_for(request.model)
         room = room_for(model, request, counter)
         turns = [tokens_of(self._threads.own(turn), model, counter) for turn in path]
         total = tokens_of(sent, model, counter) if begun.root else sum(turns)
@@ -158,10 +160,6 @@ class Segments:
         end, _ = self._threads.end_of_last_request(sent.turns, sent.root, base=self._threads.base(sent.root))
         paying = rewrite_that_pays(self._services, sent.blocks, share=share, request=request, end=end)
         return reason(paying, catalog.lookup(request.model)) if paying else ""
-
-    def _counter(self, request: Request) -> TokenCounter:
-        simulated = request.model.startswith("sim:")
-        return self._services.samples.counter(catalog.lookup(request.model), simulated=simulated)
 
     def _as_sent(
         self, path: Sequence[Turn], root: str, kind: str, counter: TokenCounter, *, then: Sequence[Block] = ()
@@ -220,7 +218,7 @@ class Segments:
     def _priced(self, sent: Path, request: Request, *, passed: Passed, cut: Cut) -> str:
         """Why so much is written anew, with the price of either way."""
         model = catalog.lookup(request.model)
-        counter = self._counter(request)
+        counter = self._services.samples.counter_for(request.model)
         total = tokens_of(sent.blocks, model, counter)
         stale, written = round(passed.share * total), round(cut.rewritten / sum(sent.weights) * total)
         keep = prices.cost_of(model, Usage(cache_read=stale)).total

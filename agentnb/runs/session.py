@@ -203,7 +203,7 @@ class Session:
     def _connect(self, address: str) -> Provider:
         model = catalog.lookup(address)
         adapter = ADAPTERS[model.provider]
-        if not address.startswith("sim:"):
+        if not catalog.is_simulated(address):
             return adapter(model, clock=self.clock, scope=adapter.place(self.environment))
         simulator = self.simulator()
         return adapter(
@@ -295,10 +295,9 @@ class Session:
 
     def _tools(self, hydrator: Hydrator) -> dict[str, Tool]:
         address = self.model_name()
-        model = catalog.lookup(address)
 
         def look(name: str) -> Outcome:
-            return hydrator.look(name, count=self.samples.counter(model, simulated=address.startswith("sim:")).count)
+            return hydrator.look(name, count=self.samples.counter_for(address).count)
 
         def run(code: str) -> Outcome:
             return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]
@@ -424,7 +423,7 @@ class Session:
     def holder_of(self, held: Held) -> ObjectProvider | None:
         """The connection to where an object is kept; None where this session cannot reach that: another kernel's
         simulator, or an address that is no longer set."""
-        simulated = held.scope.startswith("sim:")
+        simulated = catalog.is_simulated(held.scope)
         if simulated and (self.simulated is None or held.scope != f"sim:{self.simulated.instance}"):
             return None
         provider = self.provider(f"sim:{held.model}" if simulated else f"google:{held.model}")
