@@ -61,6 +61,7 @@ ROOM_OF = {
     "runs.hydrating": "runs.agent",
     "runs.picturing": "runs.record",
     "runs.spending": "runs.record",
+    "runs.preparing": "runs.agent",
     "runs.project": "runs.hydration",
     "runs.thinking": "runs.agent",
     "runs.acting": "runs.agent",

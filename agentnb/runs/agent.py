@@ -23,6 +23,7 @@ from agentnb.runs.conversation import (
 )
 from agentnb.runs.hydrating import Hydrating
 from agentnb.runs.machine import AgentStateMachine
+from agentnb.runs.preparing import Preparing
 from agentnb.runs.record import DRY_RUN, AgentRun, document_of, run_document
 from agentnb.runs.services import SHOWN, Context, Limits, Request, Services
 from agentnb.runs.spending import budget_of, with_lost
@@ -37,6 +38,7 @@ class BuiltInAgent:
         self._services = services
         self._machine = services.machine
         self._hydrating = Hydrating(services, services.threads)
+        self._preparing = Preparing(services, services.threads)
         self._thinking = Thinking(services, services.threads)
         self._acting = Acting(services)
         self._limits: dict[str, Limits] = {}
@@ -91,35 +93,35 @@ class BuiltInAgent:
         """The run's last request as it was sent, which the next one will begin with: for keeping it warm."""
         context = self._machine.get(run_id).context
         sent = context["previous_end"]
-        prompt, call, _ = self._thinking.prepare(context)
-        cut = replace(prompt, blocks=prompt.blocks[:sent], previous_end=0)
-        return self._thinking.marked(context, replace(call, prompt=cut, marks=(), tokens=call.tokens[:sent]))
+        call, _ = self._preparing.prepare(context)
+        cut = replace(call.prompt, blocks=call.prompt.blocks[:sent], previous_end=0)
+        return self._preparing.marked(context, replace(call, prompt=cut, marks=(), tokens=call.tokens[:sent]))
 
     def outlook(self, run_id: str) -> tuple[Call, Plan, Prediction, latency.Expected]:
         """What the next call on this run's prompt begins with: how its layers are cached, what should hit, and when
         its first token may be expected."""
         context = self._machine.get(run_id).context
-        _, call, prediction = self._thinking.prepare(context)
-        plan = self._thinking.plan(context, call)
-        return call, plan, prediction, self._thinking.expect_first_token(context, call, prediction)
+        call, prediction = self._preparing.prepare(context)
+        plan = self._preparing.plan(context, call)
+        return call, plan, prediction, self._preparing.expect_first_token(context, call, prediction)
 
     def dry_run(self, request: Request, run_id: str) -> AgentRun:
         """What would be sent, what it would cost and what would hit. Sends nothing and commits nothing."""
         context, _ = self._hydrating.opening(request, run_id)
         self._hydrating.fill(context, run_id)
-        prompt, call, prediction = self._thinking.prepare(context)
-        affordable_output(budget_of(context), self._thinking.quote(call))
-        context["last"] = self._thinking.expected_view(call, prediction)
+        call, prediction = self._preparing.prepare(context)
+        affordable_output(budget_of(context), self._preparing.quote(call))
+        context["last"] = self._preparing.expected_view(call, prediction)
         usage = expected_usage(call, prediction.tokens)
         cost = prices.cost_of(call.model, usage)
         context["usage"] = usage.to_json()
         context["cost"] = {"total": cost.total, "uncached": cost.uncached, "known": cost.known}
         context["notes"].append(
-            f"Nothing was sent. The reply (at most {prompt.max_tokens:,} tokens) would come on top."
+            f"Nothing was sent. The reply (at most {call.prompt.max_tokens:,} tokens) would come on top."
         )
-        if made := self._thinking.object_to_come(context, call):
+        if made := self._preparing.object_to_come(context, call):
             context["notes"].append(made)
-        first = self._thinking.expect_first_token(context, call, prediction)
+        first = self._preparing.expect_first_token(context, call, prediction)
         context["notes"].append(f"First token expected in {first}.")
         return AgentRun(run_document(run_id=run_id, state=DRY_RUN, context=context, steps=()))
 
