@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from agentnb.runs.opening import open_journal
     from agentnb.runs.policies import Retry
     from agentnb.runs.record import AgentRun
-    from agentnb.runs.session import Agent
+    from agentnb.runs.scripting import Agent
     from agentnb.runs.tools import tool
 
 _HOMES = {
     "ASTContextCompiler": "agentnb.prompt.compiler",
-    "Agent": "agentnb.runs.session",
+    "Agent": "agentnb.runs.scripting",
     "AgentRun": "agentnb.runs.record",
     "AgentStateMachine": "agentnb.runs.machine",
     "AgentnbError": "agentnb.errors",

@@ -57,6 +57,7 @@ ROOM_OF = {
     "runs.services": "runs.agent",
     "runs.keepalive": "runs.agent",
     "runs.threads": "runs.agent",
+    "runs.scripting": "runs.session",
     "runs.segments": "runs.agent",
     "runs.hydrating": "runs.agent",
     "runs.picturing": "runs.record",

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from agentnb.runs.session import Agent, Session
+from agentnb.runs.scripting import Agent
+from agentnb.runs.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import SimClock, Simulator
 
