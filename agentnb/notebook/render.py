@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from agentnb.notebook import markup
+from agentnb.notebook import markup, timeline
 from agentnb.notebook import sentences as say
 from agentnb.notebook.figures import count, dollars, fraction, number, seconds, share
 from agentnb.notebook.sentences import Doc
@@ -188,12 +188,12 @@ def _legend() -> str:
 
 def _latency_panel(doc: Doc) -> str:
     latency = say.part(doc, "latency")
-    lines = "".join(map(line_html, [*say.latency_notes(doc), *say.cost_lines(doc)])) + _budget(doc)
-    if say.ended(doc) and (number(latency.get("total")) is None or say.was_instant(doc)):
+    lines = "".join(map(line_html, [*timeline.notes(doc), *say.cost_lines(doc)])) + _budget(doc)
+    if say.ended(doc) and (number(latency.get("total")) is None or timeline.was_instant(doc)):
         heading = "What it would cost" if doc.get("state") == "DRY_RUN" else "Cost"
         return _panel(heading, lines) if lines else ""
-    rows = "".join(_phase_row(row, number(latency.get("total"))) for row in say.latency_rows(doc))
-    foot = _cells_row(FOOT, "total", esc(say.first_token_line(doc)), seconds(latency.get("total")))
+    rows = "".join(_phase_row(row, number(latency.get("total"))) for row in timeline.rows(doc))
+    foot = _cells_row(FOOT, "total", esc(timeline.first_token(doc)), seconds(latency.get("total")))
     heading = "How long the recording played" if say.recorded(doc) else "How long the last call took"
     heading += " (modelled)" if latency.get("modelled") else ""
     if number(latency.get("total")) is None:
@@ -202,7 +202,7 @@ def _latency_panel(doc: Doc) -> str:
     return _panel(heading, table + lines)
 
 
-def _phase_row(row: say.Phase, total: float | None) -> str:
+def _phase_row(row: timeline.Phase, total: float | None) -> str:
     name, start, length, estimated = row
     bar = ""
     if start is not None and length and total:
@@ -339,8 +339,8 @@ def run_markdown(doc: Doc) -> str:
     lines = [
         *say.count_lines(doc),
         *say.cache_lines(doc),
-        say.latency_line(doc),
-        *say.latency_notes(doc),
+        timeline.line(doc),
+        *timeline.notes(doc),
         *say.cost_lines(doc),
         say.budget_line(doc),
         say.go_on_line(doc),
@@ -364,8 +364,8 @@ def run_text(doc: Doc) -> str:
     lines = [
         *say.count_lines(doc),
         *say.cache_lines(doc),
-        say.latency_line(doc),
-        *say.latency_notes(doc),
+        timeline.line(doc),
+        *timeline.notes(doc),
         *say.cost_lines(doc),
         say.budget_line(doc),
         say.go_on_line(doc),

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentnb.notebook import timeline
 from agentnb.notebook.latency_plot import latency_svg
-from agentnb.notebook.sentences import latency_rows
 from agentnb.providers.catalog import lookup
 from agentnb.providers.latency import expect_first_token, fit_prefill, from_trace, plot_data, queue_estimate
 from agentnb.providers.transport import CallTrace
@@ -115,7 +115,7 @@ def test_the_rows_add_up_to_the_total_with_retries_or_without(measured: bool) ->
     latency = {"connect": 0.1, "ttft": 1.0, "total": 4.6, "retry_wait": 2.5, "attempts": 3, "modelled": not measured}
     latency |= {"queue_estimate": {"seconds": None if measured else 0.2, "samples": 2}}
     for before in (2.5, 0.0):
-        rows = latency_rows({"latency": latency | {"retry_wait": before}})
+        rows = timeline.rows({"latency": latency | {"retry_wait": before}})
         assert rows[0].name == ("2 retries" if before else "connect")
         assert sum(row.length or 0.0 for row in rows) == pytest.approx(4.6)
         ends = [(row.start or 0.0) + (row.length or 0.0) for row in rows]
