@@ -56,7 +56,7 @@ _PLAIN = (
     uuid.UUID,
 )
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-_TAG = re.compile(r"<(?=/?(?:values|task|definition|outline|file|schema|removed)\b)")
+_TAG = re.compile(r"<(?=/?(?:values|task|definition|outline|tree|file|schema|removed)\b)")
 """What frames the prompt's parts: data that holds such words must not close or open one."""
 
 

@@ -32,7 +32,9 @@ def static_blocks(tools: Iterable[ToolSpec]) -> tuple[Block, ...]:
     )
 
 
-OUTLINE = "outline:"
+OUTLINE, TREE = "outline:", "tree:"
+TREE_CHANGES = 20
+"""New files, and files that are gone, that one turn tells of; the rest waits for the next."""
 Held = Mapping[str, Mapping[str, object]]
 """What a thread holds: the newest entry by name (see thread.held_definitions)."""
 
@@ -139,19 +141,56 @@ class OutlinePart:
         return f"<outline {head}>\n{body}\n</outline>" if body else f"<outline {head}/>"
 
 
-Piece = Part | OutlinePart
+@dataclass(frozen=True, kw_only=True)
+class TreePart:
+    """The project's files by their paths, each with its tokens. They are held one by one: a turn tells only those
+    that are new, or gone, since. A file's name in the list of what the thread holds is `tree:PATH`.
+    """
+
+    files: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        return TREE
+
+    @property
+    def digests(self) -> dict[str, str]:
+        return {f"{TREE}{file}": digest(file) for file in self.files}
+
+    def gone(self, held: Held) -> list[str]:
+        """The held files that are not there any more."""
+        return sorted(name for name in held if name.startswith(TREE) and name.removeprefix(TREE) not in self.files)
+
+    def lacking(self, held: Held) -> tuple[str, list[dict[str, Any]]]:
+        """The whole list where the thread holds none; else one line with what changed, TREE_CHANGES of a kind."""
+        again = any(name.startswith(TREE) for name in held)
+        most = TREE_CHANGES if again else len(self.files)
+        new = sorted(file for file in self.files if f"{TREE}{file}" not in held)[:most]
+        gone = self.gone(held)[:TREE_CHANGES]
+        holds: list[dict[str, Any]] = [
+            {"name": f"{TREE}{file}", "form": "tree", "digest": digest(file), "tokens": self.files[file]}
+            for file in new
+        ]
+        holds += [{"name": name, "form": "removed", "digest": ""} for name in gone]
+        if not again:
+            return ("<tree>\n" + "\n".join(new) + "\n</tree>" if new else ""), holds
+        told = {"new": new, "removed": [name.removeprefix(TREE) for name in gone]}
+        line = " ".join(f'{key}="{escape_attribute(", ".join(files))}"' for key, files in told.items() if files)
+        return (f"<tree {line}/>" if line else ""), holds
+
+
+Piece = Part | OutlinePart | TreePart
 
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """What SEMI_STATIC is made of: packages with versions, the tree of files, parts, and folded definitions.
+    """What SEMI_STATIC is made of: packages with versions, parts (the tree of files is one), and folded definitions.
 
     `folded` are definitions that an earlier segment of the thread sent turn by turn; `left_out` is the number of its
     oldest turns that are not sent any more.
     """
 
     packages: Mapping[str, str]
-    tree: tuple[str, ...] = ()
     parts: tuple[Piece, ...] = ()
     folded: tuple[Chosen, ...] = ()
     left_out: int = 0
@@ -166,9 +205,7 @@ def semi_static_block(project: Project) -> Block | None:
     if project.packages:
         lines = "\n".join(f"{name} {version}".rstrip() for name, version in sorted(project.packages.items()))
         texts.append(f"<packages>\n{lines}\n</packages>")
-    if project.tree:
-        texts.append("<tree>\n" + "\n".join(project.tree) + "\n</tree>")
-    parts = sorted(project.parts, key=lambda part: part.name)
+    parts = sorted(project.parts, key=lambda part: (part.name != TREE, part.name))
     folded = sorted(project.folded, key=lambda chosen: chosen.definition.name)
     pieces = [part.lacking({}) for part in parts]
     texts += [text for text, _ in pieces if text]
@@ -238,9 +275,15 @@ def _hydration(parts: TurnParts, held: Held) -> tuple[list[str], list[dict[str, 
 
 
 def _labels(holds: Iterable[Mapping[str, Any]]) -> Iterable[str]:
-    """What a block holds, for people: definitions by name, an outline's lines by their module, each once."""
+    """What a block holds, for people: definitions by name, outlines by their module, files as the tree, each once."""
     names = (str(item["name"]) for item in holds)
-    return dict.fromkeys(name.rpartition(":")[0] if name.startswith(OUTLINE) else name for name in names)
+    return dict.fromkeys(_label(name) for name in names)
+
+
+def _label(name: str) -> str:
+    if name.startswith(TREE):
+        return TREE.rstrip(":")
+    return name.rpartition(":")[0] if name.startswith(OUTLINE) else name
 
 
 def is_shown(chosen: Chosen, held: Held) -> bool:

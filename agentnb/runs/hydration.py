@@ -26,7 +26,7 @@ from agentnb.context.resolution_index import PackageNames
 from agentnb.context.schemas import is_bound_to_its_thread
 from agentnb.context.selection import Chosen, Selection, marks, render, select
 from agentnb.context.trace import Ran, frames_of
-from agentnb.prompt.compiler import OUTLINE, OutlinePart, Part, Piece, Project, receipt_entry
+from agentnb.prompt.compiler import OUTLINE, TREE, OutlinePart, Part, Piece, Project, TreePart, receipt_entry
 from agentnb.runs.project import own_root, read_added, relative_to, tree_of
 from agentnb.runs.tools import Outcome, shorten
 
@@ -154,7 +154,7 @@ class Hydrator:
         """The held definitions and parts compared with what is there now; and those of `gone` that are there again."""
         parts = self.parts(count, held)
         current = _digests_now(parts, held)
-        removed = [name for name, digest in current.items() if not digest and not name.startswith(OUTLINE)]
+        removed = [name for name, digest in current.items() if not digest and not name.startswith((OUTLINE, TREE))]
         changed = []
         resolver = self._resolver()
         for name, item in held.items():
@@ -169,6 +169,7 @@ class Hydrator:
             elif name in self.seen:
                 removed.append(name)
                 current[name] = ""
+        gone = (name for name in gone if not name.startswith((OUTLINE, TREE)))
         back = (found for name in gone if (found := _by_its_name(resolver, name)) is not None)
         changed += [self._clean(_in_full(found, "defined again", count)) for found in back]
         return Freshness(
@@ -258,7 +259,7 @@ class Hydrator:
     def snapshot(self, count: Callable[[str], int], *, folded: Mapping[str, Mapping[str, Any]]) -> Project:
         """What SEMI_STATIC freezes: packages, files, outlines, added files, and the held definitions as they are."""
         kept = self.as_they_are(folded, count)
-        return Project(packages=self.packages(), tree=tree_of(self.project), parts=self.parts(count), folded=kept)
+        return Project(packages=self.packages(), parts=self.parts(count), folded=kept)
 
     def as_they_are(self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int]) -> tuple[Chosen, ...]:
         """The held definitions that still exist, in their present version and in the form in which they are held."""
@@ -273,11 +274,12 @@ class Hydrator:
     def parts(
         self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     ) -> tuple[Piece, ...]:
-        """Outlines of the project's own modules that the notebook uses, added files and pinned schemas, as they are.
+        """The project's files by name, outlines of its modules that the notebook uses, added files and pinned schemas,
+        as they are.
 
         What of an outline the thread already holds stays in it, whatever the budget.
         """
-        return (*self._outlines(count, held), *self._files(count), *self._schemas(count))
+        return (*self._tree(count, held), *self._outlines(count, held), *self._files(count), *self._schemas(count))
 
     def packages(self) -> dict[str, str]:
         """Imported top-level packages of others, with their versions."""
@@ -288,6 +290,12 @@ class Hydrator:
             if module is not None and top not in sys.stdlib_module_names and not self._is_own(module):
                 found[top] = _version(module)
         return found
+
+    def _tree(self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]]) -> Iterator[TreePart]:
+        known = [name.removeprefix(TREE) for name in held if name.startswith(TREE)]
+        files = tree_of(self.project, known)
+        if files is not None:  # else what the thread holds is not known to be gone
+            yield TreePart(files={(clean := self.scrub(file)): count(clean) for file in files})
 
     def _outlines(self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]]) -> Iterator[OutlinePart]:
         known = lines_held(held)
@@ -413,7 +421,7 @@ def _digests_now(parts: Iterable[Piece], held: Mapping[str, Mapping[str, Any]]) 
     current: dict[str, str] = {}
     for part in parts:
         current |= part.digests
-        current |= dict.fromkeys(part.gone(held) if isinstance(part, OutlinePart) else (), "")
+        current |= dict.fromkeys(part.gone(held) if not isinstance(part, Part) else (), "")
     files = (name for name in held if name.startswith(("file:", "schema:")))
     return dict.fromkeys(files, "") | current
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import itertools
 import os
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,6 +19,8 @@ ABOVE = 4
 """Folders above the project that may hold the user's own code."""
 TREE_FILES = 60
 TREE_SCAN = 2000
+TREE_FOLDERS = 200
+"""Folders that are looked into: it happens at every turn."""
 FILE_CHARACTERS = 60_000
 FILE_READ = 2**20
 """Bytes of an added file that are read; the files of a turn are read again at each."""
@@ -65,16 +68,42 @@ def _ends(file: Path) -> str:
     return f"{start}\n[… {size - FILE_READ:,} bytes not read …]\n{tail.decode('utf-8')}"
 
 
-def tree_of(project: Path | None) -> tuple[str, ...]:
-    """The project's files that a reader would care for, sorted, at most 60; hidden and generated ones left out."""
-    if project is None or project in (Path.home(), Path(project.anchor)):
-        return ()
+def tree_of(project: Path | None, known: Collection[str] = ()) -> tuple[str, ...] | None:
+    """The project's files that a reader would care for, sorted, at most 60; hidden and generated ones left out. None
+    where no folder is the project.
+
+    `known` are files that a list of before had: they stay while they exist. Where that list was full, what comes after
+    its end is not new: it only had no room.
+    """
+    if project is None or project in (Path.home(), Path(project.anchor)) or not project.is_dir():
+        return None
+    listed = _first_files(project)
+    full = len(known) >= TREE_FILES
+    found = {file for file in listed if not full or file <= max(known)}
+    found.update(file for file in known if file in listed or _may_exist(project / file))
+    return tuple(sorted(found))
+
+
+def _may_exist(file: Path) -> bool:
+    """What may not be looked at is not known to be gone."""
+    try:
+        return file.exists()
+    except OSError:
+        return True
+
+
+def _first_files(project: Path) -> list[str]:
+    """Folders in the order of what is in them: no further one is looked into once all that it has would come too
+    late."""
     here = _listed(project)
-    found = [name for name, folder in here if not folder]
-    for name, folder in here[:TREE_SCAN]:
-        if folder:
-            found += [f"{name}/{inner}" for inner, deeper in _listed(project / name) if not deeper]
-    return tuple(sorted(found)[:TREE_FILES])
+    found = sorted(name for name, folder in here if not folder)
+    folders = sorted(f"{name}/" for name, folder in here if folder)
+    for folder in folders[:TREE_FOLDERS]:
+        if len(found) >= TREE_FILES and found[TREE_FILES - 1] < folder:
+            break
+        found += [f"{folder}{inner}" for inner, deeper in _listed(project / folder) if not deeper]
+        found = sorted(found)[:TREE_FILES]
+    return found[:TREE_FILES]
 
 
 def _listed(folder: Path) -> list[tuple[str, bool]]:

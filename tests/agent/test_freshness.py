@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from agentnb.prompt.compiler import TreePart
+from agentnb.runs.project import tree_of
+
 MODULE = '''"""Rates."""
 
 BASE = 0.2
@@ -47,6 +50,46 @@ def test_the_project_section_has_outline_tree_and_packages(book: Any, project: P
     assert "def rate(kind)" in semi
     assert "schema.sql" in semi
     assert str(project) not in semi
+
+
+def test_files_that_are_new_or_gone_are_told_in_one_line_and_once(book: Any, project: Path) -> None:
+    book.ask("Hello")
+    (project / "data").mkdir()
+    (project / "data" / "tides.csv").write_text("t,h\n")
+    (project / "a & b.md").touch()
+    (project / ".hidden.csv").touch()
+    (project / "schema.sql").unlink()
+    run = book.ask("And now?")
+    before, after = book.bodies
+    assert after["system"] == before["system"], "the base is frozen"
+    assert '<tree new="a &amp; b.md, data/tides.csv" removed="schema.sql"/>' in added_by(after)
+    assert not any("hidden" in str(body) for body in book.bodies)
+    book.ask("Again?")
+    assert "<tree" not in added_by(book.bodies[-1])
+    (project / "schema.sql").touch()
+    book.ask("Is it back?")
+    assert '<tree new="schema.sql"/>' in added_by(book.bodies[-1])
+    run = book.ask("And in a new segment?", stale_limit=0.0)
+    assert any("out of date" in note for note in run.receipt["notes"]), "the line of a file that was gone is stale"
+    assert "<tree>\na & b.md\ndata/tides.csv\nschema.sql\ntaxrates.py\n</tree>" in book.bodies[-1]["system"][1]["text"]
+
+
+def test_a_list_of_files_that_was_full_takes_what_had_no_room_for_nothing_new(tmp_path: Path) -> None:
+    for number in range(100, 200):
+        (tmp_path / f"f{number}.csv").touch()
+    first = tree_of(tmp_path) or ()
+    assert (len(first), first[-1]) == (60, "f159.csv")
+    (tmp_path / "f100.csv").unlink()
+    (tmp_path / "f1055.csv").touch()
+    (tmp_path / "g.csv").touch()
+    then = tree_of(tmp_path, first) or ()
+    assert (set(then) - set(first), set(first) - set(then)) == ({"f1055.csv"}, {"f100.csv"})
+    for number in range(300):
+        (tmp_path / f"a{number}.csv").touch()
+    part = TreePart(files=dict.fromkeys(tree_of(tmp_path, then) or (), 1))
+    text, holds = part.lacking({f"tree:{name}": {} for name in then})
+    assert (text.count(","), len(holds), "\n" in text) == (19, 20, False)
+    assert tree_of(tmp_path / "nowhere", first) is None
 
 
 def test_an_edited_definition_is_sent_again_even_if_the_task_does_not_name_it(book: Any) -> None:
