@@ -303,8 +303,9 @@ def python_part(source: str) -> str | None:
         return source
     if magic.group(1) not in PYTHON_BODIES:
         return None
+    body = python_part(source[magic.end() :])
     # Blank lines keep the body on the lines that the user sees.
-    return "\n" * magic.group(0).count("\n") + source[magic.end() :]
+    return None if body is None else "\n" * magic.group(0).count("\n") + body
 
 
 def _without_magics(code: str) -> str:

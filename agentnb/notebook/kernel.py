@@ -257,14 +257,14 @@ def _is_ours(cell: str) -> bool:
 
 def _runs_within(cell: str) -> bool:
     """Is it a cell magic that runs its body as a cell of its own?"""
-    return cell.lstrip().startswith("%%") and not is_traced(cell)
+    return _TRACED.sub("", cell, count=1).lstrip().startswith("%%")
 
 
-_TRACED = re.compile(r"\s*%%agent_trace[ \t]*\n\s*(?!\s|%%|\Z)")
+_TRACED = re.compile(r"\A\s*%%agent_trace[ \t]*\n\s*(?!\s|%%agent|\Z)")
 
 
 def is_traced(cell: str) -> bool:
-    """Does %%agent_trace stand above code of Python: is the cell that code, and recorded?"""
+    """Does %%agent_trace stand above code or another's magic: is the cell what stands below, and recorded?"""
     return bool(_TRACED.match(cell))
 
 

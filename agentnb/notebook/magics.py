@@ -57,7 +57,7 @@ class AgentMagics(Magics):
 
         if line.strip():
             raise InputError("%%agent_trace takes no flags", todo="Put the code below it.")
-        # Python below it runs as the cell itself (kernel.traced_lines); another magic's cell runs within this one.
+        # What stands below runs as the cell itself (kernel.traced_lines); one of our own magics runs within this one.
         self._notebook.record_cell(cell)
         with recording(is_worth_telling, is_machinery) as record:
             self._notebook.shell.run_cell(cell, store_history=False)

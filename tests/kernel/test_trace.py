@@ -46,8 +46,12 @@ def test_a_traced_cell_is_a_cell_like_any_other(kernel: Any) -> None:
     assert reasons(kernel, "-t new Why?")["later"] == "it ran"
     kernel.ok("%%agent_trace\nimport threading\nt = threading.Thread(target=outer, args=(1,))\nt.start(); t.join()")
     assert reasons(kernel, "-t new Why?")["inner"] == "it ran"
-    assert kernel.ok("%%agent_trace\n%%time\nouter(1)").status == "ok"
-    assert reasons(kernel, "-t new Why?")["inner"] == "it ran"
+    assert "Wall time" in kernel.ok("%%agent_trace\n%%time\ndef timed(x): return outer(x)\ntimed(1)").stdout
+    held = reasons(kernel, "-t new What did `timed` do?")
+    assert (held["inner"], "timed" in held) == ("it ran", True)
+    failed = kernel.run("%%agent_trace\n%%time\nabove = 1\nfails(1)\nbelow = 2")
+    assert failed.status == kernel.run("%%time\nfails(1)").status == "error", "below another magic too"
+    assert reasons(kernel, "-t new Why?")["fails"] == "the error was raised in it"
     assert "takes no flags" in str(kernel.run("%%agent_trace fast\nouter(1)").messages)
     assert kernel.run("%%agent_trace\n1 /").status == "error"
     assert kernel.value("__import__('sys').getprofile() is None")
