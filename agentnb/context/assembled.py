@@ -1,4 +1,4 @@
-"""Literals that code puts together: what they are in one piece, so that a secret written in parts is seen. Pure."""
+"""Literals that code puts together, or gives to names side by side: each in one piece, so that a secret is seen."""
 
 from __future__ import annotations
 
@@ -32,10 +32,33 @@ def assembled(source: str) -> Iterator[Assembled]:
             yield Assembled(match.start(), match.end(), text_of(match.group()))
 
 
+def unpacked(source: str) -> Iterator[tuple[str, int, int]]:
+    """The literals of `user, password = "bob", "…"`, each with the name that gets it: (name, start, end)."""
+    for targets in _TARGETS.finditer(source):
+        place = targets.end()
+        for name in _TARGET.findall(targets["names"]):
+            value = _VALUE.match(source, place)
+            if value is not None and value["literal"]:
+                yield name, *value.span()
+            comma = _COMMA.match(source, value.end()) if value is not None else None
+            if comma is None:
+                break
+            place = comma.end()
+
+
 def with_text(code: str, text: str) -> str:
     """The code with `text` in its first literal and nothing in the others: its lines stay as many as they were."""
     parts = iter([text])
     return _PART.sub(lambda part: f"{part['prefix']}{part['quote']}{next(parts, '')}{part['quote']}", code)
+
+
+_NAME = r"[^\W\d]\w{0,60}(?:\.\w{1,60}){0,3}(?:\[[\"'][\w-]{1,60}[\"']\])?"
+_TARGET = re.compile(_NAME)
+_TARGETS = re.compile(
+    rf"(?<![\w.])(?P<names>{_NAME}(?:{_SPACE},{_SPACE}{_NAME}){{1,20}}+){_SPACE},?{_SPACE}[\])]?{_SPACE}=(?!=){_SPACE}[\[(]?{_LINE}"
+)
+_VALUE = re.compile(rf"(?P<literal>{_LITERAL})|[\w.-]{{1,80}}+(?:\([^()\n]{{0,200}}\))?")
+_COMMA = re.compile(rf"{_LINE},{_LINE}")
 
 
 def _matches(source: str, sign: re.Pattern[str], pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
-from agentnb.context.assembled import Assembled, assembled, with_text
+from agentnb.context.assembled import Assembled, assembled, unpacked, with_text
 from agentnb.context.secret_shapes import GUESSABLE, NAME_HINTS, SHAPES, Shape
 
 MARK_HEX, GUESSABLE_HEX = 4, 3
@@ -23,6 +23,8 @@ DEAR = 64
 """Different guessable secrets of one text that get a mark of their own; what comes after shares one by its kind."""
 BEFORE = 80
 """Characters before literals that are put together, which may name what they make."""
+VALUES = 500
+"""Characters below a line that names a secret in which the values of its names may stand."""
 REMEMBERED = 20_000
 
 
@@ -100,7 +102,7 @@ def _secrets_in(text: str) -> list[re.Match[str]]:
 
 def _redacted(text: str, allow: frozenset[str]) -> Redacted:
     taken = _Taken(allow=allow)
-    text = _by_shape(_in_parts(text, taken), taken)
+    text = _by_shape(_by_place(_in_parts(text, taken), taken), taken)
     order = sorted(taken.found.items(), key=lambda item: text.find(item[0]))
     return Redacted(text, tuple((kind, mark) for mark, kind in order))
 
@@ -167,6 +169,32 @@ def _in_parts(text: str, taken: _Taken) -> str:
         if clean is not None:
             text = f"{text[: found.start]}{with_text(text[found.start : found.end], clean)}{text[found.end :]}"
     return text
+
+
+def _by_place(text: str, taken: _Taken) -> str:
+    """The text without secrets that one assignment gives to several names: each is looked at beside its own."""
+    lowered = text.lower()
+    lines = _lines_with(lowered, NAME_HINTS) if len(lowered) == len(text) else [(0, len(text))]
+    for begin, end in reversed(lines):
+        free = end + VALUES
+        for name, first, last in sorted(unpacked(text[begin:free]), key=lambda item: -item[1]):
+            if begin + last > free:
+                continue
+            clean = _value_of(name, text[begin + first : begin + last], taken)
+            if clean is not None:
+                text, free = f"{text[: begin + first]}{clean}{text[begin + last :]}", begin + first
+    return text
+
+
+def _value_of(name: str, literal: str, taken: _Taken) -> str | None:
+    """The literal that a name gets, with a mark in it; None where it is no secret."""
+    trial = _Taken(allow=taken.allow, dear=taken.dear)
+    head = f"{name} = "
+    clean = _by_shape(f"{head}{literal}", trial)
+    if not trial.found or not clean.startswith(head):
+        return None
+    taken.found.update(trial.found)
+    return clean[len(head) :]
 
 
 def _in_one_piece(text: str, found: Assembled, taken: _Taken) -> str | None:

@@ -185,6 +185,10 @@ PLACES = {
     "annotation": "password: str = '{p}'",
     "annotation of a key": "API_KEY: Final[str] = '{t}'",
     "comparison": "if password == '{p}':",
+    "one of several names": "user, password = 'bob', '{p}'",
+    "the first of several": "self.password, cfg['token'], n = '{p}', \"{t}\", os.getenv('N')",
+    "names and values on lines": "(user, password) = (\n    'bob',\n    '{p}',\n)",
+    "a choice among values": "user, password = 'bob', '{p}' if live else None",
     "walrus": "if (password := '{p}'):",
     "triple quotes": 'password = """{p}"""',
     "escaped quote": r"password = 'it\'s {p}'",
@@ -259,6 +263,8 @@ if token == "lambda" or token == "##ing":
 pad_token="[PAD]", eos_token="<|endoftext|>"
 parser.add_argument("--password", help="the password of the user", default=None)
 auth = ("user", "pass")
+password, user = getpass(), "tide9-Pool"
+key, token = "colour", "word"
 PWD=/home/ann/work2/project
 "password": "string", "type": "object"
 docker run -p 8080:80 -a stdout nginx
@@ -284,7 +290,8 @@ def test_harmless_lines_stay(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["password='a\\'", "'a'+", "f\"{'a'}", "''.join(['a',", "{'", "password, '", "İpw='abc1234'"]
+    "unit",
+    ["password='a\\'", "'a'+", "f\"{'a'}", "''.join(['a',", "{'", "password, '", "password, a = '", "İpw='abc1234'"],
 )
 def test_hostile_text_is_looked_through_in_time(unit: str) -> None:
     started = time.process_time()
