@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from agentnb.context.literals import beginning
-from agentnb.context.trace import chain_of, frames_from_cell, is_library
+from agentnb.context.trace import below_packages, chain_of, frames_from_cell, is_library
 from agentnb.context.values import describe
 
 FRAMES = 8
@@ -113,8 +113,8 @@ def _locals(names: Mapping[str, object], line: str) -> list[str]:
 def shown_file(file: str, project: Path | None) -> str:
     """A file's name that is the same on every machine."""
     path = Path(file)
-    if "site-packages" in path.parts:
-        return "/".join(path.parts[path.parts.index("site-packages") + 1 :])
+    if below_packages(file):
+        return below_packages(file)
     if project is not None and path.is_relative_to(project):
         return path.relative_to(project).as_posix()
     if file.startswith("<") or any(part.startswith("ipykernel_") for part in path.parts):

@@ -6,6 +6,7 @@ is then switched off for it, which costs about nothing; on 3.11 a profile hook m
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -104,7 +105,7 @@ def is_user_or_package(file: str) -> bool:
     """Cells, the project and packages; not Python's own library, generated code, or this package."""
     if _is_generated(file) or _OWN in file:
         return False
-    return not file.startswith(_STDLIB) or "site-packages" in file
+    return not file.startswith(_STDLIB) or bool(below_packages(file))
 
 
 def _is_generated(file: str) -> bool:
@@ -117,8 +118,16 @@ def is_library(file: str) -> bool:
     """Python's own library and installed packages, Cython's frames too: not the user's code."""
     if file.endswith((".pyx", ".pxi")):
         return True
-    return file.startswith(_STDLIB) or "site-packages" in file
+    return file.startswith(_STDLIB) or bool(below_packages(file))
 
+
+def below_packages(file: str) -> str:
+    """`numpy/ma/core.py`: where a file lies among installed packages; empty for one that does not."""
+    return _PACKAGES.split(file)[-1].replace("\\", "/") if _PACKAGES.search(file) else ""
+
+
+_PACKAGES = re.compile(r"[\\/](?:site|dist)-packages[\\/]")
+"""Debian's own Python has its packages in `dist-packages`."""
 
 _OWN = __file__.rpartition("context")[0]
 _STDLIB = threading.__file__.rpartition("threading")[0]

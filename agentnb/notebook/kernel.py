@@ -248,7 +248,9 @@ def is_worth_telling(file: str) -> bool:
 @lru_cache(4096)
 def is_machinery(file: str) -> bool:
     """Whether the file belongs to what runs the notebook."""
-    return file.replace("\\", "/").rpartition("/site-packages/")[2].partition("/")[0] in MACHINERY
+    from agentnb.context.trace import below_packages
+
+    return below_packages(file).partition("/")[0] in MACHINERY
 
 
 def _is_ours(cell: str) -> bool:

@@ -25,7 +25,7 @@ from agentnb.context.resolution import Resolver, Unresolved
 from agentnb.context.resolution_index import PackageNames
 from agentnb.context.schemas import is_bound_to_its_thread
 from agentnb.context.selection import Chosen, Selection, marks, render, select
-from agentnb.context.trace import Ran, frames_of
+from agentnb.context.trace import Ran, below_packages, frames_of
 from agentnb.prompt.compiler import OUTLINE, TREE, OutlinePart, Part, Piece, Project, TreePart, receipt_entry
 from agentnb.runs.project import own_root, read_added, relative_to, tree_of
 from agentnb.runs.tools import Outcome, shorten
@@ -355,8 +355,7 @@ class Hydrator:
         if self.project is None or not file.endswith(".py"):
             return None
         path = Path(file)
-        is_installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
-        return path if path.is_relative_to(own_root(self.project)) and not is_installed else None
+        return path if path.is_relative_to(own_root(self.project)) and not below_packages(file) else None
 
     def _is_data(self, name: str) -> bool:
         if name.startswith("_") or name not in self.namespace:

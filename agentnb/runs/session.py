@@ -23,6 +23,7 @@ from agentnb.context import files
 from agentnb.context.cells import CellIndex
 from agentnb.context.indexer import Indexer, packages_in_use
 from agentnb.context.packages import PackageIndex
+from agentnb.context.trace import below_packages
 from agentnb.errors import AgentnbError, InputError, RunUnknown, nearest
 from agentnb.providers import catalog
 from agentnb.providers.anthropic import AnthropicProvider
@@ -123,7 +124,7 @@ class Session:
             return
         roots = [path for path in (self.project, self.project / "src") if path.is_dir()] if self.project else []
         found = packages_in_use(self.cells.imported(), self.namespace, roots)
-        own = [name for name, path in found.items() if not _INSTALLED & set(path.parts) and _is_within(path, roots)]
+        own = [name for name, path in found.items() if not below_packages(str(path)) and _is_within(path, roots)]
         self.indexer.want(found, again=own)
 
     def indexing(self) -> str:
@@ -428,9 +429,6 @@ class Session:
             return None
         provider = self.provider(f"sim:{held.model}" if simulated else f"google:{held.model}")
         return provider if isinstance(provider, ObjectProvider) and provider.scope == held.scope else None
-
-
-_INSTALLED = {"site-packages", "dist-packages"}
 
 
 def _is_within(path: Path, roots: Sequence[Path]) -> bool:

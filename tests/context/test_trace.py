@@ -9,9 +9,10 @@ from types import CodeType
 
 import pytest
 
-from agentnb.context.failures import describe_failure
+from agentnb.context.failures import describe_failure, shown_file
 from agentnb.context.selection import select
-from agentnb.context.trace import chain_of, frames_of, is_user_or_package, recording
+from agentnb.context.trace import chain_of, frames_of, is_library, is_user_or_package, recording
+from agentnb.notebook.kernel import is_machinery
 
 Write = Callable[[str, str], Path]
 SHOP = """
@@ -157,6 +158,17 @@ def test_pythons_own_library_and_generated_code_are_no_news() -> None:
     assert not is_user_or_package("<string>")
     assert is_user_or_package("/home/ann/tides.py")
     assert is_user_or_package(pytest.__file__)
+
+
+@pytest.mark.parametrize("folder", ["/work/.venv/lib/python3.12/site-packages", "/usr/lib/python3/dist-packages"])
+def test_installed_packages_are_known_by_their_folder_in_any_python(folder: str) -> None:
+    file = f"{folder}/ipykernel/zmqshell.py"
+    assert is_library(file), "Debian's own packages are no code of the user's"
+    assert is_user_or_package(file)
+    assert is_machinery(file)
+    assert not is_machinery(f"{folder}/pandas/io/sql.py")
+    assert shown_file(file, project=None) == "ipykernel/zmqshell.py"
+    assert not is_library("/home/ann/site-packages-notes/tides.py")
 
 
 def test_what_the_notebooks_own_machinery_calls_is_not_the_cells_doing(notebook, write: Write) -> None:
