@@ -336,7 +336,10 @@ def _context_pin(session: Session, rest: str) -> None:
     pins = session.pins
     if found.name not in pins.names:
         pins.names.append(found.name)
-    _show_pins(session, pins)
+    settings = session.settings
+    count = session.samples.counter_for(settings.model).count
+    note = session.hydrator().why_not_in_full(found.name, count=count, budget=settings.context_tokens)
+    _show_pins(session, pins, [note] if note else [])
 
 
 def _pin_schema(session: Session, name: str) -> None:

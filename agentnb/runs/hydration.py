@@ -139,14 +139,32 @@ class Hydrator:
         chosen = {item.definition.name: item for item in found.chosen}
         notes = [*found.notes, *self.observed.notes]
         for name in self.pins.names:
-            pinned = resolver.resolve(name)
-            if isinstance(pinned, Unresolved):
-                notes.append(f"{name} is pinned, but {pinned.reason}. {pinned.nearest}".rstrip())
-            else:
-                chosen[pinned.name] = _in_full(pinned, "pinned", count)
+            pinned, note = self._pinned(name, resolver, count=count, budget=budget)
+            notes += [note] if note else []
+            chosen |= {pinned.definition.name: pinned} if pinned else {}
         self.seen.update(chosen)
         kept = tuple(self._clean(item) for item in chosen.values())
         return replace(found, chosen=kept, notes=tuple(notes))
+
+    def why_not_in_full(self, name: str, *, count: Callable[[str], int], budget: int) -> str:
+        """What is to be said of a name that is pinned; empty where it goes along in full."""
+        return self._pinned(name, self._resolver(), count=count, budget=budget)[1]
+
+    def _pinned(
+        self, name: str, resolver: Resolver, *, count: Callable[[str], int], budget: int
+    ) -> tuple[Chosen | None, str]:
+        """What goes along of a pinned name, and a note where that is less than all of it."""
+        found = resolver.resolve(name)
+        if isinstance(found, Unresolved):
+            return None, f"{name} is pinned, but {found.reason}. {found.nearest}".rstrip()
+        full = _in_full(found, "pinned", count)
+        if full.tokens <= budget:
+            return full, ""
+        short = _chosen(found, "signature", "pinned, but too large to go along in full", count)
+        return short, (
+            f"{name} is pinned by its signature only: ≈ {full.tokens:,} tokens are more than the {budget:,} that a "
+            "task may add (AgentNB.context_tokens). Pin what of it matters."
+        )
 
     def refresh(
         self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int], *, gone: Iterable[str] = ()

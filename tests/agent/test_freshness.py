@@ -319,6 +319,21 @@ def test_old_text_of_the_project_section_has_a_tighter_limit_of_its_own(book: An
     assert "changed date" in str(body["system"])
 
 
+def test_a_pin_larger_than_the_budget_goes_along_by_its_signature(book: Any, capsys: Any) -> None:
+    from agentnb.notebook import commands
+
+    book.cell("import json\nimport networkx as nx\nimport numpy as np", "imports")
+    for name, is_large in {"np": True, "nx.Graph": True, "json.dumps": False}.items():
+        commands.agent_context(book.session, None, f"pin {name}")
+        assert ("by its signature only: ≈ " in capsys.readouterr().out) is is_large
+    run = book.ask("Hello")
+    forms = {item["name"]: item["form"] for item in run.receipt["definitions"]}
+    assert list(forms.values()) == ["signature", "signature", "full"]
+    assert sum("AgentNB.context_tokens" in note for note in run.receipt["notes"]) == 2
+    assert "class Graph" in added_by(book.bodies[0])
+    assert sum(item["tokens"] for item in run.receipt["definitions"]) < 4000
+
+
 def test_a_held_definition_whose_file_broke_and_a_pin_that_leads_nowhere_are_said(book: Any, project: Path) -> None:
     from agentnb.runs.hydration import Pins
 
