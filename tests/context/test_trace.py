@@ -160,7 +160,7 @@ def test_pythons_own_library_and_generated_code_are_no_news() -> None:
     assert is_user_or_package(pytest.__file__)
 
 
-@pytest.mark.parametrize("folder", ["/work/.venv/lib/python3.12/site-packages", "/usr/lib/python3/dist-packages"])
+@pytest.mark.parametrize("folder", ["/home/ana/.venv/lib/python3.12/site-packages", "/usr/lib/python3/dist-packages"])
 def test_installed_packages_are_known_by_their_folder_in_any_python(folder: str) -> None:
     file = f"{folder}/ipykernel/zmqshell.py"
     assert is_library(file), "Debian's own packages are no code of the user's"
