@@ -11,9 +11,8 @@ import heapq
 import keyword
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Literal
 
 from agentnb.canonical import digest
@@ -452,7 +451,7 @@ def _is_foreign(definition: Definition, user: Definition) -> bool:
 
 # rendering ------------------------------------------------------------------------------------------------------------
 
-_ESCAPES = MappingProxyType({"&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;", "\n": " "})
+_ESCAPES = str.maketrans({"&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;", "\n": " "})
 
 
 def render(chosen: Chosen, *, replaces: str | None = None) -> str:
@@ -468,13 +467,13 @@ def render(chosen: Chosen, *, replaces: str | None = None) -> str:
     attributes |= {"digest": found.digest, "form": chosen.form}
     if replaces:
         attributes["replaces"] = replaces
-    head = " ".join(f'{key}="{_escaped(value)}"' for key, value in attributes.items() if value)
     body = found.text if chosen.form == "full" else found.signature
-    return f"<definition {head}>\n{body}\n</definition>"
+    return f"<definition {attributes_of(attributes)}>\n{body}\n</definition>"
 
 
-def _escaped(text: str) -> str:
-    return "".join(_ESCAPES.get(character, character) for character in text)
+def attributes_of(values: Mapping[str, str]) -> str:
+    """A tag's attributes, those left out that are empty: `name="tides.predict" lines="3-9"`."""
+    return " ".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in values.items() if value)
 
 
-__all__ = ["BUDGET", "DOTTED", "Chosen", "Selection", "marks", "render", "select"]
+__all__ = ["BUDGET", "DOTTED", "Chosen", "Selection", "attributes_of", "marks", "render", "select"]

@@ -23,7 +23,7 @@ from agentnb.notebook.kernel import RESULT, Notebook
 from agentnb.notebook.render import table_bundle, table_html, table_text
 from agentnb.notebook.sentences import image_line
 from agentnb.notebook.tables import Code, Figure, Stacked
-from agentnb.prompt.compiler import OutlinePart
+from agentnb.prompt.pieces import OutlinePart
 from agentnb.runs.hydration import Pins
 from agentnb.runs.machine import Replay
 from agentnb.runs.project import FILE_CHARACTERS, read_added

@@ -9,7 +9,7 @@ from typing import Any
 from agentnb import canonical
 from agentnb.context.selection import Chosen, Selection
 from agentnb.errors import InputError
-from agentnb.prompt.compiler import TurnParts, receipt_entry, semi_static_block, static_blocks, turn_blocks
+from agentnb.prompt.blocks import TurnParts, receipt_entry, semi_static_block, static_blocks, turn_blocks
 from agentnb.prompt.layers import Block
 from agentnb.prompt.thread import (
     Turn,

@@ -26,7 +26,8 @@ from agentnb.context.resolution_index import PackageNames
 from agentnb.context.schemas import is_bound_to_its_thread
 from agentnb.context.selection import Chosen, Selection, marks, render, select
 from agentnb.context.trace import Ran, below_packages, frames_of
-from agentnb.prompt.compiler import OUTLINE, TREE, OutlinePart, Part, Piece, Project, TreePart, receipt_entry
+from agentnb.prompt.blocks import Project, receipt_entry
+from agentnb.prompt.pieces import OUTLINE, TREE, OutlinePart, Part, Piece, TreePart
 from agentnb.runs.project import own_root, read_added, relative_to, tree_of
 from agentnb.runs.tools import Outcome, shorten
 

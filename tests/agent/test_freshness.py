@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agentnb.prompt.compiler import TreePart
+from agentnb.prompt.pieces import TreePart
 from agentnb.runs.project import tree_of
 
 MODULE = '''"""Rates."""

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from agentnb.context.cells import CellIndex
 from agentnb.context.resolution import Resolver
 from agentnb.context.selection import render, select
-from agentnb.prompt.compiler import Part, Project, semi_static_block
+from agentnb.prompt.blocks import Project, semi_static_block
+from agentnb.prompt.pieces import Part
 
 SCRIPT = """
 import sys
@@ -111,7 +112,7 @@ import sys
 from pathlib import Path
 from agentnb.context.cells import CellIndex
 from agentnb.context.redaction import redact
-from agentnb.prompt.compiler import TurnParts, semi_static_block, turn_blocks
+from agentnb.prompt.blocks import TurnParts, semi_static_block, turn_blocks
 from agentnb.runs.hydration import Hydrator, Observed, Pins, Scrubber
 project = Path(sys.argv[1])
 sys.path.insert(0, str(project))
