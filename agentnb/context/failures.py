@@ -8,10 +8,11 @@ from __future__ import annotations
 import ast
 import linecache
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 
+from agentnb.context.excerpts import excerpt
 from agentnb.context.literals import beginning
 from agentnb.context.trace import below_packages, chain_of, frames_from_cell, is_library
 from agentnb.context.values import describe
@@ -27,14 +28,18 @@ _NAME = re.compile(r"[^\W\d]\w*")
 _Frame = tuple[FrameType, int]
 
 
-def describe_failure(error: BaseException, *, project: Path | None = None) -> str:
+def describe_failure(error: BaseException, *, project: Path | None = None, short: Collection[str] = ()) -> str:
     """The failure as an `<error>` element: the error with its frames, the innermost last as Python prints them, then
-    what it was raised from or consists of."""
+    what it was raised from or consists of.
+
+    `short` are functions that the model does not have in full: those whose locals are told come with the statements
+    around the line.
+    """
     lines: list[str] = []
     chain = chain_of(error)
     for one in chain:
         lines += [_relation(one, chain)] if lines else []
-        lines += [f"{type(one).__name__}: {_message(one)}", *_told(frames_from_cell(one), project)]
+        lines += [f"{type(one).__name__}: {_message(one)}", *_told(frames_from_cell(one), project, short)]
     return "<error>\n" + "\n".join(lines) + "\n</error>"
 
 
@@ -73,7 +78,7 @@ def _in_order(match: re.Match[str]) -> str:
     return f"{{{', '.join(sorted(map(repr, found)))}}}" if type(found) is set else match.group()
 
 
-def _told(frames: Sequence[_Frame], project: Path | None) -> Iterator[str]:
+def _told(frames: Sequence[_Frame], project: Path | None, short: Collection[str]) -> Iterator[str]:
     own = [number for number, (frame, _) in enumerate(frames) if not is_library(frame.f_code.co_filename)]
     kept = _kept(len(frames), own)
     with_locals = {*own[-FRAMES_WITH_LOCALS:], len(frames) - 1}
@@ -81,7 +86,8 @@ def _told(frames: Sequence[_Frame], project: Path | None) -> Iterator[str]:
     for number in kept:
         if number - before > 1:
             yield f"({number - before - 1} frames left out)"
-        yield from _frame(*frames[number], project, with_locals=number in with_locals)
+        yield from _frame(*frames[number], project)
+        yield from _inside(*frames[number], short) if number in with_locals else ()
         before = number
 
 
@@ -92,15 +98,37 @@ def _kept(count: int, own: Sequence[int]) -> list[int]:
     return sorted([*first, *others[: FRAMES - len(first)]])
 
 
-def _frame(frame: FrameType, line: int, project: Path | None, *, with_locals: bool) -> list[str]:
+def _frame(frame: FrameType, line: int, project: Path | None) -> list[str]:
     code = frame.f_code
     source = linecache.getline(code.co_filename, line).strip()
     place = f"{shown_file(code.co_filename, project)}, line {line}"
-    lines = [f"{place}, in {code.co_name}" if code.co_name != "<module>" else place]
-    lines += [f"    {source}"] if source else []
-    if with_locals and code.co_name != "<module>":
-        lines += [f"    # {text}" for text in _locals(frame.f_locals, source)]
-    return lines
+    return [
+        f"{place}, in {code.co_name}" if code.co_name != "<module>" else place,
+        *([f"    {source}"] if source else []),
+    ]
+
+
+def _inside(frame: FrameType, line: int, short: Collection[str]) -> list[str]:
+    """What surrounds the line where the model does not have it, and the locals."""
+    code = frame.f_code
+    if code.co_name == "<module>":
+        return []
+    is_short = any(f".{name}".endswith(f".{code.co_qualname}") for name in short)
+    around = _around(code, line) if is_short else []
+    source = linecache.getline(code.co_filename, line)
+    return [*around, *(f"    # {text}" for text in _locals(frame.f_locals, source))]
+
+
+def _around(code: CodeType, line: int) -> list[str]:
+    lines = linecache.getlines(code.co_filename)
+    found = excerpt(lines, code.co_firstlineno, line)
+    if found is None:
+        return []
+    first, last = found
+    return [
+        f"    excerpt of {code.co_name}, lines {first} to {last}:",
+        *(text.rstrip() for text in lines[first - 1 : last]),
+    ]
 
 
 def _locals(names: Mapping[str, object], line: str) -> list[str]:

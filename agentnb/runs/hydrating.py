@@ -159,7 +159,7 @@ class Hydrating:
             selection=selection,
             values=services.hydrator.describe_values(context["task"], mode=context["mode"]),
             images=pictures.new,
-            failure=services.hydrator.failure(mode=context["mode"]),
+            failure=services.hydrator.failure(mode=context["mode"], selection=selection),
             parts=fresh.parts if context["mode"] != "none" else (),
             removed=fresh.removed,
         )

@@ -269,11 +269,14 @@ class Hydrator:
         bound = {word: imports[word] for word in mentioned if word in imports}
         return [f"{word}: {target}" for word, target in bound.items() if target.rpartition(".")[2] != word]
 
-    def failure(self, *, mode: str) -> str:
-        """The error of the cell that has just failed, if one has: where, and the locals of the innermost frames."""
+    def failure(self, *, mode: str, selection: Selection) -> str:
+        """The error of the cell that has just failed, if one has: where, and the locals of the innermost frames; of
+        functions that the selection has not in full, the statements around."""
         if self.observed.error is None or mode != "auto":
             return ""
-        return self.scrub.of_output(describe_failure(self.observed.error, project=self.project))
+        short = {item.definition.name for item in selection.chosen if item.form == "signature"}
+        short.update(name for name, _ in selection.left_out)
+        return self.scrub.of_output(describe_failure(self.observed.error, project=self.project, short=short))
 
     def snapshot(self, count: Callable[[str], int], *, folded: Mapping[str, Mapping[str, Any]]) -> Project:
         """What SEMI_STATIC freezes: packages, files, outlines, added files, and the held definitions as they are."""

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import inspect
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from agentnb.context.excerpts import LINES, excerpt
 from agentnb.context.failures import describe_failure
 from agentnb.runs.hydration import Observed
 
@@ -33,6 +40,46 @@ def test_the_error_and_its_locals_are_on_the_wire_without_secrets(book: Any) -> 
     assert run.receipt["redactions"]
     held = [item["name"] for item in run.receipt["definitions"]]
     assert any(name.endswith(".failing") for name in held), "the frames' functions come along"
+
+
+def test_of_a_function_that_is_too_long_the_statements_around_the_failure_go_along(
+    book: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = [f"    x_{i} = [\n        {i},\n    ]" for i in range(1200)]
+    steps[600] = "    for row in rows:\n        share = row / total\n        out.append(share)"
+    source = "\n".join(["def long(rows, total, out):", *steps, "", "def near(rows):", "    return long(rows, 0, [])"])
+    (tmp_path / "shares.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    near = importlib.import_module("shares").near
+    with pytest.raises(ZeroDivisionError) as caught:
+        near([1])
+    book.session.observed = Observed(error=caught.value)
+    run = book.ask("What went wrong?")
+    forms = {item["name"]: item["form"] for item in run.receipt["definitions"]}
+    assert (forms["shares.near"], forms["shares.long"]) == ("full", "signature")
+    told = book.bodies[-1]["messages"][-1]["content"][-1]["text"]
+    assert told.count("excerpt of ") == 1
+    shown = told.partition("excerpt of long, lines ")[2].partition(":\n")[2].partition("    # ")[0]
+    assert steps[600] in shown
+    assert 30 <= shown.count("\n") <= LINES
+    ast.parse(textwrap.dedent(shown))
+
+
+def test_an_excerpt_is_whole_statements_around_the_line_wherever_it_stands() -> None:
+    lines = inspect.getsource(ast).splitlines(keepends=True)
+    found = 0
+    for node in ast.walk(ast.parse("".join(lines))):
+        if isinstance(node, ast.FunctionDef):
+            start = min([node.lineno, *(item.lineno for item in node.decorator_list)])
+            for line in range(start, (node.end_lineno or 0) + 1, 7):
+                part = excerpt(lines, start, line, most=6)
+                if part is not None:
+                    found += 1
+                    ast.parse(textwrap.dedent("".join(lines[part[0] - 1 : part[1]])))
+                    assert part[0] <= line <= part[1] < part[0] + 6
+    assert found > 100
+    assert excerpt(["def f(:\n"], 1, 1) is None
+    assert excerpt([], 5, 7) is None
 
 
 def test_without_context_nothing_is_told(book: Any) -> None:
