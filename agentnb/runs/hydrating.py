@@ -11,24 +11,13 @@ from agentnb.context.selection import Chosen, Selection
 from agentnb.errors import InputError
 from agentnb.prompt.blocks import TurnParts, receipt_entry, semi_static_block, static_blocks, turn_blocks
 from agentnb.prompt.layers import Block
-from agentnb.prompt.thread import (
-    Turn,
-    held_definitions,
-    is_branch,
-    parent_for,
-    path_to,
-    removed_definitions,
-)
+from agentnb.prompt.thread import Turn, held_definitions, is_branch, parent_for, path_to, removed_definitions
 from agentnb.prompt.tokens import TokenCounter
 from agentnb.providers import catalog
-from agentnb.runs.conversation import (
-    THINKING,
-    closed,
-    scrubbed,
-)
+from agentnb.runs.conversation import THINKING, closed, scrubbed
 from agentnb.runs.hydration import with_changed
 from agentnb.runs.picturing import Pictures, pictures_of
-from agentnb.runs.segments import Segments
+from agentnb.runs.segments import Begun, Segments
 from agentnb.runs.services import Context, Request, Services
 from agentnb.runs.threads import EARLIER, Threads, base_of, folded, left_out, path_blocks, path_of, segment_blocks
 from agentnb.runs.tools import pick
@@ -45,21 +34,25 @@ class Hydrating:
 
     def opening(self, request: Request, run_id: str) -> tuple[Context, dict[str, str]]:
         """The context and the tags of step 0."""
-        model = catalog.lookup(request.model)
         pick(request.allow, self._services.tools)  # a misspelt --allow must not look like a refusal later on
-        kind = self._kind(request)
+        kind, source = self._kind(request), self._source(request)
         turns = self._threads.turns(request.thread)
-        source = self._source(request)
-        if source is None:
-            parent = parent_for(turns, cell=request.cell, execution=request.execution)
-        else:
-            parent = next((turn for turn in turns if turn.run_id == source["parent"]), None)
+        parent = _parent(turns, request, source)
         path = path_to(turns, parent)
         if source is not None and source["kind"] == kind:
             begun = self._segments.take_up(source, path, request=request)
         else:
             begun = self._segments.choose(turns, path, kind=kind, request=request)
-        context: Context = {
+        branch = source is not None or is_branch(turns, cell=request.cell, execution=request.execution)
+        place = {"parent": parent.run_id if parent else None, "turn": len(path) + 1, "branch": branch, "kind": kind}
+        context = self._asked(request) | place | _segment_of(begun, source, run_id)
+        context |= {"blocks": [], "notes": [begun.why] if begun.why else [], "text": ""}
+        return context, _tags(context, request)
+
+    def _asked(self, request: Request) -> Context:
+        """What was asked for, of whom, and within which limits."""
+        model = catalog.lookup(request.model)
+        return {
             "format": 1,
             "task": self._services.scrub(request.task),
             "thread": request.thread,
@@ -70,9 +63,6 @@ class Hydrating:
             "stream": request.stream,
             "replay_speed": request.replay_speed,
             "retry_wait": request.retry_wait,
-            "parent": parent.run_id if parent else None,
-            "turn": len(path) + 1,
-            "branch": source is not None or is_branch(turns, cell=request.cell, execution=request.execution),
             "model": request.model,
             "label": model.label,
             "simulated": catalog.is_simulated(request.model),
@@ -84,20 +74,7 @@ class Hydrating:
             "max_tokens": min(request.max_tokens, model.max_output),
             "mode": request.context,
             "context_tokens": request.context_tokens,
-            "kind": kind,
-            "segment_root": begun.root or run_id,
-            "inherited": closed(source["blocks"]) if source else [],
-            "blocks": [],
-            "notes": [begun.why] if begun.why else [],
-            "text": "",
-            # A new segment was never sent before: nothing of it is a request's end.
-            "previous_end": source["previous_end"] if source and begun.root else 0,
-            "previous_message": source["previous_message"] if source and begun.root else None,
         }
-        if begun.root is None:
-            context["segment_base"] = begun.base
-            context["segment_first"] = begun.first if begun.first != "" else run_id
-        return context, _tags(context, request)
 
     def _source(self, request: Request) -> Context | None:
         """The context that `--from RUN:STEP` goes on from."""
@@ -130,47 +107,47 @@ class Hydrating:
     def fill(self, context: Context, run_id: str) -> None:
         """The turn's own blocks, the segment's where this run begins it, and the list of definitions held."""
         services = self._services
-        count = _counter(context).count
         path = path_of(self._threads, context)
         inherited = [Block.from_json(item) for item in context["inherited"]]
+        if not inherited:
+            self._note_last_request(context, path)
         if context["segment_root"] == run_id and not context.get("segment_base"):
             context["segment_blocks"] = [block.to_json() for block in self._new_segment(context, path, inherited)]
             inherited = folded(inherited)
-        if not context["inherited"]:
-            context["previous_end"], context["previous_message"] = self._threads.end_of_last_request(
-                path, context["segment_root"], base=base_of(self._threads, context)
-            )
-            context["previous_message"] = context["previous_message"] or self._threads.last_reply(
-                path, context["model"]
-            )
         before = [*segment_blocks(self._threads, context), *path_blocks(self._threads, context), *inherited]
-        held = held_definitions(before)
-        fresh = services.hydrator.refresh(held, count, gone=removed_definitions(before))
-        selection = with_changed(
-            services.hydrator.select(
-                context["task"], mode=context["mode"], count=count, budget=context["context_tokens"]
-            ),
-            (*fresh.changed, *self._dropped(context, path)),
-            fresh.notes,
-        )
         pictures = self._pictures(context, before)
-        parts = TurnParts(
-            task=context["task"],
-            selection=selection,
-            values=services.hydrator.describe_values(context["task"], mode=context["mode"]),
-            images=pictures.new,
-            failure=services.hydrator.failure(mode=context["mode"], selection=selection),
-            parts=fresh.parts if context["mode"] != "none" else (),
-            removed=fresh.removed,
-        )
+        parts = self._parts(context, path, before, pictures)
         blocks = [scrubbed(block, services.scrub) for block in turn_blocks(parts, before)]
         del context["inherited"]
         context["blocks"] = [block.to_json() for block in (*inherited, *blocks)]
-        context["definitions"] = _receipt(before, blocks, selection)
-        context["left_out"] = [{"name": name, "reason": reason} for name, reason in selection.left_out]
-        context["notes"] += [*selection.notes, *pictures.notes]
+        context["definitions"] = _receipt(before, blocks, parts.selection)
+        context["left_out"] = [{"name": name, "reason": reason} for name, reason in parts.selection.left_out]
+        context["notes"] += [*parts.selection.notes, *pictures.notes]
         context["images"] = pictures.listed
         context["redactions"] = services.scrub.report()
+
+    def _note_last_request(self, context: Context, path: Sequence[Turn]) -> None:
+        """Where this segment's last request ended, and which reply the provider may compare the next one with."""
+        threads, base = self._threads, base_of(self._threads, context)
+        end, message = threads.end_of_last_request(path, context["segment_root"], base=base)
+        context["previous_end"] = end
+        context["previous_message"] = message or threads.last_reply(path, context["model"])
+
+    def _parts(self, context: Context, path: Sequence[Turn], before: Sequence[Block], pictures: Pictures) -> TurnParts:
+        """What the task touches, and what became of what the thread holds."""
+        hydrator, count, mode, task = self._services.hydrator, _counter(context).count, context["mode"], context["task"]
+        fresh = hydrator.refresh(held_definitions(before), count, gone=removed_definitions(before))
+        found = hydrator.select(task, mode=mode, count=count, budget=context["context_tokens"])
+        selection = with_changed(found, (*fresh.changed, *self._dropped(context, path)), fresh.notes)
+        return TurnParts(
+            task=task,
+            selection=selection,
+            values=hydrator.describe_values(task, mode=mode),
+            images=pictures.new,
+            failure=hydrator.failure(mode=mode, selection=selection),
+            parts=fresh.parts if mode != "none" else (),
+            removed=fresh.removed,
+        )
 
     def _pictures(self, context: Context, before: Sequence[Block]) -> Pictures:
         """The pictures that the task names: sent where the model takes pictures and the thread lacks them."""
@@ -211,6 +188,28 @@ class Hydrating:
 def _counter(context: Context) -> TokenCounter:
     """The estimator as it was calibrated when the run began: a replay must count as the run did."""
     return TokenCounter(catalog.lookup(context["model"]).tokenizer, context["token_factor"])
+
+
+def _parent(turns: Sequence[Turn], request: Request, source: Context | None) -> Turn | None:
+    """The turn that the new one follows; None for the first."""
+    if source is None:
+        return parent_for(turns, cell=request.cell, execution=request.execution)
+    return next((turn for turn in turns if turn.run_id == source["parent"]), None)
+
+
+def _segment_of(begun: Begun, source: Context | None, run_id: str) -> Context:
+    """The segment that the turn goes on with or begins, and what of `source` it takes along."""
+    context: Context = {
+        "segment_root": begun.root or run_id,
+        "inherited": closed(source["blocks"]) if source else [],
+        # A new segment was never sent before: nothing of it is a request's end.
+        "previous_end": source["previous_end"] if source and begun.root else 0,
+        "previous_message": source["previous_message"] if source and begun.root else None,
+    }
+    if begun.root is None:
+        context["segment_base"] = begun.base
+        context["segment_first"] = begun.first if begun.first != "" else run_id
+    return context
 
 
 def _tags(context: Context, request: Request) -> dict[str, str]:
