@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentnb.errors import AgentnbError, InputError
 from agentnb.notebook import cache_upkeep, figures
-from agentnb.notebook.cache_upkeep import close_in, holders, last_request, span
+from agentnb.notebook.cache_upkeep import close_in, holders, last_request
 from agentnb.notebook.commands import dispatch, show_table
 from agentnb.notebook.kernel import last_run
 from agentnb.notebook.latency_plot import latency_svg, picture_html
@@ -28,6 +28,7 @@ from agentnb.providers.promptcache import (
     ours,
     plan_layers,
     seen,
+    span,
 )
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from agentnb.notebook.tables import Code, Figure
 from agentnb.providers import catalog, prices
 from agentnb.providers.base import Provider
 from agentnb.providers.messages import Usage
-from agentnb.providers.promptcache import Call, Held, ObjectProvider, Warm, layer_spans, ours, warm_entries
+from agentnb.providers.promptcache import Call, Held, ObjectProvider, Warm, layer_spans, ours, span, warm_entries
 
 if TYPE_CHECKING:
     from agentnb.runs.session import Session
@@ -55,13 +55,6 @@ def holders(session: Session) -> list[ObjectProvider]:
     known = [session.holder_of(held) for held in session.ledger.held()]
     found = [one for one in (*asked, *known) if isinstance(one, ObjectProvider)]
     return list({one.scope: one for one in found}.values())
-
-
-def span(seconds: float) -> str:
-    """`12 h`, `60 min`, `12 s`: how long something lasts; the time of day beside it is exact."""
-    if seconds < 120:
-        return f"{max(seconds, 0):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def close_in(listed: Mapping[str, Any], now: float) -> float:

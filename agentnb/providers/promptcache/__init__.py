@@ -38,6 +38,7 @@ from agentnb.providers.promptcache.policy import (
     plan_layers,
     rates_of,
     seen,
+    span,
 )
 from agentnb.providers.promptcache.rewriting import Rewrite, pays_to_rewrite, saved_by_rewriting
 from agentnb.providers.promptcache.trust import Trust
@@ -96,5 +97,6 @@ __all__ = [
     "sent_record",
     "settle_tokens",
     "shared",
+    "span",
     "warm_entries",
 ]

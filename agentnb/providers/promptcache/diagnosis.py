@@ -14,7 +14,7 @@ from agentnb.providers.promptcache.calls import Call, warm_entries
 from agentnb.providers.promptcache.changes import Earlier, first_change, shared
 from agentnb.providers.promptcache.ledger import Ledger, Sent, Warm
 from agentnb.providers.promptcache.placement import last_frame_index
-from agentnb.providers.promptcache.policy import TTL_SECONDS
+from agentnb.providers.promptcache.policy import TTL_SECONDS, span
 from agentnb.providers.promptcache.trust import PRIOR, Trust
 
 STEP = 128  # tokens: OpenAI's automatic prompt cache works in whole steps
@@ -129,11 +129,11 @@ def _why_expected(call: Call, ledger: Ledger, best: int, *, certain: int, trust:
     if before is not None:
         age, ttl = _age(call, before)
         if age > ttl:
-            gone = f"sent {ago(age)} ago and cached unasked: not expected to be there still ({trust.words(age)})"
+            gone = f"sent {span(age)} ago and cached unasked: not expected to be there still ({trust.words(age)})"
             return _ended(call, ledger) + gone
     expired = _expired(call, ledger)
     if expired is not None:
-        return f"expired {ago(call.at - expired.until)} ago ({expired.ttl} TTL)"
+        return f"expired {span(call.at - expired.until)} ago ({expired.ttl} TTL)"
     if call.total < call.model.cache.minimum:
         return f"below the minimum: ≈ {call.total:,} of {call.model.cache.minimum:,} tokens"
     return "first call with this prefix, nothing is warm yet"
@@ -143,20 +143,13 @@ def _ended(call: Call, ledger: Ledger) -> str:
     """The end of the cache object that held what this call begins with, as the beginning of a sentence."""
     held = (h for h in ledger.held(call.scope) if h.model == call.model.name and h.prefix in call.prompt.chain)
     ended = max((h.until for h in held if h.until <= call.at), default=None)
-    return "" if ended is None else f"the cache object ended {ago(call.at - ended)} ago; the rest was "
+    return "" if ended is None else f"the cache object ended {span(call.at - ended)} ago; the rest was "
 
 
 def _expired(call: Call, ledger: Ledger) -> Warm | None:
     """The longest prefix of this call that was warm once."""
     found = ledger.longest_first(call.scope, call.model.name, call.prompt.chain)
     return next((entry for entry in found if entry.until <= call.at), None)
-
-
-def ago(seconds: float) -> str:
-    """`90 s`, `45 min`, `3 h`."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def compare(

@@ -277,11 +277,14 @@ def _why(best: Option, gaps: Sequence[float], *, guessed: int) -> str:
     short = sum(gap <= TTL_SECONDS["5m"] for gap in gaps)
     lasted = f"of {len(gaps)} pause{'s' if len(gaps) != 1 else ''} {short} lasted at most 5 min"
     supposed = f" ({guessed} of them supposed, not seen)" if guessed else ""
-    return f"{_name(best)}: {lasted}, the longest {_span(max(gaps, default=0.0))}{supposed}"
+    return f"{_name(best)}: {lasted}, the longest {span(max(gaps, default=0.0))}{supposed}"
 
 
-def _span(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+def span(seconds: float) -> str:
+    """`90 s`, `45 min`, `3 h`: how long something lasts, for people; what is over lasts `0 s`."""
+    if seconds < 120:
+        return f"{max(seconds, 0):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def rates_of(model: Model, ttl: str) -> Rates:
