@@ -137,7 +137,7 @@ task = "Why does `broken` fail? See keys, where, when, one, f and cells."
 selection = hydrator.select(task, mode="auto", count=len, budget=9000)
 parts = TurnParts(
     task=task, selection=selection, values=hydrator.describe_values(task, mode="auto"),
-    failure=hydrator.failure(mode="auto"), parts=hydrator.parts(len),
+    failure=hydrator.failure(mode="auto", selection=selection), parts=hydrator.parts(len),
 )
 out = block.canonical + b"".join(one.canonical for one in turn_blocks(parts, [block]))
 sys.stdout.buffer.write(out)
