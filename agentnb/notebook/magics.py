@@ -88,9 +88,9 @@ class AgentMagics(Magics):
         happened before the run was cut off. `replay` asks no model: it takes the recorded replies.
         """
         with told("%agent_runs was interrupted"):
-            from agentnb.notebook import commands
+            from agentnb.notebook import runs_commands
 
-            commands.agent_runs(self._notebook, line)
+            runs_commands.agent_runs(self._notebook, line)
 
     @no_var_expand
     @line_magic
@@ -101,9 +101,9 @@ class AgentMagics(Magics):
         task; an added file stands in the project section and is sent again when it changes.
         """
         with told("%agent_context was interrupted"):
-            from agentnb.notebook import commands
+            from agentnb.notebook import context_commands
 
-            commands.agent_context(self._notebook.session, last_run(self._notebook.shell.user_ns), line)
+            context_commands.agent_context(self._notebook.session, last_run(self._notebook.shell.user_ns), line)
 
 
 def load(shell: Any) -> None:

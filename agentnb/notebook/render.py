@@ -42,7 +42,7 @@ from agentnb.notebook.style import (
     wrap,
     wrapped,
 )
-from agentnb.notebook.tables import MOST_ROWS, Figure, filled, plain_table, table_bundle, table_html, table_text
+from agentnb.notebook.tables import MOST_ROWS, Figure, filled, plain_table
 
 MIME = "application/vnd.agentnb.run.v1+json"
 __all__ = [
@@ -52,9 +52,6 @@ __all__ = [
     "run_html",
     "run_markdown",
     "run_text",
-    "table_bundle",
-    "table_html",
-    "table_text",
     "wrap",
 ]
 

@@ -320,11 +320,11 @@ def test_old_text_of_the_project_section_has_a_tighter_limit_of_its_own(book: An
 
 
 def test_a_pin_larger_than_the_budget_goes_along_by_its_signature(book: Any, capsys: Any) -> None:
-    from agentnb.notebook import commands
+    from agentnb.notebook import context_commands
 
     book.cell("import json\nimport networkx as nx\nimport numpy as np", "imports")
     for name, is_large in {"np": True, "nx.Graph": True, "json.dumps": False}.items():
-        commands.agent_context(book.session, None, f"pin {name}")
+        context_commands.agent_context(book.session, None, f"pin {name}")
         assert ("by its signature only: ≈ " in capsys.readouterr().out) is is_large
     run = book.ask("Hello")
     forms = {item["name"]: item["form"] for item in run.receipt["definitions"]}

@@ -155,7 +155,8 @@ STATIC = """
 import json
 from pathlib import Path
 from IPython.display import display
-from agentnb.notebook.render import bundle, table_bundle
+from agentnb.notebook.render import bundle
+from agentnb.notebook.tables import table_bundle
 
 documents = json.loads(Path({documents!r}).read_text())
 for document in documents:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from agentnb.notebook import figures, markup
 from agentnb.notebook.latency_plot import PAPER, latency_svg
-from agentnb.notebook.render import MIME, bundle, live_html, run_html, run_markdown, run_text, table_html, table_text
-from agentnb.notebook.tables import Code, Stacked
+from agentnb.notebook.render import MIME, bundle, live_html, run_html, run_markdown, run_text
+from agentnb.notebook.tables import Code, Stacked, table_html, table_text
 
 TAGS = {
     *("div", "p", "span", "strong", "em", "code", "pre", "br", "a", "ul", "ol", "li"),

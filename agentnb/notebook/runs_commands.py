@@ -1,0 +1,173 @@
+"""What %agent_runs does. Each subcommand shows one table or one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from IPython.display import display
+
+from agentnb import canonical
+from agentnb.errors import InputError
+from agentnb.notebook import flags
+from agentnb.notebook.asking import show_run
+from agentnb.notebook.commands import dispatch, show_table
+from agentnb.notebook.figures import plural
+from agentnb.notebook.flags import Flag
+from agentnb.notebook.kernel import RESULT, Notebook
+from agentnb.notebook.tables import Code, Stacked, table_html, table_text
+from agentnb.runs.machine import Replay
+from agentnb.runs.services import Limits
+
+if TYPE_CHECKING:
+    from agentnb.runs.record import AgentRun
+    from agentnb.runs.session import Session
+
+RESUME_FLAGS = (
+    Flag(name="max-steps", value="N", help="steps in all that the run may take"),
+    Flag(name="budget", value="USD", help="US dollars in all that the run may cost"),
+    Flag(name="allow", value="NAMES", help="tools that may act"),
+    Flag(name="unsure", value="WHAT", help="repeat or skip an action that may have happened already"),
+    Flag(name="accept-versions", help="go on although the run was begun under another version"),
+    Flag(name="take-over", help="take the run from a worker that is believed dead"),
+)
+
+
+def agent_runs(notebook: Notebook, line: str) -> None:
+    """list | show | resume | pause | fork | replay | export"""
+    session = notebook.session
+    table: dict[str, Callable[[str], None]] = {
+        "list": lambda rest: _runs_list(session, rest),
+        "show": lambda rest: _runs_show(session, rest),
+        "resume": lambda rest: _runs_resume(notebook, rest),
+        "pause": lambda rest: _runs_pause(session, rest),
+        "fork": lambda rest: _runs_fork(session, rest),
+        "replay": lambda rest: _runs_replay(session, rest),
+        "export": lambda rest: _runs_export(session, rest),
+    }
+    dispatch("agent_runs", table, line)
+
+
+def _runs_list(session: Session, rest: str) -> None:
+    if rest and not rest.isdigit():
+        raise InputError(f"%agent_runs list wants a number, not {rest!r}", todo="e.g. %agent_runs list 50")
+    found = session.machine().journal.runs(limit=int(rest or 20))
+    rows = [
+        (
+            Code(run.run_id),
+            _state_of(run),
+            run.step,
+            run.tags.get("model", ""),
+            run.tags.get("task", ""),
+        )
+        for run in found
+    ]
+    notes = [] if rows else ["No run yet."]
+    title, columns = "Runs, newest first", ("run", "state", "steps", "model", "task")
+    stacked = [(state, Stacked(task, (run, plural(steps, "step"), model))) for run, state, steps, model, task in rows]
+    bundle = {
+        "text/html": table_html(title, ("state", "task and run"), stacked, notes),
+        "text/plain": table_text(title, columns, rows, notes),
+    }
+    display(bundle, raw=True)
+
+
+def _state_of(run: Any) -> str:
+    """The state, or the status where that says more: a paused run is in a state but goes nowhere."""
+    if run.failed_in:
+        return f"FAILED in {run.failed_in}"
+    return run.state if run.status in ("running", "completed") else f"{run.status} in {run.state}"
+
+
+def _runs_show(session: Session, rest: str) -> None:
+    from agentnb.notebook.render import bundle
+
+    display(bundle(session.find_run(_one_run(session, rest)).receipt), raw=True)
+
+
+def _one_run(session: Session, rest: str) -> str:
+    """The run that was named, or the newest one."""
+    if rest:
+        return rest.split()[0]
+    newest = session.machine().journal.runs(limit=1)
+    if not newest:
+        raise InputError("the journal holds no run yet", todo="Run %%agent first.")
+    return newest[0].run_id
+
+
+def _runs_resume(notebook: Notebook, rest: str) -> None:
+    """Go on with a paused or failed run from its last committed step."""
+    word, _, line = rest.partition(" ")
+    given, words = flags.split_line(line, RESUME_FLAGS)
+    session = notebook.session
+    if not word or words:
+        raise InputError("%agent_runs resume wants one run", todo="e.g. %agent_runs resume r-20260101-120000-ab12")
+    run_id = session.full_run_id(word)
+    limits = Limits(
+        max_steps=flags.number(given, "max-steps", int),
+        budget=flags.number(given, "budget", float),
+        allow=flags.names(given, "allow"),
+    )
+
+    def finish(run: AgentRun) -> None:
+        notebook.shell.user_ns[RESULT] = run
+
+    show_run(notebook, prepare=lambda agent: agent.resume(run_id, limits, given), run_id=run_id, finish=finish)
+
+
+def _runs_pause(session: Session, rest: str) -> None:
+    """Ask a run that goes on elsewhere (another kernel, a worker) to stop after its present step."""
+    run_id = session.full_run_id(_wanted_run(rest, "pause"))
+    session.machine().pause(run_id)
+    note = f"It stops after its present step; %agent_runs resume {run_id} goes on."
+    show_table("Run paused", ("run",), [(Code(run_id),)], [note])
+
+
+def _runs_fork(session: Session, rest: str) -> None:
+    """A new run from a step of an old one; nothing is executed yet."""
+    run_id, step = session.origin(_wanted_run(rest, "fork").replace(" ", ":"))
+    new = session.fork(run_id, step)
+    note = f"Nothing was executed: %agent_runs resume {new} goes on from there."
+    show_table("Run forked", ("new run", "from", "step"), [(Code(new), Code(run_id), step)], [note])
+
+
+def _runs_replay(session: Session, rest: str) -> None:
+    """Every step again with the recorded replies and results: no model is asked, nothing acts, nothing is committed."""
+    run_id = session.full_run_id(_one_run(session, rest))
+    agent = session.agent()
+    last = agent.machine.get(run_id).step
+    rows = [_replay_row(agent.machine.replay(run_id, step), step) for step in range(1, last + 1)]
+    notes = ["Replayed from the journal: no model was asked. A difference means that the notebook or agentnb changed."]
+    show_table(f"Replay of {run_id}", ("step", "leads to", "recorded", "result"), rows, notes)
+
+
+def _replay_row(replay: Replay, step: int) -> tuple[object, ...]:
+    differing = [
+        name
+        for name in sorted({*replay.context, *replay.recorded_context})
+        if replay.context.get(name) != replay.recorded_context.get(name)
+    ]
+    same = "same" if replay.same else f"differs in {', '.join(differing) or 'the state'}"
+    return step, replay.next_state, replay.recorded_state, same
+
+
+def _wanted_run(rest: str, command: str) -> str:
+    if not rest:
+        raise InputError(
+            f"%agent_runs {command} wants a run", todo=f"e.g. %agent_runs {command} r-20260101-120000-ab12"
+        )
+    return rest
+
+
+def _runs_export(session: Session, rest: str) -> None:
+    word, _, target = rest.partition(" ")
+    if not word or not target.strip():
+        raise InputError("%agent_runs export wants a run and a file", todo="e.g. %agent_runs export RUN run.json")
+    run = session.find_run(word)
+    file = Path(target.strip()).expanduser()
+    try:
+        file.write_bytes(canonical.dump(run.receipt))
+    except OSError as error:
+        raise InputError(f"the file cannot be written: {error.strerror}", about=str(file)) from error
+    show_table("Run exported", ("run", "file", "bytes"), [(Code(run.run_id), str(file), f"{file.stat().st_size:,}")])
