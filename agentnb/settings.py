@@ -12,6 +12,7 @@ from agentnb.errors import SettingsError, nearest
 
 TOOLS = ("inspect", "run_code")
 MARKS = ("placed", "automatic")
+CACHE_RETENTION = ("", "long")
 REPLAY = ("live", "auto", "record", "replay")
 CONTEXT_MODES = ("auto", "marks", "none")
 LONGEST_RETRY_WAIT = 86_400.0  # seconds: a day
@@ -118,9 +119,7 @@ def _number(environment: Mapping[str, str], name: str) -> float | None:
     try:
         return float(text)
     except ValueError:
-        raise SettingsError(
-            f"{name} is not a number: {text!r}", todo="Set it to e.g. 1 (real time), 10 or 0 (do not wait)."
-        ) from None
+        raise SettingsError(f"{name} is not a number: {text!r}", todo="Set it to a number, e.g. 1 or 0.5.") from None
 
 
 def _switch(environment: Mapping[str, str], name: str) -> bool | None:
@@ -132,40 +131,35 @@ def _switch(environment: Mapping[str, str], name: str) -> bool | None:
     raise SettingsError(f"{name} is neither on nor off: {text!r}", todo="Set it to 1 or 0.")
 
 
+_BOUNDS = (
+    ("sim_speed", 0, math.inf, "AGENTNB_SIM_SPEED", "Use 1 (real time), 10 or 0 (do not wait)."),
+    ("max_steps", 1, math.inf, "--max-steps", "Use 1 or more."),
+    ("budget", 0, math.inf, "--budget", "Give US dollars, e.g. 0.05, or leave it out for no limit."),
+    ("cache_budget", 0, math.inf, "cache_budget", "Give US dollars, e.g. 0.05, or 0 for none."),
+    ("replay_speed", 0, math.inf, "AGENTNB_REPLAY_SPEED", "Use 0 (at once), 1 (as recorded) or more."),
+    ("retry_wait", 0, LONGEST_RETRY_WAIT, "retry_wait", f"Use 0 to {LONGEST_RETRY_WAIT:,.0f} seconds."),
+    ("stale_limit", 0, 1, "stale_limit", "Use 0 to 1, e.g. 0.1."),
+    ("thread_stale_limit", 0, 1, "thread_stale_limit", "Use 0 to 1, e.g. 0.25."),
+    ("context_tokens", 0, math.inf, "context_tokens", "Use 0 or more, e.g. 4000."),
+    ("max_tokens", 1, math.inf, "max_tokens", "Use 1 or more."),
+)
+"""(setting, least, most, what people call it, what to do)."""
+_CHOICES = (
+    ("replay", REPLAY, "--replay"),
+    ("marks", MARKS, "marks"),
+    ("cache_retention", CACHE_RETENTION, "cache_retention"),
+    ("context", CONTEXT_MODES, "--context"),
+)
+
+
 def _check(settings: Settings) -> None:
-    problems = (
-        (
-            not 0 <= settings.sim_speed < math.inf,
-            f"AGENTNB_SIM_SPEED is {settings.sim_speed:g}",
-            "Use 1 (real time), 10 or 0 (do not wait).",
-        ),
-        (settings.max_steps < 1, "--max-steps is below one", "Use 1 or more."),
-        (settings.budget is not None and settings.budget < 0, "--budget is below zero", "Give US dollars, e.g. 0.05."),
-        (
-            settings.budget is not None and not math.isfinite(settings.budget),
-            f"--budget is {settings.budget}",
-            "Give US dollars, e.g. 0.05, or leave it out for no limit.",
-        ),
-        (
-            not 0 <= settings.replay_speed < math.inf,
-            f"AGENTNB_REPLAY_SPEED is {settings.replay_speed:g}",
-            "Use 0 (at once), 1 (as recorded) or more.",
-        ),
-        (
-            not 0 <= settings.retry_wait <= LONGEST_RETRY_WAIT,
-            f"retry_wait is {settings.retry_wait:g}",
-            f"Use 0 to {LONGEST_RETRY_WAIT:,.0f} seconds.",
-        ),
-        (settings.replay not in REPLAY, f"--replay is {settings.replay!r}", f"Use {', '.join(REPLAY)}."),
-        (settings.marks not in MARKS, f"marks is {settings.marks!r}", f"Use {' or '.join(MARKS)}."),
-        (settings.cache_retention not in ("", "long"), "cache_retention is unknown", "Use long, or leave it empty."),
-        (settings.cache_budget < 0, "the cache budget is below zero", "Give US dollars, e.g. 0.05."),
-        (not 0 <= settings.stale_limit <= 1, "stale_limit is not a share", "Use 0 to 1, e.g. 0.1."),
-        (not 0 <= settings.thread_stale_limit <= 1, "thread_stale_limit is not a share", "Use 0 to 1, e.g. 0.25."),
-        (settings.context_tokens < 0, "context_tokens is below zero", "Use 0 or more, e.g. 4000."),
-        (settings.max_tokens < 1, "max_tokens is below one", "Use 1 or more."),
-        (settings.context not in CONTEXT_MODES, f"--context is {settings.context!r}", "Use auto, marks or none."),
-    )
-    for wrong, what, todo in problems:
-        if wrong:
-            raise SettingsError(what, todo=todo)
+    for name, least, most, called, todo in _BOUNDS:
+        value = getattr(settings, name)
+        is_number = isinstance(value, int | float) and math.isfinite(value)
+        if value is not None and not (is_number and least <= value <= most):
+            raise SettingsError(f"{called} is {value!r}", todo=todo)
+    for name, known, called in _CHOICES:
+        value = getattr(settings, name)
+        if value not in known:
+            empty = ", or leave it empty" if "" in known else ""
+            raise SettingsError(f"{called} is {value!r}", todo=f"Use {' or '.join(filter(None, known))}{empty}.")

@@ -32,6 +32,11 @@ def test_a_misspelt_setting_names_the_nearest() -> None:
         agentnb.Agent(bugdet=1)
 
 
+def test_a_setting_of_another_type_says_what_to_give() -> None:
+    with pytest.raises(SettingsError, match=r"--budget is '5 cents'.*0\.05"):
+        agentnb.Agent(budget="5 cents")
+
+
 @pytest.mark.parametrize("task", ["", "  ", 5, None])
 def test_a_task_that_is_none(task: Any) -> None:
     with agentnb.Agent() as agent, pytest.raises(InputError, match="task"):

@@ -57,3 +57,11 @@ def test_the_setting_comes_from_the_environment() -> None:
         from_environment({"AGENTNB_STREAM": "perhaps"})
     with pytest.raises(SettingsError, match="REPLAY_SPEED"):
         from_environment({"AGENTNB_REPLAY_SPEED": "-1"})
+    with pytest.raises(SettingsError, match="AGENTNB_RETRY_WAIT is not a number"):
+        from_environment({"AGENTNB_RETRY_WAIT": "a minute"})
+
+
+@pytest.mark.parametrize("sum_", ["nan", "inf", "-1"])
+def test_what_is_no_sum_limits_nothing_and_is_refused(sum_: str) -> None:
+    with pytest.raises(SettingsError, match="cache_budget is"):
+        from_environment({"AGENTNB_CACHE_BUDGET": sum_})
