@@ -19,8 +19,8 @@ ABOVE = 4
 """Folders above the project that may hold the user's own code."""
 TREE_FILES = 60
 TREE_SCAN = 2000
-TREE_FOLDERS = 200
-"""Folders that are looked into: it happens at every turn."""
+TREE_FOLDERS, TREE_ENTRIES = 200, 20_000
+"""Folders that are looked into, and entries of them after which no further one is: it happens at every turn."""
 FILE_CHARACTERS = 60_000
 FILE_READ = 2**20
 """Bytes of an added file that are read; the files of a turn are read again at each."""
@@ -95,25 +95,28 @@ def _may_exist(file: Path) -> bool:
 def _first_files(project: Path) -> list[str]:
     """Folders in the order of what is in them: no further one is looked into once all that it has would come too
     late."""
-    here = _listed(project)
+    here, seen = _listed(project)
     found = sorted(name for name, folder in here if not folder)
     folders = sorted(f"{name}/" for name, folder in here if folder)
     for folder in folders[:TREE_FOLDERS]:
-        if len(found) >= TREE_FILES and found[TREE_FILES - 1] < folder:
+        if seen > TREE_ENTRIES or (len(found) >= TREE_FILES and found[TREE_FILES - 1] < folder):
             break
-        found += [f"{folder}{inner}" for inner, deeper in _listed(project / folder) if not deeper]
+        inside, looked = _listed(project / folder)
+        seen += looked
+        found += [f"{folder}{inner}" for inner, deeper in inside if not deeper]
         found = sorted(found)[:TREE_FILES]
     return found[:TREE_FILES]
 
 
-def _listed(folder: Path) -> list[tuple[str, bool]]:
-    """(name, whether it is a folder) of what is not hidden, sorted; at most the first 2,000 entries are looked at."""
+def _listed(folder: Path) -> tuple[list[tuple[str, bool]], int]:
+    """(name, whether it is a folder) of what is not hidden, sorted, and how many entries were looked at: the first
+    2,000 at most."""
     try:
         with os.scandir(folder) as entries:
             found = [(entry.name, entry.is_dir()) for entry in itertools.islice(entries, TREE_SCAN)]
     except OSError:
-        return []
+        return [], 0
     # The recorded replies are no part of the project: to record would change what the next request says.
     # A name that cannot be printed could close the list and begin a text of its own.
     kept = ((n, d) for n, d in found if n[0] not in "._" and n != CASSETTE and n.isprintable())
-    return sorted((n, d) for n, d in kept if d or Path(n).suffix in TREE_SUFFIXES)
+    return sorted((n, d) for n, d in kept if d or Path(n).suffix in TREE_SUFFIXES), len(found)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from agentnb.prompt.pieces import TreePart
+from agentnb.runs import project as project_files
 from agentnb.runs.project import tree_of
 
 MODULE = '''"""Rates."""
@@ -90,6 +91,24 @@ def test_a_list_of_files_that_was_full_takes_what_had_no_room_for_nothing_new(tm
     text, holds = part.lacking({f"tree:{name}": {} for name in then})
     assert (text.count(","), len(holds), "\n" in text) == (19, 20, False)
     assert tree_of(tmp_path / "nowhere", first) is None
+
+
+def test_folders_of_pictures_are_not_looked_through_at_every_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        (tmp_path / f"d{number:02}").mkdir()
+        for picture in range(10):
+            (tmp_path / f"d{number:02}" / f"{picture}.png").touch()
+        (tmp_path / f"d{number:02}" / "notes.md").touch()
+    looked, scan = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: looked.append(folder) or scan(folder))
+    monkeypatch.setattr(project_files, "TREE_FILES", 3)
+    assert tree_of(tmp_path) == ("d00/notes.md", "d01/notes.md", "d02/notes.md")
+    assert len(looked) == 4, "what comes later has no room"
+    monkeypatch.setattr(project_files, "TREE_FILES", 60)
+    monkeypatch.setattr(project_files, "TREE_ENTRIES", 50)
+    assert len(tree_of(tmp_path) or ()) == 3
 
 
 def test_an_edited_definition_is_sent_again_even_if_the_task_does_not_name_it(book: Any) -> None:
