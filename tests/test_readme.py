@@ -9,9 +9,11 @@ import pytest
 
 from agentnb.notebook.completion import SUBCOMMANDS
 from agentnb.notebook.flags import AGENT_FLAGS
+from agentnb.notebook.kernel import AgentNB
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+VARIABLE = re.compile(r"\bAGENTNB_[A-Z_]+\b")
 
 
 @pytest.mark.parametrize("flag", AGENT_FLAGS, ids=lambda flag: flag.name)
@@ -24,6 +26,16 @@ def test_each_flag_in_the_readme_exists() -> None:
     known = {f"--{flag.name}" for flag in AGENT_FLAGS}
     used = set(re.findall(r"%%?agent[^`|\n]*?(--[a-z-]+)", README))
     assert used <= known, used - known
+
+
+@pytest.mark.parametrize("name", sorted(AgentNB.class_own_traits()))
+def test_each_setting_is_named(name: str) -> None:
+    assert f"AgentNB.{name}" in README
+
+
+def test_each_environment_variable_is_named_and_each_named_one_is_read() -> None:
+    read = {name for path in (ROOT / "agentnb").rglob("*.py") for name in VARIABLE.findall(path.read_text())}
+    assert set(VARIABLE.findall(README)) == read
 
 
 @pytest.mark.parametrize("magic", SUBCOMMANDS)
