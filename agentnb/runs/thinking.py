@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from agentnb.errors import ProviderError, RunInterrupted, StepLimitReached
 from agentnb.prompt.tokens import cached_share
 from agentnb.providers import catalog, latency, prices
-from agentnb.providers.base import Answer, Provider
+from agentnb.providers.base import Answer, Provider, Wire
 from agentnb.providers.cassettes import Playing, Replaying
 from agentnb.providers.catalog import is_simulated
 from agentnb.providers.messages import Reply, Usage
@@ -106,12 +105,7 @@ class Thinking:
         self._machine.current.emit("phase", text="waiting for the first token")
 
     def _ask(self, call: Call, context: Context) -> Answer:
-        provider = self._provider(context)
-        wire = provider.encode(call.prompt, call.marks, previous_message=context["previous_message"])
-        wire = replace(wire, retry_wait=context.get("retry_wait", wire.retry_wait))
-        if budget_of(context).limit is not None:
-            wire = replace(wire, attempts=1)  # what was reserved pays for one reply, not for one that broke off too
-        emit, heard = self._machine.current.emit, Heard()
+        provider, emit, heard = self._provider(context), self._machine.current.emit, Heard()
 
         def on_text(kind: str, delta: str) -> None:
             heard.take(kind, delta)
@@ -122,23 +116,18 @@ class Thinking:
             else:
                 emit("delta", channel=kind, text=delta)
 
+        wire, counter = _wire(provider, call, context), self._services.samples.counter_for(context["model"])
         self._connect(provider)
-        wire = wire if context.get("stream", True) else wire.plain()
         try:
             answer = provider.ask(wire, on_text)
         except (ProviderError, RunInterrupted) as error:
             if error.spent is not None:
-                self._lose(call, Usage.from_json(error.spent), heard.texts)
+                self._lose(call, *lost_usage(call, Usage.from_json(error.spent), heard.texts, counter))
             raise
-        return replace(answer, wasted=self._lost(call, answer.wasted, heard.broken)[0])
+        return replace(answer, wasted=lost_usage(call, answer.wasted, heard.broken, counter)[0])
 
-    def _lost(self, call: Call, reported: Usage, texts: Sequence[str]) -> tuple[Usage, bool]:
-        counter = self._services.samples.counter(call.model, simulated=is_simulated(call.scope))
-        return lost_usage(call, reported, texts, counter)
-
-    def _lose(self, call: Call, reported: Usage, texts: Sequence[str]) -> None:
+    def _lose(self, call: Call, usage: Usage, estimated: bool) -> None:
         """The call brought nothing: what it had used is billed, so it is kept with the step's event."""
-        usage, estimated = self._lost(call, reported, texts)
         if usage.input_total:
             self._machine.current.attach(**{LOST: lost_record(call, usage, estimated=estimated)})
 
@@ -313,6 +302,15 @@ class Thinking:
         uncached = usage.input_total - usage.cache_read
         queue, count = latency.queue_estimate(timing, uncached, self._preparing.first_tokens(context))
         return replace(timing, queue=queue, queue_samples=count)
+
+
+def _wire(provider: Provider, call: Call, context: Context) -> Wire:
+    """The request as it goes out, within the run's limits."""
+    wire = provider.encode(call.prompt, call.marks, previous_message=context["previous_message"])
+    wire = replace(wire, retry_wait=context.get("retry_wait", wire.retry_wait))
+    if budget_of(context).limit is not None:
+        wire = replace(wire, attempts=1)  # what was reserved pays for one reply, not for one that broke off too
+    return wire if context.get("stream", True) else wire.plain()
 
 
 def advance(context: Context, reply: Reply, cost: prices.Cost, *, sent: int) -> str:
