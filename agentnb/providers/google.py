@@ -167,17 +167,9 @@ def decode_response(response: Mapping[str, Any], *, request_id: str | None = Non
     """A whole response, plain or folded from a stream. Raises StreamBroken when it never came to an end."""
     request_id = request_id or response.get("responseId")  # no header of theirs names the request
     candidate = (response.get("candidates") or [{}])[0]
-    blocked = (response.get("promptFeedback") or {}).get("blockReason")
-    finish = candidate.get("finishReason") or (blocked and "SAFETY")
-    if not finish or finish == "FINISH_REASON_UNSPECIFIED":
-        raise cut_off(request_id=request_id)
-    if finish in _UNREADABLE:
-        raise StreamBroken(
-            f"the model wrote a tool call that cannot be read ({finish})",
-            about=str(candidate.get("finishMessage") or "")[:200],
-            todo="Resume the run to ask again.",
-        )
-    parts = (candidate.get("content") or {}).get("parts") or []
+    blocked = inside(response, "promptFeedback").get("blockReason")
+    finish = _finish(candidate, "SAFETY" if blocked else "", request_id)
+    parts = inside(candidate, "content").get("parts") or []
     content = tuple(_all_parts(parts, response.get("responseId") or canonical.digest_of(parts)))
     called = any(isinstance(part, ToolCall) for part in content)
     # Gemini calls tools with finishReason STOP; what it does not name otherwise is an end like any other.
@@ -191,6 +183,21 @@ def decode_response(response: Mapping[str, Any], *, request_id: str | None = Non
         request_id=request_id,
         stop_detail=str(blocked or ("" if finish == "STOP" else finish)),
     )
+
+
+def _finish(candidate: Mapping[str, Any], blocked: str, request_id: str | None) -> str:
+    """The reason for which the reply ended. Raises StreamBroken where it did not, or not with words of use."""
+    finish = candidate.get("finishReason") or blocked
+    if not finish or finish == "FINISH_REASON_UNSPECIFIED":
+        raise cut_off(request_id=request_id)
+    if finish in _UNREADABLE:
+        raise StreamBroken(
+            f"the model wrote a tool call that cannot be read ({finish})",
+            about=str(candidate.get("finishMessage") or "")[:200],
+            todo="Resume the run to ask again.",
+            request_id=request_id,
+        )
+    return str(finish)
 
 
 def _all_parts(parts: Sequence[Mapping[str, Any]], message: str) -> Iterator[Content]:
