@@ -174,26 +174,36 @@ class Hydrator:
         parts = self.parts(count, held)
         current = _digests_now(parts, held)
         removed = [name for name, digest in current.items() if not digest and not name.startswith((OUTLINE, TREE))]
-        changed = []
-        resolver = self._resolver()
-        for name, item in held.items():
-            if item["form"] not in ("full", "signature"):
-                continue
-            found = _by_its_name(resolver, name)
-            if found is not None:
-                self.seen.add(name)
-                made = self._clean(_chosen(found, str(item["form"]), "changed since it was sent", count))
-                current[name] = str(item["digest"]) if _reads_the_same(made, item) else made.definition.digest
-                changed += [made] if current[name] != item["digest"] else []
-            elif name in self.seen:
+        resolver, changed = self._resolver(), []
+        for name, made in self._now(held, resolver, count):
+            if made is None:
                 removed.append(name)
                 current[name] = ""
+            elif _reads_the_same(made, held[name]):
+                current[name] = str(held[name]["digest"])
+            else:
+                current[name] = made.definition.digest
+                changed += [made] if current[name] != held[name]["digest"] else []
         gone = (name for name in gone if not name.startswith((OUTLINE, TREE)))
         back = (found for name in gone if (found := _by_its_name(resolver, name)) is not None)
         changed += [self._clean(_in_full(found, "defined again", count)) for found in back]
         return Freshness(
             current=current, changed=tuple(changed), removed=tuple(removed), parts=parts, notes=resolver.notes
         )
+
+    def _now(
+        self, held: Mapping[str, Mapping[str, Any]], resolver: Resolver, count: Callable[[str], int]
+    ) -> Iterator[tuple[str, Chosen | None]]:
+        """Each held definition as it is now; None where it was there in this session and is gone."""
+        for name, item in held.items():
+            if item["form"] not in ("full", "signature"):
+                continue
+            found = _by_its_name(resolver, name)
+            if found is not None:
+                self.seen.add(name)
+                yield name, self._clean(_chosen(found, str(item["form"]), "changed since it was sent", count))
+            elif name in self.seen:
+                yield name, None
 
     def look(self, name: str, *, count: Callable[[str], int]) -> Outcome:
         """One more definition by name, or a variable's value, for the `inspect` tool."""
