@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agentnb.errors import ProviderError, RunInterrupted, StepLimitReached
+from agentnb.errors import AgentnbError, CallTimeout, ProviderError, RunInterrupted, StepLimitReached, StreamBroken
 from agentnb.prompt.tokens import cached_share
 from agentnb.providers import catalog, latency, prices
 from agentnb.providers.base import Answer, Provider, Wire
@@ -39,6 +39,8 @@ from agentnb.runs.services import SHOWN, Context, Services
 from agentnb.runs.spending import LOST, Heard, add_up, budget_of, lost_record, lost_usage, note, pay
 from agentnb.runs.threads import Threads, sent_blocks
 
+_READ_PERHAPS = (RunInterrupted, StreamBroken, CallTimeout)
+"""How a call ends that the provider may have read: a refusal or a failed connection says that it has not."""
 CALIBRATION_LEAST = 200  # tokens: fewer say more about framing than about the text
 
 
@@ -122,12 +124,18 @@ class Thinking:
             answer = provider.ask(wire, on_text)
         except (ProviderError, RunInterrupted) as error:
             if error.spent is not None:
-                self._lose(call, *lost_usage(call, Usage.from_json(error.spent), heard.texts, counter))
+                used = lost_usage(call, Usage.from_json(error.spent), heard.texts, counter)
+                self._lose(context, call, error, *used)
             raise
         return replace(answer, wasted=lost_usage(call, answer.wasted, heard.broken, counter)[0])
 
-    def _lose(self, call: Call, usage: Usage, estimated: bool) -> None:
-        """The call brought nothing: what it had used is billed, so it is kept with the step's event."""
+    def _lose(self, context: Context, call: Call, error: AgentnbError, usage: Usage, estimated: bool) -> None:
+        """The call brought nothing: what it had used is billed, so it is kept with the step's event; and the prompt
+        cache may hold what it sent."""
+        ledger = self._services.ledger
+        if usage.input_total or isinstance(error, _READ_PERHAPS):
+            ledger.remember_cut(context["thread"], sent_record(call, run_id=self._machine.current.run_id))
+            ledger.record(warm_entries(call, usage), call.at)
         if usage.input_total:
             self._machine.current.attach(**{LOST: lost_record(call, usage, estimated=estimated)})
 
@@ -272,6 +280,7 @@ class Thinking:
             diagnosis=reply.diagnosis,
             earlier=lambda: sent_blocks(self._threads, self._machine, previous),
             vanished=vanished,
+            cut=services.ledger.last_cut(context["thread"]),
         )
         services.ledger.record(warm_entries(call, reply.usage), call.at)
         counter = services.samples.counter_for(context["model"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import pytest
 
 from agentnb.runs.services import Limits
 
+PAGE = f"Explain this page, please:\n\n{textwrap.__doc__ or ''}{open.__doc__ or ''}" * 2
 MODELS = ["sim:claude-sonnet-4-6", "sim:gemini-2.5-flash", "sim:gpt-4.1"]
 
 
@@ -67,13 +69,25 @@ def test_an_interrupted_call_is_in_the_sums(book: Any, model: str) -> None:
     assert after.cost == pytest.approx(run.cost + after.steps[-1].cost)
 
 
-def interrupted(book: Any, task: str, *, when: str = "delta", **changes: Any) -> Any:
-    """The run as it stands after its call was interrupted: at the first text, or while it waits for one."""
+def interrupted(book: Any, task: str, **changes: Any) -> Any:
+    """The run as it stands after its call was interrupted at the first text."""
     session = book.session
     agent = session.agent()
-    agent.machine.events.subscribe(lambda _: session.cancel(), kinds=[when])
+    agent.machine.events.subscribe(lambda _: session.cancel(), kinds=["delta"])
     run_id = session.new_run_id()
     agent.begin(session.request(task, cell="ask", execution="1", **changes), run_id)
     with pytest.raises(Exception, match="interrupted"):
         agent.drive(run_id)
     return agent.as_it_stands(run_id)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_resumed_run_knows_what_its_interrupted_call_warmed(book: Any, model: str) -> None:
+    run = interrupted(book, PAGE, model=model)
+    after = taken_up(book, run.run_id)
+    assert after.state == "COMPLETED"
+    cache = next(step.cache for step in after.steps if step.cache)
+    assert cache.read > 0
+    assert cache.reason.startswith("hit: ")
+    assert "another kernel" not in cache.reason
+    assert cache.expected > 1000

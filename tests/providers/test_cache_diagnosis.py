@@ -210,6 +210,9 @@ def test_hits_that_nobody_promised_have_words() -> None:
     assert "at a first request" in first.reason
     later = compare(call, nothing, Usage(input=3976, cache_read=1024), previous=sent_record(call, run_id="r"))
     assert "none was expected" in later.reason
+    cut = sent_record(replace(call, at=call.at - 20), run_id="r")
+    own = compare(call, nothing, Usage(input=3976, cache_read=1024), previous=None, cut=cut)
+    assert own.reason.endswith("warmed by the call of 20 s ago, which ended without a reply")
     small = compare(call, nothing, Usage(input=4500, cache_read=500), previous=None)
     assert "below the published minimum of 1,024" in small.reason
 

@@ -161,9 +161,11 @@ def compare(
     diagnosis: str | None = None,
     earlier: Earlier = tuple,
     vanished: bool = False,
+    cut: Sent | None = None,
 ) -> CacheReport:
     """Prediction against proof, with the reason in words. `earlier` gives the blocks that `previous` sent; `vanished`:
-    the call was bound to a cache object that the provider no longer had."""
+    the call was bound to a cache object that the provider no longer had; `cut`: what the thread's last call sent that
+    brought no reply."""
     warm = warm_entries(call, usage)
     short = _missing(call, prediction, usage, previous)
     dollars, seconds = _lost(call, short, usage)
@@ -174,6 +176,7 @@ def compare(
         diagnosis=diagnosis,
         missed=short,
         vanished=vanished,
+        warmed=_warmed(call, previous, cut),
     )
     return CacheReport(
         expected=min(prediction.tokens, usage.input_total),
@@ -194,7 +197,7 @@ def compare(
 class Known:
     """What may explain a miss: the tokens that the thread's previous request sent too, whether there was none (then
     this is the `first`), the first change since, the provider's own reason, the tokens `missed`, and whether a
-    cache object had `vanished`."""
+    cache object had `vanished`. `warmed`: by which call of ours that ended without a reply."""
 
     shared: int
     first: bool
@@ -202,6 +205,7 @@ class Known:
     diagnosis: str | None
     missed: int
     vanished: bool
+    warmed: str = ""
 
     @property
     def cause(self) -> str:
@@ -219,6 +223,13 @@ def _shared_tokens(call: Call, previous: Sent | None) -> int:
     if previous is None or previous.model != call.model.name:
         return 0
     return sum(call.tokens[: shared(call.prompt.chain, previous)])
+
+
+def _warmed(call: Call, previous: Sent | None, cut: Sent | None) -> str:
+    newer = cut is not None and (previous is None or cut.at > previous.at)
+    if cut is None or not newer or not _shared_tokens(call, cut):
+        return ""
+    return f"warmed by the call of {ago(call.at - cut.at)} ago, which ended without a reply"
 
 
 def _describe(mark: Mark) -> str:
@@ -308,6 +319,8 @@ def _hit(call: Call, prediction: Prediction, usage: Usage, known: Known) -> str:
         return f"{hit}; the rest could not be: {known.cause}"
     if prediction.tokens:
         return hit
+    if known.warmed:
+        return f"{hit}, {known.warmed}"
     if known.first:
         return f"{hit}, at a first request: warmed by another kernel or user, or by the provider's own rounds"
     return f"{hit}, though none was expected: it lasted longer than is promised, or another kernel or user warmed it"

@@ -130,6 +130,13 @@ class Ledger:
         for name in (thread, _newest(sent.model, sent.simulated)):
             self._storage.set(f"sent/{name}", canonical.dump(vars(sent)))
 
+    def remember_cut(self, thread: str, sent: Sent) -> None:
+        """Keep what was sent by a call that brought no reply: the provider may have read it all the same."""
+        self._storage.set(f"cut/{thread}", canonical.dump(vars(sent)), ttl=REMEMBERED)
+
+    def last_cut(self, thread: str) -> Sent | None:
+        return _read(self._storage.get(f"cut/{thread}"), _sent)
+
     def newest_like(self, thread: str, model: str, *, simulated: bool) -> Sent | None:
         """What the thread last sent to this model, else what any thread did: for the tokens of common blocks.
 
