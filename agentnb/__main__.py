@@ -69,7 +69,7 @@ While it runs (JSON in, JSON out):
 
 KIND: 429, 500, 503, 529 (HTTP statuses); refuse (the connection is reset);
 slow_headers (silence first); in mid-reply stall, drop, error_event, garbage;
-refusal (the model declines)"""
+refusal (the model declines), pause (it pauses its turn; Anthropic only)"""
 
 
 def _count(text: str) -> int:

@@ -243,7 +243,8 @@ class LiveDocument:
 
     def document(self, now: float) -> dict[str, Any]:
         """The document as it stands; `now` in seconds of the clock that `started` came from."""
-        context = self._context | ({"text": "".join(self._text)} if self._text else {})
+        begun = self._context.get("text", "") if self._context.get("paused") else ""
+        context = self._context | ({"text": begun + "".join(self._text)} if self._text else {})
         document = run_document(run_id=self._run_id, state=self._state, context=context, steps=self._steps)
         return document | {"live": {"phase": self._phase, "elapsed": max(0.0, now - self._started)}}
 

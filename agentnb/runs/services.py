@@ -23,7 +23,20 @@ Context = dict[str, Any]
 
 OnMain = Callable[[Callable[[], Outcome]], Outcome]
 
-SHOWN = ("task", "text", "notes", "usage", "cost", "calls", "last", "budget", "definitions", "redactions", "images")
+SHOWN = (
+    "task",
+    "text",
+    "paused",
+    "notes",
+    "usage",
+    "cost",
+    "calls",
+    "last",
+    "budget",
+    "definitions",
+    "redactions",
+    "images",
+)
 """The parts of the context that a view needs while the run goes on."""
 
 

@@ -10,7 +10,7 @@ from agentnb.providers import catalog, latency, prices
 from agentnb.providers.base import Answer, Provider, Wire
 from agentnb.providers.cassettes import Playing, Replaying
 from agentnb.providers.catalog import is_simulated
-from agentnb.providers.messages import Reply, Usage
+from agentnb.providers.messages import Reply, StopReason, Usage
 from agentnb.providers.promptcache import (
     CacheReport,
     Call,
@@ -333,7 +333,8 @@ def advance(context: Context, reply: Reply, cost: prices.Cost, *, sent: int) -> 
 
 
 def _take_answer(context: Context, reply: Reply) -> None:
-    context["text"] = reply.text
+    context["text"] = (context["text"] if context.get("paused") else "") + reply.text
+    context["paused"] = reply.stop is StopReason.PAUSED  # then the next reply goes on with this one's text
     note = end_note(reply)
     if note:
         context["notes"].append(note)

@@ -30,8 +30,9 @@ def refuse(message: str, status: int = 400) -> RequestRefused:
     return RequestRefused(message, status=status)
 
 
-def check(body: Any, *, counting: bool = False) -> Model:
-    """Check a whole request body; the model's row. `counting`: for count_tokens, which takes no max_tokens."""
+def check(body: Any, *, counting: bool = False, goes_on: bool = False) -> Model:
+    """Check a whole request body; the model's row. `counting`: for count_tokens, which takes no max_tokens. `goes_on`:
+    it ends with a turn that the model paused, which comes back as it is."""
     if not isinstance(body, Mapping):
         raise refuse("The request body is not valid JSON: expected an object")
     _require(body, "model", str)
@@ -45,7 +46,7 @@ def check(body: Any, *, counting: bool = False) -> Model:
     _check_thinking(body)
     _check_system(body)
     _check_tools(body)
-    _check_messages(body["messages"], prefill=row.name in _PREFILL)
+    _check_messages(body["messages"], prefill=goes_on or row.name in _PREFILL)
     _check_marks(body)
     return row
 

@@ -47,6 +47,7 @@ _STOPS = {
     "max_tokens": "max_tokens",
     "stop_sequence": "stop_sequence",
     "refusal": "refusal",
+    "pause": "pause_turn",
 }
 _OVERLOADED = event_bytes("error", {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
 _DECLINED = {"type": "refusal", "category": None, "explanation": "Declined on request: a simulated refusal."}
@@ -93,6 +94,7 @@ class AnthropicWire:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._threads = Threads()
+        self._paused: set[str] = set()
         self._prints: OrderedDict[str, _Print] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -149,10 +151,14 @@ class AnthropicWire:
         body, row, plan, engine = work.body, work.row, work.plan, self._engine
         left = engine.limits.admit(work.scope, work.total - plan.read)  # what was read from the prompt cache is free
         prewarm = body["max_tokens"] == 0
-        said = Answer(stop="max_tokens") if prewarm else answer(prompt.ask_of(body, row), declined=incoming.declined)
+        said = Answer(stop="max_tokens")
+        if not prewarm:
+            said = answer(prompt.ask_of(body, row), declined=incoming.declined, paused=incoming.paused)
         engine.caches.refresh(work.scope, plan.hits, work.started)
         message = self._message(work, said)
         self._threads.keep(body, work.scope[0], message)
+        if said.stop == "pause":
+            self._paused.add(_last_words(message))
         return Outcome(
             body=message,
             events=tuple(stream(message, said)) if body.get("stream") else None,
@@ -167,7 +173,7 @@ class AnthropicWire:
         """Check the request and apply the caching rules to it, without changing what is warm."""
         engine, owner = self._engine, _key(incoming)
         body = self._threads.whole(incoming.body, owner)
-        row = check(body)
+        row = check(body, goes_on=_ends_with(body, self._paused))
         started = engine.clock.now()
         scope = (owner, row.name)
         pieces = prompt.pieces(body, engine.counter(row))
@@ -243,6 +249,19 @@ def _key(incoming: Incoming) -> str:
     if not key:
         raise refuse("x-api-key header is required", 401)
     return hashlib.sha256(key.encode()).hexdigest()[:12]
+
+
+def _last_words(message: Any) -> str:
+    """A digest of the last block of an assistant's message, where that is text; empty elsewhere."""
+    content = message.get("content") if isinstance(message, Mapping) and message.get("role") == "assistant" else None
+    last = content[-1] if isinstance(content, list) and content else None
+    text = last.get("text") if isinstance(last, Mapping) else None
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest() if isinstance(text, str) else ""
+
+
+def _ends_with(body: Any, paused: set[str]) -> bool:
+    messages = body.get("messages") if isinstance(body, Mapping) else None
+    return isinstance(messages, list) and bool(messages) and _last_words(messages[-1]) in paused
 
 
 def _words(error: RequestRefused) -> str:

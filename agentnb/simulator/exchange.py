@@ -11,7 +11,8 @@ from typing import Any
 class Incoming:
     """One HTTP request. Header names are lower case; `body` is its JSON, or None where it has none or is broken.
 
-    `declined`: the model is to decline it, because a fault says so.
+    `declined`: the model is to decline it, `paused`: to pause in mid-reply where its wire knows that, because a fault
+    says so.
     """
 
     method: str
@@ -22,6 +23,7 @@ class Incoming:
     body: Any
     request_id: str
     declined: bool = False
+    paused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,15 +9,16 @@ from typing import Any
 from agentnb.errors import InputError, nearest
 
 STATUS_KINDS = {"429": 429, "500": 500, "503": 503, "529": 529}
-KINDS = (*STATUS_KINDS, "refusal", "refuse", "stall", "drop", "error_event", "garbage", "slow_headers")
+KINDS = (*STATUS_KINDS, "refusal", "pause", "refuse", "stall", "drop", "error_event", "garbage", "slow_headers")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """One fault.
 
-    `kind`: an HTTP status ("429" "500" "503" "529"); "refusal" (the model declines, in a well-formed reply); "refuse"
-    (the connection is reset before any answer);
+    `kind`: an HTTP status ("429" "500" "503" "529"); "refusal" (the model declines, in a well-formed reply); "pause"
+    (on Anthropic's wire the model pauses its turn in the middle of its text); "refuse" (the connection is reset before
+    any answer);
     "slow_headers" (nothing for `seconds`); and in mid-reply, after `after_events` stream events: "stall" (silence for
     `seconds`, then it goes on), "drop" (the connection is reset), "error_event", "garbage". `seconds` are real ones
     at any speed, since they are for testing timeouts. `retry_after` (seconds) is sent as the header of that name, or

@@ -64,7 +64,8 @@ class Service:
         if fault is not None and fault.status is not None:
             return wire.fault(fault.status, incoming.request_id, fault.retry_after)
         try:
-            return wire.answer(replace(incoming, declined=fault is not None and fault.kind == "refusal"))
+            kind = fault.kind if fault is not None else ""
+            return wire.answer(replace(incoming, declined=kind == "refusal", paused=kind == "pause"))
         except RequestRefused as error:
             return wire.error(error, incoming.request_id)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError) as error:

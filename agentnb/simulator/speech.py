@@ -16,10 +16,11 @@ _LISTED = 5
 _EXPLAINED = 2
 
 
-def answer(ask: Ask, *, declined: bool = False) -> Answer:
+def answer(ask: Ask, *, declined: bool = False, paused: bool = False) -> Answer:
     """The reply to `ask`: tool calls where the question wants them, else text; cut where the request says.
 
-    With `declined` the model says nothing and stops as a refusal does.
+    With `declined` the model says nothing and stops as a refusal does; `paused` it stops in the middle of its text.
+    What an unfinished message of its own has said already it does not say again.
     """
     if declined:
         return Answer(stop="refusal")
@@ -28,7 +29,26 @@ def answer(ask: Ask, *, declined: bool = False) -> Answer:
     calls = tooluse.wanted(ask, open_turn, held)
     text = _before_calls(calls) if calls else report(ask, open_turn, held)
     thought = pieces(_thought(open_turn, held), ask.model.tokenizer) if ask.thinks else []
-    return _cut(ask, thought, text, calls)
+    said = _cut(ask, thought, text.removeprefix(_begun(ask.said)), calls)
+    return _paused(said) if paused else said
+
+
+def _begun(said: Sequence[Said]) -> str:
+    """The text of the assistant's message that the conversation ends with."""
+    texts: list[str] = []
+    for item in reversed(said):
+        if item.role != "assistant":
+            break
+        texts.append(item.text if item.kind == "text" else "")
+    return "".join(reversed(texts))
+
+
+def _paused(said: Answer) -> Answer:
+    """The first half of the text. No message may end with a space."""
+    end = max(len(said.pieces) // 2, 1)
+    while end < len(said.pieces) and said.pieces[end - 1] != said.pieces[end - 1].rstrip():
+        end += 1
+    return replace(said, pieces=said.pieces[:end], calls=(), call_pieces=(), stop="pause")
 
 
 def _thought(open_turn: Turn, held: dict[str, Held]) -> str:

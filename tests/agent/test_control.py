@@ -115,3 +115,20 @@ def test_an_action_that_may_have_happened_is_asked_about_never_repeated(book: An
     run = agent.drive(summary.run_id)
     assert run.state == "COMPLETED", run.error
     assert book.session.namespace["log"] == [1]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("model", ["sim:claude-sonnet-4-6", "sim:claude-sonnet-5-5"])
+def test_a_paused_turn_goes_on_without_doubling_text(book: Any, model: str, stream: bool) -> None:
+    whole = book.ask("Explain how tides work, please.", model=model, stream=stream, thread="whole")
+    book.simulator.inject(kind="pause", times=2)
+    run = book.ask("Explain how tides work, please.", model=model, stream=stream, thread="paused")
+    assert run.state == "COMPLETED"
+    assert run.text == whole.text
+    assert [step.next for step in run.steps] == ["THINKING"] * 3 + ["COMPLETED"]
+    second, third = book.bodies[-2:]
+    assert second["messages"][-1]["role"] == third["messages"][-1]["role"] == "assistant"
+    parts = [part["text"] for part in third["messages"][-1]["content"] if part["type"] == "text"]
+    assert len(parts) == 2
+    assert whole.text.startswith("".join(parts))
+    assert book.ask("And the moon?", model=model, stream=stream, thread="paused").state == "COMPLETED"

@@ -162,6 +162,19 @@ def test_a_refusal_is_a_well_formed_reply(sim: Simulator, client: Any) -> None:
     assert streamed(client).stop_reason == "refusal"
 
 
+def test_a_paused_turn_goes_on_where_it_stopped(sim: Simulator, client: Any) -> None:
+    whole = client.messages.create(**ASK).content[0].text
+    sim.inject("pause")
+    first = client.messages.create(**ASK)
+    assert first.stop_reason == "pause_turn"
+    said = {"role": "assistant", "content": [{"type": "text", "text": first.content[0].text}]}
+    second = client.messages.create(**ASK | {"messages": [*ASK["messages"], said]})
+    assert second.stop_reason == "end_turn"
+    assert first.content[0].text + second.content[0].text == whole
+    with pytest.raises(anthropic.BadRequestError, match="prefill"):
+        client.messages.create(**ASK | {"messages": [*ASK["messages"], {"role": "assistant", "content": "It is"}]})
+
+
 def test_an_unknown_fault_is_named(sim: Simulator) -> None:
     with pytest.raises(InputError, match="Did you mean stall"):
         sim.inject("stal")

@@ -229,7 +229,7 @@ def _warmed(call: Call, previous: Sent | None, cut: Sent | None) -> str:
     newer = cut is not None and (previous is None or cut.at > previous.at)
     if cut is None or not newer or not _shared_tokens(call, cut):
         return ""
-    return f"warmed by the call of {ago(call.at - cut.at)} ago, which ended without a reply"
+    return f"warmed by the call of {span(call.at - cut.at)} ago, which ended without a reply"
 
 
 def _describe(mark: Mark) -> str:
