@@ -11,7 +11,8 @@ import pytest
 from agentnb.providers import catalog
 from agentnb.providers.messages import Usage
 from agentnb.simulator.anthropic_prompt import pieces
-from agentnb.simulator.tokenizer import count
+from agentnb.simulator.clock import RealClock
+from agentnb.simulator.engine import Engine
 
 FUNCTIONS = [
     nx.pagerank, nx.shortest_path, nx.betweenness_centrality, nx.is_connected, nx.bfs_tree, nx.density, nx.diameter,
@@ -51,19 +52,6 @@ def test_the_error_of_the_estimate(book: Any, model: str) -> None:
     assert run.receipt["token_error"] is None, "the sum is exact once it is reported"
 
 
-class Tokens:
-    """The simulator's own count."""
-
-    def __init__(self, family: str) -> None:
-        self._family = family
-
-    def __call__(self, text: str, /) -> int:
-        return count(text, self._family)
-
-    def picture(self, data: object) -> int:
-        return 0
-
-
 @pytest.mark.parametrize("model", ["sim:gpt-6.1-sol", "sim:gemini-3.1-pro-preview", "sim:gemini-2.5-flash"])
 def test_what_was_thought_is_expected_to_count_as_it_will(book: Any, model: str) -> None:
     """Sealed, it is several times as long as it counts; on Gemini 2.5 it does not count at all."""
@@ -81,7 +69,8 @@ def counted(session: Any, run: Any) -> dict[str, int]:
     """What the simulator counts for each layer of the run's last request, by its own tokenizer."""
     call = session.agent().last_call(run.run_id)
     wire = session.provider(run.model).encode(call.prompt, call.marks, previous_message=None)
-    blocks, found = call.prompt.blocks, pieces(wire.body, Tokens(call.model.tokenizer))
+    counter = Engine(clock=RealClock(), seed=0, record=False).counter(call.model)
+    blocks, found = call.prompt.blocks, pieces(wire.body, counter)
     assert len(blocks) == len(found)
     sums = dict.fromkeys((block.layer.value for block in blocks), 0)
     for block, piece in zip(blocks, found, strict=True):

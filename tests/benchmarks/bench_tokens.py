@@ -23,7 +23,8 @@ from agentnb.runs.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import Simulator
 from agentnb.simulator.anthropic_prompt import pieces
-from agentnb.simulator.tokenizer import count
+from agentnb.simulator.clock import RealClock
+from agentnb.simulator.engine import Engine
 
 TESTS = Path(__file__).resolve().parents[1]
 FAMILIES = ("claude-4", "claude-5", "o200k")
@@ -168,19 +169,6 @@ def turns() -> list[tuple[str, str]]:
     return out
 
 
-class Tokens:
-    """The simulator's own count."""
-
-    def __init__(self, family: str) -> None:
-        self._family = family
-
-    def __call__(self, text: str, /) -> int:
-        return count(text, self._family)
-
-    def picture(self, data: object) -> int:
-        return 0
-
-
 def counted(session: Session, run: AgentRun) -> dict[str, int]:
     """The simulator's count of each layer of the run's last request; empty on the other wires."""
     call, provider = session.agent().last_call(run.run_id), session.provider(run.model)
@@ -188,7 +176,9 @@ def counted(session: Session, run: AgentRun) -> dict[str, int]:
         return {}
     wire = provider.encode(call.prompt, call.marks, previous_message=None)
     sums: dict[str, int] = {}
-    for block, piece in zip(call.prompt.blocks, pieces(wire.body, Tokens(call.model.tokenizer)), strict=True):
+    for block, piece in zip(
+        call.prompt.blocks, pieces(wire.body, Engine(clock=RealClock()).counter(call.model)), strict=True
+    ):
         sums[block.layer.value] = sums.get(block.layer.value, 0) + piece.tokens
     return sums
 
