@@ -167,7 +167,9 @@ def _translated(database: Path | str) -> Iterator[None]:
         raise translate(error, database) from error
     except OSError as error:
         raise StorageError(
-            f"the data directory cannot be used: {error.strerror or error}", about=str(database)
+            f"the data directory cannot be used: {error.strerror or error}",
+            about=str(database),
+            todo="Set AGENTNB_HOME to a directory that can be written.",
         ) from error
 
 

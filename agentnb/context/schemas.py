@@ -305,7 +305,9 @@ def _unread(error: BaseException) -> SchemaUnread:
         return SchemaUnread(f"the schema was not read: {error}", todo="Pin it again when that thread is done.")
     said = next(iter(str(error).strip().splitlines()), "")
     return SchemaUnread(
-        "the database's schema cannot be read", about=f"{live.class_name(type(error))[1]}: {said}"[:300]
+        "the database's schema cannot be read",
+        about=f"{live.class_name(type(error))[1]}: {said}"[:300],
+        todo="Pin it again when it can be, or add a file with the schema (%agent_context add FILE).",
     )
 
 

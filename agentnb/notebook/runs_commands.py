@@ -169,5 +169,6 @@ def _runs_export(session: Session, rest: str) -> None:
     try:
         file.write_bytes(canonical.dump(run.receipt))
     except OSError as error:
-        raise InputError(f"the file cannot be written: {error.strerror}", about=str(file)) from error
+        todo = "Name a file in a directory that exists and can be written."
+        raise InputError(f"the file cannot be written: {error.strerror}", about=str(file), todo=todo) from error
     show_table("Run exported", ("run", "file", "bytes"), [(Code(run.run_id), str(file), f"{file.stat().st_size:,}")])

@@ -37,6 +37,7 @@ from agentnb.runs.schema import migrate
 from agentnb.storage import BUSY_SECONDS, connect, translate
 
 T = TypeVar("T")
+_FORK = "A fork goes on from any of its steps."
 
 
 class EmbeddedJournal:
@@ -281,7 +282,7 @@ class EmbeddedJournal:
         if status == _CONTROLLED[control]:
             return None
         if status in FINISHED and not (status == "failed" and control == "cancel"):
-            raise RunFinished(f"the run is {status} already", about=run_id)
+            raise RunFinished(f"the run is {status} already", about=run_id, todo=_FORK)
         if not in_flight and not self._held_by_another(row):
             return self._change(row, _CONTROLLED[control], _mark_of(row, control))
         self._connection.execute("UPDATE agentnb_runs SET control = ? WHERE id = ?", (control, row.key))
@@ -302,7 +303,7 @@ class EmbeddedJournal:
     def _deliver(self, run_id: str, name: str, data: bytes, event_id: str | None) -> bool:
         row, now, execute = self._row(run_id), self.clock.now(), self._connection.execute
         if row.summary.status in FINISHED:
-            raise RunFinished(f"the run is {row.summary.status} already", about=run_id)
+            raise RunFinished(f"the run is {row.summary.status} already", about=run_id, todo=_FORK)
         added = execute(
             "INSERT OR IGNORE INTO agentnb_inbox (run, name, event_id, data, at) VALUES (?, ?, ?, ?, ?)",
             (row.key, name, event_id, data, now),

@@ -101,7 +101,9 @@ class AgentStateMachine:
         if name in TERMINAL:
             raise HandlerError("a terminal state has no handler", about=name, todo="Choose another name.")
         if not callable(handler):
-            raise HandlerError("a handler must be callable: (context) -> (next_state, context)", about=name)
+            raise HandlerError(
+                "a handler must be callable", about=name, todo="Give a function: (context) -> (next_state, context)."
+            )
         waits = name.startswith(AWAITING)
         self._stepper.register(
             State(
@@ -129,7 +131,7 @@ class AgentStateMachine:
     def initialize_run(self, run_id: str, state: str, context: Any, *, tags: Mapping[str, str] | None = None) -> Run:
         """Make a run at step 0. Raises RunExists, StateUnknown, ContextNotStorable; nothing is committed then."""
         if not run_id or run_id.__class__ is not str:
-            raise InputError("a run_id must be text and not empty", about=repr(run_id))
+            raise InputError("a run_id must be text and not empty", about=repr(run_id), todo="Give a new name.")
         self._stepper.refuse_unknown(state)
         encoded = deltas.encode(self._codec.plain(context))
         self._create(run_id, state, encoded, tags=_checked_tags(tags or {}))
@@ -250,7 +252,7 @@ class AgentStateMachine:
         Nothing is committed and nothing done outside: an effect without a recorded result is refused.
         """
         if step < 1:
-            raise InputError("a run's first step is 1", about=f"{run_id}, step {step}")
+            raise InputError("a run's first step is 1", about=f"{run_id}, step {step}", todo="Give 1 or more.")
         before, frames = self.journal.frames(run_id, step - 1)
         recorded_state, recorded = self.journal.frames(run_id, step)
         hold = Hold(run_id)
