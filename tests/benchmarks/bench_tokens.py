@@ -175,10 +175,9 @@ def counted(session: Session, run: AgentRun) -> dict[str, int]:
     if call.model.provider != "anthropic":
         return {}
     wire = provider.encode(call.prompt, call.marks, previous_message=None)
+    counter = Engine(clock=RealClock(), seed=0, record=False).counter(call.model)
     sums: dict[str, int] = {}
-    for block, piece in zip(
-        call.prompt.blocks, pieces(wire.body, Engine(clock=RealClock()).counter(call.model)), strict=True
-    ):
+    for block, piece in zip(call.prompt.blocks, pieces(wire.body, counter), strict=True):
         sums[block.layer.value] = sums.get(block.layer.value, 0) + piece.tokens
     return sums
 
