@@ -177,6 +177,7 @@ class _Budget:
 
 
 def measured(chosen: Chosen, count: Callable[[str], int]) -> Chosen:
+    """The same with the tokens that it takes as it is rendered."""
     return replace(chosen, tokens=count(render(chosen)))
 
 
@@ -476,4 +477,4 @@ def attributes_of(values: Mapping[str, str]) -> str:
     return " ".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in values.items() if value)
 
 
-__all__ = ["BUDGET", "DOTTED", "Chosen", "Selection", "attributes_of", "marks", "render", "select"]
+__all__ = ["BUDGET", "DOTTED", "Chosen", "Selection", "attributes_of", "marks", "measured", "render", "select"]

@@ -24,7 +24,7 @@ from agentnb.context.redaction import named_secrets, redact
 from agentnb.context.resolution import Resolver, Unresolved
 from agentnb.context.resolution_index import PackageNames
 from agentnb.context.schemas import is_bound_to_its_thread
-from agentnb.context.selection import Chosen, Selection, marks, render, select
+from agentnb.context.selection import Chosen, Selection, marks, measured, render, select
 from agentnb.context.trace import Ran, below_packages, frames_of
 from agentnb.prompt.blocks import Project, receipt_entry
 from agentnb.prompt.pieces import OUTLINE, TREE, OutlinePart, Part, Piece, TreePart
@@ -408,8 +408,7 @@ def _shown_in_words(name: str, shown: Shown) -> str:
 
 
 def _chosen(found: Definition, form: str, reason: str, count: Callable[[str], int]) -> Chosen:
-    made = Chosen(definition=found, form=form, reason=reason, tokens=0)
-    return replace(made, tokens=count(render(made)))
+    return measured(Chosen(definition=found, form=form, reason=reason, tokens=0), count)
 
 
 def _in_full(found: Definition, reason: str, count: Callable[[str], int]) -> Chosen:
