@@ -73,6 +73,7 @@ ROOM_OF = {
     "runs.spending": "runs.record",
     "runs.preparing": "runs.agent",
     "runs.project": "runs.hydration",
+    "runs.scrubbing": "runs.hydration",
     "runs.thinking": "runs.agent",
     "runs.acting": "runs.agent",
     "runs.conversation": "runs.agent",

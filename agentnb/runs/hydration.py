@@ -20,7 +20,6 @@ from agentnb.context.failures import describe_failure
 from agentnb.context.files import SHARED
 from agentnb.context.outlines import Outline, fitted, modules_in_use, words_of
 from agentnb.context.pictures import Drawn, draw, draw_shown, is_drawable, open_in_pyplot
-from agentnb.context.redaction import named_secrets, redact
 from agentnb.context.resolution import Resolver, Unresolved
 from agentnb.context.resolution_index import PackageNames
 from agentnb.context.schemas import is_bound_to_its_thread
@@ -29,6 +28,7 @@ from agentnb.context.trace import Ran, below_packages, frames_of
 from agentnb.prompt.blocks import Project, receipt_entry
 from agentnb.prompt.pieces import OUTLINE, TREE, OutlinePart, Part, Piece, TreePart
 from agentnb.runs.project import own_root, read_added, relative_to, tree_of
+from agentnb.runs.scrubbing import Scrubber
 from agentnb.runs.tools import Outcome, shorten
 
 OUTLINE_ROOM = 12_000
@@ -37,36 +37,6 @@ MAX_VALUES = 12
 MAX_PICTURES = 4
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _SCAN = 20_000  # characters of the task that are searched for variable names; a pasted log goes on for much longer
-
-
-@dataclass(kw_only=True)
-class Scrubber:
-    """Takes secrets out of everything that leaves the kernel, and keeps the list of what it took."""
-
-    allow: frozenset[str] = frozenset()
-    found: dict[str, str] = field(default_factory=dict)
-    variables: Callable[[], Iterable[tuple[object, object]]] = tuple
-
-    def of_output(self, text: str) -> str:
-        """The same for what ran: what a variable named as a secret holds goes too, wherever it stands.
-
-        Not for code: the same source must give the same bytes whatever the variables hold.
-        """
-        named = named_secrets(self.variables(), text, allow=self.allow)
-        for secret, (kind, mark) in sorted(named.items(), key=lambda item: -len(item[0])):
-            text = text.replace(secret, mark)
-            self.found[mark] = kind
-        return self(text)
-
-    def __call__(self, text: str) -> str:
-        # Half a character (a file's name, a cell of a table) cannot be stored or sent, and must not end the run.
-        text = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-        result = redact(text, allow=self.allow)
-        self.found.update({mark: kind for kind, mark in result.found})
-        return result.text
-
-    def report(self) -> list[dict[str, str]]:
-        return [{"kind": kind, "mark": mark} for mark, kind in sorted(self.found.items())]
 
 
 @dataclass(kw_only=True)

@@ -11,10 +11,11 @@ from agentnb.canonical import Clock
 from agentnb.providers.base import Provider
 from agentnb.providers.cassettes import Cassette
 from agentnb.providers.promptcache import CacheObjects, Ledger
-from agentnb.runs.hydration import Hydrator, Scrubber
+from agentnb.runs.hydration import Hydrator
 from agentnb.runs.keepalive import KeepAlive
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.samples import Samples
+from agentnb.runs.scrubbing import Scrubber
 from agentnb.runs.threads import Threads
 from agentnb.runs.tools import Outcome, Tool
 

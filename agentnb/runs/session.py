@@ -35,13 +35,14 @@ from agentnb.providers.openai import OpenAIProvider
 from agentnb.providers.promptcache import CacheObjects, Held, Ledger, ObjectProvider
 from agentnb.runs import leases
 from agentnb.runs.agent import BuiltInAgent
-from agentnb.runs.hydration import Hydrator, Observed, Pins, Scrubber
+from agentnb.runs.hydration import Hydrator, Observed, Pins
 from agentnb.runs.journal import Journal
 from agentnb.runs.keepalive import KeepAlive
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.opening import open_journal
 from agentnb.runs.record import AgentRun, document_of
 from agentnb.runs.samples import Samples
+from agentnb.runs.scrubbing import Scrubber
 from agentnb.runs.services import Request, Services
 from agentnb.runs.threads import Threads
 from agentnb.runs.tools import Outcome, Tool, built_in, run_in

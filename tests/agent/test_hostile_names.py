@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from agentnb.errors import InputError
-from agentnb.runs.hydration import Hydrator, Scrubber
+from agentnb.runs.hydration import Hydrator
+from agentnb.runs.scrubbing import Scrubber
 from agentnb.runs.tools import tool
 
 

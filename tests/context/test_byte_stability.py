@@ -113,7 +113,8 @@ from pathlib import Path
 from agentnb.context.cells import CellIndex
 from agentnb.context.redaction import redact
 from agentnb.prompt.blocks import TurnParts, semi_static_block, turn_blocks
-from agentnb.runs.hydration import Hydrator, Observed, Pins, Scrubber
+from agentnb.runs.hydration import Hydrator, Observed, Pins
+from agentnb.runs.scrubbing import Scrubber
 project = Path(sys.argv[1])
 sys.path.insert(0, str(project))
 cells = CellIndex(lambda text: text)
