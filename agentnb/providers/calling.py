@@ -339,6 +339,13 @@ class Calling:
         """What the answer's headers know and the SDK's error does not: the request's id, and how long to wait."""
         transport = self._require_transport()
         error.request_id = error.request_id or self._request_id(transport.trace)
+        if isinstance(error, StreamBroken) and no_api(transport.trace):
+            kind = transport.trace.response_headers["content-type"].partition(";")[0]
+            error.what = f"what answers for {self.vendor.label} is not the API: it sent {kind}"
+            error.todo = (
+                f"Set {self.vendor.address} to the address of the API itself (a compatible server's often ends in "
+                "/v1); for a server that cannot stream, %config AgentNB.stream = False."
+            )
         seconds, limit = transport.trace.asked_wait, transport.longest_wait
         if seconds and isinstance(error, RateLimited | Overloaded):
             longer = f" agentnb itself waits at most {limit:,.0f} s (AgentNB.retry_wait)." if seconds > limit else ""
@@ -422,6 +429,12 @@ def _tell_lost(error: ProviderError, lost: Lost) -> None:
     error.about = f"{error.about}; {told}" if error.about else told
 
 
+def no_api(trace: CallTrace) -> bool:
+    """Whether the answer was of another type than was asked for: a web page, or anything else than a stream."""
+    kind = trace.response_headers.get("content-type", "")
+    return "html" in kind or bool(kind and trace.streamed and "event-stream" not in kind)
+
+
 def whole_object(value: Any) -> dict[str, Any]:
     """An SDK's whole reply as plain JSON. What is no JSON comes through as text: raises StreamBroken on that."""
     if not hasattr(value, "to_dict"):
@@ -431,4 +444,6 @@ def whole_object(value: Any) -> dict[str, Any]:
 
 def _broke_off(error: ProviderError, trace: CallTrace) -> bool:
     """Whether the reply had begun: what failed earlier has been retried by the SDK already."""
+    if no_api(trace):
+        return False
     return isinstance(error, StreamBroken) or (trace.first_event is not None and isinstance(error, _BROKEN))

@@ -10,7 +10,7 @@ from agentnb.errors import AgentnbError, CallTimeout, ConnectionFailed, Provider
 from agentnb.prompt.layers import Prompt
 from agentnb.providers import openai_chat, openai_responses
 from agentnb.providers.base import Decoder, Mark, Wire
-from agentnb.providers.calling import NO_KEY, Calling, Vendor, whole_object
+from agentnb.providers.calling import NO_KEY, Calling, Vendor, no_api, whole_object
 from agentnb.providers.messages import Reply, Usage, inside
 from agentnb.providers.openai_responses import NAME
 from agentnb.providers.transport import ATTEMPTS, Transport
@@ -101,7 +101,8 @@ class OpenAIProvider(Calling):
         return translate(error)
 
     def _falls_back(self, wire: Wire, error: ProviderError) -> bool:
-        if wire.form == RESPONSES and error.status in _NO_SUCH_PATH:
+        unknown = isinstance(error, StreamBroken) and no_api(self._require_transport().trace)  # told with a 200
+        if wire.form == RESPONSES and (error.status in _NO_SUCH_PATH or unknown):
             self._speaks_chat_only = True
         return self._speaks_chat_only
 

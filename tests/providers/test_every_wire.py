@@ -240,9 +240,10 @@ def test_a_missing_key_is_one_clear_message(monkeypatch: pytest.MonkeyPatch, nam
         Line(alone, Simulator()).ask(Line(alone, Simulator()).prompt(said("Hello?")))
 
 
-def test_a_server_without_responses_is_asked_by_chat() -> None:
-    """At an address of the user's own: a 404 on /responses leads to /chat/completions, and is not tried again."""
-    with Simulator(speed=0, record=True) as simulator, ResponsesMissing(simulator.url) as address:
+@pytest.mark.parametrize("answer", [404, ("text/html", b"<html>Welcome</html>"), ("application/json", b'{"ok": true}')])
+def test_a_server_without_responses_is_asked_by_chat(answer: Any) -> None:
+    """At an address of the user's own: what is no answer on /responses leads to /chat/completions, once for all."""
+    with Simulator(speed=0, record=True) as simulator, ResponsesMissing(simulator.url, answer) as address:
         provider = OpenAIProvider(lookup("openai:gpt-4.1"), clock=SystemClock(), key="any", base_url=address)
         line = Line(provider, simulator)
         first, _ = line.ask(line.prompt(said("Hello?")))
@@ -256,7 +257,7 @@ def test_a_server_without_responses_is_asked_by_chat() -> None:
 class ResponsesMissing:
     """A server in front of the simulator that knows Chat only."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, unknown: Any) -> None:
         import http.server
         import urllib.request
 
@@ -264,7 +265,7 @@ class ResponsesMissing:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 if not self.path.endswith("/chat/completions"):
-                    self.send_error(404)
+                    self._refuse()
                     return
                 headers = {name: self.headers[name] for name in ("authorization", "content-type")}
                 with urllib.request.urlopen(urllib.request.Request(url + self.path, body, headers)) as answer:
@@ -272,6 +273,16 @@ class ResponsesMissing:
                     self.send_header("content-type", answer.headers["content-type"])
                     self.end_headers()
                     self.wfile.write(answer.read())
+
+            def _refuse(self) -> None:
+                if unknown == 404:
+                    self.send_error(404)
+                    return
+                self.send_response(200)
+                self.send_header("content-type", unknown[0])
+                self.send_header("content-length", str(len(unknown[1])))
+                self.end_headers()
+                self.wfile.write(unknown[1])
 
             def log_message(self, *_: object) -> None:
                 return

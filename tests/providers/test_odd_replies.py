@@ -137,6 +137,21 @@ def test_whatever_comes_is_a_reply_or_an_error_of_ours(
     assert [str(one.message) for one in said if "serializ" in str(one.message).lower()] == []
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("wire", ["anthropic", "google", "responses"])
+def test_a_web_page_is_no_api(answering: Any, wire: str, stream: bool) -> None:
+    adapter, model = ADAPTERS[wire]
+    variable = {"anthropic": "ANTHROPIC", "google": "GOOGLE_GEMINI", "responses": "OPENAI"}[wire] + "_BASE_URL"
+    with answering(200, b"<html>Log in</html>", {"content-type": "text/html; charset=utf-8"}) as page:
+        made = adapter(lookup(model), clock=SystemClock(), key="any", base_url=page.url)
+        prompt = Prompt(model=made.model.name, blocks=(block(Text("Hello?"), Role.USER),), max_tokens=99)
+        request = made.encode(prompt, (), previous_message=None)
+        with pytest.raises(StreamBroken, match=f"is not the API: it sent text/html.*Set {variable}"):
+            made.ask(request if stream else request.plain(), lambda kind, text: None)
+        made.close()
+    assert page.asked <= 2, "once on each wire"
+
+
 UNREADABLE: dict[str, Any] = {
     "anthropic": {
         "content": [{"type": "text", "text": "It is"}],
