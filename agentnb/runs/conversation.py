@@ -124,6 +124,8 @@ def block_tokens(content: Content, counter: TokenCounter, images: ImageRules | N
     """Estimated tokens of a block, without the frame of the message that it stands in."""
     if isinstance(content, Image) and images is not None:
         return image_tokens(images, content.width, content.height)
+    if isinstance(content, ToolResult):
+        return counter.result(content.name, content.text)
     text = block_text(content)
     return counter.tool(text) if isinstance(content, ToolSpec) else counter.count(text)
 

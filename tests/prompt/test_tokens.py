@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentnb.prompt.tokens import TokenCounter, cached_share, scale_to_total
+from agentnb.prompt.tokens import BLOCK_OVERHEAD, TokenCounter, cached_share, scale_to_total
 
 COUNTS = st.lists(st.integers(min_value=0, max_value=100_000), min_size=1, max_size=40)
 
@@ -73,3 +73,10 @@ def test_families_are_counted_apart_and_a_reply_corrects_the_next_estimate() -> 
     counter = TokenCounter("claude-4")
     corrected = counter.calibrated(estimated=counter.count(text), reported=2 * counter.count(text))
     assert abs(corrected.count(text) - 2 * counter.count(text)) <= 2
+
+
+def test_a_result_counts_as_its_wire_wraps_it() -> None:
+    """Recorded (google/tools.json): the second request has 161 tokens, the first 29; the thought between them 102, the
+    call 12. So a word under `return_value`, two tokens more than our `result`, is 18."""
+    assert TokenCounter("gemini").result("get_user_country", "Mexico") + BLOCK_OVERHEAD == pytest.approx(16, abs=4)
+    assert TokenCounter("o200k").result("get_user_country", "Mexico") == TokenCounter("o200k").count("Mexico")
