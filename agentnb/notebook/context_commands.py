@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 def agent_context(session: Session, run: AgentRun | None, line: str) -> None:
     """show | why | pin | unpin | add | allow | disallow"""
     table: dict[str, Callable[[str], None]] = {
-        "show": lambda _: _context_show(session, run),
-        "why": lambda rest: _context_why(session, run, rest),
-        "pin": lambda rest: _context_pin(session, rest),
-        "unpin": lambda rest: _context_unpin(session, rest),
-        "add": lambda rest: _context_add(session, rest),
-        "allow": lambda rest: _context_allow(session, run, rest),
-        "disallow": lambda rest: _context_disallow(session, rest),
+        "show": lambda _: _show(session, run),
+        "why": lambda rest: _why(session, run, rest),
+        "pin": lambda rest: _pin(session, rest),
+        "unpin": lambda rest: _unpin(session, rest),
+        "add": lambda rest: _add(session, rest),
+        "allow": lambda rest: _allow(session, run, rest),
+        "disallow": lambda rest: _disallow(session, rest),
     }
     dispatch("agent_context", table, line)
 
 
-def _context_show(session: Session, run: AgentRun | None) -> None:
+def _show(session: Session, run: AgentRun | None) -> None:
     kept = _kept_lines(session)
     index = [f"{item}." for item in session.indexer.progress()]
     if run is None and kept:
@@ -96,7 +96,7 @@ def _place(item: dict[str, Any]) -> str:
     return f"cell {item.get('cell') or '?'}"
 
 
-def _context_why(session: Session, run: AgentRun | None, rest: str) -> None:
+def _why(session: Session, run: AgentRun | None, rest: str) -> None:
     """Why a definition is in the conversation; or what the name means, and that it was not touched."""
     name = rest.strip().strip("`@")
     if not name:
@@ -141,7 +141,7 @@ def _resolved(session: Session, name: str) -> Definition | Unresolved:
     return resolver.resolve(name)
 
 
-def _context_pin(session: Session, rest: str) -> None:
+def _pin(session: Session, rest: str) -> None:
     """Keep a definition in every turn's context, whether the task names it or not."""
     name = _wanted(rest, "pin", "tides.predict")
     if kind_of(session.namespace.get(name)):
@@ -171,7 +171,7 @@ def _pin_schema(session: Session, name: str) -> None:
     _show_pins(session, pins)
 
 
-def _context_unpin(session: Session, rest: str) -> None:
+def _unpin(session: Session, rest: str) -> None:
     """Let a pinned definition or an added file go; what was sent stays in the conversation."""
     name = _wanted(rest, "unpin", "tides.predict")
     pins = session.pins
@@ -187,7 +187,7 @@ def _context_unpin(session: Session, rest: str) -> None:
     _show_pins(session, pins)
 
 
-def _context_add(session: Session, rest: str) -> None:
+def _add(session: Session, rest: str) -> None:
     """Put a file into the project section: frozen with the segment, sent again when it changes."""
     file = Path(_wanted(rest, "add", "schema.sql")).expanduser().resolve()
     if read_added(file) is None:
@@ -201,7 +201,7 @@ def _context_add(session: Session, rest: str) -> None:
     )
 
 
-def _context_allow(session: Session, run: AgentRun | None, rest: str) -> None:
+def _allow(session: Session, run: AgentRun | None, rest: str) -> None:
     """Let what was taken for a secret stay from now on: one mark, or with a kind's name all of that kind."""
     name = _wanted(rest, "allow", "[redacted:secret:3f2]")
     known = [item["mark"] for item in (run.receipt["redactions"] if run is not None else ())]
@@ -218,7 +218,7 @@ def _context_allow(session: Session, run: AgentRun | None, rest: str) -> None:
     _show_pins(session, pins)
 
 
-def _context_disallow(session: Session, rest: str) -> None:
+def _disallow(session: Session, rest: str) -> None:
     """Take an allowed secret out again from now on; what was sent stays in the conversation."""
     pins = session.pins
     name = _mark_among(pins.allow, _wanted(rest, "disallow", "[redacted:secret:3f2]"))

@@ -38,18 +38,18 @@ def agent_runs(notebook: Notebook, line: str) -> None:
     """list | show | resume | pause | fork | replay | export"""
     session = notebook.session
     table: dict[str, Callable[[str], None]] = {
-        "list": lambda rest: _runs_list(session, rest),
-        "show": lambda rest: _runs_show(session, rest),
-        "resume": lambda rest: _runs_resume(notebook, rest),
-        "pause": lambda rest: _runs_pause(session, rest),
-        "fork": lambda rest: _runs_fork(session, rest),
-        "replay": lambda rest: _runs_replay(session, rest),
-        "export": lambda rest: _runs_export(session, rest),
+        "list": lambda rest: _list(session, rest),
+        "show": lambda rest: _show(session, rest),
+        "resume": lambda rest: _resume(notebook, rest),
+        "pause": lambda rest: _pause(session, rest),
+        "fork": lambda rest: _fork(session, rest),
+        "replay": lambda rest: _replay(session, rest),
+        "export": lambda rest: _export(session, rest),
     }
     dispatch("agent_runs", table, line)
 
 
-def _runs_list(session: Session, rest: str) -> None:
+def _list(session: Session, rest: str) -> None:
     if rest and not rest.isdigit():
         raise InputError(f"%agent_runs list wants a number, not {rest!r}", todo="e.g. %agent_runs list 50")
     found = session.machine().journal.runs(limit=int(rest or 20))
@@ -80,7 +80,7 @@ def _state_of(run: Any) -> str:
     return run.state if run.status in ("running", "completed") else f"{run.status} in {run.state}"
 
 
-def _runs_show(session: Session, rest: str) -> None:
+def _show(session: Session, rest: str) -> None:
     from agentnb.notebook.render import bundle
 
     display(bundle(session.find_run(_one_run(session, rest)).receipt), raw=True)
@@ -96,7 +96,7 @@ def _one_run(session: Session, rest: str) -> str:
     return newest[0].run_id
 
 
-def _runs_resume(notebook: Notebook, rest: str) -> None:
+def _resume(notebook: Notebook, rest: str) -> None:
     """Go on with a paused or failed run from its last committed step."""
     word, _, line = rest.partition(" ")
     given, words = flags.split_line(line, RESUME_FLAGS)
@@ -116,7 +116,7 @@ def _runs_resume(notebook: Notebook, rest: str) -> None:
     show_run(notebook, prepare=lambda agent: agent.resume(run_id, limits, given), run_id=run_id, finish=finish)
 
 
-def _runs_pause(session: Session, rest: str) -> None:
+def _pause(session: Session, rest: str) -> None:
     """Ask a run that goes on elsewhere (another kernel, a worker) to stop after its present step."""
     run_id = session.full_run_id(_wanted_run(rest, "pause"))
     session.machine().pause(run_id)
@@ -124,7 +124,7 @@ def _runs_pause(session: Session, rest: str) -> None:
     show_table("Run paused", ("run",), [(Code(run_id),)], [note])
 
 
-def _runs_fork(session: Session, rest: str) -> None:
+def _fork(session: Session, rest: str) -> None:
     """A new run from a step of an old one; nothing is executed yet."""
     run_id, step = session.origin(_wanted_run(rest, "fork").replace(" ", ":"))
     new = session.fork(run_id, step)
@@ -132,7 +132,7 @@ def _runs_fork(session: Session, rest: str) -> None:
     show_table("Run forked", ("new run", "from", "step"), [(Code(new), Code(run_id), step)], [note])
 
 
-def _runs_replay(session: Session, rest: str) -> None:
+def _replay(session: Session, rest: str) -> None:
     """Every step again with the recorded replies and results: no model is asked, nothing acts, nothing is committed."""
     run_id = session.full_run_id(_one_run(session, rest))
     agent = session.agent()
@@ -160,7 +160,7 @@ def _wanted_run(rest: str, command: str) -> str:
     return rest
 
 
-def _runs_export(session: Session, rest: str) -> None:
+def _export(session: Session, rest: str) -> None:
     word, _, target = rest.partition(" ")
     if not word or not target.strip():
         raise InputError("%agent_runs export wants a run and a file", todo="e.g. %agent_runs export RUN run.json")
