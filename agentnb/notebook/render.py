@@ -414,7 +414,8 @@ def _steps_text(doc: Doc) -> str:
         n, state, what, time, *_ = _step_cells(step)
         after = f" → {clean(step['next'])}" if step.get("next") else ""
         said = f": {what} ({time})" if what else ""
-        lines.append(wrapped(f"{clean(n):>3}  {state}{after}{said}", indent=5) if n else f"     {state} failed")
+        line = f"{clean(n):>3}  {state}{after}{said}" if n else f"     {state} failed"
+        lines.append(wrapped(line, indent=5))
         tools = (f"     {say.tool_line(tool)}: {say.tool_outcome(tool)}" for tool in say.dicts(step, "tools"))
         lines += [wrapped(line, indent=7) for line in tools]
     return "\n".join([f"{say.steps_title(doc)}:", *lines]) if lines else ""

@@ -249,6 +249,7 @@ KNOWN_STYLES = (
 @given(documents())
 @example({"layers": [{"tokens": 1e107}], "cost": {"total": 1e200}, "latency": {"total": 1e90}})
 @example({"layers": [{"tokens": 520}, {"cached_tokens": 5.2e140}]})
+@example({"steps": [{"state": "X" * 300}]})
 @settings(max_examples=200)
 def test_any_damaged_document_still_shows(document: dict[str, Any]) -> None:
     found = audit(run_html(document))
