@@ -141,6 +141,7 @@ def test_an_edited_file_is_read_again_and_a_broken_one_keeps_its_last_good_versi
     assert resolver.notes == (f"tides.py no longer parses (line 1: {why}): its last version that did is used",)
 
 
+@pytest.mark.slow
 def test_no_code_of_the_users_runs(notebook) -> None:
     notebook.run("""
         def boom(*args): raise SystemExit("user code ran")
@@ -302,6 +303,7 @@ def test_a_file_of_200_000_lines_and_one_nested_beyond_reason(notebook, write: W
     assert any("nested too deeply" in note for note in resolver.notes)
 
 
+@pytest.mark.slow
 def test_packages_that_import_in_circles_are_searched_once(notebook, write: Write) -> None:
     """With a search that follows every path, 12 modules that star-import each other would never end."""
     names = [f"m{i}" for i in range(12)]

@@ -71,6 +71,7 @@ def failure_of(notebook, cell: str) -> BaseException:
     return caught.value
 
 
+@pytest.mark.slow
 def test_the_users_own_frames_come_before_a_librarys(notebook) -> None:
     pytest.importorskip("pandas")
     notebook.run("""

@@ -271,6 +271,7 @@ def test_rows_by_name_categories_and_what_is_no_number() -> None:
     assert describe("m", numpy.ma.array([1, 2], mask=[0, 1])) == "m: MaskedArray, shape (2,), int64: 1, None"
 
 
+@pytest.mark.slow
 def test_models_tell_their_parameters_and_what_fitting_left() -> None:
     linear = pytest.importorskip("sklearn.linear_model")
     model = linear.Ridge(alpha=2.0)
