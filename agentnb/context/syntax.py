@@ -9,7 +9,7 @@ import re
 import tokenize
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What parsing, or walking what was parsed, raises on bad input."""
@@ -24,7 +24,20 @@ def parse(text: str) -> ast.Module:
     """`ast.parse` without the warnings that old escape sequences in other people's strings raise."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return ast.parse(text)
+        return _parsed(text)
+
+
+def _parsed(text: str) -> ast.Module:
+    """Python 3.11 counts how deep a tree is for all threads together: where two of them parse at once, either can end
+    in a SystemError ("recursion depth mismatch", seen on 3.11.7) for no fault of its text. It is tried again.
+    """
+    for _ in range(TRIES - 1):
+        with suppress(SystemError):
+            return ast.parse(text)
+    return ast.parse(text)
+
+
+TRIES = 50
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from agentnb.canonical import digest
 from agentnb.context.definitions import FileDefinitions
 from agentnb.context.files import FileIndex, decoded, read_bytes
 from agentnb.context.scanning import parse_definitions
-from agentnb.context.syntax import normalise
+from agentnb.context.syntax import normalise, parse
 from agentnb.errors import InputError, PathOutsideRoot, nearest
 from agentnb.prompt.layers import Layer
 from agentnb.prompt.tokens import TokenCounter
@@ -136,7 +135,7 @@ def _on_one_line(text: object, limit: int = 100) -> str:
 def _parses(source: str) -> bool:
     """Whether this definition is whole, although its file is broken elsewhere."""
     try:
-        ast.parse(source)
+        parse(source)
     except (SyntaxError, ValueError, RecursionError):
         return False
     return True

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import ast
+import gc
 import sys
 import textwrap
+import threading
 
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ import agentnb.context.scanning as scanning
 from agentnb.context.definitions import FileDefinitions, without_docs
 from agentnb.context.outlines import text_of
 from agentnb.context.scanning import parse_definitions
-from agentnb.context.syntax import header
+from agentnb.context.syntax import header, parse
 
 
 def parsed(source: str, module: str = "pkg.mod", file: str = "pkg/mod.py") -> FileDefinitions:
@@ -361,3 +363,33 @@ def test_only_the_change_of_a_file_is_parsed(monkeypatch: pytest.MonkeyPatch) ->
     assert len(read[0].splitlines()) < 12
     assert changed.by_name["f499"].source == "def f499(x):\n    return x + 499"
     assert "new" in changed.by_name
+
+
+@pytest.mark.slow
+def test_threads_that_parse_at_once_all_get_their_trees() -> None:
+    """What the garbage collector calls lets another thread in while a tree is made; 3.11 then mixes up depths."""
+    text = "\n".join(f"def f{i}(a, b={i}):\n    return [a + {i} * (b - {i})]" for i in range(20))
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(150):
+                parse(text)
+        except SystemError as error:
+            errors.append(error)
+
+    interval, threshold, called = sys.getswitchinterval(), gc.get_threshold(), lambda *_: sum(range(50))
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    gc.callbacks.append(called)
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(100)
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    finally:
+        gc.callbacks.remove(called)
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*threshold)
+    assert errors == []
