@@ -58,7 +58,7 @@ CASES = (
     ("sim:gpt-4.1", 1),
     ("sim:gpt-6.1-sol", 1),
 )
-GOALS = {1: 1.10, 12: 1.20}  # Anthropic: times the bound to two decimals, by tool calls a step
+GOALS = {1: 1.10, 12: 1.20}  # Anthropic: times the bound, by tool calls a step
 TIGHT, NEVER = 0.10, 1.0  # of a prompt that may be out of date
 BOUND, FLOOR = "lower bound", "floor: each token written once for an hour"
 PLAIN = "agentnb, as it comes"
@@ -218,12 +218,11 @@ def _table(address: str, given: cs.Story) -> int:
 
 
 def _judged(ratios: dict[str, float], given: cs.Story) -> int:
-    """Says whether what users get meets the goal, to the goal's own two decimals; 1 where it does not."""
+    """Says whether what users get meets the goal, as it stands and not rounded; 1 where it does not."""
     goal, ratio = GOALS[given.parallel], ratios[PLAIN]
-    met = round(ratio, 2) <= goal
-    verdict = "met" if met else "MISSED"
+    verdict = "met" if ratio <= goal else f"MISSED by {ratio - goal:.3f}"
     print(f"  goal: at most {goal:.2f}: {PLAIN}: {ratio:.3f}, {verdict}; the floor: {ratios[FLOOR]:.3f}")
-    return int(not met)
+    return int(ratio > goal)
 
 
 if __name__ == "__main__":
