@@ -153,9 +153,8 @@ def _pin(session: Session, rest: str) -> None:
     pins = session.pins
     if found.name not in pins.names:
         pins.names.append(found.name)
-    settings = session.settings
-    count = session.samples.counter_for(settings.model).count
-    note = session.hydrator().why_not_in_full(found.name, count=count, budget=settings.context_tokens)
+    count = session.samples.counter_for(session.model_name()).count
+    note = session.hydrator().why_not_in_full(found.name, count=count, budget=session.settings.context_tokens)
     _show_pins(session, pins, [note] if note else [])
 
 

@@ -324,6 +324,12 @@ def test_the_context_magics(kernel: Any) -> None:
     assert "cannot be read" in kernel.run("%agent_context add missing.sql").error
 
 
+def test_a_definition_is_pinned_where_no_model_was_ever_named(start: Callable[..., Any]) -> None:
+    kernel = start(AGENTNB_MODEL="")
+    kernel.ok("%load_ext agentnb\nimport shapes")
+    assert "shapes.scale" in kernel.ok("%agent_context pin shapes.scale").text
+
+
 def test_a_secret_never_leaves_and_is_never_journaled(kernel: Any) -> None:
     secret = "sk-ant-api03-" + "Zk9Qw3Rt7Yu1Io5Pa8Sd2Fg4Hj6Kl0Xc-Vb_Nm" * 2
     kernel.ok(f"def connect():\n    return {secret!r}")
