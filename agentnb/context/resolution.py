@@ -83,8 +83,8 @@ class Resolver:
         self._waiting = NAMES_WAITED_FOR * patience
         self._clock = clock
         self._imports = cells.imports()
-        self._own = CellNames(cells.definitions())
         self._texts = Texts(project=project, index=index)
+        self._own = CellNames(cells.definitions(), self._texts)
         self._indexed = IndexedNames(self._texts, packages)
         self._objects = LiveObjects(self._texts, self._own, self._imports)
         self._resolved: dict[str, Definition | Unresolved] = {}

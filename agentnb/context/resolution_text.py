@@ -12,35 +12,14 @@ from pathlib import Path
 from agentnb.context.cells import CellDefinitions
 from agentnb.context.definitions import Definition, Entry, FileDefinitions, ParseError
 from agentnb.context.files import SHARED, FileIndex, module_file, stub_file
+from agentnb.context.inheritance import resolution_order
 from agentnb.context.outlines import text_of
 
-HOPS = 12
-"""Base classes of cells followed before they count as circular."""
 PARTS_LIMIT = 16
 """`from .x import x` of a compiled module makes a name longer at each turn; no name that people write is as long."""
 _Seen = set[tuple[str, str]]
-
-
-class CellNames:
-    """The definitions of the notebook's cells, inherited members too."""
-
-    def __init__(self, definitions: CellDefinitions) -> None:
-        self.definitions = definitions
-
-    def find(self, name: str, hops: int = HOPS) -> Definition | None:
-        """A cell's definition; a member may be inherited from another cell's class."""
-        known = self.definitions.get(name)
-        if known is not None:
-            return known
-        owner, _, member = name.rpartition(".")
-        holder = self.definitions.get(owner) if owner and hops else None
-        if holder is None or holder.kind != "class":
-            return None
-        for base in holder.references:
-            found = self.find(f"{base}.{member}", hops - 1)
-            if found is not None:
-                return found
-        return None
+_Class = tuple[FileDefinitions, str]
+"""A class by where it stands and what it is called there."""
 
 
 class Texts:
@@ -52,6 +31,7 @@ class Texts:
         self._errors: dict[str, str] = {}
         self._files: dict[str, tuple[Path | None, FileDefinitions | None]] = {}
         self._answers: dict[tuple[str, str], Definition | None] = {}
+        self._classes: dict[tuple[str, str], _Class | None] = {}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -113,12 +93,51 @@ class Texts:
     def _inherited(self, file: FileDefinitions, parts: list[str], seen: _Seen) -> Definition | None:
         """A member of a class's bases, or of the class that a name stands for: `Client = _Client`."""
         for end in range(len(parts) - 1, 0, -1):
-            holder = file.chosen.get(".".join(parts[:end]))
-            for lead in _leads(file, holder) if holder else ():
-                found = self.inside(file.module, [*lead.split("."), *parts[end:]], seen)
-                if found is not None:
-                    return found
+            name, rest = ".".join(parts[:end]), parts[end:]
+            holder = file.chosen.get(name)
+            if holder is not None and holder.kind == "class":
+                found = self._in_order(resolution_order((file, name), self.bases)[1:], rest, seen)
+            else:
+                lead = _stands_for(file, holder) if holder else ""
+                found = self.inside(file.module, [*lead.split("."), *rest], seen) if lead else None
+            if found is not None:
+                return found
         return None
+
+    def _in_order(self, classes: Sequence[_Class], rest: list[str], seen: _Seen) -> Definition | None:
+        """What the first of these classes that has it calls so; what one only promises to type checkers, last."""
+        having = [(file, name) for file, name in classes if f"{name}.{rest[0]}" in file.chosen]
+        having.sort(key=lambda cls: cls[0].chosen[f"{cls[1]}.{rest[0]}"].weight < 2)
+        found = (self._own(file, [*name.split("."), *rest], seen) for file, name in having)
+        return next(filter(None, found), None)
+
+    def bases(self, cls: _Class) -> list[_Class]:
+        """The classes that a class's bases mean, those left out that no text tells."""
+        file, name = cls
+        found = (self._class_in(file.module, base.split(".")) for base in file.chosen[name].bases)
+        return [base for base in found if base is not None]
+
+    def _class_in(self, module: str, parts: list[str]) -> _Class | None:
+        """The class that a name in a module means; one that is asked for while it is looked up is none."""
+        key = (module, ".".join(parts))
+        if key not in self._classes:
+            self._classes[key] = None
+            self._classes[key] = self._as_class(self.inside(module, parts, set()))
+        return self._classes[key]
+
+    def class_of(self, parts: list[str]) -> _Class | None:
+        """The class of a full dotted path."""
+        return self._as_class(self.by_name(parts))
+
+    def _as_class(self, found: Definition | None) -> _Class | None:
+        file = self.file_containing(found) if found else None
+        if found is None or file is None:
+            return None
+        name = found.name.removeprefix(f"{file.module}.")
+        if found.kind == "class":
+            return file, name
+        lead = _stands_for(file, file.chosen[name]) if name in file.chosen else ""
+        return self._class_in(file.module, lead.split(".")) if lead else None
 
     def _imported(self, file: FileDefinitions, parts: list[str], seen: _Seen) -> Definition | None:
         for item in reversed(file.imports):
@@ -206,14 +225,55 @@ class Texts:
         return ""
 
 
+class CellNames:
+    """The definitions of the notebook's cells, inherited members too: from other cells' classes, or from files'."""
+
+    def __init__(self, definitions: CellDefinitions, texts: Texts) -> None:
+        self.definitions = definitions
+        self._texts = texts
+
+    def find(self, name: str) -> Definition | None:
+        """A cell's definition, or the member that a cell's class inherits."""
+        known = self.definitions.get(name)
+        if known is not None:
+            return known
+        owner, _, member = name.rpartition(".")
+        cls = self._class(owner) if owner else None
+        found = (self._member(place, member) for place in resolution_order(cls, self._bases)[1:]) if cls else ()
+        return next(filter(None, found), None)
+
+    def _class(self, name: str) -> _Class | None:
+        cell = self.definitions.cell_of(name)
+        name = cell.nested.get(name, name) if cell else name
+        entry = cell.chosen.get(name) if cell else None
+        return (cell, name) if cell and entry and entry.kind == "class" else None
+
+    def _bases(self, cls: _Class) -> list[_Class]:
+        file, name = cls
+        if not file.cell:
+            return self._texts.bases(cls)
+        found = (self._class(base) or self._imported(base) for base in file.chosen[name].bases)
+        return [base for base in found if base is not None]
+
+    def _imported(self, base: str) -> _Class | None:
+        """A base that the notebook imports, by the text of its file."""
+        root, _, rest = base.partition(".")
+        item = self.definitions.get(root)
+        target = item.references[0] if item is not None and item.kind == "import" else ""
+        return self._texts.class_of(f"{target}.{rest}".rstrip(".").split(".")) if target else None
+
+    def _member(self, cls: _Class, member: str) -> Definition | None:
+        file, name = cls
+        return self.definitions.get(f"{name}.{member}") if file.cell else file.by_name.get(f"{name}.{member}")
+
+
 _STANDS_FOR = re.compile(r"\w+(?:\s*:[^=]+)?\s*=\s*([^\W\d][\w.]*)\s*(?:#.*)?\Z")
 
 
-def _leads(file: FileDefinitions, holder: Entry) -> Sequence[str]:
-    if holder.kind not in {"constant", "type alias"}:
-        return holder.bases
-    match = _STANDS_FOR.match(file.python_of(holder))
-    return [match.group(1)] if match and match.group(1) != holder.name else []
+def _stands_for(file: FileDefinitions, entry: Entry) -> str:
+    """The name that a constant is another one for, or an empty text."""
+    match = _STANDS_FOR.match(file.python_of(entry)) if entry.kind in {"constant", "type alias"} else None
+    return match.group(1) if match and match.group(1) != entry.name else ""
 
 
 def _note(file: FileDefinitions, error: ParseError) -> str:
