@@ -139,7 +139,7 @@ def parsed_source(data: bytes, path: Path, module: str, before: FileDefinitions 
 def to_stored(parsed: FileDefinitions) -> dict[str, Any]:
     """A file's entries as JSON; its text is not part of it."""
     return {
-        "entries": [[e.name, e.kind, e.spans, e.weight, e.bases, e.columns] for e in parsed.entries],
+        "entries": [[e.name, e.kind, e.spans, e.weight, e.bases, e.columns, e.registers] for e in parsed.entries],
         "imports": [[i.bound, i.target, i.line, i.whole] for i in parsed.imports],
         "pieces": [[p.first, p.last, p.digest, p.ends] for p in parsed.pieces],
         "stars": parsed.stars,
@@ -164,10 +164,11 @@ def from_stored(stored: Any, *, module: str) -> FileDefinitions:
 
 
 def _entry(stored: Any) -> Entry:
-    name, kind, spans, weight, bases, columns = stored
+    name, kind, spans, weight, bases, columns, registers = stored
     places = tuple((first, last) for first, last in spans)
     own = (columns[0], columns[1]) if columns else None
-    return Entry(name=name, kind=kind, spans=places, weight=weight, bases=tuple(bases), columns=own)
+    made = Entry(name=name, kind=kind, spans=places, weight=weight, bases=tuple(bases), columns=own)
+    return replace(made, registers=registers) if registers else made
 
 
 def stamp_of(path: Path) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from agentnb.storage import connect, make_private
 
 DATABASE = f"index-{sys.version_info[0]}.{sys.version_info[1]}.db"
 """One for each Python version: which branch of a module counts depends on it."""
-FORMAT = 2
+FORMAT = 3
 """Grows when what is stored, or how it is read out of a source, changes: the index is made anew then."""
 BUSY_SECONDS = 0.2
 """A task never waits for the index: when another process writes for longer, it does without."""

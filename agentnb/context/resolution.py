@@ -22,6 +22,7 @@ from typing import Any
 from agentnb.context import inference, live
 from agentnb.context.cells import CellIndex
 from agentnb.context.definitions import Definition
+from agentnb.context.dispatch import NAMED_BESIDE, dispatches
 from agentnb.context.files import FileIndex, module_name
 from agentnb.context.inference import Place
 from agentnb.context.resolution_index import IndexedNames, PackageNames
@@ -136,6 +137,27 @@ class Resolver:
         found = self._objects.of_class(type(value))
         return found if found and (found.origin == "cell" or self._texts.in_project(found)) else None
 
+    def implementations(self, found: Definition) -> list[Definition]:
+        """What is registered with a function of `functools.singledispatch`: by its registry, or else by text."""
+        if not dispatches(found.source):
+            return []
+        names, module = self._live_scope(found)
+        parts = found.name.removeprefix(f"{live.module_text(module, '__name__')}." if module else "").split(".")
+        kept = self._objects.registered(names, parts)
+        if any(item.name == found.name for item in kept):
+            return [item for item in kept if item.name != found.name]
+        written = [name for name in self._own.definitions.registering() if self._is_called(name, found)]
+        in_cells = (item for name in written for item in self._own.definitions.registered(name))
+        return [*(self._texts.registered(found) if found.origin == "file" else ()), *in_cells]
+
+    def _is_called(self, name: str, found: Definition) -> bool:
+        meant = found if name == found.name else self.mentioned(name)
+        return meant is not None and meant.name == found.name
+
+    def overloads(self, found: Definition) -> Definition | None:
+        """The overloads of a function that has a body too."""
+        return self._own.overloads(found.name) if found.origin == "cell" else self._texts.overloads(found)
+
     def follow(self, user: Definition, reference: str) -> Definition | None:
         """The definition that `reference` in the code of `user` means: in its module's scope, or the notebook's."""
         parts = reference.replace("()", "").split(".")
@@ -186,12 +208,22 @@ class Resolver:
 
     def _resolve(self, name: str) -> Definition | Unresolved:
         if not DOTTED.match(name):
-            found = self._of_result(name) if RESULT.match(name) else None
+            found = self._of_result(name) if RESULT.match(name) else self._beside(name)
             return found or Unresolved(name=name, reason=f"{name[:60]!r} is not a name", kind="text")
         parts = name.split(".")
         return self._look(
             parts, (*self._cascade, self._of_property, self._from_packages, self._by_inference)
         ) or self._unresolved(name, parts)
+
+    def _beside(self, name: str) -> Definition | None:
+        """`area[Circle]`, an implementation that has no name of its own, and `area[overload]`."""
+        match = NAMED_BESIDE.match(name)
+        base = self.resolve(match[1]) if match else None
+        if not isinstance(base, Definition):
+            return self._own.definitions.get(name) if match else None
+        beside = [*self.implementations(base), *filter(None, [self.overloads(base)])]
+        called = {name, f"{base.name}{name.removeprefix(match[1]) if match else ''}"}
+        return next((item for item in beside if item.name in called), None)
 
     @staticmethod
     def _look(parts: list[str], steps: Sequence[Callable[[list[str]], Definition | None]]) -> Definition | None:

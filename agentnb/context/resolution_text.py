@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agentnb.context.cells import CellDefinitions
 from agentnb.context.definitions import Definition, Entry, FileDefinitions, ParseError
+from agentnb.context.dispatch import dispatches, overloads, registered_with
 from agentnb.context.files import SHARED, FileIndex, module_file, stub_file
 from agentnb.context.inheritance import resolution_order
 from agentnb.context.outlines import text_of
@@ -206,6 +207,20 @@ class Texts:
             self._errors[file.file] = _note(file, file.error)
         return file
 
+    def registered(self, found: Definition) -> list[Definition]:
+        """The implementations that its own file registers with it."""
+        file = self.file_containing(found)
+        if file is None or not dispatches(found.source):
+            return []
+        name = found.name.removeprefix(f"{file.module}.")
+        return [file.by_name[entry.name] for entry in registered_with(file, name)]
+
+    def overloads(self, found: Definition) -> Definition | None:
+        """The overloads of a function of a file, as one definition."""
+        file = self.file_containing(found) if found.origin == "file" else None
+        entry = overloads(file, found.name.removeprefix(f"{file.module}.")) if file else None
+        return file.build(entry) if file and entry else None
+
     def in_project(self, definition: Definition) -> bool:
         file = self.file_containing(definition)
         path = module_file(file.module, self._roots) if file else None
@@ -241,6 +256,12 @@ class CellNames:
         cls = self._class(owner) if owner else None
         found = (self._member(place, member) for place in resolution_order(cls, self._bases)[1:]) if cls else ()
         return next(filter(None, found), None)
+
+    def overloads(self, name: str) -> Definition | None:
+        """The overloads of a cell's function, as one definition."""
+        cell = self.definitions.cell_of(name)
+        entry = overloads(cell, name) if cell else None
+        return cell.build(entry) if cell and entry else None
 
     def _class(self, name: str) -> _Class | None:
         cell = self.definitions.cell_of(name)

@@ -16,6 +16,7 @@ from typing import Any
 
 from agentnb.canonical import digest
 from agentnb.context.definitions import Entry, FileDefinitions, Import, ParseError, Piece
+from agentnb.context.dispatch import registration
 from agentnb.context.references import FunctionNode, absolute_module, annotation_name, bindings, bound_at_end, dotted
 from agentnb.context.syntax import PARSE_ERRORS, first_line, first_paragraph, many_objects, normalise, parse
 
@@ -259,7 +260,10 @@ class _Scanner:
             self._join(where.prefix + node.name, _span(node))
         else:
             stub = any(name.rpartition(".")[2] == "overload" for name in names)
-            self._add(node.name, kind, _span(node), where, weight=0 if stub else None)
+            base, types = registration(node, method=where.owner == "class")
+            name = node.name if node.name.strip("_") or not base else f"{base.rpartition('.')[2]}[{types}]"
+            base = where.prefix + base if base else ""
+            self._add(name, kind, _span(node), where, weight=0 if stub else None, registers=base)
         self._block(node.body, where.inside(f"{node.name}.<locals>", "function"))
 
     def _join(self, name: str, span: tuple[int, int]) -> None:
@@ -277,11 +281,13 @@ class _Scanner:
         bases: tuple[str, ...] = (),
         weight: int | None = None,
         columns: tuple[int, int] | None = None,
+        registers: str = "",
     ) -> None:
         full = where.prefix + name
         self._places[full] = len(self.entries)
         weight = where.weight if weight is None else weight
-        self.entries.append(Entry(name=full, kind=kind, spans=(span,), weight=weight, bases=bases, columns=columns))
+        entry = Entry(name=full, kind=kind, spans=(span,), weight=weight, bases=bases, columns=columns)
+        self.entries.append(replace(entry, registers=registers) if registers else entry)
 
     def _assignment(self, node: ast.Assign | ast.AnnAssign, where: _Where) -> None:
         if where.owner == "function":

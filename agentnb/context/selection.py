@@ -17,7 +17,7 @@ from typing import Literal
 
 from agentnb.canonical import digest
 from agentnb.context.definitions import Definition, without_docs
-from agentnb.context.references import MENTIONED
+from agentnb.context.references import BRANCH, MENTIONED
 from agentnb.context.resolution import DOTTED, Resolver, Unresolved
 from agentnb.context.trace import Ran
 from agentnb.context.words import is_codelike, is_english
@@ -285,6 +285,7 @@ class _Candidate:
     depth: int
     user: str
     reason: str = ""
+    brief: bool = False  # told by its signature, whatever room there is
 
     @property
     def why(self) -> str:
@@ -314,6 +315,7 @@ class _Frontier:
                 self._offer(_Candidate(found, likely, item.depth, "", item.reason))
         for chosen in roots:
             self._expand(chosen.definition, 1.0, 0)
+            self._tell_overloads(chosen.definition)
         full = int(self._purse.total * (FULL_SHARE_RAN if ran else FULL_SHARE))
         later = [candidate for candidate in self._pop_all() if not self._take_full(candidate, full)]
         self._signatures(later)
@@ -338,7 +340,7 @@ class _Frontier:
             return True
         cost = self._costs[candidate.definition.name]
         fits = cost <= min(full - self._purse.spent, int(self._purse.total * LARGE_SHARE))
-        if not fits or candidate.user == FOREIGN:
+        if not fits or candidate.brief:
             return False
         self._purse.take(Chosen(definition=candidate.definition, form="full", reason=candidate.why, tokens=cost))
         self._expand(candidate.definition, candidate.likely, candidate.depth)
@@ -382,10 +384,20 @@ class _Frontier:
                 self._reach(found, user, likely * p * STEP, depth + 1)
         for found in self._wrappers(user):
             self._reach(found, user, likely * STEP, depth + 1)
+        for found in self._resolver.implementations(user):
+            why = f"registered with {user.name}"
+            self._offer(_Candidate(found, likely * STEP * BRANCH * self._seen, depth + 1, user.name, why))
         for member, p in user.members:
             guesses = self._guesses(user, *member.split("."))
             for found in guesses:
                 self._reach(found, user, likely * p * STEP * _weight(found) / len(guesses), depth + 1)
+
+    def _tell_overloads(self, named: Definition) -> None:
+        """How a function may be called: nothing of it runs."""
+        found = self._resolver.overloads(named)
+        if found is not None:
+            why = f"overloads of {named.name}"
+            self._offer(_Candidate(found, STEP, 1, named.name, why, brief=True))
 
     def _guesses(self, user: Definition, value: str, member: str) -> list[Definition]:
         """A library's code handles its own classes; the notebook's may handle any, and names its values alike."""
@@ -413,14 +425,13 @@ class _Frontier:
         if found.kind == "property":
             likely = min(1.0, likely / MENTIONED)  # reading it runs it
         foreign = _is_foreign(found, user)
-        self._offer(_Candidate(found, likely, depth, FOREIGN if foreign else user.name, f"used by {user.name}"))
+        self._offer(_Candidate(found, likely, depth, user.name, brief=foreign))
         if found.kind == "class" and not foreign:
             made = self._resolver.follow(found, f"{found.name.rpartition('.')[2]}.__init__")
             if made is not None and made.kind == "method" and _is_worth_telling(made, user):
                 self._offer(_Candidate(made, likely, depth, user.name))
 
 
-FOREIGN = "(another package)"
 RAN_LIKELY = 0.75
 """Weight of what ran, to the power of its depth: nearer calls first; none is too unlikely."""
 NOT_SEEN = 0.6
