@@ -167,13 +167,13 @@ class GroupCommit:
                 _do_all(batch)
                 committing = True
                 execute("COMMIT")
+                _finish(batch)
             except BaseException as error:
                 if self.connection.in_transaction:
                     execute("ROLLBACK")
                 elif committing and not isinstance(error, sqlite3.Error):
-                    _finish(batch)  # an interrupt, just after the commit
+                    _finish(batch)  # an interrupt, just after the commit or in the midst of saying so
                 raise
-            _finish(batch)
 
     def _mend(self) -> None:
         """An interrupt has hit the thread that was here before, just when it was about to roll back."""
