@@ -7,6 +7,7 @@ and bytes; what they mean is the state machine's business.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from agentnb.canonical import Clock
@@ -86,6 +87,12 @@ class Journal(Protocol):
 
     def claim(self, run_id: str, lease: float, *, take_over: bool = False) -> Claim:
         """Take the run's lease for `lease` seconds, under a new fencing token. Raises LeaseHeld, RunUnknown."""
+
+    def claim_free(self, lease: float, *, states: Collection[str], tags: Mapping[str, str]) -> str | None:
+        """Claim the oldest run that could go on now in one of these states, with these tags, and that nobody works on.
+
+        Gives its run_id, or None where there is none. Several workers that ask at once get different runs.
+        """
 
     def renew(self, key: int, fence: int, lease: float) -> bool:
         """Lengthen the lease; False where the fencing token is no longer the run's."""

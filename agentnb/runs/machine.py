@@ -161,6 +161,14 @@ class AgentStateMachine:
                 break
         return self.get(run_id)
 
+    def next_free(self, **tags: str) -> str | None:
+        """Claim the oldest run that could go on here and that nobody works on: `run_to_end` is for it then.
+
+        It is in a state that is registered here, and carries these tags. None where there is no such run now.
+        """
+        states = list(self._stepper.states)
+        return self.journal.claim_free(self._lease, states=states, tags=_checked_tags(tags)) if states else None
+
     def pause(self, run_id: str) -> None:
         """Stop the run between two steps: now, or when the step in flight has ended. Raises RunFinished."""
         self._request(run_id, "pause")

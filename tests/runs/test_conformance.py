@@ -239,3 +239,65 @@ def test_a_lease_that_was_lost_is_not_renewed_back(two_workers, clock):
     assert second.row("r").owner == second.owner
     with pytest.raises(StepConflict):
         first.commit(step_of(claim, 1))
+
+
+def free(journal, states=("S",), **tags):
+    return journal.claim_free(LEASE, states=states, tags=tags)
+
+
+def test_free_runs_are_claimed_oldest_first_and_each_once(two_workers):
+    first, second = two_workers
+    for name in "abc":
+        first.create(new_run(name))
+    assert [free(first), free(second), free(first), free(second)] == ["a", "b", "c", None]
+    assert first.row("b").owner == second.owner
+    second.release(first.row("b").key, first.row("b").fence)
+    assert free(first) == "b"
+
+
+def test_only_a_run_that_could_go_on_is_free(two_workers, clock):
+    first, second = two_workers
+    first.create(new_run("other state", state="T"))
+    first.create(new_run("tagged", tags={"team": "x", "day": "1"}))
+    first.create(new_run("paused"))
+    first.request("paused", "pause", in_flight=False)
+    first.create(NewRun(run_id="waits", state="AWAITING_MAIL", status="waiting", frame=deltas.keyframe({})))
+    timed = clock.now() + 50
+    first.create(
+        NewRun(run_id="timed", state="AWAITING_ALL", status="waiting", frame=deltas.keyframe({}), wake_at=timed)
+    )
+    assert free(first, team="y") is None
+    assert free(first, team="x", day="1") == "tagged"
+    both = ("AWAITING_MAIL", "AWAITING_ALL")
+    assert free(second, both) is None
+    first.deliver("waits", "MAIL", b"1")
+    assert free(second, both) == "waits"
+    clock.advance(51)
+    assert free(second, both) == "timed"
+    assert free(second) is None
+
+
+def test_a_run_is_free_again_when_its_lease_is_over_or_its_owner_dead(two_workers, clock):
+    first, second = two_workers
+    for name in "ab":
+        first.create(new_run(name))
+    old = first.claim("a", LEASE)
+    host, pid, birth, number = first.owner.split(".")
+    first.owner = f"{host}.{pid}.{int(birth) + 1}.{number}"
+    first.claim("b", LEASE)
+    assert free(second) == "b"
+    clock.advance(LEASE + 1)
+    assert free(second) == "a"
+    assert second.row("a").fence > old.row.fence
+    with pytest.raises(StepConflict):
+        first.commit(step_of(old, 1))
+
+
+def test_a_pause_that_was_asked_for_comes_before_a_claim(two_workers, clock):
+    first, second = two_workers
+    first.create(new_run())
+    first.claim("r", LEASE)
+    second.request("r", "pause", in_flight=False)
+    clock.advance(LEASE + 1)
+    assert free(second) is None
+    assert second.row("r").summary.status == "paused"
