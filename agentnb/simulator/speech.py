@@ -14,6 +14,8 @@ from agentnb.simulator.tokenizer import pieces
 
 _LISTED = 5
 _EXPLAINED = 2
+_QUOTED = 2  # results of tools; of more than that each gets a line
+_NOTED = 12
 
 
 def answer(ask: Ask, *, declined: bool = False, paused: bool = False) -> Answer:
@@ -80,7 +82,7 @@ def report(ask: Ask, open_turn: Turn, held: dict[str, Held]) -> str:
     explained = named[: 1 if open_turn.results else _EXPLAINED]
     parts = [
         _opening(ask, open_turn),
-        *(_result(item) for item in open_turn.results),
+        *_results(open_turn.results),
         *(_explain(held[name], held) for name in explained),
         _along(held, before, explained),
         _beside(open_turn),
@@ -203,21 +205,49 @@ def _missing(open_turn: Turn, held: dict[str, Held]) -> str:
     return f"{_listing(f'`{name}`' for name in absent[:4])} {verb} named in the question, but not among what I hold."
 
 
-def _result(item: Said) -> str:
-    lines = item.text.strip().splitlines()
-    verb = "failed with" if item.is_error else "returned"
-    name = f"`{item.name}`" if item.name else "The tool"
+def _results(items: Sequence[Said]) -> list[str]:
+    """What the tools brought: quoted where they were few, else a line each. Nobody reads a page of quotations."""
+    if len(items) <= _QUOTED:
+        return [_in_a_line(item) or _quoted(item) for item in items]
+    noted = [f"- {_in_a_line(item) or _beginning(item)}" for item in items[:_NOTED]]
+    more = [f"- … {len(items) - _NOTED} more"] if len(items) > _NOTED else []
+    return ["\n".join(["The tools brought, in this order:\n", *noted, *more])]
+
+
+def _in_a_line(item: Said) -> str:
+    """The result, where a line holds all of it; else nothing."""
     brought = definitions([item])
     if brought and not item.is_error:
-        return f"{name} brought {_listing(_brief(one) for one in brought.values())}."
+        return f"{_by(item)} brought {_listing(_brief(one) for one in brought.values())}."
+    lines = item.text.strip().splitlines()
     if not lines:
-        return f"{name} {verb} nothing."
+        return f"{_returned(item)} nothing."
     if len(lines) == 1 and len(lines[0]) <= 80 and "`" not in lines[0]:
-        return f"{name} {verb} `{lines[0]}`."
+        return f"{_returned(item)} `{lines[0]}`."
+    return ""
+
+
+def _by(item: Said) -> str:
+    return f"`{item.name}`" if item.name else "The tool"
+
+
+def _returned(item: Said) -> str:
+    return f"{_by(item)} {'failed with' if item.is_error else 'returned'}"
+
+
+def _beginning(item: Said) -> str:
+    lines = item.text.strip().splitlines()
+    first = _shortened(lines[0].replace("`", "´"), 60)
+    size = f" {len(lines)} lines, the first" if len(lines) > 1 else ""
+    return f"{_returned(item)}{size} `{first}`."
+
+
+def _quoted(item: Said) -> str:
+    lines = item.text.strip().splitlines()
     shown = "\n".join(_shortened(line, 240) for line in lines[:4])
     more = f"\n… {len(lines) - 4} more lines" if len(lines) > 4 else ""
     fence = "```" if "```" not in shown else "~~~~"
-    return f"{name} {verb}:\n\n{fence}\n{shown}{more}\n{fence}"
+    return f"{_returned(item)}:\n\n{fence}\n{shown}{more}\n{fence}"
 
 
 def _closing(held: dict[str, Held], named: Sequence[str], open_turn: Turn) -> str:

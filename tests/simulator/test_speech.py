@@ -192,6 +192,28 @@ def test_then_allows_another_round() -> None:
     assert "`inspect` failed with `no such name`." in said.text
 
 
+def test_many_results_take_a_line_each() -> None:
+    asked = "inspect `a`, `b`, `c` and `d`"
+    texts = [TIDES, "42", "first `line`\nsecond\nthird", "word " * 200]
+    made = [item for text in texts for item in (call("inspect", name="a"), result("inspect", text))]
+    said = ask(asked, *made).text
+    brought = said[said.index("The tools brought") :].split("\n\n")[1].splitlines()
+    assert brought == [
+        "- `inspect` brought `tides.harmonic` (tides.py, lines 10-31), `tides.omega` (tides.py, lines 3-8) "
+        "and `tides.PI` (tides.py, line 1).",
+        "- `inspect` returned `42`.",
+        "- `inspect` returned 3 lines, the first `first ´line´`.",
+        f"- `inspect` returned `{('word ' * 200)[:59]}…`.",
+    ]
+
+
+def test_of_very_many_results_the_rest_is_counted() -> None:
+    made = [item for n in range(15) for item in (call("run_code", code="1"), result("run_code", str(n)))]
+    said = ask("Run `1`", *made).text
+    assert "- `run_code` returned `11`.\n- … 3 more\n" in said
+    assert "`12`" not in said
+
+
 def test_the_next_question_starts_anew() -> None:
     done = (
         "Run `1`",
