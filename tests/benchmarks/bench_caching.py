@@ -1,18 +1,19 @@
 """What a session's input costs: agentnb, the blueprint and two other clients, against a lower bound.
 
-    python tests/benchmarks/bench_caching.py [--turns 12] [--steps 8] [--model sim:…] [--parallel 1]
+    python tests/benchmarks/bench_caching.py [--turns 12] [--steps 8] [--model sim:…] [--parallel 1] [--result 170]
 
 A session of notebook turns with tool steps each, definitions edited between turns, pauses of 1 to 25 minutes on a
-virtual clock (caching_session.py). agentnb is the real agent with a user's settings but for those named in the row. The
-requests go over real adapters and SDKs to the simulator, which keeps the providers' published rules; the figures are
-computed from the usage that it reported. Cost is in multiples of the plain input price (token equivalents), storage
-and keep-alive calls included.
+virtual clock (caching_session.py). agentnb is the real agent with a user's settings but for those named in the row.
+The requests go over real adapters and SDKs to the simulator, which keeps the providers' published rules; the figures
+are computed from the usage that it reported. Cost is in multiples of the plain input price (token equivalents),
+storage and keep-alive calls included.
 
 The bound: each token written once (for 5 minutes, where that has a price) and read at the cached price by every later
-call, for the requests of agentnb where it never drops anything. What sends less can stay below it: out-of-date text
-dropped, or edits of definitions that the task does not name left untold, as by the blueprint. So each row is also set
-against the bound of its own requests. The peers are told the same system text and, before each task, the definitions
-that agentnb chose for it. The floor is what the same session costs where each token is written once for an
+call, for the requests of agentnb where it never drops anything. Only the few tokens behind the last block, where the
+reply begins, are paid in full by each call, for no mark can cover them. What sends less can stay below it: out-of-date
+text dropped, or edits of definitions that the task does not name left untold, as by the blueprint. So each row is also
+set against the bound of its own requests. The peers are told the same system text and, before each task, the
+definitions that agentnb chose for it. The floor is what the same session costs where each token is written once for an
 hour: without pings no client can do better while nearly all pauses last more than five minutes, since a token that is
 written for five minutes and once more costs 2.5, for an hour 2.
 
@@ -45,6 +46,7 @@ from agentnb.providers.openai import OpenAIProvider
 from agentnb.providers.prices import cost_of
 from agentnb.providers.promptcache import rates_of
 from agentnb.simulator import SimClock, Simulator
+from agentnb.simulator.anthropic_prompt import REPLY_START
 
 ADAPTERS: dict[str, type[Calling]] = {
     "anthropic": AnthropicProvider,
@@ -91,30 +93,36 @@ def paid(model: Model, usages: Sequence[Usage], *, dollars: float = 0.0) -> floa
     )
 
 
-def written_once(usages: Sequence[Usage], *, write: float, read: float) -> float:
-    totals = [0, *(usage.input_total for usage in usages)]
+def written_once(usages: Sequence[Usage], *, write: float, read: float, uncovered: int) -> float:
+    totals = [0, *(usage.input_total - uncovered for usage in usages)]
     pairs = itertools.pairwise(totals)
-    return sum(write * max(0, total - before) + read * min(before, total) for before, total in pairs)
+    return len(usages) * uncovered + sum(
+        write * max(0, total - before) + read * min(before, total) for before, total in pairs
+    )
+
+
+def uncovered(model: Model) -> int:
+    """Input tokens of a call that stand behind the last place where a mark can be."""
+    return REPLY_START if model.provider == "anthropic" else 0
 
 
 def row(model: Model, way: str, usages: Sequence[Usage], *, dollars: float = 0.0, note: str = "") -> Row:
     return Row(way, paid(model, usages, dollars=dollars), usages, bound(model, usages), note)
 
 
-def bound(model: Model, usages: Sequence[Usage]) -> float:
-    rates = rates_of(model, "5m")
-    return written_once(usages, write=rates.write, read=rates.read)
+def bound(model: Model, usages: Sequence[Usage], ttl: str = "5m") -> float:
+    rates = rates_of(model, ttl)
+    return written_once(usages, write=rates.write, read=rates.read, uncovered=uncovered(model))
 
 
 def measure(address: str, given: cs.Story) -> Iterator[Row]:
     """The bound first, then one row per way."""
     model = lookup(address)
     whole = told(given, address, stale_limit=NEVER, thread_stale_limit=NEVER)
-    least, hour = bound(model, whole.usages), rates_of(model, "1h")
+    least = bound(model, whole.usages)
     yield Row(BOUND, least, whole.usages, least)
     if model.cache.breakpoints and "1h" in model.cache.ttls:
-        once = written_once(whole.usages, write=hour.write, read=hour.read)
-        yield Row(FLOOR, once, whole.usages, least)
+        yield Row(FLOOR, bound(model, whole.usages, "1h"), whole.usages, least)
     yield from blueprint(model, given, whole)
     yield ours(model, PLAIN, told(given, address))
     yield ours(model, f"agentnb, thread_stale_limit {TIGHT:.0%}", told(given, address, thread_stale_limit=TIGHT))
@@ -195,10 +203,12 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--model", action="append")
     parser.add_argument("--parallel", type=int, action="append")
+    parser.add_argument("--result", type=int, default=cs.RESULT, help="tokens, about, that a step's tools bring")
     given = parser.parse_args()
     chosen = itertools.product(given.model or (), given.parallel or (1,)) if given.model else CASES
     print(f"{time.strftime('%Y-%m-%d')}; {given.turns} turns of {given.steps} tool steps and an answer each")
-    return min(1, sum(_table(address, cs.story(given.turns, given.steps, parallel)) for address, parallel in chosen))
+    stories = ((address, cs.story(given.turns, given.steps, calls, result=given.result)) for address, calls in chosen)
+    return min(1, sum(_table(address, story) for address, story in stories))
 
 
 def _table(address: str, given: cs.Story) -> int:

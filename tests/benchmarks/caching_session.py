@@ -1,9 +1,16 @@
 """A session of notebook turns that agentnb, the blueprint and other clients all go through, on one simulator.
 
-The turns are the shipped edit script (prefix_edits.jsonl): a small project, edits between the turns, and tasks that
-name six definitions each, of which about 60 % are as before, 25 % changed and 15 % new. Each task also asks for tool
-steps, which the simulated model makes: `inspect` of names whose results are given here. Pauses between the turns are 1
-to 25 minutes, 12 s pass with each tool step, all on a virtual clock.
+The turns are made by make_prefix_edits.py: a small project, edits between the turns, and tasks that name six
+definitions each, of which about 60 % are as before, 25 % changed and 15 % new. Each task also asks for tool steps,
+which the simulated model makes: `inspect` of names whose results are given here. Pauses between the turns are 1 to 25
+minutes, 12 s pass with each tool step, all on a virtual clock.
+
+The sizes are those of the session by which the goals of bench_caching.py were set: what every call begins with has
+6.4k tokens, the definitions that a task touches 1.5k of source. How much a tool step brings was not said of it. Its
+figures (1.10 times the bound with everything written for an hour, 7.3 with everything sent again) leave about 215
+tokens a step, call and result, and so much a step has here; clients that mark the system text and the last messages
+for an hour cost 1.28 there and here. The more a step brings, the more is new in each call, and the higher is what
+nobody can go below: `bench_caching.py --result` shows it.
 """
 
 from __future__ import annotations
@@ -20,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import prefix_replay as pr
+from make_prefix_edits import synthetic
 
 from agentnb.providers import anthropic, google, openai_responses
 from agentnb.providers.catalog import lookup
@@ -30,7 +38,8 @@ from agentnb.runs.tools import tool
 from agentnb.settings import Settings
 from agentnb.simulator import SimClock, Simulator
 
-RESULT = 400  # tokens, about, that the tools of one step bring together
+RESULT = 170  # tokens, about, that the tools of one step bring together
+STATEMENTS = (2, 4)  # in the loop of each function: a definition has some 135 tokens
 STEP_SECONDS = 12.0
 FIRST, LAST = 60.0, 1500.0  # seconds: the pauses between two turns
 WORDS = [
@@ -38,7 +47,7 @@ WORDS = [
 ]
 SCHEMA = "\n".join(
     f"create table table_{i:02} (id integer primary key, owner_{i} text not null, amount_{i} real, changed_{i} date);"
-    for i in range(125)
+    for i in range(68)
 )
 """A file that the user has added: with it, what every call begins with is as large as in the reference session."""
 _DECODE = {
@@ -62,21 +71,23 @@ class Turn:
 
 @dataclass(frozen=True)
 class Story:
-    """The whole session: the project as it is at first, its turns, and how many tools each step calls."""
+    """The whole session: the project as it is at first, its turns, how many tools each step calls, and how many tokens
+    they bring together."""
 
     files: dict[str, list[str]]
     turns: Sequence[Turn]
     parallel: int
     steps: int
+    result: int
 
 
-def story(turns: int, steps: int, parallel: int, *, seed: int = 7) -> Story:
+def story(turns: int, steps: int, parallel: int, *, result: int = RESULT, seed: int = 7) -> Story:
     rng = random.Random(seed)
-    script = pr.load(turns=turns)
-    files = {path: list(lines) for path, lines in script.files.items()}
+    first, *rest = itertools.islice(synthetic(statements=STATEMENTS), turns + 1)
+    files = {path: list(lines) for path, lines in first["files"].items()}
     present = {path: list(lines) for path, lines in files.items()}
     out = []
-    for number, turn in enumerate(script.turns):
+    for number, turn in enumerate(rest):
         for path, start, stop, lines in turn["edits"]:
             present.setdefault(path, [])[start:stop] = lines
         question = re.sub(r" Inspect `[^`]+` for it\.", "", str(turn["task"]))
@@ -93,7 +104,7 @@ def story(turns: int, steps: int, parallel: int, *, seed: int = 7) -> Story:
                 sources=sources,
             )
         )
-    return Story(files, out, parallel, steps)
+    return Story(files, out, parallel, steps, result)
 
 
 def sources_of(files: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
@@ -106,10 +117,10 @@ def sources_of(files: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
                 yield name, ast.get_source_segment(text, node) or ""
 
 
-def result_of(name: str, parallel: int) -> str:
+def result_of(name: str, given: Story) -> str:
     """What `inspect` brings of a probe: the same words whoever asks."""
     rng = random.Random(name)
-    return " ".join(rng.choice(WORDS) for _ in range(round(RESULT / parallel * 0.87)))
+    return " ".join(rng.choice(WORDS) for _ in range(round(given.result / given.parallel * 0.87)))
 
 
 @dataclass(frozen=True)
@@ -202,7 +213,7 @@ def _with_probes(session: Session, given: Story, clock: SimClock) -> None:
     def inspect(name: str) -> str:
         """Look up a definition or a variable by its name: its source, or what it holds."""
         clock.advance(STEP_SECONDS / given.parallel)
-        return result_of(name, given.parallel)
+        return result_of(name, given)
 
     session.extra_tools["inspect"] = inspect
 
@@ -237,7 +248,7 @@ def one_text_each(given: Story, told: Told) -> Iterator[tuple[float, str]]:
             yield (turn.pause if step == 0 else STEP_SECONDS), "\n\n".join([system, *turn.named, *said])
             if step < given.steps:
                 names = [f"probe_{number}_{step}_{i}" for i in range(given.parallel)]
-                said += [f"inspect({name})\n{result_of(name, given.parallel)}" for name in names]
+                said += [f"inspect({name})\n{result_of(name, given)}" for name in names]
         said.append(answer)
 
 
@@ -272,9 +283,7 @@ def for_peers(given: Story, told: Told) -> dict[str, Any]:
             for turn, chosen in zip(given.turns, told.chosen, strict=True)
         ],
         "results": {
-            name: result_of(name, given.parallel)
-            for turn in given.turns
-            for name in re.findall(r"probe_\w+", turn.task)
+            name: result_of(name, given) for turn in given.turns for name in re.findall(r"probe_\w+", turn.task)
         },
         "step_seconds": STEP_SECONDS / given.parallel,
     }

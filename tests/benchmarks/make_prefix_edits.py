@@ -27,6 +27,7 @@ from typing import Any
 
 DATA = Path(__file__).parent / "data" / "prefix_edits.jsonl"
 TURNS = 100
+STATEMENTS = (4, 11)  # in a function's loop: at least, at most
 MODULES = ("pricing", "stock", "orders", "billing", "customers", "reports", "shipping", "refunds")
 VERBS = ("apply", "check", "collect", "count", "find", "group", "join", "limit", "merge", "rank", "split", "sum_up")
 NOUNS = ("rates", "items", "lines", "parcels", "claims", "offers", "batches", "totals", "groups", "terms", "slots")
@@ -43,10 +44,11 @@ Edit = list[Any]
 
 
 class Package:
-    """A package in memory: modules of functions, each a list of lines."""
+    """A package in memory: modules of functions, each a list of lines, some `statements` in its loop."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, statements: tuple[int, int] = STATEMENTS) -> None:
         self._chance = chance
+        self._statements = statements
         self.modules: dict[str, dict[str, list[str]]] = {name: {} for name in MODULES}
         self.helper: dict[str, str] = {}
         for module in MODULES:
@@ -98,7 +100,7 @@ class Package:
             f'    """{name.replace("_", " ").capitalize()} of the {module}, rounded to cents."""',
             "    total = 0.0",
             "    for item in items:",
-            *(self._statement() for _ in range(self._chance.randint(4, 11))),
+            *(self._statement() for _ in range(self._chance.randint(*self._statements))),
             *call,
             "    return round(total, 2)",
         ]
@@ -120,9 +122,9 @@ class Package:
 class Work:
     """What somebody works on from turn to turn: six named functions and what they call."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, statements: tuple[int, int] = STATEMENTS) -> None:
         self._chance = chance
-        self.package = Package(chance)
+        self.package = Package(chance, statements)
         self.named = chance.sample([n for n in self.package.names() if n.split(".")[1] in MODULES[:2]], 6)
         self._lately: list[str] = []
 
@@ -173,8 +175,8 @@ class Work:
             self.package.remove(self._chance.choice(free))
 
 
-def synthetic(seed: int = 4) -> Iterator[dict[str, Any]]:
-    work = Work(random.Random(seed))
+def synthetic(seed: int = 4, statements: tuple[int, int] = STATEMENTS) -> Iterator[dict[str, Any]]:
+    work = Work(random.Random(seed), statements)
     before = work.package.texts()
     yield {"files": before, "runs": True}
     for number in range(TURNS):
