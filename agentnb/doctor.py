@@ -25,6 +25,7 @@ PACKAGES = {
     "openai": "only for OpenAI's models: pip install -e '.[openai]'",
     "astroid": "",
     "diskcache": "",
+    "redis": "only for an event bus: pip install -e '.[redis]'",
     "xllamacpp": "only for a model of your own: pip install -e '.[local]'",
 }
 """Package and what to say where it is missing."""
@@ -41,6 +42,8 @@ def report(environment: Mapping[str, str]) -> Iterator[str]:
         yield _line(f"key: {provider}", f"{found[0]} is set" if found else "not set")
     yield from (_line(name, _reached(environment[name])) for name in ADDRESSES if environment.get(name))
     yield _line("model", _model(environment))
+    if environment.get("AGENTNB_BUS"):
+        yield _line("bus", _bus(environment["AGENTNB_BUS"]))
     yield _line("simulator", _simulator())
     home = data_directory(from_environment(environment))
     problem = _problem_of(home)
@@ -81,6 +84,18 @@ def _simulator() -> str:
             return f"starts here, {_reached(simulator.url).rpartition(', ')[2]}"
     except OSError as error:
         return f"cannot be started: {error.strerror or error}"
+
+
+def _bus(address: str) -> str:
+    """Whether others can be told what happens to runs."""
+    from agentnb.backends.redis import RedisBus
+
+    try:
+        bus = RedisBus(address)
+        bus.check()
+    except AgentnbError as error:
+        return str(error)
+    return f"{bus.place}, answers"
 
 
 def _reached(address: str) -> str:

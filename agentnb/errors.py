@@ -18,6 +18,8 @@ AgentnbError
 │   │   └── PromptTooLong
 │   └── AccessRefused · RateLimited · Overloaded · ServerFault
 │       · ConnectionFailed · CallTimeout · StreamBroken · NotRecorded
+├── BackendError          servers that several machines share
+│   └── BusUnreachable · BusRefused
 ├── BudgetExceeded        the next call could cost more than what is left
 ├── StepLimitReached      --max-steps
 ├── ToolError
@@ -267,6 +269,18 @@ class NotRecorded(ProviderError):
     """Only recorded replies were asked for, and there is none for this request."""
 
     code = "provider.not-recorded"
+
+
+class BackendError(AgentnbError):
+    code = "backend"
+
+
+class BusUnreachable(BackendError):
+    code = "bus.unreachable"
+
+
+class BusRefused(BackendError):
+    code = "bus.refused"
 
 
 class BudgetExceeded(AgentnbError):

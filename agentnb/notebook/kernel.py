@@ -56,6 +56,7 @@ class AgentNB(Configurable):
     index = Bool(
         None, allow_none=True, help="False: do not index the packages that cells refer to, in the background"
     ).tag(config=True)
+    bus = Unicode("", help="redis://… of a server that tells other kernels what happens to runs").tag(config=True)
     live = Bool(True, help="show the dashboard while a run goes on").tag(config=True)
     trace = Bool(None, allow_none=True, help="record what every cell runs (Python 3.12 or later)").tag(config=True)
 
@@ -87,6 +88,7 @@ class AgentNB(Configurable):
             retry_wait=None if self.retry_wait < 0 else self.retry_wait,
             allow=tuple(part.strip() for part in self.allow.split(",") if part.strip()) or None,
             index=self.index,
+            bus=self.bus or None,
         )
 
 

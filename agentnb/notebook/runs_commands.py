@@ -35,11 +35,12 @@ RESUME_FLAGS = (
 
 
 def agent_runs(notebook: Notebook, line: str) -> None:
-    """list | show | resume | pause | fork | replay | export"""
+    """list | show | watch | resume | pause | fork | replay | export"""
     session = notebook.session
     table: dict[str, Callable[[str], None]] = {
         "list": lambda rest: _list(session, rest),
         "show": lambda rest: _show(session, rest),
+        "watch": lambda rest: _watch(notebook, rest),
         "resume": lambda rest: _resume(notebook, rest),
         "pause": lambda rest: _pause(session, rest),
         "fork": lambda rest: _fork(session, rest),
@@ -84,6 +85,14 @@ def _show(session: Session, rest: str) -> None:
     from agentnb.notebook.render import bundle
 
     display(bundle(session.find_run(_one_run(session, rest)).receipt), raw=True)
+
+
+def _watch(notebook: Notebook, rest: str) -> None:
+    """Show a run that goes on elsewhere, until it stops."""
+    from agentnb.notebook.watching import Watch
+
+    session = notebook.session
+    notebook.shell.user_ns[RESULT] = Watch(notebook, session.full_run_id(_one_run(session, rest))).watch()
 
 
 def _one_run(session: Session, rest: str) -> str:

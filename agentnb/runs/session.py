@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from agentnb import canonical
+from agentnb.backends.redis import RedisBus
 from agentnb.canonical import Clock, SystemClock
 from agentnb.context import files
 from agentnb.context.cells import CellIndex
@@ -35,6 +36,7 @@ from agentnb.providers.openai import OpenAIProvider
 from agentnb.providers.promptcache import CacheObjects, Held, Ledger, ObjectProvider
 from agentnb.runs import leases
 from agentnb.runs.agent import BuiltInAgent
+from agentnb.runs.following import Follower
 from agentnb.runs.hydration import Hydrator, Observed, Pins
 from agentnb.runs.journal import Journal
 from agentnb.runs.keepalive import KeepAlive
@@ -85,7 +87,7 @@ class Session:
         self._storage: Storage | None = None
         self._indexer: Indexer | None = None
         self._journal: Journal | None = None
-        self._machine: AgentStateMachine | None = None
+        self._bus: tuple[str, RedisBus] | None = None
         self._providers: dict[str, Provider] = {}
         self._objects: CacheObjects | None = None
         self._cassette: Cassette | None = None
@@ -175,10 +177,29 @@ class Session:
             self._journal = open_journal(self.home, clock=self.clock)
         return self._journal
 
+    @property
+    def bus(self) -> RedisBus | None:
+        """What tells other processes of this session's runs; None where none is set. Raises SettingsError on a bad
+        address, and PackageMissing. Whether a server answers is not asked."""
+        address = self.settings.bus
+        if self._bus is not None and self._bus[0] != address:
+            self._bus[1].close()
+            self._bus = None
+        if address and self._bus is None:
+            self._bus = (address, RedisBus(address))
+        return self._bus[1] if self._bus else None
+
+    def follow(self, *, after: int | None = None) -> Follower:
+        """What happens to the runs of this session's journal, in any process: told by the bus, or looked for."""
+        return self.bus.follow(self.journal, after=after) if self.bus else Follower(self.journal, after=after)
+
     def machine(self, scrub: Scrubber | None = None) -> AgentStateMachine:
         """A machine over this session's journal; states are registered by whoever drives it."""
         redact = scrub or self.scrubber()
-        return AgentStateMachine(self.journal, clock=self.clock, redact=redact)
+        machine = AgentStateMachine(self.journal, clock=self.clock, redact=redact)
+        if self.bus is not None:
+            machine.events.subscribe(self.bus.publish)
+        return machine
 
     def model_name(self, named: str | None = None) -> str:
         """The model's address: named, set, or the default for the keys that are set. Raises ModelUnknown."""
@@ -395,6 +416,9 @@ class Session:
             self.simulated = None
         self._threads = None
         self._close_index()
+        if self._bus is not None:
+            self._bus[1].close()
+            self._bus = None
         if self._journal is not None:
             self._journal.close()
             self._journal = None

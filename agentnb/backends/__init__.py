@@ -1,0 +1,1 @@
+"""What lies beyond one machine. Each module is the home of its package, which is imported on first use."""
