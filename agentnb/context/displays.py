@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentnb.context.figure_values import plotly_spec, svg_text, vega_spec
@@ -41,28 +42,36 @@ class Shown:
 
 @dataclass(slots=True)
 class Displays:
-    """The newest figures that were shown. `name` is the display's id, under which it may be shown anew."""
+    """The newest figures that were shown. `name` is the display's id, under which it may be shown anew.
+
+    Safe to call from several threads.
+    """
 
     _kept: list[tuple[str, Shown]] = field(default_factory=list)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def take(self, bundle: Mapping[str, Any], *, cell: str, about: str = "", name: str = "") -> None:
         """Remember an output if it is a figure. `about` says more than the output's own text."""
-        before = next((shown.cell for known, shown in self._kept if name and known == name), cell)
-        if name:
-            self._kept = [item for item in self._kept if item[0] != name]
-        shown = figure_of(bundle, cell=before, about=about)
-        if shown is not None:
-            self.keep(shown, name=name)
+        shown = figure_of(bundle, cell=cell, about=about)
+        with self._lock:
+            before = next((shown.cell for known, shown in self._kept if name and known == name), cell)
+            if name:
+                self._kept = [item for item in self._kept if item[0] != name]
+            if shown is not None:
+                self.keep(replace(shown, cell=before), name=name)
 
     def keep(self, shown: Shown, *, name: str = "") -> None:
         """Remember one more; the oldest go."""
-        self._kept = [*self._kept, (name, shown)][-KEPT:]
-        while len(self._kept) > 1 and sum(len(item.data) for _, item in self._kept[:-1]) > TOTAL:
-            del self._kept[0]
+        with self._lock:
+            kept = [*self._kept, (name, shown)][-KEPT:]
+            while len(kept) > 1 and sum(len(item.data) for _, item in kept[:-1]) > TOTAL:
+                del kept[0]
+            self._kept = kept
 
     def forget(self, cell: str) -> None:
         """The cell's outputs are gone: it runs anew, or cleared them."""
-        self._kept = [item for item in self._kept if item[1].cell != cell]
+        with self._lock:
+            self._kept = [item for item in self._kept if item[1].cell != cell]
 
     def latest(self) -> tuple[Shown, ...]:
         """What the newest cell that showed any has shown, in the order in which it did."""

@@ -80,6 +80,33 @@ def test_results_many_figures_and_charts_that_the_front_end_draws(kernel: Any) -
     assert "No picture of figure shown by cell bars was sent" in " ".join(run["notes"])
 
 
+def test_what_threads_and_tasks_show_after_their_cell_ended_goes_along_with_the_cell_that_shows_it(kernel: Any) -> None:
+    pytest.importorskip("matplotlib")
+    kernel.ok("%matplotlib inline\nimport asyncio, threading\nimport matplotlib.pyplot as plt")
+    kernel.ok(
+        "ended, go = threading.Event(), asyncio.Event()\n"
+        "get_ipython().events.register('post_run_cell', lambda result: ended.set())\n"
+        "def draw(title, wait=ended.wait):\n    wait()\n    fig, ax = plt.subplots()\n    ax.set_title(title)\n"
+        "    display(fig)\n    plt.close(fig)\n"
+        "async def later():\n    await go.wait()\n    draw('From a task', wait=int)"
+    )
+    begun = kernel.send(
+        "ended.clear()\nworker = threading.Thread(target=draw, args=['From a thread'])\nworker.start()", "ebb"
+    )
+    shown = kernel.collect(begun)
+    if not shown.displays:
+        kernel.collect(begun, into=shown, until=lambda result: bool(result.displays))
+    (item,) = kernel.ok(SPEAKS, cell="ask").run["images"]
+    assert item["name"] == "figure shown by cell ebb"
+    assert "'From a thread'" in item["text"], "what only the figure itself can tell"
+    kernel.ok("task = asyncio.get_running_loop().create_task(later())", cell="flow")
+    kernel.ok("go.set(); await task; print('a later cell')", cell="other")
+    (item,) = kernel.ok(SPEAKS, cell="ask 2").run["images"]
+    assert (item["name"], "'From a task'" in item["text"]) == ("figure shown by cell flow", True)
+    kernel.ok("pass", cell="flow")
+    assert kernel.ok(SPEAKS, cell="ask 3").run["images"][0]["name"] == "figure shown by cell ebb"
+
+
 def test_unloading_leaves_no_hook_and_nothing_that_a_figure_shows_is_changed(kernel: Any) -> None:
     pytest.importorskip("matplotlib")
     hooks = (
