@@ -13,7 +13,8 @@ from agentnb.notebook.cache_upkeep import close_in, holders, last_request
 from agentnb.notebook.commands import dispatch, show_table
 from agentnb.notebook.kernel import last_run
 from agentnb.notebook.latency_plot import latency_svg, picture_html
-from agentnb.notebook.tables import Code, Figure
+from agentnb.notebook.tables import Code, Figure, Stacked
+from agentnb.prompt.layers import layer_word
 from agentnb.providers import catalog, latency, prices
 from agentnb.providers.catalog import Model
 from agentnb.providers.messages import Usage
@@ -23,6 +24,7 @@ from agentnb.providers.promptcache import (
     Choice,
     Held,
     Plan,
+    Prediction,
     Warm,
     layer_spans,
     ours,
@@ -34,6 +36,8 @@ from agentnb.providers.promptcache import (
 if TYPE_CHECKING:
     from agentnb.runs.record import AgentRun
     from agentnb.runs.session import Session
+
+Outlook = tuple[Call, Plan, Prediction, latency.Expected]
 
 
 def agent_cache(session: Session, line: str) -> None:
@@ -64,22 +68,38 @@ def _without_words(name: str, command: Callable[[Session], None], session: Sessi
 
 
 def _status(session: Session) -> None:
-    """What is warm now, the longest prefix of each model and the cache objects; and the policy."""
+    """First what the next call may expect; then what is warm now, by model, and the cache objects; then the policy."""
     now = session.clock.now()
     warm = [entry for entry in session.ledger.entries() if entry.until > now and _reachable(session, entry.scope)]
     longest = {(e.scope, e.model): e for e in sorted(warm, key=lambda e: e.tokens)}.values()
     rows = [_warm_row(entry, now) for entry in sorted(longest, key=lambda e: e.model)]
     held = [held for held in session.ledger.held() if held.until > now and _reachable(session, held.scope)]
     rows += [_held_row(session, one, now) for one in held]
-    shorter = len(warm) - len(longest)
-    notes = [f"{figures.plural(shorter, 'shorter prefix', 'shorter prefixes')} warm too: %agent_cache list."] * bool(
-        shorter
-    )
-    notes.append("This is what our calls left warm; the reply's usage is the only proof that a prefix hit.")
-    if not rows:
-        notes = ["Nothing is warm: no call yet, or everything has expired."]
-    show_table("Prompt cache: warm now", ("model", "what", "tokens", "warm for", "until"), rows, notes)
-    _policy(session, now)
+    last = last_request(session)
+    outlook = session.agent().outlook(last[0]) if last else None
+    title, notes = _next_call(outlook) if outlook else ("Prompt cache: warm now", [])
+    notes += _warm_notes(len(warm) - len(longest)) if rows else [_NOTHING_WARM]
+    show_table(title, ("model", "what", "tokens", "warm for", "until"), rows, notes)
+    if last and outlook:
+        _policy(session, now, outlook, _other_model(session, last[1]))
+    else:
+        _policy_before_the_first_call(session)
+
+
+_NOTHING_WARM = "Nothing is warm: no call yet, or everything has expired."
+
+
+def _next_call(outlook: Outlook) -> tuple[str, list[str]]:
+    """What the next call is expected to read, as a headline; why, and when its first token should come."""
+    call, _, prediction, first = outlook
+    headline = f"Prompt cache: ≈ {prediction.tokens:,} of the next call's ≈ {call.total:,} tokens are expected to hit"
+    return headline, [f"Next call: {prediction.reason}. First token expected in {first}."]
+
+
+def _warm_notes(shorter: int) -> list[str]:
+    also = f"{figures.plural(shorter, 'shorter prefix', 'shorter prefixes')} warm too: %agent_cache list."
+    proof = "This is what our calls left warm; the reply's usage is the only proof that a prefix hit."
+    return [also, proof] if shorter else [proof]
 
 
 def _reachable(session: Session, scope: str) -> bool:
@@ -103,27 +123,22 @@ def _name(entry: Warm | Held) -> str:
     return f"{'sim:' if entry.scope.startswith('sim:') else ''}{entry.model}"
 
 
-def _policy(session: Session, now: float) -> None:
-    """How each layer is cached, of which kind, until when it is kept warm, and why; and what comes next."""
-    last = last_request(session)
-    if last is None:
-        model = catalog.lookup(session.model_name())
-        layers = [seen(layer, 1, (), notebook=True) for layer in LAYERS]
-        _show_policy(session, model, plan_layers(model, layers, pings=session.keepalive.allowed), (None,) * 3, [])
-        return
-    run_id, address = last
-    call, plan, prediction, first = session.agent().outlook(run_id)
+def _policy_before_the_first_call(session: Session) -> None:
+    model = catalog.lookup(session.model_name())
+    layers = [seen(layer, 1, (), notebook=True) for layer in LAYERS]
+    _show_policy(session, model, plan_layers(model, layers, pings=session.keepalive.allowed), (None,) * 3, [])
+
+
+def _policy(session: Session, now: float, outlook: Outlook, notes: Sequence[str]) -> None:
+    """How each layer is cached, of which kind, until when it is kept warm, and why."""
+    call, plan, _, _ = outlook
     spans = layer_spans(call)
-    notes = [
-        f"The next call begins with ≈ {call.total:,} tokens, of which ≈ {prediction.tokens:,} are expected to hit: "
-        f"{prediction.reason}. First token expected in {first}."
-    ]
     held = max((mark.index for mark in call.marks if mark.holder), default=-1)
     warm = [
         LayerNow(tokens=tokens, until=_warm_until(session, call, end, now), held=end <= held) for tokens, end in spans
     ]
     begun = LayerNow(tokens=warm[2].tokens, until=_warm_until(session, call, spans[1][1] + 1, now))
-    _show_policy(session, call.model, plan, (*warm[:2], begun), [*notes, *_other_model(session, address)])
+    _show_policy(session, call.model, plan, (*warm[:2], begun), notes)
 
 
 def _other_model(session: Session, address: str) -> list[str]:
@@ -160,7 +175,7 @@ def _show_policy(
     unasked = ", by itself; nothing is charged for writing, and no hit is promised"
     show_table(
         f"Prompt cache: policy for {model.label}",
-        ("layer", "tokens", "kind", "TTL", "warm until", "bridges pauses of"),
+        ("layer", "tokens", "how, and its TTL", "warm until", "outlives pauses"),
         [_policy_row(model, choice, layer) for choice, layer in pairs],
         [
             *_reasons([choice for choice, layer in pairs if not (layer and layer.held)]),
@@ -184,10 +199,9 @@ def _policy_row(model: Model, choice: Choice, layer: LayerNow | None) -> tuple[o
     bridged = 3600.0 if layer and layer.held else choice.kept_warm
     until = layer.until if layer else None
     return (
-        choice.layer,
+        layer_word(choice.layer),
         Figure(f"≈ {layer.tokens:,}") if layer else "-",
-        kind if choice.ttl else "not cached",
-        ("1h" if layer and layer.held else choice.ttl) or "-",
+        f"{kind}, {'1h' if layer and layer.held else choice.ttl}" if choice.ttl else "not cached",
         figures.time_of_day(until) if until else "not warm",
         f"up to {span(bridged)}" if bridged else "-",
     )
@@ -198,8 +212,12 @@ def _reasons(choices: Sequence[Choice]) -> list[str]:
     alike: dict[str, list[str]] = {}
     for choice in choices:
         costs = ", ".join(f"{name} {cost:.1f}" for name, cost in choice.costs.items())
-        compared = f" A token costs over such calls, in input prices: {costs}." if len(choice.costs) > 1 else ""
-        alike.setdefault(f"{choice.why}.{compared}", []).append(choice.layer)
+        compared = (
+            f" Over such calls a token costs, as a multiple of its input price: {costs}."
+            if len(choice.costs) > 1
+            else ""
+        )
+        alike.setdefault(f"{choice.why}.{compared}", []).append(layer_word(choice.layer))
     parted = [(why.partition(": "), layers) for why, layers in alike.items()]
     return [f"{way} for {_named(layers)}: {why}" for (way, _, why), layers in parted]
 
@@ -230,20 +248,22 @@ def _list(session: Session) -> None:
     now = session.clock.now()
     entries = session.ledger.entries()
     known = sorted((e for e in entries if _reachable(session, e.scope)), key=lambda e: (e.model, -e.tokens))
-    rows: list[tuple[object, ...]] = [
-        (_name(e), e.why, Code(e.prefix), f"≈ {e.tokens:,}", e.ttl, span(e.until - now) if e.until > now else "expired")
-        for e in known
-    ]
+    rows = [_ledger_row(entry, now) for entry in known]
     objects, notes = _listed_objects(session, now)
     elsewhere = len(entries) - len(known)
     notes += [
         f"{figures.plural(elsewhere, 'entry', 'entries')} of other simulators left out: they ended with them."
     ] * (elsewhere > 0)
-    columns = ("model", "prefix ends at", "digest", "tokens", "TTL", "warm for")
-    show_table("Prompt cache: the ledger", columns, rows, notes)
+    show_table("Prompt cache: the ledger", ("prefix up to", "tokens", "TTL", "warm for"), rows, notes)
     if objects:
-        titles = ("model", "tokens", "used by", "lives for", "name")
+        titles = ("used by", "tokens", "lives for")
         show_table("Prompt cache: cache objects at the provider", titles, objects)
+
+
+def _ledger_row(entry: Warm, now: float) -> tuple[object, ...]:
+    prefix = Stacked(entry.why, (_name(entry), Code(entry.prefix)))
+    left = span(entry.until - now) if entry.until > now else "expired"
+    return (prefix, Figure(f"≈ {entry.tokens:,}"), entry.ttl, left)
 
 
 def _listed_objects(session: Session, now: float) -> tuple[list[tuple[object, ...]], list[str]]:
@@ -267,7 +287,8 @@ def _listed_row(session: Session, one: Mapping[str, Any], scope: str, now: float
     held = next((held for held in session.ledger.held(scope) if held.name == one.get("name")), None)
     whose = "not ours" if not ours(one) else session.objects.used_by(held) if held else "nobody known here"
     name = f"{'sim:' if scope.startswith('sim:') else ''}{str(one.get('model', '')).rpartition('/')[2]}"
-    return (name, Figure(f"{tokens:,}"), whose, span(close_in(one, now)), Code(str(one.get("name"))))
+    which = Stacked(whose, (name, Code(str(one.get("name")))))
+    return (which, Figure(f"{tokens:,}"), span(close_in(one, now)))
 
 
 def _latency(session: Session) -> None:
@@ -306,14 +327,14 @@ def _explain(session: Session, rest: str) -> None:
         raise InputError("there is no call to explain yet", todo="Run %%agent first.")
     title = f"Prompt cache: run {run.run_id}"
     if run.state == "DRY_RUN":
-        row = (Figure(f"≈ {run.cache.expected:,}"), Figure(f"≈ {run.cache.prefix:,}"), _forecast(run))
+        row = (_forecast(run), Figure(f"≈ {run.cache.expected:,}"), Figure(f"≈ {run.cache.prefix:,}"))
         notes = ["Nothing was sent: this is what a call now should read.", *_layer_notes(run, "Expected to be read")]
-        show_table(title, ("expected", "input", "reason"), [row], notes)
+        show_table(title, ("what to expect, and why", "read", "of input"), [row], notes)
         return
     rows = [_call_row(step) for step in run.receipt["steps"] if step["cache"]]
     notes = [*_loss_notes(run), *_segment_notes(run), *_mark_notes(run)]
     notes += _layer_notes(run, "Read by layer in the last call") if rows else ["The run made no call."]
-    show_table(title, ("step", "expected", "read", "written", "input", "reason"), rows, notes)
+    show_table(title, ("what happened, and why", "expected", "read", "written", "of input"), rows, notes)
 
 
 def _forecast(run: AgentRun) -> str:
@@ -342,12 +363,11 @@ def _segment_notes(run: AgentRun) -> list[str]:
 def _call_row(step: dict[str, Any]) -> tuple[object, ...]:
     report = step["cache"]
     return (
-        step["n"],
+        Stacked(report["reason"], (f"step {step['n']}",)),
         Figure(f"≈ {report['expected']:,}"),
         report["read"],
         report["written"],
         report["prefix"],
-        report["reason"],
     )
 
 
@@ -357,5 +377,9 @@ def _mark_notes(run: AgentRun) -> list[str]:
 
 
 def _layer_notes(run: AgentRun, what: str) -> list[str]:
-    parts = [f"{layer.name} ≈ {layer.cached_tokens:,} of ≈ {layer.tokens:,}" for layer in run.layers if layer.tokens]
+    parts = [
+        f"{layer_word(layer.name)} ≈ {layer.cached_tokens:,} of ≈ {layer.tokens:,}"
+        for layer in run.layers
+        if layer.tokens
+    ]
     return [f"{what}: {'; '.join(parts)}."] if parts else []

@@ -14,7 +14,7 @@ from agentnb.context.secret_shapes import KINDS
 from agentnb.errors import InputError, SchemaUnread, nearest
 from agentnb.notebook.commands import dispatch, show_table
 from agentnb.notebook.sentences import image_line
-from agentnb.notebook.tables import Code, Figure
+from agentnb.notebook.tables import Code, Figure, Stacked
 from agentnb.prompt.pieces import OutlinePart
 from agentnb.runs.hydration import Pins
 from agentnb.runs.project import FILE_CHARACTERS, read_added
@@ -51,7 +51,7 @@ def _show(session: Session, run: AgentRun | None) -> None:
     redacted = [f"Redacted: {item['kind']} as {item['mark']}." for item in run.receipt["redactions"]]
     show_table(
         f"Definitions in the conversation ({run.thread})",
-        ("name", "where", "form", "tokens", "this turn", "why"),
+        ("definition", "tokens", "this turn"),
         [_definition_row(item) for item in run.receipt["definitions"]],
         [*kept, *_left_out(run), *redacted, *pictures, *run.receipt["notes"], *index],
     )
@@ -73,7 +73,7 @@ def _kept_lines(session: Session) -> list[str]:
 
 def _definition_row(item: dict[str, Any]) -> tuple[object, ...]:
     tokens, turn = Figure(f"≈ {item['tokens']:,}"), "new" if item.get("new") else "held"
-    return (Code(item["name"]), _place(item), item["form"], tokens, turn, item["reason"])
+    return (Stacked(Code(item["name"]), (_place(item), item["form"], item["reason"])), tokens, turn)
 
 
 def _left_out(run: AgentRun) -> list[str]:
@@ -111,8 +111,9 @@ def _why(session: Session, run: AgentRun | None, rest: str) -> None:
     place = found.file or f"cell {found.cell}"
     outlined = any(found.name == f"{part.module}.{line.name}" for part in _outlines(session) for line in part.lines)
     what = "only its signature, in the project's outline" if outlined else "not sent"
-    row = (found.name, f"{place}:{found.lines[0]}", f"{what}: no task has named it or needed it one step on")
-    show_table(f"Why not {name}", ("name", "where", "reason"), [row])
+    where = Stacked(Code(found.name), (f"{place}:{found.lines[0]}",))
+    row = (where, f"{what}: no task has named it or needed it one step on")
+    show_table(f"Why not {name}", ("definition", "reason"), [row])
 
 
 def _explained(run: AgentRun | None, name: str, *, called: str) -> bool:
@@ -121,9 +122,10 @@ def _explained(run: AgentRun | None, name: str, *, called: str) -> bool:
     held = [item for item in receipt["definitions"] if _is_called(item["name"], called)]
     out = [item for item in receipt.get("left_out", ()) if _is_called(item["name"], called)]
     if held:
-        show_table(f"Why {name}", ("name", "where", "reason"), [(i["name"], _place(i), i["reason"]) for i in held])
+        rows = [(Stacked(Code(item["name"]), (_place(item),)), item["reason"]) for item in held]
+        show_table(f"Why {name}", ("definition", "reason"), rows)
     elif out:
-        show_table(f"Why not {name}", ("name", "left out because"), [(i["name"], i["reason"]) for i in out])
+        show_table(f"Why not {name}", ("definition", "left out because"), [(Code(i["name"]), i["reason"]) for i in out])
     return bool(held or out)
 
 

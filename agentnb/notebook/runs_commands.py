@@ -16,7 +16,7 @@ from agentnb.notebook.commands import dispatch, show_table
 from agentnb.notebook.figures import plural
 from agentnb.notebook.flags import Flag
 from agentnb.notebook.kernel import RESULT, Notebook
-from agentnb.notebook.tables import Code, Stacked, table_html, table_text
+from agentnb.notebook.tables import Code, Stacked
 from agentnb.runs.machine import Replay
 from agentnb.runs.services import Limits
 
@@ -54,24 +54,13 @@ def _list(session: Session, rest: str) -> None:
     if rest and not rest.isdigit():
         raise InputError(f"%agent_runs list wants a number, not {rest!r}", todo="e.g. %agent_runs list 50")
     found = session.machine().journal.runs(limit=int(rest or 20))
-    rows = [
-        (
-            Code(run.run_id),
-            _state_of(run),
-            run.step,
-            run.tags.get("model", ""),
-            run.tags.get("task", ""),
-        )
-        for run in found
-    ]
-    notes = [] if rows else ["No run yet."]
-    title, columns = "Runs, newest first", ("run", "state", "steps", "model", "task")
-    stacked = [(state, Stacked(task, (run, plural(steps, "step"), model))) for run, state, steps, model, task in rows]
-    bundle = {
-        "text/html": table_html(title, ("state", "task and run"), stacked, notes),
-        "text/plain": table_text(title, columns, rows, notes),
-    }
-    display(bundle, raw=True)
+    rows = [(_state_of(run), _task_and_run(run)) for run in found]
+    show_table("Runs, newest first", ("state", "task and run"), rows, [] if rows else ["No run yet."])
+
+
+def _task_and_run(run: Any) -> Stacked:
+    facts = (Code(run.run_id), plural(run.step, "step"), run.tags.get("model", ""))
+    return Stacked(run.tags.get("task", ""), facts)
 
 
 def _state_of(run: Any) -> str:

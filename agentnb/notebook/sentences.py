@@ -13,6 +13,7 @@ from typing import Any
 from agentnb.notebook import figures
 from agentnb.notebook.figures import count, dollars, number, plural, seconds, share
 from agentnb.notebook.style import BLUE, clean
+from agentnb.prompt.layers import layer_word
 
 Doc = Mapping[str, Any]
 
@@ -30,13 +31,10 @@ STATES = {
 ENDED = frozenset({"COMPLETED", "FAILED", "PAUSED", "CANCELLED", "DRY_RUN"})
 EXPECTED = "expected: "
 LAYERS = {
-    "STATIC": ("Static", "tools and instructions: the same in every run"),
-    "SEMI_STATIC": (
-        "Semi-static",
-        "the project: outlines of its modules in use, pinned schemas and files; they change rarely",
-    ),
-    "HYDRATION": ("Hydration", "definitions from your code, each sent once per version"),
-    "DYNAMIC": ("Dynamic", "questions, answers, tool results: new with every turn"),
+    "STATIC": "tools and instructions: the same in every run",
+    "SEMI_STATIC": "the project: outlines of its modules in use, pinned schemas and files; they change rarely",
+    "HYDRATION": "definitions from your code, each sent once per version",
+    "DYNAMIC": "questions, answers, tool results: new with every turn",
 }
 
 
@@ -171,7 +169,7 @@ def layers_heading(doc: Doc) -> str:
 def layer_words(layer: Doc) -> tuple[str, str]:
     """(name, meaning) of a layer, in words."""
     name = clean(layer.get("name") or "?")
-    return LAYERS.get(name, (name, ""))
+    return (layer_word(name), LAYERS[name]) if name in LAYERS else (name, "")
 
 
 def layer_totals(doc: Doc) -> tuple[float | None, float | None]:

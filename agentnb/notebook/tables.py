@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from agentnb.notebook.figures import count, number
@@ -26,9 +27,11 @@ from agentnb.notebook.style import (
 
 MOST_ROWS = 200
 UNWRAPPED = 32
-"""Characters of a cell that stays on one line in html."""
+"""Characters of a cell that stays on one line in html; of one with words in it, half of them."""
 LAST = 16
-"""Characters that the last column keeps where room is short: it wraps, and it carries the sentences."""
+"""Characters that a column of sentences keeps where room is short: it wraps."""
+NARROWEST = 6
+"""Characters that any other column keeps: it is cut."""
 
 
 class Figure(str):
@@ -41,13 +44,21 @@ class Code(str):
 
 @dataclass(frozen=True)
 class Stacked:
-    """A cell of two lines in html: what counts, and below it facts that wrap between each other in a narrow window."""
+    """A cell of two lines: what counts, and below it facts that wrap between each other where room is short.
+
+    One such cell takes the place of several columns, so that a table can be read in a narrow window and a terminal.
+    """
 
     main: str
     facts: tuple[object, ...]
 
     def __str__(self) -> str:
         return self.main
+
+    def lines(self, width: int) -> list[str]:
+        facts = " · ".join(_cell_text(fact) for fact in self.facts if fact not in (None, ""))
+        below = textwrap.wrap(facts, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+        return [*_wrapped_cell(self.main, width), *below]
 
 
 def table_html(
@@ -69,7 +80,7 @@ def table_html(
 
 
 def table_text(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], notes: Sequence[str] = ()) -> str:
-    """The same for a terminal, 80 columns: the last column wraps, the widest others are cut with `…`, names last."""
+    """The same for a terminal, 80 columns: sentences wrap, the widest other columns are cut with `…`, names last."""
     parts = [title] if title else []
     if rows:
         parts.append(_grid(columns, rows[:MOST_ROWS]))
@@ -111,7 +122,7 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str
     last = len(columns) - 1
     body = "".join(
         f'<tr style="{FOOT}">'
-        + "".join(_cell(cell, right[i], wraps=i == last or _is_long(cell)) for i, cell in enumerate(row[: last + 1]))
+        + "".join(_cell(cell, right[i], wraps=i == last or _wraps(cell)) for i, cell in enumerate(row[: last + 1]))
         + "</tr>"
         for row in shown
     )
@@ -120,17 +131,21 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str
     return f'<table style="{table}"><tr style="{ROW}">{head}</tr>{body}</table>{more}'
 
 
-def _is_long(value: object) -> bool:
-    return len(_cell_text(value)) > UNWRAPPED
+def _wraps(value: object) -> bool:
+    """Ids, dates, figures and states stay on one line; sentences wrap."""
+    text = _cell_text(value)
+    return isinstance(value, Stacked) or len(text) > (UNWRAPPED // 2 if " " in text else UNWRAPPED)
 
 
 def _cell(value: object, right: bool, *, wraps: bool) -> str:
-    """Ids, dates and states stay on one line; the last column holds the sentences and wraps."""
-    text = esc(_cell_text(value))
+    """Only a long sentence keeps a width of its own: a wide one, so that it does not become a tower of words."""
+    main = value.main if isinstance(value, Stacked) else value
+    text = esc(_cell_text(main))
     below = _facts_html(value.facts) if isinstance(value, Stacked) else ""
     code = CODE if wraps else CODE.replace("pre-wrap", "pre")
-    inner = f'<code style="{code}">{text}</code>' if isinstance(value, Code) and text else text
-    style = f"{_cell_style(right)};min-width:{LAST}em" if wraps and _is_long(value) else _cell_style(right)
+    inner = f'<code style="{code}">{text}</code>' if isinstance(main, Code) and text else text
+    least = LAST if len(text) > UNWRAPPED else LAST // 2 if " " in text else 0
+    style = f"{_cell_style(right)};min-width:{least}em" if wraps and least else _cell_style(right)
     return f'<td style="{style}{"" if wraps else ";white-space:nowrap"}">{inner}{below}</td>'
 
 
@@ -166,41 +181,62 @@ def _cell_text(value: object) -> str:
 
 def _grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     right = _right_aligned(columns, rows)
-    cells = [list(columns), *([" ".join(_cell_text(c).split()) for c in row] for row in rows)]
-    natural = [max(len(line[i]) if i < len(line) else 0 for line in cells) for i in range(len(columns))]
-    names = {i for row in rows for i, cell in enumerate(row) if isinstance(cell, Code)}
-    widths = _fit(natural, names)
-    head, *body = [_row_lines(line, widths, right) for line in cells]
-    rule = "-" * min(WIDTH, sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join([*head, rule, *(line for lines in body for line in lines)])
+    last = len(columns) - 1
+    wraps = [i == last or any(isinstance(row[i], Stacked) for row in rows if i < len(row)) for i in range(len(columns))]
+    names = [any(isinstance(row[i], Code) for row in rows if i < len(row)) for i in range(len(columns))]
+    widths = _fit(_natural(columns, rows), wraps, names)
+    lines = [_row_lines(row, widths, right, wraps) for row in (columns, *rows)]
+    rule = "-" * min(WIDTH, sum(widths) + 2 * last)
+    return "\n".join([*lines[0], rule, *(line for row in lines[1:] for line in row)])
 
 
-def _fit(widths: list[int], names: set[int]) -> list[int]:
-    """The widths, the widest cut again and again until all fit in 80 columns (none below 6).
+def _natural(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[int]:
+    """How wide each column would like to be."""
+    return [
+        max(len(line) for row in (columns, *rows) if i < len(row) for line in _text_lines(row[i], 10 * WIDTH) or [""])
+        for i in range(len(columns))
+    ]
 
-    Names and ids are cut last: what is cut cannot be typed after it.
+
+def _text_lines(value: object, width: int) -> list[str]:
+    return value.lines(width) if isinstance(value, Stacked) else _wrapped_cell(value, width)
+
+
+def _wrapped_cell(value: object, width: int) -> list[str]:
+    return textwrap.wrap(_cell_text(value), width, break_on_hyphens=False)
+
+
+def _fit(widths: list[int], wraps: Sequence[bool], names: Sequence[bool]) -> list[int]:
+    """The widths, the widest made narrower again and again until all fit in 80 columns.
+
+    First what wraps, down to 16 characters; then what is cut, names and ids last: what is cut cannot be typed after it.
     """
     fitted = [min(width, WIDTH) for width in widths]
-    last = len(widths) - 1
-    others = sum(fitted[:last]) + 2 * last
-    fitted[last] = min(fitted[last], max(LAST, WIDTH - others))
-    for group in (set(range(last)) - names, names - {last}):
-        while sum(fitted) + 2 * (len(fitted) - 1) > WIDTH:
+    kinds = [(LAST, True, None), (NARROWEST, False, False), (NARROWEST, False, True)]
+    for least, wrapping, named in kinds:
+        group = [i for i, w in enumerate(wraps) if w is wrapping and (named is None or names[i] is named)]
+        while (over := sum(fitted) + 2 * (len(fitted) - 1) - WIDTH) > 0:
             widest = max(group, key=lambda i: fitted[i], default=None)
-            if widest is None or fitted[widest] <= 6:
+            if widest is None or fitted[widest] <= least:
                 break
-            fitted[widest] -= 1
+            fitted[widest] -= 1 if len(group) > 1 else min(over, fitted[widest] - least)
     return fitted
 
 
-def _row_lines(line: list[str], widths: list[int], right: list[bool]) -> list[str]:
-    """One row; its last cell goes on below itself where it is too long, the others are cut."""
-    last = textwrap.wrap(line[-1], widths[len(line) - 1]) or [""]
-    first = [_pad(c, w, r) for c, w, r in zip([*line[:-1], last[0]], widths, right, strict=False)]
-    indent = " " * (sum(widths[: len(line) - 1]) + 2 * (len(line) - 1))
-    return ["  ".join(first).rstrip(), *(indent + rest for rest in last[1:])]
+def _row_lines(row: Sequence[object], widths: Sequence[int], right: Sequence[bool], wraps: Sequence[bool]) -> list[str]:
+    """One row: what wraps goes on below itself, the rest is cut."""
+    cells = [
+        _text_lines(value, width) if wrapping else [_cut(value, width)]
+        for value, width, wrapping in zip(row, widths, wraps, strict=False)
+    ]
+    lines = zip_longest(*cells, fillvalue="")
+    return ["  ".join(map(_pad, line, widths, right)).rstrip() for line in lines] or [""]
+
+
+def _cut(value: object, width: int) -> str:
+    text = " ".join(_cell_text(value).split())
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
 
 
 def _pad(text: str, width: int, right: bool) -> str:
-    cut = text if len(text) <= width else text[: max(0, width - 1)] + "…"
-    return cut.rjust(width) if right else cut.ljust(width)
+    return text.rjust(width) if right else text.ljust(width)

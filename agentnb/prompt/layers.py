@@ -22,6 +22,16 @@ class Layer(StrEnum):
     HYDRATION = "HYDRATION"
     DYNAMIC = "DYNAMIC"
 
+    @property
+    def word(self) -> str:
+        """The layer's name as people read it."""
+        return layer_word(self.value)
+
+
+def layer_word(name: str) -> str:
+    """`SEMI_STATIC` -> `Semi-static`: one spelling in views, tables and messages."""
+    return name.replace("_", "-").capitalize()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Block:

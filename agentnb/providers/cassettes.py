@@ -19,7 +19,7 @@ from typing import Any
 from agentnb import canonical
 from agentnb.canonical import Clock
 from agentnb.errors import InputError, JournalError, KeyMissing, NotRecorded, RunInterrupted
-from agentnb.prompt.layers import Block, Layer, Prompt
+from agentnb.prompt.layers import Block, Layer, Prompt, layer_word
 from agentnb.providers.base import Answer, Mark, OnText, Provider, Wire
 from agentnb.providers.messages import Reply, StopReason, Text, Usage, content_from_json, content_to_json
 from agentnb.providers.transport import CallTrace
@@ -106,12 +106,13 @@ class Cassette:
             return NotRecorded(f"no reply of {model} is recorded", about=f"{self.path.name} holds {known}", todo=_TODO)
         nearest = max(same, key=lambda entry: sum(entry["layers"].get(name) == d for name, d in layers.items()))
         changed = [name for name, digest in layers.items() if nearest["layers"].get(name) != digest]
+        which = " and ".join(map(layer_word, changed))
         what = [
             *(_difference(name, nearest.get("parts", {}).get(name, ""), wire.parts.get(name, ())) for name in changed),
             f"recorded for {nearest['task']!r}" + (f", asked {task!r}" if task != nearest["task"] else ""),
         ]
         return NotRecorded(
-            f"this request is not recorded: {' and '.join(changed)} changed since {nearest['recorded']}",
+            f"this request is not recorded: {which} changed since {nearest['recorded']}",
             about="; ".join(part for part in what if part),
             todo=_TODO,
         )
@@ -173,7 +174,7 @@ def _difference(layer: str, recorded: str, now: Iterable[str]) -> str:
         ("gone", [name for name in before if name not in after]),
     )
     said = [f"{what} {', '.join(names[:4])}{' …' if names[4:] else ''}" for what, names in groups if names]
-    return f"{layer}: {', '.join(said)}" if recorded and said else ""
+    return f"{layer_word(layer)}: {', '.join(said)}" if recorded and said else ""
 
 
 def _by_name(parts: Iterable[str]) -> dict[str, list[str]]:

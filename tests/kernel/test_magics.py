@@ -216,7 +216,7 @@ def test_the_cache_magics_say_what_is_warm_and_why(kernel: Any) -> None:
     assert "longest prefix" in status
     assert "1h" in status, "a person who thinks between the turns is expected"
     explained = " ".join(kernel.ok("%agent_cache explain").text.split())
-    assert "nothing is warm yet" in explained
+    assert "written: first call" in explained
     kernel.ok("%agent Again")
     assert "hit:" in kernel.ok("%agent_cache explain").text
 

@@ -243,6 +243,7 @@ KNOWN_STYLES = (
     audit(run_html(changed(state="X"))).styles
     | audit(run_html(changed(text=""))).styles
     | audit(table_html("", ("a", "b"), [("long " * 20, "long " * 20)])).styles
+    | audit(table_html("", ("a", "b"), [("long " * 4, "long " * 4)])).styles
 )
 
 
@@ -285,10 +286,20 @@ def test_tables_escape_their_cells(text: str, title: str) -> None:
     assert found.open == []
 
 
-@given(st.lists(st.tuples(st.text(), st.integers(), st.text()), max_size=5))
-def test_text_tables_fit_a_terminal(rows: list[tuple[str, int, str]]) -> None:
-    lines = table_text("Runs", ("run", "steps", "task"), rows).split("\n")
+cells = st.text() | st.integers() | st.text().map(Code) | st.builds(Stacked, st.text(), st.tuples(st.text(), st.text()))
+
+
+@given(st.lists(st.tuples(cells, st.integers(), cells, cells), max_size=5))
+def test_text_tables_fit_a_terminal(rows: list[tuple[object, ...]]) -> None:
+    lines = table_text("Runs", ("run", "steps", "task", "more"), rows).split("\n")
     assert max(map(len, lines)) <= 80
+
+
+def test_a_text_table_cuts_no_sentence() -> None:
+    words = [f"word{n}" for n in range(40)]
+    row = (Code("r-20260101-120000-ab12"), Stacked(" ".join(words[:20]), (" ".join(words[20:]),)), 5, "x" * 90)
+    text = table_text("Runs", ("run", "task", "steps", "path"), [row])
+    assert [word for word in words if word not in text.split()] == []
 
 
 def test_the_answer_comes_first_and_the_summary_second() -> None:
@@ -354,7 +365,8 @@ def test_a_table_for_narrow_windows_stacks_what_belongs_together() -> None:
     assert found.foreign == []
     assert found.open == []
     assert re.search(r"a &lt;task&gt; of many words<br>.*>r-1-2</code> ·</span>.*>2 steps ·</span>.*sim:model", html)
-    assert "a <task> of many words" in table_text("Runs", ("state", "task"), [("COMPLETED", cell)])
+    text = table_text("Runs", ("state", "task"), [("COMPLETED", cell)])
+    assert text.split("\n")[-2:] == ["COMPLETED  a <task> of many words", "             r-1-2 · 2 steps · sim:model"]
 
 
 def test_a_recording_is_labelled_and_its_speed_is_no_measurement() -> None:

@@ -58,7 +58,7 @@ def _tools(labels: Sequence[str]) -> list[str]:
 
 
 def _kind(block: Block) -> str:
-    return f"{block.layer} message" if block.layer is Layer.DYNAMIC else f"{block.layer} block"
+    return f"{block.layer.word} message" if block.layer is Layer.DYNAMIC else f"{block.layer.word} block"
 
 
 def _label(previous: Sent, i: int) -> str:

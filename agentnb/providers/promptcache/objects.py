@@ -109,7 +109,7 @@ class CacheObjects:
         if held is None:
             return marks
         last = last_frame_index(prompt)
-        bound = Mark(index=last, ttl="1h", why="end of SEMI_STATIC", holder=held.name)
+        bound = Mark(index=last, ttl="1h", why="end of semi-static", holder=held.name)
         return tuple(sorted((*(m for m in marks if m.index != last), bound), key=lambda mark: mark.index))
 
     # --- making, extending, replacing: at the provider --------------------------------------------------------------

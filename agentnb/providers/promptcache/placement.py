@@ -25,10 +25,10 @@ def place_marks(
         return ()
     chosen = plan or plan_for(model, pauses, notebook=notebook)
     wanted = (
-        (_last_index(prompt, Layer.STATIC), chosen.static, "end of STATIC"),
-        (last_frame_index(prompt), chosen.semi_static, "end of SEMI_STATIC"),
+        (_last_index(prompt, Layer.STATIC), chosen.static, "end of static"),
+        (last_frame_index(prompt), chosen.semi_static, "end of semi-static"),
         (prompt.previous_end - 1, chosen.tail, "where the previous request ended"),
-        (len(prompt.blocks) - 1, chosen.tail, "tail"),
+        (len(prompt.blocks) - 1, chosen.tail, "end of the request"),
     )
     marks: dict[int, Mark] = {}
     for index, ttl, why in wanted:
@@ -41,7 +41,14 @@ def automatic_mark(prompt: Prompt, model: Model, *, plan: Plan) -> tuple[Mark, .
     """One mark that the provider places itself, at the last block; () where the plan is not to cache."""
     if not prompt.blocks or not plan.tail:
         return ()
-    return (Mark(index=len(prompt.blocks) - 1, ttl=plan.tail, why="tail, placed by the provider", automatic=True),)
+    return (
+        Mark(
+            index=len(prompt.blocks) - 1,
+            ttl=plan.tail,
+            why="end of the request, placed by the provider",
+            automatic=True,
+        ),
+    )
 
 
 def _last_index(prompt: Prompt, layer: Layer) -> int:
