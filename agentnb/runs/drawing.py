@@ -24,6 +24,10 @@ class Drawing:
     svg: str
     mermaid: str = ""
 
+    def __repr__(self) -> str:
+        """The plain form: inside a tuple or a list nobody wants to read the source of a picture."""
+        return self.plain
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         bundle = {"text/plain": self.plain, "image/svg+xml": self.svg}
         return bundle | ({"text/vnd.mermaid": self.mermaid} if self.mermaid else {})

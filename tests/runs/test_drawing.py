@@ -61,3 +61,9 @@ def test_the_timeline_tells_every_event_and_why(machine):
     assert "PLAN -> WORK" in lines[1]
     assert "WORK -> FAILED: no such file" in lines[2]
     assert len(list(ElementTree.fromstring(timeline.svg).iter("{http://www.w3.org/2000/svg}rect"))) == 3
+
+
+def test_inside_a_list_a_drawing_is_its_plain_text() -> None:
+    machine = AgentStateMachine()
+    machine.register_state("WORK", lambda context: ("COMPLETED", context))
+    assert repr([machine.drawing()]) == f"[{machine.drawing().plain}]"
