@@ -33,17 +33,39 @@ def assembled(source: str) -> Iterator[Assembled]:
 
 
 def unpacked(source: str) -> Iterator[tuple[str, int, int]]:
-    """The literals of `user, password = "bob", "…"`, each with the name that gets it: (name, start, end)."""
-    for targets in _TARGETS.finditer(source):
+    """The literals of `user, password = u, p = "bob", "…"`, each with the names that get it: (name, start, end)."""
+    for first in _TARGETS.finditer(source):
+        lists, place = _chain(source, first)
+        most = max(map(len, lists))
+        values = list(_values(source, place, most))
+        if (len(lists) == 1 and most == 1) or len(values) < min(most, 2):
+            continue  # one name beside its value needs no help; a call's `f(token, x="…")` gives nothing to `token`
+        for names in (names for names in lists if len(names) > 1 or most == 1):
+            yield from ((name, *value.span()) for name, value in zip(names, values, strict=False) if value["literal"])
+
+
+def _chain(source: str, first: re.Match[str]) -> tuple[list[list[str]], int]:
+    """The names of each target of an assignment, and where its value begins."""
+    lists: list[list[str]] = []
+    targets: re.Match[str] | None = first
+    place = first.end()
+    while targets is not None and len(lists) <= CHAINED:
+        lists.append(_TARGET.findall(targets["names"]))
         place = targets.end()
-        for name in _TARGET.findall(targets["names"]):
-            value = _VALUE.match(source, place)
-            if value is not None and value["literal"]:
-                yield name, *value.span()
-            comma = _COMMA.match(source, value.end()) if value is not None else None
-            if comma is None:
-                break
-            place = comma.end()
+        targets = _TARGETS.match(source, place)
+    return lists, place
+
+
+def _values(source: str, place: int, most: int) -> Iterator[re.Match[str]]:
+    for _ in range(most):
+        value = _VALUE.match(source, place)
+        if value is None:
+            return
+        yield value
+        comma = _COMMA.match(source, value.end())
+        if comma is None:
+            return
+        place = comma.end()
 
 
 def with_text(code: str, text: str) -> str:
@@ -52,12 +74,14 @@ def with_text(code: str, text: str) -> str:
     return _PART.sub(lambda part: f"{part['prefix']}{part['quote']}{next(parts, '')}{part['quote']}", code)
 
 
+CHAINED = 8
+"""Targets of one assignment beyond the first."""
 _NAME = r"[^\W\d]\w{0,60}(?:\.\w{1,60}){0,3}(?:\[[\"'][\w-]{1,60}[\"']\])?"
 _TARGET = re.compile(_NAME)
 _TARGETS = re.compile(
-    rf"(?<![\w.])(?P<names>{_NAME}(?:{_SPACE},{_SPACE}{_NAME}){{1,20}}+){_SPACE},?{_SPACE}[\])]?{_SPACE}=(?!=){_SPACE}[\[(]?{_LINE}"
+    rf"(?<![\w.])(?P<names>{_NAME}(?:{_SPACE},{_SPACE}{_NAME}){{0,20}}+){_SPACE},?{_SPACE}[\])]?{_SPACE}=(?!=){_SPACE}[\[(]?{_LINE}"
 )
-_VALUE = re.compile(rf"(?P<literal>{_LITERAL})|[\w.-]{{1,80}}+(?:\([^()\n]{{0,200}}\))?")
+_VALUE = re.compile(rf"(?P<literal>{_LITERAL})|[\w.-]{{1,80}}+(?:\([^()\n]{{0,200}}\))?(?!{_SPACE}=)")
 _COMMA = re.compile(rf"{_LINE},{_LINE}")
 
 
