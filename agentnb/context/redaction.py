@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
 from agentnb.context.assembled import Assembled, assembled, unpacked, with_text
+from agentnb.context.rejoined import Rejoined, rejoined
 from agentnb.context.secret_shapes import GUESSABLE, NAME_HINTS, SHAPES, Shape
 
 MARK_HEX, GUESSABLE_HEX = 4, 3
@@ -94,14 +95,19 @@ def cut_point(text: str, place: int, *, reach: int = 300) -> tuple[int, int]:
 
 
 def _secrets_in(text: str) -> list[re.Match[str]]:
+    return [match for match, shape in _matches(text) if shape.judge(match["secret"])]
+
+
+def _matches(text: str) -> Iterator[tuple[re.Match[str], Shape]]:
+    """What looks like a secret, not yet judged."""
     lowered = text.lower()
-    near = [shape for shape in SHAPES if any(hint in lowered for hint in shape.hints)]
-    found = [(shape, match) for shape in near for match in shape.pattern.finditer(text)]
-    return [match for shape, match in found if shape.judge(match["secret"])]
+    near = (shape for shape in SHAPES if any(hint in lowered for hint in shape.hints))
+    return ((match, shape) for shape in near for match in shape.pattern.finditer(text))
 
 
 def _redacted(text: str, allow: frozenset[str]) -> Redacted:
     taken = _Taken(allow=allow)
+    text = _over_lines(_by_shape(text, taken, SHAPES[:1]), taken)  # a private key has lines of its own
     text = _by_shape(_by_place(_in_parts(text, taken), taken), taken)
     order = sorted(taken.found.items(), key=lambda item: text.find(item[0]))
     return Redacted(text, tuple((kind, mark) for mark, kind in order))
@@ -115,9 +121,9 @@ class _Taken:
     dear: set[str] = field(default_factory=set)
 
 
-def _by_shape(text: str, taken: _Taken) -> str:
+def _by_shape(text: str, taken: _Taken, shapes: Sequence[Shape] = SHAPES) -> str:
     lowered = text.lower()
-    for shape in SHAPES:
+    for shape in shapes:
         if any(hint in lowered for hint in shape.hints):
             replace = partial(_replaced, shape=shape, taken=taken)
             clean = _in_lines(text, lowered, shape, replace) if shape.in_lines else shape.pattern.sub(replace, text)
@@ -160,6 +166,33 @@ def _lines_of(lowered: str, hint: str) -> Iterator[tuple[int, int]]:
 
 def _line_end(text: str, place: int) -> int:
     return text.find("\n", place) + 1 or len(text)
+
+
+def _over_lines(text: str, taken: _Taken) -> str:
+    """The text without secrets that go on in the next line: the mark stands where they begin."""
+    found = [item for broken in rejoined(text) for item in _crossing(broken, taken)]
+    for places, mark in sorted(found, reverse=True):
+        if "[redacted:" not in text[places[0][0] : places[-1][1]]:
+            for first, last in reversed(places[1:]):
+                text = f"{text[:first]}{text[last:]}"
+            text = f"{text[: places[0][0]]}{mark}{text[places[0][1] :]}"
+    return text
+
+
+def _crossing(broken: Rejoined, taken: _Taken) -> Iterator[tuple[list[tuple[int, int]], str]]:
+    """Secrets that stand on both sides of a break, each by where it stands, with its mark."""
+    done: list[tuple[int, int]] = []
+    for match, shape in _matches(broken.text):
+        start, end = match.span("secret")
+        # Words that only name a secret stand before many a line; what an address says of it does not.
+        if any(start < last and first < end for first, last in done) or not broken.crosses(
+            *match.span("secret" if shape.in_lines else 0)
+        ):
+            continue
+        mark = _mark_for(match["secret"], shape, taken)
+        if mark is not None:
+            done.append((start, end))
+            yield list(broken.places(start, end)), mark
 
 
 def _in_parts(text: str, taken: _Taken) -> str:
@@ -210,16 +243,23 @@ def _in_one_piece(text: str, found: Assembled, taken: _Taken) -> str | None:
 
 
 def _replaced(match: re.Match[str], *, shape: Shape, taken: _Taken) -> str:
-    secret = match.group("secret")
-    if "[redacted:" in secret or any(kept in secret for kept in taken.kept) or not shape.judge(secret):
+    mark = _mark_for(match["secret"], shape, taken)
+    if mark is None:
         return match.group()
+    start, end = match.span("secret")
+    return match.group()[: start - match.start()] + mark + match.group()[end - match.start() :]
+
+
+def _mark_for(secret: str, shape: Shape, taken: _Taken) -> str | None:
+    """The mark that is to stand for what a shape took; None where it is no secret, or is to stay."""
+    if "[redacted:" in secret or any(kept in secret for kept in taken.kept) or not shape.judge(secret):
+        return None
     mark = _mark(shape.kind, secret, taken)
     if not taken.allow.isdisjoint({secret, mark, shape.kind}):
         taken.kept.add(secret)
-        return match.group()
+        return None
     taken.found[mark] = shape.kind
-    start, end = match.span("secret")
-    return match.group()[: start - match.start()] + mark + match.group()[end - match.start() :]
+    return mark
 
 
 def _mark(kind: str, secret: str, taken: _Taken) -> str:

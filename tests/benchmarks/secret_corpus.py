@@ -206,3 +206,26 @@ def corpus(seed: int = 7, *, each: int = 4) -> Iterator[Case]:
             for _ in range(each):
                 secret = make(rng)
                 yield Case(kind=kind, where=around, text=around.format(secret), secret=secret)
+
+
+PROSE = "while we talk about the tides and their harmonic parts in long lines of plain text a dog sleeps"
+
+
+def broken(seed: int = 3) -> Iterator[Case]:
+    """The corpus in plain text, each secret broken by the end of a line, as terminals and e-mails break it."""
+    rng = random.Random(seed)
+    for case in corpus(each=1):
+        if "\n" in case.text:
+            continue
+        for width, marks in ((72, ""), (80, ""), (72, "> ")):
+            kept = rng.randrange(4, max(5, len(case.secret) - 4))  # of the secret on the first line
+            room = width - len(marks) - kept - case.text.index(case.secret)
+            if room > 1:
+                begin = rng.randrange(len(PROSE))
+                lead = f"{PROSE[begin:]} {PROSE}"[: room - 1]
+                text = _folded(f"{lead} {case.text} and so on", width - len(marks), marks)
+                yield Case(kind=case.kind, where=f"column {width} {marks}".strip(), text=text, secret=case.secret)
+
+
+def _folded(line: str, width: int, marks: str) -> str:
+    return "\n".join(marks + line[place : place + width] for place in range(0, len(line), width))

@@ -189,6 +189,11 @@ PLACES = {
     "the first of several": "self.password, cfg['token'], n = '{p}', \"{t}\", os.getenv('N')",
     "names and values on lines": "(user, password) = (\n    'bob',\n    '{p}',\n)",
     "a choice among values": "user, password = 'bob', '{p}' if live else None",
+    "names that are tuples in a chain": 'a, password = u, p = ("x", "{p}")',
+    "a chain in brackets": "[n, cfg['token']] = (u, p) = pair = (\n    'bob',\n    '{t}',\n)",
+    "a whole before its parts": "login = user, self.password = 'bob', '{p}'",
+    "a chain of single names": "password = again = '{p}'",
+    "a chain of single names, the last": "x = y = api_token = '{t}'",
     "walrus": "if (password := '{p}'):",
     "triple quotes": 'password = """{p}"""',
     "escaped quote": r"password = 'it\'s {p}'",
@@ -254,6 +259,78 @@ def test_a_key_in_parts_is_seen_in_one_piece(how: str) -> None:
     assert redact(source, allow=frozenset({mark})).text == source
 
 
+def broken(text: str, width: int, marks: str) -> str:
+    """As a terminal or an e-mail breaks a long line."""
+    width -= len(marks)
+    return "\n".join(marks + text[place : place + width] for place in range(0, len(text), width))
+
+
+LEAD = "as we said about the tides of last week, and of the week before, here it is again: "
+
+
+@given(
+    st.sampled_from(sorted(KEYS)), st.sampled_from([60, 72, 76, 80]), st.sampled_from(["", "> ", "  ", "# "]), st.data()
+)
+def test_a_key_broken_at_any_place_is_taken_out_and_the_lines_stay(
+    kind: str, width: int, marks: str, data: Any
+) -> None:
+    before = data.draw(st.integers(width - len(marks) - len(KEYS[kind]) + 4, width - len(marks) - 4), label="before")
+    text = broken(f"{(LEAD * 2)[: before - 1]} {KEYS[kind]} and more", width, marks)
+    found = redact(text)
+    left = found.text.replace(f"\n{marks}", "")
+    if text.partition("\n")[2][len(marks) :].partition(" ")[0].isalpha():
+        return  # what goes on may be the next line's first word
+    assert found.found == ((kind, mark_of(kind, KEYS[kind])),)
+    assert KEYS[kind][-6:] not in left
+    assert left.endswith("] and more")
+    assert found.text.count("\n") == text.count("\n")
+    assert redact(found.text).text == found.text
+    assert redact(text, allow=frozenset({kind})).text == text
+
+
+def test_nearly_every_kind_of_the_corpus_is_found_where_a_line_was_broken(made_up: Any) -> None:
+    cases = [case for case in made_up.broken() if case.secret not in case.text]
+    left = [case for case in cases if secret_part(case)[:12] in flat(case) or case.secret[-12:] in flat(case)]
+    assert len(cases) > 500
+    assert len(left) <= 0.01 * len(cases), [(case.kind, case.text) for case in left]
+
+
+def secret_part(case: Any) -> str:
+    """Of an address only its last part is secret."""
+    return str(case.secret.rpartition("/")[2] if "://" in case.secret else case.secret)
+
+
+def flat(case: Any) -> str:
+    return redact(case.text).text.replace("\n> ", "").replace("\n", "")
+
+
+def test_a_line_that_e_mail_says_goes_on_is_put_together() -> None:
+    key = KEYS["anthropic-key"]
+    lead = f"{LEAD[: 75 - 13]} "
+    text = f"{lead}{key[:12]}=\n{key[12:]} and more"
+    assert redact(text).text == f"{lead}{mark_of('anthropic-key', key)}=\n and more"
+
+
+def test_a_secret_over_many_lines_goes_from_all_of_them() -> None:
+    key = "github_pat_" + "aB3dE5gH7j" * 24
+    text = broken(f"the token is {key} as before", 64, "> ")
+    assert redact(text).text == f"> the token is {mark_of('github-token', key)}\n> \n> \n> \n>  as before"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the most important of all is that you give your key to nobody: sk-\nants live in hills, and the API2 is new",
+        "before you call it you have to set the variable MY_API_KEY and then call\nconnect2 with its name, as always",
+        "a line that ends with the name of what is secret, which is the password=\nhello2, said the tide to the moon",
+        "data = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk\nM9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='",
+        "MIIDdzCCAl+gAwIBAgIEAgAAuTANBgkqhkiG9w0BAQUFADBaMQswCQYDVQQGEwJJRTESMBAG\n" * 6,
+    ],
+)
+def test_broken_lines_without_a_secret_stay(text: str) -> None:
+    assert redact(text).text == text
+
+
 HARMLESS = """commit 3f2a9b1c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a
 id = uuid.UUID("123e4567-e89b-12d3-a456-426614174000")
 data = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -265,6 +342,10 @@ parser.add_argument("--password", help="the password of the user", default=None)
 auth = ("user", "pass")
 password, user = getpass(), "tide9-Pool"
 key, token = "colour", "word"
+connect(token, x="lit1234abcd9", y="lit1234abcd9")
+connect(password=p, x="lit1234abcd9", y="lit1234abcd9")
+token = word, x = "lit1234abcd9"
+key, token = x == "lit1234abcd9", 2
 PWD=/home/ann/work2/project
 "password": "string", "type": "object"
 docker run -p 8080:80 -a stdout nginx
@@ -291,7 +372,17 @@ def test_harmless_lines_stay(line: str) -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    ["password='a\\'", "'a'+", "f\"{'a'}", "''.join(['a',", "{'", "password, '", "password, a = '", "İpw='abc1234'"],
+    [
+        "password='a\\'",
+        "'a'+",
+        "f\"{'a'}",
+        "''.join(['a',",
+        "{'",
+        "password, '",
+        "password, a = '",
+        "İpw='abc1234'",
+        "password = a = ",
+    ],
 )
 def test_hostile_text_is_looked_through_in_time(unit: str) -> None:
     started = time.process_time()
