@@ -33,6 +33,9 @@ import textwrap
 from collections.abc import Mapping
 from typing import ClassVar
 
+LINE = 59
+"""Columns of a message below a cell."""
+
 
 class AgentnbError(Exception):
     """The root. `what` happened, to which object (`about`), and what to do (`todo`)."""
@@ -59,10 +62,14 @@ class AgentnbError(Exception):
     def _render_traceback_(self) -> list[str]:
         """IPython's hook: one clean message instead of our own frames. Source: IPython/core/interactiveshell.py.
 
-        In lines of 80 columns, since JupyterLab would break it in the middle of words.
+        What happened, then what to do, in lines that a window of 600 pixels holds: JupyterLab breaks longer ones in the
+        middle of words.
         """
-        message = f"{type(self).__name__}: {self}"
-        return textwrap.wrap(message, 80, break_long_words=False, break_on_hyphens=False)
+        happened = f"{self.what}{f' ({self.about})' if self.about else ''}."
+        parts = (f"{type(self).__name__}: {happened}", str(self).removeprefix(happened).lstrip())
+        return [
+            line for part in parts for line in textwrap.wrap(part, LINE, break_long_words=False, break_on_hyphens=False)
+        ]
 
 
 def _rebuild(cls: type[AgentnbError], state: dict[str, object]) -> AgentnbError:

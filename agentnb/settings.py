@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -136,8 +136,8 @@ def _switch(environment: Mapping[str, str], name: str) -> bool | None:
 
 _BOUNDS = (
     ("sim_speed", 0, math.inf, "AGENTNB_SIM_SPEED", "Use 1 (real time), 10 or 0 (do not wait)."),
-    ("max_steps", 1, math.inf, "--max-steps", "Use 1 or more."),
-    ("budget", 0, math.inf, "--budget", "Give US dollars, e.g. 0.05, or leave it out for no limit."),
+    ("max_steps", 1, math.inf, "--max-steps", "Use 1 or more; AgentNB.max_steps = 0 is the default."),
+    ("budget", 0, math.inf, "--budget", "Give US dollars, e.g. 0.05; AgentNB.budget = 0 is no limit."),
     ("cache_budget", 0, math.inf, "cache_budget", "Give US dollars, e.g. 0.05, or 0 for none."),
     ("replay_speed", 0, math.inf, "AGENTNB_REPLAY_SPEED", "Use 0 (at once), 1 (as recorded) or more."),
     ("retry_wait", 0, LONGEST_RETRY_WAIT, "retry_wait", f"Use 0 to {LONGEST_RETRY_WAIT:,.0f} seconds."),
@@ -165,4 +165,9 @@ def _check(settings: Settings) -> None:
         value = getattr(settings, name)
         if value not in known:
             empty = ", or leave it empty" if "" in known else ""
-            raise SettingsError(f"{called} is {value!r}", todo=f"Use {' or '.join(filter(None, known))}{empty}.")
+            raise SettingsError(f"{called} is {value!r}", todo=f"Use {_or([*filter(None, known)])}{empty}.")
+
+
+def _or(words: Sequence[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    return " or ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)

@@ -24,6 +24,8 @@ from agentnb.context.words import is_codelike, is_english
 
 Mode = Literal["auto", "marks", "none"]
 BUDGET = 4000
+MARKED = "marked in the task"
+"""The reason of what the task names in backticks or as `@name`."""
 SCAN_HEAD, SCAN_TAIL = 20_000, 4_000
 """Characters at the start and end of a task that are searched for names; between them lies a pasted log."""
 WORDS_LIMIT = 2_000
@@ -222,11 +224,11 @@ def _marked(task: str, resolver: Resolver, notes: list[str]) -> Iterator[tuple[D
         if isinstance(found, Unresolved):
             owner = resolver.class_of(name)
             if owner is not None:
-                yield owner, f"the class of {name}, marked"
+                yield owner, f"the class of {name}, {MARKED}"
             elif found.kind == "missing" and not _is_ordinary(name, resolver):
                 notes.append(f"{name}: {found.reason}. {found.nearest}".rstrip())
         elif not _is_ordinary(name, resolver):
-            yield found, "marked"
+            yield found, MARKED
 
 
 def _is_ordinary(name: str, resolver: Resolver) -> bool:

@@ -7,10 +7,9 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.error import UsageError
 from IPython.display import display
 
-from agentnb.errors import RunInterrupted
+from agentnb.errors import InputError, RunInterrupted
 from agentnb.notebook import flags
 from agentnb.notebook.background import begin, noted
 from agentnb.notebook.interrupts import Held, before_the_run
@@ -95,9 +94,11 @@ class AgentCall:
         if name is None:
             return
         if not str(name).isidentifier() or keyword.iskeyword(str(name)):
-            raise UsageError(f"--out wants a variable's name, not {name!r}")
+            raise InputError(f"--out wants a variable's name, not {name!r}", todo="Write e.g. --out answer.")
         if name in _TAKEN:
-            raise UsageError(f"--out cannot be {name!r}: IPython or agentnb keeps its own there. Choose another name.")
+            raise InputError(
+                f"--out cannot be {name!r}: IPython or agentnb keeps its own there", todo="Choose another name."
+            )
 
     def _finish_quietly(self, run: AgentRun) -> None:
         self._notebook.shell.user_ns[RESULT] = run

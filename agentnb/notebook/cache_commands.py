@@ -60,7 +60,9 @@ def agent_cache(session: Session, line: str) -> None:
 
 def _without_words(name: str, command: Callable[[Session], None], session: Session, rest: str) -> None:
     if rest:
-        raise InputError(f"%agent_cache {name} takes nothing after it, not {rest!r}", todo=f"%agent_cache {name}")
+        raise InputError(
+            f"%agent_cache {name} takes nothing after it, not {rest!r}", todo=f"Write %agent_cache {name} alone."
+        )
     command(session)
 
 

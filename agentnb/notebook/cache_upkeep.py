@@ -211,7 +211,10 @@ def prune(session: Session, rest: str) -> None:
     `all` deletes those too whose maker may be alive, on this machine or on another; not those in the ledger as used.
     """
     if rest not in ("", "all"):
-        raise InputError(f"%agent_cache prune takes nothing or all, not {rest!r}", todo="%agent_cache prune")
+        raise InputError(
+            f"%agent_cache prune takes nothing or all, not {rest!r}",
+            todo="Write %agent_cache prune, or %agent_cache prune all.",
+        )
     asked, done = holders(session), Pruned()
     for holder in asked:
         _prune_at(session, holder, done, everything=rest == "all")

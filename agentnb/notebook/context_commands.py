@@ -41,7 +41,7 @@ def agent_context(session: Session, run: AgentRun | None, line: str) -> None:
 
 def _show(session: Session, run: AgentRun | None) -> None:
     kept = _kept_lines(session)
-    index = [f"{item}." for item in session.indexer.progress()]
+    index = [f"Package {item}." for item in session.indexer.progress()]
     if run is None and kept:
         show_table(f"Context of the next task ({session.thread})", (), (), [*kept, *index])
         return
@@ -87,6 +87,7 @@ def _left_out(run: AgentRun) -> list[str]:
 
 
 LEFT_OUT_SHOWN = 5
+_DEFINE = "Run the cell that defines it, or import its module."
 
 
 def _place(item: dict[str, Any]) -> str:
@@ -100,12 +101,12 @@ def _why(session: Session, run: AgentRun | None, rest: str) -> None:
     """Why a definition is in the conversation; or what the name means, and that it was not touched."""
     name = rest.strip().strip("`@")
     if not name:
-        raise InputError("%agent_context why wants a name", todo="e.g. %agent_context why tides.harmonic")
+        raise InputError("%agent_context why wants a name", todo="Write e.g. %agent_context why tides.harmonic")
     if _explained(run, name, called=name):
         return
     found = _resolved(session, name)
     if isinstance(found, Unresolved):
-        raise InputError(f"{name!r} is not in the conversation, and {found.reason}", todo=found.nearest)
+        raise InputError(f"{name!r} is not in the conversation, and {found.reason}", todo=found.nearest or _DEFINE)
     if _explained(run, name, called=found.name):  # the task may call it by another name
         return
     place = found.file or f"cell {found.cell}"
@@ -151,7 +152,7 @@ def _pin(session: Session, rest: str) -> None:
         return
     found = _resolved(session, name)
     if isinstance(found, Unresolved):
-        raise InputError(f"{name!r} cannot be pinned: {found.reason}", todo=found.nearest)
+        raise InputError(f"{name!r} cannot be pinned: {found.reason}", todo=found.nearest or _DEFINE)
     pins = session.pins
     if found.name not in pins.names:
         pins.names.append(found.name)
@@ -191,8 +192,10 @@ def _unpin(session: Session, rest: str) -> None:
 def _add(session: Session, rest: str) -> None:
     """Put a file into the project section: frozen with the segment, sent again when it changes."""
     file = Path(_wanted(rest, "add", "schema.sql")).expanduser().resolve()
+    if not file.is_file():
+        raise InputError("there is no such file", about=str(file), todo="Give the path of a text file.")
     if read_added(file) is None:
-        raise InputError("the file cannot be read as UTF-8 text", about=str(file), todo="Give a text file that exists.")
+        raise InputError("the file cannot be read as UTF-8 text", about=str(file), todo="Give a text file.")
     pins = session.pins
     if str(file) not in pins.files:
         pins.files.append(str(file))
@@ -237,7 +240,9 @@ def _mark_among(known: Sequence[str], name: str) -> str:
 def _wanted(rest: str, command: str, example: str) -> str:
     name = rest.strip().strip("`@'\"")
     if not name:
-        raise InputError(f"%agent_context {command} wants a name", todo=f"e.g. %agent_context {command} {example}")
+        raise InputError(
+            f"%agent_context {command} wants a name", todo=f"Write e.g. %agent_context {command} {example}"
+        )
     return name
 
 

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from IPython.core.error import UsageError
-
-from agentnb.errors import nearest
+from agentnb.errors import InputError, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +41,7 @@ _FLAG = re.compile(r"--?[A-Za-z]")
 
 
 def split_line(line: str, known: tuple[Flag, ...]) -> tuple[dict[str, str | bool], str]:
-    """(flags by long name, the rest of the line as it stands). Raises UsageError on an unknown flag."""
+    """(flags by long name, the rest of the line as it stands). Raises InputError on an unknown flag."""
     flags: dict[str, str | bool] = {}
     by_name = _by_name(known)
     rest = line
@@ -52,10 +50,9 @@ def split_line(line: str, known: tuple[Flag, ...]) -> tuple[dict[str, str | bool
         name, equals, inline = word.partition("=")
         flag = by_name.get(name)
         if flag is None:
-            raise UsageError(
-                f"unknown flag {name}. {nearest(name, list(by_name))} {_listing(known)}".replace("  ", " ")
-            )
+            raise InputError(f"unknown flag {name}", todo=f"{nearest(name, list(by_name))} {_listing(known)}".strip())
         if not flag.value:
+            _check_switch(flag, equals)
             flags[flag.name], rest = True, after
         elif equals:
             flags[flag.name], rest = inline, after
@@ -78,30 +75,36 @@ def _take(text: str) -> tuple[str, str]:
     return next(group for group in match.groups() if group is not None), text[match.end() :]
 
 
+def _check_switch(flag: Flag, equals: str) -> None:
+    if equals:
+        raise InputError(f"--{flag.name} takes no value", todo=f"Write --{flag.name}, or leave it out.")
+
+
 def _value(flag: Flag, after: str) -> tuple[str, str]:
     value, rest = _take(after)
     if not value:
-        raise UsageError(f"--{flag.name} needs a value: --{flag.name} {flag.value}")
+        raise InputError(f"--{flag.name} needs a value", todo=f"Write --{flag.name} {flag.value}: {flag.help}.")
     return value, rest
 
 
 def _listing(known: tuple[Flag, ...]) -> str:
-    return "Known: " + ", ".join(f"-{flag.short}/--{flag.name}" if flag.short else f"--{flag.name}" for flag in known)
+    names = (f"-{flag.short}/--{flag.name}" if flag.short else f"--{flag.name}" for flag in known)
+    return f"Known: {', '.join(names)}."
 
 
 N = TypeVar("N", int, float)
 
 
 def number(flags: Mapping[str, str | bool], name: str, kind: type[N]) -> N | None:
-    """The flag as a number, or None when it was not given. Raises UsageError when it is not one."""
+    """The flag as a number, or None when it was not given. Raises InputError when it is not one."""
     text = flags.get(name)
     if text is None:
         return None
     try:
         return kind(str(text).removeprefix("$"))
     except ValueError:
-        wanted = {"int": "a whole number"}.get(kind.__name__, "a number")
-        raise UsageError(f"--{name} wants {wanted}, not {text!r}") from None
+        wanted, example = {"int": ("a whole number", "10")}.get(kind.__name__, ("a number", "0.05"))
+        raise InputError(f"--{name} wants {wanted}, not {text!r}", todo=f"Write e.g. --{name} {example}.") from None
 
 
 def names(flags: Mapping[str, str | bool], name: str) -> tuple[str, ...] | None:

@@ -52,7 +52,9 @@ def agent_runs(notebook: Notebook, line: str) -> None:
 
 def _list(session: Session, rest: str) -> None:
     if rest and not rest.isdigit():
-        raise InputError(f"%agent_runs list wants a number, not {rest!r}", todo="e.g. %agent_runs list 50")
+        raise InputError(
+            f"%agent_runs list wants a whole number from 1 on, not {rest!r}", todo="Write e.g. %agent_runs list 50"
+        )
     found = session.machine().journal.runs(limit=int(rest or 20))
     rows = [(_state_of(run), _task_and_run(run)) for run in found]
     show_table("Runs, newest first", ("state", "task and run"), rows, [] if rows else ["No run yet."])
@@ -100,7 +102,9 @@ def _resume(notebook: Notebook, rest: str) -> None:
     given, words = flags.split_line(line, RESUME_FLAGS)
     session = notebook.session
     if not word or words:
-        raise InputError("%agent_runs resume wants one run", todo="e.g. %agent_runs resume r-20260101-120000-ab12")
+        raise InputError(
+            "%agent_runs resume wants one run", todo="Write e.g. %agent_runs resume r-20260101-120000-ab12"
+        )
     run_id = session.full_run_id(word)
     limits = Limits(
         max_steps=flags.number(given, "max-steps", int),
@@ -153,7 +157,7 @@ def _replay_row(replay: Replay, step: int) -> tuple[object, ...]:
 def _wanted_run(rest: str, command: str) -> str:
     if not rest:
         raise InputError(
-            f"%agent_runs {command} wants a run", todo=f"e.g. %agent_runs {command} r-20260101-120000-ab12"
+            f"%agent_runs {command} wants a run", todo=f"Write e.g. %agent_runs {command} r-20260101-120000-ab12"
         )
     return rest
 
@@ -161,7 +165,7 @@ def _wanted_run(rest: str, command: str) -> str:
 def _export(session: Session, rest: str) -> None:
     word, _, target = rest.partition(" ")
     if not word or not target.strip():
-        raise InputError("%agent_runs export wants a run and a file", todo="e.g. %agent_runs export RUN run.json")
+        raise InputError("%agent_runs export wants a run and a file", todo="Write e.g. %agent_runs export RUN run.json")
     run = session.find_run(word)
     file = Path(target.strip()).expanduser()
     try:

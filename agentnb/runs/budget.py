@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from agentnb.errors import BudgetExceeded
@@ -64,4 +65,7 @@ def affordable_output(budget: Budget, quote: Quote | None) -> int:
 
 
 def _usd(amount: float) -> str:
-    return f"${amount:.4f}" if amount >= 0.0001 or amount == 0 else f"${amount:.1g}"
+    """No sum that a person sets is rounded to nothing, and none is written with an exponent."""
+    if amount >= 0.0001 or amount == 0:
+        return f"${amount:.4f}" if amount else "$0"
+    return f"${amount:.{1 - math.floor(math.log10(amount))}f}".rstrip("0")

@@ -195,7 +195,9 @@ class AgentStateMachine:
             self._take_over(run_id)
         row = self.journal.row(run_id)
         if row.summary.status in (rows.COMPLETED, rows.CANCELLED):
-            raise RunFinished(f"the run is {row.summary.status}", about=run_id, todo="fork(run_id, step, new_run_id).")
+            raise RunFinished(
+                f"the run is {row.summary.status}", about=run_id, todo="A fork goes on from any of its steps."
+            )
         if unsure is not None:
             self._answer(row, unsure)
         if row.summary.status in (rows.FAILED, rows.PAUSED) or accept_versions:

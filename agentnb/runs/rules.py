@@ -308,7 +308,9 @@ def unknown(run_id: str) -> RunUnknown:
 
 
 def no_step(run_id: str, step: int) -> StepUnknown:
-    return StepUnknown(f"there is no step {step}", about=run_id, todo="history(run_id) lists them.")
+    return StepUnknown(
+        f"there is no step {step}", about=run_id, todo="history(run_id) lists them, in a notebook %agent_runs show."
+    )
 
 
 def _mark_of(row: RunRow, control: str, state: str | None = None) -> Mark:

@@ -377,9 +377,7 @@ class Session:
         name, colon, step = text.partition(":")
         run = self.machine().get(self.full_run_id(name))
         if colon and not step.isdigit():
-            raise InputError(
-                f"{step!r} is not a step's number", about=text, todo="e.g. --from r-20260101-120000-ab12:3"
-            )
+            raise InputError(f"{step!r} is not a step's number", about=text, todo="Write e.g. r-20260101-120000-ab12:3")
         return run.run_id, int(step) if colon else run.step
 
     def fork(self, run_id: str, step: int) -> str:

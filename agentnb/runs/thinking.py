@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agentnb.errors import AgentnbError, CallTimeout, ProviderError, RunInterrupted, StepLimitReached, StreamBroken
+from agentnb.errors import (
+    AgentnbError,
+    BudgetExceeded,
+    CallTimeout,
+    ProviderError,
+    RunInterrupted,
+    StepLimitReached,
+    StreamBroken,
+)
 from agentnb.prompt.tokens import cached_share
 from agentnb.providers import catalog, latency, prices
 from agentnb.providers.base import Answer, Provider, Wire
@@ -82,17 +90,24 @@ class Thinking:
             call = self._with_object(context, call)
             prediction = self._preparing.predict(context, call)
         if budget_of(context).limit is not None:
-            most = affordable_output(budget_of(context), self._preparing.quote(call))
-            call = replace(call, prompt=replace(call.prompt, max_tokens=most))
+            call = replace(call, prompt=replace(call.prompt, max_tokens=self._affordable(context, call)))
         self._announce(call, prediction, context)
         answer = self._ask(call, context)
         return self._settle(context, call, prediction, answer)
+
+    def _affordable(self, context: Context, call: Call) -> int:
+        """The tokens that the budget still pays for. Raises BudgetExceeded, which says how the run goes on."""
+        try:
+            return affordable_output(budget_of(context), self._preparing.quote(call))
+        except BudgetExceeded as error:
+            go_on = f"%agent_runs resume {self._machine.current.run_id} --budget USD goes on with more."
+            raise BudgetExceeded(error.what, todo=f"{error.todo} {go_on}") from None
 
     def _check_limit(self, context: Context) -> None:
         step = self._machine.current.step
         if step > context["max_steps"]:
             raise StepLimitReached(
-                f"the run reached its limit of {context['max_steps']} steps",
+                f"the run reached its limit of {context['max_steps']} step{'s' if context['max_steps'] != 1 else ''}",
                 todo=f"Nothing is lost: %agent_runs resume {self._machine.current.run_id} --max-steps "
                 f"{context['max_steps'] * 2} goes on.",
             )

@@ -35,7 +35,7 @@ from agentnb.context.cells import CellIndex
 from agentnb.context.definitions import Definition
 from agentnb.context.files import FileIndex, module_file
 from agentnb.context.resolution import Resolver
-from agentnb.context.selection import Chosen, Selection, render, select
+from agentnb.context.selection import MARKED, Chosen, Selection, render, select
 from agentnb.context.trace import Ran, recording
 from agentnb.prompt.tokens import TokenCounter
 
@@ -248,7 +248,7 @@ def ours(task: Task, resolver: Resolver, budget: int, ran: tuple[Ran, ...] = ())
 
 def named_only(task: Task, resolver: Resolver, budget: int) -> Selection:
     chosen = select(task.names, resolver, mode="marks", count=COUNTER.count, budget=budget).chosen
-    return Selection(chosen=tuple(item for item in chosen if item.reason == "marked"))
+    return Selection(chosen=tuple(item for item in chosen if item.reason == MARKED))
 
 
 def breadth_first(task: Task, resolver: Resolver, budget: int) -> Selection:
@@ -308,7 +308,7 @@ def measure(selection: Selection, ran: tuple[Ran, ...]) -> list[float]:
     tokens = float(sum(item.tokens for item in selection.chosen))
     full = [covered(truth(ran, k), selection.chosen, ("full",)) / len(truth(ran, k)) for k in (1, 2, 3)]
     signatures = covered(truth(ran, 3), selection.chosen, ("full", "signature")) / len(truth(ran, 3))
-    named = [item for item in selection.chosen if item.reason == "marked"]
+    named = [item for item in selection.chosen if item.reason == MARKED]
     bodies = [item for item in selection.chosen if item.form == "full" and item.definition.kind != "constant"]
     return [tokens, *full, signatures, ran_share(named, ran), ran_share(bodies, ran)]
 

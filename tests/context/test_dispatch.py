@@ -55,7 +55,7 @@ BESIDE = ["area[Circle]", "area[Square]", "of_number"]
 def test_a_named_function_brings_what_is_registered_with_it(notebook, kind: str) -> None:
     notebook.run(AREA)
     found = told(getattr(notebook, kind), "explain `area`")
-    assert found["area"] == ("full", "marked")
+    assert found["area"] == ("full", "marked in the task")
     assert {name: found.get(name) for name in BESIDE} == dict.fromkeys(BESIDE, ("full", "registered with area"))
 
 

@@ -66,7 +66,7 @@ def test_marks_come_first_then_what_they_use(notebook) -> None:
     notebook.run(SETUP)
     selection = select("why is `clean` slow?", notebook.resolver, count=count)
     assert names(selection) == [("clean", "full"), ("helper", "full"), ("RATE", "full")]
-    assert [item.reason for item in selection.chosen] == ["marked", "used by clean", "used by helper"]
+    assert [item.reason for item in selection.chosen] == ["marked in the task", "used by clean", "used by helper"]
     assert all(item.tokens == count(render(item)) for item in selection.chosen)
 
 
