@@ -26,6 +26,7 @@ PACKAGES = {
     "astroid": "",
     "diskcache": "",
     "redis": "only for an event bus: pip install -e '.[redis]'",
+    "distributed": "only for runs on a Dask cluster: pip install -e '.[dask]'",
     "xllamacpp": "only for a model of your own: pip install -e '.[local]'",
 }
 """Package and what to say where it is missing."""

@@ -20,6 +20,7 @@ AgentnbError
 │       · ConnectionFailed · CallTimeout · StreamBroken · NotRecorded
 ├── BackendError          servers that several machines share
 │   └── BusUnreachable · BusRefused
+│       · FleetUnreachable · WorkersMissing · VersionsDiffer · HandlerNotFound · WorkerLost
 ├── BudgetExceeded        the next call could cost more than what is left
 ├── StepLimitReached      --max-steps
 ├── ToolError
@@ -288,6 +289,30 @@ class BusUnreachable(BackendError):
 
 class BusRefused(BackendError):
     code = "bus.refused"
+
+
+class FleetUnreachable(BackendError):
+    code = "fleet.unreachable"
+
+
+class WorkersMissing(BackendError):
+    code = "fleet.no-workers"
+
+
+class VersionsDiffer(BackendError):
+    code = "fleet.versions"
+
+
+class HandlerNotFound(BackendError):
+    """What a name like `module:attribute` should lead to cannot be imported in this process."""
+
+    code = "handler.import"
+
+
+class WorkerLost(BackendError):
+    """The run's task was lost with its worker, again and again."""
+
+    code = "fleet.worker-lost"
 
 
 class BudgetExceeded(AgentnbError):

@@ -39,7 +39,7 @@ ROWS = (
         "runs.budget",
     ),
     ("providers", "runs.hydration", "runs.record", "runs.agent", "runs.session"),
-    ("backends.dask", "backends.fleet", "notebook"),
+    ("backends.dask", "backends.driving", "backends.fleet", "notebook"),
     ("doctor",),
     ("__main__", "__init__"),
 )
@@ -97,6 +97,8 @@ HOMES = {
     "genai_prices": ("providers.prices",),
     "xllamacpp": ("providers.localserver",),
     "redis": ("backends.redis",),
+    "distributed": ("backends.dask",),
+    "dask": ("backends.dask",),
     "matplotlib": ("context.pictures",),
     "PIL": ("context.pictures",),
     "sqlalchemy": ("context.schemas",),

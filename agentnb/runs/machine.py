@@ -287,11 +287,16 @@ class AgentStateMachine:
             raise JournalError("no step is in flight here", todo="machine.current is for handlers.")
         return current
 
+    def release(self, run_id: str) -> None:
+        """Give back the lease of a run that is idle here: another process can go on with it at once."""
+        hold = self.journal.holds.get(run_id)
+        if hold is not None and hold.valid and run_id not in self.journal.busy:
+            self._alone(run_id, partial(self.journal.release, hold.key, hold.fence))
+
     def close(self) -> None:
         """Give back the leases of idle runs, and close the journal if this machine has opened it."""
-        for run_id, hold in list(self.journal.holds.items()):
-            if hold.valid and run_id not in self.journal.busy:
-                self._alone(run_id, partial(self.journal.release, hold.key, hold.fence))
+        for run_id in list(self.journal.holds):
+            self.release(run_id)
         if self._opened:
             self.journal.close()
 

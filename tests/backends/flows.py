@@ -1,0 +1,39 @@
+"""State machines that workers import by name. `log` in a context is a file that gets a line per execution of a step."""
+
+from __future__ import annotations
+
+import os
+import time
+
+
+def register(machine):
+    def count(context):
+        step = machine.current.step
+        write(context["log"], f"{machine.current.run_id} {step} {os.getpid()}\n")
+        time.sleep(context.get("seconds", 0))
+        context["n"] += 1
+        return ("COMPLETED" if step == context["most"] else "COUNT"), context
+
+    machine.register_state("COUNT", count)
+
+
+def write(log, line):
+    out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(out, line.encode())
+    os.close(out)
+
+
+def register_trouble(machine):
+    def trouble(context):
+        if context["kind"] == "raise":
+            raise ValueError("the gauge is broken")
+        if context["kind"] == "kill":
+            os._exit(1)
+        if context["kind"] == "nonsense":
+            return context
+        return "COMPLETED", context
+
+    machine.register_state("TROUBLE", trouble)
+
+
+not_callable = "text"
