@@ -123,9 +123,13 @@ class OutlinePart:
 class TreePart:
     """The project's files by their paths, each with its tokens. They are held one by one: a turn tells only those
     that are new, or gone, since. A file's name in the list of what the thread holds is `tree:PATH`.
+
+    `more` files were seen for which the list has no room; `others` may stand in folders that were not looked into.
     """
 
     files: Mapping[str, int]
+    more: int = 0
+    others: bool = False
 
     @property
     def name(self) -> str:
@@ -140,10 +144,12 @@ class TreePart:
         return sorted(name for name in held if name.startswith(TREE) and name.removeprefix(TREE) not in self.files)
 
     def lacking(self, held: Held) -> tuple[str, list[dict[str, Any]]]:
-        """The whole list where the thread holds none; else one line with what changed, TREE_CHANGES of a kind."""
+        """The whole list where the thread holds none; else one line with what changed, TREE_CHANGES of a kind. How
+        many files are not told is said beside those that are."""
         again = any(name.startswith(TREE) for name in held)
         most = TREE_CHANGES if again else len(self.files)
-        new = sorted(file for file in self.files if f"{TREE}{file}" not in held)[:most]
+        unknown = sorted(file for file in self.files if f"{TREE}{file}" not in held)
+        new, left_out = unknown[:most], self._left_out(len(unknown[most:]))
         gone = self.gone(held)[:TREE_CHANGES]
         holds: list[dict[str, Any]] = [
             {"name": f"{TREE}{file}", "form": "tree", "digest": digest(file), "tokens": self.files[file]}
@@ -151,10 +157,18 @@ class TreePart:
         ]
         holds += map(removed_entry, gone)
         if not again:
-            return ("<tree>\n" + "\n".join(new) + "\n</tree>" if new else ""), holds
-        told = {"new": new, "removed": [name.removeprefix(TREE) for name in gone]}
-        line = attributes_of({key: ", ".join(files) for key, files in told.items()})
-        return (f"<tree {line}/>" if line else ""), holds
+            head = " ".join(filter(None, ["<tree", attributes_of({"left_out": left_out})]))
+            return (f"{head}>\n" + "\n".join(new) + "\n</tree>" if new else ""), holds
+        told = {"new": ", ".join(new), "removed": ", ".join(name.removeprefix(TREE) for name in gone)}
+        line = attributes_of({**told, "left_out": left_out})
+        return (f"<tree {line}/>" if new or gone else ""), holds
+
+    def _left_out(self, waiting: int) -> str:
+        """`40 files`, `40 files or more`: those that wait for the next turn, and those that have no room."""
+        left = waiting + self.more
+        if not left:
+            return "files of some folders" if self.others else ""
+        return f"{left:,} file{'' if left == 1 else 's'}{' or more' if self.others else ''}"
 
 
 Piece = Part | OutlinePart | TreePart

@@ -295,9 +295,10 @@ class Hydrator:
 
     def _tree(self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]]) -> Iterator[TreePart]:
         known = [name.removeprefix(TREE) for name in held if name.startswith(TREE)]
-        files = tree_of(self.project, known)
-        if files is not None:  # else what the thread holds is not known to be gone
-            yield TreePart(files={(clean := self.scrub(file)): count(clean) for file in files})
+        tree = tree_of(self.project, known)
+        if tree is not None:  # else what the thread holds is not known to be gone
+            files = {(clean := self.scrub(file)): count(clean) for file in tree.files}
+            yield TreePart(files=files, more=tree.more, others=tree.others)
 
     def _outlines(self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]]) -> Iterator[OutlinePart]:
         known = lines_held(held)

@@ -6,6 +6,7 @@ import codecs
 import itertools
 import os
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -68,7 +69,16 @@ def _ends(file: Path) -> str:
     return f"{start}\n[… {size - FILE_READ:,} bytes not read …]\n{tail.decode('utf-8')}"
 
 
-def tree_of(project: Path | None, known: Collection[str] = ()) -> tuple[str, ...] | None:
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The files that are listed, sorted; how many more were seen, and whether there may be others still."""
+
+    files: tuple[str, ...]
+    more: int = 0
+    others: bool = False
+
+
+def tree_of(project: Path | None, known: Collection[str] = ()) -> Tree | None:
     """The project's files that a reader would care for, sorted, at most 60; hidden and generated ones left out. None
     where no folder is the project.
 
@@ -77,11 +87,12 @@ def tree_of(project: Path | None, known: Collection[str] = ()) -> tuple[str, ...
     """
     if project is None or project in (Path.home(), Path(project.anchor)) or not project.is_dir():
         return None
-    listed = _first_files(project)
+    seen, others = _files_seen(project)
+    listed = seen[:TREE_FILES]
     full = len(known) >= TREE_FILES
     found = {file for file in listed if not full or file <= max(known)}
     found.update(file for file in known if file in listed or _may_exist(project / file))
-    return tuple(sorted(found))
+    return Tree(tuple(sorted(found)), len(set(seen) - found), others)
 
 
 def _may_exist(file: Path) -> bool:
@@ -92,20 +103,20 @@ def _may_exist(file: Path) -> bool:
         return True
 
 
-def _first_files(project: Path) -> list[str]:
-    """Folders in the order of what is in them: no further one is looked into once all that it has would come too
-    late."""
+def _files_seen(project: Path) -> tuple[list[str], bool]:
+    """Files, sorted, and whether folders were left out. Folders in the order of what is in them: no further one is
+    looked into once all that it has would come too late."""
     here, seen = _listed(project)
     found = sorted(name for name, folder in here if not folder)
     folders = sorted(f"{name}/" for name, folder in here if folder)
-    for folder in folders[:TREE_FOLDERS]:
-        if seen > TREE_ENTRIES or (len(found) >= TREE_FILES and found[TREE_FILES - 1] < folder):
-            break
+    for number, folder in enumerate(folders):
+        late = len(found) >= TREE_FILES and found[TREE_FILES - 1] < folder
+        if number >= TREE_FOLDERS or seen > TREE_ENTRIES or late:
+            return found, True
         inside, looked = _listed(project / folder)
         seen += looked
-        found += [f"{folder}{inner}" for inner, deeper in inside if not deeper]
-        found = sorted(found)[:TREE_FILES]
-    return found[:TREE_FILES]
+        found = sorted([*found, *(f"{folder}{inner}" for inner, deeper in inside if not deeper)])
+    return found, False
 
 
 def _listed(folder: Path) -> tuple[list[tuple[str, bool]], int]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,19 +76,58 @@ def test_files_that_are_new_or_gone_are_told_in_one_line_and_once(book: Any, pro
     assert "<tree>\na & b.md\ndata/tides.csv\nschema.sql\ntaxrates.py\n</tree>" in book.bodies[-1]["system"][1]["text"]
 
 
+def listed(project: Path, known: Collection[str] = ()) -> tuple[str, ...]:
+    tree = tree_of(project, known)
+    assert tree is not None
+    return tree.files
+
+
+def test_of_many_new_files_the_rest_is_counted_and_comes_with_the_next_turns(book: Any, project: Path) -> None:
+    book.ask("Hello")
+    assert "<tree>\nschema.sql\ntaxrates.py\n</tree>" in book.bodies[-1]["system"][1]["text"]
+    (project / "runs").mkdir()
+    for number in range(100, 170):
+        (project / "runs" / f"r{number}.json").touch()
+    told = []
+    for _ in range(4):
+        book.ask("What came out?")
+        told.append(added_by(book.bodies[-1]))
+    lines = [re.search(r'<tree new="([^"]*)"(?: left_out="([^"]*)")?/>', text) for text in told]
+    found = [(line[1].count("runs/"), line[2]) for line in lines if line]
+    assert found == [(20, "50 files"), (20, "30 files"), (20, "10 files")], "the list has room for 60 of 70"
+    assert len({name for line in lines if line for name in line[1].split(", ")}) == 60
+    book.ask("And in a new segment?", stale_limit=0.0)
+    (project / "runs" / "r100.json").unlink()
+    book.ask("And now?")
+    line = '<tree new="runs/r160.json" removed="runs/r100.json" left_out="9 files"/>'
+    assert line in added_by(book.bodies[-1]), "where one is gone, the next has room"
+
+
+def test_the_first_list_says_how_many_files_it_leaves_out(book: Any, project: Path) -> None:
+    for number in range(100, 200):
+        (project / f"f{number}.csv").touch()
+    book.ask("Hello")
+    tree = book.bodies[-1]["system"][1]["text"].partition("<tree")[2].partition("</tree>")[0]
+    assert tree.startswith(' left_out="42 files">\nf100.csv\n')
+    (project / "zoo").mkdir()
+    (project / "zoo" / "ape.csv").touch()
+    book.ask("A folder that is not looked into makes it a lower bound", thread="other")
+    assert '<tree left_out="42 files or more">' in book.bodies[-1]["system"][1]["text"]
+
+
 def test_a_list_of_files_that_was_full_takes_what_had_no_room_for_nothing_new(tmp_path: Path) -> None:
     for number in range(100, 200):
         (tmp_path / f"f{number}.csv").touch()
-    first = tree_of(tmp_path) or ()
+    first = listed(tmp_path)
     assert (len(first), first[-1]) == (60, "f159.csv")
     (tmp_path / "f100.csv").unlink()
     (tmp_path / "f1055.csv").touch()
     (tmp_path / "g.csv").touch()
-    then = tree_of(tmp_path, first) or ()
+    then = listed(tmp_path, first)
     assert (set(then) - set(first), set(first) - set(then)) == ({"f1055.csv"}, {"f100.csv"})
     for number in range(300):
         (tmp_path / f"a{number}.csv").touch()
-    part = TreePart(files=dict.fromkeys(tree_of(tmp_path, then) or (), 1))
+    part = TreePart(files=dict.fromkeys(listed(tmp_path, then), 1))
     text, holds = part.lacking({f"tree:{name}": {} for name in then})
     assert (text.count(","), len(holds), "\n" in text) == (19, 20, False)
     assert tree_of(tmp_path / "nowhere", first) is None
@@ -104,11 +144,11 @@ def test_folders_of_pictures_are_not_looked_through_at_every_turn(
     looked, scan = [], os.scandir
     monkeypatch.setattr(os, "scandir", lambda folder: looked.append(folder) or scan(folder))
     monkeypatch.setattr(project_files, "TREE_FILES", 3)
-    assert tree_of(tmp_path) == ("d00/notes.md", "d01/notes.md", "d02/notes.md")
+    assert listed(tmp_path) == ("d00/notes.md", "d01/notes.md", "d02/notes.md")
     assert len(looked) == 4, "what comes later has no room"
     monkeypatch.setattr(project_files, "TREE_FILES", 60)
     monkeypatch.setattr(project_files, "TREE_ENTRIES", 50)
-    assert len(tree_of(tmp_path) or ()) == 3
+    assert len(listed(tmp_path)) == 3
 
 
 def test_an_edited_definition_is_sent_again_even_if_the_task_does_not_name_it(book: Any) -> None:
