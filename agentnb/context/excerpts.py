@@ -1,4 +1,4 @@
-"""The part of a long function around one of its lines, in whole statements. Pure, on text alone."""
+"""The part of a long function or cell around one of its lines, in whole statements. Pure, on text alone."""
 
 from __future__ import annotations
 
@@ -11,33 +11,68 @@ from collections.abc import Iterator, Sequence
 from agentnb.context.syntax import PARSE_ERRORS, parse
 
 LINES = 40
+Spans = tuple[tuple[int, int], ...]
+"""(first line, last line) of each part, in order. Lines are counted from 1, as tracebacks do."""
 
 
-def excerpt(lines: Sequence[str], start: int, line: int, *, most: int = LINES) -> tuple[int, int] | None:
-    """(first line, last line) of the statements around `line` in the function that starts at line `start` of a file.
+def excerpt(lines: Sequence[str], start: int, line: int, *, most: int = LINES) -> Spans:
+    """The statements around `line` in the function that starts at line `start` of a file.
 
-    At most `most` lines, in one body: that of the innermost block that does not fit as a whole. None where the line
-    stands in no statement of so few lines, or the text is not what ran. Lines are counted from 1, as tracebacks do.
+    At most `most` lines, in one body: that of the innermost block that does not fit as a whole. Of a single statement
+    that is longer, its first line, the lines around, and its last. Empty where the text is not what ran.
     """
     try:
         block = "".join(inspect.getblock(list(lines[start - 1 :])))
         top = parse(textwrap.dedent(block)).body[0]
     except (*PARSE_ERRORS, tokenize.TokenError, IndexError):
-        return None
-    found = None
-    for body, place in reversed(_way_to(top, line - start + 1)):
+        return ()
+    return _moved(_around(lines[start - 1 :], top, line - start + 1, most), start - 1)
+
+
+def excerpt_of_cell(lines: Sequence[str], line: int, *, most: int) -> Spans:
+    """The same for the code of a whole cell."""
+    try:
+        top = parse("".join(lines))
+    except PARSE_ERRORS:
+        return ()
+    return _around(lines, top, line, most)
+
+
+def _around(lines: Sequence[str], top: ast.AST, line: int, most: int) -> Spans:
+    found: Spans = ()
+    way = _way_to(top, line)
+    for body, place in reversed(way):
         first, last = _grown(body, place, most)
         if _span(body, first, last) > most:
             break
-        begin = _begin(body[first]) + start - 1
+        begin = _begin(body[first])
         if not lines[begin - 1].lstrip().startswith("elif"):  # it reads as a statement only with what stands before it
-            found = begin, _end(body[last]) + start - 1
+            found = ((begin, _end(body[last])),)
         if (first, last) != (0, len(body) - 1):
             break
-    return found
+    too_long = (body[place] for body, place in reversed(way) if _span(body, place, place) > most)
+    return found or next((_cut(_begin(one), _end(one), line, most) for one in too_long), ())
 
 
-def _way_to(top: ast.stmt, line: int) -> list[tuple[list[ast.stmt], int]]:
+def _cut(first: int, last: int, line: int, most: int) -> Spans:
+    """Of a statement on these lines its first, those around `line`, and its last."""
+    room = most - 2
+    begin = min(max(first + 1, line - room // 2), last - room)
+    spans = [(first, first), (begin, begin + room - 1), (last, last)]
+    merged = [spans[0]]
+    for one in spans[1:]:
+        if one[0] == merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], one[1])
+        else:
+            merged.append(one)
+    return tuple(merged)
+
+
+def _moved(spans: Spans, lines: int) -> Spans:
+    return tuple((first + lines, last + lines) for first, last in spans)
+
+
+def _way_to(top: ast.AST, line: int) -> list[tuple[list[ast.stmt], int]]:
     """The bodies around a line from the outermost in, each with the place of the statement that holds it."""
     way: list[tuple[list[ast.stmt], int]] = []
     node: ast.AST = top

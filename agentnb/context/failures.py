@@ -10,10 +10,12 @@ import linecache
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType, ModuleType
 
-from agentnb.context.excerpts import excerpt
+from agentnb.context import live
+from agentnb.context.excerpts import Spans, excerpt, excerpt_of_cell
 from agentnb.context.literals import beginning
+from agentnb.context.redaction import redact
 from agentnb.context.trace import below_packages, chain_of, frames_from_cell, is_library
 from agentnb.context.values import describe
 
@@ -23,6 +25,8 @@ OWN_FRAMES = 6
 FRAMES_WITH_LOCALS = 2
 """The user's own innermost frames; beside them, the frame in which the error was raised."""
 LOCALS = 8
+CELL_LINES = 20
+"""Of a cell that failed, around the line: what stands there is told nowhere else."""
 MESSAGE = 2000
 _NAME = re.compile(r"[^\W\d]\w*")
 _Frame = tuple[FrameType, int]
@@ -111,24 +115,55 @@ def _frame(frame: FrameType, line: int, project: Path | None) -> list[str]:
 def _inside(frame: FrameType, line: int, short: Collection[str]) -> list[str]:
     """What surrounds the line where the model does not have it, and the locals."""
     code = frame.f_code
+    source = linecache.getline(code.co_filename, line)
     if code.co_name == "<module>":
-        return []
+        known = _data_in(source, frame.f_globals)
+        return [*_around_in_cell(code, line), *(f"    # {text}" for text in _locals(known, source))]
     is_short = any(f".{name}".endswith(f".{code.co_qualname}") for name in short)
     around = _around(code, line) if is_short else []
-    source = linecache.getline(code.co_filename, line)
     return [*around, *(f"    # {text}" for text in _locals(frame.f_locals, source))]
+
+
+def _data_in(source: str, names: Mapping[str, object]) -> dict[str, object]:
+    """Of the names in a line of a cell those that are data: all that a cell knows is too much."""
+    used = dict.fromkeys(_NAME.findall(source))
+    return {name: names[name] for name in used if name in names and not live.is_a(names[name], _CODE)}
+
+
+_CODE = (type, ModuleType, FunctionType, *live.COMPILED)
 
 
 def _around(code: CodeType, line: int) -> list[str]:
     lines = linecache.getlines(code.co_filename)
-    found = excerpt(lines, code.co_firstlineno, line)
-    if found is None:
+    return _shown(lines, excerpt(lines, code.co_firstlineno, line), code.co_name)
+
+
+def _around_in_cell(code: CodeType, line: int) -> list[str]:
+    if shown_file(code.co_filename, None) != "cell":
         return []
-    first, last = found
-    return [
-        f"    excerpt of {code.co_name}, lines {first} to {last}:",
-        *(text.rstrip() for text in lines[first - 1 : last]),
-    ]
+    lines = linecache.getlines(code.co_filename)
+    found = excerpt_of_cell(lines, line, most=CELL_LINES)
+    return _shown(lines, found, "the cell") if found != ((line, line),) else []
+
+
+def _shown(lines: Sequence[str], spans: Spans, name: str) -> list[str]:
+    """An excerpt as it is told: where lines of a statement are left out it says so, and no half of a secret stays."""
+    lines = lines if len(spans) < 2 else _clean(lines)
+    if not spans or len(lines) < spans[-1][1]:
+        return []
+    told = [f"    excerpt of {name}, lines {spans[0][0]} to {spans[-1][1]}:"]
+    before = spans[0][0] - 1
+    for first, last in spans:
+        told += [f"[… {first - before - 1} lines of this statement left out …]"] if first - before > 1 else []
+        told += [text.rstrip() for text in lines[first - 1 : last]]
+        before = last
+    return told
+
+
+def _clean(lines: Sequence[str]) -> list[str]:
+    """The lines without secrets; none where one goes over lines, as a private key does."""
+    found = redact("".join(lines)).text.splitlines(keepends=True)
+    return found if len(found) == len(lines) else []
 
 
 def _locals(names: Mapping[str, object], line: str) -> list[str]:

@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import json
+import linecache
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,23 @@ import pytest
 from agentnb.context.excerpts import LINES, excerpt
 from agentnb.context.failures import describe_failure
 from agentnb.runs.hydration import Observed
+
+
+@pytest.fixture
+def notebook_of_failures() -> Any:
+    """A cell that fails -> what is told of it."""
+
+    def run(source: str) -> str:
+        file = f"/tmp/ipykernel_7/{len(source)}.py"
+        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)  # as IPython does
+        try:
+            exec(compile(source, file, "exec"), {"__name__": "__main__"})
+        except Exception as error:  # noqa: BLE001 - whatever the cell raises
+            return describe_failure(error)
+        raise AssertionError("it must fail")
+
+    return run
+
 
 SECRET = "sk-ant-api03-" + "Zk9Qw3Rt7Yu1Io5Pa8Sd2Fg4Hj6Kl0Xc" * 2
 
@@ -72,14 +90,65 @@ def test_an_excerpt_is_whole_statements_around_the_line_wherever_it_stands() -> 
         if isinstance(node, ast.FunctionDef):
             start = min([node.lineno, *(item.lineno for item in node.decorator_list)])
             for line in range(start, (node.end_lineno or 0) + 1, 7):
-                part = excerpt(lines, start, line, most=6)
-                if part is not None:
+                parts = excerpt(lines, start, line, most=6)
+                assert sum(last - first + 1 for first, last in parts) <= 6
+                assert not parts or any(first <= line <= last for first, last in parts)
+                if len(parts) == 1:
                     found += 1
-                    ast.parse(textwrap.dedent("".join(lines[part[0] - 1 : part[1]])))
-                    assert part[0] <= line <= part[1] < part[0] + 6
+                    ast.parse(textwrap.dedent("".join(lines[parts[0][0] - 1 : parts[0][1]])))
     assert found > 100
-    assert excerpt(["def f(:\n"], 1, 1) is None
-    assert excerpt([], 5, 7) is None
+    assert excerpt(["def f(:\n"], 1, 1) == ()
+    assert excerpt([], 5, 7) == ()
+
+
+LONG = {
+    "a literal": ("RATES = {{", "    'k{i}': {i},", "    'bad': 1 / zero,", "}}"),
+    "a chain of calls": ("result = (table", "    .add({i})", "    .divide(zero)", ")"),
+    "a query": ('ask("""', "    select {i} as x_{i},", "    1 / {{zero}}", '""")'),
+}
+
+
+def long_statement(kind: str, *, before: int, after: int) -> list[str]:
+    first, line, bad, last = (text.format(i="{i}") for text in LONG[kind])
+    around = [[line.format(i=i) for i in range(n)] for n in (before, after)]
+    return [first, *around[0], bad, *around[1], last]
+
+
+@pytest.mark.parametrize("kind", LONG)
+@pytest.mark.parametrize(("before", "after"), [(0, 60), (1, 60), (30, 30), (60, 1), (60, 0), (500, 500)])
+def test_of_a_long_statement_its_ends_and_the_lines_around_are_told_and_what_is_left_out(
+    kind: str, before: int, after: int
+) -> None:
+    inside = [f"    {text}" for text in long_statement(kind, before=before, after=after)]
+    lines = [f"{text}\n" for text in ["def f(table, zero):", "    x = 1", *inside, "    return x"]]
+    parts = excerpt(lines, 1, before + 4)
+    assert sum(last - first + 1 for first, last in parts) == LINES
+    told = [number for first, last in parts for number in range(first, last + 1)]
+    assert told == sorted(set(told))
+    assert {3, before + 4, len(lines) - 1} <= set(told)
+    assert set(range(before + 4 - 15, before + 4 + 15)) & set(range(3, len(lines))) <= set(told)
+
+
+def test_a_cell_that_fails_tells_its_statement_with_cuts_and_the_data_of_its_line(notebook_of_failures: Any) -> None:
+    cell = notebook_of_failures
+    told = cell("rows = [1, 2]\nzero = 0\n" + "\n".join(long_statement("a literal", before=50, after=30)))
+    assert "RATES = {\n[… 41 lines of this statement left out …]\n    'k41': 41,\n" in told
+    assert "    'bad': 1 / zero,\n    'k0': 0,\n" in told
+    assert told.rstrip().endswith("}\n    # zero: int: 0\n</error>")
+    told = cell("import math\nrows = [1, 2]\ntotal = sum(rows)\nshare = math.sqrt(rows['x'])\nprint(total)")
+    assert "excerpt of the cell, lines 1 to 5:\nimport math\nrows = [1, 2]\n" in told
+    assert "# rows: list of 2: [1, 2]" in told
+    assert "# math" not in told
+    assert "# total" not in told
+    assert "excerpt" not in cell("1 / 0"), "the line itself is told anyhow"
+
+
+def test_no_cut_leaves_half_a_secret(notebook_of_failures: Any) -> None:
+    body = "\n".join(f"{number:02}MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJ" for number in range(40))
+    key = f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----"
+    told = notebook_of_failures(f'pair = (\n    """{key}""",\n    1 / 0,\n)')
+    assert "ZeroDivisionError" in told
+    assert "MIIEvQIBADANBgkqhkiG9w0" not in told
 
 
 def test_without_context_nothing_is_told(book: Any) -> None:
