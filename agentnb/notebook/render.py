@@ -187,10 +187,10 @@ def _latency_panel(doc: Doc) -> str:
     latency = say.part(doc, "latency")
     lines = "".join(map(line_html, [*timeline.notes(doc), *say.cost_lines(doc)])) + _budget(doc)
     if say.ended(doc) and (number(latency.get("total")) is None or timeline.was_instant(doc)):
-        heading = "What it would cost" if doc.get("state") == "DRY_RUN" else "Cost"
+        heading = "What it would cost" if doc.get("state") == "DRY_RUN" else "What it cost"
         return _panel(heading, lines) if lines else ""
     rows = "".join(_phase_row(row, number(latency.get("total"))) for row in timeline.rows(doc))
-    foot = _cells_row(FOOT, "total", esc(timeline.first_token(doc)), seconds(latency.get("total")))
+    foot = _cells_row(FOOT, "total", "", seconds(latency.get("total")))
     heading = "How long the recording played" if say.recorded(doc) else "How long the last call took"
     heading += " (modelled)" if latency.get("modelled") else ""
     if number(latency.get("total")) is None:
@@ -248,6 +248,7 @@ def _folds(doc: Doc) -> str:
         _fold(say.definitions_title(doc), _definitions_html(doc)),
         _fold(say.images_title(doc), _images_html(doc)),
         _fold("Task", f'<pre style="{PRE}">{esc(_cut(doc.get("task")))}</pre>' if doc.get("task") else ""),
+        _fold("What the words mean", plain_table(("word", "meaning"), say.WORDS) if say.layer_totals(doc)[0] else ""),
     ]
     go_on = say.go_on_line(doc)
     lead = f'<p style="margin:4px 0 8px 0;{SMALL}">{esc(go_on)}</p>' if go_on else ""

@@ -16,6 +16,7 @@ from agentnb.notebook.commands import dispatch, show_table
 from agentnb.notebook.figures import plural
 from agentnb.notebook.flags import Flag
 from agentnb.notebook.kernel import RESULT, Notebook
+from agentnb.notebook.sentences import state_words
 from agentnb.notebook.tables import Code, Stacked
 from agentnb.runs.machine import Replay
 from agentnb.runs.services import Limits
@@ -61,15 +62,16 @@ def _list(session: Session, rest: str) -> None:
 
 
 def _task_and_run(run: Any) -> Stacked:
-    facts = (Code(run.run_id), plural(run.step, "step"), run.tags.get("model", ""))
+    where = f"in {run.failed_in or run.state}" if run.status not in ("running", "completed") else ""
+    facts = (Code(run.run_id), plural(run.step, "step"), where, run.tags.get("model", ""))
     return Stacked(run.tags.get("task", ""), facts)
 
 
 def _state_of(run: Any) -> str:
-    """The state, or the status where that says more: a paused run is in a state but goes nowhere."""
-    if run.failed_in:
-        return f"FAILED in {run.failed_in}"
-    return run.state if run.status in ("running", "completed") else f"{run.status} in {run.state}"
+    """The dashboard's mark and word; a paused or failed run is in a state, but what it is comes first."""
+    stopped = "FAILED" if run.failed_in else {"paused": "PAUSED", "cancelled": "CANCELLED"}.get(run.status)
+    mark, word, _ = state_words({"state": stopped or run.state})
+    return f"{mark} {word}"
 
 
 def _show(session: Session, rest: str) -> None:

@@ -37,6 +37,18 @@ LAYERS = {
     "DYNAMIC": "questions, answers, tool results: new with every turn",
 }
 
+WORDS = (
+    *((layer_word(name), meaning) for name, meaning in LAYERS.items()),
+    ("cached", "read from the provider's prompt cache and not processed anew: cheaper, and sooner there"),
+    ("queue", "waiting at the provider"),
+    ("prefill", "the model reads the part of the prompt that is not cached"),
+    ("decode", "the model writes its answer, token by token"),
+    ("TTFT", "time to first token: how long until the answer begins"),
+    ("TPOT", "time per output token, once it has begun"),
+    ("≈", "an estimate: providers report sums only"),
+)
+"""The words of the view, for the fold that explains them."""
+
 
 def part(doc: Doc, name: str) -> Doc:
     value = doc.get(name)

@@ -153,8 +153,9 @@ def _facts_html(facts: Sequence[object]) -> str:
     parts = [
         f'<code style="{CODE}">{esc(fact)}</code>' if isinstance(fact, Code) else esc(_cell_text(fact))
         for fact in facts
+        if fact not in (None, "")
     ]
-    return f'<br><span style="{FAINT}">{unbroken(parts)}</span>'
+    return f'<br><span style="{FAINT}">{unbroken(parts)}</span>' if parts else ""
 
 
 def _cell_style(right: bool) -> str:

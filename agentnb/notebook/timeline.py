@@ -52,26 +52,38 @@ def _attempt_rows(latency: Doc, before: float) -> list[Phase]:
 
 
 def notes(doc: Doc) -> list[str]:
-    """What of the timeline is an estimate and from what; and the first token beside what was expected of it."""
+    """When the first token came beside what was expected of it; and what of the timeline is an estimate, from what."""
     latency = part(doc, "latency")
-    if recorded(doc) or latency.get("streamed") is False:
+    if was_instant(doc):
         return []
-    return [said for said in (_first_token_expected(latency), _queue_basis(latency)) if said]
+    if latency.get("streamed") is False:
+        came = number(latency.get("ttft"))
+        return [] if came is None else [f"The whole reply came after {seconds(came)}: it was not streamed."]
+    basis = "" if recorded(doc) else _queue_basis(latency)
+    return [said for said in (_first_token(latency, compare=not recorded(doc)), basis) if said]
 
 
-def _first_token_expected(latency: Doc) -> str:
-    expected = part(latency, "expected")
-    low, high, ttft = number(expected.get("low")), number(expected.get("high")), number(latency.get("ttft"))
-    if low is None or high is None:
-        return ""
-    samples = number(expected.get("samples"))
-    basis = plural(samples, "call") if samples else "the catalogue's curve"
-    span = f"{low:.2f} to {high:.2f} s"
+def _first_token(latency: Doc, *, compare: bool) -> str:
+    """`First token (TTFT) after 980 ms, as expected (0.70 to 0.99 s, from 12 calls); then 22 ms a token (TPOT).`"""
+    ttft, tpot = number(latency.get("ttft")), number(latency.get("tpot"))
+    low, high, basis = _expected(part(latency, "expected"))
+    known = compare and low is not None and high is not None
     if ttft is None:
-        return f"First token expected after {span} (8 of 10 times; from {basis})."
-    came = ttft - (number(latency.get("connect")) or 0.0)
-    verdict = "sooner than" if came < low else "later than" if came > high else "as"
-    return f"TTFT {verdict} expected: {span} (from {basis})."
+        return f"First token expected after {low:.2f} to {high:.2f} s (8 of 10 times; {basis})." if known else ""
+    verdict = ""
+    if known and low is not None and high is not None:
+        came = ttft - (number(latency.get("connect")) or 0.0)
+        word = "sooner than" if came < low else "later than" if came > high else "as"
+        verdict = f", {word} expected ({low:.2f} to {high:.2f} s, {basis})"
+    pace = f"; then {seconds(tpot)} a token (TPOT)" if tpot else ""
+    return f"First token (TTFT) after {seconds(ttft)}{verdict}{pace}."
+
+
+def _expected(expected: Doc) -> tuple[float | None, float | None, str]:
+    """(low, high, from what)."""
+    samples = number(expected.get("samples"))
+    basis = f"from {plural(samples, 'call')}" if samples else "from the catalogue's curve"
+    return number(expected.get("low")), number(expected.get("high")), basis
 
 
 def _queue_basis(latency: Doc) -> str:
@@ -84,17 +96,6 @@ def _queue_basis(latency: Doc) -> str:
     return f"≈ No provider reports its queue; estimated from {plural(samples, 'call')}."
 
 
-def first_token(doc: Doc) -> str:
-    """`TTFT 980 ms · TPOT 22 ms`."""
-    latency = part(doc, "latency")
-    if number(latency.get("ttft")) is None:
-        return ""
-    if latency.get("streamed") is False:
-        return f"the whole reply after {seconds(latency['ttft'])} (not streamed)"
-    ttft, tpot = f"TTFT {seconds(latency['ttft'])}", number(latency.get("tpot"))
-    return f"{ttft} · TPOT {seconds(tpot)}" if tpot else ttft
-
-
 def was_instant(doc: Doc) -> bool:
     """Whether a recording was played at once: how long that took says nothing."""
     total = number(part(doc, "latency").get("total"))
@@ -102,7 +103,7 @@ def was_instant(doc: Doc) -> bool:
 
 
 def line(doc: Doc) -> str:
-    """`Time of the last call: connect 1 ms, queue ≈ 80 ms, decode 2.12 s; total 3.10 s · TTFT 980 ms.`"""
+    """`Time of the last call: connect 1 ms, queue ≈ 80 ms, decode 2.12 s; total 3.10 s.`"""
     latency = part(doc, "latency")
     pieces = []
     for name, _, length, estimated in rows(doc):
@@ -111,5 +112,4 @@ def line(doc: Doc) -> str:
     if not pieces or was_instant(doc):
         return ""
     basis = " (modelled)" if latency.get("modelled") else ""
-    tail = " · ".join(filter(None, [f"total {seconds(latency.get('total'))}", first_token(doc)]))
-    return f"Time of the last call{basis}: {', '.join(pieces)}; {tail}."
+    return f"Time of the last call{basis}: {', '.join(pieces)}; total {seconds(latency.get('total'))}."

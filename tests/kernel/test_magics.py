@@ -187,6 +187,7 @@ def test_runs_are_told_after_a_restart(start: Callable[..., Any]) -> None:
     second = start()
     second.ok("%load_ext agentnb")
     listed = second.ok("%agent_runs list")
+    assert "✓ Completed" in listed.text
     assert run["run_id"] in listed.text
     assert "Remember me" in listed.text
     shown = second.ok(f"%agent_runs show {run['run_id']}").run

@@ -332,7 +332,7 @@ def test_what_is_estimated_and_what_was_expected_is_said_under_the_timeline() ->
     expected = {"low": 0.7, "middle": 0.8, "high": 0.9, "samples": 12}
     latency = full()["latency"] | {"modelled": False, "expected": expected}
     for view in (run_text(changed(latency=latency)), visible(run_html(changed(latency=latency)))):
-        assert "TTFT later than expected: 0.70 to 0.90 s" in view
+        assert "First token (TTFT) after 980 ms, later than expected (0.70 to 0.90 s, from 12" in view
         assert "estimated from 6 calls" in view
     few = latency | {"queue_estimate": {"seconds": None, "samples": 2}}
     assert "an estimate takes 5 calls (2 so far)" in run_text(changed(latency=few))
@@ -359,7 +359,7 @@ def test_a_refused_tool_says_how_to_allow_it() -> None:
 
 
 def test_a_table_for_narrow_windows_stacks_what_belongs_together() -> None:
-    cell = Stacked("a <task> of many words", (Code("r-1-2"), "2 steps", "sim:model"))
+    cell = Stacked("a <task> of many words", (Code("r-1-2"), "2 steps", "", "sim:model"))
     html = table_html("Runs", ("state", "task"), [("COMPLETED", cell)])
     found = audit(html)
     assert found.foreign == []
@@ -373,7 +373,7 @@ def test_a_recording_is_labelled_and_its_speed_is_no_measurement() -> None:
     played = changed(recorded="2026-11-27, claude-sonnet-4-6", latency=full()["latency"] | {"total": 0.001})
     for view in (run_text(played), visible(run_html(played)), run_markdown(played).replace("\\", "")):
         assert "recorded 2026-11-27, claude-sonnet-4-6" in view.replace("\n", " ")
-        assert "TTFT" not in view
+        assert "First token" not in view
     slowly = changed(recorded="2026-11-27, claude-sonnet-4-6")
     assert "How long the recording played" in visible(run_html(slowly))
 
