@@ -62,6 +62,7 @@ ROOM_OF = {
     "runs.current": "runs.machine",
     "runs.holds": "runs.machine",
     "runs.policies": "runs.machine",
+    "runs.purse": "runs.budget",
     "runs.samples": "runs.agent",
     "runs.rhythm": "runs.agent",
     "runs.rebasing": "runs.agent",

@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agentnb.backends.driving import Order, drive, fail, register, without_password
+from agentnb.backends.driving import Order, drive, fail, register, settings_of, tool_named, without_password
 from agentnb.backends.fleet import TAG, Fleet, checked_journal
 from agentnb.errors import (
     FleetUnreachable,
@@ -29,7 +29,10 @@ from agentnb.errors import (
 from agentnb.runs import rows
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.opening import open_journal
+from agentnb.runs.purse import Purse
 from agentnb.runs.rows import RunRow
+from agentnb.runs.session import Session
+from agentnb.settings import TOOLS
 
 CONNECT_SECONDS = 10.0
 WORKER_SECONDS = 10.0  # for the first worker to come, where the cluster has none yet
@@ -77,6 +80,45 @@ class DaskExecutor:
         for number, context in enumerate(contexts):
             with contextlib.suppress(RunExists):
                 machine.initialize_run(f"{name}/{number:04d}", state, context, tags=kept)
+        return self.go_on(name)
+
+    def ask(
+        self,
+        tasks: Iterable[str],
+        *,
+        model: str | None = None,
+        tools: Sequence[str] = (),
+        allow: Sequence[str] = (),
+        budget: float | None = None,
+        name: str = "",
+        **changes: Any,
+    ) -> Fleet:
+        """Have the agent carry out each task on a worker, in a conversation of its own, without a notebook's context.
+
+        `tools` are names `module:attribute` of functions made with `@agentnb.tool`, `allow` those of them that may act.
+        `budget` is in US dollars for all tasks together; `changes` are settings of each, e.g. `max_steps`. Keys are
+        those of the workers' environment; `sim:…` needs none. With the `name` of an earlier fleet, its runs go on.
+        """
+        _refuse_kernel_tools(tools)
+        name = name or new_name()
+        session = Session(settings=settings_of(Order(journal=self._address, bus=self._bus)))
+        session.extra_tools = {tool.name: tool for tool in map(tool_named, tools)}
+        if budget is not None:
+            Purse(self.journal, f"{name}/purse").make(budget)
+        shared = {
+            "model": model,
+            "tools": tuple(session.extra_tools),
+            "allow": tuple(allow),
+            "context": "none",
+            "purse": f"{name}/purse" if budget is not None else "",
+            "tags": {TAG: name, TOOL_TAG: ",".join(tools)},
+        }
+        with contextlib.closing(session):
+            agent = session.agent()
+            for number, task in enumerate(tasks):
+                run_id = f"{name}/{number:04d}"
+                with contextlib.suppress(RunExists):
+                    agent.begin(session.request(task, thread=run_id, **shared, **changes), run_id)
         return self.go_on(name)
 
     def go_on(self, name: str) -> Fleet:
@@ -165,6 +207,15 @@ def _refuse_notebook_names(name: str) -> None:
             about=name,
             todo="Write it into a file beside the notebook (%%writefile flows.py) and name it flows:register.",
         )
+
+
+def _refuse_kernel_tools(tools: Sequence[str]) -> None:
+    for tool in tools:
+        if tool in TOOLS:
+            raise InputError(
+                f"{tool} works on a notebook's kernel, and a worker has none",
+                todo="Leave it out, or name tools of your own: module:attribute.",
+            )
 
 
 def _lost(run_id: str, task: Any) -> WorkerLost:

@@ -227,4 +227,5 @@ def settings_of(order: Order) -> Settings:
     settings = from_environment(os.environ)
     place = {"journal": _own(order.journal, "AGENTNB_JOURNAL")} if "://" in order.journal else {}
     home = None if place else Path(order.journal)
-    return settings.with_changes(home=home, bus=_own(order.bus, "AGENTNB_BUS") or None, **place)
+    # A worker has no notebook whose packages it could index.
+    return settings.with_changes(home=home, index=False, bus=_own(order.bus, "AGENTNB_BUS") or None, **place)

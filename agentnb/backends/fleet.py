@@ -20,7 +20,7 @@ from agentnb.runs import leases, rows
 from agentnb.runs.journal import Journal
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.opening import open_journal
-from agentnb.runs.rows import RunRow
+from agentnb.runs.rows import RunRow, RunSummary
 
 TAG = "fleet"
 """The tag whose value is the fleet's name."""
@@ -46,7 +46,10 @@ class Fleet:
     @property
     def rows(self) -> list[RunRow]:
         """The runs as the journal's rows tell them, in the order of their creation. Raises RunUnknown."""
-        found = [self.journal.row(summary.run_id) for summary in self.journal.find(**{TAG: self.name})]
+        return [self.journal.row(summary.run_id) for summary in self._summaries()]
+
+    def _summaries(self) -> list[RunSummary]:
+        found = self.journal.find(**{TAG: self.name})
         if not found:
             raise RunUnknown("no run belongs to this fleet", about=self.name, todo="%agent_runs list shows the runs.")
         return found
@@ -62,7 +65,7 @@ class Fleet:
         An interrupt ends the waiting and not the runs.
         """
         until = None if timeout is None else time.monotonic() + timeout
-        while any(row.summary.status == rows.RUNNING for row in self.rows):
+        while any(summary.status == rows.RUNNING for summary in self._summaries()):
             if until is not None and time.monotonic() > until:
                 break
             self._stalled()
@@ -71,9 +74,9 @@ class Fleet:
 
     def pause(self) -> None:
         """Ask every run that has not ended to stop after its present step."""
-        for row in self.rows:
-            if row.summary.status == rows.RUNNING:
-                self._machine.pause(row.summary.run_id)
+        for summary in self._summaries():
+            if summary.status == rows.RUNNING:
+                self._machine.pause(summary.run_id)
 
     def results(self) -> list[dict[str, Any]]:
         """One dict a run, all with the same keys: what a table library takes as it is."""

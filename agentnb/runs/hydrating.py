@@ -70,6 +70,7 @@ class Hydrating:
             "tools": sorted(set(request.tools)),
             "allow": sorted(request.allow),
             "budget": {"limit": request.budget, "spent": 0.0},
+            **({"purse": request.purse} if request.purse else {}),
             "max_steps": request.max_steps,
             "max_tokens": min(request.max_tokens, model.max_output),
             "mode": request.context,
@@ -215,6 +216,7 @@ def _segment_of(begun: Begun, source: Context | None, run_id: str) -> Context:
 def _tags(context: Context, request: Request) -> dict[str, str]:
     """What the journal finds the run by."""
     return {
+        **request.tags,
         "thread": context["thread"],
         "cell": request.cell or "",
         "execution": request.execution,

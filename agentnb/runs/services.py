@@ -49,6 +49,7 @@ class Request:
     `replay` says where replies come from: live, record, replay (recorded ones only) or auto.
     `stream` False asks for each reply in one piece; `replay_speed` is the pace of recorded ones, 0 at once.
     `retry_wait`: the most seconds to wait where a provider asks for it.
+    `purse` names the purse that it shares with other runs (runs/purse.py); `tags` are added to the run's own.
     `origin` is (run, step) to go on from: the task follows what that run had said by then.
     """
 
@@ -73,6 +74,8 @@ class Request:
     stream: bool = True
     replay_speed: float = 0.0
     retry_wait: float = 60.0
+    purse: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,7 @@ from agentnb.runs.conversation import (
     what_came,
 )
 from agentnb.runs.preparing import Preparing
+from agentnb.runs.purse import Purse
 from agentnb.runs.rhythm import learn_call
 from agentnb.runs.services import SHOWN, Context, Services
 from agentnb.runs.spending import LOST, Heard, add_up, budget_of, lost_record, lost_usage, note, pay
@@ -85,15 +86,37 @@ class Thinking:
             return self._replay(context)
         self._check_limit(context)
         self._services.keepalive.stop()
+        before = context["budget"]["spent"]
         call, prediction = self._preparing.prepare(context)
         if context.get("replay", "live") in ("live", "record"):
             call = self._with_object(context, call)
             prediction = self._preparing.predict(context, call)
         if budget_of(context).limit is not None:
             call = replace(call, prompt=replace(call.prompt, max_tokens=self._affordable(context, call)))
+        if "purse" in context:
+            return self._call_from_purse(context, call, prediction, before)
+        return self._make_call(context, call, prediction)
+
+    def _make_call(self, context: Context, call: Call, prediction: Prediction) -> tuple[str, Context]:
         self._announce(call, prediction, context)
-        answer = self._ask(call, context)
-        return self._settle(context, call, prediction, answer)
+        return self._settle(context, call, prediction, self._ask(call, context))
+
+    def _call_from_purse(
+        self, context: Context, call: Call, prediction: Prediction, before: float
+    ) -> tuple[str, Context]:
+        """The call within the sum that this run shares with others; `before` is what the run had spent until then."""
+        current = self._machine.current
+        purse, key = Purse(self._machine.journal, context["purse"]), f"{current.run_id}/{current.step}"
+        most = purse.reserve(key, self._preparing.quote(call))
+        call = replace(call, prompt=replace(call.prompt, max_tokens=most))
+        try:
+            state, context = self._make_call(context, call, prediction)
+        except AgentnbError:
+            lost = (current.attached or {}).get(LOST)
+            purse.settle(key, (lost["cost"]["total"] or 0.0) if lost else 0.0)
+            raise
+        purse.settle(key, context["budget"]["spent"] - before)
+        return state, context
 
     def _affordable(self, context: Context, call: Call) -> int:
         """The tokens that the budget still pays for. Raises BudgetExceeded, which says how the run goes on."""

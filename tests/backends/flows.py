@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+import agentnb
+
 
 def register(machine):
     def count(context):
@@ -37,3 +39,9 @@ def register_trouble(machine):
 
 
 not_callable = "text"
+
+
+@agentnb.tool(safe=True)
+def gauge(station: str) -> str:
+    """The water level at a station."""
+    return f"{station}: 3.20 m"

@@ -28,6 +28,7 @@ from agentnb.errors import (
 )
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.opening import open_journal
+from agentnb.runs.purse import Purse
 
 PATIENCE = 120  # seconds after which a test gives up on what takes a few
 HERE = Path(__file__).parent
@@ -236,6 +237,46 @@ def test_a_kernel_hears_of_workers_steps_by_the_bus(cluster, home, tmp_path, red
         fleet = executor.start("flows:register", "COUNT", contexts(4, tmp_path / "log")).wait(PATIENCE)
         events = [heard.get(timeout=PATIENCE) for _ in range(4 * 6)]
     assert events == fleet.journal.follow(0)
+
+
+@pytest.mark.slow
+def test_the_agent_carries_out_many_tasks_on_workers_with_a_tool_of_ones_own(executor, home):
+    tasks = [f"What is tide number {number}?" for number in range(5)] + ["Use the tool gauge for the station Dover."]
+    fleet = executor.ask(tasks, model="sim:claude-sonnet-4-6", tools=["flows:gauge"], name="asked").wait(PATIENCE)
+    results = fleet.results()
+    assert [r["standing"] for r in results] == ["completed"] * 6, results
+    assert all(r["result"] and r["cost"] > 0 for r in results)
+    assert "3.20 m" in results[-1]["result"]
+    threads = {row.summary.tags["thread"] for row in fleet.rows}
+    assert len(threads) == 6, "each task is a conversation of its own"
+    assert "6 completed" in fleet._repr_mimebundle_()["text/plain"]
+    again = executor.ask(tasks, model="sim:claude-sonnet-4-6", tools=["flows:gauge"], name="asked").wait(PATIENCE)
+    assert again.results() == results
+
+
+@pytest.mark.slow
+def test_one_budget_holds_for_all_tasks_together(executor):
+    tasks = [f"What is tide number {number}?" for number in range(8)]
+    fleet = executor.ask(tasks, model="sim:claude-sonnet-4-6", budget=0.03, name="poor", max_tokens=300)
+    fleet.wait(PATIENCE)
+    standings = Counter(r["standing"] for r in fleet.results())
+    assert standings["failed"] >= 1, standings
+    assert standings["completed"] >= 1, standings
+    spent = sum(r["cost"] for r in fleet.results() if r["cost"])
+    assert 0 < spent <= 0.03
+    purse = Purse(fleet.journal, "poor/purse").state
+    assert purse["spent"] == pytest.approx(spent)
+    assert purse["held"] == {}
+    assert all("the budget that the runs share" in r["error"] for r in fleet.results() if r["standing"] == "failed")
+
+
+@pytest.mark.slow
+def test_tools_of_the_kernel_are_refused_clearly(executor):
+    for name in ("inspect", "run_code"):
+        with pytest.raises(InputError, match="a worker has none"):
+            executor.ask(["What is a tide?"], tools=[name])
+    with pytest.raises(InputError, match=r"@agentnb\.tool"):
+        executor.ask(["What is a tide?"], tools=["flows:register"])
 
 
 def test_no_scheduler_no_workers_and_nonsense_are_said(home, folder, monkeypatch):
