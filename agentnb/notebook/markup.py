@@ -128,8 +128,8 @@ def _block_html(block: Block) -> str:
     if block.kind == "code":
         return f'<pre style="{PRE}">{escape(block.text)}</pre>'
     if block.kind == "heading":
-        size = {1: 18, 2: 16}.get(block.level, 14)
-        return f'<p style="margin:10px 0 4px 0;font-size:{size}px"><strong>{_inline_html(block.text)}</strong></p>'
+        size = {1: 1.3, 2: 1.15}.get(block.level, 1)
+        return f'<p style="margin:10px 0 4px 0;font-size:{size}em"><strong>{_inline_html(block.text)}</strong></p>'
     if block.kind == "table":
         return _table_html(block.text)
     return f'<p style="margin:0 0 8px 0">{_inline_html(block.text)}</p>'
@@ -149,7 +149,7 @@ def _item_html(item: Block) -> str:
 def _table_html(text: str) -> str:
     head, _, *body = text.split("\n")
     rows = [_row_html(head, "th"), *(_row_html(line, "td") for line in body)]
-    return f'<table style="border-collapse:collapse;margin:6px 0;font-size:13px">{"".join(rows)}</table>'
+    return f'<table style="border-collapse:collapse;margin:6px 0;font-size:0.93em">{"".join(rows)}</table>'
 
 
 def _row_html(line: str, tag: str) -> str:

@@ -31,6 +31,7 @@ from agentnb.notebook.style import (
     PRE,
     ROW,
     SMALL,
+    SMALL_CODE,
     SUMMARY,
     TABLE,
     TEAL,
@@ -130,7 +131,7 @@ def _summary(doc: Doc) -> str:
     spans = " ".join(f'<span style="display:inline-block;margin:0 12px 0 0">{item}</span>' for item in items)
     return (
         '<div style="border:0;border-top:1px solid #80808055;border-bottom:1px solid #80808055;'
-        f'margin:4px 0 8px 0;padding:5px 0;font-size:13px">{spans}</div>'
+        f'margin:4px 0 8px 0;padding:5px 0;font-size:0.93em">{spans}</div>'
     )
 
 
@@ -290,7 +291,9 @@ def _tool_html(step: Doc, tool: Doc) -> str:
     result = _cut(tool.get("result"))
     body = f'<pre style="{PRE};max-height:16em;overflow:auto">{esc(result)}</pre>' if result else ""
     call = f'<code style="{CODE}">{esc(head)}</code>'
-    return f'<div style="margin:6px 0 0 0">{call} {esc(say.tool_outcome(tool))}{body}</div>'
+    return (
+        f'<div style="margin:6px 0 0 0">{call} <span style="{SMALL}">{esc(say.tool_outcome(tool))}</span>{body}</div>'
+    )
 
 
 def _definitions_html(doc: Doc) -> str:
@@ -306,7 +309,7 @@ def _definition_row(item: Doc) -> str:
     """Two lines in one cell rather than five columns, so that a narrow window shows them whole."""
     facts = [clean(item.get("form") or ""), "new" if item.get("new") else "", say.place(item)]
     facts.append(clean(item.get("reason") or ""))
-    name = f'<code style="{CODE}">{esc(item.get("name") or "?")}</code>'
+    name = f'<code style="{SMALL_CODE}">{esc(item.get("name") or "?")}</code>'
     about = f'<span style="{FAINT}">{esc(" · ".join(filter(None, facts)))}</span>'
     cell = f'<td style="{BAR};padding:4px 8px 4px 0;line-height:1.6">{name}<br>{about}</td>'
     return f'<tr style="{FOOT}">{cell}<td style="{FIGURE}">≈ {esc(count(item.get("tokens")))} tokens</td></tr>'
@@ -327,7 +330,7 @@ def _image_html(item: Doc) -> str:
             f'<img src="data:{kind};base64,{data}" alt="{alt}" width="{width}" height="{height}" '
             'style="border:1px solid #80808055;margin:2px 0">'
         )
-    return f'<div style="margin:4px 0 8px 0">{picture}<br>{esc(say.image_line(item))}</div>'
+    return f'<div style="margin:4px 0 8px 0;{SMALL}">{picture}<br>{esc(say.image_line(item))}</div>'
 
 
 def run_markdown(doc: Doc) -> str:

@@ -3,7 +3,8 @@
 The html has to survive JupyterLab's sanitizer for untrusted notebooks (source: packages/apputils/src/sanitizer.ts, read
 2026-11-22): no <style>, no svg, no ids, no var(), no rgb(); plain inline declarations (flex among them, and where it is
 dropped things stand below each other), 8-digit hex colours and pictures in the page pass. Colours are inherited or
-translucent, so that they hold on light and dark; nothing is told by colour alone.
+translucent, so that they hold on light and dark; nothing is told by colour alone. Sizes are shares of the page's own,
+so that a class reads them on a projector.
 """
 
 from __future__ import annotations
@@ -16,32 +17,34 @@ WIDTH = 80
 """Columns of a terminal."""
 
 MONO = "font-family:ui-monospace, Menlo, Consolas, monospace"
-CODE = f"{MONO};font-size:12.5px;background:#80808022;border-radius:3px;padding:1px 4px;white-space:pre-wrap"
+CODE = f"{MONO};font-size:0.9em;background:#80808022;border-radius:3px;padding:1px 4px;white-space:pre-wrap"
 PRE = (
-    f"{MONO};font-size:12.5px;line-height:1.45;background:#80808018;border:0;border-radius:4px;padding:8px 10px;"
+    f"{MONO};font-size:0.9em;line-height:1.45;background:#80808018;border:0;border-radius:4px;padding:8px 10px;"
     "margin:6px 0;white-space:pre-wrap;overflow-wrap:break-word;word-break:normal"
 )
+SMALL_CODE = CODE.replace("0.9em", "1em")
+"""Where the text around it is small already."""
 TEAL = "#1a8f7a"
 BLUE = "#3f7fd0"
 HATCH = "linear-gradient(135deg, #8080808c 25%, transparent 25%, transparent 50%, #8080808c 50%, #8080808c 75%, transparent 75%)"  # noqa: E501
-ROOT = "font-size:14px;line-height:1.5;max-width:58em;margin:0;padding:0;overflow-wrap:break-word"
+ROOT = "line-height:1.5;max-width:58em;margin:0;padding:0;overflow-wrap:break-word"
 # Figures hold dollar signs, which MathJax would read as formulas; the answer is left to it.
 NO_MATH = "mathjax_ignore tex2jax_ignore"
 FAINT = "opacity:0.72"
-SMALL = "font-size:12.5px;line-height:1.5"
+SMALL = "font-size:0.9em;line-height:1.5"
 # Side by side where there is room, else below each other and as wide as the frame: the right edges meet either way.
 PANELS = "display:flex;flex-wrap:wrap;gap:0 24px"
 PANEL = "flex:1 1 25em;min-width:0;box-sizing:border-box;margin:0;padding:0 0 8px 0"
 LABEL = "border:1px dashed #808080;border-radius:3px;padding:0 5px"
-TABLE = "border-collapse:collapse;border:0;width:100%;margin:0;font-size:12.5px;table-layout:auto"
+TABLE = "border-collapse:collapse;border:0;width:100%;margin:0;font-size:0.9em;table-layout:auto"
 NAME = "text-align:left;padding:2px 8px 2px 0;border:0;white-space:nowrap;font-weight:normal;width:1%"
 BAR = "padding:2px 0;border:0;text-align:left"
 FIGURE = "text-align:right;padding:2px 0 2px 8px;border:0;white-space:nowrap;width:1%;font-variant-numeric:tabular-nums"
 HEAD = f"{FIGURE};font-weight:normal;{FAINT}"
 ROW = "background:transparent;border:0"
 FOOT = "background:transparent;border:0;border-top:1px solid #80808055"
-SUMMARY = "cursor:pointer;padding:3px 0"
-FOLD = f"{SMALL};margin:0;border:0;border-top:1px solid #80808033"
+SUMMARY = f"{SMALL};cursor:pointer;padding:3px 0"
+FOLD = "margin:0;border:0;border-top:1px solid #80808033"
 
 
 def clean(value: object) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 
 from agentnb.notebook.figures import count, number
 from agentnb.notebook.style import (
-    CODE,
     FAINT,
     FOOT,
     NO_MATH,
     ROW,
+    SMALL_CODE,
     TABLE,
     WIDTH,
     clean,
@@ -142,7 +142,7 @@ def _cell(value: object, right: bool, *, wraps: bool) -> str:
     main = value.main if isinstance(value, Stacked) else value
     text = esc(_cell_text(main))
     below = _facts_html(value.facts) if isinstance(value, Stacked) else ""
-    code = CODE if wraps else CODE.replace("pre-wrap", "pre")
+    code = SMALL_CODE if wraps else SMALL_CODE.replace("pre-wrap", "pre")
     inner = f'<code style="{code}">{text}</code>' if isinstance(main, Code) and text else text
     least = LAST if len(text) > UNWRAPPED else LAST // 2 if " " in text else 0
     style = f"{_cell_style(right)};min-width:{least}em" if wraps and least else _cell_style(right)
@@ -151,7 +151,7 @@ def _cell(value: object, right: bool, *, wraps: bool) -> str:
 
 def _facts_html(facts: Sequence[object]) -> str:
     parts = [
-        f'<code style="{CODE}">{esc(fact)}</code>' if isinstance(fact, Code) else esc(_cell_text(fact))
+        f'<code style="{SMALL_CODE}">{esc(fact)}</code>' if isinstance(fact, Code) else esc(_cell_text(fact))
         for fact in facts
         if fact not in (None, "")
     ]

@@ -156,13 +156,21 @@ import json
 from pathlib import Path
 from IPython.display import display
 from agentnb.notebook.render import bundle
-from agentnb.notebook.tables import table_bundle
+from agentnb.notebook.tables import Code, Figure, Stacked, table_bundle
 
 documents = json.loads(Path({documents!r}).read_text())
 for document in documents:
     display(bundle(document), raw=True)
-display(table_bundle("Runs", ("run", "state", "steps", "cost"), [("r-1", "COMPLETED", 4, "$0.0123")]), raw=True)
+display(table_bundle("Runs", ("state", "task and run", "cost"), [("COMPLETED", Stacked("a task of " + "many " * 20,
+    (Code("r-20261122-200311-a1b2"), "4 steps", "sim:claude-sonnet-4-6")), Figure("$0.0123"))]), raw=True)
 """
+# What has more than it shows and would scroll sideways.
+SCROLLS = """root => [...root.querySelectorAll('.agentnb-run, .agentnb-run *')]
+    .filter(node => getComputedStyle(node).overflowX !== 'visible' && node.scrollWidth > node.clientWidth + 1)
+    .map(node => `${node.tagName} ${node.scrollWidth} > ${node.clientWidth}: ${node.innerText.slice(0, 60)}`)"""
+TEXT_SIZES = """roots => roots.flatMap(root => [...root.querySelectorAll('*')])
+    .filter(node => node.checkVisibility() && [...node.childNodes].some(n => n.nodeType === 3 && n.data.trim()))
+    .map(node => parseFloat(getComputedStyle(node).fontSize))"""
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -225,7 +233,7 @@ def test_a_saved_notebook_from_someone_else_shows_the_same(finished: tuple[Any, 
 
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
-@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("width", [1280, 600, 400])
 def test_the_static_view_fits_its_window(lab: Any, open_page: Any, light: None, theme: str, width: int) -> None:
     lab.theme(f"JupyterLab {theme}")
     path = scripted(lab, "static", STATIC, [LAST, FAILED])
@@ -237,6 +245,23 @@ def test_the_static_view_fits_its_window(lab: Any, open_page: Any, light: None, 
     output.get_by_text("RateLimited").wait_for()
     for number in range(output.locator("summary").count()):
         output.locator("summary").nth(number).press("Enter")  # folds open with the keyboard
-    root = output.locator(".agentnb-run").first
     page.picture(f"static-{theme.lower()}-{width}", of=output)
+    root = output.locator(".agentnb-run").first
     assert root.evaluate("node => node.scrollWidth <= node.clientWidth + 1"), "no sideways scrolling"
+    if width >= 600:
+        assert output.evaluate(SCROLLS) == [], "in a fold or a table either"
+
+
+def test_the_view_is_as_large_as_the_page(lab: Any, open_page: Any, light: None) -> None:
+    """A class reads it on a projector, where the teacher has made Lab's text larger."""
+    theme = {"theme": "JupyterLab Light", "overrides": {"content-font-size1": "24px"}}
+    lab.set("@jupyterlab/apputils-extension/themes", theme)
+    page = open_page(scripted(lab, "large", STATIC, [LAST]).name, height=2600)
+    page.wait_idle()
+    page.run(0)
+    page.wait_done(0)
+    output = page.output(0)
+    output.get_by_text("✓ Completed").wait_for()
+    page.picture("static-large", of=output)
+    sizes = output.locator(".agentnb-run").evaluate_all(TEXT_SIZES)
+    assert min(sizes) > 20
