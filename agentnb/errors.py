@@ -9,6 +9,7 @@ AgentnbError
 │   └── RunUnknown · RunExists · RunFinished · StepUnknown · StepConflict · LeaseHeld
 │       · StateUnknown · HandlerError · ContextNotStorable · VersionChanged
 │       · RunPaused · RunCancelled · RunSuspended · ActionUnsure · StateTimeout
+│       · JournalUnreachable · JournalRefused
 ├── ContextError          definitions and files
 │   └── DefinitionNotFound · PathOutsideRoot · SchemaUnread
 ├── ModelError            which model, and may we ask it
@@ -178,6 +179,18 @@ class ActionUnsure(JournalError):
 
 class StateTimeout(JournalError):
     code = "state.timeout"
+
+
+class JournalUnreachable(JournalError):
+    """The server of a shared journal cannot be reached, or went away."""
+
+    code = "journal.unreachable"
+
+
+class JournalRefused(JournalError):
+    """The server of a shared journal does not let us in, or does not let us do what we need."""
+
+    code = "journal.refused"
 
 
 class ContextError(AgentnbError):

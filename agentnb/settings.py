@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -38,7 +39,8 @@ class Settings:
     A thread's prompt is written anew when more than `stale_limit` of it is out-of-date text of the frozen project
     section, or more than `thread_stale_limit` of it out-of-date text of any kind. `index` False keeps the packages that
     the notebook refers to from being indexed in the background. `bus` is the address of a Redis or Valkey server that
-    tells other processes what happens to runs; it may hold a password.
+    tells other processes what happens to runs. `journal` names where runs are kept, where that is not the data
+    directory: another one, or postgresql://…. Both addresses may hold a password.
     """
 
     model: str = ""
@@ -62,6 +64,7 @@ class Settings:
     retry_wait: float = 60.0
     index: bool = True
     bus: str = field(default="", repr=False)
+    journal: str = field(default="", repr=False)
 
     def with_changes(self, **changes: Any) -> Settings:
         """A copy with every change that is not None. Raises SettingsError on an unknown name or a bad value."""
@@ -90,7 +93,30 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         retry_wait=_number(environment, "AGENTNB_RETRY_WAIT"),
         index=_switch(environment, "AGENTNB_INDEX"),
         bus=environment.get("AGENTNB_BUS") or None,
+        journal=environment.get("AGENTNB_JOURNAL") or None,
     )
+
+
+_SECRET_NAMES = re.compile("password|secret|token", re.IGNORECASE)
+
+
+def without_password(address: str) -> str:
+    """The address of a server as it may be shown. Where it is not clear what the password is, too much is left out."""
+    scheme, separator, rest = address.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    user = credentials.partition(":")[0] if at else ""
+    path, mark, parameters = place.partition("?")
+    kept = "&".join(each for each in parameters.split("&") if not _SECRET_NAMES.search(each.partition("=")[0]))
+    return f"{scheme}{separator}{user}{at}{path}{mark if kept else ''}{kept}"
+
+
+class QuietAddress(str):
+    """An address that may hold a password; whoever looks at it sees none."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(without_password(self))
 
 
 def traces_cells(environment: Mapping[str, str]) -> bool:
@@ -105,6 +131,11 @@ def data_directory(settings: Settings) -> Path:
     import platformdirs
 
     return Path(platformdirs.user_data_dir("agentnb", appauthor=False))
+
+
+def journal_place(settings: Settings) -> str | Path:
+    """Where runs are kept, as `open_journal` takes it: AGENTNB_JOURNAL, or the data directory."""
+    return settings.journal or data_directory(settings)
 
 
 def default_model(environment: Mapping[str, str], served: tuple[str, ...], defaults: Mapping[str, str]) -> str:

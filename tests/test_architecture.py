@@ -103,6 +103,7 @@ HOMES = {
     "matplotlib": ("context.pictures",),
     "PIL": ("context.pictures",),
     "sqlalchemy": ("context.schemas",),
+    "psycopg": ("backends.postgres.connecting",),
 }
 
 
@@ -219,6 +220,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         "IPython",
         "genai_prices",
         "redis",
+        "psycopg",
     ]
     code = f"import sys, agentnb; print([name for name in {heavy!r} if name in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agentnb.backends.driving import Order, drive, fail, register, settings_of, tool_named, without_password
+from agentnb.backends.driving import Order, drive, fail, register, settings_of, tool_named
 from agentnb.backends.fleet import TAG, Fleet, checked_journal
 from agentnb.errors import (
     FleetUnreachable,
@@ -32,7 +32,7 @@ from agentnb.runs.opening import open_journal
 from agentnb.runs.purse import Purse
 from agentnb.runs.rows import RunRow
 from agentnb.runs.session import Session
-from agentnb.settings import TOOLS
+from agentnb.settings import TOOLS, without_password
 
 CONNECT_SECONDS = 10.0
 WORKER_SECONDS = 10.0  # for the first worker to come, where the cluster has none yet

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from agentnb.backends.redis import RedisBus
 from agentnb.canonical import dump, load
@@ -40,7 +39,7 @@ from agentnb.runs.machine import LEASE_SECONDS, AgentStateMachine
 from agentnb.runs.opening import open_journal
 from agentnb.runs.session import Session
 from agentnb.runs.tools import Tool
-from agentnb.settings import Settings, from_environment
+from agentnb.settings import Settings, from_environment, without_password
 
 WAITS = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between two looks at a run that another worker holds; the last for as long as it takes."""
@@ -68,15 +67,6 @@ class Order:
     def from_text(text: str) -> Order:
         found = load(text.encode())
         return Order(**found | {"tools": tuple(found["tools"])})
-
-
-def without_password(address: str) -> str:
-    """The address as it may be sent and shown."""
-    if "://" not in address:
-        return address
-    parts = urlsplit(address)
-    user, at, place = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}{at}{place}"))
 
 
 def with_password(address: str, own: str) -> str:

@@ -16,7 +16,7 @@ from traitlets import Bool, Float, Int, TraitError, Unicode, validate
 from traitlets.config.configurable import Configurable
 
 from agentnb.notebook.showing import Showing
-from agentnb.settings import Settings, from_environment, traces_cells
+from agentnb.settings import QuietAddress, Settings, from_environment, traces_cells
 
 if TYPE_CHECKING:
     from agentnb.context.trace import Ran
@@ -57,6 +57,9 @@ class AgentNB(Configurable):
         None, allow_none=True, help="False: do not index the packages that cells refer to, in the background"
     ).tag(config=True)
     bus = Unicode("", help="redis://… of a server that tells other kernels what happens to runs").tag(config=True)
+    journal = Unicode(
+        "", help="where runs are kept: a directory or postgresql://user@host/database; empty: the data directory"
+    ).tag(config=True)
     live = Bool(True, help="show the dashboard while a run goes on").tag(config=True)
     trace = Bool(None, allow_none=True, help="record what every cell runs (Python 3.12 or later)").tag(config=True)
 
@@ -69,6 +72,10 @@ class AgentNB(Configurable):
         if why:
             raise TraitError(f"{why}. {INSTEAD}")
         return proposal["value"]
+
+    @validate("journal", "bus")
+    def _shows_no_password(self, proposal: Any) -> QuietAddress:
+        return QuietAddress(proposal["value"])
 
     def over(self, settings: Settings) -> Settings:
         """The settings with what was set here on top."""
@@ -89,6 +96,7 @@ class AgentNB(Configurable):
             allow=tuple(part.strip() for part in self.allow.split(",") if part.strip()) or None,
             index=self.index,
             bus=self.bus or None,
+            journal=self.journal or None,
         )
 
 

@@ -48,7 +48,7 @@ from agentnb.runs.scrubbing import Scrubber
 from agentnb.runs.services import Request, Services
 from agentnb.runs.threads import Threads
 from agentnb.runs.tools import Outcome, Tool, built_in, run_in
-from agentnb.settings import Settings, data_directory, default_model
+from agentnb.settings import Settings, data_directory, default_model, journal_place
 from agentnb.simulator import Simulator
 from agentnb.storage import Storage, open_storage
 
@@ -87,6 +87,7 @@ class Session:
         self._storage: Storage | None = None
         self._indexer: Indexer | None = None
         self._journal: Journal | None = None
+        self._journal_place: str | Path = ""
         self._bus: tuple[str, RedisBus] | None = None
         self._providers: dict[str, Provider] = {}
         self._objects: CacheObjects | None = None
@@ -172,9 +173,16 @@ class Session:
 
     @property
     def journal(self) -> Journal:
-        """The journal in the data directory, opened on first use and kept open until `close`."""
+        """The journal, opened on first use and kept open until `close`: in the data directory, or where one is set.
+
+        Where the setting changes in mid-session, the next use opens the other one.
+        """
+        place = journal_place(self.settings)
+        if self._journal is not None and place != self._journal_place:
+            self._journal.close()
+            self._journal = self._threads = None
         if self._journal is None:
-            self._journal = open_journal(self.home, clock=self.clock)
+            self._journal, self._journal_place = open_journal(place, clock=self.clock), place
         return self._journal
 
     @property

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agentnb.backends.driving import Order, carry_on, with_password, without_password
+from agentnb.backends.driving import Order, carry_on, with_password
 from agentnb.backends.fleet import Fleet
 from agentnb.backends.redis import RedisBus
 from agentnb.errors import (
@@ -29,6 +29,7 @@ from agentnb.errors import (
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.opening import open_journal
 from agentnb.runs.purse import Purse
+from agentnb.settings import without_password
 
 PATIENCE = 120  # seconds after which a test gives up on what takes a few
 HERE = Path(__file__).parent

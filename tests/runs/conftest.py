@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agentnb.backends.postgres import PostgresJournal
 from agentnb.runs.embedded import EmbeddedJournal
 from agentnb.runs.machine import AgentStateMachine
 from agentnb.runs.opening import open_journal
@@ -33,15 +34,26 @@ def clock():
 
 
 JOURNALS = {
-    "memory": lambda home, clock: EmbeddedJournal(clock=clock),
-    "directory": lambda home, clock: open_journal(home / "runs", clock=clock),
+    "memory": lambda place, clock: EmbeddedJournal(clock=clock),
+    "directory": lambda place, clock: open_journal(place(), clock=clock),
+    "postgres": lambda place, clock: PostgresJournal(place(), clock=clock),
+}
+SHARED = {
+    "directory": lambda place, clock: EmbeddedJournal(open_storage(place()).database, clock=clock),
+    "postgres": JOURNALS["postgres"],
 }
 
 
+def place_of(kind, request):
+    """Where a journal of this kind may be: a function, so that memory needs no server."""
+    found = {"postgres": lambda: request.getfixturevalue("postgres")}
+    return found.get(kind, lambda: request.getfixturevalue("tmp_path") / "runs")
+
+
 @pytest.fixture(params=sorted(JOURNALS))
-def journal(request, tmp_path, clock):
+def journal(request, clock):
     """An open journal of each kind."""
-    journal = JOURNALS[request.param](tmp_path, clock)
+    journal = JOURNALS[request.param](place_of(request.param, request), clock)
     yield journal
     journal.close()
 
@@ -51,11 +63,17 @@ def machine(journal):
     return AgentStateMachine(journal, wait=lambda seconds: None)
 
 
-@pytest.fixture
-def two_workers(tmp_path, clock):
-    """Two journals on one file, as two processes have them: each with an owner of its own."""
-    database = open_storage(tmp_path / "shared").database
-    first, second = EmbeddedJournal(database, clock=clock), EmbeddedJournal(database, clock=clock)
+@pytest.fixture(params=sorted(SHARED))
+def two_workers(request, clock):
+    """Two journals in one place, as two processes have them: each with an owner of its own."""
+    place = place_of(request.param, request)
+    first, second = (SHARED[request.param](place, clock) for _ in range(2))
     yield first, second
     first.close()
     second.close()
+
+
+@pytest.fixture(params=sorted(SHARED))
+def home(request):
+    """Where several processes can have one journal: a directory, or a database."""
+    return place_of(request.param, request)()

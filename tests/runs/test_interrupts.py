@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from agentnb.errors import LeaseHeld, RunPaused
-from agentnb.runs.embedded import EmbeddedJournal
 from agentnb.runs.machine import AgentStateMachine
+from agentnb.runs.opening import open_journal
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,8 +32,8 @@ def interrupts():
 
 
 @pytest.fixture
-def machine(tmp_path):
-    machine = AgentStateMachine(EmbeddedJournal(tmp_path / "cache.db"))
+def machine(home):
+    machine = AgentStateMachine(open_journal(home))
 
     @machine.state("WORK")
     def work(context):

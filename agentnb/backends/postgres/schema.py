@@ -1,0 +1,72 @@
+"""The tables of a journal in PostgreSQL, their format number, and the numbered migrations to bring old ones up to date.
+
+They lie in a schema of their own, `agentnb`, and need no right but to create it (or to create tables in it, where an
+administrator has made it). A released format is never changed: a new one is a new entry in MIGRATIONS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+SCHEMA = "agentnb"
+GUARD = 0x61676E62
+"""The first number of all our advisory locks: "agnb"."""
+
+FORMAT_1 = (
+    "CREATE TABLE agentnb.meta (name text PRIMARY KEY, value bigint NOT NULL)",
+    # Where a run is and who works on it. A step changes no column that an index covers, and finds room for the row's
+    # new version on the same page (fillfactor): then no index is written, and old versions go without a vacuum.
+    """CREATE TABLE agentnb.runs (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, run_id text COLLATE "C" NOT NULL UNIQUE,
+        state text NOT NULL, status text NOT NULL, step bigint NOT NULL DEFAULT 0, created float8 NOT NULL,
+        updated float8 NOT NULL, fence bigint NOT NULL DEFAULT 0, owner text COLLATE "C",
+        lease_until float8 NOT NULL DEFAULT 0, lease_tick float8 NOT NULL DEFAULT 0, control text,
+        attempt integer NOT NULL DEFAULT 0, failed_in text, error bytea, wake_at float8, versions text NOT NULL,
+        origin_run text, origin_step bigint, tags text NOT NULL) WITH (fillfactor = 50)""",
+    "CREATE INDEX runs_going ON agentnb.runs (id) WHERE status IN ('running', 'waiting')",
+    # Events are numbered in the order in which they become visible: a follower must not see 8 before 7 is settled.
+    # Whoever takes a number says first, by a lock that the server lets go with the transaction, that numbers from here
+    # on are under way; `settled` gives the last number below which none is. Nobody ever waits for such a lock.
+    "CREATE SEQUENCE agentnb.event_seq",
+    f"""CREATE FUNCTION agentnb.next_seq() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+        BEGIN
+            PERFORM pg_catalog.pg_advisory_xact_lock_shared(
+                {GUARD}, ((CASE WHEN is_called THEN last_value ELSE 0 END) % 2147483648)::integer)
+                FROM agentnb.event_seq;
+            RETURN pg_catalog.nextval('agentnb.event_seq'::pg_catalog.regclass);
+        END $$""",
+    """CREATE FUNCTION agentnb.settled() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+        DECLARE
+            top bigint;
+            low bigint;
+        BEGIN
+            SELECT CASE WHEN is_called THEN last_value ELSE 0 END INTO top FROM agentnb.event_seq;
+            SELECT min(top - ((top - l.objid::bigint + 1073741824 + 2147483648) % 2147483648 - 1073741824)) INTO low
+                FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database
+                WHERE l.locktype = 'advisory' AND l.mode = 'ShareLock' AND l.objsubid = 2
+                AND l.classid = GUARD                 AND d.datname = pg_catalog.current_database();
+            RETURN least(top, low);
+        END $$""".replace("GUARD", str(GUARD)),
+    # A history row is the event: part 0 is the step, later parts are marks made while the run stood at that step. Its
+    # key lets no step be written twice, whatever else should fail. `fence` tells under which claim it was written, so
+    # that a worker whose connection broke during a commit can tell whether the step is its own.
+    """CREATE TABLE agentnb.history (
+        run bigint NOT NULL, step bigint NOT NULL, part integer NOT NULL,
+        seq bigint NOT NULL DEFAULT agentnb.next_seq(),
+        fence bigint NOT NULL, at float8 NOT NULL, keyframe boolean NOT NULL, kind text NOT NULL, state text NOT NULL,
+        next_state text NOT NULL, frame bytea, data bytea, PRIMARY KEY (run, step, part))""",
+    "CREATE UNIQUE INDEX history_seq ON agentnb.history (seq)",
+    "CREATE INDEX history_keyframes ON agentnb.history (run, step) WHERE keyframe",
+    # By digest: a tag may be longer than what an index takes.
+    "CREATE TABLE agentnb.tags (digest bytea NOT NULL, run bigint NOT NULL, PRIMARY KEY (digest, run))",
+    """CREATE TABLE agentnb.actions (
+        run bigint NOT NULL, step bigint NOT NULL, name text COLLATE "C" NOT NULL, status text NOT NULL,
+        fence bigint NOT NULL, at float8 NOT NULL, data bytea, PRIMARY KEY (run, step, name))""",
+    """CREATE TABLE agentnb.inbox (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, run bigint NOT NULL, name text COLLATE "C" NOT NULL,
+        event_id text COLLATE "C", data bytea NOT NULL, at float8 NOT NULL, taken bigint, UNIQUE (run, event_id))""",
+    "CREATE INDEX inbox_waiting ON agentnb.inbox (run, name) WHERE taken IS NULL",
+)
+
+MIGRATIONS: tuple[Sequence[str], ...] = (FORMAT_1,)
+"""MIGRATIONS[n] turns format n into format n + 1; format 0 is a database without our tables."""
