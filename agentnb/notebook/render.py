@@ -160,10 +160,11 @@ def _layer_row(layer: Mapping[str, Any], widest: float) -> str:
 
 
 def _layer_bar(width: float, solid: float) -> str:
-    """Solid is read from the prompt cache, hatched was processed anew."""
+    """Solid is read from the prompt cache, hatched was processed anew. What is solid is a border: paper has no
+    backgrounds."""
     if width <= 0:
         return _track("")
-    inner = f'<div style="width:{solid:.1f}%;height:10px;background:{TEAL}"></div>' if solid else ""
+    inner = f'<div style="width:{solid:.1f}%;height:0;border-top:10px solid {TEAL}"></div>' if solid else ""
     return _track(
         f'<div style="width:{max(width, 1.0):.1f}%;height:10px;border:1px solid {TEAL};box-sizing:content-box;'
         f'background-image:{HATCH};background-size:6px 6px">{inner}</div>'
@@ -175,9 +176,10 @@ def _track(inner: str) -> str:
 
 
 def _legend() -> str:
-    box = "display:inline-block;width:9px;height:9px;border:1px solid #1a8f7a;margin:0 4px 0 0"
+    full = f"display:inline-block;width:0;height:0;border:5.5px solid {TEAL};margin:0 4px 0 0"
+    box = f"display:inline-block;width:9px;height:9px;border:1px solid {TEAL};margin:0 4px 0 0"
     return (
-        f'<span style="white-space:nowrap;margin:0 10px 0 0"><span style="{box};background:{TEAL}"></span>cached</span>'
+        f'<span style="white-space:nowrap;margin:0 10px 0 0"><span style="{full}"></span>cached</span>'
         " "
         f'<span style="white-space:nowrap"><span style="{box};background-image:{HATCH};background-size:6px 6px"></span>'
         "new</span>"
@@ -206,10 +208,9 @@ def _phase_row(row: timeline.Phase, total: float | None) -> str:
     if start is not None and length and total:
         left = 100 * fraction(start, total)
         width = min(100 - left, max(0.8, 100 * fraction(length, total)))
-        fill = f"background-image:{HATCH};background-size:6px 6px" if estimated else f"background:{BLUE}"
-        bar = (
-            f'<div style="margin-left:{left:.1f}%;width:{width:.1f}%;height:10px;border:1px solid {BLUE};{fill}"></div>'
-        )
+        hatched = f"height:10px;border:1px solid {BLUE};background-image:{HATCH};background-size:6px 6px"
+        fill = hatched if estimated else f"height:0;border-top:12px solid {BLUE}"
+        bar = f'<div style="margin-left:{left:.1f}%;width:{width:.1f}%;{fill}"></div>'
     value = f"≈ {seconds(length)}" if estimated and length is not None else seconds(length)
     return _cells_row(ROW, esc(name), _track(bar), esc(value))
 

@@ -369,6 +369,14 @@ def test_a_table_for_narrow_windows_stacks_what_belongs_together() -> None:
     assert text.split("\n")[-2:] == ["COMPLETED  a <task> of many words", "             r-1-2 · 2 steps · sim:model"]
 
 
+def test_bars_are_told_apart_on_paper_which_has_no_backgrounds() -> None:
+    styles = " ".join(audit(run_html(full())).styles)
+    assert re.search(r"border-top:1\dpx solid #1a8f7a", styles), "what was read from the prompt cache"
+    assert re.search(r"border-top:1\dpx solid #3f7fd0", styles), "what was measured"
+    assert "background:#1a8f7a" not in styles
+    assert "background:#3f7fd0" not in styles
+
+
 def test_a_recording_is_labelled_and_its_speed_is_no_measurement() -> None:
     played = changed(recorded="2026-11-27, claude-sonnet-4-6", latency=full()["latency"] | {"total": 0.001})
     for view in (run_text(played), visible(run_html(played)), run_markdown(played).replace("\\", "")):
