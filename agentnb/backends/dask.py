@@ -8,6 +8,7 @@ name of the function to call, in its own way; agentnb itself sends and reads no 
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -53,8 +54,40 @@ class DaskExecutor:
     def __init__(self, client: Any, *, journal: str | Path, bus: str = "", retries: int = 3) -> None:
         self._address, self._bus, self._retries = checked_journal(journal), bus, retries
         self.journal = open_journal(self._address)
-        self._client = connected(client)
+        self.client = connected(client)
+        self._own: list[Any] = [] if self.client is client else [self.client]
         self._check_workers()
+
+    @classmethod
+    def local(cls, workers: int, *, threads: int = 2, **options: Any) -> DaskExecutor:
+        """With worker processes on this machine, each with so many threads; `close` ends them. `options` as above."""
+        cluster = _distributed().LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            processes=True,
+            dashboard_address=None,
+            silence_logs=logging.ERROR,  # a worker that is killed and begun anew is no news in a notebook
+        )
+        try:
+            executor = cls(cluster, **options)
+        except BaseException:
+            cluster.close()
+            raise
+        executor._own.append(cluster)
+        return executor
+
+    def close(self) -> None:
+        """Let go of the cluster, and end it where it is this executor's own. Runs that are sent elsewhere go on."""
+        for part in self._own:
+            part.close()
+        self._own.clear()
+        self.journal.close()
+
+    def __enter__(self) -> DaskExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     # What to run
 
@@ -97,7 +130,8 @@ class DaskExecutor:
 
         `tools` are names `module:attribute` of functions made with `@agentnb.tool`, `allow` those of them that may act.
         `budget` is in US dollars for all tasks together; `changes` are settings of each, e.g. `max_steps`. Keys are
-        those of the workers' environment; `sim:…` needs none. With the `name` of an earlier fleet, its runs go on.
+        those of the workers' environment; `sim:…` needs none. With the `name` of an earlier fleet, its runs go on, and
+        `budget` is its whole sum from now on.
         """
         _refuse_kernel_tools(tools)
         name = name or new_name()
@@ -121,15 +155,23 @@ class DaskExecutor:
                     agent.begin(session.request(task, thread=run_id, **shared, **changes), run_id)
         return self.go_on(name)
 
-    def go_on(self, name: str) -> Fleet:
+    def go_on(self, name: str, *, resume: bool = False) -> Fleet:
         """Send every run of a fleet that has not ended to the workers, also one that another kernel began.
 
-        A failed or paused run is sent after `resume(run_id)`. Sending a run twice does no harm.
+        With `resume`, those that failed or are paused are made ready first. Sending a run twice does no harm.
         """
         fleet = Fleet(self.journal, name)
+        if resume:
+            self._make_ready(fleet)
         tasks = {row.summary.run_id: self._send(row) for row in fleet.rows if row.summary.status == rows.RUNNING}
         fleet.on_wait(lambda: self._note_lost(tasks))
         return fleet
+
+    def _make_ready(self, fleet: Fleet) -> None:
+        machine = AgentStateMachine(self.journal)
+        for row in fleet.rows:
+            if row.summary.status in (rows.FAILED, rows.PAUSED):
+                machine.resume(row.summary.run_id)
 
     def _send(self, row: RunRow) -> Any:
         summary = row.summary
@@ -141,7 +183,7 @@ class DaskExecutor:
         )
         # A key of its own for each place that the run may stand at: Dask answers for a key that it knows already.
         key = f"agentnb {summary.run_id} {summary.step} {row.fence}"
-        task = self._client.submit(drive, summary.run_id, order.to_text(), key=key, retries=self._retries, pure=False)
+        task = self.client.submit(drive, summary.run_id, order.to_text(), key=key, retries=self._retries, pure=False)
         _distributed().fire_and_forget(task)  # it goes on when this kernel has gone
         return task
 
@@ -157,14 +199,14 @@ class DaskExecutor:
     # The cluster
 
     def _check_workers(self) -> None:
-        place = str(self._client.scheduler.address) if self._client.scheduler else ""
+        place = str(self.client.scheduler.address) if self.client.scheduler else ""
         with _reached(place):
             try:
-                self._client.wait_for_workers(1, timeout=WORKER_SECONDS)
+                self.client.wait_for_workers(1, timeout=WORKER_SECONDS)
             except TimeoutError:
                 todo = f"Start one: dask worker {place}"
                 raise WorkersMissing("the Dask cluster has no worker", about=place, todo=todo) from None
-            found = self._client.get_versions(packages=["agentnb-jupyter"])
+            found = self.client.get_versions(packages=["agentnb-jupyter"])
         if said := differences(found):
             raise VersionsDiffer(said, about=place, todo="Install the same versions here and on the workers.")
 
@@ -223,7 +265,7 @@ def _lost(run_id: str, task: Any) -> WorkerLost:
     return WorkerLost(
         f"Dask has given its task up: {type(error).__name__}: {error}",
         about=run_id,
-        todo="Look into the workers' logs; then resume(run_id), and go_on(fleet) sends it again.",
+        todo="Look into the workers' logs; go_on(name, resume=True) sends it again.",
     )
 
 

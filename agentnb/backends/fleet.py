@@ -26,6 +26,8 @@ TAG = "fleet"
 """The tag whose value is the fleet's name."""
 WAITS, RUNS, LEFT = "waits", "runs", "interrupted"
 """Where a run stands that has not ended: nobody has begun it, somebody is at work, or nobody is any more."""
+ANSWERS = ("text", "answer", "result")
+"""Keys of a context that hold what came out, in this order; else the whole context is."""
 LOOK_EVERY = 0.2  # seconds between two looks at the journal while waiting
 LONGEST_RESULT = 300  # characters of a result in the table
 
@@ -90,15 +92,15 @@ class Fleet:
             "standing": standing(row, self.journal.clock),
             "step": run.step,
             "seconds": round(run.updated - run.created, 3),
-            "result": context.get("text", "") if "task" in context else context,
-            "cost": (context.get("cost") or {}).get("total") if "task" in context else None,
+            "result": next((context[key] for key in ANSWERS if key in context), context),
+            "cost": context["cost"].get("total") if isinstance(context.get("cost"), dict) else None,
             "error": run.error.message if run.error else "",
         }
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         results = self.results()
         shown = [(Code(r["run"]), r["standing"], r["step"], r["seconds"], _short(r)) for r in results]
-        columns = ("run", "standing", "steps", "seconds", "result")
+        columns = ("run", "standing", "steps", "last step after s", "result")
         return table_bundle(f"Fleet {self.name}", columns, shown, [summary_of(self.counts, results)])
 
     def __repr__(self) -> str:

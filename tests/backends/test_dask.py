@@ -222,11 +222,7 @@ def test_a_paused_fleet_stops_between_steps_and_goes_on(executor, home, tmp_path
     fleet.pause()
     fleet.wait(PATIENCE)
     assert set(fleet.counts) <= {"paused", "completed"}
-    machine = AgentStateMachine(home)
-    for row in fleet.rows:
-        if row.summary.status == "paused":
-            machine.resume(row.summary.run_id)
-    check_whole(executor.go_on(fleet.name).wait(PATIENCE), 6, 15)
+    check_whole(executor.go_on(fleet.name, resume=True).wait(PATIENCE), 6, 15)
     assert set(executions(log).values()) == {1}
 
 
@@ -269,6 +265,8 @@ def test_one_budget_holds_for_all_tasks_together(executor):
     assert purse["spent"] == pytest.approx(spent)
     assert purse["held"] == {}
     assert all("the budget that the runs share" in r["error"] for r in fleet.results() if r["standing"] == "failed")
+    executor.ask(tasks, budget=1.0, name="poor")
+    assert executor.go_on("poor", resume=True).wait(PATIENCE).counts == {"completed": 8}
 
 
 @pytest.mark.slow
