@@ -38,7 +38,7 @@ $(VENV)/.weights: $(VENV)/.made
 	@touch $@
 
 $(LAB)/.made: pyproject.toml
-	$(call make_env,$(LAB),lab,"playwright>=1.50" "pytest>=8.4")
+	$(call make_env,$(LAB),lab,"distributed>=2026.8" "playwright>=1.50" "pytest>=8.4")
 
 $(NEXT)/.made: PYTHON = $(NEXT_PYTHON)
 $(NEXT)/.made: pyproject.toml

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ from agentnb.runs.opening import open_journal
 from agentnb.runs.purse import Purse
 from agentnb.runs.rows import RunRow
 from agentnb.runs.session import Session
-from agentnb.settings import TOOLS, without_password
+from agentnb.settings import TOOLS, from_environment, journal_place, without_password
 
 CONNECT_SECONDS = 10.0
 WORKER_SECONDS = 10.0  # for the first worker to come, where the cluster has none yet
@@ -47,12 +48,15 @@ class DaskExecutor:
     """Carries runs on with the workers of a Dask cluster.
 
     `client` is a `distributed.Client`, a cluster, or a scheduler's address. `journal` is a directory that all workers
-    share (on one machine) or `postgresql://…`. `bus` is a Redis server's address. `retries` is how often a task is
+    share (on one machine) or `postgresql://…`, and `bus` a Redis server's address; by default they are what the
+    environment says (AGENTNB_JOURNAL, AGENTNB_BUS, the data directory). `retries` is how often a task is
     tried again that could not reach its journal; a task whose worker died is repeated by Dask in any case.
     """
 
-    def __init__(self, client: Any, *, journal: str | Path, bus: str = "", retries: int = 3) -> None:
-        self._address, self._bus, self._retries = checked_journal(journal), bus, retries
+    def __init__(self, client: Any, *, journal: str | Path = "", bus: str = "", retries: int = 3) -> None:
+        settings = from_environment(os.environ)
+        self._address = checked_journal(journal or journal_place(settings))
+        self._bus, self._retries = bus or settings.bus, retries
         self.journal = open_journal(self._address)
         self.client = connected(client)
         self._own: list[Any] = [] if self.client is client else [self.client]
@@ -160,7 +164,7 @@ class DaskExecutor:
 
         With `resume`, those that failed or are paused are made ready first. Sending a run twice does no harm.
         """
-        fleet = Fleet(self.journal, name)
+        fleet = Fleet(self._address, name)  # its own share of the journal: it is looked at after `close`, too
         if resume:
             self._make_ready(fleet)
         tasks = {row.summary.run_id: self._send(row) for row in fleet.rows if row.summary.status == rows.RUNNING}

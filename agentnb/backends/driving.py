@@ -215,7 +215,7 @@ def _session(order: Order) -> Session:
 def settings_of(order: Order) -> Settings:
     """This process's settings, with the order's journal and bus."""
     settings = from_environment(os.environ)
-    place = {"journal": _own(order.journal, "AGENTNB_JOURNAL")} if "://" in order.journal else {}
-    home = None if place else Path(order.journal)
+    journal = _own(order.journal, "AGENTNB_JOURNAL")
+    home = None if "://" in journal else Path(journal)  # one machine: what was learned of prompt caches is shared too
     # A worker has no notebook whose packages it could index.
-    return settings.with_changes(home=home, index=False, bus=_own(order.bus, "AGENTNB_BUS") or None, **place)
+    return settings.with_changes(home=home, index=False, journal=journal, bus=_own(order.bus, "AGENTNB_BUS") or None)

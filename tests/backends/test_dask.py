@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -35,9 +36,9 @@ PATIENCE = 120  # seconds after which a test gives up on what takes a few
 HERE = Path(__file__).parent
 
 
-def cluster_of(workers, folder, threads=2):
+def cluster_of(workers, folder, threads=2, **variables):
     distributed = pytest.importorskip("distributed") if not os.environ.get("CI") else __import__("distributed")
-    environment = {"AGENTNB_HOME": str(folder / "home"), "AGENTNB_SIM_SPEED": "0"}
+    environment = {"AGENTNB_HOME": str(folder / "home"), "AGENTNB_SIM_SPEED": "0", **variables}
     return distributed.LocalCluster(
         n_workers=workers, threads_per_worker=threads, processes=True, dashboard_address=':0', env=environment,
         local_directory=str(folder), silence_logs=50,
@@ -114,19 +115,50 @@ def test_runs_are_spread_over_workers_and_each_step_is_made_once(executor, tmp_p
     assert os.getpid() not in pids(log)
 
 
+@pytest.fixture(params=["directory", "postgres"])
+def place(request, home):
+    """Where several workers can have one journal."""
+    return str(home) if request.param == "directory" else request.getfixturevalue("postgres")
+
+
 @pytest.mark.slow
-def test_a_killed_workers_runs_go_on_and_at_most_the_steps_in_flight_are_repeated(own_cluster, home, tmp_path):
+def test_a_killed_workers_runs_go_on_and_at_most_the_steps_in_flight_are_repeated(folder, place, tmp_path):
     log, runs, steps, threads = tmp_path / "log", 40, 20, 2
-    executor = executor_of(own_cluster, home)
-    fleet = executor.start("flows:register", "COUNT", contexts(runs, log, most=steps, seconds=0.005))
-    while not log.exists() or len(pids(log)) < runs * steps // 4:
-        assert fleet.counts.get("failed", 0) == 0
-    os.kill(pids(log)[-1], signal.SIGKILL)
-    fleet.wait(PATIENCE)
+    with cluster_of(2, folder, threads, AGENTNB_JOURNAL=place) as cluster:
+        executor = executor_of(cluster, place)
+        fleet = executor.start("flows:register", "COUNT", contexts(runs, log, most=steps, seconds=0.005))
+        while not log.exists() or len(pids(log)) < runs * steps // 4:
+            assert fleet.counts.get("failed", 0) == 0
+        os.kill(pids(log)[-1], signal.SIGKILL)
+        fleet.wait(PATIENCE)
+        executor.close()
     check_whole(fleet, runs, steps)
     repeated = sum(executions(log).values()) - runs * steps
     print(f"{runs} runs of {steps} steps, one worker killed: {repeated} of {runs * steps} steps repeated")
     assert repeated <= threads
+
+
+@pytest.mark.slow
+def test_the_agents_tasks_share_a_budget_in_a_database(folder, postgres):
+    with cluster_of(2, folder, AGENTNB_JOURNAL=postgres) as cluster, executor_of(cluster, postgres) as executor:
+        tasks = [f"What is tide number {number}?" for number in range(4)]
+        fleet = executor.ask(tasks, model="sim:claude-sonnet-4-6", budget=1.0, name="tides").wait(PATIENCE)
+    assert fleet.counts == {"completed": 4}, [result["error"] for result in fleet.results()]
+    assert Purse(fleet.journal, "tides/purse").state["spent"] == pytest.approx(sum(r["cost"] for r in fleet.results()))
+
+
+@pytest.mark.slow
+def test_a_worker_without_the_password_says_so_and_the_password_is_nowhere(folder, postgres, caplog):
+    password = without_password(postgres) != postgres
+    with cluster_of(1, folder) as cluster, executor_of(cluster, postgres, retries=0) as executor:
+        fleet = executor.start("flows:register_trouble", "TROUBLE", [{"kind": "none"}]).wait(PATIENCE)
+        error = fleet.results()[0]["error"]
+        tasks = str(cluster.scheduler.tasks) + str(cluster.get_logs())
+    assert password
+    assert "journal.refused" in error
+    for text in (error, tasks, caplog.text, str(fleet.results())):
+        assert urlsplit(postgres).password not in text
+        assert unquote(urlsplit(postgres).password) not in text
 
 
 @pytest.mark.slow
@@ -326,11 +358,12 @@ def test_other_versions_on_the_workers_are_named(cluster):
     assert f"{second} has agentnb-jupyter not at all" in said
 
 
-def test_without_the_package_one_error_names_the_command(tmp_path):
+@pytest.mark.parametrize("call", ['DaskExecutor("tcp://127.0.0.1:9")', "DaskExecutor.local(2)"])
+def test_without_the_package_one_error_names_the_command(tmp_path, call):
     code = f"""
-import sys; sys.modules["distributed"] = None
+import os, sys; sys.modules["distributed"] = None; os.environ["AGENTNB_HOME"] = {str(tmp_path)!r}
 from agentnb.backends.dask import DaskExecutor
-DaskExecutor("tcp://127.0.0.1:9", journal={str(tmp_path)!r})
+{call}
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "pip install 'agentnb-jupyter[dask]'" in done.stderr.splitlines()[-1]
@@ -340,6 +373,7 @@ DaskExecutor("tcp://127.0.0.1:9", journal={str(tmp_path)!r})
 def test_a_password_does_not_travel_and_is_found_again():
     full, bare = "postgresql://me:secret@db:5432/runs?sslmode=require", "postgresql://me@db:5432/runs?sslmode=require"
     assert without_password(full) == bare
+    assert without_password("postgresql://db/runs?password=secret&user=me") == "postgresql://db/runs?user=me"
     assert without_password("redis://:secret@host:1/2") == "redis://@host:1/2"
     assert without_password("/a/directory:with@signs") == "/a/directory:with@signs"
     assert with_password(bare, full) == full

@@ -98,17 +98,20 @@ def drive(machine, run_id, steps=20):
 
 
 @pytest.mark.slow
-def test_two_other_processes_are_heard_each_event_once_and_in_order(redis_address, home, journal):
-    heard = queue.SimpleQueue()
+@pytest.mark.parametrize("kind", ["directory", "postgres"])
+def test_two_other_processes_are_heard_each_event_once_and_in_order(redis_address, home, kind, request):
+    place = home if kind == "directory" else request.getfixturevalue("postgres")
+    journal, heard = open_journal(place), queue.SimpleQueue()
     with RedisBus(redis_address).follow(journal) as follower:
         follower.subscribe(heard.put)
-        workers = [run_elsewhere(home, redis_address, run_id) for run_id in ("a", "b")]
+        workers = [run_elsewhere(place, redis_address, run_id) for run_id in ("a", "b")]
         events = until(heard, ended("a", "b"))
     for worker in workers:
         assert worker.wait(timeout=PATIENCE) == 0, worker.stderr.read()
     kept = [event for event in events if event.seq]
     assert kept == journal.follow(0)
     assert all(event.kind == "delta" for event in events if not event.seq)
+    journal.close()
 
 
 def test_one_run_alone_is_followed_from_where_its_reader_stands(redis_address, home, journal, machine):
