@@ -158,6 +158,10 @@ class Resolver:
         """The overloads of a function that has a body too."""
         return self._own.overloads(found.name) if found.origin == "cell" else self._texts.overloads(found)
 
+    def in_project(self, found: Definition) -> bool:
+        """Does it stand in the user's own files?"""
+        return self._texts.in_project(found)
+
     def follow(self, user: Definition, reference: str) -> Definition | None:
         """The definition that `reference` in the code of `user` means: in its module's scope, or the notebook's."""
         parts = reference.replace("()", "").split(".")
@@ -294,6 +298,8 @@ class Resolver:
         return target if isinstance(target, Definition) and target.kind not in {"constant", "import"} else None
 
     def _from_modules(self, parts: list[str]) -> Definition | None:
+        if parts[0] in self._namespace:
+            return None  # a variable hides a module of its name
         if len(parts) > 1:
             return self._absolute(parts)
         return self._texts.module(parts[0], project_only=parts[0] not in self._modules)
@@ -315,7 +321,10 @@ class Resolver:
         return self._texts.by_name(parts)
 
     def _bare(self, parts: list[str]) -> Definition | None:
-        """`harmonic` for `tides.harmonic` where the notebook imports `tides`, if only one of its modules has it."""
+        """`harmonic` for `tides.harmonic` where the notebook imports `tides`, if only one of its modules has it. Not
+        for a name of the notebook's own: a variable `clf` is no `pyplot.clf`."""
+        if parts[0] in self._namespace or parts[0] in self._cells.names:
+            return None
         name = ".".join(parts)
         files = {file.module: file for file in self._texts.survey(dict.fromkeys(self._imports.values()))}
         found = [file for file in files.values() if name in file.chosen]

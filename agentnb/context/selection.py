@@ -288,6 +288,7 @@ class _Candidate:
     user: str
     reason: str = ""
     brief: bool = False  # told by its signature, whatever room there is
+    alone: bool = False  # what it uses is not told
 
     @property
     def why(self) -> str:
@@ -314,7 +315,10 @@ class _Frontier:
             found = self._resolver.of_code(item.code)
             if found is not None and _is_worth_telling(found, found):
                 likely = max(RAN_LIKELY**item.depth, LEAST_LIKELY)
-                self._offer(_Candidate(found, likely, item.depth, "", item.reason))
+                # Of another's code that an error passed through only what raised it says more than its name does.
+                brief = item.library and not item.raised
+                made = _Candidate(found, likely, item.depth, "", item.reason, brief=brief, alone=item.library)
+                self._offer(made)
         for chosen in roots:
             self._expand(chosen.definition, 1.0, 0)
             self._tell_overloads(chosen.definition)
@@ -345,7 +349,8 @@ class _Frontier:
         if not fits or candidate.brief:
             return False
         self._purse.take(Chosen(definition=candidate.definition, form="full", reason=candidate.why, tokens=cost))
-        self._expand(candidate.definition, candidate.likely, candidate.depth)
+        if not candidate.alone:
+            self._expand(candidate.definition, candidate.likely, candidate.depth)
         return True
 
     def _signatures(self, candidates: Iterable[_Candidate]) -> None:
@@ -401,10 +406,16 @@ class _Frontier:
             why = f"overloads of {named.name}"
             self._offer(_Candidate(found, STEP, 1, named.name, why, brief=True))
 
+    def _is_foreign(self, found: Definition, user: Definition) -> bool:
+        """Another package's code is told by its signature: the model knows it, or will ask. The project's is not."""
+        other = found.origin == "file" and found.name.partition(".")[0] != user.name.partition(".")[0]
+        return other and not self._resolver.in_project(found)
+
     def _guesses(self, user: Definition, value: str, member: str) -> list[Definition]:
         """A library's code handles its own classes; the notebook's may handle any, and names its values alike."""
         if user.origin == "cell":
-            return list(self._resolver.members_in_use(member, variable=value))
+            found = self._resolver.members_in_use(member, variable=value)
+            return [one for one in found if not (member.startswith("__") and self._is_foreign(one, user))]
         package = user.name.partition(".")[0]
         return [found for found in self._resolver.members_in_use(member) if found.name.partition(".")[0] == package]
 
@@ -426,7 +437,7 @@ class _Frontier:
         likely *= self._seen
         if found.kind == "property":
             likely = min(1.0, likely / MENTIONED)  # reading it runs it
-        foreign = _is_foreign(found, user)
+        foreign = self._is_foreign(found, user)
         self._offer(_Candidate(found, likely, depth, user.name, brief=foreign))
         if found.kind == "class" and not foreign:
             made = self._resolver.follow(found, f"{found.name.rpartition('.')[2]}.__init__")
@@ -456,11 +467,6 @@ def _is_worth_telling(found: Definition, user: Definition) -> bool:
         return False
     top = found.name.partition(".")[0]
     return found.origin == "cell" or top not in sys.stdlib_module_names or top == user.name.partition(".")[0]
-
-
-def _is_foreign(definition: Definition, user: Definition) -> bool:
-    """Another package's code is told by its signature: the model knows it, or will ask."""
-    return definition.origin == "file" and definition.name.partition(".")[0] != user.name.partition(".")[0]
 
 
 # rendering ------------------------------------------------------------------------------------------------------------

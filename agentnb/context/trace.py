@@ -30,13 +30,19 @@ class Ran:
     """One executed function; `depth` counts the calls between the cell and it, at its first call (1: by the cell).
 
     `reason` says how that is known. `failed`: the user's own, and in the traceback of an error, where `depth` is the
-    distance from the failure.
+    distance from the failure. `library`: of somebody else's, and in that traceback.
     """
 
     code: CodeType
     depth: int
     reason: str = "it ran"
     failed: bool = False
+    library: bool = False
+
+    @property
+    def raised(self) -> bool:
+        """Whether an error was raised in it."""
+        return self.reason == RAISED
 
 
 def _nothing(file: str) -> bool:
@@ -287,5 +293,9 @@ def frames_of(error: BaseException, of_interest: Callable[[str], bool] = is_user
             if not code.co_name.startswith("<") and of_interest(code.co_filename):
                 reasons.setdefault(code, PASSED)
                 reasons[code] = reasons[code] if place else RAISED
-    ordered = sorted(reasons, key=lambda code: is_library(code.co_filename))
-    return tuple(Ran(code, i, reasons[code], not is_library(code.co_filename)) for i, code in enumerate(ordered, 1))
+    libraries = {code: is_library(code.co_filename) for code in reasons}
+    ordered = sorted(reasons, key=lambda code: libraries[code])
+    return tuple(
+        Ran(code, i, reasons[code], failed=not libraries[code], library=libraries[code])
+        for i, code in enumerate(ordered, 1)
+    )

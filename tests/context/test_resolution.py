@@ -580,3 +580,15 @@ def test_a_cell_s_function_may_use_what_another_cell_called_like_a_builtin(noteb
     assert area.imports == ("from math import pow",)
     assert notebook.resolver.follow(area, "print").name == "print"
     assert notebook.resolver.follow(area, "len") is None
+
+
+def test_a_variable_is_no_function_of_its_name_in_a_module_that_is_imported(notebook, write: Write) -> None:
+    write("plotting.py", "def clf(): pass\ndef level(): pass\n")
+    write("table.py", "ROWS = 3\n")
+    notebook.run("import plotting\nclf = object()\ntable = [1, 2]\nsum = 3")
+    resolver = notebook.resolver
+    assert found(resolver, "level").name == "plotting.level"
+    for name in ("clf", "table", "sum"):
+        assert resolver.mentioned(name) is None or resolver.mentioned(name).origin == "cell"
+        assert getattr(resolver.resolve(name), "file", "") == ""
+    assert found(resolver, "plotting.clf").name == "plotting.clf"

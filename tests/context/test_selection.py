@@ -206,3 +206,18 @@ def test_a_wall_of_backticks_is_read_at_once() -> None:
     for text in ("`" * 200_000, "~" * 200_000, "```\n" * 20_000, "`a" * 50_000, "   " * 50_000 + "```"):
         marks(text)
     assert time.process_time() - before < 20, "it took minutes"
+
+
+def test_the_projects_own_code_goes_along_in_full_and_another_packages_by_its_signature(notebook, write: Write) -> None:
+    write("tides.py", "def level(t):\n    return t * 2\n")
+    notebook.run("""
+        import pandas as pd, tides
+        def load(path):
+            return tides.level(pd.read_csv(path))
+        table = pd.DataFrame({"a": [1]})
+        plus = lambda x: x + 1
+    """)
+    forms = dict(names(select("explain `load`", notebook.resolver, count=count)))
+    assert forms["tides.level"] == "full"
+    assert forms["pandas.io.parsers.readers.read_csv"] == "signature"
+    assert names(select("explain `plus`", notebook.resolver, count=count)) == [("plus", "full")], "what `+` does"
