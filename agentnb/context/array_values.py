@@ -32,6 +32,12 @@ def _spread(value: Any) -> str:
     return f", from {cell(least.item())} to {cell(most.item())}{f', {gaps} nan' if gaps else ''}"
 
 
+def chunked(value: Any) -> str:
+    """A dask array: what it is made of is not computed."""
+    chunks = " x ".join(str(max(sizes)) for sizes in value.chunks)
+    return f"dask Array, shape {tuple(value.shape)}, {value.dtype}, in chunks of at most {chunks}, not computed"
+
+
 def sparse(value: Any) -> str:
     stored = (
         f"{value.nnz} of {value.shape[0] * value.shape[-1]} stored" if len(value.shape) == 2 else f"{value.nnz} stored"

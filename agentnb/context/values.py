@@ -42,6 +42,8 @@ COUNTED = 2_000_000
 SET_LIMIT = 1000
 """Items of a set that are put in order; of a larger one only the number is told."""
 ROWS, COLUMNS = 3, 12
+LAST = 3
+"""Of the COLUMNS of a wider table those that stand at its end."""
 COUNTED_NODES = 10_000
 """Nodes of a graph whose edges are counted."""
 OWN_WORDS_SECONDS = 0.2
@@ -298,15 +300,33 @@ def _head_of(value: Any, depth: int) -> str:
 
 def _frame(value: Any) -> str:
     rows, columns = value.shape
-    first = value.iloc[:, :COLUMNS]  # a table of thousands of columns is only looked at where it is shown
-    pairs = zip(first.columns.tolist(), first.dtypes.tolist(), strict=True)
-    types = items((f"{brief(name, 1)} {_dtype(kind)}" for name, kind in pairs), columns)
+    places = _shown_columns(columns)
+    first = value.iloc[:, places]  # a table of thousands of columns is only looked at where it is shown
     names = first.columns.tolist()
+    types = [f"{brief(name, 1)} {_dtype(kind)}" for name, kind in zip(names, first.dtypes.tolist(), strict=True)]
     cells = [_column(name, first.iloc[:ROWS, j].tolist()) for j, name in enumerate(names)]
-    head = [" | ".join(row) for row in zip(*cells, strict=True)]
     memory = f", {_size(value.memory_usage(deep=False).sum())}" if columns <= COLUMNS else ""
     about = f"DataFrame, {rows} rows x {columns} columns{memory}{_rows_by(value.index)}"
-    return "\n".join([about, f"columns: {types}", *_missing(first), *head])
+    levels = ", ".join(brief(name, 1) for name in value.columns.names if name is not None)
+    head = f"columns{f' by {levels}' if levels else ''}: {_listed(types, columns)}"
+    return "\n".join([about, head, *_missing(first), *_rows(cells, columns)])
+
+
+def _shown_columns(count: int) -> list[int]:
+    """The places of the columns that are shown: of many the first and the last, where the target often stands."""
+    return list(range(count)) if count <= COLUMNS else [*range(COLUMNS - LAST), *range(count - LAST, count)]
+
+
+def _listed(shown: list[str], count: int) -> str:
+    left_out = [f"… {count - COLUMNS} more"] if count > COLUMNS else []
+    return ", ".join([*shown[: COLUMNS - LAST], *left_out, *shown[COLUMNS - LAST :]])
+
+
+def _rows(columns: list[list[str]], count: int) -> list[str]:
+    """The first rows, by their cells column by column."""
+    gap = ["…"] if count > COLUMNS else []
+    rows = zip(*columns, strict=True)
+    return [" | ".join([*row[: COLUMNS - LAST], *gap, *row[COLUMNS - LAST :]]) for row in rows]
 
 
 _HIDDEN = re.compile(
@@ -322,14 +342,19 @@ def _column(name: Any, cells: list[Any]) -> list[str]:
 
 def _rows_by(index: Any) -> str:
     """What the rows are called by, where it is more than their number."""
-    if type(index).__name__ == "RangeIndex" and index.name is None:
+    if type(index).__name__ == "RangeIndex" and index.name is None and (index.start, index.step) == (0, 1):
         return ""
     names = ", ".join(brief(name, 1) for name in index.names if name is not None)
-    return f", index {type(index).__name__}{f' {names}' if names else ''} from {_ends(index)}"
+    return f", index {type(index).__name__}{f' {names}' if names else ''} {_ends(index)}"
 
 
 def _ends(index: Any) -> str:
-    return f"{_plain(index[0])} to {_plain(index[-1])}" if len(index) else "nothing"
+    """In their order, which of other labels than times and numbers of rows says nothing of those between."""
+    if not len(index):
+        return "empty"
+    ordered = type(index).__name__ in {"RangeIndex", "DatetimeIndex", "PeriodIndex", "TimedeltaIndex"}
+    form = "from {} to {}" if ordered else "first {}, last {}"
+    return form.format(_plain(index[0]), _plain(index[-1]))
 
 
 def _dtype(kind: Any) -> str:
@@ -338,7 +363,7 @@ def _dtype(kind: Any) -> str:
     if values is None or not live.is_a(kind, values) or kind.categories is None:
         return str(kind)
     shown = items(map(_plain, kind.categories[:4].tolist()), len(kind.categories))
-    return f"category of {len(kind.categories)} ({shown})"
+    return f"{'ordered ' if kind.ordered else ''}category of {len(kind.categories)} ({shown})"
 
 
 def _missing(table: Any) -> list[str]:
@@ -351,6 +376,8 @@ def _missing(table: Any) -> list[str]:
 
 def _plain(item: Any) -> str:
     """A cell of a table, without quotes; other people's objects by their type."""
+    if type(item) in (datetime.datetime, datetime.date, datetime.time) and _is_plain(item):
+        return str(item.isoformat())
     return cell(item) if type(item) in (str, float) else brief(item, 1)
 
 
@@ -383,14 +410,14 @@ def _groups(value: Any) -> str:
 
 
 def _polars(value: Any) -> str:
-    first = value[:, :COLUMNS]
-    types = items((f"{brief(name, 1)} {kind}" for name, kind in first.schema.items()), value.width)
+    first = value[:, _shown_columns(value.width)]
+    types = [f"{brief(name, 1)} {kind}" for name, kind in first.schema.items()]
     cells = [_column(name, first[name].head(ROWS).to_list()) for name in first.columns]
-    head = [" | ".join(row) for row in zip(*cells, strict=True)]
     about = f"polars DataFrame, {value.height} rows x {value.width} columns, {_size(value.estimated_size())}"
     counts = zip(first.columns, first.null_count().row(0), strict=True)
     gaps = [f"{brief(name, 1)} {n}" for name, n in counts if n]
-    return "\n".join([about, f"columns: {types}", *([f"missing: {', '.join(gaps)}"] if gaps else []), *head])
+    missing = [f"missing: {', '.join(gaps)}"] if gaps else []
+    return "\n".join([about, f"columns: {_listed(types, value.width)}", *missing, *_rows(cells, value.width)])
 
 
 def _polars_series(value: Any) -> str:
@@ -433,6 +460,21 @@ def _step(step: Any) -> str:
     return f"{live.class_name(type(step))[1]}{' (fitted)' if fitted else ''}"
 
 
+def _defaults(cls: type) -> dict[str, Any]:
+    """What a class's own constructor takes where nothing is given."""
+    made = live.class_attribute(cls, "__init__")
+    if not live.is_a(made, FunctionType):
+        return {}
+    names = made.__code__.co_varnames[: made.__code__.co_argcount]
+    last = made.__defaults__ or ()
+    return dict(zip(names[len(names) - len(last) :], last, strict=True)) | (made.__kwdefaults__ or {})
+
+
+def _is_usual(usual: dict[str, Any], key: str, item: Any) -> bool:
+    default = usual.get(key, live.MISSING)
+    return item is default or (type(item) is type(default) and type(item) in (*_ATOMS, str) and bool(item == default))
+
+
 def _picture(value: Any) -> str:
     width, height = value.size
     return f"PIL image, {width} x {height} pixels, {value.mode}{f', {value.format}' if value.format else ''}"
@@ -445,7 +487,9 @@ def _estimator(value: Any) -> str:
     if type(steps) is list:
         chain = items((f"{name} {_step(step)}" for name, step, *_ in steps[:ITEMS]), len(steps))
         return f"{live.type_name(value)}: {chain}"
-    given = [f"{key}={brief(item, 1)}" for key, item in own.items() if not key.endswith("_")][:ITEMS]
+    usual = _defaults(type(value))
+    set_here = ((key, item) for key, item in own.items() if not key.endswith("_") and not _is_usual(usual, key, item))
+    given = [f"{key}={brief(item, 2)}" for key, item in set_here if not key.startswith("_")][:ITEMS]
     fitted = [f"{key} {brief(item, 1)}" for key, item in own.items() if key.endswith("_")][:ITEMS]
     return f"{live.type_name(value)}({', '.join(given)}), {'fitted: ' + ', '.join(fitted) if fitted else 'not fitted'}"
 
@@ -484,6 +528,7 @@ LIBRARIES: tuple[_Known, ...] = (
     _Known("pyarrow", "RecordBatch", _arrow, live.type_name),
     _Known("scipy.sparse", "sparray", array_values.sparse, _shaped),
     _Known("scipy.sparse", "spmatrix", array_values.sparse, _shaped),
+    _Known("dask.array", "Array", array_values.chunked, _shaped),
     _Known("xarray", "DataArray", _labelled, _shaped),
     _Known("xarray", "Dataset", _labelled, live.type_name),
     _Known("numpy", "ndarray", array_values.array, lambda value: f"{_shaped(value)} {value.dtype}"),
@@ -505,6 +550,7 @@ LIBRARIES: tuple[_Known, ...] = (
     _Known("sqlalchemy.engine", "Engine", describe_database, live.type_name),
     _Known("sqlalchemy.engine", "Connection", database_values.connection, live.type_name),
     _Known("sqlalchemy.ext.asyncio", "AsyncEngine", database_values.async_engine, live.type_name),
+    _Known("sqlalchemy.engine", "Result", lambda value: "SQLAlchemy result, not read", live.type_name),
     _Known("sqlalchemy.orm", "Session", database_values.orm_session, live.type_name),
     _Known("sqlalchemy", "Table", database_values.orm_table, lambda value: f"Table {value.fullname}"),
     _Known("sqlalchemy", "MetaData", database_values.orm_metadata, live.type_name),

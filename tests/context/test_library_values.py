@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import threading
 from collections.abc import Callable
@@ -56,6 +57,29 @@ def new_pipeline() -> Any:
     from sklearn.linear_model import Ridge
 
     return pipeline.make_pipeline(Ridge())
+
+
+def grid_search() -> Any:
+    selection = pytest.importorskip("sklearn.model_selection")
+    from sklearn.linear_model import Ridge
+
+    return selection.GridSearchCV(Ridge(alpha=2), {"alpha": [1, 2]}, cv=2)
+
+
+def dask_array() -> Any:
+    return pytest.importorskip("dask.array").ones((1000, 300), chunks=(100, 70))
+
+
+def query_result() -> Any:
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    return sqlalchemy.create_engine("sqlite://").connect().execute(sqlalchemy.text("SELECT 1"))
+
+
+def polars_times() -> Any:
+    polars = pytest.importorskip("polars")
+    return polars.DataFrame(
+        {"t": [datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)], "d": [datetime.date(2026, 1, 1)]}
+    )
 
 
 def duckdb_relation() -> Any:
@@ -126,6 +150,18 @@ SAID: list[tuple[Callable[[], Any], str]] = [
     (sparse_array, "sparse coo, shape (2, 2), float64, 1 of 4 stored"),
     (fitted_pipeline, "sklearn.pipeline.Pipeline: standardscaler StandardScaler (fitted), ridge Ridge (fitted)"),
     (new_pipeline, "sklearn.pipeline.Pipeline: ridge Ridge"),
+    (
+        grid_search,
+        "sklearn.model_selection._search.GridSearchCV(estimator=sklearn.linear_model._ridge.Ridge, cv=2, "
+        "param_grid={'alpha': [1, 2]}), not fitted",
+    ),
+    (dask_array, "dask Array, shape (1000, 300), float64, in chunks of at most 100 x 70, not computed"),
+    (query_result, "SQLAlchemy result, not read"),
+    (
+        polars_times,
+        "polars DataFrame, 1 rows x 2 columns, 12 bytes\ncolumns: 't' Datetime(time_unit='us', time_zone='UTC'), "
+        "'d' Date\n2026-01-01T00:00:00+00:00 | 2026-01-01",
+    ),
     (duckdb_relation, "duckdb relation, not run: 'a' INTEGER, 'b' VARCHAR"),
     (lambda: orm_table().__table__, "SQLAlchemy table u(id INTEGER, n VARCHAR)"),
     (lambda: orm_table().metadata, "SQLAlchemy metadata, 1 tables\nu(id INTEGER, n VARCHAR)"),
@@ -224,3 +260,23 @@ def test_a_styled_table_is_told_by_its_shape() -> None:
     pytest.importorskip("jinja2")
     table = pandas.DataFrame({"c": ["x", "y"]})
     assert describe("s", table.style) == "s: Styler of DataFrame 2 x 1", "its id is random"
+
+
+def test_of_a_wide_table_the_first_and_the_last_columns_are_told() -> None:
+    for name in ("pandas", "polars"):
+        library = pytest.importorskip(name)
+        said = describe("t", library.DataFrame({f"x{i}": [i] for i in range(400)} | {"target": [7]}))
+        assert "1 rows x 401 columns" in said.replace("(1, 401)", "1 rows x 401 columns")
+        assert "'x8' int64, … 389 more, 'x398' int64, 'x399' int64, 'target' int64\n" in said.lower()
+        assert "6 | 7 | 8 | … | 398 | 399 | 7" in said
+
+
+def test_what_the_rows_and_columns_of_a_table_are_called_by() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"x": range(10), "c": pandas.Categorical(["lo", "hi"] * 5, ["lo", "hi"], ordered=True)})
+    assert describe("t", table).startswith("t: DataFrame, 10 rows x 2 columns, 346 bytes\n")
+    assert "'c' ordered category of 2 (lo, hi)" in describe("t", table)
+    assert "index RangeIndex from 4 to 9\n" in describe("t", table[4:])
+    assert "index Index first 4, last 2\n" in describe("t", table.loc[[4, 9, 2]]), "it says nothing of those between"
+    columns = pandas.MultiIndex.from_product([["p"], ["lo", "hi"]], names=["kind", "edge"])
+    assert "columns by 'kind', 'edge': ('p', 'lo') int64" in describe("t", pandas.DataFrame([[1, 2]], columns=columns))

@@ -259,7 +259,7 @@ def test_rows_by_name_categories_and_what_is_no_number() -> None:
     index = pandas.MultiIndex.from_product([["a", "b"], [1, 2]], names=["port", "n"])
     table = pandas.DataFrame({"c": pandas.Categorical(["x", "y", "x", "x"])}, index=index)
     text = describe("df", table)
-    assert "index MultiIndex 'port', 'n' from ('a', 1) to ('b', 2)" in text
+    assert "index MultiIndex 'port', 'n' first ('a', 1), last ('b', 2)" in text
     assert "columns: 'c' category of 2 (x, y)" in text
     mixed = pandas.DataFrame({"a": [pandas.NA], "b": [pandas.Timedelta(1, "h")], "c": [pandas.Period("2026")]})
     assert describe("m", mixed).endswith("NA | P0DT1H0M0S | 2026")
