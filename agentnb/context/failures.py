@@ -25,6 +25,8 @@ OWN_FRAMES = 6
 FRAMES_WITH_LOCALS = 2
 """The user's own innermost frames; beside them, the frame in which the error was raised."""
 LOCALS = 8
+USED, UNUSED = 320, 160
+"""Characters of a local that stands in the failing line, and of any other."""
 CELL_LINES = 20
 """Of a cell that failed, around the line: what stands there is told nowhere else."""
 MESSAGE = 2000
@@ -170,7 +172,10 @@ def _locals(names: Mapping[str, object], line: str) -> list[str]:
     """Descriptions of the locals, those that stand in the line first."""
     used = set(_NAME.findall(line))
     known = sorted((name for name in names if not name.startswith("_")), key=lambda name: name not in used)
-    return [describe(name, names[name], limit=160).replace("\n", " ") for name in known[:LOCALS]]
+    return [
+        describe(name, names[name], limit=USED if name in used else UNUSED).replace("\n", " ")
+        for name in known[:LOCALS]
+    ]
 
 
 def shown_file(file: str, project: Path | None) -> str:

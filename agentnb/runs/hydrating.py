@@ -14,6 +14,7 @@ from agentnb.prompt.layers import Block
 from agentnb.prompt.thread import Turn, held_definitions, is_branch, parent_for, path_to, removed_definitions
 from agentnb.prompt.tokens import TokenCounter
 from agentnb.providers import catalog
+from agentnb.providers.messages import Text
 from agentnb.runs.conversation import THINKING, closed, scrubbed
 from agentnb.runs.hydration import with_changed
 from agentnb.runs.picturing import Pictures, pictures_of
@@ -145,7 +146,7 @@ class Hydrating:
             selection=selection,
             values=hydrator.describe_values(task, mode=mode),
             images=pictures.new,
-            failure=hydrator.failure(mode=mode, selection=selection),
+            failure=_told_once(hydrator.failure(mode=mode, selection=selection), before),
             parts=fresh.parts if mode != "none" else (),
             removed=fresh.removed,
         )
@@ -184,6 +185,16 @@ class Hydrating:
         outline = semi_static_block(project)
         blocks = [*static_blocks(specs), *([outline] if outline else [])]
         return [scrubbed(block, services.scrub) for block in blocks]
+
+
+SAME_ERROR = "<error>The error told last still stands: no cell has run without one since.</error>"
+
+
+def _told_once(failure: str, before: Sequence[Block]) -> str:
+    """An error of which nothing changed since it was told is not told again."""
+    texts = (block.content.text for block in before if isinstance(block.content, Text))
+    told = [text for text in texts if "<error>\n" in text]
+    return SAME_ERROR if failure and told and failure in told[-1] else failure
 
 
 def _counter(context: Context) -> TokenCounter:

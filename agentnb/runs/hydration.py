@@ -192,7 +192,10 @@ class Hydrator:
         """Short descriptions of the live variables that the task names, in the order of their first mention; and of
         the figures that were shown, where it speaks of such."""
         words = _words(task, mode)
-        named = (self._described(name) for name in self._data_named(words)[:MAX_VALUES])
+        data = self._data_named(words)
+        named = [self._described(name) for name in data[:MAX_VALUES]]
+        if len(data) > MAX_VALUES:
+            named.append(self.scrub(f"(named too, and not described: {', '.join(data[MAX_VALUES:][:MAX_VALUES])})"))
         figures = (
             self.scrub.of_output(_shown_in_words(name, item)) for name, item in self._figures(task, mode).items()
         )

@@ -151,6 +151,45 @@ def test_no_cut_leaves_half_a_secret(notebook_of_failures: Any) -> None:
     assert "MIIEvQIBADANBgkqhkiG9w0" not in told
 
 
+def test_an_error_that_was_told_is_not_told_again_until_it_changes(book: Any) -> None:
+    def told() -> str:
+        text: str = book.bodies[-1]["messages"][-1]["content"][-1]["text"]
+        return text.partition("<error>")[2]
+
+    error = failing(book)
+    book.session.observed = Observed(error=error)
+    book.ask("What went wrong?")
+    assert "could not convert" in told()
+    for task in ("And how is it mended?", "And what of the rest?"):
+        book.ask(task)
+        assert told().startswith("The error told last still stands")
+        assert "could not convert" not in told()
+    book.ask("In another thread it is new", thread="other")
+    assert "could not convert" in told()
+    book.session.observed = Observed(error=ValueError("another one"))
+    book.ask("And now?")
+    assert "another one" in told()
+    book.session.observed = Observed(error=error)
+    book.ask("And this again?")
+    assert "could not convert" in told()
+    book.session.observed = Observed()
+    book.ask("Now it runs.")
+    assert told() == ""
+
+
+def test_of_a_librarys_functions_in_a_traceback_only_the_one_that_raised_goes_along_in_full(book: Any) -> None:
+    book.cell("import pandas\ndef share(table):\n    return table['high'] / table['low']", "share")
+    with pytest.raises(KeyError) as caught:
+        book.session.namespace["share"](book.session.namespace["pandas"].DataFrame({"high": [1]}))
+    book.session.observed = Observed(error=caught.value)
+    held = book.ask("What went wrong?").receipt["definitions"]
+    forms = {item["name"]: item["form"] for item in held if item["name"].startswith("pandas.")}
+    assert forms.pop("pandas.core.indexes.base.Index.get_loc") == "full"
+    assert forms["pandas.core.frame.DataFrame.__getitem__"] == "signature"
+    assert set(forms.values()) == {"signature"}
+    assert sum(item["tokens"] for item in held if item["name"].startswith("pandas.")) < 700
+
+
 def test_without_context_nothing_is_told(book: Any) -> None:
     book.session.observed = Observed(error=failing(book))
     book.ask("Hello", context="marks")
