@@ -35,7 +35,9 @@ def cell(value: object) -> str:
     """A cell of a table, without quotes and on one line. Of anything but text and floats its own literal."""
     if type(value) is float:
         return number(value)
-    return beginning(value, CELL).replace("\n", "\\n").replace("\r", "\\r") if type(value) is str else repr(value)
+    if type(value) is not str:
+        return repr(value)
+    return beginning(value, CELL).replace("\n", "\\n").replace("\r", "\\r") + ("…" if len(value) > CELL else "")
 
 
 def items(shown: Iterable[str], total: int) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import islice, takewhile
+from itertools import islice, pairwise, takewhile
 from types import CodeType, FrameType
 from typing import Any
 
@@ -284,17 +284,21 @@ def frames_from_cell(error: BaseException) -> list[tuple[FrameType, int]]:
 def frames_of(error: BaseException, of_interest: Callable[[str], bool] = is_user_or_package) -> tuple[Ran, ...]:
     """The functions in a traceback and in those of its causes, the user's own first, each from the innermost on.
 
-    They are where the answer lies, and cost nothing to record.
+    They are where the answer lies, and cost nothing to record. Of a library's only the one that the user's code called
+    and the one in which the error was raised: what lies between is the library's own affair.
     """
     reasons: dict[CodeType, str] = {}
+    called: set[CodeType] = set()
     for one in reversed(chain_of(error)):
-        for place, (frame, _) in enumerate(reversed(frames_from_cell(one))):
-            code = frame.f_code
+        codes = [frame.f_code for frame, _ in frames_from_cell(one)]
+        called.update(after for before, after in pairwise(codes) if not is_library(before.co_filename))
+        for place, code in enumerate(reversed(codes)):
             if not code.co_name.startswith("<") and of_interest(code.co_filename):
                 reasons.setdefault(code, PASSED)
                 reasons[code] = reasons[code] if place else RAISED
     libraries = {code: is_library(code.co_filename) for code in reasons}
-    ordered = sorted(reasons, key=lambda code: libraries[code])
+    told = (code for code in reasons if not libraries[code] or code in called or reasons[code] == RAISED)
+    ordered = sorted(told, key=lambda code: libraries[code])
     return tuple(
         Ran(code, i, reasons[code], failed=not libraries[code], library=libraries[code])
         for i, code in enumerate(ordered, 1)

@@ -308,7 +308,7 @@ def _frame(value: Any) -> str:
     memory = f", {_size(value.memory_usage(deep=False).sum())}" if columns <= COLUMNS else ""
     about = f"DataFrame, {rows} rows x {columns} columns{memory}{_rows_by(value.index)}"
     levels = ", ".join(brief(name, 1) for name in value.columns.names if name is not None)
-    head = f"columns{f' by {levels}' if levels else ''}: {_listed(types, columns)}"
+    head = f"columns{f' by {levels}' if levels else ''}: {_listed(types, columns) or 'none'}"
     return "\n".join([about, head, *_missing(first), *_rows(cells, columns)])
 
 

@@ -278,5 +278,8 @@ def test_what_the_rows_and_columns_of_a_table_are_called_by() -> None:
     assert "'c' ordered category of 2 (lo, hi)" in describe("t", table)
     assert "index RangeIndex from 4 to 9\n" in describe("t", table[4:])
     assert "index Index first 4, last 2\n" in describe("t", table.loc[[4, 9, 2]]), "it says nothing of those between"
+    assert describe("t", pandas.DataFrame()).endswith("\ncolumns: none")
+    cut = describe("t", pandas.DataFrame({"x": ["word " * 20, "word"]}))
+    assert cut.endswith("\nword word word word word word word word …\nword"), "what is cut says so"
     columns = pandas.MultiIndex.from_product([["p"], ["lo", "hi"]], names=["kind", "edge"])
     assert "columns by 'kind', 'edge': ('p', 'lo') int64" in describe("t", pandas.DataFrame([[1, 2]], columns=columns))

@@ -87,6 +87,23 @@ def test_the_users_own_frames_come_before_a_librarys(notebook) -> None:
     assert {item.reason for item in chosen[:2]} == {"the error passed through it"}
 
 
+@pytest.mark.slow
+def test_of_a_librarys_frames_the_one_that_was_called_and_the_one_that_raised_count(notebook) -> None:
+    pytest.importorskip("pandas")
+    notebook.run("import pandas as pd\ntable = pd.DataFrame({'a': [1]})")
+    error = failure_of(notebook, "table.query('q > 1')")
+    ran = {item.code.co_name: item.reason for item in frames_of(error)}
+    assert ran["query"] == "the error passed through it"
+    assert next(iter(ran)) == "resolve"
+    assert [name for name, reason in ran.items() if reason == "the error passed through it"] == ["query"]
+    forms = {
+        item.definition.name: item.form
+        for item in select("?", notebook.resolver, count=count, ran=frames_of(error)).chosen
+    }
+    assert forms["pandas.core.frame.DataFrame.query"] == "signature"
+    assert forms["pandas.core.computation.scope.Scope.resolve"] == "full"
+
+
 def test_the_function_that_failed_is_sent_in_full_however_long_as_far_as_it_fits(notebook) -> None:
     body = "\n".join(f"    a{i} = x + {i}" for i in range(500))
     notebook.run(f"def longest(x):\n{body}\n    return 1 / x\ndef outer(x): return longest(x)")
