@@ -15,6 +15,7 @@ TOOLS = ("inspect", "run_code")
 MARKS = ("placed", "automatic")
 CACHE_RETENTION = ("", "long")
 REPLAY = ("live", "auto", "record", "replay")
+APPROVAL = ("", "ask", "deny")
 CONTEXT_MODES = ("auto", "marks", "none")
 LONGEST_RETRY_WAIT = 86_400.0  # seconds: a day
 SIMULATED_DEFAULT = "sim:claude-sonnet-4-6"
@@ -36,6 +37,8 @@ class Settings:
     `stream` False asks for each reply in one piece, for servers and proxies that cannot stream. `replay_speed` is the
     pace of recorded replies: 0 gives them at once, 1 as fast as they came. `retry_wait` is the most seconds that are
     waited where a provider asks for a wait (429, overload); one that asks for more is an error that names the wait.
+    `approval` says what becomes of a tool's call that acts and is not allowed: ask (the run waits for a person's word),
+    deny (the model is told), or empty: ask where a person sits before a front end or a terminal.
     A thread's prompt is written anew when more than `stale_limit` of it is out-of-date text of the frozen project
     section, or more than `thread_stale_limit` of it out-of-date text of any kind. `index` False keeps the packages that
     the notebook refers to from being indexed in the background. `bus` is the address of a Redis or Valkey server that
@@ -62,6 +65,7 @@ class Settings:
     stream: bool = True
     replay_speed: float = 0.0
     retry_wait: float = 60.0
+    approval: str = ""
     index: bool = True
     bus: str = field(default="", repr=False)
     journal: str = field(default="", repr=False)
@@ -91,6 +95,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         stream=_switch(environment, "AGENTNB_STREAM"),
         replay_speed=_number(environment, "AGENTNB_REPLAY_SPEED"),
         retry_wait=_number(environment, "AGENTNB_RETRY_WAIT"),
+        approval=environment.get("AGENTNB_APPROVAL") or None,
         index=_switch(environment, "AGENTNB_INDEX"),
         bus=environment.get("AGENTNB_BUS") or None,
         journal=environment.get("AGENTNB_JOURNAL") or None,
@@ -183,6 +188,7 @@ _CHOICES = (
     ("marks", MARKS, "marks"),
     ("cache_retention", CACHE_RETENTION, "cache_retention"),
     ("context", CONTEXT_MODES, "--context"),
+    ("approval", APPROVAL, "approval"),
 )
 
 

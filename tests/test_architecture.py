@@ -80,6 +80,7 @@ ROOM_OF = {
     "runs.scrubbing": "runs.hydration",
     "runs.thinking": "runs.agent",
     "runs.acting": "runs.agent",
+    "runs.approvals": "runs.record",
     "runs.conversation": "runs.agent",
 }
 SIMULATOR_MAY_IMPORT = {"errors", "providers.catalog", "simulator"}

@@ -11,14 +11,16 @@ from IPython.display import display
 
 from agentnb.errors import InputError, RunInterrupted
 from agentnb.notebook import flags
-from agentnb.notebook.background import begin, noted
+from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
+from agentnb.notebook.background import begin
 from agentnb.notebook.interrupts import Held, before_the_run
-from agentnb.notebook.kernel import RESULT, Notebook
+from agentnb.notebook.kernel import RESULT, Notebook, Result
+from agentnb.notebook.loop import noted
 from agentnb.notebook.machines import run_machine
 from agentnb.notebook.render import bundle
 from agentnb.notebook.serving import MainThread
 from agentnb.notebook.viewing import View
-from agentnb.runs.record import AgentRun, LiveDocument
+from agentnb.runs.record import WAITING, AgentRun, LiveDocument
 
 if TYPE_CHECKING:
     from agentnb.runs.agent import BuiltInAgent
@@ -34,6 +36,7 @@ class AgentCall:
         self._notebook = notebook
         self._given = given
         self._session = notebook.session
+        self._finish_quietly = Result(notebook.shell.user_ns, str(given.get("out") or ""))
 
     def run(self, task: str) -> None:
         """Carry the task out and show it. `_agent` is set before a failure is raised."""
@@ -82,6 +85,7 @@ class AgentCall:
             allow=flags.names(given, "allow"),
             context=changes.context,
             replay=changes.replay,
+            approval=approval_here(self._notebook.shell, changes.approval),
             max_steps=changes.max_steps,
             budget=changes.budget,
             origin=origin,
@@ -100,27 +104,26 @@ class AgentCall:
                 f"--out cannot be {name!r}: IPython or agentnb keeps its own there", todo="Choose another name."
             )
 
-    def _finish_quietly(self, run: AgentRun) -> None:
-        self._notebook.shell.user_ns[RESULT] = run
-        name = self._given.get("out")
-        if name:
-            self._notebook.shell.user_ns[str(name)] = run.text
-
     def _finish(self, run: AgentRun) -> None:
         self._finish_quietly(run)
         display(bundle(run.receipt), raw=True)
 
 
 def show_run(
-    notebook: Notebook, *, prepare: Callable[[BuiltInAgent], None], run_id: str, finish: Callable[[AgentRun], None]
+    notebook: Notebook, *, prepare: Callable[[BuiltInAgent], object], run_id: str, finish: Callable[[AgentRun], None]
 ) -> None:
-    """Drive one run from the main thread with its live view; then `finish`, then raise what the run raised."""
+    """Drive one run from the main thread with its live view; then `finish`, then raise what the run raised.
+
+    Where it stops at a question, that is asked: in a terminal at once, else with buttons that outlive the cell.
+    """
     session = notebook.session
     main = MainThread(cancel=session.cancel)
     with before_the_run():
         agent = session.agent(on_main=main.run_here)
         prepare(agent)
-        machine = agent.machine
+        machine, earlier = agent.machine, notebook.asked.get(run_id)
+        if earlier is not None:
+            earlier.close("Asked again, or answered, in another cell.")
         begun = machine.get(run_id)
         live = LiveDocument(run_id, begun.context, session.clock.monotonic(), state=begun.state)
         view = View(live, clock=session.clock, widgets=notebook.config.live, beside=session.indexing)
@@ -138,10 +141,15 @@ def show_run(
             run = noted(session, agent.as_it_stands(run_id))
             finish(run)
             view.finish(run.receipt, error_follows=agent.raised is not None or main.interrupted)
+            Asked(notebook, run_id, view=view, finish=finish, earlier=earlier).ask(run)
     if agent.raised is not None:
         raise agent.raised
     if held.interrupted:
         raise RunInterrupted(f"interrupted after run {run_id} had ended; its outcome is in `_agent`")
+    if run.state == WAITING and at_terminal(notebook.shell):
+        answers = ask_in_terminal(run.receipt)
+        if answers:
+            show_run(notebook, prepare=lambda agent: agent.answer(run_id, answers), run_id=run_id, finish=finish)
 
 
 def _serve(main: MainThread, agent: BuiltInAgent, run_id: str, view: View) -> None:

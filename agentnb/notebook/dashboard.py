@@ -60,6 +60,15 @@ class Dashboard:
             self._painter.open(doc)
             self._opened = True
 
+    @property
+    def has_widgets(self) -> bool:
+        return isinstance(self._painter, Widgets)
+
+    def reopen(self) -> None:
+        """The run goes on after all: the next update opens the live view again, in the same output."""
+        self._opened = self._finished = False
+        self._due = float("-inf")
+
     def finish(self, doc: Mapping[str, Any], *, error_follows: bool = False) -> None:
         """Replace the live view by the static one; the second call does nothing."""
         if not self._finished:
@@ -77,13 +86,12 @@ class Widgets:
         self._parts: dict[str, Any] = {}
 
     def open(self, doc: Mapping[str, Any]) -> None:
-        import ipywidgets
-
-        self._parts = {name: _html_widget(ipywidgets, inner) for name, inner in live_html(doc).items()}
-        self._box = ipywidgets.VBox(list(self._parts.values()), layout={"width": "100%", "overflow": "visible"})
+        library = widget_library()
+        self._parts = {name: html_widget(library, inner) for name, inner in live_html(doc).items()}
+        self._box = library.VBox(list(self._parts.values()), layout={"width": "100%", "overflow": "visible"})
         view = {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
         fallback = {"text/plain": run_text(doc), "text/html": run_html(doc)}
-        self._handle = self._display({VIEW_MIME: view, **fallback}, raw=True, display_id=True)
+        self._show({VIEW_MIME: view, **fallback})
 
     def paint(self, doc: Mapping[str, Any]) -> None:
         for name, inner in live_html(doc).items():
@@ -92,15 +100,22 @@ class Widgets:
                 self._parts[name].value = html
 
     def close(self, final: dict[str, Any]) -> None:
-        if self._handle is None:
-            self._display(final, raw=True)
-            return
         # Before the widgets close: a front end must never look for a model that is gone.
-        self._handle.update(final, raw=True)
+        self._show(final)
+        if self._box is None:
+            return
         for widget in self._parts.values():
             widget.value = ""  # nbclient keeps the last state of closed widgets in the notebook's metadata
-            _close(widget)
-        _close(self._box)
+            close(widget)
+        close(self._box)
+        self._box, self._parts = None, {}
+
+    def _show(self, data: dict[str, Any]) -> None:
+        """Into the one output that this view has; its first use makes it."""
+        if self._handle is None:
+            self._handle = self._display(data, raw=True, display_id=True)
+        else:
+            self._handle.update(data, raw=True)
 
 
 class ProgressLine:
@@ -131,12 +146,19 @@ class ProgressLine:
         self._width = len(line)
 
 
-def _html_widget(ipywidgets: Any, inner: str) -> Any:
+def widget_library() -> Any:
+    """ipywidgets, which takes half a second to import."""
+    import ipywidgets
+
+    return ipywidgets
+
+
+def html_widget(library: Any, inner: str) -> Any:
     # The default layout of a widget has a margin and a fixed line height; the static view has neither.
-    return ipywidgets.HTML(wrap(inner), layout={"width": "100%", "margin": "0", "height": "auto"})
+    return library.HTML(wrap(inner), layout={"width": "100%", "margin": "0", "height": "auto"})
 
 
-def _close(widget: Any) -> None:
+def close(widget: Any) -> None:
     """A widget, and the layout and style that were made with it: they are models of their own."""
     for model in (getattr(widget, "style", None), widget.layout, widget):
         if model is not None:

@@ -20,6 +20,7 @@ from agentnb.settings import QuietAddress, Settings, from_environment, traces_ce
 
 if TYPE_CHECKING:
     from agentnb.context.trace import Ran
+    from agentnb.notebook.approving import Asked
     from agentnb.notebook.tracing import CellTrace
     from agentnb.runs.record import AgentRun
     from agentnb.runs.session import Session
@@ -53,6 +54,9 @@ class AgentNB(Configurable):
     stream = Bool(None, allow_none=True, help="False: ask for each reply in one piece").tag(config=True)
     replay_speed = Float(-1.0, help="pace of recorded replies: 0 at once, 1 as recorded; -1: 0").tag(config=True)
     retry_wait = Float(-1.0, help="seconds waited at most where a provider asks for it; -1: 60").tag(config=True)
+    approval = Unicode(
+        "", help="calls that act and are not allowed: ask, deny, or empty: ask where somebody can answer"
+    ).tag(config=True)
     index = Bool(
         None, allow_none=True, help="False: do not index the packages that cells refer to, in the background"
     ).tag(config=True)
@@ -97,6 +101,7 @@ class AgentNB(Configurable):
             index=self.index,
             bus=self.bus or None,
             journal=self.journal or None,
+            approval=self.approval or None,
         )
 
 
@@ -134,6 +139,8 @@ class Notebook:
         self._waiting = list(_cells_before(shell))
         self.showing = Showing(shell, lambda: self.cell_id or f"In[{shell.execution_count}]")
         self._session: Session | None = None
+        self.asked: dict[str, Asked] = {}
+        """The runs of this kernel that wait under a cell with buttons."""
 
     def on_cell(self, info: Any) -> None:
         """IPython's pre_run_cell: remember the cell; parsing waits until a task needs it."""
@@ -226,11 +233,29 @@ class Notebook:
         from agentnb.context import inference
 
         inference.SHARED.end()
+        for run_id, asked in list(self.asked.items()):
+            asked.close(f"The extension was unloaded. Loaded again: %agent_runs approve {run_id}, or deny.")
         if self._trace is not None:
             self._trace.stop()
         if self._session is not None:
             self._session.close()
             self._session = None
+
+
+class Result:
+    """Puts a run into `_agent`: in any case the first time, later only where no other has taken its place since."""
+
+    def __init__(self, namespace: dict[str, Any], out: str = "") -> None:
+        self._namespace = namespace
+        self._out = out
+        self._last: AgentRun | None = None
+
+    def __call__(self, run: AgentRun) -> None:
+        if self._last is None or self._namespace.get(RESULT) is self._last:
+            self._namespace[RESULT] = run
+        self._last = run
+        if self._out:
+            self._namespace[self._out] = run.text
 
 
 def line_of_failure(error: BaseException, namespace: Mapping[str, Any], *, inner: bool) -> int:

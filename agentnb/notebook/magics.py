@@ -81,11 +81,14 @@ class AgentMagics(Magics):
     @no_var_expand
     @line_magic
     def agent_runs(self, line: str) -> None:
-        """%agent_runs list [N] | show [RUN] | resume RUN | pause RUN | fork RUN STEP | replay [RUN] | export RUN FILE
+        """%agent_runs list [N] | show [RUN] | resume RUN | approve RUN | deny RUN [WHY] | pause RUN | fork RUN STEP
+        | replay [RUN] | export RUN FILE
 
         The runs in the journal, those of earlier kernels too. RUN is a run's id, or enough of its beginning or end.
         `resume` takes --max-steps N, --budget USD, --allow NAMES, and --unsure repeat|skip for an action that may have
-        happened before the run was cut off. `replay` asks no model: it takes the recorded replies.
+        happened before the run was cut off. `approve` and `deny` answer a run that waits: all of its calls, or one with
+        --call N; `approve --rest` lets the tool run unasked for the rest of the run. `replay` asks no model: it takes
+        the recorded replies.
         """
         with told("%agent_runs was interrupted"):
             from agentnb.notebook import runs_commands

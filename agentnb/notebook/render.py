@@ -50,6 +50,7 @@ __all__ = [
     "MIME",
     "bundle",
     "live_html",
+    "questions_text",
     "run_html",
     "run_markdown",
     "run_text",
@@ -84,12 +85,16 @@ def run_html(doc: Doc) -> str:
 
 
 def live_html(doc: Doc) -> dict[str, str]:
-    """The parts in the order of the page: answer, summary, panels, details. Equal parts need not be sent again."""
+    """The parts in the order of the page: answer, summary, panels, details, and last what waits for a person's word,
+    since the buttons stand below it. Equal parts need not be sent again."""
+    panels = f'<div class="{NO_MATH}" style="{PANELS}">{_layers_panel(doc)}{_latency_panel(doc)}</div>'
+    waits = doc.get("state") == "WAITING"  # then the question is what counts: the figures are folded away
     return {
         "answer": f"<div>{_answer(doc)}</div>",
         "summary": f'<div class="{NO_MATH}">{_summary(doc)}</div>',
-        "panels": f'<div class="{NO_MATH}" style="{PANELS}">{_layers_panel(doc)}{_latency_panel(doc)}</div>',
-        "details": f'<div class="{NO_MATH}">{_folds(doc)}</div>',
+        "panels": "<div></div>" if waits else panels,
+        "details": f'<div class="{NO_MATH}">{_folds(doc, panels if waits else "")}</div>',
+        "questions": f'<div class="{NO_MATH}">{_questions(doc)}</div>',
     }
 
 
@@ -244,8 +249,9 @@ def _cells_row(style: str, name: str, bar: str, *values: str) -> str:
     return f'<tr style="{style}">{"".join(cells)}</tr>'
 
 
-def _folds(doc: Doc) -> str:
+def _folds(doc: Doc, panels: str = "") -> str:
     folds = [
+        _fold("What the last request sent, cost and took", panels),
         _fold(say.steps_title(doc), _steps_html(doc)),
         _fold(say.definitions_title(doc), _definitions_html(doc)),
         _fold(say.images_title(doc), _images_html(doc)),
@@ -256,6 +262,34 @@ def _folds(doc: Doc) -> str:
     lead = f'<p style="margin:4px 0 8px 0;{SMALL}">{esc(go_on)}</p>' if go_on else ""
     identity = unbroken(map(esc, say.identity(doc) or [""]))
     return f'{lead}{"".join(folds)}<p style="margin:6px 0 0 0;{SMALL};{FAINT}">{identity}</p>'
+
+
+def _questions(doc: Doc) -> str:
+    """Every call that waits, whole: what is approved must be what was read."""
+    found = say.questions(doc) if doc.get("state") == "WAITING" else []
+    if not found:
+        return ""
+    head = f"<strong>◔ {esc(say.question_heading(doc))}</strong>"
+    calls = "".join(map(_question_html, found))
+    run_id = esc(doc.get("run_id") or "")
+    whole = f'<span style="display:inline-block">{run_id}</span>'  # an id that breaks cannot be copied by a click
+    line = esc(say.answer_line(doc))
+    how = f'<p style="margin:6px 0 0 0;{SMALL}">{line.replace(run_id, whole) if run_id else line}</p>'
+    return (
+        '<div style="margin:8px 0 0 0;padding:6px 10px;border:0;border-left:4px solid #b7791f;background:#b7791f1f">'
+        f"{head}{calls}{how}</div>"
+    )
+
+
+def _question_html(question: Doc) -> str:
+    title = f'<p style="margin:6px 0 0 0">{esc(say.question_title(question))}</p>'
+    return title + "".join(map(_argument_html, say.argument_pairs(question)))
+
+
+def _argument_html(argument: tuple[str, str]) -> str:
+    name, value = argument
+    label = f'<div style="{SMALL};{FAINT}">{esc(name)}</div>' if name else ""
+    return f'{label}<pre style="{PRE};max-height:24em;overflow:auto">{esc(value)}</pre>'
 
 
 def _fold(title: str, body: str) -> str:
@@ -355,8 +389,31 @@ def run_markdown(doc: Doc) -> str:
         f"**{_md(say.summary_line(doc))}**",
         "\n".join(table) if say.layer_totals(doc)[0] else "",
         *(_md(line) for line in lines),
+        *_questions_markdown(doc),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _questions_markdown(doc: Doc) -> list[str]:
+    found = say.questions(doc) if doc.get("state") == "WAITING" else []
+    parts = [f"**{_md(say.question_heading(doc))}**"] if found else []
+    for question in found:
+        parts.append(_md(say.question_title(question)).replace(".", "\\.", 1))
+        for name, value in say.argument_pairs(question):
+            parts += [_md(name), markup.fenced(clean(value), "" if name else "python")]
+    return [*parts, _md(say.answer_line(doc))] if found else []
+
+
+def questions_text(doc: Doc) -> str:
+    """What waits, for a terminal: every call whole."""
+    found = say.questions(doc) if doc.get("state") == "WAITING" else []
+    parts = [wrapped(say.question_heading(doc))] if found else []
+    for question in found:
+        parts.append(wrapped(say.question_title(question)))
+        for name, value in say.argument_pairs(question):
+            parts += [f"   {clean(name)}:"] if name else []
+            parts += [f"   | {line}" for line in clean(value).split("\n")]
+    return "\n".join(parts)
 
 
 def run_text(doc: Doc) -> str:
@@ -382,6 +439,8 @@ def run_text(doc: Doc) -> str:
         _steps_text(doc),
         _definitions_text(doc),
         "\n".join([f"{say.images_title(doc)}:", *(f"  {line}" for line in images)]) if images else "",
+        questions_text(doc),
+        wrapped(say.answer_line(doc)) if doc.get("state") == "WAITING" else "",
     ]
     return "\n\n".join(part.rstrip() for part in parts if part.strip())
 
@@ -418,7 +477,8 @@ def _steps_text(doc: Doc) -> str:
     for step in say.dicts(doc, "steps"):
         n, state, what, time, *_ = _step_cells(step)
         after = f" → {clean(step['next'])}" if step.get("next") else ""
-        said = f": {what} ({time})" if what else ""
+        took = f" ({time})" if number(step.get("seconds")) is not None else ""
+        said = f": {what}{took}" if what else ""
         line = f"{clean(n):>3}  {state}{after}{said}" if n else f"     {state} failed"
         lines.append(wrapped(line, indent=5))
         tools = (f"     {say.tool_line(tool)}: {say.tool_outcome(tool)}" for tool in say.dicts(step, "tools"))

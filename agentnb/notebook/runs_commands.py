@@ -15,14 +15,16 @@ from agentnb.notebook.asking import show_run
 from agentnb.notebook.commands import dispatch, show_table
 from agentnb.notebook.figures import plural
 from agentnb.notebook.flags import Flag
-from agentnb.notebook.kernel import RESULT, Notebook
+from agentnb.notebook.kernel import RESULT, Notebook, Result
 from agentnb.notebook.sentences import state_words
 from agentnb.notebook.tables import Code, Stacked
+from agentnb.runs.approvals import AWAITING_APPROVAL, COMMAND, Answer, Question, waiting
 from agentnb.runs.machine import Replay
+from agentnb.runs.record import WAITING
 from agentnb.runs.services import Limits
 
 if TYPE_CHECKING:
-    from agentnb.runs.record import AgentRun
+    from agentnb.runs.agent import BuiltInAgent
     from agentnb.runs.session import Session
 
 RESUME_FLAGS = (
@@ -33,16 +35,22 @@ RESUME_FLAGS = (
     Flag(name="accept-versions", help="go on although the run was begun under another version"),
     Flag(name="take-over", help="take the run from a worker that is believed dead"),
 )
+ANSWER_FLAGS = (
+    Flag(name="call", value="N", help="only the call with this number; without it all that wait"),
+    Flag(name="rest", help="approve the tool for the rest of the run"),
+)
 
 
 def agent_runs(notebook: Notebook, line: str) -> None:
-    """list | show | watch | resume | pause | fork | replay | export"""
+    """list | show | watch | resume | approve | deny | pause | fork | replay | export"""
     session = notebook.session
     table: dict[str, Callable[[str], None]] = {
         "list": lambda rest: _list(session, rest),
         "show": lambda rest: _show(session, rest),
         "watch": lambda rest: _watch(notebook, rest),
         "resume": lambda rest: _resume(notebook, rest),
+        "approve": lambda rest: _answer(notebook, rest, approved=True),
+        "deny": lambda rest: _answer(notebook, rest, approved=False),
         "pause": lambda rest: _pause(session, rest),
         "fork": lambda rest: _fork(session, rest),
         "replay": lambda rest: _replay(session, rest),
@@ -69,7 +77,11 @@ def _task_and_run(run: Any) -> Stacked:
 
 def _state_of(run: Any) -> str:
     """The dashboard's mark and word; a paused or failed run is in a state, but what it is comes first."""
-    stopped = "FAILED" if run.failed_in else {"paused": "PAUSED", "cancelled": "CANCELLED"}.get(run.status)
+    stopped = (
+        "FAILED"
+        if run.failed_in
+        else {"paused": "PAUSED", "cancelled": "CANCELLED", "waiting": WAITING}.get(run.status)
+    )
     mark, word, _ = state_words({"state": stopped or run.state})
     return f"{mark} {word}"
 
@@ -113,11 +125,53 @@ def _resume(notebook: Notebook, rest: str) -> None:
         budget=flags.number(given, "budget", float),
         allow=flags.names(given, "allow"),
     )
-
-    def finish(run: AgentRun) -> None:
-        notebook.shell.user_ns[RESULT] = run
-
+    finish = Result(notebook.shell.user_ns)
     show_run(notebook, prepare=lambda agent: agent.resume(run_id, limits, given), run_id=run_id, finish=finish)
+
+
+def _answer(notebook: Notebook, rest: str, *, approved: bool) -> None:
+    """A person's word on the calls that a run waits with; the run then goes on under this cell."""
+    command = "approve" if approved else "deny"
+    word, _, line = rest.partition(" ")
+    run_id = notebook.session.full_run_id(_wanted_run(word, command))
+    given, words = flags.split_line(line, ANSWER_FLAGS)
+    if approved and words:
+        raise InputError(f"%agent_runs approve takes no words, and {words!r} is none of its flags", todo=_LIKE)
+    chosen = _chosen(notebook.session, run_id, flags.number(given, "call", int))
+    always = bool(given.get("rest"))
+    answers = [Answer(question=item, approved=approved, by=COMMAND, rest=always, reason=words) for item in chosen]
+    finish = Result(notebook.shell.user_ns)
+    show_run(notebook, prepare=lambda agent: _give(agent, run_id, answers), run_id=run_id, finish=finish)
+
+
+_LIKE = "e.g. %agent_runs approve RUN --call 1 --rest, or %agent_runs deny RUN WHY"
+
+
+def _chosen(session: Session, run_id: str, number: int | None) -> list[Question]:
+    """The calls that are meant. Raises InputError where nothing waits, or no call has this number."""
+    run = session.machine().get(run_id)
+    found = waiting(run.context, run_id) if run.state == AWAITING_APPROVAL else []
+    if not found:
+        raise InputError(
+            f"the run does not wait for approval; it is {run.status}",
+            about=run_id,
+            todo=f"%agent_runs show {run_id} tells how it stands.",
+        )
+    chosen = [question for question in found if number in (None, question.number)]
+    if not chosen:
+        known = ", ".join(str(question.number) for question in found)
+        raise InputError(f"no call with the number {number} waits; there is {known}", about=run_id, todo=_LIKE)
+    return chosen
+
+
+def _give(agent: BuiltInAgent, run_id: str, answers: list[Answer]) -> None:
+    """Raises InputError where somebody was quicker: the first word on a call counts."""
+    if agent.answer(run_id, answers) < len(answers):
+        raise InputError(
+            "a call was answered already, and the first word counts",
+            about=run_id,
+            todo=f"%agent_runs show {run_id} tells what was said, %agent_runs resume {run_id} goes on with it.",
+        )
 
 
 def _pause(session: Session, rest: str) -> None:

@@ -7,6 +7,7 @@ is checked to be.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,13 +23,15 @@ STATES = {
     "COMPLETED": ("✓", "Completed", "#1a8f7a"),
     "FAILED": ("✗", "Failed", "#d1495b"),
     "PAUSED": ("❚❚", "Paused", "#b7791f"),
+    "WAITING": ("◔", "Waiting", "#b7791f"),
+    "AWAITING_APPROVAL": ("◔", "Waiting for your approval", "#b7791f"),
     "CANCELLED": ("✗", "Cancelled", "#7a7f87"),
     "DRY_RUN": ("○", "Dry run", "#7a7f87"),
     "HYDRATING": ("●", "Collecting context", "#3f7fd0"),
     "THINKING": ("●", "Asking the model", "#3f7fd0"),
     "ACTING": ("●", "Running tools", "#3f7fd0"),
 }
-ENDED = frozenset({"COMPLETED", "FAILED", "PAUSED", "CANCELLED", "DRY_RUN"})
+ENDED = frozenset({"COMPLETED", "FAILED", "PAUSED", "WAITING", "CANCELLED", "DRY_RUN"})
 EXPECTED = "expected: "
 LAYERS = {
     "STATIC": "tools and instructions: the same in every run",
@@ -71,6 +74,9 @@ def state_words(doc: Doc) -> tuple[str, str, str]:
         return STATES["FAILED"]
     if state not in ENDED and ended(doc):
         return "◌", f"Not finished, in {state}" if state else "Not started", "#7a7f87"
+    if state == "WAITING" and questions(doc):
+        mark, _, colour = STATES[state]
+        return mark, f"Waiting for your approval of {plural(len(questions(doc)), 'call')}", colour
     return STATES.get(state) or ("●", state or "Starting", BLUE)
 
 
@@ -303,8 +309,13 @@ def error_message(error: Doc) -> str:
 
 
 def refusal_line(doc: Doc) -> str:
-    """Which tools were refused, and how they are allowed."""
-    tools = [tool for step in dicts(doc, "steps") for tool in dicts(step, "tools") if tool.get("refused") is True]
+    """Which tools were refused unasked, and how they are allowed."""
+    tools = [
+        tool
+        for step in dicts(doc, "steps")
+        for tool in dicts(step, "tools")
+        if tool.get("refused") is True and not part(tool, "decision")
+    ]
     names = ",".join(dict.fromkeys(clean(tool.get("name") or "?") for tool in tools))
     return f"Refused: {names}, which may act and was not allowed. %%agent --allow {names} lets it." if names else ""
 
@@ -349,6 +360,12 @@ def tool_line(tool: Doc) -> str:
 
 
 def tool_outcome(tool: Doc) -> str:
+    word = part(tool, "decision")
+    said = f"{_said(word)}, " if word else ""
+    return f"{said}{_came_of(tool)}" if word.get("approved") or not word else said.rstrip(", ")
+
+
+def _came_of(tool: Doc) -> str:
     if tool.get("refused"):
         return "refused"
     word = "failed" if tool.get("is_error") else "done" if tool.get("result") is not None else "not run"
@@ -425,4 +442,81 @@ def error_lines(doc: Doc) -> list[str]:
 
 
 def remark_lines(doc: Doc) -> list[str]:
-    return [*map(clean, items(doc, "notes")), *filter(None, [refusal_line(doc), redaction_line(doc)])]
+    told = [*decision_lines(doc), refusal_line(doc), redaction_line(doc)]
+    return [*map(clean, items(doc, "notes")), *filter(None, told)]
+
+
+# --- approvals -----------------------------------------------------------------------------------------------------
+
+VOUCHED = {"button": "by a button", "command": "by command", "terminal": "in the terminal", "program": "by a program"}
+
+
+def questions(doc: Doc) -> list[Doc]:
+    """The calls that wait for a person's word."""
+    return dicts(part(doc, "approvals"), "waiting")
+
+
+def question_heading(doc: Doc) -> str:
+    """`The model asks for 2 calls. Nothing of them has run.`"""
+    number_of = len(questions(doc))
+    return f"The model asks for {plural(number_of, 'call')}. Nothing of {'it' if number_of == 1 else 'them'} has run."
+
+
+def question_title(question: Doc) -> str:
+    """`1. run_code, in your kernel and with your rights`"""
+    name = clean(question.get("tool") or "tool")
+    return f"{count(question.get('number'))}. {name}" + (
+        ", in your kernel and with your rights" if name == "run_code" else ""
+    )
+
+
+def argument_pairs(question: Doc) -> list[tuple[str, str]]:
+    """(name, value as a person reads it) of each argument; the one of a tool that runs code needs no name."""
+    arguments = part(question, "arguments")
+    pairs = [(unmasked(name), unmasked(_read(value))) for name, value in arguments.items()]
+    return [("", pairs[0][1])] if len(pairs) == 1 and pairs[0][0] == "code" else pairs
+
+
+def _read(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2, default=str)
+
+
+def unmasked(text: object) -> str:
+    """Text in which nothing hides: marks that reorder or vanish on a screen are written out, as is a lone return."""
+    shown = str(text).replace("\r\n", "\n")
+    return "".join(c if c in "\n\t" or not _hides(c) else f"⟨U+{ord(c):04X}⟩" for c in shown)
+
+
+def _hides(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def answer_line(doc: Doc) -> str:
+    """How a waiting run is answered where no button is at hand."""
+    run_id = clean(doc.get("run_id") or "")
+    if not questions(doc) or not run_id:
+        return ""
+    return (
+        f"Without buttons, or after a restart: %agent_runs approve {run_id} lets it run, "
+        f"%agent_runs deny {run_id} WHY tells the model no."
+    )
+
+
+def decision_lines(doc: Doc) -> list[str]:
+    """What a person said of each call that was asked about."""
+    return [_decision_line(item) for item in dicts(part(doc, "approvals"), "decided")]
+
+
+def _decision_line(item: Doc) -> str:
+    reason = f' The model was told: "{clean(item["reason"])}"' if item.get("reason") else ""
+    said = _said(item)
+    return f"{said[:1].upper()}{said[1:]}: {tool_line(dict(item) | {'name': item.get('tool')})}.{reason}"
+
+
+def _said(word: Doc) -> str:
+    """`approved by a button at 15:32:10`"""
+    verdict = "approved" if word.get("approved") else "denied"
+    rest = " for the rest of the run" if word.get("rest") else ""
+    when = f" at {figures.time_of_day(word['at'])}" if number(word.get("at")) is not None else ""
+    how = VOUCHED.get(str(word.get("by")), "")
+    return f"{verdict}{rest}{' ' if how else ''}{how}{when}"

@@ -27,6 +27,24 @@ class View:
         self._lock = threading.Lock()
         self._dashboard = Dashboard(display, clock=clock) if widgets else None
 
+    @property
+    def has_widgets(self) -> bool:
+        """Whether widgets are shown here: then buttons can be, too."""
+        return self._dashboard is not None and self._dashboard.has_widgets
+
+    def reopen(self, live: LiveDocument) -> None:
+        """A run that waited goes on: its live view stands again where the static one is."""
+        with self._lock:
+            self._live = live
+        if self._dashboard is not None:
+            self._dashboard.reopen()
+
+    def replace(self, document: Mapping[str, Any]) -> None:
+        """Show another document in the output that shows one already."""
+        if self._dashboard is not None:
+            self._dashboard.reopen()
+            self._dashboard.finish(document)
+
     def feed(self, event: Any) -> None:
         with self._lock:
             self._live.feed(event)

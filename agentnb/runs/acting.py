@@ -1,4 +1,4 @@
-"""ACTING: the tools that a reply asked for, each within its policy."""
+"""ACTING: the tools that a reply asked for, each within its policy; and the wait for a person's word on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 from agentnb import canonical
 from agentnb.errors import ActionUnsure, RunInterrupted
 from agentnb.providers.messages import ToolCall
+from agentnb.runs import approvals
+from agentnb.runs.approvals import AWAITING_APPROVAL
 from agentnb.runs.conversation import (
+    ACTING,
     THINKING,
     open_calls,
     result_block,
@@ -27,15 +30,23 @@ class Acting:
         self._machine = services.machine
 
     def act(self, context: Context) -> tuple[str, Context]:
-        box = ToolBox(tools=pick(context["tools"], self._services.tools), allow=frozenset(context["allow"]))
+        run_id = self._machine.current.run_id
+        free = {*context["allow"], *approvals.approved_tools(context, run_id)}
+        box = ToolBox(tools=pick(context["tools"], self._services.tools), allow=frozenset(free))
+        calls = open_calls(context["blocks"])
+        asked = approvals.to_ask(context, run_id, box, calls)
+        if asked:
+            return self._ask(context, asked)
         records = []
         started = self._services.clock.monotonic()
-        for call in open_calls(context["blocks"]):
-            outcome, seconds = self._timed(box, call)
+        for call in calls:
+            word = approvals.said_of(context, run_id, call.call_id)
+            outcome, seconds = self._timed(box, call, word)
             outcome = said_once(outcome, context["definitions"])
             context["blocks"].append(result_block(call, outcome).to_json())
             _hold(context, outcome)
-            records.append(tool_record(call, outcome, seconds))
+            records.append(tool_record(call, outcome, seconds, word))
+        context["asking"] = None
         context["redactions"] = self._services.scrub.report()
         self._machine.current.attach(
             seconds=round(self._services.clock.monotonic() - started, 6),
@@ -44,12 +55,33 @@ class Acting:
         )
         return THINKING, context
 
-    def _timed(self, box: ToolBox, call: ToolCall) -> tuple[Outcome, float]:
+    def _ask(self, context: Context, calls: Sequence[ToolCall]) -> tuple[str, Context]:
+        """Nothing runs before a person has spoken: not even the reply's other calls, so that the order stays."""
+        scrub, step = self._services.scrub.of_output, self._machine.current.step
+        context["asking"] = approvals.asking(context, calls, step, scrub)
+        context["redactions"] = self._services.scrub.report()
+        _count_wait(context)
+        self._machine.current.attach(what=f"asked about {', '.join(call.name for call in calls)}")
+        return AWAITING_APPROVAL, context
+
+    def take_word(self, context: Context) -> tuple[str, Context]:
+        """AWAITING_APPROVAL: one delivered word. The first on a call counts; one on any other call changes nothing."""
+        current = self._machine.current
+        word = current.event and approvals.decision(context, current.run_id, current.event.data, current.event.at)
+        if word:
+            context["decisions"] = [*(context.get("decisions") or ()), word]
+            said = "approved" if word["approved"] else "denied"
+            current.attach(what=f"{said} {word['tool']} ({word['by']})", decision=word)
+        _count_wait(context)
+        return AWAITING_APPROVAL if approvals.waiting(context, current.run_id) else ACTING, context
+
+    def _timed(self, box: ToolBox, call: ToolCall, word: Mapping[str, Any] | None) -> tuple[Outcome, float]:
         if self._services.cancelled.is_set():
             raise RunInterrupted("the run was interrupted before a tool ran")
         self._machine.current.emit("phase", text=f"running {call.name}")
         started = self._services.clock.monotonic()
-        outcome = box.problem(call) or self._carry_out(box.tools[call.name], call)
+        denied = approvals.told(word) if word else None
+        outcome = denied or box.problem(call, approved=bool(word)) or self._carry_out(box.tools[call.name], call)
         scrub = self._services.scrub if outcome.holds else self._services.scrub.of_output
         outcome = replace(outcome, text=scrub(outcome.text))
         return outcome, self._services.clock.monotonic() - started
@@ -97,3 +129,8 @@ def _hold(context: Context, outcome: Outcome) -> None:
     for item in outcome.holds:
         entry = dict(item) | {"new": True}
         context["definitions"] = [d for d in context["definitions"] if d["name"] != item["name"]] + [entry]
+
+
+def _count_wait(context: Context) -> None:
+    """Steps that only ask or listen do not count towards --max-steps."""
+    context["waits"] = context.get("waits", 0) + 1

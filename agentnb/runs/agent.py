@@ -1,12 +1,14 @@
 """The built-in agent as a state table: HYDRATING -> THINKING -> (ACTING -> THINKING)* -> COMPLETED.
 
+ACTING -> AWAITING_APPROVAL -> ACTING where a person is to be asked first.
+
 Each handler takes the run's JSON context and gives the next state and context; the machine commits that as one
 step. What a handler needs of the outside (provider, notebook, ledger, clock) comes in `Services`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +16,9 @@ from typing import Any
 from agentnb.errors import AgentnbError, RunInterrupted
 from agentnb.providers import latency, prices
 from agentnb.providers.promptcache import Call, Plan, Prediction, expected_usage
+from agentnb.runs import rows
 from agentnb.runs.acting import Acting
+from agentnb.runs.approvals import AWAITING_APPROVAL, COMMAND, EVENT, Answer, Question, waiting
 from agentnb.runs.budget import affordable_output
 from agentnb.runs.conversation import (
     ACTING,
@@ -41,13 +45,14 @@ class BuiltInAgent:
         self._preparing = Preparing(services, services.threads)
         self._thinking = Thinking(services, services.threads)
         self._acting = Acting(services)
-        self._limits: dict[str, Limits] = {}
+        self._limits = services.limits
         self._taken_up: set[str] = set()
         self.raised: Exception | None = None
         for name, handler in (
             (HYDRATING, self._hydrating.hydrate),
             (THINKING, self._thinking.think),
             (ACTING, self._acting.act),
+            (AWAITING_APPROVAL, self._acting.take_word),
         ):
             self._machine.register_state(name, self._guarded(handler))
 
@@ -71,11 +76,49 @@ class BuiltInAgent:
             accept_versions=bool(answers.get("accept-versions")),
             take_over=bool(answers.get("take-over")),
         )
+        allowed = [question for question in self.questions(run_id) if question.tool in (limits.allow or ())]
+        self.answer(run_id, [Answer(question=question, approved=True, by=COMMAND) for question in allowed])
 
     def drive(self, run_id: str) -> AgentRun:
-        """Go on to the end (or to a failure or a pause) and give the run as it stands."""
-        run = self._machine.run_to_end(run_id)
+        """Go on to the end (or to a failure, a pause or a question) and give the run as it stands."""
+        run, before = self._machine.run_to_end(run_id), -1
+        while run.status == rows.WAITING and run.step != before:  # a word may have come meanwhile
+            run, before = self._machine.run_to_end(run_id), run.step
         return AgentRun(document_of(run, self._machine.history(run_id)))
+
+    def may_ask(self, run_id: str) -> bool:
+        """Whether the run may come to wait for a person's word: it has tools that act and are not allowed."""
+        context = self._machine.get(run_id).context
+        tools = (self._services.tools[name] for name in context["tools"])
+        return context.get("approval") == "ask" and any(t.acts and t.name not in context["allow"] for t in tools)
+
+    def questions(self, run_id: str) -> list[Question]:
+        """The calls of the run that wait for a person's word."""
+        run = self._machine.get(run_id)
+        return waiting(run.context, run_id) if run.state == AWAITING_APPROVAL else []
+
+    def answer(self, run_id: str, answers: Iterable[Answer]) -> int:
+        """Journal what a person said; the number of words that counted: of two on one call the first does.
+
+        None of the calls is carried out: `drive` goes on. A paused run that waits goes on waiting.
+        """
+        if self._machine.get(run_id).status == rows.PAUSED:
+            self._machine.resume(run_id)
+        waiting_now = {question.key for question in self.questions(run_id)}
+        counted = 0
+        for answer in answers:
+            key = answer.question.key
+            word = answer.to_json(self._services.scrub)
+            counted += key in waiting_now and self._machine.send(run_id, EVENT, word, event_id=key)
+        self._take_words(run_id)
+        return counted
+
+    def _take_words(self, run_id: str) -> None:
+        """Take what was delivered, one word a step: those too that a kernel delivered before it died."""
+        before, run = -1, self._machine.get(run_id)
+        while run.state == AWAITING_APPROVAL and run.step != before:
+            self._machine.execute_step(run_id)
+            run, before = self._machine.get(run_id), run.step
 
     @property
     def machine(self) -> AgentStateMachine:

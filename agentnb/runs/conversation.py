@@ -213,8 +213,10 @@ def what_came(reply: Reply) -> str:
     return "answered" if reply.stop is StopReason.END else f"answered ({reply.stop.value})"
 
 
-def tool_record(call: ToolCall, outcome: Outcome, seconds: float) -> dict[str, Any]:
-    """One tool call as the run document shows it."""
+def tool_record(
+    call: ToolCall, outcome: Outcome, seconds: float, word: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """One tool call as the run document shows it; `word` is what a person said of it."""
     return {
         "name": call.name,
         "arguments": dict(call.arguments),
@@ -222,6 +224,7 @@ def tool_record(call: ToolCall, outcome: Outcome, seconds: float) -> dict[str, A
         "is_error": outcome.is_error,
         "refused": outcome.refused,
         "seconds": round(seconds, 6),
+        "decision": {name: word[name] for name in ("approved", "rest", "reason", "by", "at")} if word else None,
     }
 
 

@@ -70,6 +70,7 @@ class Hydrating:
             "token_factor": self._services.samples.counter_for(request.model).factor,
             "tools": sorted(set(request.tools)),
             "allow": sorted(request.allow),
+            "approval": request.approval,
             "budget": {"limit": request.budget, "spent": 0.0},
             **({"purse": request.purse} if request.purse else {}),
             "max_steps": request.max_steps,

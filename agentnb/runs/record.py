@@ -7,11 +7,12 @@ from typing import Any
 
 from agentnb.prompt.layers import Layer
 from agentnb.providers.messages import Usage
+from agentnb.runs import approvals
 from agentnb.runs.picturing import with_data
 from agentnb.runs.spending import LOST, with_lost
 
 SCHEMA = "agentnb.run.v1"
-DRY_RUN = "DRY_RUN"
+DRY_RUN, WAITING = "DRY_RUN", "WAITING"
 
 
 class Fields(dict[str, Any]):
@@ -47,7 +48,8 @@ def _number(value: Any) -> float | None:
 
 
 class AgentRun:
-    """A finished (or failed, paused or dry) run. Every attribute is read from `receipt`, the JSON-able run document.
+    """A finished run, or one that failed, is paused, waits or was dry. Every attribute is read from `receipt`, the
+    JSON-able run document.
 
     `usage` and `cost` (US dollars) sum over the run's calls; `latency` (seconds) and `cache` are the last call's.
     """
@@ -175,6 +177,7 @@ def run_document(
         "definitions": list(context.get("definitions", ())),
         "left_out": list(context.get("left_out", ())),
         "redactions": list(context.get("redactions", ())),
+        "approvals": approvals.listed(context, run_id),
         "images": with_data(context.get("images") or (), context.get("blocks") or ()),
     }
 
@@ -213,7 +216,7 @@ def document_of(run: Any, events: Iterable[Any]) -> dict[str, Any]:
     """The document of a journaled run and its history."""
     listed = list(events)
     steps = [record for record in map(step_record, listed) if record is not None]
-    state = {"paused": "PAUSED", "cancelled": "CANCELLED"}.get(run.status, run.state)
+    state = {"paused": "PAUSED", "cancelled": "CANCELLED", "waiting": WAITING}.get(run.status, run.state)
     context = with_lost(run.context, run.run_id, listed)
     return run_document(run_id=run.run_id, state=state, context=context, steps=steps, error=error_record(run.error))
 
@@ -221,12 +224,20 @@ def document_of(run: Any, events: Iterable[Any]) -> dict[str, Any]:
 class LiveDocument:
     """The run document while the run goes on: a fold over the bus's events. Feed it from one thread at a time."""
 
-    def __init__(self, run_id: str, context: Mapping[str, Any], started: float, *, state: str = "HYDRATING") -> None:
+    def __init__(
+        self,
+        run_id: str,
+        context: Mapping[str, Any],
+        started: float,
+        *,
+        state: str = "HYDRATING",
+        steps: Iterable[dict[str, Any]] = (),
+    ) -> None:
         self._context = dict(context)
         self._run_id = run_id
         self._started = started
         self._state = state
-        self._steps: list[dict[str, Any]] = []
+        self._steps = list(steps)
         self._text: list[str] = []
         self._phase = ""
 

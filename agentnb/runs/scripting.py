@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from agentnb.errors import InputError
+from agentnb.runs.agent import BuiltInAgent
+from agentnb.runs.approvals import PROGRAM, Answer
 from agentnb.runs.record import AgentRun
 from agentnb.runs.session import Session
 from agentnb.runs.tools import Tool
@@ -57,6 +59,25 @@ class Agent:
         agent = self.session.agent()
         run_id = self.session.new_run_id()
         agent.begin(request, run_id)
+        return self._drive(agent, run_id)
+
+    def approve(self, run: AgentRun, *, rest: bool = False) -> AgentRun:
+        """Let the calls run that the run waits with (`approval="ask"`); with `rest` their tools, for the rest of it."""
+        return self._answer(run, approved=True, rest=rest)
+
+    def deny(self, run: AgentRun, reason: str = "") -> AgentRun:
+        """Tell the model no to the calls that the run waits with, and why."""
+        return self._answer(run, approved=False, reason=reason)
+
+    def _answer(self, run: AgentRun, **word: Any) -> AgentRun:
+        agent = self.session.agent()
+        answers = [Answer(question=item, by=PROGRAM, **word) for item in agent.questions(run.run_id)]
+        if not answers:
+            raise InputError("the run does not wait for approval", about=run.run_id, todo="Look at its state.")
+        agent.answer(run.run_id, answers)
+        return self._drive(agent, run.run_id)
+
+    def _drive(self, agent: BuiltInAgent, run_id: str) -> AgentRun:
         run = agent.drive(run_id)
         if self._raise and agent.raised is not None:
             raise agent.raised

@@ -37,6 +37,8 @@ SHOWN = (
     "definitions",
     "redactions",
     "images",
+    "asking",
+    "decisions",
 )
 """The parts of the context that a view needs while the run goes on."""
 
@@ -50,6 +52,7 @@ class Request:
     `stream` False asks for each reply in one piece; `replay_speed` is the pace of recorded ones, 0 at once.
     `retry_wait`: the most seconds to wait where a provider asks for it.
     `purse` names the purse that it shares with other runs (runs/purse.py); `tags` are added to the run's own.
+    `approval`: what becomes of a call that acts and is not allowed: ask (the run waits for a person's word) or deny.
     `origin` is (run, step) to go on from: the task follows what that run had said by then.
     """
 
@@ -76,6 +79,7 @@ class Request:
     retry_wait: float = 60.0
     purse: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    approval: str = "deny"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,3 +109,5 @@ class Services:
     clock: Clock
     scrub: Scrubber
     cancelled: threading.Event = field(default_factory=threading.Event)
+    limits: dict[str, Limits] = field(default_factory=dict)
+    """New limits by run: whichever agent of the session takes the run up next applies them."""

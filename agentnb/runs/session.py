@@ -45,7 +45,7 @@ from agentnb.runs.opening import open_journal
 from agentnb.runs.record import AgentRun, document_of
 from agentnb.runs.samples import Samples
 from agentnb.runs.scrubbing import Scrubber
-from agentnb.runs.services import Request, Services
+from agentnb.runs.services import Limits, Request, Services
 from agentnb.runs.threads import Threads
 from agentnb.runs.tools import Outcome, Tool, built_in, run_in
 from agentnb.settings import Settings, data_directory, default_model, journal_place
@@ -98,6 +98,7 @@ class Session:
         self._seen: set[str] = set()
         self._threads: Threads | None = None
         self.cancelled = threading.Event()
+        self._limits: dict[str, Limits] = {}
 
     # --- what is opened on first use --------------------------------------------------------------------------
 
@@ -279,6 +280,7 @@ class Session:
                 clock=self.clock,
                 scrub=scrub,
                 cancelled=cancelled,
+                limits=self._limits,
             )
         )
 
@@ -358,6 +360,7 @@ class Session:
             "stream": settings.stream,
             "replay_speed": settings.replay_speed,
             "retry_wait": settings.retry_wait,
+            "approval": settings.approval or "deny",
             "context_tokens": settings.context_tokens,
             "stale_limit": settings.stale_limit,
             "thread_stale_limit": settings.thread_stale_limit,

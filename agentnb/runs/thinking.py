@@ -127,7 +127,7 @@ class Thinking:
             raise BudgetExceeded(error.what, todo=f"{error.todo} {go_on}") from None
 
     def _check_limit(self, context: Context) -> None:
-        step = self._machine.current.step
+        step = self._machine.current.step - context.get("waits", 0)
         if step > context["max_steps"]:
             raise StepLimitReached(
                 f"the run reached its limit of {context['max_steps']} step{'s' if context['max_steps'] != 1 else ''}",

@@ -154,12 +154,17 @@ class ToolBox:
         """Exact names only: a prefix or pattern that is allowed for one tool must not let another through."""
         return not self.tools[name].acts or name in self.allow
 
-    def problem(self, call: ToolCall) -> Outcome | None:
-        """Why this call cannot be carried out, in words for the model; None when it can."""
+    def asks(self, call: ToolCall) -> bool:
+        """Whether a person's word is all that the call lacks."""
+        return call.name in self.tools and not self.may_run(call.name) and self.problem(call, approved=True) is None
+
+    def problem(self, call: ToolCall, *, approved: bool = False) -> Outcome | None:
+        """Why this call cannot be carried out, in words for the model; None when it can. `approved`: a person was
+        asked about this very call."""
         if call.name not in self.tools:
             known = ", ".join(sorted(self.tools)) or "none"
             return Outcome(text=f"There is no tool called {call.name}. The tools are: {known}.", is_error=True)
-        if not self.may_run(call.name):
+        if not approved and not self.may_run(call.name):
             return Outcome(
                 text=f"Refused: {call.name} may act on the notebook, and it was not allowed. Give the code or the "
                 f"steps instead. (The person can allow it with --allow {call.name}.)",

@@ -139,6 +139,7 @@ def test_tools_make_the_loop_real(kernel: Any) -> None:
     assert [step["state"] for step in looked["steps"]] == ["HYDRATING", "THINKING", "ACTING", "THINKING"]
     assert any(item["name"].endswith("scale") for item in looked["definitions"])
 
+    kernel.ok("%config AgentNB.approval = 'deny'")
     refused = kernel.ok("%agent Run `data.append(9)` please").run
     (call,) = [tool for step in refused["steps"] for tool in step["tools"]]
     assert call["refused"]

@@ -28,6 +28,10 @@ VOID = {"br"}
 STRIPPED = re.compile(r"var\(|rgba?\(|url\(|calc\(|transition|animation", re.IGNORECASE)
 
 
+QUESTION = {"number": 1, "step": 3, "call": "c-1", "tool": "run_code", "arguments": {"code": "fit(gauge)\nplot()"}}
+WORD = {"run": "r-1", "approved": False, "rest": False, "reason": "not yet", "by": "command", "at": 1732310000.0}
+
+
 def full() -> dict[str, Any]:
     """A run with every field filled."""
     step = {
@@ -39,7 +43,13 @@ def full() -> dict[str, Any]:
         "usage": {"input": 12, "cache_read": 1800, "output": 60},
         "cost": 0.0041,
         "tools": [
-            {"name": "inspect", "arguments": {"name": "tides.refit"}, "result": "def refit(): ...", "seconds": 0.01}
+            {
+                "name": "inspect",
+                "arguments": {"name": "tides.refit"},
+                "result": "def refit(): ...",
+                "seconds": 0.01,
+                "decision": {"approved": True, "rest": True, "reason": "", "by": "button", "at": 1732310000.0},
+            }
         ],
     }
     names = ("STATIC", "SEMI_STATIC", "HYDRATION", "DYNAMIC")
@@ -96,6 +106,7 @@ def full() -> dict[str, Any]:
             }
         ],
         "redactions": [{"kind": "anthropic-key", "mark": "[redacted:anthropic-key:3f2a]"}],
+        "approvals": {"waiting": [QUESTION], "decided": [QUESTION | WORD]},
     }
 
 
@@ -222,7 +233,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     return {key: damage(value) for key, value in full().items() if draw(st.integers(0, 9))}
 
 
-@given(hostile, st.sampled_from(["COMPLETED", "FAILED", "THINKING", None]), st.booleans())
+@given(hostile, st.sampled_from(["COMPLETED", "FAILED", "THINKING", "WAITING", None]), st.booleans())
 def test_no_text_in_any_field_becomes_markup(text: str, state: str | None, live: bool) -> None:
     document = poisoned(full(), text) | ({"state": state} if state else {})
     document |= {} if live else {"live": None}
@@ -356,6 +367,49 @@ def test_a_refused_tool_says_how_to_allow_it() -> None:
             "\n", " "
         )
     assert "--allow" not in run_text(changed())
+
+
+def waits(*questions: dict[str, Any]) -> dict[str, Any]:
+    return changed(state="WAITING", text="", approvals={"waiting": list(questions), "decided": []})
+
+
+def test_a_run_that_waits_shows_each_call_whole_and_how_to_answer() -> None:
+    code = "\n".join(f"step({n})" for n in range(3000))
+    tide = {"number": 2, "step": 3, "call": "c-2", "tool": "tide", "arguments": {"place": "Dover", "days": [1, 2]}}
+    document = waits(QUESTION | {"arguments": {"code": code}}, tide)
+    for view in (run_text(document), visible(run_html(document)), run_markdown(document).replace("\\", "")):
+        assert "Waiting for your approval of 2 calls" in view
+        assert "1. run_code, in your kernel and with your rights" in view
+        assert "step(0)" in view
+        assert "step(2999)" in view, "what is approved must be what was read"
+        assert "Dover" in view
+        words = " ".join(view.split())
+        assert "%agent_runs approve r-1 lets it run, %agent_runs deny r-1 WHY tells the model no" in words
+    assert "$0.0123" in visible(live_html(document)["summary"]), "what it cost so far is on the line of its state"
+    assert not live_html(changed())["questions"].count("<pre")
+
+
+@pytest.mark.parametrize("trick", ["\u202e", "\u2066", "\u200b", "\u2028", "\ufeff", "\x1b", "\r"])
+def test_nothing_hides_in_a_call(trick: str) -> None:
+    """Marks that turn the order of a line around, or vanish, make other code of it than what is seen."""
+    document = waits(QUESTION | {"arguments": {"code": f"a{trick}b"}})
+    for view in (run_text(document), visible(run_html(document)), run_markdown(document)):
+        assert f"a⟨U+{ord(trick):04X}⟩b" in view
+
+
+def test_code_cannot_end_the_block_that_it_is_shown_in() -> None:
+    code = "x\n```\n**not code**\n````\n"
+    assert f"`````python\n{code}\n`````" in run_markdown(waits(QUESTION | {"arguments": {"code": code}}))
+
+
+def test_what_was_said_is_told_with_who_and_when() -> None:
+    for view in (run_text(changed()), visible(run_html(changed())), run_markdown(changed()).replace("\\", "")):
+        words = " ".join(view.split())
+        assert re.search(r"Denied by command at \d\d:\d\d:\d\d: run_code\(code='fit\(gauge\)", words), words
+        assert 'The model was told: "not yet"' in words
+        assert "--allow" not in words, "it was asked about"
+    steps = visible(run_html(changed()))
+    assert "approved for the rest of the run by a button at" in steps
 
 
 def test_a_table_for_narrow_windows_stacks_what_belongs_together() -> None:

@@ -1,0 +1,156 @@
+"""Asking a person about calls that act: who can be asked here, the question under the cell or in the terminal, and how
+the run goes on.
+
+No click arrives while a cell runs, so a run that needs a person's word is committed and its cell ends. A click journals
+the word; the run then goes on in the background, in the same output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from IPython.display import display
+
+from agentnb.errors import AgentnbError
+from agentnb.notebook.buttons import Buttons
+from agentnb.notebook.dashboard import someone_watches
+from agentnb.notebook.kernel import Notebook
+from agentnb.notebook.loop import Loop, drive, noted
+from agentnb.notebook.sentences import Doc
+from agentnb.notebook.viewing import View
+from agentnb.runs.approvals import TERMINAL, Answer, Question, questions_of
+from agentnb.runs.record import WAITING, AgentRun, LiveDocument
+
+if TYPE_CHECKING:
+    from agentnb.runs.agent import BuiltInAgent
+
+SETTLING = 0.7
+"""Seconds before the buttons of a question that follows another can be pressed: the second half of a double click
+must not approve what nobody has read."""
+
+
+def approval_here(shell: Any, wanted: str) -> str:
+    """ask or deny: what was set; else ask where somebody is there to answer."""
+    return wanted or ("ask" if at_terminal(shell) or someone_watches() else "deny")
+
+
+def at_terminal(shell: Any) -> bool:
+    """Whether this is IPython in a terminal, with a person before it."""
+    return getattr(shell, "kernel", None) is None and sys.stdin is not None and sys.stdin.isatty()
+
+
+class Asked:
+    """One run under a cell of this kernel, and the questions that it stops at. Used on the main thread only."""
+
+    def __init__(
+        self,
+        notebook: Notebook,
+        run_id: str,
+        *,
+        view: View,
+        finish: Callable[[AgentRun], None],
+        earlier: Asked | None = None,
+    ) -> None:
+        self._notebook = notebook
+        self._run_id = run_id
+        self._view = view
+        self._finish = finish
+        self._earlier = earlier  # the same run under another cell: its view must not go on telling that it waits
+        self._buttons = Buttons(display, self._answered)
+        self._asks = False
+
+    def place(self) -> None:
+        """Make room for the buttons of questions to come: an output can be made only while the cell runs."""
+        if self._view.has_widgets:
+            self._buttons.place()
+
+    def over(self, run: AgentRun, *, follows: bool = False) -> None:
+        """The run has stopped: show it as it stands, and the buttons where it waits."""
+        self._finish(run)
+        self._view.finish(run.receipt)
+        self.ask(run, follows=follows)
+
+    def ask(self, run: AgentRun, *, follows: bool = False) -> None:
+        """Show the buttons where the run waits, and take away those of before where it does not."""
+        if self._earlier is not None:
+            self._earlier.settle(run.receipt)
+        if run.state == WAITING and run.receipt["approvals"]["waiting"] and self._view.has_widgets:
+            self._asks = True
+            self._notebook.asked[self._run_id] = self
+            self._buttons.ask(run.receipt, enabled=not follows)
+            if follows:
+                Loop(self._notebook.shell).after(SETTLING, self._buttons.enable)
+        elif self._asks:
+            self.close("Answered; the run above tells what came of it.")
+
+    def close(self, said: str) -> None:
+        """Take the buttons away, and say why."""
+        self._asks = False
+        self._notebook.asked.pop(self._run_id, None)
+        self._buttons.close(said)
+
+    def settle(self, document: Doc) -> None:
+        """The run went on under another cell: this view, too, shows where it is now."""
+        self._view.replace(document)
+        if self._earlier is not None:
+            self._earlier.settle(document)
+
+    def _answered(self, answers: list[Answer]) -> None:
+        """A click, between cells."""
+        try:
+            self._go_on(answers)
+        except AgentnbError as error:
+            self._buttons.tell(str(error))
+
+    def _go_on(self, answers: list[Answer]) -> None:
+        loop = Loop(self._notebook.shell)
+        agent = self._notebook.session.agent(on_main=loop.run_here, alone=True)
+        counted = agent.answer(self._run_id, answers)
+        run = agent.as_it_stands(self._run_id)
+        if run.state == WAITING:  # others are still open; or this one was answered elsewhere
+            self._view.reopen(self._live(run, agent.machine.get(self._run_id).context))
+            self.over(run)
+        elif not counted:
+            self._view.replace(run.receipt)
+            self.close(
+                f"Answered elsewhere before this click, which did nothing. %agent_runs show {self._run_id} tells how "
+                f"it stands, %agent_runs resume {self._run_id} goes on where nobody works on it."
+            )
+        else:
+            self._buttons.close("Answered; the run goes on above.")
+            self._view.reopen(self._live(run, agent.machine.get(self._run_id).context))
+            self._view.paint()
+            drive(agent, self._run_id, self._view, loop, end=lambda: self._ended(agent))
+
+    def _ended(self, agent: BuiltInAgent) -> None:
+        self.over(noted(self._notebook.session, agent.as_it_stands(self._run_id)), follows=True)
+
+    def _live(self, run: AgentRun, context: Any) -> LiveDocument:
+        now = self._notebook.session.clock.monotonic()
+        return LiveDocument(self._run_id, context, now, state=run.state, steps=run.receipt["steps"])
+
+
+def ask_in_terminal(document: Doc, *, read: Callable[[str], str] = input) -> list[Answer]:
+    """A person's words on the calls that wait, which were shown above; fewer where they leave (Ctrl-C, Ctrl-D)."""
+    answers: list[Answer] = []
+    free: set[str] = set()
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        for question in questions_of(document):
+            if question.tool not in free:
+                answers.append(_ask_one(question, read))
+                free |= {question.tool} if answers[-1].rest else set()
+    return answers
+
+
+def _ask_one(question: Question, read: Callable[[str], str]) -> Answer:
+    prompt = f"Run {question.number}. {question.tool}? y: yes, a: yes, and for the rest of this run, n [WHY]: no > "
+    while True:
+        word, _, rest = read(prompt).strip().partition(" ")
+        said = word.lower()
+        if said in ("y", "yes", "a") and not rest:
+            return Answer(question=question, approved=True, by=TERMINAL, rest=said == "a")
+        if said in ("n", "no"):
+            return Answer(question=question, approved=False, by=TERMINAL, reason=rest)

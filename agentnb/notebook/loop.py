@@ -1,0 +1,93 @@
+"""The kernel's own loop: where the main thread's work is done between cells, and a run that is driven beside it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from agentnb.errors import AgentnbError, InputError
+from agentnb.runs.record import AgentRun
+from agentnb.runs.tools import Outcome
+
+if TYPE_CHECKING:
+    from agentnb.notebook.viewing import View
+    from agentnb.runs.agent import BuiltInAgent
+    from agentnb.runs.session import Session
+
+LAST_WORDS = 0.1  # seconds that the end of a run waits for the bus, so that its note comes with the run
+
+
+class Loop:
+    """The kernel's loop as the place where the main thread's work is done, between cells."""
+
+    def __init__(self, shell: Any) -> None:
+        kernel = getattr(shell, "kernel", None)
+        if kernel is None:
+            raise InputError(
+                "--bg needs a Jupyter kernel; a terminal has no loop to go on with", todo="Leave --bg out."
+            )
+        self._loop = kernel.io_loop
+        self._painting = threading.Event()
+
+    def later(self, work: Callable[[], object]) -> None:
+        """Do `work` on the main thread when it is free."""
+        self._loop.add_callback(work)
+
+    def after(self, seconds: float, work: Callable[[], object]) -> None:
+        """The same, not before so many seconds have gone by."""
+        self.later(lambda: self._loop.call_later(seconds, work))
+
+    def paint(self, work: Callable[[], object]) -> None:
+        """Like `later`, but at most one painting waits at a time."""
+
+        def paint() -> None:
+            self._painting.clear()
+            work()
+
+        if not self._painting.is_set():
+            self._painting.set()
+            self.later(paint)
+
+    def run_here(self, work: Callable[[], Outcome]) -> Outcome:
+        """Called in the worker: run `work` on the main thread and wait for its outcome."""
+        future: Future[Outcome] = Future()
+
+        def carry_out() -> None:
+            try:
+                future.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - it belongs to the worker, which is waiting for it
+                future.set_exception(error)
+
+        self.later(carry_out)
+        return future.result()
+
+
+def drive(agent: BuiltInAgent, run_id: str, view: View, loop: Loop, *, end: Callable[[], object]) -> None:
+    """Drive a run in a thread of its own and come back at once; `end` is called on the main thread when it stops."""
+
+    def hear(event: Any) -> None:
+        view.feed(event)
+        loop.paint(view.paint)
+
+    def work() -> None:
+        stop = agent.machine.events.subscribe(hear, run_id=run_id)
+        try:
+            agent.drive(run_id)
+        except AgentnbError as error:
+            agent.raised = error  # nobody waits for it: the view tells it
+        finally:
+            stop()
+            loop.later(end)
+
+    threading.Thread(target=work, name=f"agentnb-{run_id}", daemon=True).start()
+
+
+def noted(session: Session, run: AgentRun) -> AgentRun:
+    """The run, with a note where the bus could not tell others of it."""
+    if session.bus is None:
+        return run
+    session.bus.flush(LAST_WORDS)
+    note = session.bus.take_note()
+    return AgentRun(run.receipt | {"notes": [*run.receipt["notes"], note]}) if note else run

@@ -1,0 +1,283 @@
+"""Approve and Deny in a real kernel: real comm messages, as a front end sends them for a click."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+RUN = "application/vnd.agentnb.run.v1+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+
+
+class Desk:
+    """A kernel, and the widgets that it has opened, as a front end keeps them."""
+
+    def __init__(self, kernel: Any) -> None:
+        self.kernel = kernel
+        self.models: dict[str, dict[str, Any]] = {}
+        self.ok, self.value = kernel.ok, kernel.value
+        self._next, kernel._next = kernel._next, self._noted
+
+    def _noted(self, deadline: float) -> dict[str, Any] | None:
+        """The kernel's next message: what it says of widgets is noted, whoever reads it."""
+        message: dict[str, Any] | None = self._next(deadline)
+        if message is not None:
+            self._note(message["header"]["msg_type"], message["content"])
+        return message
+
+    def _note(self, kind: str, content: dict[str, Any]) -> None:
+        if kind == "comm_open":
+            self.models[content["comm_id"]] = dict(content["data"]["state"])
+        elif kind == "comm_msg" and content["comm_id"] in self.models:
+            self.models[content["comm_id"]] |= content["data"].get("state", {})
+        elif kind == "comm_close":
+            self.models.pop(content["comm_id"], None)
+
+    def until(self, holds: Callable[[], bool], timeout: float = 120) -> None:
+        """Read what the kernel says until `holds`."""
+        deadline = time.monotonic() + timeout
+        while not holds():
+            assert time.monotonic() < deadline, list(self.models.values())
+            message = self.kernel._next(min(deadline, time.monotonic() + 1))
+            if message is not None and message["header"]["msg_type"] == "update_display_data":
+                self.kernel._update(message)
+
+    def buttons(self) -> dict[str, str]:
+        """Words on each button that can be pressed -> its comm."""
+        return {
+            state["description"]: comm
+            for comm, state in self.models.items()
+            if state.get("_model_name") == "ButtonModel" and not state.get("disabled")
+        }
+
+    def send(self, comm: str, data: dict[str, Any]) -> None:
+        client = self.kernel.client
+        client.shell_channel.send(client.session.msg("comm_msg", {"comm_id": comm, "data": data}))
+
+    def click(self, words: str) -> None:
+        self.press(self.buttons()[words])
+
+    def press(self, comm: str) -> None:
+        self.send(comm, {"method": "custom", "content": {"event": "click"}})
+
+    def write(self, text: str, field: int = 0) -> None:
+        comms = [comm for comm, state in self.models.items() if state.get("_model_name") == "TextModel"]
+        self.send(comms[field], {"method": "update", "state": {"value": text}, "buffer_paths": []})
+
+    def until_state(self, result: Any, state: str) -> dict[str, Any]:
+        self.until(lambda: any(RUN in data and data[RUN]["state"] == state for data in result.displays))
+        return dict(result.run)
+
+
+@pytest.fixture
+def desk(kernel: Any) -> Desk:
+    made = Desk(kernel)
+    made.ok("log = []")
+    return made
+
+
+def test_a_click_approves_and_the_run_goes_on_in_the_same_output(desk: Desk) -> None:
+    shown = desk.ok("%agent Run `log.append(threading.current_thread().name)` please, with `import threading`.")
+    assert shown.run["state"] == "WAITING"
+    assert desk.value("_agent.state") == "WAITING"
+    assert desk.value("log") == []
+    view, question = shown.displays
+    assert set(view) == {"text/html", "text/markdown", "text/plain", RUN}, "the run's own view holds no widget"
+    assert WIDGET in question
+    for form in ("text/html", "text/markdown", "text/plain"):
+        assert "log.append" in view[form]
+        words = " ".join(view[form].replace("\\", "").split())
+        assert f"%agent_runs deny {shown.run['run_id']} WHY" in re.sub(r"<span[^>]*>|</span>", "", words)
+    assert set(desk.buttons()) == {"Approve", "Approve run_code for the rest of this run", "Deny"}
+    desk.ok("import threading")
+    desk.click("Approve")
+    run = desk.until_state(shown, "COMPLETED")
+    assert desk.value("log") == ["MainThread"], "what touches the namespace runs on the kernel's main thread"
+    assert desk.value("_agent.state") == "COMPLETED"
+    assert run["approvals"]["decided"][0]["by"] == "button"
+    assert "Approved by a button at" in shown.displays[0]["text/markdown"]
+    assert len(shown.displays) == 2
+    assert WIDGET not in shown.displays[1]
+    assert not desk.buttons()
+
+
+def test_a_denial_brings_its_reason_to_the_model(desk: Desk) -> None:
+    shown = desk.ok("%agent Run `log.append(1)` please")
+    desk.write("look first")
+    desk.click("Deny")
+    run = desk.until_state(shown, "COMPLETED")
+    (call,) = [tool for step in run["steps"] for tool in step["tools"]]
+    assert "look first" in call["result"]
+    assert desk.value("log") == []
+    assert 'The model was told: "look first"' in " ".join(shown.displays[0]["text/plain"].split())
+
+
+def test_a_second_click_and_one_on_buttons_that_are_gone_do_nothing(desk: Desk) -> None:
+    shown = desk.ok("%agent Run `log.append(1)` please, then run `log.append(2)`.")
+    old = desk.buttons()
+    for _ in range(3):
+        desk.press(old["Approve"])
+    desk.press(old["Deny"])
+    desk.until(lambda: "Approve" in desk.buttons() and desk.buttons()["Approve"] != old["Approve"])
+    desk.press(old["Approve"])
+    assert desk.value("log") == [1]
+    assert shown.run["state"] == "WAITING"
+    desk.click("Approve")
+    desk.until_state(shown, "COMPLETED")
+    assert desk.value("log") == [1, 2]
+
+
+def test_a_double_click_does_not_approve_the_next_question(desk: Desk) -> None:
+    """The second half of it hits the button that has just appeared in the same place."""
+    desk.ok("%agent Run `log.append(1)` please, then run `log.append(2)`.")
+    desk.click("Approve")
+    fresh: list[str] = []
+
+    def appeared() -> bool:
+        fresh[:] = [
+            comm
+            for comm, state in desk.models.items()
+            if state.get("description") == "Approve" and state.get("disabled") is True
+        ]
+        return bool(fresh)
+
+    desk.until(appeared)
+    desk.press(fresh[0])
+    assert desk.value("log") == [1]
+    desk.until(lambda: "Approve" in desk.buttons())
+    assert desk.value("_agent.state") == "WAITING"
+
+
+def test_several_calls_are_decided_one_by_one(desk: Desk) -> None:
+    desk.ok('import agentnb\n@agentnb.tool\ndef tide(place: str) -> str:\n    """Tide."""\n    return "high"')
+    shown = desk.ok("%agent --tools run_code,tide Run `log.append(1)` and use tide on `Dover` please.")
+    assert {"Approve 1", "Deny 1", "Approve 2", "Deny 2", "Approve all 2", "Deny all 2"} <= set(desk.buttons())
+    desk.click("Deny 2")
+    desk.until(lambda: "Approve" in desk.buttons())
+    assert [item["tool"] for item in shown.run["approvals"]["waiting"]] == ["run_code"]
+    assert desk.value("log") == []
+    desk.click("Approve")
+    run = desk.until_state(shown, "COMPLETED")
+    assert [tool["refused"] for step in run["steps"] for tool in step["tools"]] == [False, True]
+    assert desk.value("log") == [1]
+
+
+def test_a_command_in_another_cell_answers_and_the_old_buttons_go(desk: Desk) -> None:
+    shown = desk.ok("%agent Run `log.append(1)` please")
+    run_id = shown.run["run_id"]
+    buttons = desk.buttons()
+    listed = desk.ok("%agent_runs list").text
+    assert "◔ Waiting" in listed
+    done = desk.ok(f"%agent_runs approve {run_id}")
+    assert done.run["state"] == "COMPLETED"
+    assert desk.value("_agent.state") == "COMPLETED"
+    desk.until_state(shown, "COMPLETED")
+    assert not desk.buttons()
+    desk.press(buttons["Deny"])
+    assert desk.value("log") == [1]
+    assert "does not wait" in desk.kernel.run(f"%agent_runs approve {run_id}").error
+    assert done.run["approvals"]["decided"][0]["by"] == "command"
+
+
+def test_commands_that_make_no_sense_say_so(desk: Desk) -> None:
+    run_id = desk.ok("%agent Run `log.append(1)` please").run["run_id"]
+    for line, says in (
+        ("approve", "wants a run"),
+        (f"approve {run_id} yes please", "takes no words"),
+        (f"approve {run_id} --call 2", "number 2"),
+        (f"approve {run_id} --cal 1", "unknown flag"),
+        ("deny r-nothing", "no run is called"),
+    ):
+        result = desk.kernel.run(f"%agent_runs {line}")
+        assert says in result.error + result.stdout, line
+    assert desk.value("log") == []
+    assert desk.ok(f"%agent_runs deny {run_id} --call 1 not today").run["state"] == "COMPLETED"
+
+
+def test_after_a_restart_it_still_waits_and_a_command_goes_on(start: Callable[..., Any]) -> None:
+    first = start()
+    first.ok("%load_ext agentnb\nlog = []")
+    run_id = first.ok("%agent Run `log.append(1)` please").run["run_id"]
+    first.stop()
+    second = start()
+    second.ok("%load_ext agentnb\nlog = []")
+    assert "◔ Waiting" in second.ok("%agent_runs list").text
+    shown = second.ok(f"%agent_runs show {run_id}")
+    assert shown.run["state"] == "WAITING"
+    assert "log.append(1)" in shown.text
+    asked_again = second.ok(f"%agent_runs resume {run_id}")
+    assert WIDGET in asked_again.displays[1], "with live buttons"
+    assert second.ok(f"%agent_runs approve {run_id} --rest").run["state"] == "COMPLETED"
+    assert second.value("log") == [1]
+
+
+def test_another_task_keeps_its_place_in_agent(desk: Desk) -> None:
+    shown = desk.ok("%agent --out answer Run `log.append(1)` please")
+    other = desk.ok("%agent -t aside What is 2 + 2?").run
+    desk.click("Approve")
+    run = desk.until_state(shown, "COMPLETED")
+    assert desk.value("_agent.run_id") == other["run_id"]
+    assert desk.value("answer") == run["text"], "what was asked for by name comes all the same"
+    assert desk.value("log") == [1]
+
+
+def test_a_run_in_the_background_asks_under_its_own_cell(desk: Desk) -> None:
+    begun = desk.ok("%agent --bg Run `log.append(1)` please")
+    desk.ok("1 + 1")
+    desk.until(lambda: WIDGET in begun.displays[1])
+    desk.click("Approve")
+    desk.until_state(begun, "COMPLETED")
+    assert desk.value("log") == [1]
+
+
+def test_the_setting_decides_and_without_the_live_view_there_are_commands(desk: Desk) -> None:
+    desk.ok("%config AgentNB.approval = 'deny'")
+    refused = desk.ok("%agent Run `log.append(1)` please").run
+    assert refused["state"] == "COMPLETED"
+    assert [tool["refused"] for step in refused["steps"] for tool in step["tools"]] == [True]
+    desk.ok("%config AgentNB.approval = ''\n%config AgentNB.live = False")
+    plain = desk.ok("%agent Run `log.append(1)` please")
+    assert plain.run["state"] == "WAITING"
+    assert len(plain.displays) == 1
+    assert "%agent_runs approve" in plain.text
+    assert "ask or deny" in desk.kernel.run("%config AgentNB.approval = 'maybe'\n%agent hi").error
+
+
+def test_new_limits_of_a_run_that_waits_hold_after_the_click(desk: Desk) -> None:
+    desk.kernel.run("%agent --budget 0.02 Run `log.append(1)` please")
+    run_id = desk.value("_agent.run_id")
+    shown = desk.ok(f"%agent_runs resume {run_id} --budget 0.5")
+    desk.click("Approve")
+    assert desk.until_state(shown, "COMPLETED")["budget"]["limit"] == 0.5
+
+
+def test_unloading_takes_the_buttons_along(desk: Desk) -> None:
+    shown = desk.ok("%agent Run `log.append(1)` please")
+    buttons = desk.buttons()
+    desk.ok("%unload_ext agentnb")
+    desk.until(lambda: not desk.buttons())
+    assert "unloaded" in shown.displays[1]["text/plain"]
+    desk.press(buttons["Approve"])
+    assert desk.value("log") == []
+    desk.ok("%load_ext agentnb")
+    assert desk.ok(f"%agent_runs approve {shown.run['run_id']}").run["state"] == "COMPLETED"
+
+
+def test_a_click_that_cannot_be_kept_says_why_and_the_buttons_stay(desk: Desk) -> None:
+    shown = desk.ok("%agent Run `log.append(1)` please")
+    run_id = shown.run["run_id"]
+    desk.ok(
+        "from agentnb.runs.machine import AgentStateMachine\nfrom agentnb.settings import data_directory, Settings\n"
+        "import os; other = AgentStateMachine(os.environ['AGENTNB_HOME'])\n"
+        f"other.cancel({run_id!r})"
+    )
+    desk.click("Approve")
+    desk.until(lambda: any("cancelled" in str(state.get("value")) for state in desk.models.values()))
+    assert "Approve" in desk.buttons()
+    assert desk.value("log") == []
