@@ -94,6 +94,7 @@ picture: env-lab
 bench: env
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_runs.py
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_events.py
+	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_postgres.py
 
 bench-peers:
 	@test -x .bench-peers/langgraph/bin/python || $(PYTHON) -m venv .bench-peers/langgraph

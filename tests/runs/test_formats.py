@@ -7,8 +7,12 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from agentnb.backends.postgres import PostgresJournal, migrating
+from agentnb.backends.postgres import schema as postgres
+from agentnb.backends.postgres.connecting import Server
 from agentnb.errors import JournalError
 from agentnb.runs.embedded import EmbeddedJournal
 from agentnb.runs.machine import AgentStateMachine
@@ -32,7 +36,11 @@ def test_a_journal_of_each_released_format_is_read_and_goes_on(sample, tmp_path)
     home = tmp_path / "runs"
     home.mkdir(mode=0o700)
     (home / "cache.db").write_bytes(gzip.decompress(sample.read_bytes()))
-    machine = AgentStateMachine(open_journal(home))
+    check_sample(AgentStateMachine(open_journal(home)))
+
+
+def check_sample(machine):
+    """What data/make_sample.py wrote is there, and goes on."""
     done = machine.get("done")
     assert (done.status, done.step, dict(done.tags)) == ("completed", 150, {"thread": "t", "cell": "c1"})
     for step in range(151):
@@ -72,3 +80,41 @@ def test_migrations_run_once_in_order_and_all_or_none(tmp_path):
         assert read_format(connection) == len(MIGRATIONS) + 1
     with pytest.raises(JournalError, match="Upgrade agentnb"):
         EmbeddedJournal(database)
+
+
+def postgres_samples():
+    return sorted(DATA.glob("journal-postgres-*.sql.gz"))
+
+
+def test_there_is_a_sample_of_each_released_format_in_postgresql():
+    known = [f"journal-postgres-{number}.sql.gz" for number in range(1, len(postgres.MIGRATIONS) + 1)]
+    assert [path.name for path in postgres_samples()] == known
+
+
+@pytest.mark.parametrize("sample", postgres_samples(), ids=lambda path: path.name)
+def test_a_journal_in_postgresql_of_each_released_format_is_read_and_goes_on(sample, postgres_server):
+    """Also after a dump and a restore: nothing in it depends on the server that it was written on."""
+    address = postgres_server.empty()
+    with psycopg.connect(address) as connection:
+        connection.execute(gzip.decompress(sample.read_bytes()).decode())
+    with closing(PostgresJournal(address)) as journal:
+        seen = journal.follow()
+        assert len(seen) > 150
+        check_sample(AgentStateMachine(journal))
+        assert journal.follow(seen[-1].seq), "events have gone on from there"
+
+
+def test_migrations_in_postgresql_run_once_in_order_and_all_or_none(postgres_server):
+    address = postgres_server.empty()
+    good = (*postgres.MIGRATIONS, ["CREATE TABLE agentnb.new (a int)"])
+    bad = (*good, ["CREATE TABLE agentnb.newer (a int)", "NO SUCH STATEMENT"])
+    PostgresJournal(address).close()
+    with closing(Server(address)) as server:
+        with pytest.raises(JournalError):
+            migrating.migrate(server, bad)
+        assert migrating.read_format(server) == len(postgres.MIGRATIONS)
+        migrating.migrate(server, good)
+        migrating.migrate(server, good)
+        assert migrating.read_format(server) == len(postgres.MIGRATIONS) + 1
+    with pytest.raises(JournalError, match="Upgrade agentnb"):
+        PostgresJournal(address)

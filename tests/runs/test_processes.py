@@ -77,7 +77,7 @@ def test_two_processes_on_one_run_double_nothing(scene):
 def test_killed_at_any_moment_at_most_the_step_in_flight_is_repeated(scene):
     machine, home, log = scene
     chance, kills = random.Random(5), 0
-    steps, longest = (700, 0.2) if isinstance(home, Path) else (700, 0.6)
+    steps, longest = (700, 0.2) if isinstance(home, Path) else (100, 0.4)
     reached = {"a": 0, "b": 0}
     while True:
         worker = start(home, log, ["a", "b"], steps, kills)
@@ -95,6 +95,8 @@ def test_killed_at_any_moment_at_most_the_step_in_flight_is_repeated(scene):
             assert run.step >= reached[run_id]
             assert (run.status == "completed") == (run.step == steps)
             reached[run_id] = run.step
+        if set(reached.values()) == {steps}:  # killed when all was done: it need not end by itself
+            break
         assert kills < 400
     seen = executions(log)
     repeated = sum(count - 1 for count in seen.values())

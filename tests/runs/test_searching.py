@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from agentnb.backends.postgres import PostgresJournal
 from agentnb.errors import (
     ContextNotStorable,
     LeaseHeld,
@@ -43,8 +44,8 @@ class Clock:
     monotonic = now
 
 
-class DyingJournal(EmbeddedJournal):
-    """Dies before or after its next commit, and writes nothing any more."""
+class Dying:
+    """A journal that dies before or after its next commit, and writes nothing any more."""
 
     dies = None
 
@@ -60,6 +61,14 @@ class DyingJournal(EmbeddedJournal):
         if self.dies:
             raise KillNine
         return super().mark(mark)
+
+
+class DyingEmbedded(Dying, EmbeddedJournal):
+    pass
+
+
+class DyingPostgres(Dying, PostgresJournal):
+    pass
 
 
 class Expected:
@@ -79,7 +88,7 @@ class TwoWorkers(RuleBasedStateMachine):
 
     @initialize()
     def begin(self):
-        self.home = Path(tempfile.mkdtemp())
+        self.place = self.new_place()
         self.clock = Clock()
         self.dead = set()
         self.patch = mock.patch.object(leases, "is_dead", lambda owner: owner in self.dead)
@@ -92,8 +101,14 @@ class TwoWorkers(RuleBasedStateMachine):
         self.workers = [self.new_worker(), self.new_worker()]
         self.seen, self.cursor = [], 0
 
+    def new_place(self):
+        return Path(tempfile.mkdtemp()) / "cache.db"
+
+    def new_journal(self):
+        return DyingEmbedded(self.place, clock=self.clock)
+
     def new_worker(self):
-        journal = DyingJournal(self.home / "cache.db", clock=self.clock)
+        journal = self.new_journal()
         machine = AgentStateMachine(journal, lease=LEASE)
 
         @machine.state("WORK")
@@ -119,7 +134,8 @@ class TwoWorkers(RuleBasedStateMachine):
             self.patch.stop()
             for machine in self.workers:
                 machine.journal.close()
-            shutil.rmtree(self.home)
+            if isinstance(self.place, Path):
+                shutil.rmtree(self.place.parent)
 
     @rule(target=runs, number=st.integers(0, 3))
     def create(self, number):
@@ -212,7 +228,7 @@ class TwoWorkers(RuleBasedStateMachine):
             self.repeatable[run_id, expected.step + 1] += 1
         journal = self.workers[who].journal
         self.dead.add(journal.owner)
-        EmbeddedJournal.close(journal)
+        journal.close()
         self.workers[who] = self.new_worker()
 
     @rule(run_id=runs, who=st.integers(0, 1))
@@ -303,3 +319,22 @@ TwoWorkers.TestCase.settings = settings(
     max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestTwoWorkers = TwoWorkers.TestCase
+
+
+class TwoWorkersOnPostgres(TwoWorkers):
+    server = None
+
+    def new_place(self):
+        return self.server.empty()
+
+    def new_journal(self):
+        return DyingPostgres(self.place, clock=self.clock)
+
+
+TwoWorkersOnPostgres.TestCase.settings = settings(TwoWorkers.TestCase.settings, max_examples=12)
+
+
+class TestTwoWorkersOnPostgres(TwoWorkersOnPostgres.TestCase):
+    @pytest.fixture(autouse=True)
+    def _with_a_server(self, postgres_server):
+        TwoWorkersOnPostgres.server = postgres_server

@@ -93,6 +93,14 @@ def gone(told: Told) -> AgentnbError:
     )
 
 
+def undecided(told: Told) -> AgentnbError:
+    return JournalUnreachable(
+        "the server has not decided yet what becomes of a write whose connection broke",
+        about=told.address,
+        todo="It is there whole or not at all: read the run anew. A replica that commits wait for may be down.",
+    )
+
+
 def of_opening(said: str, told: Told) -> AgentnbError:
     """Why no connection could be opened, from what was said: there is no code yet then."""
     for part, what, todo in () if any(later in said for later in _LATER) else _REFUSED:

@@ -44,7 +44,7 @@ FORMAT_1 = (
             SELECT min(top - ((top - l.objid::bigint + 1073741824 + 2147483648) % 2147483648 - 1073741824)) INTO low
                 FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database
                 WHERE l.locktype = 'advisory' AND l.mode = 'ShareLock' AND l.objsubid = 2
-                AND l.classid = GUARD                 AND d.datname = pg_catalog.current_database();
+                AND l.classid = GUARD AND d.datname = pg_catalog.current_database();
             RETURN least(top, low);
         END $$""".replace("GUARD", str(GUARD)),
     # A history row is the event: part 0 is the step, later parts are marks made while the run stood at that step. Its

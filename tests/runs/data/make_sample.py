@@ -18,9 +18,8 @@ def count(context):
     return ("COMPLETED" if context["n"] == 150 else "COUNT"), context
 
 
-def main() -> None:
-    home = Path(tempfile.mkdtemp())
-    machine = AgentStateMachine(EmbeddedJournal(home / "cache.db"))
+def fill(machine: AgentStateMachine) -> None:
+    """One run of each fate."""
 
     @machine.state("COUNT")
     def counting(context):
@@ -44,6 +43,12 @@ def main() -> None:
     machine.initialize_run("waiting", "AWAITING_WORD", {"n": 0, "log": []})
     machine.initialize_run("unsure", "COUNT", {"n": 0, "log": []})
     machine.journal.begin_action(machine.journal.row("unsure").key, 1, "mail", 1)
+
+
+def main() -> None:
+    home = Path(tempfile.mkdtemp())
+    machine = AgentStateMachine(EmbeddedJournal(home / "cache.db"))
+    fill(machine)
     machine.close()
     connection = sqlite3.connect(home / "cache.db")
     connection.execute("PRAGMA journal_mode = DELETE")
