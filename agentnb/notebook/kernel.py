@@ -137,7 +137,8 @@ class Notebook:
         self._ran: tuple[Ran, ...] = ()
         self._trace: CellTrace | None = None
         self._waiting = list(_cells_before(shell))
-        self.showing = Showing(shell, lambda: self.cell_id or f"In[{shell.execution_count}]")
+        self._number = _next_number(shell) - 1
+        self.showing = Showing(shell, lambda: self.cell_id or f"In[{self._number}]")
         self._session: Session | None = None
         self.asked: dict[str, Asked] = {}
         """The runs of this kernel that wait under a cell with buttons."""
@@ -147,7 +148,8 @@ class Notebook:
         if info.store_history or self.cell_id is None:  # a cell that runs within another (`%run`) has no id
             self.cell_id = short_cell_id(getattr(info, "cell_id", None) or "") or None
         if info.store_history and not info.silent:
-            self._waiting.append(Executed(info.raw_cell, self.cell_id, self.shell.execution_count))
+            self._number = _next_number(self.shell)
+            self._waiting.append(Executed(info.raw_cell, self.cell_id, self._number))
             self.showing.begin()
         asked = is_traced(info.raw_cell)
         if (asked or self._wants_trace) and not info.silent and not _is_ours(info.raw_cell):
@@ -180,7 +182,7 @@ class Notebook:
 
     def record_cell(self, source: str) -> None:
         """A cell that one of our magics runs: its definitions count like any other's."""
-        self._waiting.append(Executed(source, self.cell_id, self.shell.execution_count))
+        self._waiting.append(Executed(source, self.cell_id, self._number))
 
     def traced(self, ran: tuple[Ran, ...]) -> None:
         """What `%%agent_trace` recorded: it goes with the next task."""
@@ -322,7 +324,13 @@ def last_run(namespace: Mapping[str, Any]) -> AgentRun | None:
 
 
 def _cells_before(shell: Any) -> list[Executed]:
-    """The cells that ran before the extension was loaded, from the kernel's own history of this session."""
+    """The cells that ran before the extension was loaded, from the kernel's own history of this session; and the one
+    that loads it."""
     raw = shell.history_manager.input_hist_raw if shell.history_manager else [""]
-    current = shell.execution_count
-    return [Executed(text, None, i) for i, text in enumerate(raw) if i and text and i != current]
+    return [Executed(text, None, i) for i, text in enumerate(raw) if i and text]
+
+
+def _next_number(shell: Any) -> int:
+    """The number of a cell that is about to run: its place in the history. Whether `execution_count` has it already by
+    then, or still, differs between IPython's versions."""
+    return len(shell.history_manager.input_hist_raw) if shell.history_manager else int(shell.execution_count)
