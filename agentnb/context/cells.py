@@ -68,6 +68,8 @@ class CellIndex:
         self._targets: dict[str, str] = {}
         self._modules: dict[str, None] = {}  # of `from a import *` and of `import a.b`, which binds only `a`
         self.notes: list[str] = []
+        self.numbers: dict[str, int] = {}
+        """The number that each cell had when it last ran: for people, who do not see its id. It is in no prompt."""
         self.version = 0
         """Grows with every recorded cell: what was made of an older version is stale."""
 
@@ -80,6 +82,8 @@ class CellIndex:
         label = cell_id or (f"In[{number}]" if number is not None else "In[?]")
         code = python_part(source)
         self.version += 1
+        if number is not None:
+            self.numbers[label] = number
         if code is None:
             return
         cell = self._parse(label, code)

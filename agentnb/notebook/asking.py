@@ -18,6 +18,7 @@ from agentnb.notebook.kernel import RESULT, Notebook, Result
 from agentnb.notebook.loop import noted
 from agentnb.notebook.machines import run_machine
 from agentnb.notebook.render import bundle
+from agentnb.notebook.sentences import with_cell_numbers
 from agentnb.notebook.serving import MainThread
 from agentnb.notebook.viewing import View
 from agentnb.runs.record import WAITING, AgentRun, LiveDocument
@@ -106,7 +107,7 @@ class AgentCall:
 
     def _finish(self, run: AgentRun) -> None:
         self._finish_quietly(run)
-        display(bundle(run.receipt), raw=True)
+        display(bundle(with_cell_numbers(run.receipt, self._session.cells.numbers)), raw=True)
 
 
 def show_run(
@@ -126,7 +127,13 @@ def show_run(
             earlier.close("Asked again, or answered, in another cell.")
         begun = machine.get(run_id)
         live = LiveDocument(run_id, begun.context, session.clock.monotonic(), state=begun.state)
-        view = View(live, clock=session.clock, widgets=notebook.config.live, beside=session.indexing)
+        view = View(
+            live,
+            clock=session.clock,
+            widgets=notebook.config.live,
+            beside=session.indexing,
+            numbers=session.cells.numbers,
+        )
 
     def hear(event: Any) -> None:
         view.feed(event)

@@ -31,7 +31,13 @@ def begin(
     agent.machine.execute_step(run_id)
     begun = agent.machine.get(run_id)
     live = LiveDocument(run_id, begun.context, session.clock.monotonic(), state=begun.state)
-    view = View(live, clock=session.clock, widgets=notebook.config.live, beside=session.indexing)
+    view = View(
+        live,
+        clock=session.clock,
+        widgets=notebook.config.live,
+        beside=session.indexing,
+        numbers=session.cells.numbers,
+    )
     view.paint()
     asked = Asked(notebook, run_id, view=view, finish=finish)
     if agent.may_ask(run_id):

@@ -13,7 +13,7 @@ from agentnb.context.schemas import kind_of, read_schema
 from agentnb.context.secret_shapes import KINDS
 from agentnb.errors import InputError, SchemaUnread, nearest
 from agentnb.notebook.commands import dispatch, show_table
-from agentnb.notebook.sentences import image_line
+from agentnb.notebook.sentences import cell_words, image_line, with_cell_numbers
 from agentnb.notebook.tables import Code, Figure, Stacked
 from agentnb.prompt.pieces import OutlinePart
 from agentnb.runs.hydration import Pins
@@ -52,7 +52,7 @@ def _show(session: Session, run: AgentRun | None) -> None:
     show_table(
         f"Definitions in the conversation ({run.thread})",
         ("definition", "tokens", "this turn"),
-        [_definition_row(item) for item in run.receipt["definitions"]],
+        [_definition_row(item) for item in _numbered(session, run)["definitions"]],
         [*kept, *_left_out(run), *redacted, *pictures, *run.receipt["notes"], *index],
     )
 
@@ -94,7 +94,11 @@ def _place(item: dict[str, Any]) -> str:
     if item.get("file"):
         first, last = item["lines"]
         return f"{item['file']}:{first}" + (f"-{last}" if last != first else "")
-    return f"cell {item.get('cell') or '?'}"
+    return cell_words(item)
+
+
+def _numbered(session: Session, run: AgentRun) -> dict[str, Any]:
+    return with_cell_numbers(run.receipt, session.cells.numbers)
 
 
 def _why(session: Session, run: AgentRun | None, rest: str) -> None:
@@ -102,14 +106,14 @@ def _why(session: Session, run: AgentRun | None, rest: str) -> None:
     name = rest.strip().strip("`@")
     if not name:
         raise InputError("%agent_context why wants a name", todo="Write e.g. %agent_context why tides.harmonic")
-    if _explained(run, name, called=name):
+    if _explained(session, run, name, called=name):
         return
     found = _resolved(session, name)
     if isinstance(found, Unresolved):
         raise InputError(f"{name!r} is not in the conversation, and {found.reason}", todo=found.nearest or _DEFINE)
-    if _explained(run, name, called=found.name):  # the task may call it by another name
+    if _explained(session, run, name, called=found.name):  # the task may call it by another name
         return
-    place = found.file or f"cell {found.cell}"
+    place = found.file or cell_words({"cell": found.cell, "execution": session.cells.numbers.get(str(found.cell))})
     outlined = any(found.name == f"{part.module}.{line.name}" for part in _outlines(session) for line in part.lines)
     what = "only its signature, in the project's outline" if outlined else "not sent"
     where = Stacked(Code(found.name), (f"{place}:{found.lines[0]}",))
@@ -117,9 +121,9 @@ def _why(session: Session, run: AgentRun | None, rest: str) -> None:
     show_table(f"Why not {name}", ("definition", "reason"), [row])
 
 
-def _explained(run: AgentRun | None, name: str, *, called: str) -> bool:
+def _explained(session: Session, run: AgentRun | None, name: str, *, called: str) -> bool:
     """Show why what is `called` so was sent, or was left out; False where the last run did neither."""
-    receipt = run.receipt if run is not None else {"definitions": ()}
+    receipt = _numbered(session, run) if run is not None else {"definitions": ()}
     held = [item for item in receipt["definitions"] if _is_called(item["name"], called)]
     out = [item for item in receipt.get("left_out", ()) if _is_called(item["name"], called)]
     if held:

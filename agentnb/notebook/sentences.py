@@ -373,15 +373,29 @@ def _came_of(tool: Doc) -> str:
 
 
 def place(definition: Doc) -> str:
-    """`tides.py, lines 10-31` or `cell 3f2a`."""
-    where = clean(definition.get("file") or "")
-    cell = clean(definition.get("cell") or "")
+    """`tides.py, lines 10-31`, `cell [3], line 1`, or `cell 3f2a, line 1` where its number is not known."""
     lines = definition.get("lines")
-    where = where or (f"cell {cell}" if cell else "")
+    where = clean(definition.get("file") or "") or cell_words(definition)
     if isinstance(lines, list | tuple) and len(lines) == 2 and all(number(x) is not None for x in lines):
         words = f"lines {lines[0]}-{lines[1]}" if lines[0] != lines[1] else f"line {lines[0]}"
         where += f"{', ' if where else ''}{words}"
     return where
+
+
+def cell_words(definition: Doc) -> str:
+    known = number(definition.get("execution"))
+    cell = f"[{count(known)}]" if known is not None else clean(definition.get("cell") or "")
+    return f"cell {cell}" if cell else ""
+
+
+def with_cell_numbers(doc: Doc, numbers: Mapping[str, int]) -> dict[str, Any]:
+    """The document with the number of each definition's cell: it stands beside the cell, and its id nowhere."""
+    found = [_with_number(item, numbers.get(str(item.get("cell")))) for item in dicts(doc, "definitions")]
+    return dict(doc) | ({"definitions": found} if found else {})
+
+
+def _with_number(definition: Doc, execution: int | None) -> dict[str, Any]:
+    return dict(definition) | ({} if execution is None else {"execution": execution})
 
 
 def steps_title(doc: Doc) -> str:

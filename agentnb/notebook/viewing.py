@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from IPython.display import display
@@ -14,16 +15,27 @@ from IPython.display import display
 from agentnb.canonical import Clock
 from agentnb.notebook.dashboard import Dashboard
 from agentnb.notebook.render import bundle
+from agentnb.notebook.sentences import with_cell_numbers
 from agentnb.runs.record import LiveDocument
 
 
 class View:
-    """Fed from the agent's thread, painted from the main thread. `beside` says what else goes on meanwhile."""
+    """Fed from the agent's thread, painted from the main thread. `beside` says what else goes on meanwhile, `numbers`
+    which number a cell has."""
 
-    def __init__(self, live: LiveDocument, *, clock: Clock, widgets: bool, beside: Callable[[], str] = str) -> None:
+    def __init__(
+        self,
+        live: LiveDocument,
+        *,
+        clock: Clock,
+        widgets: bool,
+        beside: Callable[[], str] = str,
+        numbers: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self._live = live
         self._clock = clock
         self._beside = beside
+        self._numbers = numbers
         self._lock = threading.Lock()
         self._dashboard = Dashboard(display, clock=clock) if widgets else None
 
@@ -55,10 +67,11 @@ class View:
         with self._lock:
             document = self._live.document(self._clock.monotonic())
         document["live"] |= {"beside": self._beside()}
-        self._dashboard.update(document)
+        self._dashboard.update(with_cell_numbers(document, self._numbers))
 
     def finish(self, document: Mapping[str, Any], *, error_follows: bool = False) -> None:
         """Replace the live view by the static one; `error_follows`: the run's error is about to be raised."""
+        document = with_cell_numbers(document, self._numbers)
         if self._dashboard is None:
             display(bundle(document, error_follows=error_follows), raw=True)
         else:

@@ -13,7 +13,9 @@ def test_what_was_left_out_says_why(kernel: Any) -> None:
     kernel.ok("def near(x):\n    return x\ndef far(x):\n    " + "x += 1\n    " * 200 + "return x")
     kernel.ok("def top(x):\n    if x < 0:\n        raise ValueError(far(x))\n    return near(x)\nclass Other: pass")
     kernel.ok("%agent --dry-run What does `top` do?")
-    assert "marked" in kernel.ok("%agent_context why top").text
+    assert "marked in the task" in kernel.ok("%agent_context why top").text
+    number = kernel.value("[n for n, cell in enumerate(In) if cell.startswith('def near')][-1]")
+    assert f"cell [{number}]" in kernel.ok("%agent_context why near").text, "the number that stands beside the cell"
     assert "used by top" in kernel.ok("%agent_context why near").text
     told = " ".join(kernel.ok("%agent_context why far").text.split())
     assert "Why not far" in told
