@@ -434,7 +434,7 @@ def run_text(doc: Doc) -> str:
         markup.to_text(text, width=WIDTH) if isinstance(text, str) else "",
         *(wrapped(line) for line in say.error_lines(doc)),
         *(wrapped(f"Note: {line}") for line in say.remark_lines(doc)),
-        f"{wrapped(say.summary_line(doc))}\n{'-' * WIDTH}\n{_layers_text(doc)}",
+        "\n".join([wrapped(say.summary_line(doc)), *_layers_text(doc)]),
         "\n".join(wrapped(line) for line in lines if line),
         _steps_text(doc),
         _definitions_text(doc),
@@ -454,15 +454,15 @@ def _layer_cells(doc: Doc) -> list[tuple[str, str, str]]:
     return [*rows, ("all", count(tokens), share(cached, tokens))]
 
 
-def _layers_text(doc: Doc) -> str:
+def _layers_text(doc: Doc) -> list[str]:
     if not say.layer_totals(doc)[0]:
-        return ""
+        return []
     tokens = [number(layer.get("tokens")) or 0 for layer in say.layer_rows(doc)]
     bars = [_text_bar(layer, max(tokens)) for layer in say.layer_rows(doc)]
-    lines = [f"{'layer':<12}{'':<34}{'tokens':>12}{say.cached_word(doc):>10}"]
+    lines = ["-" * WIDTH, f"{'layer':<12}{'':<34}{'tokens':>12}{say.cached_word(doc):>10}"]
     for (name, amount, cached), bar in zip(_layer_cells(doc), [*bars, "█ cached  ░ new"], strict=True):
         lines.append(f"{name[:11]:<12}{bar:<34}{amount:>12}{cached:>10}")
-    return "\n".join(lines)
+    return lines
 
 
 def _text_bar(layer: Doc, widest: float) -> str:
@@ -487,14 +487,19 @@ def _steps_text(doc: Doc) -> str:
 
 
 def _definitions_text(doc: Doc) -> str:
+    """Those that came with this task; what the conversation held before is counted: a terminal has no folds."""
     found = say.dicts(doc, "definitions")
+    new = [item for item in found if item.get("new")]
     lines = []
-    for item in found[:MOST_ROWS]:
+    for item in new[:MOST_ROWS]:
         name = clean(item.get("name") or "?")
         facts = [say.place(item), clean(item.get("form") or ""), f"≈ {count(item.get('tokens'))} tokens"]
         why = f": {clean(item['reason'])}" if item.get("reason") else ""
         lines.append(wrapped(f"     {name} ({', '.join(filter(None, facts))}){why}", indent=7))
-    return "\n".join([f"{say.definitions_title(doc)}:", *lines]) if lines else ""
+    title = say.definitions_title(doc)
+    if len(found) > len(new):
+        title += "; %agent_context show lists all"
+    return "\n".join([f"{title}:" if lines else f"{title}.", *lines]) if found else ""
 
 
 def _md(line: str) -> str:

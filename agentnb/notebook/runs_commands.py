@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from agentnb import canonical
 from agentnb.errors import InputError
 from agentnb.notebook import flags
 from agentnb.notebook.asking import show_run
@@ -225,7 +225,7 @@ def _export(session: Session, rest: str) -> None:
     run = session.find_run(word)
     file = Path(target.strip()).expanduser()
     try:
-        file.write_bytes(canonical.dump(run.receipt))
+        file.write_text(json.dumps(run.receipt, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     except OSError as error:
         todo = "Name a file in a directory that exists and can be written."
         raise InputError(f"the file cannot be written: {error.strerror}", about=str(file), todo=todo) from error
