@@ -323,7 +323,7 @@ def test_the_context_magics(kernel: Any) -> None:
     assert "only its signature, in the project's outline" in kernel.ok("%agent_context why shapes.Box").text
     assert "Nothing is pinned" in kernel.ok("%agent_context unpin shapes.scale\n%agent_context unpin schema.sql").text
     assert "cannot be pinned" in kernel.run("%agent_context pin no_such_thing").error
-    assert "cannot be read" in kernel.run("%agent_context add missing.sql").error
+    assert "there is no such file" in kernel.run("%agent_context add missing.sql").error
 
 
 def test_a_definition_is_pinned_where_no_model_was_ever_named(start: Callable[..., Any]) -> None:
