@@ -206,10 +206,11 @@ _SESSIONS = threading.local()
 
 
 def _session(order: Order) -> Session:
-    opened: dict[Order, Session] = _SESSIONS.__dict__.setdefault("opened", {})
-    if order not in opened:
-        opened[order] = Session(settings=settings_of(order))
-    return opened[order]
+    opened: dict[tuple[str, str], Session] = _SESSIONS.__dict__.setdefault("opened", {})
+    place = (order.journal, order.bus)
+    if place not in opened:
+        opened[place] = Session(settings=settings_of(order))
+    return opened[place]
 
 
 def settings_of(order: Order) -> Settings:

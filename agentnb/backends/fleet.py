@@ -1,4 +1,4 @@
-"""Many runs as one: what waits, what runs, what failed, and what came out, read from the journal alone.
+"""Many runs as one: what is queued, what runs, what failed, and what came out, read from the journal alone.
 
 A fleet is no more than runs that carry the same tag. So any kernel that can open the journal sees it, also when the one
 that began it is gone, and whatever works on it.
@@ -24,12 +24,12 @@ from agentnb.runs.rows import RunRow, RunSummary
 
 TAG = "fleet"
 """The tag whose value is the fleet's name."""
-WAITS, RUNS, LEFT = "waits", "runs", "interrupted"
+QUEUED, RUNNING, LEFT = "queued", "running", "interrupted"
 """Where a run stands that has not ended: nobody has begun it, somebody is at work, or nobody is any more."""
 ANSWERS = ("text", "answer", "result")
-"""Keys of a context that hold what came out, in this order; else the whole context is."""
+"""Keys of a completed run's context that hold what came out, in this order; else the whole context is."""
 LOOK_EVERY = 0.2  # seconds between two looks at the journal while waiting
-LONGEST_RESULT = 300  # characters of a result in the table
+LONGEST_RESULT = 240  # characters of a result in the table
 
 
 class Fleet:
@@ -58,7 +58,8 @@ class Fleet:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many runs stand where: waits, runs, interrupted, completed, failed, paused, waiting, cancelled."""
+        """How many runs stand where: queued, running, interrupted (nobody is at work any more), completed, failed,
+        paused, waiting (for an event), cancelled."""
         return dict(Counter(standing(row, self.journal.clock) for row in self.rows))
 
     def wait(self, timeout: float | None = None) -> Fleet:
@@ -92,14 +93,15 @@ class Fleet:
             "standing": standing(row, self.journal.clock),
             "step": run.step,
             "seconds": round(run.updated - run.created, 3),
-            "result": next((context[key] for key in ANSWERS if key in context), context),
+            "result": _answer(context) if run.status == rows.COMPLETED else None,
             "cost": context["cost"].get("total") if isinstance(context.get("cost"), dict) else None,
             "error": run.error.message if run.error else "",
         }
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         results = self.results()
-        shown = [(Code(r["run"]), r["standing"], r["step"], r["seconds"], _short(r)) for r in results]
+        runs = [Code(result["run"].removeprefix(self.name)) for result in results]
+        shown = [(run, r["standing"], r["step"], r["seconds"], _short(r)) for run, r in zip(runs, results, strict=True)]
         columns = ("run", "standing", "steps", "last step after s", "result")
         return table_bundle(f"Fleet {self.name}", columns, shown, [summary_of(self.counts, results)])
 
@@ -115,8 +117,8 @@ def standing(row: RunRow, clock: Clock) -> str:
         row.owner, me="", until=row.lease_until, tick=row.lease_tick, now=clock.now(), monotonic=clock.monotonic()
     )
     if held:
-        return RUNS
-    return LEFT if row.fence else WAITS
+        return RUNNING
+    return LEFT if row.fence else QUEUED
 
 
 def summary_of(counts: Mapping[str, int], results: Sequence[Mapping[str, Any]]) -> str:
@@ -129,8 +131,12 @@ def summary_of(counts: Mapping[str, int], results: Sequence[Mapping[str, Any]]) 
     )
 
 
+def _answer(context: Mapping[str, Any]) -> Any:
+    return next((context[key] for key in ANSWERS if key in context), context)
+
+
 def _short(result: Mapping[str, Any]) -> str:
-    text = str(result["error"] or result["result"])
+    text = str(result["error"] or ("" if result["result"] is None else result["result"]))
     return text if len(text) <= LONGEST_RESULT else f"{text[: LONGEST_RESULT - 1]}…"
 
 

@@ -50,7 +50,7 @@ class RedisBus:
         """The address without user and password, for people."""
         self.channel = f"agentnb/events/{parts.path.strip('/') or 0}"
         """Redis tells all its databases' messages to all: the number in the address keeps ours apart."""
-        self.address = address.replace("valkey", "redis", 1) if address.startswith("valkey") else address
+        self._address = address.replace("valkey", "redis", 1) if address.startswith("valkey") else address
         self.trouble: AgentnbError | None = None
         self._noted: AgentnbError | None = None
         _package()
@@ -89,7 +89,7 @@ class RedisBus:
                 self._thread.start()
 
     def _work(self) -> None:
-        client, quiet_until = _client(self.address), 0.0
+        client, quiet_until = _client(self._address), 0.0
         while not self._closed:
             self._wake.wait()
             self._wake.clear()
@@ -152,7 +152,7 @@ class RedisBus:
 
     def check(self) -> None:
         """Raises BusUnreachable or BusRefused where nothing could be told or heard now."""
-        with _translated(self.place), _client(self.address) as client:
+        with _translated(self.place), _client(self._address) as client:
             client.publish(self.channel, _told(0))
             with client.pubsub() as ears:
                 ears.subscribe(self.channel)
@@ -182,7 +182,7 @@ class RedisEars:
 
     def _begin(self) -> Sequence[Message]:
         """Nothing is heard at first, so that the journal is read: whatever came before this was not told here."""
-        self._ears = _client(self._bus.address).pubsub()
+        self._ears = _client(self._bus._address).pubsub()
         self._ears.subscribe(self._bus.channel)
         self._ears.get_message(timeout=TIMEOUT)
         self._bus.trouble = None

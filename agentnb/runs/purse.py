@@ -62,7 +62,7 @@ class Purse:
         machine.register_state(OPEN, lambda purse: (OPEN, purse))
         first = {"limit": limit, "spent": 0.0, "held": {}}
         try:
-            machine.initialize_run(self._name, OPEN, first, tags={"purse": self._name})
+            machine.initialize_run(self._name, OPEN, first, tags={"task": "the budget of several runs"})
         except RunExists:
             self._change(lambda purse: (None, purse | {"limit": limit}), "limit", "")
 

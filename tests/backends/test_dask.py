@@ -407,11 +407,11 @@ def test_a_fleet_is_seen_without_any_cluster(home):
     machine.register_state("S", lambda context: ("COMPLETED" if context["go"] else "S", context))
     for number in range(3):
         machine.initialize_run(f"r{number}", "S", {"go": number}, tags={"fleet": "tides"})
-    assert Fleet(journal, "tides").counts == {"waits": 3}
+    assert Fleet(journal, "tides").counts == {"queued": 3}
     machine.run_to_end("r1")
     machine.run_to_end("r0", max_steps=3)
-    assert Fleet(journal, "tides").counts == {"runs": 1, "completed": 1, "waits": 1}
+    assert Fleet(journal, "tides").counts == {"running": 1, "completed": 1, "queued": 1}
     machine.release("r0")
-    assert repr(Fleet(journal, "tides")) == "<Fleet tides: 1 interrupted, 1 completed, 1 waits>"
+    assert repr(Fleet(journal, "tides")) == "<Fleet tides: 1 interrupted, 1 completed, 1 queued>"
     with pytest.raises(RunUnknown, match="%agent_runs list"):
         Fleet(journal, "nobody").counts  # noqa: B018

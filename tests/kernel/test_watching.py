@@ -68,3 +68,24 @@ def test_an_interrupt_ends_the_watching_and_not_the_run(two_kernels: tuple[Any, 
     assert there.value("machine.get('long-run').status") == "running"
     there.ok("pathlib.Path('go').touch(); thread.join(60)")
     assert there.value("machine.get('long-run').status") == "completed"
+
+
+def test_without_a_server_the_run_is_shown_and_one_note_says_so(start: Callable[..., Any], dead_address: str) -> None:
+    kernel = start(AGENTNB_BUS=dead_address)
+    kernel.ok("%load_ext agentnb")
+    runs = [kernel.ok("%agent -t new What is a tide?").run for _ in range(2)]
+    assert [run["state"] for run in runs] == ["COMPLETED"] * 2
+    noted = [note for run in runs for note in run["notes"] if "bus.unreachable" in note]
+    assert len(noted) == 1
+    assert "pass-of-the-test" not in noted[0]
+
+
+def test_an_address_that_is_none_is_one_clear_error(start: Callable[..., Any]) -> None:
+    kernel = start()
+    kernel.ok("%load_ext agentnb")
+    kernel.ok("%config AgentNB.bus = 'localhost:6379'")
+    refused = kernel.run("%agent What is a tide?")
+    assert refused.status == "error"
+    assert "AGENTNB_BUS to redis://HOST:6379/0" in refused.error
+    kernel.ok("%config AgentNB.bus = ''")
+    assert kernel.ok("%agent What is a tide?").run["state"] == "COMPLETED"
