@@ -36,6 +36,7 @@ class Fleet:
     """The runs of one name in a journal. It shows itself in a notebook as it stands when the cell ends."""
 
     def __init__(self, journal: str | Path | Journal, name: str) -> None:
+        self._opened = isinstance(journal, str | Path)
         self.journal: Journal = open_journal(journal) if isinstance(journal, str | Path) else journal
         self.name = name
         self._machine = AgentStateMachine(self.journal)
@@ -80,6 +81,11 @@ class Fleet:
         for summary in self._summaries():
             if summary.status == rows.RUNNING:
                 self._machine.pause(summary.run_id)
+
+    def close(self) -> None:
+        """Close the journal, where this fleet has opened it; the runs go on."""
+        if self._opened:
+            self.journal.close()
 
     def results(self) -> list[dict[str, Any]]:
         """One dict a run, all with the same keys: what a table library takes as it is."""
