@@ -18,6 +18,12 @@ from urllib.parse import quote, urlsplit
 
 PASSWORD = "s3cret/of:the@test"
 _NUMBER = itertools.count(1)
+# A test run that is killed takes its server with it.
+_WATCH = """
+while kill -0 "$1" 2>/dev/null; do sleep 2; done
+kill -QUIT "$(head -n 1 "$2/data/postmaster.pid")"
+rm -rf "$2"
+"""
 
 
 def is_available() -> bool:
@@ -37,6 +43,7 @@ class PostgresServer:
         self.home = Path(tempfile.mkdtemp(prefix="agentnb-postgres-", dir="/tmp"))
         self._as = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to be run by root
         self._make()
+        self._watch = subprocess.Popen(["sh", "-c", _WATCH, "sh", str(os.getpid()), self.home], start_new_session=True)
         self._options = f"-h 127.0.0.1 -p {self.port} -k {self.home} -c fsync={'on' if flush else 'off'}"
         self.start()
 
@@ -61,6 +68,8 @@ class PostgresServer:
         if self.given and self._shared:
             self.drop(self._shared)
         if not self.given:
+            self._watch.kill()
+            self._watch.wait()
             self.stop("immediate")
             shutil.rmtree(self.home, ignore_errors=True)
 
