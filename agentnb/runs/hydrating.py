@@ -221,6 +221,7 @@ def _segment_of(begun: Begun, source: Context | None, run_id: str) -> Context:
     }
     if begun.root is None:
         context["segment_base"] = begun.base
+        context["frame_replaced"] = begun.replaced
         context["segment_first"] = begun.first if begun.first != "" else run_id
     return context
 

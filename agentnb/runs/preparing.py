@@ -76,7 +76,11 @@ class Preparing:
         prompt, model, objects = call.prompt, call.model, self._services.objects
         left_to_it = context.get("marks") == "automatic" and model.provider == "anthropic"
         marks = (automatic_mark if left_to_it else place_marks)(prompt, model, plan=self.plan(context, call))
-        return replace(call, marks=objects.bind(marks, prompt, objects.find(prompt, model, call.scope)))
+        bare, held = replace(call, marks=marks), objects.find(prompt, model, call.scope)
+        # No provider says whether a call that names an object hits what is cached unasked beyond it: one of the two.
+        if held is None or self.predict(context, bare).tokens > held.tokens:
+            return bare
+        return replace(bare, marks=objects.bind(marks, prompt, held))
 
     def predict(self, context: Context, call: Call) -> Prediction:
         return predict(call, self._services.ledger, self._trust(context))
@@ -113,18 +117,14 @@ class Preparing:
         return f"{made}, for ≈ ${price:.4f} of the cache budget; the call would read it."
 
     def reuse(self, context: Context, call: Call) -> Reuse:
-        """How often this call's frame is asked with. One that is new in an old thread has yet to show that it lasts:
-        the frame before it did not."""
-        _, frame, thread = self._seen(context, call)
+        """How often this call's frame is asked with, by the pauses seen, whatever thread they belonged to."""
+        _, frame, _ = self._seen(context, call)
         (_, end), trust = layer_spans(call)[1], self._trust(context)
-        replaced = len(frame.gaps) == frame.supposed and len(thread.gaps) > thread.supposed
-        expected = predict(
-            replace(call, marks=tuple(m for m in call.marks if not m.holder)), self._services.ledger, trust
-        )
+        bare = replace(call, marks=tuple(mark for mark in call.marks if not mark.holder))
         return Reuse(
-            pauses=() if replaced else frame.gaps,
+            pauses=frame.gaps[frame.supposed :],
             trusted=trust.lasts(UNASKED),
-            warm=expected.tokens >= call.prefix_tokens(end),
+            warm=predict(bare, self._services.ledger, trust).tokens >= call.prefix_tokens(end),
         )
 
     def known(self, context: Context, prompt: Prompt, scope: str) -> tuple[int, ...]:

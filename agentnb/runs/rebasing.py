@@ -66,6 +66,7 @@ def rewrite_that_pays(
         front=_chance(services, request, chain[static - 1], trust) if static else 0.0,
         gaps=services.samples.pauses(request.thread, services.clock.now()),
         lasts=_lasts(services, request, chain[end - 1], trust),
+        held=_held(services, request, chain[:end]),
     )
     saved = saved_by_rewriting(_rates(model), rewrite)
     if not pays_to_rewrite(_rates(model), rewrite):
@@ -98,6 +99,13 @@ def _chance(services: Services, request: Request, prefix: str, trust: Trust) -> 
         return float(entry.until > now)
     ttl = TTL_SECONDS[entry.ttl]
     return trust.share(now - (entry.until - ttl), ttl)
+
+
+def _held(services: Services, request: Request, sent: Sequence[str]) -> int:
+    """The tokens of what was sent that a living cache object holds."""
+    scope, now = services.provider_for(request.model).scope, services.clock.now()
+    found = (held for held in services.ledger.held(scope) if held.until > now and held.prefix in sent)
+    return max((held.tokens for held in found), default=0)
 
 
 def reason(paying: Paying, model: Model) -> str:

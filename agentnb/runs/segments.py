@@ -29,12 +29,14 @@ class Begun:
 
     `base` is `{"root": the other segment's, "kept": the last turn that is sent as that one sent it}`. `first` is the
     first turn that is sent, where the whole conversation would not fit the model's window ("": none before this one).
+    `replaced`: so much of the other's project section is out of date that no turn goes on with it.
     """
 
     root: str | None
     base: Mapping[str, Any] | None = None
     first: str | None = None
     why: str = ""
+    replaced: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +155,8 @@ class Segments:
         # To keep the project section is to keep its old text.
         cut = cuts[0] if whole or passed.frozen else min(cuts, key=lambda cut: cut.price)
         base = {"root": sent.root, "kept": cut.kept} if cut.kept else None
-        return Begun(root=None, base=base, why=self._priced(sent, request, passed=passed, cut=cut))
+        why = self._priced(sent, request, passed=passed, cut=cut)
+        return Begun(root=None, base=base, why=why, replaced=passed.frozen)
 
     def _pays(self, sent: Path, request: Request, share: float) -> str:
         """Why a new segment pays before the limit asks for one; empty where it does not."""

@@ -22,12 +22,14 @@ from agentnb.providers.messages import Reply, StopReason, Usage
 from agentnb.providers.promptcache import (
     CacheReport,
     Call,
+    ObjectProvider,
     Prediction,
     compare,
     layer_totals,
     observed_hit,
     sent_record,
     settle_tokens,
+    span,
     warm_entries,
 )
 from agentnb.runs.budget import affordable_output
@@ -64,22 +66,25 @@ class Thinking:
 
     def _with_object(self, context: Context, call: Call) -> Call:
         """The call bound to a cache object, where the provider keeps such, one pays, and the budget allows it."""
-        objects = self._services.objects
+        objects, provider = self._services.objects, self._services.provider_for(context["model"])
+        if not isinstance(provider, ObjectProvider):
+            return call
         before, existed = objects.spent, objects.find(call.prompt, call.model, call.scope) is not None
         held = objects.ensure(
-            self._services.provider_for(context["model"]),
+            provider,
             call,
             thread=context["thread"],
             reuse=self._preparing.reuse(context, call),
+            replaced=bool(context.get("frame_replaced")),
         )
-        if objects.spent > before:
+        if held is not None and objects.spent > before:
             pay(context, objects.spent - before)
+            lives = span(held.until - self._services.clock.now())
             context["notes"].append(
-                f"A cache object holds {held.tokens if held else 0:,} tokens for the next hour: "
+                f"A cache object holds {held.tokens:,} tokens for the next {lives}: "
                 f"{'extended' if existed else 'made'} for ${objects.spent - before:.4f} of the cache budget."
             )
-        bare = tuple(mark for mark in call.marks if not mark.holder)
-        return replace(call, marks=objects.bind(bare, call.prompt, held))
+        return self._preparing.marked(context, call)
 
     def think(self, context: Context) -> tuple[str, Context]:
         if self._machine.current.replaying:

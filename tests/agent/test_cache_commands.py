@@ -10,7 +10,6 @@ import pytest
 from agentnb.context.cells import CellIndex
 from agentnb.errors import InputError
 from agentnb.notebook.cache_commands import agent_cache
-from agentnb.runs.hydration import Pins
 from agentnb.runs.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import SimClock, Simulator
@@ -193,38 +192,6 @@ def test_a_policy_for_another_model_than_the_one_that_is_set_says_so(
     told = said(desk, capsys, "status")
     assert "policy for Claude Sonnet 4.6" in told
     assert "The model is set to sim:gpt-4.1 now" in told
-
-
-def test_an_object_is_kept_through_an_overlay_and_replaced_with_its_segment(desk: Desk, tmp_path: Path) -> None:
-    """Two files in the project section: a small one's edit goes as an overlay, a large one's begins a new segment."""
-    small, large = tmp_path / "small.sql", tmp_path / "large.sql"
-    small.write_text("CREATE TABLE tide (id INTEGER);")
-    large.write_text("\n".join(f"CREATE TABLE t{i} (id INTEGER, name TEXT);" for i in range(150)))
-    desk.session.project = tmp_path
-    desk.session.keep_pins(Pins(files=[str(small), str(large)]))
-    desk.session.settings = desk.session.settings.with_changes(cache_budget=1.0)
-
-    def ask(task: str) -> Any:
-        desk.clock.advance(700)
-        return desk.ask("sim:gemini-2.5-flash", task)
-
-    def listed() -> list[str]:
-        return [str(one["name"]) for one in desk.session.provider("sim:gemini-2.5-flash").list_caches()]
-
-    ask("Which tables?")
-    (made,) = listed()
-    assert ask("And their columns?").cache.read > 2048
-    small.write_text("CREATE TABLE tide (id INTEGER, height REAL);")
-    overlaid = ask("And now?")
-    assert listed() == [made]
-    assert overlaid.cache.read > 2048
-    large.write_text(large.read_text().replace("TEXT", "VARCHAR"))
-    ask("And after that?")
-    assert made not in listed(), "its segment is over"
-    replaced = ask("Still?")
-    (new,) = listed()
-    assert new in " ".join(replaced.cache.marks)
-    assert replaced.cache.read == replaced.cache.expected > 2048
 
 
 def test_explain_names_the_line_that_changed_and_the_price(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:

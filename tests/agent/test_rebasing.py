@@ -134,3 +134,25 @@ def test_what_is_saved_is_the_difference_of_two_bills(  # type: ignore[no-untype
     assert saved_by_rewriting(rates, rewrite) == pytest.approx(
         on + later * whole - anew - later * (whole - stale), abs=1e-3
     )
+
+
+@given(
+    rates=st.builds(Rates, write=st.floats(1.0, 2.0), read=st.floats(0.02, 0.9)),
+    rewritten=TOKENS,
+    stale=TOKENS,
+    share=st.floats(0.01, 1.0),
+    gaps=st.lists(st.floats(1.0, 9000.0), max_size=5),
+)
+def test_what_an_object_holds_is_paid_for_again(rates, rewritten, stale, share, gaps) -> None:  # type: ignore[no-untyped-def]
+    """A prompt that is not warm but for what its object holds: both bills over all the pauses seen, since dropping the
+    stale text costs the object at any of them."""
+    whole = rewritten + stale
+    held = share * whole
+    on = held * rates.read + (whole - held) * rates.write
+    anew = rewritten * rates.write + held * rates.read  # the new prompt, and its object that the next calls read
+    for gap in gaps:
+        on += stale * (rates.read if gap <= 3600.0 else rates.write)
+    rewrite = Rewrite(
+        stay=0.0, rewritten=rewritten, stale=stale, warm=0.0, front=0.0, gaps=gaps, lasts=3600.0, held=held
+    )
+    assert saved_by_rewriting(rates, rewrite) == pytest.approx(on - anew, abs=1e-3)

@@ -78,62 +78,6 @@ def book_of(book: Any, model: str) -> dict[str, Any]:
     return found
 
 
-def test_a_cache_object_is_made_within_the_budget_and_deleted_at_the_end(book: Any) -> None:
-    book.session.settings = book.session.settings.with_changes(cache_budget=1.0)
-    book.session.extra_tools["long"] = described("Answer questions about tides. " * 900)
-    model = "sim:gemini-2.5-flash"
-    first = book.ask("Hello?", model=model)
-    second = book.ask("And again?", model=model)
-    assert any("cache object holds" in note for note in first.receipt["notes"])
-    assert second.cache.read >= first.cache.read > 2048
-    assert second.cache.read == second.cache.expected
-    assert not any("cache object holds" in note for note in second.receipt["notes"]), "it is made once"
-    assert all("systemInstruction" not in body for body in book.bodies if "cachedContent" in body)
-    assert first.cost > 0
-    book.session.close_objects()
-    deleted = [request for request in book.simulator.requests if request.method == "DELETE"]
-    assert len(deleted) == 1
-    assert deleted[0].status == 200
-
-
-def test_a_dry_run_tells_of_the_object_that_the_call_would_make(book: Any) -> None:
-    book.session.settings = book.session.settings.with_changes(cache_budget=1.0)
-    book.session.extra_tools["long"] = described("Answer questions about tides. " * 900)
-    agent = book.session.agent()
-
-    def told() -> str:
-        asked = book.session.request("Hello?", model="sim:gemini-2.5-flash", tools=["long"], cell="c", execution="9")
-        return " ".join(agent.dry_run(asked, "dry").receipt["notes"])
-
-    assert "tokens would be made first, for ≈ $0.00" in told()
-    book.ask("Hello?", model="sim:gemini-2.5-flash", tools=["long"])
-    assert "would be made" not in told(), "it is there"
-    assert len(book.session.provider("sim:gemini-2.5-flash").list_caches()) == 1
-
-
-@pytest.mark.parametrize("stream", [True, False])
-def test_an_object_that_vanished_is_survived_and_told(book: Any, stream: bool) -> None:
-    book.session.settings = book.session.settings.with_changes(cache_budget=1.0, stream=stream)
-    book.session.extra_tools["long"] = described("Answer questions about tides. " * 900)
-    model = "sim:gemini-2.5-flash"
-    book.ask("Hello?", model=model, tools=["inspect", "long"])
-    provider = book.session.provider(model)
-    provider.delete_cache(provider.list_caches()[0]["name"])  # by somebody else
-    before = len(book.simulator.requests)
-    run = book.ask("And again?", model=model, tools=["inspect", "long"])
-    assert run.state == "COMPLETED"
-    assert [request.status for request in book.simulator.requests[before:]] == [403, 200]
-    assert run.cache.read or "the cache object had vanished at the provider" in run.cache.reason
-    assert any("had vanished" in note for note in run.receipt["notes"])
-    assert book.session.ledger.held() == []
-
-
-def test_without_a_budget_nothing_is_made(book: Any) -> None:
-    book.session.extra_tools["long"] = described("Answer questions about tides. " * 900)
-    book.ask("Hello?", model="sim:gemini-2.5-flash")
-    assert [request.path for request in book.simulator.requests if "cachedContents" in request.path] == []
-
-
 def described(text: str) -> Any:
     from agentnb.runs.tools import tool
 

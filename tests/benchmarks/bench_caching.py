@@ -143,7 +143,19 @@ def told(given: cs.Story, address: str, **settings: Any) -> cs.Told:
 
 def ours(model: Model, way: str, told: cs.Told) -> Row:
     pings = f", {told.pings} pings" if told.pings else ""
-    return row(model, way, told.usages, dollars=told.spent, note=f"{told.segments} new segments{pings}")
+    again = f", {_paid_again(model, told):.3f} for text paid again" if model.provider == "google" else ""
+    return row(model, way, told.usages, dollars=told.spent, note=f"{told.segments} new segments{pings}{again}")
+
+
+def _paid_again(model: Model, told: cs.Told) -> float:
+    """What of the cost, in times the bound of the same requests, is for text that the call before had sent too and that
+    was read from no cache: here it comes after pauses alone, the rest being what is new."""
+    rates, totals = rates_of(model, "5m"), [0, *(usage.input_total for usage in told.usages)]
+    missed = (
+        max(0, min(before, usage.input_total) - usage.cache_read)
+        for before, usage in zip(totals, told.usages, strict=False)
+    )
+    return sum(missed) * (rates.write - rates.read) / bound(model, told.usages)
 
 
 # --- the blueprint ------------------------------------------------------------------------------------------------

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import random
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from agentnb.errors import Overloaded
 from agentnb.prompt.layers import Block, Layer, Prompt
 from agentnb.providers import prices
 from agentnb.providers.base import Answer
-from agentnb.providers.catalog import lookup
+from agentnb.providers.catalog import Model, lookup
 from agentnb.providers.google import GoogleProvider
 from agentnb.providers.messages import Role, Text
 from agentnb.providers.promptcache import (
@@ -21,16 +25,20 @@ from agentnb.providers.promptcache import (
     Ledger,
     Reuse,
     compare,
+    life_of,
     maker,
     ours,
     pays,
     place_marks,
     predict,
+    stays_worth,
 )
+from agentnb.providers.promptcache.policy import rates_of
 from agentnb.simulator import SimClock, Simulator
 
 MODEL = lookup("sim:gemini-3.1-pro-preview")
 SLOW = (600.0,) * 6
+LIFE = 1440.0  # seconds: storage costs 2.25 input prices an hour, a read saves 0.9 of one
 ME, OTHER = "c0ffee.1.1.1", "c0ffee.2.2.1"
 
 
@@ -85,8 +93,10 @@ class Desk:
         scope = self.provider.scope
         return Call(prompt=prompt, marks=marks, tokens=tokens, model=MODEL, scope=scope, at=self.clock.now())
 
-    def ensure(self, call: Call, thread: str = "t") -> Held | None:
-        return self.objects.ensure(self.provider, call, thread=thread, reuse=Reuse(pauses=SLOW))
+    def ensure(
+        self, call: Call, thread: str = "t", *, pauses: Sequence[float] = SLOW, replaced: bool = False
+    ) -> Held | None:
+        return self.objects.ensure(self.provider, call, thread=thread, reuse=Reuse(pauses=pauses), replaced=replaced)
 
     def ask(self, call: Call, held: Held | None) -> tuple[Answer, Call]:
         call = replace(call, marks=self.objects.bind(call.marks, call.prompt, held))
@@ -136,7 +146,7 @@ def test_made_bound_read_and_paid(desk: Desk) -> None:
     assert "hit:" in report.reason
     assert held.name in report.marks[0] or any(held.name in mark for mark in report.marks)
     fresh = held.tokens * 2.0 / 1e6
-    assert desk.objects.spent == pytest.approx(fresh + prices.storage_cost(MODEL, tokens=held.tokens, seconds=3600))
+    assert desk.objects.spent == pytest.approx(fresh + prices.storage_cost(MODEL, tokens=held.tokens, seconds=LIFE))
 
 
 def test_found_again_by_the_next_call_and_by_another_thread(desk: Desk) -> None:
@@ -153,7 +163,7 @@ def test_extended_while_it_is_used(desk: Desk) -> None:
     held = desk.ensure(desk.call())
     assert held is not None
     for _ in range(4):
-        desk.clock.advance(2400)
+        desk.clock.advance(1200)
         held = desk.ensure(desk.call())
         assert held is not None
         answer, _ = desk.ask(desk.call(), held)
@@ -163,16 +173,52 @@ def test_extended_while_it_is_used(desk: Desk) -> None:
 
 def test_replaced_when_a_schema_changes(desk: Desk) -> None:
     first = desk.ensure(desk.call())
-    second = desk.ensure(desk.call(schema="another schema"))
+    second = desk.ensure(desk.call(schema="another schema"), replaced=True)
     assert first is not None
     assert second is not None
     assert desk.listed == [second.name]
 
 
+def test_two_frames_that_a_thread_returns_to_keep_an_object_each(desk: Desk) -> None:
+    first = [desk.ensure(desk.call()), desk.ensure(desk.call(schema="another schema"))]
+    for _ in range(5):
+        desk.clock.advance(600)
+        assert None not in first
+        again = [desk.ensure(desk.call()), desk.ensure(desk.call(schema="another schema"))]
+        assert [held and held.name for held in again] == [held and held.name for held in first]
+    assert len(desk.listed) == 2
+
+
+def test_one_that_nobody_asks_for_lapses_by_itself(desk: Desk) -> None:
+    desk.ensure(desk.call())
+    desk.clock.advance(LIFE - 1)
+    assert len(desk.listed) == 1
+    desk.clock.advance(2)
+    assert desk.listed == []
+
+
+def test_one_that_no_longer_pays_is_used_and_not_extended(desk: Desk) -> None:
+    held = desk.ensure(desk.call())
+    assert held is not None
+    desk.clock.advance(1200)
+    assert desk.ensure(desk.call(), pauses=(5.0,) * 50) == held
+    desk.clock.advance(LIFE - 1200)
+    assert desk.ensure(desk.call(), pauses=(5.0,) * 50) is None
+    assert desk.listed == []
+
+
+def test_by_hand_it_is_made_and_extended_for_an_hour(desk: Desk) -> None:
+    held = desk.objects.make(desk.provider, desk.call(), "t")
+    desk.clock.advance(3000)
+    longer = desk.objects.extend(desk.provider, held, MODEL)
+    desk.clock.advance(3500)
+    assert desk.listed == [longer.name]
+
+
 def test_kept_while_another_thread_uses_it(desk: Desk) -> None:
     first = desk.ensure(desk.call())
     desk.ensure(desk.call(), thread="u")
-    second = desk.ensure(desk.call(schema="another schema"))
+    second = desk.ensure(desk.call(schema="another schema"), replaced=True)
     assert first is not None
     assert second is not None
     assert set(desk.listed) == {first.name, second.name}
@@ -258,7 +304,7 @@ def test_one_that_vanished_is_forgotten_when_it_is_to_be_extended(desk: Desk) ->
     held = desk.ensure(desk.call())
     assert held is not None
     desk.provider.delete_cache(held.name)  # by somebody else
-    desk.clock.advance(2400)
+    desk.clock.advance(1200)
     assert desk.ensure(desk.call()) is None
     assert desk.ledger.held() == []
 
@@ -266,7 +312,7 @@ def test_one_that_vanished_is_forgotten_when_it_is_to_be_extended(desk: Desk) ->
 def test_one_that_cannot_be_extended_now_is_used_for_what_it_has(desk: Desk) -> None:
     held = desk.ensure(desk.call())
     assert held is not None
-    desk.clock.advance(2400)
+    desk.clock.advance(1200)
     desk.provider.extend_cache = refused  # type: ignore[method-assign]
     assert desk.ensure(desk.call()) == held
 
@@ -275,10 +321,10 @@ def test_one_that_cannot_be_deleted_now_is_not_forgotten(desk: Desk) -> None:
     held = desk.ensure(desk.call())
     assert held is not None
     works, desk.provider.delete_cache = desk.provider.delete_cache, refused  # type: ignore[method-assign]
-    desk.ensure(desk.call(schema="another schema"))
+    desk.ensure(desk.call(schema="another schema"), replaced=True)
     assert held in desk.ledger.held()
     desk.provider.delete_cache = works  # type: ignore[method-assign]
-    desk.ensure(desk.call(schema="another schema"))
+    desk.ensure(desk.call(schema="another schema"), replaced=True)
     assert held.name not in desk.listed
 
 
@@ -320,7 +366,7 @@ def test_storage_is_paid_for_as_long_as_the_object_lives(desk: Desk) -> None:
     """Gemini 3.1 Pro: $2 per million tokens made, $4.50 per million tokens and hour kept."""
     held = desk.ensure(desk.call())
     assert held is not None
-    assert desk.objects.spent == pytest.approx(held.tokens * (2.0 + 4.5) / 1e6)
+    assert desk.objects.spent == pytest.approx(held.tokens * (2.0 + 4.5 * LIFE / 3600) / 1e6)
     desk.clock.advance(1200)
     desk.objects.delete(desk.provider, held)
     assert desk.objects.spent == pytest.approx(held.tokens * (2.0 + 4.5 / 3) / 1e6)
@@ -339,10 +385,91 @@ def test_it_does_not_pay_in_a_fast_loop_nor_over_hours() -> None:
     assert pays(MODEL, Reuse(pauses=SLOW))
     assert not pays(MODEL, Reuse(pauses=(5.0,) * 50))
     assert not pays(MODEL, Reuse(pauses=(4 * 3600.0,) * 3))
+
+
+def test_it_does_not_pay_on_what_was_hardly_seen() -> None:
     assert not pays(MODEL, Reuse(pauses=()))
+    assert not pays(MODEL, Reuse(pauses=(600.0,)))
+    assert not pays(MODEL, Reuse(pauses=(500.0, 10.0, 10.0, 1300.0, 10.0))), "one of these might be chance"
 
 
 def test_it_does_not_pay_where_the_prefix_lasts_longer_unasked_or_is_warm_now() -> None:
-    assert pays(MODEL, Reuse(pauses=(600.0, 10.0)))
-    assert not pays(MODEL, Reuse(pauses=(600.0, 10.0), trusted=1800.0))
-    assert not pays(MODEL, Reuse(pauses=(600.0, 10.0), warm=True))
+    assert pays(MODEL, Reuse(pauses=(600.0, 600.0)))
+    assert not pays(MODEL, Reuse(pauses=(600.0, 600.0), trusted=1800.0))
+    assert not pays(MODEL, Reuse(pauses=(1200.0,) * 5, warm=True))
+    assert pays(MODEL, Reuse(pauses=(600.0,) * 5, warm=True)), "what it saves in five pauses is worth a write"
+
+
+MODELS = [lookup(f"google:{name}") for name in ("gemini-3.1-pro-preview", "gemini-3.8-flash", "gemini-2.5-pro")]
+PAUSES = st.lists(st.floats(min_value=1.0, max_value=6000.0), min_size=1, max_size=25)
+
+
+def paid_one_by_one(model: Model, pauses: Sequence[float], *, trusted: float, objects: bool, warm: bool) -> float:
+    """What a token costs over calls with such pauses between them, in input prices, on a clock: the calls find it
+    cached unasked, or in an object that is stored to its end, extended by each call, and made anew when it is gone."""
+    rates, life, now, ends, total = rates_of(model, "1h"), life_of(model), 0.0, -1.0, 0.0
+    for number, pause in enumerate((0.0, *pauses)):
+        stored = min(pause, max(ends - now, 0.0))
+        total += rates.storage * stored / 3600 if objects else 0.0
+        now += pause
+        there = warm if number == 0 else pause <= trusted
+        if objects and now > ends:
+            total += rates.write  # it is made, and then read
+        total += rates.read if objects or there else rates.write
+        ends = now + life
+    return total
+
+
+@given(model=st.sampled_from(MODELS), pauses=PAUSES, trusted=st.sampled_from([0.0, 300.0, 600.0]), warm=st.booleans())
+def test_no_object_is_made_that_would_cost_more_if_pauses_go_on_so(
+    model: Model, pauses: list[float], trusted: float, warm: bool
+) -> None:
+    reuse = Reuse(pauses=pauses, trusted=trusted, warm=warm)
+    if pays(model, reuse):
+        given = {"trusted": trusted, "warm": warm}
+        with_it = paid_one_by_one(model, pauses, objects=True, **given)
+        assert with_it < paid_one_by_one(model, pauses, objects=False, **given)
+
+
+@given(model=st.sampled_from(MODELS), pause=st.floats(min_value=1.0, max_value=6000.0), count=st.integers(2, 25))
+def test_an_object_is_made_wherever_equal_pauses_make_it_cheaper(model: Model, pause: float, count: int) -> None:
+    """No doubt is left where all pauses are alike: then brute force and the policy say the same."""
+    pauses = [pause] * count
+    with_it, without = (
+        paid_one_by_one(model, pauses, trusted=300.0, objects=objects, warm=False) for objects in (True, False)
+    )
+    assume(abs(with_it - without) > 1e-9)
+    assert pays(model, Reuse(pauses=pauses, trusted=300.0)) == (with_it < without)
+
+
+@pytest.mark.parametrize("longest", [200.0, 1500.0, 5400.0])
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_a_user_whose_pauses_are_drawn_by_lot_is_not_expected_to_lose(model: Model, longest: float) -> None:
+    """Turns of eight quick calls, pauses of up to so long, sessions of twelve turns: on the average a session with
+    objects costs no more than one without."""
+    costs = [_session_costs(model, random.Random(seed), longest) for seed in range(60)]
+    ratios = [with_it / without for with_it, without in costs]
+    assert statistics.mean(ratios) < 1.002
+
+
+def _session_costs(model: Model, rng: random.Random, longest: float) -> tuple[float, float]:
+    """What a token of the frame costs with the policy and without it, in input prices."""
+    rates, life, trusted = rates_of(model, "1h"), life_of(model), 300.0
+    seen: list[float] = []
+    made, ends, with_it, without = False, 0.0, rates.write, rates.write
+    for pause in [gap for _ in range(11) for gap in (*(12.0,) * 8, rng.uniform(10.0, longest))]:
+        seen.append(pause)
+        there = pause <= trusted
+        without += rates.read if there else rates.write
+        if made:
+            with_it += rates.storage * min(pause, ends) / 3600
+            made = pause <= ends
+            ends -= pause
+        reuse = Reuse(pauses=seen, trusted=trusted, warm=there)
+        if not there and not made and pays(model, reuse):
+            made, ends = True, life
+            with_it += rates.write
+        elif not there and made and stays_worth(model, reuse):
+            ends = life
+        with_it += rates.read if made or there else rates.write
+    return with_it, without

@@ -192,6 +192,18 @@ def test_an_explicit_cache_from_birth_to_death(sim: Simulator, gemini: Any, get:
     assert hours == pytest.approx(made.usage_metadata.total_token_count * 301 / 3600, abs=1e-3)
 
 
+def test_beyond_a_cache_what_is_cached_unasked_hits_too(sim: Simulator, gemini: Any) -> None:
+    client = gemini()
+    made = make_cache(client)
+    config = types.GenerateContentConfig(cached_content=made.name)
+    asked = [user("High water. " * 400), user("why?")]
+    first = client.models.generate_content(model=PRO, contents=asked, config=config)
+    again = client.models.generate_content(model=PRO, contents=asked, config=config)
+    assert cached(first) == made.usage_metadata.total_token_count < cached(again)
+    sim.clock.advance(301)
+    assert cached(client.models.generate_content(model=PRO, contents=asked, config=config)) == cached(first)
+
+
 def test_a_cache_expires_and_lives_an_hour_by_default(sim: Simulator, gemini: Any) -> None:
     client = gemini()
     made = make_cache(client)

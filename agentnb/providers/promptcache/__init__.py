@@ -18,7 +18,16 @@ from agentnb.providers.promptcache.calls import (
 from agentnb.providers.promptcache.changes import first_change, shared
 from agentnb.providers.promptcache.diagnosis import CacheReport, Prediction, compare, observed_hit, predict
 from agentnb.providers.promptcache.ledger import Held, Ledger, Sent, Storage, User, Warm
-from agentnb.providers.promptcache.objects import CacheObjects, ObjectProvider, Reuse, maker, ours, pays
+from agentnb.providers.promptcache.objects import (
+    CacheObjects,
+    ObjectProvider,
+    Reuse,
+    life_of,
+    maker,
+    ours,
+    pays,
+    stays_worth,
+)
 from agentnb.providers.promptcache.placement import automatic_mark, frame_ends, last_frame_index, place_marks
 from agentnb.providers.promptcache.policy import (
     LAYERS,
@@ -81,6 +90,7 @@ __all__ = [
     "last_frame_index",
     "layer_spans",
     "layer_totals",
+    "life_of",
     "maker",
     "message_salt",
     "observed_hit",
@@ -98,5 +108,6 @@ __all__ = [
     "settle_tokens",
     "shared",
     "span",
+    "stays_worth",
     "warm_entries",
 ]

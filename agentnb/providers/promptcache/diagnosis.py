@@ -108,14 +108,19 @@ def _age(call: Call, entry: Warm) -> tuple[float, float]:
 def observed_hit(call: Call, ledger: Ledger, usage: Usage) -> tuple[float, int] | None:
     """What this reply teaches of prefixes cached unasked: (seconds since it was last sent, 1 for a hit or 0).
 
-    None where nothing was to be hit, or where breakpoints or a cache object decide. Before the call is recorded.
+    Beside a cache object, what was read beyond it tells. None where nothing was to be hit, or where breakpoints decide.
+    Before the call is recorded.
     """
-    if call.model.cache.breakpoints or any(mark.holder for mark in call.marks):
+    if call.model.cache.breakpoints:
         return None
     entry = next(sent_before(call, ledger), None)
     if entry is None or entry.tokens < call.model.cache.minimum:
         return None
-    return _age(call, entry)[0], int(usage.cache_read >= entry.tokens / 2)
+    certain = max((_held_tokens(call, ledger, mark.holder) for mark in call.marks if mark.holder), default=0)
+    beyond = entry.tokens - certain
+    if certain and beyond < STEP:
+        return None
+    return _age(call, entry)[0], int(usage.cache_read - certain >= beyond / 2)
 
 
 def _why_expected(call: Call, ledger: Ledger, best: int, *, certain: int, trust: Trust) -> str:

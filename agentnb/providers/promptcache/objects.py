@@ -1,13 +1,15 @@
 """The life of cache objects at a provider that keeps such: made when they pay, bound, extended, replaced, deleted.
 
 An object holds what every call of a segment begins with. It costs storage by the hour, so it is made only within a
-budget that the user set. Ours are known by their label, which says who made them; the ledger says who uses them. The
-last one to leave an object deletes it. A vanished one is forgotten; the call goes out without it.
+budget that the user set, and where the pauses seen so far say that it is cheaper than what the provider caches
+unasked. Ours are known by their label, which says who made them; the ledger says who uses them. The last one to leave
+an object deletes it; one that nobody asks for lapses. A vanished one is forgotten; the call goes out without it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,11 +25,13 @@ from agentnb.providers.messages import Usage
 from agentnb.providers.promptcache.calls import Call
 from agentnb.providers.promptcache.ledger import Held, Ledger, User
 from agentnb.providers.promptcache.placement import last_frame_index
-from agentnb.providers.promptcache.policy import UNASKED, Option, cost, rates_of
+from agentnb.providers.promptcache.policy import UNASKED, Option, break_even, rates_of, saved_by_storing
 
 LABEL = "agentnb"
-LIFE = 3600.0  # seconds that an object is made or extended for; a kernel that dies leaves it no longer than that
-RENEW = LIFE / 2  # it is extended when less than this is left
+HOUR = 3600.0  # seconds: what the user asks for by hand, and the most that an object is made or extended for
+DOUBT = 1.5  # standard deviations by which what an object saves must exceed its price: storage is paid on evidence
+SHORTEST = 60.0  # seconds: the provider makes none for less
+RENEW = 0.9  # it is extended when less of its life is left, so that it outlasts nearly every pause that is worth it
 _GONE = (403, 404)  # what the provider answers for an object that it no longer has
 _LABELLED = re.compile(rf"{LABEL}(?: (?P<maker>[0-9a-f]+\.\d+\.\d+\.\d+))?(?: .*)?")
 
@@ -49,27 +53,55 @@ class ObjectProvider(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Reuse:
-    """How often what an object would hold is asked with: `pauses` in seconds between such calls. Prefixes cached
-    unasked are `trusted` for so many seconds; `warm` says that what the object would hold is expected to hit now."""
+    """How often what an object would hold is asked with: `pauses` in seconds between such calls, only those that were
+    seen. Prefixes cached unasked are `trusted` for so many seconds; `warm` says that what the object would hold is
+    expected to hit now."""
 
     pauses: Sequence[float]
     trusted: float = UNASKED
     warm: bool = False
 
 
+def life_of(model: Model) -> float:
+    """Seconds that an object is made or extended for by itself: as long as storage costs less than a read saves.
+
+    Nobody knows how long a pause will be; so the storage of one that outlasts the object costs no more than the write
+    that it was to spare. A kernel that dies leaves its objects no longer than that.
+    """
+    per_hour = break_even(rates_of(model, "1h"), ttl=HOUR).calls_per_hour
+    return max(SHORTEST, math.floor(min(HOUR, HOUR / per_hour))) if per_hour else HOUR
+
+
 def pays(model: Model, reuse: Reuse) -> bool:
     """Whether an object costs less than trusting to what the provider caches unasked, if pauses go on like this.
 
-    The object is made at the plain price, read by every call, this one too, and pays storage. Where the prefix is warm
-    anyway, making it now costs more than this call alone would.
+    Making it costs the call that it is made for a read more than that would have cost; a whole write more where the
+    prefix is warm anyway. What it saves over n pauses is known from those n alone, to within their standard deviation
+    times the root of n; DOUBT of that is taken off. Two pauses are the least.
     """
-    gaps = tuple(reuse.pauses)
-    if not gaps:
+    if len(reuse.pauses) < 2:
         return False
-    rates = rates_of(model, "1h")
-    stored = rates.read + cost(Option(ttl="1h", rates=rates, stored=True), gaps)
-    unasked = cost(Option(ttl="5m", rates=rates_of(model, "5m"), lasts=reuse.trusted), gaps)
-    return stored < unasked - (rates.write - rates.read if reuse.warm else 0.0)
+    rates, saved = rates_of(model, "1h"), _saved(model, reuse)
+    making = rates.write if reuse.warm else rates.read
+    return sum(saved) - DOUBT * _doubt(saved) > making
+
+
+def stays_worth(model: Model, reuse: Reuse) -> bool:
+    """Whether storing an object that there is goes on saving, if pauses go on like this."""
+    return sum(_saved(model, reuse)) > 0
+
+
+def _doubt(saved: Sequence[float]) -> float:
+    """The standard deviation of the sum, as far as its parts show it."""
+    mean = math.fsum(saved) / len(saved)
+    return math.sqrt(math.fsum((one - mean) ** 2 for one in saved) / (len(saved) - 1) * len(saved))
+
+
+def _saved(model: Model, reuse: Reuse) -> list[float]:
+    """What a token of an object saves after each pause, in input prices."""
+    stored = Option(ttl="1h", rates=rates_of(model, "1h"), stored=True, lasts=life_of(model))
+    unasked = Option(ttl="5m", rates=rates_of(model, "5m"), lasts=reuse.trusted)
+    return [saved_by_storing(stored, unasked, gap) for gap in reuse.pauses]
 
 
 class CacheObjects:
@@ -114,21 +146,23 @@ class CacheObjects:
 
     # --- making, extending, replacing: at the provider --------------------------------------------------------------
 
-    def ensure(self, provider: object, call: Call, *, thread: str, reuse: Reuse) -> Held | None:
-        """The object for this call, made or extended as the budget allows; this thread's outdated ones are deleted.
+    def ensure(self, provider: object, call: Call, *, thread: str, reuse: Reuse, replaced: bool = False) -> Held | None:
+        """The object for this call, made or extended as the budget allows. `replaced`: this thread's frame changed for
+        good, and its earlier objects are deleted.
 
         None where there is none and none pays. A provider that refuses costs the object, not the call.
         """
         if not isinstance(provider, ObjectProvider) or call.model.cache.kind is not CacheKind.EXPLICIT_OBJECT:
             return None
-        self._leave_outdated(provider, call, thread)
+        if replaced:
+            self._leave_replaced(provider, call, thread)
         held = self.find(call.prompt, call.model, call.scope)
         if held is not None:
-            return self._use(provider, held, call.model, thread)
+            return self._use(provider, held, call.model, thread, longer=stays_worth(call.model, reuse))
         if self.price_of_making(call, reuse) is None:
             return None
         with contextlib.suppress(ProviderError):  # no object, no harm: the call goes out whole
-            return self.make(provider, call, thread)
+            return self.make(provider, call, thread, seconds=life_of(call.model))
         return None
 
     def price_of_making(self, call: Call, reuse: Reuse) -> float | None:
@@ -137,16 +171,16 @@ class CacheObjects:
         tokens = call.prefix_tokens(last_frame_index(call.prompt))
         if call.model.cache.kind is not CacheKind.EXPLICIT_OBJECT or tokens < call.model.cache.minimum:
             return None
-        price = _price(call.model, tokens, LIFE, fresh=True)
+        price = _price(call.model, tokens, life_of(call.model), fresh=True)
         if price is None or self.spent + price > self.budget:
             return None
         return price if pays(call.model, reuse) else None
 
-    def make(self, provider: ObjectProvider, call: Call, thread: str) -> Held:
+    def make(self, provider: ObjectProvider, call: Call, thread: str, *, seconds: float = HOUR) -> Held:
         """Make an object of what this call begins with, whatever it costs. Raises what the provider answers."""
         last = last_frame_index(call.prompt)
         label = f"{LABEL} {self._owner} {call.prompt.chain[last]}"
-        made = provider.make_object(call.prompt, last, seconds=int(LIFE), label=label)
+        made = provider.make_object(call.prompt, last, seconds=int(seconds), label=label)
         now = self._clock.now()
         tokens = (made.get("usageMetadata") or {}).get("totalTokenCount") or call.prefix_tokens(last)
         held = Held(
@@ -156,47 +190,52 @@ class CacheObjects:
             prefix=call.prompt.chain[last],
             tokens=int(tokens),
             made=now,
-            until=now + LIFE,
+            until=now + seconds,
             users=(User(owner=self._owner, thread=thread),),
             payer=self._owner,
         )
-        self.spent += _price(call.model, held.tokens, LIFE, fresh=True) or 0.0
+        self.spent += _price(call.model, held.tokens, seconds, fresh=True) or 0.0
         self._ledger.hold(held, now)
         first = self.find(call.prompt, call.model, call.scope)
         if first is None or first.name == held.name:
             return held
         self.delete(provider, held)  # another kernel was making the same one, and was sooner
-        return self._use(provider, first, call.model, thread) or first
+        return self._use(provider, first, call.model, thread, longer=True) or first
 
-    def _use(self, provider: ObjectProvider, held: Held, model: Model, thread: str) -> Held | None:
+    def _use(self, provider: ObjectProvider, held: Held, model: Model, thread: str, *, longer: bool) -> Held | None:
+        """The object, used by this thread too and extended where it is to live `longer`. None: it is gone."""
         me, now = User(owner=self._owner, thread=thread), self._clock.now()
         used = held if me in held.users else replace(held, users=(*held.users, me))
         if used is not held:
             self._ledger.hold(used, now)
-        more = _price(model, held.tokens, LIFE - (held.until - now), fresh=False)
-        if held.until - now >= RENEW or more is None or self.spent + more > self.budget:
+        life, left = life_of(model), held.until - now
+        more = _price(model, held.tokens, life - left, fresh=False)
+        if not longer or left >= life * RENEW or more is None or self.spent + more > self.budget:
             return used
         try:
-            return self.extend(provider, used, model)
+            return self.extend(provider, used, model, seconds=life)
         except ProviderError as error:
             return None if error.status in _GONE else used  # it lives on for what it has
 
-    def extend(self, provider: ObjectProvider, held: Held, model: Model) -> Held:
-        """Let an object live for an hour from now. Raises a ProviderError; where it is gone, it is forgotten too."""
+    def extend(self, provider: ObjectProvider, held: Held, model: Model, *, seconds: float = HOUR) -> Held:
+        """Let an object live for so long from now. Raises a ProviderError; where it is gone, it is forgotten too."""
         now = self._clock.now()
         try:
-            provider.extend_cache(held.name, seconds=int(LIFE))
+            provider.extend_cache(held.name, seconds=int(seconds))
         except ProviderError as error:
             if error.status in _GONE:
                 self.vanished(held.name)
             raise
-        self.spent += _price(model, held.tokens, now + LIFE - held.until, fresh=False) or 0.0
-        longer = replace(held, until=now + LIFE, payer=self._owner)
+        self.spent += _price(model, held.tokens, now + seconds - held.until, fresh=False) or 0.0
+        longer = replace(held, until=now + seconds, payer=self._owner)
         self._ledger.hold(longer, now)
         return longer
 
-    def _leave_outdated(self, provider: ObjectProvider, call: Call, thread: str) -> None:
-        """What this thread used before its frame changed is no longer of use to it, whichever kernel it was in."""
+    def _leave_replaced(self, provider: ObjectProvider, call: Call, thread: str) -> None:
+        """What this thread used before its frame changed for good is of no more use to it, whichever kernel it was in.
+
+        Any other frame of the thread may be asked with again, by running an older cell: its object lapses by itself.
+        """
         prefix = call.prompt.chain[last_frame_index(call.prompt)]
         for held in self._ledger.held(call.scope):
             own = [user for user in held.users if user.thread == thread]

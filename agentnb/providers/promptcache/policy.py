@@ -6,10 +6,11 @@ g1 … gn (seconds) between them, costs
     not cached         1 + n
     cached for T       w + sum(r if g <= T else w)
     kept warm by pings w + sum(r * (pings(g) + 1) if pings(g) <= most else r * most + w)
-    as an object       w + n r + s * sum(g) / 3600
+    as an object       w + r + sum(r + s g / 3600 if g <= T else w + r + s T / 3600)
 
 where w is the rate of a write, r that of a read, s that of an hour's storage, and pings(g) = ceil(g / period) - 1 is
-how many calls in between it takes so that no pause outlives T.
+how many calls in between it takes so that no pause outlives T. An object is made, then read by the call that it is
+made for; it is stored through a pause, or to its end T and then made anew.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def cost(option: Option, gaps: Sequence[float]) -> float:
     """What a token of the prefix costs over one call and one more after each gap; the formula is this module's."""
     w, r = option.rates.write, option.rates.read
     if option.stored:
-        return w + r * len(gaps) + option.rates.storage * sum(gaps) / 3600.0
+        return w + r + sum(_stored_through(option, gap) for gap in gaps)
     if not option.ttl:
         return 1.0 + len(gaps)
     return w + sum(_after_gap(option, gap) for gap in gaps)
@@ -108,6 +109,17 @@ def _after_gap(option: Option, gap: float) -> float:
         return r
     needed = pings_needed(option.seconds, gap)
     return r * (needed + 1) if needed <= option.pings else r * option.pings + w
+
+
+def _stored_through(option: Option, gap: float) -> float:
+    stored = option.rates.storage * min(gap, option.seconds) / 3600.0
+    return stored + option.rates.read + (option.rates.write if gap > option.seconds else 0.0)
+
+
+def saved_by_storing(stored: Option, unasked: Option, gap: float) -> float:
+    """What a token of an object saves at the call after one pause, against what is cached unasked; below zero where
+    it costs more."""
+    return _after_gap(unasked, gap) - _stored_through(stored, gap)
 
 
 def pings_needed(ttl: float, gap: float) -> int:
