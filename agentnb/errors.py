@@ -286,6 +286,12 @@ class StreamBroken(ProviderError):
     code = "provider.stream"
 
 
+class NoReply(ProviderError):
+    """What came is whole and readable, and no model's reply: asking again would bring the same."""
+
+    code = "provider.no-reply"
+
+
 class NotRecorded(ProviderError):
     """Only recorded replies were asked for, and there is none for this request."""
 

@@ -304,6 +304,9 @@ class AnthropicProvider(Calling):
         message = client.messages.create(**(dict(wire.body) | {"max_tokens": 0}))
         return decode_usage(message.to_dict(mode="json", warnings=False).get("usage") or {})
 
+    def marks_of_reply(self, wire: Wire) -> tuple[str, ...]:
+        return "content", "stop_reason", "usage"
+
     def _sdk_errors(self) -> tuple[type[Exception], ...]:
         import anthropic
         import httpx2

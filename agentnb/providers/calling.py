@@ -21,6 +21,7 @@ from agentnb.errors import (
     CallTimeout,
     ConnectionFailed,
     KeyMissing,
+    NoReply,
     Overloaded,
     PackageMissing,
     PromptTooLong,
@@ -214,6 +215,10 @@ class Calling:
         """What the reply that `_whole` gave had used, whatever else it holds."""
         raise NotImplementedError
 
+    def marks_of_reply(self, wire: Wire) -> tuple[str, ...]:
+        """Fields of which every whole reply of this wire has at least one, and nothing else has."""
+        raise NotImplementedError
+
     def _translate(self, error: Exception) -> Exception:
         """The one place where the SDK's errors become ours."""
         raise NotImplementedError
@@ -371,7 +376,10 @@ class Calling:
 
     def _once(self, wire: Wire, on_text: OnText, trace: CallTrace, lost: Lost) -> Reply:
         if not wire.stream:
-            return self._in_one_piece(wire, on_text, trace, lost)
+            try:
+                return self._in_one_piece(wire, on_text, trace, lost)
+            except (StreamBroken, ServerFault) as error:
+                raise self._no_reply(wire, error) from error
         decoder = self.decoder(wire)
         with lost.unless_it_comes_through(decoder.spent):
             return self._streamed(wire, decoder, on_text, trace)
@@ -390,6 +398,23 @@ class Calling:
         if self._require_transport().cancelled:
             raise RunInterrupted("the call was interrupted")
         return read(decoder.reply, request_id=self._request_id(trace))
+
+    def _no_reply(self, wire: Wire, error: ProviderError) -> ProviderError:
+        """The error; or, where what came is JSON of another kind, one that says so and is no matter of trying again."""
+        body = self._require_transport().body
+        try:
+            came = canonical.load(body)
+        except ValueError:
+            return error
+        marks = self.marks_of_reply(wire)
+        if error.status not in (None, 200) or (isinstance(came, dict) and any(mark in came for mark in marks)):
+            return error
+        return NoReply(
+            f"what answers for {self.vendor.label} sent JSON that is no reply",
+            about=body[:200].decode("utf-8", "replace"),
+            todo=f"Check {self.vendor.address} and the model's name. It was asked once: resuming asks again.",
+            request_id=error.request_id,
+        )
 
     def _pause(self, seconds: float) -> None:
         if self._require_transport().wait(seconds):

@@ -381,6 +381,9 @@ class GoogleProvider(Calling):
     def used(self, wire: Wire, whole: Mapping[str, Any]) -> Usage:
         return decode_usage(inside(whole, "usageMetadata"))
 
+    def marks_of_reply(self, wire: Wire) -> tuple[str, ...]:
+        return "candidates", "promptFeedback", "usageMetadata"
+
     def _sdk_errors(self) -> tuple[type[Exception], ...]:
         import httpx2
         from google.genai import errors

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from agentnb.errors import AgentnbError, CallTimeout, ConnectionFailed, ProviderError, StreamBroken
+from agentnb.errors import AgentnbError, CallTimeout, ConnectionFailed, NoReply, ProviderError, StreamBroken
 from agentnb.prompt.layers import Prompt
 from agentnb.providers import openai_chat, openai_responses
 from agentnb.providers.base import Decoder, Mark, Wire
@@ -91,6 +91,9 @@ class OpenAIProvider(Calling):
         response = _create(client, RESPONSES, {**wire.body, "prompt_cache_options": options})
         return openai_responses.decode_usage(response.to_dict(mode="json", warnings=False).get("usage") or {})
 
+    def marks_of_reply(self, wire: Wire) -> tuple[str, ...]:
+        return ("choices", "usage") if wire.form == CHAT else ("output", "usage")
+
     def _sdk_errors(self) -> tuple[type[Exception], ...]:
         import httpx2
         import openai
@@ -101,7 +104,10 @@ class OpenAIProvider(Calling):
         return translate(error)
 
     def _falls_back(self, wire: Wire, error: ProviderError) -> bool:
-        unknown = isinstance(error, StreamBroken) and no_api(self._require_transport().trace)  # told with a 200
+        # Some servers tell of an unknown path with a 200.
+        unknown = isinstance(error, NoReply) or (
+            isinstance(error, StreamBroken) and no_api(self._require_transport().trace)
+        )
         if wire.form == RESPONSES and (error.status in _NO_SUCH_PATH or unknown):
             self._speaks_chat_only = True
         return self._speaks_chat_only

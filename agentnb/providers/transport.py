@@ -117,6 +117,7 @@ class Transport:
         self._attempts_left = ATTEMPTS
         self.longest_wait = LONGEST_WAIT
         self._final: Any = None  # the answer of a provider that asked for a longer wait
+        self._answer: Any = None
         self._on_wait: OnWait = _say_nothing
         self.trace = CallTrace(started=clock.monotonic())
         self.client = httpx2.Client(
@@ -161,6 +162,14 @@ class Transport:
     def cancelled(self) -> bool:
         return self._cancelled.is_set()
 
+    @property
+    def body(self) -> bytes:
+        """The last answer as it came; empty where there is none, or it was not read in one piece."""
+        try:
+            return bytes(self._answer.content) if self._answer is not None else b""
+        except RuntimeError:  # a stream's
+            return b""
+
     def close(self) -> None:
         self.client.close()
 
@@ -171,12 +180,14 @@ class Transport:
             raise CallCut
         if self._final is not None:
             return self._final
+        self._answer = None
         try:
-            return self._send(*arguments, **options)
+            self._answer = self._send(*arguments, **options)
         except Exception:
             if self.cancelled:
                 raise CallCut from None
             raise
+        return self._answer
 
     def _on_request(self, request: Any) -> None:
         self.trace.attempts += 1

@@ -23,6 +23,7 @@ from agentnb.canonical import SystemClock
 from agentnb.errors import (
     AccessRefused,
     AgentnbError,
+    NoReply,
     PromptTooLong,
     ProviderError,
     RequestRefused,
@@ -150,6 +151,38 @@ def test_a_web_page_is_no_api(answering: Any, wire: str, stream: bool) -> None:
             made.ask(request if stream else request.plain(), lambda kind, text: None)
         made.close()
     assert page.asked <= 2, "once on each wire"
+
+
+NO_REPLIES: list[Any] = [{}, [], 5, {"status": "ok"}, {"error": "Unexpected endpoint"}, {"error": {"message": "off"}}]
+
+
+@pytest.mark.parametrize("body", NO_REPLIES, ids=json.dumps)
+@pytest.mark.parametrize("wire", list(ADAPTERS))
+def test_json_that_is_no_reply_is_asked_for_once(answering: Any, wire: str, body: Any) -> None:
+    """It is whole and readable: the same server would send the same again."""
+    adapter, model = ADAPTERS[wire]
+    with answering(200, json.dumps(body).encode(), {"content-type": "application/json"}) as answer:
+        made = adapter(lookup(model), clock=SystemClock(), key="any", base_url=answer.url)
+        prompt = Prompt(model=made.model.name, blocks=(block(Text("Hello?"), Role.USER),), max_tokens=99)
+        request = made.encode(prompt, (), previous_message=None).plain()
+        with pytest.raises(NoReply, match=r"sent JSON that is no reply.*_BASE_URL") as caught:
+            made.ask(request, lambda kind, text: None)
+        made.close()
+    assert caught.value.about == json.dumps(body)
+    assert answer.asked == (2 if wire == "responses" else 1), "once on each wire"
+
+
+@pytest.mark.parametrize("wire", list(ADAPTERS))
+def test_half_of_a_json_body_is_asked_for_again(answering: Any, wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calling, "PAUSE", 0)
+    adapter, model = ADAPTERS[wire]
+    with answering(200, b'{"id": "a", "con', {"content-type": "application/json"}) as answer:
+        made = adapter(lookup(model), clock=SystemClock(), key="any", base_url=answer.url, scope="sim:odd")
+        prompt = Prompt(model=made.model.name, blocks=(block(Text("Hello?"), Role.USER),), max_tokens=99)
+        with pytest.raises(StreamBroken):
+            made.ask(made.encode(prompt, (), previous_message=None).plain(), lambda kind, text: None)
+        made.close()
+    assert answer.asked == 3
 
 
 UNREADABLE: dict[str, Any] = {
