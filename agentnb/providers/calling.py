@@ -36,7 +36,7 @@ from agentnb.prompt.layers import Prompt
 from agentnb.providers.base import Answer, Decoder, Mark, OnText, Wire
 from agentnb.providers.catalog import Model
 from agentnb.providers.messages import Reply, Text, Usage
-from agentnb.providers.transport import SHORT_WAIT, CallCut, CallTrace, OnWait, Transport
+from agentnb.providers.transport import SHORT_WAIT, CallCut, CallTrace, GaveUp, OnWait, Transport
 
 NO_KEY = "none"  # for a server of one's own, which seldom asks for a key; the SDKs insist on some text
 PAUSE = 0.25  # seconds before a reply that broke off is asked for again; doubled each time
@@ -70,6 +70,16 @@ class Vendor:
         return PackageMissing(
             f"the package for {self.label} is not installed",
             todo=f"Run: {install}. Or ask the simulator's other models, e.g. %%agent -m sim:claude-sonnet-4-6",
+        )
+
+    def silence(self, last: GaveUp) -> ProviderError:
+        """The error of a call that was never answered."""
+        if last.late:
+            return CallTimeout(f"{self.label} did not answer in time", todo="Resume the run to ask again.")
+        return ConnectionFailed(
+            f"{self.label} could not be reached",
+            about=str(last)[:200],
+            todo=f"Check the network and {self.address}.",
         )
 
     def refusal(self, status: int, message: str, *, request_id: str | None = None) -> ProviderError:
@@ -320,6 +330,8 @@ class Calling:
             yield
         except CallCut:
             raise RunInterrupted("the call was interrupted") from None
+        except GaveUp as last:
+            raise self.vendor.silence(last) from last.error
         except Exception as error:
             if not isinstance(error, (*self._sdk_errors(), *_MISREAD)):
                 raise
@@ -329,7 +341,8 @@ class Calling:
 
     def _tells_of_waits(self, on_text: OnText) -> OnWait:
         def tell(status: int, seconds: float) -> None:
-            on_text("wait", f"{self.vendor.label} answered {status}; asking again in {seconds:.1f} s")
+            said = f"answered {status}" if status else "did not answer"
+            on_text("wait", f"{self.vendor.label} {said}; asking again in {seconds:.1f} s")
 
         return tell
 

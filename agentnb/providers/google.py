@@ -351,9 +351,9 @@ class GoogleProvider(Calling):
             api_version=None if self._on_vertex() else API_VERSION,
             httpx_client=transport.client,
             timeout=int(READ_TIMEOUT * 1000),  # the SDK counts in milliseconds
-            # The SDK knows of no wait that is asked for; the transport waits, and what is left of its own is short.
+            # The SDK knows of no wait that is asked for, and its own cannot be interrupted: the transport waits.
             retry_options=types.HttpRetryOptions(
-                attempts=ATTEMPTS, initial_delay=0.25, jitter=0.0, http_status_codes=list(RETRIED)
+                attempts=ATTEMPTS, initial_delay=0.001, jitter=0.0, http_status_codes=list(RETRIED)
             ),
         )
         try:

@@ -32,6 +32,21 @@ class CallCut(BaseException):
     """A call that `cancel` ended. No Exception: the SDKs would take it for a bad connection and send it once more."""
 
 
+class GaveUp(BaseException):
+    """The last attempt brought no answer; `error` says why. No Exception, or the SDKs would pause and try on."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+    @property
+    def late(self) -> bool:
+        """Whether there was a connection, and no answer in time."""
+        import httpx2
+
+        return isinstance(self.error, httpx2.TimeoutException) and not isinstance(self.error, httpx2.ConnectTimeout)
+
+
 @dataclass(slots=True)
 class CallTrace:
     """Moments of one call, in seconds of the monotonic clock; None where a stage did not happen.
@@ -58,7 +73,7 @@ class CallTrace:
 
 
 OnWait = Callable[[int, float], None]
-"""Called with the HTTP status and the seconds before the next attempt."""
+"""Called with the HTTP status, 0 where nothing was answered, and the seconds before the next attempt."""
 
 
 def _say_nothing(status: int, seconds: float) -> None:
@@ -181,13 +196,26 @@ class Transport:
         if self._final is not None:
             return self._final
         self._answer = None
+        while self._answer is None:
+            self._answer = self._answered(*arguments, **options)
+        return self._answer
+
+    def _answered(self, *arguments: Any, **options: Any) -> Any:
+        """One attempt. None where it brought no answer and another is worth it, after a wait like that of a refusal:
+        the SDKs' own after a bad connection cannot be interrupted."""
+        import httpx2
+
         try:
-            self._answer = self._send(*arguments, **options)
-        except Exception:
+            return self._send(*arguments, **options)
+        except Exception as error:
             if self.cancelled:
                 raise CallCut from None
-            raise
-        return self._answer
+            if not isinstance(error, httpx2.TimeoutException | httpx2.NetworkError | httpx2.RemoteProtocolError):
+                raise
+            if self._attempts_left <= 0:
+                raise GaveUp(error) from error
+            self._wait_and_say(0, self._usual_wait())
+            return None
 
     def _on_request(self, request: Any) -> None:
         self.trace.attempts += 1
@@ -221,11 +249,16 @@ class Transport:
             response.headers["x-should-retry"] = "false"
             self._final = response
             return
-        seconds = FIRST_WAIT * 2 ** (ATTEMPTS - 1 - self._attempts_left) if asked is None else asked
-        self._on_wait(response.status_code, seconds)
+        self._wait_and_say(response.status_code, self._usual_wait() if asked is None else asked)
+        response.headers["retry-after-ms"] = "1"  # the SDK's own wait: none, in effect
+
+    def _usual_wait(self) -> float:
+        return float(FIRST_WAIT * 2 ** (ATTEMPTS - 1 - self._attempts_left))
+
+    def _wait_and_say(self, status: int, seconds: float) -> None:
+        self._on_wait(status, seconds)
         if self.wait(seconds):
             raise CallCut
-        response.headers["retry-after-ms"] = "1"  # the SDK's own wait: none, in effect
 
     def _stage(self, name: str, info: Mapping[str, Any]) -> None:
         handler = _STAGES.get(name)

@@ -244,6 +244,44 @@ def test_a_wait_can_be_interrupted(line: Line) -> None:
     assert len(failed) == 1
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_pause_after_a_refused_connection_can_be_interrupted(line: Line, stream: bool) -> None:
+    line.simulator.stop()
+    failed: list[BaseException] = []
+
+    def stop(kind: str, _: str) -> None:
+        if kind == "wait":
+            line.provider.cancel()
+
+    def work() -> None:
+        try:
+            line.provider.ask(line.wire(said("Hello?"), stream=stream), stop)
+        except RunInterrupted as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(timeout=20)
+    assert len(failed) == 1
+    assert line.provider._require_transport().trace.attempts == 1
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_connection_that_is_refused_is_tried_three_times_and_said(
+    line: Line, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "FIRST_WAIT", 0.1)
+    line.simulator.stop()
+    heard = Heard()
+    with pytest.raises(ConnectionFailed, match=r"could not be reached.*_BASE_URL"):
+        line.provider.ask(line.wire(said("Hello?"), stream=stream), heard.take)
+    assert [wait.partition(" ")[2] for wait in heard.waits] == [
+        "did not answer; asking again in 0.1 s",
+        "did not answer; asking again in 0.2 s",
+    ]
+    assert line.provider._require_transport().trace.attempts == 3
+
+
 def test_a_plain_call_that_waits_for_its_reply_can_be_interrupted(line: Line) -> None:
     line.simulator.inject(kind="slow_headers", seconds=2.0, times=5)
     line.provider.connect()
