@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from agentnb.errors import AgentnbError, InputError
 from agentnb.notebook import cache_upkeep, figures
-from agentnb.notebook.cache_upkeep import close_in, holders, last_request
+from agentnb.notebook.cache_upkeep import close_in, holders, last_request, name_of
 from agentnb.notebook.commands import dispatch, show_table
 from agentnb.notebook.kernel import last_run
 from agentnb.notebook.latency_plot import latency_svg, picture_html
 from agentnb.notebook.tables import Code, Figure, Stacked
 from agentnb.prompt.layers import layer_word
 from agentnb.providers import catalog, latency, prices
-from agentnb.providers.catalog import Model
+from agentnb.providers.catalog import CacheKind, Model
 from agentnb.providers.messages import Usage
 from agentnb.providers.promptcache import (
     LAYERS,
@@ -25,19 +25,22 @@ from agentnb.providers.promptcache import (
     Held,
     Plan,
     Prediction,
+    Reuse,
     Warm,
     layer_spans,
     ours,
     plan_layers,
     seen,
     span,
+    stays_worth,
+    weighed,
 )
 
 if TYPE_CHECKING:
     from agentnb.runs.record import AgentRun
     from agentnb.runs.session import Session
 
-Outlook = tuple[Call, Plan, Prediction, latency.Expected]
+Outlook = tuple[Call, Plan, Prediction, latency.Expected, Reuse]
 
 
 def agent_cache(session: Session, line: str) -> None:
@@ -93,7 +96,7 @@ _NOTHING_WARM = "Nothing is warm: no call yet, or everything has expired."
 
 def _next_call(outlook: Outlook) -> tuple[str, list[str]]:
     """What the next call is expected to read, as a headline; why, and when its first token should come."""
-    call, _, prediction, first = outlook
+    call, _, prediction, first, _ = outlook
     headline = f"Prompt cache: ≈ {prediction.tokens:,} of the next call's ≈ {call.total:,} tokens are expected to hit"
     return headline, [f"Next call: {prediction.reason}. First token expected in {first}."]
 
@@ -112,17 +115,13 @@ def _reachable(session: Session, scope: str) -> bool:
 
 def _warm_row(entry: Warm, now: float) -> tuple[object, ...]:
     until = figures.time_of_day(entry.until)
-    return (_name(entry), "longest prefix", Figure(f"≈ {entry.tokens:,}"), span(entry.until - now), until)
+    return (name_of(entry), "longest prefix", Figure(f"≈ {entry.tokens:,}"), span(entry.until - now), until)
 
 
 def _held_row(session: Session, held: Held, now: float) -> tuple[object, ...]:
     what = f"object of {session.objects.used_by(held)}"
     until = figures.time_of_day(held.until)
-    return (_name(held), what, Figure(f"{held.tokens:,}"), span(held.until - now), until)
-
-
-def _name(entry: Warm | Held) -> str:
-    return f"{'sim:' if entry.scope.startswith('sim:') else ''}{entry.model}"
+    return (name_of(held), what, Figure(f"{held.tokens:,}"), span(held.until - now), until)
 
 
 def _policy_before_the_first_call(session: Session) -> None:
@@ -133,14 +132,26 @@ def _policy_before_the_first_call(session: Session) -> None:
 
 def _policy(session: Session, now: float, outlook: Outlook, notes: Sequence[str]) -> None:
     """How each layer is cached, of which kind, until when it is kept warm, and why."""
-    call, plan, _, _ = outlook
-    spans = layer_spans(call)
-    held = max((mark.index for mark in call.marks if mark.holder), default=-1)
-    warm = [
-        LayerNow(tokens=tokens, until=_warm_until(session, call, end, now), held=end <= held) for tokens, end in spans
-    ]
+    call, plan, _, _, reuse = outlook
+    spans, held = layer_spans(call), session.objects.find(call.prompt, call.model, call.scope)
+    lives = held.until - now if held else None
+    warm = [LayerNow(tokens=tokens, until=_warm_until(session, call, end, now), lives=lives) for tokens, end in spans]
     begun = LayerNow(tokens=warm[2].tokens, until=_warm_until(session, call, spans[1][1] + 1, now))
-    _show_policy(session, call.model, plan, (*warm[:2], begun), notes)
+    objects = _object_notes(call.model, reuse, held)
+    _show_policy(session, call.model, plan, (*warm[:2], begun), [*objects, *notes])
+
+
+def _object_notes(model: Model, reuse: Reuse, held: Held | None) -> list[str]:
+    """Whether a cache object would pay, or what becomes of the one that there is."""
+    if model.cache.kind is not CacheKind.EXPLICIT_OBJECT:
+        return []
+    if held is None:
+        return [weighed(model, reuse)]
+    how = "extended as calls use it" if stays_worth(model, reuse) else "not extended: its storage would not pay"
+    return [
+        "The cache object is read where nothing that is cached unasked reaches further, which is after a pause; by the "
+        f"pauses seen it is {how}."
+    ]
 
 
 def _other_model(session: Session, address: str) -> list[str]:
@@ -153,12 +164,12 @@ def _other_model(session: Session, address: str) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerNow:
-    """A layer's tokens, until when it is warm (seconds since the epoch; None: it is not), and whether a cache object
-    holds it."""
+    """A layer's tokens, until when it is warm (seconds since the epoch; None: it is not), and for how many seconds a
+    cache object holds it (None: none does)."""
 
     tokens: int
     until: float | None
-    held: bool = False
+    lives: float | None = None
 
 
 def _warm_until(session: Session, call: Call, end: int, now: float) -> float | None:
@@ -180,7 +191,7 @@ def _show_policy(
         ("layer", "tokens", "how, and its TTL", "warm until", "outlives pauses"),
         [_policy_row(model, choice, layer) for choice, layer in pairs],
         [
-            *_reasons([choice for choice, layer in pairs if not (layer and layer.held)]),
+            *_reasons([choice for choice, layer in pairs if layer is None or layer.lives is None]),
             f"{minimum}{'' if model.cache.breakpoints else unasked}.",
             *_unpriced(model),
             *notes,
@@ -197,13 +208,13 @@ def _unpriced(model: Model) -> list[str]:
 
 def _policy_row(model: Model, choice: Choice, layer: LayerNow | None) -> tuple[object, ...]:
     kind = "marked prefix" if model.cache.breakpoints else "cached unasked"
-    kind = "cache object" if layer and layer.held else kind
-    bridged = 3600.0 if layer and layer.held else choice.kept_warm
-    until = layer.until if layer else None
+    until, lives = (layer.until, layer.lives) if layer else (None, None)
+    bridged = choice.kept_warm if lives is None else lives
+    asked = f"{kind}, {choice.ttl}" if choice.ttl else "not cached"
     return (
         layer_word(choice.layer),
         Figure(f"≈ {layer.tokens:,}") if layer else "-",
-        f"{kind}, {'1h' if layer and layer.held else choice.ttl}" if choice.ttl else "not cached",
+        asked if lives is None else f"cache object, {span(lives)} left",
         figures.time_of_day(until) if until else "not warm",
         f"up to {span(bridged)}" if bridged else "-",
     )
@@ -263,7 +274,7 @@ def _list(session: Session) -> None:
 
 
 def _ledger_row(entry: Warm, now: float) -> tuple[object, ...]:
-    prefix = Stacked(entry.why, (_name(entry), Code(entry.prefix)))
+    prefix = Stacked(entry.why, (name_of(entry), Code(entry.prefix)))
     left = span(entry.until - now) if entry.until > now else "expired"
     return (prefix, Figure(f"≈ {entry.tokens:,}"), entry.ttl, left)
 

@@ -130,7 +130,7 @@ def _show_warmed(session: Session, call: Call, usage: Usage, entries: list[Warm]
 
 
 def _pretended(session: Session, call: Call) -> str:
-    return "Simulated: nothing was charged." if call.scope.startswith("sim:") else ""
+    return _PRETENDED if call.scope.startswith("sim:") else ""
 
 
 def extend(session: Session) -> None:
@@ -160,14 +160,22 @@ def _extend_objects(session: Session, mine: list[Held]) -> None:
 def _show_held(title: str, session: Session, objects: list[Held], notes: list[str] | None = None) -> None:
     now = session.clock.now()
     rows = [
-        (held.model, Figure(f"{held.tokens:,}"), span(held.until - now), _storage(held, now), Code(held.name))
+        (name_of(held), Figure(f"{held.tokens:,}"), span(held.until - now), _storage(held, now), Code(held.name))
         for held in objects
     ]
     stays = f"Spent on keeping prompts warm in this session: ${session.objects.spent:.4f}."
-    show_table(title, ("model", "tokens", "lives for", "storage", "name"), rows, [*(notes or []), stays, _END])
+    if any(held.scope.startswith("sim:") for held in objects):
+        stays += f" {_PRETENDED}"
+    ends = f"{'It is' if len(objects) == 1 else 'They are'} deleted when the kernel ends, or by %agent_cache clear."
+    show_table(title, ("model", "tokens", "lives for", "storage", "name"), rows, [*(notes or []), stays, ends])
 
 
-_END = "It is deleted when the kernel ends, or by %agent_cache clear."
+def name_of(entry: Warm | Held) -> str:
+    """The model, and that it is simulated where it is."""
+    return f"{'sim:' if entry.scope.startswith('sim:') else ''}{entry.model}"
+
+
+_PRETENDED = "Simulated: nothing was charged."
 
 
 def _storage(held: Held, now: float) -> str:
@@ -198,9 +206,11 @@ def clear(session: Session) -> None:
 
 @dataclass
 class Pruned:
-    """What a pruning did: the names deleted, how many were `left` because somebody may use them, and what failed."""
+    """What a pruning did: the names deleted, how many are `used` or were `left` because somebody may use them, and what
+    failed."""
 
     deleted: list[str] = field(default_factory=list)
+    used: int = 0
     left: int = 0
     failed: list[str] = field(default_factory=list)
 
@@ -228,6 +238,8 @@ def prune(session: Session, rest: str) -> None:
 
 def _told(done: Pruned) -> list[str]:
     notes = [f"{figures.plural(len(done.deleted), 'cache object')} deleted."]
+    if done.used:
+        notes.append(f"{figures.plural(done.used, 'cache object')} in use left alone: %agent_cache clear deletes ours.")
     if done.left:
         notes.append(
             f"{done.left} more may be in use by another kernel: left alone; each ends within the hour, or by "
@@ -253,6 +265,8 @@ def _prune_at(session: Session, holder: ObjectProvider, done: Pruned, *, everyth
             _delete(session, holder, str(one["name"]), done)
         elif abandoned is None:
             done.left += 1
+        else:
+            done.used += 1
 
 
 def _delete(session: Session, holder: ObjectProvider, name: str, done: Pruned) -> None:

@@ -307,7 +307,9 @@ class GoogleProvider(Calling):
         """Create the object that `encode_cache` describes; gives its `name`, `expireTime`, tokens and so on."""
         from google.genai import types
 
-        config = types.CreateCachedContentConfig.model_validate_json(canonical.dump(body["config"]))
+        settings, large = _parted(body["config"])
+        config = types.CreateCachedContentConfig.model_validate_json(canonical.dump(settings))
+        config.http_options = types.HttpOptions(extra_body=large)  # the very JSON that a call sends
         return dict(self._managed(lambda client: client.caches.create(model=body["model"], config=config)))
 
     def make_object(self, prompt: Prompt, last: int, *, seconds: int, label: str) -> dict[str, Any]:
@@ -413,15 +415,20 @@ def _request(body: Mapping[str, Any]) -> dict[str, Any]:
     """
     from google.genai import types
 
-    settings = {name: value for name, value in body["config"].items() if name not in _AS_IT_IS}
-    large = {name: value for name, value in body["config"].items() if name in _AS_IT_IS}
+    settings, large = _parted(body["config"])
     config = types.GenerateContentConfig.model_validate_json(canonical.dump(settings))
     config.automatic_function_calling = types.AutomaticFunctionCallingConfig(disable=True)
     config.http_options = types.HttpOptions(extra_body={"contents": body["contents"]} | large)
     return {"model": body["model"], "contents": "replaced by extra_body", "config": config}
 
 
-_AS_IT_IS = ("systemInstruction", "tools")
+def _parted(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the SDK makes values of, and what it sends as it is."""
+    large = {name: value for name, value in config.items() if name in _AS_IT_IS}
+    return {name: value for name, value in config.items() if name not in _AS_IT_IS}, large
+
+
+_AS_IT_IS = ("systemInstruction", "tools", "contents")
 
 
 def _plain(value: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from agentnb.errors import AgentnbError, RunInterrupted
 from agentnb.providers import latency, prices
-from agentnb.providers.promptcache import Call, Plan, Prediction, expected_usage
+from agentnb.providers.promptcache import Call, Plan, Prediction, Reuse, expected_usage
 from agentnb.runs import rows
 from agentnb.runs.acting import Acting
 from agentnb.runs.approvals import AWAITING_APPROVAL, COMMAND, EVENT, Answer, Question, waiting
@@ -140,13 +140,14 @@ class BuiltInAgent:
         cut = replace(call.prompt, blocks=call.prompt.blocks[:sent], previous_end=0)
         return self._preparing.marked(context, replace(call, prompt=cut, marks=(), tokens=call.tokens[:sent]))
 
-    def outlook(self, run_id: str) -> tuple[Call, Plan, Prediction, latency.Expected]:
-        """What the next call on this run's prompt begins with: how its layers are cached, what should hit, and when
-        its first token may be expected."""
+    def outlook(self, run_id: str) -> tuple[Call, Plan, Prediction, latency.Expected, Reuse]:
+        """What the next call on this run's prompt begins with: how its layers are cached, what should hit, when its
+        first token may be expected, and how often its frame was asked with."""
         context = self._machine.get(run_id).context
         call, prediction = self._preparing.prepare(context)
         plan = self._preparing.plan(context, call)
-        return call, plan, prediction, self._preparing.expect_first_token(context, call, prediction)
+        first = self._preparing.expect_first_token(context, call, prediction)
+        return call, plan, prediction, first, self._preparing.reuse(context, call)
 
     def dry_run(self, request: Request, run_id: str) -> AgentRun:
         """What would be sent, what it would cost and what would hit. Sends nothing and commits nothing."""

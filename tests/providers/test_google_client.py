@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cProfile
+import json
 import pstats
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from agentnb.providers.messages import Content, Image, Opaque, Role, Text, ToolC
 from agentnb.simulator import Simulator
 
 SPEC = ToolSpec("inspect", "Look up.", {"type": "object", "properties": {"some_name": {"type": "string"}}})
+THOUGHT = {"text": "I think.", "thought": True}
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
@@ -27,7 +29,7 @@ def block(content: Content, role: Role, layer: Layer = Layer.DYNAMIC) -> Block:
 def turns(count: int) -> Iterator[Block]:
     for i in range(count):
         yield block(Text(f"Question {i}? {'High water, low water. ' * 50}"), Role.USER)
-        yield block(Opaque("google", {"text": "I think.", "thought": True}), Role.ASSISTANT)
+        yield block(Opaque("google", THOUGHT), Role.ASSISTANT)
         yield block(Opaque("google", {"next": {"thoughtSignature": "aGVsbG8="}}), Role.ASSISTANT)
         yield block(ToolCall(f"call-{i}", "inspect", {"some_name": f"x{i}", "someOther": [1, None]}), Role.ASSISTANT)
         yield block(ToolResult(f"call-{i}", "inspect", "def f(): ..."), Role.USER)
@@ -75,6 +77,22 @@ def test_a_request_is_sent_as_it_was_encoded(line: tuple[GoogleProvider, Simulat
         "tools": config["tools"],
         "generationConfig": {"maxOutputTokens": 99},
     }
+
+
+def test_a_cache_object_is_made_of_the_very_json_that_a_call_sends(line: tuple[GoogleProvider, Simulator]) -> None:
+    provider, simulator = line
+    asked = prompt(2)
+    provider.make_object(asked, 3, seconds=300, label="agentnb")
+    made = simulator.requests[-1].body
+    provider.ask(provider.encode(asked, (), previous_message=None), lambda *_: None)
+    sent = simulator.requests[-1].body
+    for name in ("systemInstruction", "tools"):
+        assert json.dumps(made[name]) == json.dumps(sent[name])
+    assert made["contents"] == [
+        {"role": "user", "parts": sent["contents"][0]["parts"]},
+        {"role": "model", "parts": [THOUGHT]},
+    ]
+    assert (made["ttl"], made["displayName"]) == ("300s", "agentnb")
 
 
 def test_what_a_call_costs_the_client_hardly_grows_with_the_conversation(

@@ -27,6 +27,7 @@ from agentnb.providers.promptcache.objects import (
     ours,
     pays,
     stays_worth,
+    weighed,
 )
 from agentnb.providers.promptcache.placement import automatic_mark, frame_ends, last_frame_index, place_marks
 from agentnb.providers.promptcache.policy import (
@@ -110,4 +111,5 @@ __all__ = [
     "span",
     "stays_worth",
     "warm_entries",
+    "weighed",
 ]

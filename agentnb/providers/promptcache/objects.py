@@ -25,7 +25,7 @@ from agentnb.providers.messages import Usage
 from agentnb.providers.promptcache.calls import Call
 from agentnb.providers.promptcache.ledger import Held, Ledger, User
 from agentnb.providers.promptcache.placement import last_frame_index
-from agentnb.providers.promptcache.policy import UNASKED, Option, break_even, rates_of, saved_by_storing
+from agentnb.providers.promptcache.policy import UNASKED, Option, break_even, rates_of, saved_by_storing, span
 
 LABEL = "agentnb"
 HOUR = 3600.0  # seconds: what the user asks for by hand, and the most that an object is made or extended for
@@ -81,14 +81,34 @@ def pays(model: Model, reuse: Reuse) -> bool:
     """
     if len(reuse.pauses) < 2:
         return False
-    rates, saved = rates_of(model, "1h"), _saved(model, reuse)
-    making = rates.write if reuse.warm else rates.read
-    return sum(saved) - DOUBT * _doubt(saved) > making
+    saved = _saved(model, reuse)
+    return sum(saved) - DOUBT * _doubt(saved) > _making(model, reuse)
+
+
+def _making(model: Model, reuse: Reuse) -> float:
+    rates = rates_of(model, "1h")
+    return rates.write if reuse.warm else rates.read
 
 
 def stays_worth(model: Model, reuse: Reuse) -> bool:
     """Whether storing an object that there is goes on saving, if pauses go on like this."""
     return sum(_saved(model, reuse)) > 0
+
+
+def weighed(model: Model, reuse: Reuse) -> str:
+    """Whether an object would pay and why, for people."""
+    gaps, life = reuse.pauses, life_of(model)
+    if len(gaps) < 2:
+        return "Whether a cache object would pay is not known yet: it takes two pauses between calls with this prompt."
+    between = sum(reuse.trusted < gap <= life for gap in gaps)
+    saved, doubt = _saved(model, reuse), DOUBT * _doubt(_saved(model, reuse))
+    verdict = "A cache object pays" if pays(model, reuse) else "A cache object would not pay"
+    return (
+        f"{verdict}: of {len(gaps)} pauses seen, {between} lasted longer than prefixes are trusted to last unasked "
+        f"({span(reuse.trusted)}) and no longer than storing is cheaper than sending anew ({span(life)}). Over them it "
+        f"saves {sum(saved):.1f} input prices a token, give or take {doubt:.1f}; making it costs "
+        f"{_making(model, reuse):.1f}."
+    )
 
 
 def _doubt(saved: Sequence[float]) -> float:
