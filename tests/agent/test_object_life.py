@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agentnb.notebook.cache_commands import agent_cache
 from agentnb.runs.hydration import Pins
 from agentnb.runs.record import AgentRun
 from agentnb.runs.session import Session
@@ -210,3 +212,28 @@ def test_an_overlay_keeps_the_object_and_a_changed_schema_replaces_it(slow: Slow
     (new,) = slow.listed()
     assert new in " ".join(replaced.cache.marks)
     assert replaced.cache.read > 2048
+
+
+def test_the_cache_magics_tell_why_there_is_an_object_or_none(slow: Slow, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(command: str) -> str:
+        capsys.readouterr()
+        agent_cache(slow.session, command)
+        return " ".join(capsys.readouterr().out.replace("\\n", " ").split())
+
+    slow.session.namespace["_agent"] = slow.ask("Hello?")
+    assert "it takes two pauses between calls with this prompt" in said("status")
+    for _ in range(5):
+        slow.session.namespace["_agent"] = slow.ask("And?", pause=10)
+    told = said("status")
+    assert "A cache object would not pay: of 6 pauses seen, 0 lasted longer" in told
+    assert "(5 min) and no longer than storing is cheaper than sending anew (16 min)" in told
+    for _ in range(6):
+        slow.session.namespace["_agent"] = slow.ask("And now?")
+    told = said("status")
+    assert "would not pay" not in told
+    assert re.search(r"STATIC ≈ [\d,]+ cache object - ", told)
+    assert "by the pauses seen it is extended as calls use it" in told
+    assert "sim:gemini-2.5-flash object of this kernel" in told
+    assert "1 cache object in use left alone: %agent_cache clear deletes ours" in said("prune")
+    assert "Simulated: nothing was charged. It is deleted when the kernel ends" in said("extend")
+    assert "1 cache object deleted" in said("clear")
