@@ -19,7 +19,7 @@ from agentnb.settings import Settings
 from agentnb.simulator import SimClock, Simulator
 
 MODEL = "sim:gemini-2.5-flash"
-PAUSE = 700.0  # seconds: longer than a prefix lasts unasked, shorter than storing it costs as much as a write
+PAUSE = 400.0  # seconds: longer than a prefix lasts unasked, shorter than storing it costs as much as a write
 
 
 @dataclass
@@ -227,7 +227,7 @@ def test_the_cache_magics_tell_why_there_is_an_object_or_none(slow: Slow, capsys
     told = said("status")
     assert "A cache object would not pay: of 6 pauses seen, 0 lasted longer" in told
     assert "(5 min) and no longer than storing is cheaper than sending anew (16 min)" in told
-    for _ in range(6):
+    for _ in range(9):
         slow.session.namespace["_agent"] = slow.ask("And now?")
     told = said("status")
     assert "would not pay" not in told

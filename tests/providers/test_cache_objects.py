@@ -390,13 +390,14 @@ def test_it_does_not_pay_in_a_fast_loop_nor_over_hours() -> None:
 def test_it_does_not_pay_on_what_was_hardly_seen() -> None:
     assert not pays(MODEL, Reuse(pauses=()))
     assert not pays(MODEL, Reuse(pauses=(600.0,)))
-    assert not pays(MODEL, Reuse(pauses=(500.0, 10.0, 10.0, 1300.0, 10.0))), "one of these might be chance"
+    assert not pays(MODEL, Reuse(pauses=(800.0, 800.0))), "the frame may change before that is saved"
+    assert not pays(MODEL, Reuse(pauses=(400.0, 10.0, 450.0, 1400.0) * 2)), "that might be chance"
 
 
 def test_it_does_not_pay_where_the_prefix_lasts_longer_unasked_or_is_warm_now() -> None:
-    assert pays(MODEL, Reuse(pauses=(600.0, 600.0)))
-    assert not pays(MODEL, Reuse(pauses=(600.0, 600.0), trusted=1800.0))
-    assert not pays(MODEL, Reuse(pauses=(1200.0,) * 5, warm=True))
+    assert pays(MODEL, Reuse(pauses=(600.0,) * 3))
+    assert not pays(MODEL, Reuse(pauses=(600.0,) * 3, trusted=1800.0))
+    assert not pays(MODEL, Reuse(pauses=(600.0,) * 3, warm=True))
     assert pays(MODEL, Reuse(pauses=(600.0,) * 5, warm=True)), "what it saves in five pauses is worth a write"
 
 
@@ -406,7 +407,8 @@ PAUSES = st.lists(st.floats(min_value=1.0, max_value=6000.0), min_size=1, max_si
 
 def paid_one_by_one(model: Model, pauses: Sequence[float], *, trusted: float, objects: bool, warm: bool) -> float:
     """What a token costs over calls with such pauses between them, in input prices, on a clock: the calls find it
-    cached unasked, or in an object that is stored to its end, extended by each call, and made anew when it is gone."""
+    cached unasked, or in an object that is stored to its end, extended by each call, made anew when it is gone, and
+    left to lapse behind the last one."""
     rates, life, now, ends, total = rates_of(model, "1h"), life_of(model), 0.0, -1.0, 0.0
     for number, pause in enumerate((0.0, *pauses)):
         stored = min(pause, max(ends - now, 0.0))
@@ -417,7 +419,7 @@ def paid_one_by_one(model: Model, pauses: Sequence[float], *, trusted: float, ob
             total += rates.write  # it is made, and then read
         total += rates.read if objects or there else rates.write
         ends = now + life
-    return total
+    return total + (rates.storage * life / 3600 if objects else 0.0)
 
 
 @given(model=st.sampled_from(MODELS), pauses=PAUSES, trusted=st.sampled_from([0.0, 300.0, 600.0]), warm=st.booleans())
@@ -442,34 +444,45 @@ def test_an_object_is_made_wherever_equal_pauses_make_it_cheaper(model: Model, p
     assert pays(model, Reuse(pauses=pauses, trusted=300.0)) == (with_it < without)
 
 
+@pytest.mark.parametrize("changes", [0.0, 0.3], ids=["a frame that stays", "a frame that changes"])
 @pytest.mark.parametrize("longest", [200.0, 1500.0, 5400.0])
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
-def test_a_user_whose_pauses_are_drawn_by_lot_is_not_expected_to_lose(model: Model, longest: float) -> None:
-    """Turns of eight quick calls, pauses of up to so long, sessions of twelve turns: on the average a session with
-    objects costs no more than one without."""
-    costs = [_session_costs(model, random.Random(seed), longest) for seed in range(60)]
-    ratios = [with_it / without for with_it, without in costs]
-    assert statistics.mean(ratios) < 1.002
+def test_a_user_whose_pauses_are_drawn_by_lot_is_not_expected_to_lose(
+    model: Model, longest: float, changes: float
+) -> None:
+    """Turns of eight quick calls, pauses of up to so long, after which the frame changes with that chance; sessions of
+    twenty turns: on the average objects add less than half a percent to what the frame costs, where they could only be
+    bought by chance."""
+    costs = [_session_costs(model, random.Random(seed), longest, changes) for seed in range(60)]
+    assert statistics.mean(with_it / without for with_it, without in costs) < 1.005
 
 
-def _session_costs(model: Model, rng: random.Random, longest: float) -> tuple[float, float]:
+def test_a_regular_user_saves_by_it() -> None:
+    costs = [_session_costs(MODELS[1], random.Random(seed), 1500.0, 0.0) for seed in range(60)]
+    assert statistics.mean(with_it / without for with_it, without in costs) < 0.95
+
+
+def _session_costs(model: Model, rng: random.Random, longest: float, changes: float) -> tuple[float, float]:
     """What a token of the frame costs with the policy and without it, in input prices."""
     rates, life, trusted = rates_of(model, "1h"), life_of(model), 300.0
     seen: list[float] = []
-    made, ends, with_it, without = False, 0.0, rates.write, rates.write
-    for pause in [gap for _ in range(11) for gap in (*(12.0,) * 8, rng.uniform(10.0, longest))]:
+    left, with_it, without = 0.0, rates.write, rates.write
+    for pause in [gap for _ in range(20) for gap in (*(12.0,) * 8, rng.uniform(10.0, longest))]:
         seen.append(pause)
-        there = pause <= trusted
-        without += rates.read if there else rates.write
-        if made:
-            with_it += rates.storage * min(pause, ends) / 3600
-            made = pause <= ends
-            ends -= pause
-        reuse = Reuse(pauses=seen, trusted=trusted, warm=there)
+        there, made = pause <= trusted, left >= pause
+        with_it += rates.storage * min(pause, left) / 3600
+        left = max(left - pause, 0.0)
+        if pause != 12.0 and rng.random() < changes:
+            with_it += rates.storage * left / 3600 + rates.write
+            without += rates.write
+            seen, left = [], 0.0
+            continue
+        reuse = Reuse(pauses=seen, trusted=trusted)
         if not there and not made and pays(model, reuse):
-            made, ends = True, life
+            made, left = True, life
             with_it += rates.write
         elif not there and made and stays_worth(model, reuse):
-            ends = life
+            left = life
         with_it += rates.read if made or there else rates.write
-    return with_it, without
+        without += rates.read if there else rates.write
+    return with_it + rates.storage * left / 3600, without

@@ -29,7 +29,7 @@ from agentnb.providers.promptcache.policy import UNASKED, Option, break_even, ra
 
 LABEL = "agentnb"
 HOUR = 3600.0  # seconds: what the user asks for by hand, and the most that an object is made or extended for
-DOUBT = 1.5  # standard deviations by which what an object saves must exceed its price: storage is paid on evidence
+DOUBT = 2.0  # standard deviations by which what an object saves must exceed its price: storage is paid on evidence
 SHORTEST = 60.0  # seconds: the provider makes none for less
 RENEW = 0.9  # it is extended when less of its life is left, so that it outlasts nearly every pause that is worth it
 _GONE = (403, 404)  # what the provider answers for an object that it no longer has
@@ -73,21 +73,24 @@ def life_of(model: Model) -> float:
 
 
 def pays(model: Model, reuse: Reuse) -> bool:
-    """Whether an object costs less than trusting to what the provider caches unasked, if pauses go on like this.
+    """Whether an object costs less than trusting to what the provider caches unasked, if the calls of this frame go on
+    for as long as they have, with such pauses, and then end.
 
     Making it costs the call that it is made for a read more than that would have cost; a whole write more where the
-    prefix is warm anyway. What it saves over n pauses is known from those n alone, to within their standard deviation
-    times the root of n; DOUBT of that is taken off. Two pauses are the least.
+    prefix is warm anyway. In the end nobody asks for it any more, and it lapses: one life's storage is for nothing.
+    What it saves over n pauses is known from those n alone, to within their standard deviation times the root of n;
+    DOUBT of that is taken off. Two pauses are the least.
     """
     if len(reuse.pauses) < 2:
         return False
     saved = _saved(model, reuse)
-    return sum(saved) - DOUBT * _doubt(saved) > _making(model, reuse)
+    return sum(saved) - DOUBT * _doubt(saved) > _price_of_one(model, reuse)
 
 
-def _making(model: Model, reuse: Reuse) -> float:
+def _price_of_one(model: Model, reuse: Reuse) -> float:
+    """What making an object and letting it lapse costs a token, in input prices."""
     rates = rates_of(model, "1h")
-    return rates.write if reuse.warm else rates.read
+    return (rates.write if reuse.warm else rates.read) + rates.storage * life_of(model) / 3600.0
 
 
 def stays_worth(model: Model, reuse: Reuse) -> bool:
@@ -106,8 +109,8 @@ def weighed(model: Model, reuse: Reuse) -> str:
     return (
         f"{verdict}: of {len(gaps)} pauses seen, {between} lasted longer than prefixes are trusted to last unasked "
         f"({span(reuse.trusted)}) and no longer than storing is cheaper than sending anew ({span(life)}). Over them it "
-        f"saves {sum(saved):.1f} input prices a token, give or take {doubt:.1f}; making it costs "
-        f"{_making(model, reuse):.1f}."
+        f"saves {sum(saved):.1f} input prices a token, give or take {doubt:.1f}; to be made and left one day costs "
+        f"{_price_of_one(model, reuse):.1f}."
     )
 
 
