@@ -231,7 +231,7 @@ def test_the_cache_magics_tell_why_there_is_an_object_or_none(slow: Slow, capsys
         slow.session.namespace["_agent"] = slow.ask("And now?")
     told = said("status")
     assert "would not pay" not in told
-    assert re.search(r"STATIC ≈ [\d,]+ cache object - ", told)
+    assert re.search(r"≈ [\d,]+ cache object, \d+ min left", told)
     assert "by the pauses seen it is extended as calls use it" in told
     assert "sim:gemini-2.5-flash object of this kernel" in told
     assert "1 cache object in use left alone: %agent_cache clear deletes ours" in said("prune")
