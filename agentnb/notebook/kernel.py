@@ -38,27 +38,39 @@ MACHINERY = frozenset(_MACHINERY.split())
 class AgentNB(Configurable):
     """What `%config AgentNB` sets for this kernel. Empty and zero mean: as the environment or the default says."""
 
-    model = Unicode("", help="provider:model, or sim:model").tag(config=True)
+    model = Unicode("", help="provider:model, or sim:model; empty: by the keys that are set").tag(config=True)
     budget = Float(0.0, help="US dollars a run may cost; 0 means no limit").tag(config=True)
     max_steps = Int(0, help="steps a run may take; 0 means the default, 30").tag(config=True)
     max_tokens = Int(0, help="tokens a reply may have; 0 means the default, 4096").tag(config=True)
     context_tokens = Int(0, help="tokens of definitions a turn may add; 0 means the default, 4000").tag(config=True)
     stale_limit = Float(
-        -1.0, help="share of a prompt that out-of-date text of the project section may have; -1: 0.1"
+        -1.0, help="share of a prompt that out-of-date text of the project section may have; -1 means the default, 0.1"
     ).tag(config=True)
-    thread_stale_limit = Float(-1.0, help="share of a prompt that may be out of date at all; -1: 0.25").tag(config=True)
-    marks = Unicode("", help="placed, or automatic: Anthropic places one breakpoint itself").tag(config=True)
+    thread_stale_limit = Float(-1.0, help="share of a prompt that may be out of date; -1 means the default, 0.25").tag(
+        config=True
+    )
+    marks = Unicode("", help="placed (the default), or automatic: Anthropic places one breakpoint itself").tag(
+        config=True
+    )
     cache_retention = Unicode("", help="long: OpenAI keeps prompt prefixes for hours").tag(config=True)
-    cache_budget = Float(0.0, help="US dollars a session may spend on keeping prompts warm; 0: none").tag(config=True)
-    allow = Unicode("", help="tools that may act, comma-separated").tag(config=True)
-    stream = Bool(None, allow_none=True, help="False: ask for each reply in one piece").tag(config=True)
-    replay_speed = Float(-1.0, help="pace of recorded replies: 0 at once, 1 as recorded; -1: 0").tag(config=True)
-    retry_wait = Float(-1.0, help="seconds waited at most where a provider asks for it; -1: 60").tag(config=True)
+    cache_budget = Float(0.0, help="US dollars a session may spend on keeping prompts warm; 0 means none").tag(
+        config=True
+    )
+    allow = Unicode("", help="tools that may act, comma-separated, e.g. run_code").tag(config=True)
+    stream = Bool(
+        None, allow_none=True, help="False: ask for each reply in one piece; None means the default, True"
+    ).tag(config=True)
+    replay_speed = Float(-1.0, help="pace of recorded replies: 0 at once, 1 as recorded; -1 means the default, 0").tag(
+        config=True
+    )
+    retry_wait = Float(-1.0, help="seconds waited at most where a provider asks for it; -1 means the default, 60").tag(
+        config=True
+    )
     approval = Unicode(
         "", help="calls that act and are not allowed: ask, deny, or empty: ask where somebody can answer"
     ).tag(config=True)
     index = Bool(
-        None, allow_none=True, help="False: do not index the packages that cells refer to, in the background"
+        None, allow_none=True, help="False: do not index the packages that cells refer to; None means the default, True"
     ).tag(config=True)
     bus = Unicode("", help="redis://… of a server that tells other kernels what happens to runs").tag(config=True)
     journal = Unicode(
