@@ -78,7 +78,7 @@ class Session:
     cells: CellIndex = field(default_factory=lambda: CellIndex(str))
     transform: Callable[[str], str] = str
     project: Path | None = None
-    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)  # it has keys and passwords
     extra_tools: dict[str, Tool] = field(default_factory=dict)
     simulated: Simulator | None = None  # a simulator of the caller's own; by default one is started on first use
 
