@@ -37,6 +37,7 @@ class Buttons:
         self._presses: list[Any] = []
         self._reasons: dict[str, Any] = {}
         self._note: Any = None
+        self._box: Any = None
         self._enabled = True
 
     def place(self) -> None:
@@ -53,11 +54,19 @@ class Buttons:
         if len(questions) > 1:
             rows.append(self._all(library, questions))
         self._note = self._keep(html_widget(library, _FOCUS))
-        box = self._keep(library.VBox([*rows, self._note], layout=_FRAME))
-        box.add_class("agentnb-answer")
-        view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
-        self._show({VIEW_MIME: view, **_said(say.answer_line(doc))})
+        self._fill(library, [*rows, self._note], say.answer_line(doc))
         _close_all(before)
+
+    def _fill(self, library: Any, rows: list[Any], instead: str) -> None:
+        """Into the box that stands there already: JupyterLab hides an output for good when a widget that it showed is
+        closed, though another has taken its place (its WidgetRenderer, tried with JupyterLab 4.6)."""
+        if self._box is not None:
+            self._box.children = rows
+            return
+        self._box = library.VBox(rows, layout=_FRAME)
+        self._box.add_class("agentnb-answer")
+        view = {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
+        self._show({VIEW_MIME: view, **_said(instead)})
 
     def enable(self) -> None:
         for button in self._presses:
@@ -73,7 +82,8 @@ class Buttons:
         before, self._open, self._presses, self._note = self._open, [], [], None
         if self._handle is not None:
             self._show(_said(said))
-        _close_all(before)
+        _close_all([*before, *([self._box] if self._box is not None else [])])
+        self._box = None
 
     def _row(self, library: Any, question: Question, *, alone: bool) -> Any:
         """One call: its number and beginning where there are several, then what can be said of it."""
