@@ -17,7 +17,7 @@ from IPython.display import display
 from agentnb.errors import AgentnbError
 from agentnb.notebook.buttons import Buttons
 from agentnb.notebook.dashboard import someone_watches
-from agentnb.notebook.kernel import Notebook
+from agentnb.notebook.kernel import Notebook, Waiting
 from agentnb.notebook.loop import Loop, drive, noted
 from agentnb.notebook.sentences import Doc
 from agentnb.notebook.viewing import View
@@ -52,7 +52,7 @@ class Asked:
         *,
         view: View,
         finish: Callable[[AgentRun], None],
-        earlier: Asked | None = None,
+        earlier: Waiting | None = None,
     ) -> None:
         self._notebook = notebook
         self._run_id = run_id

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import dropwhile
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from traitlets import Bool, Float, Int, TraitError, Unicode, validate
 from traitlets.config.configurable import Configurable
@@ -20,7 +20,6 @@ from agentnb.settings import QuietAddress, Settings, from_environment, traces_ce
 
 if TYPE_CHECKING:
     from agentnb.context.trace import Ran
-    from agentnb.notebook.approving import Asked
     from agentnb.notebook.tracing import CellTrace
     from agentnb.runs.record import AgentRun
     from agentnb.runs.session import Session
@@ -137,6 +136,14 @@ class Executed:
     failed_at: int = 0  # the line of its code at which it raised an error
 
 
+class Waiting(Protocol):
+    """A run that waits for a person's word under a cell."""
+
+    def close(self, said: str) -> None: ...
+
+    def settle(self, document: Mapping[str, Any]) -> None: ...
+
+
 class Notebook:
     """What the extension keeps of one kernel: the cells that ran, and the session once something needs it."""
 
@@ -152,7 +159,7 @@ class Notebook:
         self._number = _next_number(shell) - 1
         self.showing = Showing(shell, lambda: self.cell_id or f"In[{self._number}]")
         self._session: Session | None = None
-        self.asked: dict[str, Asked] = {}
+        self.asked: dict[str, Waiting] = {}
         """The runs of this kernel that wait under a cell with buttons."""
 
     def on_cell(self, info: Any) -> None:
