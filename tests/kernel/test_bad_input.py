@@ -215,12 +215,12 @@ def test_an_interrupt_during_the_first_imports(kernel: Any) -> None:
     assert kernel.ok("%agent Hello again").run["turn"] == 1
 
 
-@pytest.mark.parametrize("place", ["View.finish", "AgentCall._finish_quietly"])
+@pytest.mark.parametrize("place", ["View.finish", "Result.__call__"])
 def test_a_second_interrupt_while_the_end_is_painted(start: Callable[..., Any], place: str) -> None:
     kernel = start(AGENTNB_SIM_SPEED="1")
     kernel.ok("%load_ext agentnb")
     kernel.ok(
-        "import os, signal\nfrom agentnb.notebook.asking import AgentCall, View\n"
+        "import os, signal\nfrom agentnb.notebook.asking import Result, View\n"
         f"ending = {place}\ndef interrupted(*given, **more):\n"
         f"    os.kill(os.getpid(), signal.SIGINT)\n    ending(*given, **more)\n{place} = interrupted"
     )
