@@ -89,7 +89,11 @@ class Buttons:
         """One call: its number and beginning where there are several, then what can be said of it."""
         which = "" if alone else f" {question.number}"
         why = f"Why not{which} (optional, the model is told)"
-        reason = self._reasons[question.key] = self._keep(library.Text(placeholder=why, layout=_FIELD))
+        reason = self._reasons[question.key] = self._keep(
+            # Sent once, when the field is left: letter by letter, the last ones are held back until the kernel has
+            # answered, and a press, which is not, overtakes them.
+            library.Text(placeholder=why, layout=_FIELD, continuous_update=False)
+        )
         rest = f"Approve {clean(question.tool)} for the rest of this run"
         presses = [
             self._button(library, f"Approve{which}", lambda: [_word(question, approved=True)]),
