@@ -91,10 +91,17 @@ class Server:
         self._idle: list[psycopg.Connection] = []
         self._all: weakref.WeakSet[psycopg.Connection] = weakref.WeakSet()
         self._opening: weakref.WeakSet[_Slot] = weakref.WeakSet()
-        self._given_back = threading.Condition()
+        self._make_lock()
         self._process = os.getpid()
         self.reached = False
         self.closed = False
+
+    def _make_lock(self) -> None:
+        """The lock itself is taken, not its condition, whose `__enter__` is Python code: an interrupt in the midst of
+        that left it locked for every other thread.
+        """
+        self._lock = threading.Lock()
+        self._given_back = threading.Condition(self._lock)
 
     @cached_property
     def _driver(self) -> Any:
@@ -182,7 +189,7 @@ class Server:
     def _take(self) -> psycopg.Connection:
         slot = _Slot()
         while True:
-            with self._given_back:
+            with self._lock:
                 if self.closed:
                     raise JournalUnreachable("the journal is closed", about=self.address, todo="Open it again.")
                 if self._idle:
@@ -196,7 +203,7 @@ class Server:
         return connection
 
     def _give_back(self, connection: psycopg.Connection) -> None:
-        with self._given_back:
+        with self._lock:
             usable = not connection.closed and connection.info.transaction_status == 0
             if usable and not self.closed and self._process == os.getpid():
                 self._idle.append(connection)
@@ -245,7 +252,7 @@ class Server:
         self._drop_idle()
 
     def _drop_idle(self) -> None:
-        with self._given_back:
+        with self._lock:
             while self._idle:
                 self._idle.pop().close()
             self._given_back.notify_all()
@@ -255,7 +262,7 @@ class Server:
         _ABANDONED.extend(self._all)
         self._idle = []
         self._all, self._opening = weakref.WeakSet(), weakref.WeakSet()
-        self._given_back = threading.Condition()
+        self._make_lock()
         self._process = os.getpid()
 
 
