@@ -52,12 +52,15 @@ format: env
 	$(BIN)/ruff format agentnb tests
 	$(BIN)/ruff check --fix agentnb tests
 
+# Not even collected by the quick check: the simulator, kernels, servers, and whole conversations over every wire.
+NOT_QUICK := agent backends browser kernel simulator $(addprefix providers/,test_every_wire.py test_anthropic_wire.py test_odd_replies.py)
+
 check: env
 	$(BIN)/ruff format --check agentnb tests
 	$(BIN)/ruff check agentnb tests
 	$(BIN)/mypy
-	$(OFFLINE) AGENTNB_EXAMPLES=15 $(BIN)/python -m pytest -q $(WORKERS) -m "not slow and not kernel and not browser" \
-		--ignore=tests/agent --ignore=tests/providers/test_every_wire.py --ignore=tests/providers/test_anthropic_wire.py tests
+	$(OFFLINE) AGENTNB_EXAMPLES=5 $(BIN)/python -m pytest -q $(WORKERS) -m "not slow and not server and not kernel and not browser" \
+		$(addprefix --ignore=tests/,$(NOT_QUICK)) tests
 
 test: env env-lab $(VENV)/.weights
 	$(OFFLINE) $(BIN)/python -m pytest -q $(WORKERS) -m "not browser" tests

@@ -247,8 +247,8 @@ def _says(path: Path) -> str:
 
 
 def test_function_lengths() -> None:
-    nodes = [(path, node) for path in MODULES.values() for node in ast.walk(ast.parse(path.read_text()))]
-    functions = [(path, node) for path, node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    nodes = ((path, node) for path in MODULES.values() for node in ast.walk(ast.parse(path.read_text())))
+    functions = ((path, node) for path, node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
     lengths = sorted(((n.end_lineno - n.lineno + 1, path.name, n.name) for path, n in functions), reverse=True)
     assert lengths[len(lengths) // 2][0] <= 10, "the median function is longer than 10 lines"
     assert lengths[0][0] <= 75, f"too long: {lengths[:3]}"

@@ -32,6 +32,7 @@ from agentnb.runs.opening import open_journal
 from agentnb.runs.purse import Purse
 from agentnb.settings import without_password
 
+pytestmark = pytest.mark.server
 PATIENCE = 400  # seconds after which a test gives up on what takes a few
 HERE = Path(__file__).parent
 

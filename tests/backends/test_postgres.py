@@ -39,6 +39,7 @@ from agentnb.runs.opening import is_begun, open_journal
 from agentnb.runs.rows import NewRun, StepWrite
 from agentnb.settings import QuietAddress, Settings, without_password
 
+pytestmark = pytest.mark.server
 LEASE = 60.0
 
 

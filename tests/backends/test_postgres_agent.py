@@ -16,6 +16,7 @@ from agentnb.runs.session import Session
 from agentnb.settings import Settings, from_environment
 from agentnb.simulator import Simulator
 
+pytestmark = pytest.mark.server
 MODEL = "sim:claude-sonnet-4-6"
 
 

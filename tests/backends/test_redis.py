@@ -22,6 +22,7 @@ from agentnb.settings import Settings
 
 PATIENCE = 30  # seconds after which a test gives up on what should come at once
 SECRET = "pass-of-the-test"
+pytestmark = pytest.mark.server
 WORKER = """
 import sys
 from agentnb.backends.redis import RedisBus

@@ -41,6 +41,7 @@ def slow(gate: Path, log: Path) -> str:
     """
 
 
+@pytest.mark.slow
 def test_the_real_worker_answers_and_starts_again_after_its_end(start: Callable[..., Worker]) -> None:
     worker = start()
     assert worker.infer(CODE, "build().go", 60) == (None, 2, "Car.go")
@@ -97,6 +98,7 @@ def test_a_long_notebook_does_not_block_on_a_full_pipe(start: Callable[..., Work
     assert worker.infer("x = 1\n" * 200_000, "a.b", 0.01) is None
 
 
+@pytest.mark.slow
 def test_a_forked_child_gets_a_worker_of_its_own(start: Callable[..., Worker]) -> None:
     worker = start()
     assert worker.infer(CODE, "build().go", 60) is not None
@@ -119,6 +121,7 @@ def test_modules_of_the_users_are_read_and_never_run(start: Callable[..., Worker
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 def test_what_a_subscript_gives_is_inferred_too(start: Callable[..., Worker]) -> None:
     code = "from typing import TypeVar, Generic\nT = TypeVar('T')\nclass Car:\n    def go(self): pass\n"
     code += "class Lot(Generic[T]):\n    def __getitem__(self, i) -> T: ...\nlot: Lot[Car] = Lot()\ncar = lot[0]\n"

@@ -112,6 +112,7 @@ def test_a_diamond_in_cells_and_from_a_file_into_cells(notebook, write: Write) -
     assert by_text(notebook, "Mine.stop") == "shapes.Left.stop"
 
 
+@pytest.mark.slow
 def test_bases_that_have_no_common_order_or_lead_in_circles_are_no_error(notebook, write: Write) -> None:
     write(
         "odd.py",

@@ -126,6 +126,7 @@ def made_up() -> Any:
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [7, 8])
 def test_every_kind_of_the_corpus_is_found_in_every_surrounding(made_up: Any, seed: int) -> None:
     cases = list(made_up.corpus(seed, each=2))
@@ -167,6 +168,7 @@ def test_a_key_is_taken_out_of_any_code_and_the_lines_stay(before: str, after: s
     assert redact(clean).text == clean
 
 
+@pytest.mark.slow
 @given(
     piece=st.sampled_from(
         ["a", "=", "-", "sk-", "eyJ", "://", "token: ", "password=", "A_", "a.", "-----BEGIN PRIVATE KEY-----"]
@@ -288,6 +290,7 @@ def test_a_key_broken_at_any_place_is_taken_out_and_the_lines_stay(
     assert redact(text, allow=frozenset({kind})).text == text
 
 
+@pytest.mark.slow
 def test_nearly_every_kind_of_the_corpus_is_found_where_a_line_was_broken(made_up: Any) -> None:
     cases = [case for case in made_up.broken() if case.secret not in case.text]
     left = [case for case in cases if secret_part(case)[:12] in flat(case) or case.secret[-12:] in flat(case)]
@@ -370,6 +373,7 @@ def test_harmless_lines_stay(line: str) -> None:
     assert redact(line).text == line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     [

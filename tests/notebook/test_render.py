@@ -258,6 +258,7 @@ KNOWN_STYLES = (
 )
 
 
+@pytest.mark.slow
 @given(documents())
 @example({"layers": [{"tokens": 1e107}], "cost": {"total": 1e200}, "latency": {"total": 1e90}})
 @example({"layers": [{"tokens": 520}, {"cached_tokens": 5.2e140}]})

@@ -444,6 +444,7 @@ def test_an_object_is_made_wherever_equal_pauses_make_it_cheaper(model: Model, p
     assert pays(model, Reuse(pauses=pauses, trusted=300.0)) == (with_it < without)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [0.0, 0.3], ids=["a frame that stays", "a frame that changes"])
 @pytest.mark.parametrize("longest", [200.0, 1500.0, 5400.0])
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)

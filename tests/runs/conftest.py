@@ -44,13 +44,18 @@ SHARED = {
 }
 
 
+def kinds(journals):
+    """Their names, as parameters of a fixture."""
+    return [pytest.param(kind, marks=[pytest.mark.server] if kind == "postgres" else []) for kind in sorted(journals)]
+
+
 def place_of(kind, request):
     """Where a journal of this kind may be: a function, so that memory needs no server."""
     found = {"postgres": lambda: request.getfixturevalue("postgres")}
     return found.get(kind, lambda: request.getfixturevalue("tmp_path") / "runs")
 
 
-@pytest.fixture(params=sorted(JOURNALS))
+@pytest.fixture(params=kinds(JOURNALS))
 def journal(request, clock):
     """An open journal of each kind."""
     journal = JOURNALS[request.param](place_of(request.param, request), clock)
@@ -63,7 +68,7 @@ def machine(journal):
     return AgentStateMachine(journal, wait=lambda seconds: None)
 
 
-@pytest.fixture(params=sorted(SHARED))
+@pytest.fixture(params=kinds(SHARED))
 def two_workers(request, clock):
     """Two journals in one place, as two processes have them: each with an owner of its own."""
     place = place_of(request.param, request)
@@ -73,7 +78,7 @@ def two_workers(request, clock):
     second.close()
 
 
-@pytest.fixture(params=sorted(SHARED))
+@pytest.fixture(params=kinds(SHARED))
 def home(request):
     """Where several processes can have one journal: a directory, or a database."""
     return place_of(request.param, request)()

@@ -1,6 +1,6 @@
 """What every journal must keep, whatever it is made of: leases, swaps, cursors, outside effects, tags.
 
-A new journal (Postgres) is added to JOURNALS in conftest.py and must pass this file and test_machine.py unchanged.
+A new journal is added to JOURNALS in conftest.py and must pass this file and test_machine.py unchanged.
 """
 
 from __future__ import annotations

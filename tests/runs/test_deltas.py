@@ -35,6 +35,7 @@ def ordered(value):
     return (type(value), math.copysign(1, value) if value == 0 and isinstance(value, float) else None, value)
 
 
+@pytest.mark.slow
 @given(st.lists(CONTEXTS, min_size=1, max_size=8))
 def test_every_context_of_a_chain_is_restored_exactly(contexts):
     frames = [deltas.keyframe(deltas.encode(contexts[0]))]
@@ -63,6 +64,7 @@ def test_prefix_and_suffix_are_those_of_a_plain_loop(head, left, right, tail):
     assert prefix + suffix == limit or a[len(a) - suffix - 1] != b[len(b) - suffix - 1]
 
 
+@pytest.mark.slow
 @given(st.lists(CONTEXTS, min_size=1, max_size=8))
 def test_what_is_known_of_the_step_before_changes_nothing_but_the_time(contexts):
     known, nulls = {}, set()

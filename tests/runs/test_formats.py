@@ -92,6 +92,7 @@ def test_there_is_a_sample_of_each_released_format_in_postgresql():
 
 
 @pytest.mark.parametrize("sample", postgres_samples(), ids=lambda path: path.name)
+@pytest.mark.server
 def test_a_journal_in_postgresql_of_each_released_format_is_read_and_goes_on(sample, postgres_server):
     """Also after a dump and a restore: nothing in it depends on the server that it was written on."""
     address = postgres_server.empty()
@@ -104,6 +105,7 @@ def test_a_journal_in_postgresql_of_each_released_format_is_read_and_goes_on(sam
         assert journal.follow(seen[-1].seq), "events have gone on from there"
 
 
+@pytest.mark.server
 def test_migrations_in_postgresql_run_once_in_order_and_all_or_none(postgres_server):
     address = postgres_server.empty()
     good = (*postgres.MIGRATIONS, ["CREATE TABLE agentnb.new (a int)"])

@@ -66,6 +66,7 @@ def test_a_reply_is_shortened_to_what_is_left_and_refused_with_the_numbers():
     assert isinstance(set_aside(NEW, "a", None)[0], BudgetExceeded)
 
 
+@pytest.mark.slow
 def test_a_call_waits_for_others_that_hold_the_sum_and_not_for_what_is_spent():
     journal, waits = open_journal(), []
     other = Purse(journal, "p")
