@@ -28,6 +28,7 @@ from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.table import BuiltInAgent
 from agentnb.agent.tools.tool import Outcome, Tool, built_in, run_in
 from agentnb.canonical import Clock, SystemClock
+from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.notebook.trace import below_packages
 from agentnb.context.resolve import files
@@ -76,6 +77,7 @@ class Session:
     clock: Clock = field(default_factory=SystemClock)
     namespace: MutableMapping[str, Any] = field(default_factory=dict)
     cells: CellIndex = field(default_factory=lambda: CellIndex(str))
+    log: CellLog = field(default_factory=CellLog)
     transform: Callable[[str], str] = str
     project: Path | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)  # it has keys and passwords
@@ -307,6 +309,7 @@ class Session:
             observed=self.observed,
             seen=self._seen,
             packages_in_use=self.indexer,
+            log=self.log,
         )
 
     @property
@@ -335,7 +338,10 @@ class Session:
         def run(code: str) -> Outcome:
             return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]
 
-        return built_in(look=look, run=run) | self._tools_of_the_user() | self.extra_tools
+        def read(number: int, part: str = "all") -> Outcome:
+            return hydrator.read_cell(number, part, count=self.samples.counter_for(address).count)
+
+        return built_in(look=look, run=run, read=read) | self._tools_of_the_user() | self.extra_tools
 
     def _tools_of_the_user(self) -> dict[str, Tool]:
         """What `@agentnb.tool` made in the user's namespace: there to be named with --tools, never there by default."""

@@ -11,12 +11,12 @@ from typing import Any
 
 from agentnb.errors import SettingsError, nearest
 
-TOOLS = ("inspect", "run_code")
+TOOLS = ("inspect", "read_cell", "run_code")
 MARKS = ("placed", "automatic")
 CACHE_RETENTION = ("", "long")
 REPLAY = ("live", "auto", "record", "replay")
 APPROVAL = ("", "ask", "deny")
-CONTEXT_MODES = ("auto", "marks", "none")
+CONTEXT_MODES = ("auto", "cells", "marks", "none")
 LONGEST_RETRY_WAIT = 86_400.0  # seconds: a day
 SIMULATED_DEFAULT = "sim:claude-sonnet-4-6"
 
@@ -55,7 +55,7 @@ class Settings:
     max_steps: int = 30
     max_tokens: int = 4096
     context: str = "auto"
-    context_tokens: int = 4000
+    context_tokens: int = 16_000
     stale_limit: float = 0.10
     thread_stale_limit: float = 0.25
     cache_budget: float = 0.0

@@ -34,6 +34,7 @@ SHOWN = (
     "calls",
     "last",
     "budget",
+    "cells",
     "definitions",
     "redactions",
     "images",
@@ -65,7 +66,7 @@ class Request:
     max_steps: int = 30
     max_tokens: int = 4096
     context: str = "auto"
-    context_tokens: int = 4000
+    context_tokens: int = 16_000
     stale_limit: float = 0.10
     thread_stale_limit: float = 0.25
     cell: str | None = None

@@ -12,9 +12,12 @@ from pathlib import Path
 from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
+from agentnb.agent.notebook_context import CELL, NAME, Additions, NotebookContext
 from agentnb.agent.project import own_root, read_added, relative_to, tree_of
 from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.tool import Outcome, shorten
+from agentnb.context.cell_selection import Question
+from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.notebook.displays import Shown, names_of, speaks_of_figure
 from agentnb.context.notebook.trace import Ran, below_packages, frames_of
@@ -29,8 +32,9 @@ from agentnb.context.values import description, static_inspect
 from agentnb.context.values.pictures import Drawn, draw, draw_shown, is_drawable, open_in_pyplot
 from agentnb.context.values.schemas import is_bound_to_its_thread
 from agentnb.prompt.blocks import Project, receipt_entry
-from agentnb.prompt.project_parts import OUTLINE, TREE, OutlinePart, Part, Piece, TreePart
+from agentnb.prompt.project_parts import OUTLINE, TREE, Held, OutlinePart, Part, Piece, TreePart
 
+_NO_DEFINITIONS = (OUTLINE, TREE, CELL, NAME)
 OUTLINE_ROOM = 12_000
 """Characters for the outlines of the project's modules: about 3,000 tokens."""
 MAX_VALUES = 12
@@ -101,6 +105,30 @@ class Hydrator:
     seen: set[str] = field(default_factory=set)
     on_main: Callable[[Callable[[], Outcome]], Outcome] = field(default=lambda work: work())
     packages_in_use: PackageNames | None = None
+    log: CellLog = field(default_factory=CellLog)
+
+    @property
+    def notebook(self) -> NotebookContext:
+        """The cells that ran, and the names that they bound."""
+        return NotebookContext(
+            log=self.log, namespace=self.namespace, bound=lambda: list(self.cells.names), scrub=self.scrub
+        )
+
+    def additions(
+        self, question: Question, held: Held, *, mode: str, count: Callable[[str], int], budget: int
+    ) -> Additions:
+        """What the thread lacks of the notebook: cells, their outputs, names."""
+        if mode not in ("auto", "cells"):
+            return Additions()
+        return self.notebook.additions(question, held, count=count, budget=budget)
+
+    def read_cell(self, number: int, part: str, *, count: Callable[[str], int]) -> Outcome:
+        """One cell at length, for the `read_cell` tool."""
+        text, holds = self.notebook.read(number, part, count)
+        if text:
+            return Outcome(text=text, holds=holds)
+        known = ", ".join(str(run.number) for run in self.log.runs[-30:]) or "none"
+        return Outcome(text=f"No cell has the number {number}. The cells that ran: {known}.", is_error=True)
 
     def select(self, task: str, *, mode: str, count: Callable[[str], int], budget: int) -> Selection:
         """The definitions that the task touches, what they need one step on, and those that are pinned."""
@@ -142,8 +170,8 @@ class Hydrator:
     ) -> Freshness:
         """The held definitions and parts compared with what is there now; and those of `gone` that are there again."""
         parts = self.parts(count, held)
-        current = _digests_now(parts, held)
-        removed = [name for name, digest in current.items() if not digest and not name.startswith((OUTLINE, TREE))]
+        current = _digests_now(parts, held) | self.notebook.digests(held)
+        removed = [name for name, digest in current.items() if not digest and not name.startswith(_NO_DEFINITIONS)]
         resolver, changed = self._resolver(), []
         for name, made in self._now(held, resolver, count):
             if made is None:
@@ -154,7 +182,7 @@ class Hydrator:
             else:
                 current[name] = made.definition.digest
                 changed += [made] if current[name] != held[name]["digest"] else []
-        gone = (name for name in gone if not name.startswith((OUTLINE, TREE)))
+        gone = (name for name in gone if not name.startswith(_NO_DEFINITIONS))
         back = (found for name in gone if (found := _by_its_name(resolver, name)) is not None)
         changed += [self._clean(_in_full(found, "defined again", count)) for found in back]
         return Freshness(
@@ -188,11 +216,11 @@ class Hydrator:
         hint = f" {found.nearest}" if found.nearest else ""
         return Outcome(text=f"{found.reason}{hint}", is_error=True)
 
-    def describe_values(self, task: str, *, mode: str) -> tuple[str, ...]:
-        """Short descriptions of the live variables that the task names, in the order of their first mention; and of
-        the figures that were shown, where it speaks of such."""
+    def describe_values(self, task: str, *, mode: str, involved: Iterable[str] = ()) -> tuple[str, ...]:
+        """Short descriptions of the live variables that the task names, in the order of their first mention; of those
+        that it involves otherwise; and of the figures that were shown, where it speaks of such."""
         words = _words(task, mode)
-        data = self._data_named(words)
+        data = self._data_named([*words, *involved])
         named = [self._described(name) for name in data[:MAX_VALUES]]
         if len(data) > MAX_VALUES:
             named.append(self.scrub(f"(named too, and not described: {', '.join(data[MAX_VALUES:][:MAX_VALUES])})"))
@@ -271,7 +299,8 @@ class Hydrator:
         resolver = self._resolver()
         out = []
         for name, item in held.items():
-            found = resolver.resolve(name) if item["form"] in ("full", "signature") else None
+            alone = item["form"] in ("full", "signature") and not item.get("inside")
+            found = resolver.resolve(name) if alone else None
             if found is not None and not isinstance(found, Unresolved) and found.name == name:
                 out.append(self._clean(_chosen(found, str(item["form"]), str(item["reason"]), count)))
         return tuple(out)

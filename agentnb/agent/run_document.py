@@ -174,6 +174,7 @@ def run_document(
         "latency": last.get("latency") or dict(EMPTY_LATENCY),
         "cache": last.get("cache") or dict(EMPTY_CACHE),
         "budget": None if budget.get("limit") is None else dict(budget),
+        "cells": list(context.get("cells", ())),
         "definitions": list(context.get("definitions", ())),
         "left_out": list(context.get("left_out", ())),
         "redactions": list(context.get("redactions", ())),

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from traitlets import Bool, Float, Int, TraitError, Unicode, validate
 from traitlets.config.configurable import Configurable
 
+from agentnb.notebook.hooks.cell_outputs import outputs_before, with_failure
 from agentnb.notebook.hooks.display_hooks import Showing
 from agentnb.settings import QuietAddress, Settings, from_environment, traces_cells
 
 if TYPE_CHECKING:
     from agentnb.agent.run_document import AgentRun
+    from agentnb.context.notebook.outputs import Output
     from agentnb.context.notebook.trace import Ran
     from agentnb.notebook.hooks.tracing import CellTrace
     from agentnb.session import Session
@@ -136,6 +138,17 @@ class Executed:
     failed_at: int = 0  # the line of its code at which it raised an error
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A cell that has ended, with what it showed, kept until a task asks for the notebook's cells."""
+
+    source: str
+    cell: str
+    number: int
+    outputs: tuple[Output, ...] = ()
+    interrupted: bool = False
+
+
 class Waiting(Protocol):
     """A run that waits for a person's word under a cell."""
 
@@ -156,6 +169,9 @@ class Notebook:
         self._ran: tuple[Ran, ...] = ()
         self._trace: CellTrace | None = None
         self._waiting = list(_cells_before(shell))
+        self._ended: list[Ended] | None = None  # None: those before are not looked up yet
+        self._ended_since: list[Ended] = []
+        self._first = _next_number(shell) - 1  # the cell that loads the extension, whose end is seen
         self._number = _next_number(shell) - 1
         self.showing = Showing(shell, lambda: self.cell_id or f"In[{self._number}]")
         self._session: Session | None = None
@@ -170,6 +186,7 @@ class Notebook:
             self._number = _next_number(self.shell)
             self._waiting.append(Executed(info.raw_cell, self.cell_id, self._number))
             self.showing.begin()
+            self.showing.outputs.begin()
         asked = is_traced(info.raw_cell)
         if (asked or self._wants_trace) and not info.silent and not _is_ours(info.raw_cell):
             self._record(info, asked=asked)
@@ -178,10 +195,28 @@ class Notebook:
         """IPython's post_run_cell: remember an error until a cell of code succeeds, and what ran until a task asks."""
         if self._trace is not None:
             self._ran = self._trace.end(result.info) or self._ran
+        self._note_outputs(result)
         if result.info is not None and not result.info.silent and not _is_ours(result.info.raw_cell):
             self._error = result.error_in_exec
             self.showing.end(result)
             self._note_failure(result.info.raw_cell, result.error_in_exec or result.error_before_exec)
+
+    def _note_outputs(self, result: Any) -> None:
+        """Keep the cell that has ended with its outputs."""
+        info = result.info
+        if info is None or not info.store_history or info.silent:
+            return
+        recorded = self.showing.outputs
+        seen = recorded.running and self.showing.sees_all
+        outputs = recorded.end()
+        error = result.error_in_exec or result.error_before_exec
+        if not seen:
+            outputs = outputs_before(self.shell.history_manager, self._number) or outputs
+        if not any(output.kind == "error" for output in outputs):
+            outputs = with_failure(outputs, error)
+        label = self.cell_id or f"In[{self._number}]"
+        stopped = isinstance(error, KeyboardInterrupt)
+        self._ended_since.append(Ended(info.raw_cell, label, self._number, outputs, stopped))
 
     def _note_failure(self, source: str, error: BaseException | None) -> None:
         """Of a cell that failed only what stands above its failure has run."""
@@ -238,7 +273,23 @@ class Notebook:
         for cell in self._waiting:
             self._session.cells.record(cell.source, cell_id=cell.cell_id, number=cell.number, failed_at=cell.failed_at)
         self._waiting.clear()
+        self._take_ended(self._session)
         return self._session
+
+    def _take_ended(self, session: Session) -> None:
+        """Bring the session's record of cells up to date; the first time with those that ran before it was loaded."""
+        if self._ended is None:
+            session.log.session = self.nonce
+            self._ended = _ended_before(self.shell, first=self._first)
+        for cell in [*self._ended, *self._ended_since]:
+            session.log.record(
+                cell.source,
+                cell=cell.cell,
+                number=cell.number,
+                outputs=cell.outputs,
+                interrupted=cell.interrupted,
+            )
+        self._ended, self._ended_since = [], []
 
     @property
     def opened(self) -> Session | None:
@@ -347,6 +398,17 @@ def _cells_before(shell: Any) -> list[Executed]:
     that loads it."""
     raw = shell.history_manager.input_hist_raw if shell.history_manager else [""]
     return [Executed(text, None, i) for i, text in enumerate(raw) if i and text]
+
+
+def _ended_before(shell: Any, *, first: int) -> list[Ended]:
+    """The cells before the number `first`, with the outputs that IPython has kept of them."""
+    history = shell.history_manager
+    raw = history.input_hist_raw if history else [""]
+    return [
+        Ended(text, f"In[{number}]", number, outputs_before(history, number))
+        for number, text in enumerate(raw[:first])
+        if number and text
+    ]
 
 
 def _next_number(shell: Any) -> int:

@@ -21,8 +21,10 @@ from agentnb.agent.conversation.threads import (
 from agentnb.agent.conversation.turn_blocks import THINKING, closed, scrubbed
 from agentnb.agent.deps import Context, Request, Services
 from agentnb.agent.kernel_context import with_changed
+from agentnb.agent.notebook_context import cell_entries
 from agentnb.agent.segments.segments import Begun, Segments
 from agentnb.agent.tools.tool import pick
+from agentnb.context.cell_selection import Question
 from agentnb.context.selection import Chosen, Selection
 from agentnb.errors import InputError
 from agentnb.models import catalog
@@ -133,6 +135,7 @@ class Hydrating:
         del context["inherited"]
         context["blocks"] = [block.to_json() for block in (*inherited, *blocks)]
         context["definitions"] = _receipt(before, blocks, parts.selection)
+        context["cells"] = cell_entries(held_definitions([*before, *blocks]), parts.cell_entries)
         context["left_out"] = [{"name": name, "reason": reason} for name, reason in parts.selection.left_out]
         context["notes"] += [*parts.selection.notes, *pictures.notes]
         context["images"] = pictures.listed
@@ -148,17 +151,24 @@ class Hydrating:
     def _parts(self, context: Context, path: Sequence[Turn], before: Sequence[Block], pictures: Pictures) -> TurnParts:
         """What the task touches, and what became of what the thread holds."""
         hydrator, count, mode, task = self._services.hydrator, _counter(context).count, context["mode"], context["task"]
-        fresh = hydrator.refresh(held_definitions(before), count, gone=removed_definitions(before))
-        found = hydrator.select(task, mode=mode, count=count, budget=context["context_tokens"])
+        held = held_definitions(before)
+        fresh = hydrator.refresh(held, count, gone=removed_definitions(before))
+        budget, question = context["context_tokens"], Question(task=task, earlier=_earlier_task(before))
+        added = hydrator.additions(question, held, mode=mode, count=count, budget=budget)
+        room = max(0, min(budget - added.tokens, DEFINITIONS))
+        found = hydrator.select(task, mode=mode, count=count, budget=room)
         selection = with_changed(found, (*fresh.changed, *self._dropped(context, path)), fresh.notes)
         return TurnParts(
             task=task,
             selection=selection,
-            values=hydrator.describe_values(task, mode=mode),
+            values=hydrator.describe_values(task, mode=mode, involved=added.names),
             images=pictures.new,
-            failure=_told_once(hydrator.failure(mode=mode, selection=selection), before),
+            failure=_told_once(hydrator.failure(mode=mode, selection=selection), before, added.texts),
             parts=fresh.parts if mode != "none" else (),
             removed=fresh.removed,
+            cells=added.texts,
+            cell_entries=added.holds,
+            told=frozenset(hydrator.notebook.cells_told(held, added.holds)),
         )
 
     def _pictures(self, context: Context, before: Sequence[Block]) -> Pictures:
@@ -197,11 +207,24 @@ class Hydrating:
         return [scrubbed(block, services.scrub) for block in blocks]
 
 
+DEFINITIONS = 4_000
+"""Tokens that a turn may add of definitions, of what its cells leave of `context_tokens`."""
 SAME_ERROR = "<error>The error told last still stands: no cell has run without one since.</error>"
 
 
-def _told_once(failure: str, before: Sequence[Block]) -> str:
-    """An error of which nothing changed since it was told is not told again."""
+def _earlier_task(before: Sequence[Block]) -> str:
+    """What was asked last: a follow-up may speak of it."""
+    texts = (
+        block.content.text for block in reversed(before) if block.label == "task" and isinstance(block.content, Text)
+    )
+    return next(texts, "").rpartition("<task>\n")[2].removesuffix("\n</task>")
+
+
+def _told_once(failure: str, before: Sequence[Block], cells: Sequence[str] = ()) -> str:
+    """An error of which nothing changed since it was told is not told again; nor one that its cell tells as much of."""
+    inner = failure.removeprefix("<error>\n").removesuffix("\n</error>")
+    if inner and any(inner in text for text in cells):
+        return ""
     texts = (block.content.text for block in before if isinstance(block.content, Text))
     told = [text for text in texts if "<error>\n" in text]
     return SAME_ERROR if failure and told and failure in told[-1] else failure

@@ -1,4 +1,4 @@
-"""Tools: a schema from the signature, a policy that says which may run unasked, and the two that come built in."""
+"""Tools: a schema from the signature, a policy that says which may run unasked, and those that come built in."""
 
 from __future__ import annotations
 
@@ -243,6 +243,21 @@ INSPECT = ToolSpec(
     },
 )
 
+READ_CELL = ToolSpec(
+    "read_cell",
+    "Bring a cell of the notebook into the conversation at length: its source and all of its outputs as they were when "
+    "it ran. For cells that the outline lists, and for those whose outputs were cut. No side effects.",
+    {
+        "type": "object",
+        "properties": {
+            "number": {"type": "integer", "description": "The cell's number, as `number` or the outline gives it."},
+            "part": {"enum": ["all", "source"], "description": "`source` leaves the outputs out; default `all`."},
+        },
+        "required": ["number"],
+        "additionalProperties": False,
+    },
+)
+
 RUN_CODE = ToolSpec(
     "run_code",
     "Run Python in the person's kernel, with their variables, and get what was printed and the value of the last "
@@ -258,9 +273,19 @@ RUN_CODE = ToolSpec(
 )
 
 
-def built_in(*, look: Callable[[str], Outcome], run: Callable[[str], Outcome]) -> dict[str, Tool]:
-    """The built-in tools over the two things they need: `look(name)` and `run(code)`, parameters named so."""
+def built_in(
+    *, look: Callable[[str], Outcome], run: Callable[[str], Outcome], read: Callable[..., Outcome]
+) -> dict[str, Tool]:
+    """The built-in tools over what they need: `look(name)`, `run(code)`, `read(number, part)`, parameters named so."""
     made = (
+        Tool(
+            name=READ_CELL.name,
+            description=READ_CELL.description,
+            parameters=READ_CELL.parameters,
+            call=read,
+            acts=False,
+            on_main=False,
+        ),
         Tool(
             name=INSPECT.name,
             description=INSPECT.description,
