@@ -29,7 +29,7 @@ KEY_VARIABLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One run's settings. `budget` is in US dollars (None: no limit); `context_tokens` bounds a turn's definitions.
+    """One run's settings. `budget` is in US dollars (None: no limit); `context_tokens` bounds what a turn adds of cells and definitions.
 
     `marks` says who places Anthropic's breakpoints: we (placed), or the provider (automatic: one, at the tail).
     `cache_retention` "long" asks OpenAI to keep prefixes for 24 h (12 h on models with breakpoints), not 5 or 30 min.

@@ -162,7 +162,7 @@ class Hydrator:
         short = _chosen(found, "signature", "pinned, but too large to go along in full", count)
         return short, (
             f"{name} is pinned by its signature only: ≈ {full.tokens:,} tokens are more than the {budget:,} that a "
-            "task may add (AgentNB.context_tokens). Pin what of it matters."
+            "task may add of definitions (a quarter of AgentNB.context_tokens). Pin what of it matters."
         )
 
     def refresh(

@@ -18,6 +18,14 @@ from agentnb.prompt.project_parts import Held as HeldMap
 CELL, NAME = "cell:", "name:"
 """How the names of what a thread holds begin, where it is a cell or a line of the list of names."""
 
+DEFINITIONS = 4
+"""Definitions get the fourth part of `context_tokens` at most, and of that what the cells leave."""
+
+
+def room_for_definitions(context_tokens: int) -> int:
+    """Tokens of definitions that a turn may add."""
+    return context_tokens // DEFINITIONS
+
 
 @dataclass(frozen=True, kw_only=True)
 class Additions:

@@ -21,8 +21,9 @@ from agentnb.agent.conversation.threads import (
 from agentnb.agent.conversation.turn_blocks import THINKING, closed, scrubbed
 from agentnb.agent.deps import Context, Request, Services
 from agentnb.agent.kernel_context import with_changed
-from agentnb.agent.notebook_context import cell_entries
+from agentnb.agent.notebook_context import cell_entries, room_for_definitions
 from agentnb.agent.segments.segments import Begun, Segments
+from agentnb.agent.segments.window import context_room
 from agentnb.agent.tools.tool import pick
 from agentnb.context.cell_selection import Question
 from agentnb.context.selection import Chosen, Selection
@@ -87,7 +88,7 @@ class Hydrating:
             "max_steps": request.max_steps,
             "max_tokens": min(request.max_tokens, model.max_output),
             "mode": request.context,
-            "context_tokens": request.context_tokens,
+            "context_tokens": context_room(model, request),
         }
 
     def _source(self, request: Request) -> Context | None:
@@ -155,8 +156,8 @@ class Hydrating:
         fresh = hydrator.refresh(held, count, gone=removed_definitions(before))
         budget, question = context["context_tokens"], Question(task=task, earlier=_earlier_task(before))
         added = hydrator.additions(question, held, mode=mode, count=count, budget=budget)
-        room = max(0, min(budget - added.tokens, DEFINITIONS))
-        found = hydrator.select(task, mode=mode, count=count, budget=room)
+        room = min(budget - added.tokens, room_for_definitions(budget))
+        found = hydrator.select(task, mode=mode, count=count, budget=max(0, room))
         selection = with_changed(found, (*fresh.changed, *self._dropped(context, path)), fresh.notes)
         return TurnParts(
             task=task,
@@ -207,8 +208,6 @@ class Hydrating:
         return [scrubbed(block, services.scrub) for block in blocks]
 
 
-DEFINITIONS = 4_000
-"""Tokens that a turn may add of definitions, of what its cells leave of `context_tokens`."""
 SAME_ERROR = "<error>The error told last still stands: no cell has run without one since.</error>"
 
 
