@@ -26,7 +26,7 @@ from agentnb.agent.run_document import AgentRun, document_of
 from agentnb.agent.samples import Samples
 from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.table import BuiltInAgent
-from agentnb.agent.tools.tool import Outcome, Tool, built_in, run_in
+from agentnb.agent.tools.tool import Outcome, Tool, built_in, run_in, without_result
 from agentnb.canonical import Clock, SystemClock
 from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
@@ -61,6 +61,8 @@ ADAPTERS: Mapping[str, type[Calling]] = {
 SERVED = tuple(ADAPTERS)
 """The providers that have an adapter."""
 
+_SEES_NO_VALUE = ("inspect", "read_cell")
+"""Built-in tools that keep to names and shapes by themselves where values are not to be sent."""
 _SIMULATED_PATHS = {"openai": "/v1"}
 
 
@@ -310,6 +312,7 @@ class Session:
             seen=self._seen,
             packages_in_use=self.indexer,
             log=self.log,
+            schema_only=self.settings.values == "schema",
         )
 
     @property
@@ -341,7 +344,10 @@ class Session:
         def read(number: int, part: str = "all") -> Outcome:
             return hydrator.read_cell(number, part, count=self.samples.counter_for(address).count)
 
-        return built_in(look=look, run=run, read=read) | self._tools_of_the_user() | self.extra_tools
+        tools = built_in(look=look, run=run, read=read) | self._tools_of_the_user() | self.extra_tools
+        if self.settings.values != "schema":
+            return tools
+        return {name: tool if name in _SEES_NO_VALUE else without_result(tool) for name, tool in tools.items()}
 
     def _tools_of_the_user(self) -> dict[str, Tool]:
         """What `@agentnb.tool` made in the user's namespace: there to be named with --tools, never there by default."""

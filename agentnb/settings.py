@@ -17,6 +17,7 @@ CACHE_RETENTION = ("", "long")
 REPLAY = ("live", "auto", "record", "replay")
 APPROVAL = ("", "ask", "deny")
 CONTEXT_MODES = ("auto", "cells", "marks", "none")
+VALUES = ("full", "schema")
 LONGEST_RETRY_WAIT = 86_400.0  # seconds: a day
 SIMULATED_DEFAULT = "sim:claude-sonnet-4-6"
 
@@ -29,8 +30,11 @@ KEY_VARIABLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One run's settings. `budget` is in US dollars (None: no limit); `context_tokens` bounds what a turn adds of cells and definitions.
+    """One run's settings. `budget` is in US dollars (None: no limit); `context_tokens` bounds what a turn
+    adds of cells and definitions.
 
+    `values` "schema" sends names, dtypes, shapes and columns alone: never a value, an output, a picture or a tool's
+    result.
     `marks` says who places Anthropic's breakpoints: we (placed), or the provider (automatic: one, at the tail).
     `cache_retention` "long" asks OpenAI to keep prefixes for 24 h (12 h on models with breakpoints), not 5 or 30 min.
     `cache_budget` bounds, in US dollars a session, what may be spent on keeping prompts warm and on paid cache objects.
@@ -56,6 +60,7 @@ class Settings:
     max_tokens: int = 4096
     context: str = "auto"
     context_tokens: int = 16_000
+    values: str = "full"
     stale_limit: float = 0.10
     thread_stale_limit: float = 0.25
     cache_budget: float = 0.0
@@ -96,6 +101,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         replay_speed=_number(environment, "AGENTNB_REPLAY_SPEED"),
         retry_wait=_number(environment, "AGENTNB_RETRY_WAIT"),
         approval=environment.get("AGENTNB_APPROVAL") or None,
+        values=environment.get("AGENTNB_VALUES") or None,
         index=_switch(environment, "AGENTNB_INDEX"),
         bus=environment.get("AGENTNB_BUS") or None,
         journal=environment.get("AGENTNB_JOURNAL") or None,
@@ -189,6 +195,7 @@ _CHOICES = (
     ("cache_retention", CACHE_RETENTION, "cache_retention"),
     ("context", CONTEXT_MODES, "--context"),
     ("approval", APPROVAL, "approval"),
+    ("values", VALUES, "AgentNB.values"),
 )
 
 

@@ -30,7 +30,9 @@ from agentnb.context.selection import Chosen, Selection, marks, measured, render
 from agentnb.context.static.definitions import Definition
 from agentnb.context.values import description, static_inspect
 from agentnb.context.values.pictures import Drawn, draw, draw_shown, is_drawable, open_in_pyplot
+from agentnb.context.values.schema_only import WITHHELD, describe_schema
 from agentnb.context.values.schemas import is_bound_to_its_thread
+from agentnb.models.framing import framed
 from agentnb.prompt.blocks import Project, receipt_entry
 from agentnb.prompt.project_parts import OUTLINE, TREE, Held, OutlinePart, Part, Piece, TreePart
 
@@ -39,6 +41,8 @@ OUTLINE_ROOM = 12_000
 """Characters for the outlines of the project's modules: about 3,000 tokens."""
 MAX_VALUES = 12
 MAX_PICTURES = 4
+_WORDS = ("auto", "cells")
+"""The modes in which the words of a task count, not its marks alone."""
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _SCAN = 20_000  # characters of the task that are searched for variable names; a pasted log goes on for much longer
 
@@ -106,19 +110,24 @@ class Hydrator:
     on_main: Callable[[Callable[[], Outcome]], Outcome] = field(default=lambda work: work())
     packages_in_use: PackageNames | None = None
     log: CellLog = field(default_factory=CellLog)
+    schema_only: bool = False
 
     @property
     def notebook(self) -> NotebookContext:
         """The cells that ran, and the names that they bound."""
         return NotebookContext(
-            log=self.log, namespace=self.namespace, bound=lambda: list(self.cells.names), scrub=self.scrub
+            log=self.log,
+            namespace=self.namespace,
+            bound=lambda: list(self.cells.names),
+            scrub=self.scrub,
+            schema_only=self.schema_only,
         )
 
     def additions(
         self, question: Question, held: Held, *, mode: str, count: Callable[[str], int], budget: int
     ) -> Additions:
         """What the thread lacks of the notebook: cells, their outputs, names."""
-        if mode not in ("auto", "cells"):
+        if mode not in _WORDS:
             return Additions()
         return self.notebook.additions(question, held, count=count, budget=budget)
 
@@ -134,7 +143,7 @@ class Hydrator:
         """The definitions that the task touches, what they need one step on, and those that are pinned."""
         resolver = self._resolver()
         ran = self.observed.reached if mode == "auto" else ()
-        found = select(task, resolver, mode=mode, count=count, budget=budget, ran=ran)
+        found = select(task, resolver, mode="none" if mode == "cells" else mode, count=count, budget=budget, ran=ran)
         chosen = {item.definition.name: item for item in found.chosen}
         notes = [*found.notes, *self.observed.notes]
         for name in self.pins.names:
@@ -235,7 +244,7 @@ class Hydrator:
         works = [(name, partial(self._draw_named, name)) for name in named]
         works += [(name, partial(self._draw_shown, name, item)) for name, item in self._figures(task, mode).items()]
         out: dict[str, Drawn] = {}
-        for name, work in works:
+        for name, work in works if not self.schema_only else ():
             drawn = work() if len(out) < MAX_PICTURES else None
             seen = [item.image.data for item in out.values() if item.image is not None]
             if drawn is not None and (drawn.image is None or drawn.image.data not in seen):
@@ -254,7 +263,7 @@ class Hydrator:
     def _figures(self, task: str, mode: str) -> dict[str, Shown]:
         """The figures that a cell has shown, by name, where the task speaks of such and names none of its own."""
         named = self._data_named(_words(task, mode))
-        if mode != "auto" or not speaks_of_figure(task[:_SCAN], names_data=bool(named)):
+        if mode not in _WORDS or self.schema_only or not speaks_of_figure(task[:_SCAN], names_data=bool(named)):
             return {}
         if any(is_drawable(self.namespace[name]) for name in named):
             return {}
@@ -266,6 +275,8 @@ class Hydrator:
     def _described(self, name: str) -> str:
         """The description of a variable. What answers in its own thread only is asked there, which is the main one."""
         value = self.namespace[name]
+        if self.schema_only:
+            return self.scrub(describe_schema(name, value))
         if is_bound_to_its_thread(value) and threading.current_thread() is not threading.main_thread():
             return self.scrub.of_output(self.on_main(lambda: Outcome(text=description.describe(name, value))).text)
         return self.scrub.of_output(description.describe(name, value))
@@ -283,10 +294,12 @@ class Hydrator:
     def failure(self, *, mode: str, selection: Selection) -> str:
         """The error of the cell that has just failed, if one has: where, and the locals of the innermost frames; of
         functions that the selection has not in full, the statements around."""
-        if self.observed.error is None or mode != "auto":
+        if self.observed.error is None or mode not in _WORDS:
             return ""
         short = {item.definition.name for item in selection.chosen if item.form == "signature"}
         short.update(name for name, _ in selection.left_out)
+        if self.schema_only:
+            return framed("error", f"{type(self.observed.error).__name__} ({WITHHELD})")
         return self.scrub.of_output(describe_failure(self.observed.error, project=self.project, short=short))
 
     def snapshot(self, count: Callable[[str], int], *, folded: Mapping[str, Mapping[str, Any]]) -> Project:
@@ -403,7 +416,7 @@ def _words(task: str, mode: str) -> list[str]:
     """The words of the task that may name something, marks first."""
     if mode == "none":
         return []
-    return [*marks(task), *(_WORD.findall(task[:_SCAN]) if mode == "auto" else ())]
+    return [*marks(task), *(_WORD.findall(task[:_SCAN]) if mode in _WORDS else ())]
 
 
 def _shown_in_words(name: str, shown: Shown) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 from agentnb.agent.scrubber import Scrubber
 from agentnb.canonical import digest
 from agentnb.context.cell_selection import CellChoice, Held, Picked, Question, choose
-from agentnb.context.notebook.cell_runs import CellLog, CellRun, cleaned
+from agentnb.context.notebook.cell_runs import CellLog, CellRun, cleaned, without_values
 from agentnb.context.notebook.cell_text import OUTLINE, WHOLE, cell_body, cell_element
 from agentnb.context.notebook.namespace import NameLine, names_of, names_text
+from agentnb.context.values.schema_only import WITHHELD
 from agentnb.prompt.project_parts import Held as HeldMap
 
 CELL, NAME = "cell:", "name:"
@@ -46,6 +47,7 @@ class NotebookContext:
     namespace: Mapping[str, Any]
     bound: Callable[[], Iterable[str]]
     scrub: Scrubber
+    schema_only: bool = False
 
     def additions(self, question: Question, held: HeldMap, *, count: Callable[[str], int], budget: int) -> Additions:
         """What the thread lacks of the notebook for this question."""
@@ -70,7 +72,8 @@ class NotebookContext:
         )
 
     def clean(self, run: CellRun) -> CellRun:
-        return cleaned(run, self.scrub, self.scrub.of_output)
+        told = without_values(run, WITHHELD) if self.schema_only else run
+        return cleaned(told, self.scrub, self.scrub.of_output)
 
     def digests(self, held: HeldMap) -> dict[str, str]:
         """The digests of held cells and names as they are now: their own where nothing of them changed."""

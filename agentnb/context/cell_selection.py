@@ -45,53 +45,13 @@ _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _FOLLOWS = re.compile(
     r"\s*(?:and|but|so|why|what about|how about|now|then|ok\w*|und|aber|et|mais|y|pero|e|и|а)\b", re.IGNORECASE
 )
-_FILLER = GRAMMAR | frozenset(
-    [
-        "explain",
-        "cell",
-        "cells",
-        "result",
-        "results",
-        "output",
-        "outputs",
-        "code",
-        "notebook",
-        "show",
-        "tell",
-        "change",
-        "fix",
-        "make",
-        "need",
-        "value",
-        "values",
-        "plot",
-        "table",
-        "error",
-        "last",
-        "above",
-        "previous",
-        "mean",
-        "work",
-        "use",
-        "using",
-        "function",
-        "large",
-        "wrong",
-        "different",
-        "large",
-        "write",
-        "please",
-        "line",
-        "lines",
-        "does",
-        "what",
-        "why",
-        "give",
-        "find",
-        "happen",
-        "happens",
-    ]
-)
+_FILLER_WORDS = """
+explain cell cells result results output outputs code notebook show tell change fix make need value values plot table
+error last above previous mean work use using function large wrong different write please line lines does what why give
+find happen happens
+"""
+_FILLER = GRAMMAR | frozenset(_FILLER_WORDS.split())
+"""Words that a question has whatever it is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,32 +170,26 @@ def _all_that_fit(unsent: Sequence[CellRun], count: Callable[[str], int], budget
 
 def _wanted(question: Question, runs: Sequence[CellRun], means: Pointed, named: Sequence[str]) -> dict[str, _Want]:
     """Every cell that the question needs, the strongest reason first."""
-    wants: dict[str, _Want] = {}
-
-    def want(run: CellRun, form: Form, reason: str, priority: int) -> None:
-        wants.setdefault(_key(run), _Want(form, reason, priority))
-
     spoken = WHOLE if means.at_length else FULL
-    for run, reason in means.cells:
-        want(run, spoken, reason, 0)
     bound = [(run, f"{_does(run, name)} {name}") for name in named for run in _makers(name, runs, len(runs))]
-    for run, reason in bound:
-        want(run, FULL, reason, 2)
-    for number, run in enumerate(reversed(runs[-2:])):
-        want(run, spoken if means.at_length and not number else FULL, "one of the last two cells", 1)
     worded = _by_words(question, runs)
-    for run, words in worded:
-        want(run, FULL, f"it has {words}", 3)
-    seeds = [run for run, _ in means.cells] + [run for run, _ in bound] + [run for run, _ in worded[:2]]
-    for step, found in enumerate(_slices(seeds or list(runs[-1:]), runs), 4):
+    seeds = [run for run, _ in (*means.cells, *bound, *worded[:2])] or list(runs[-1:])
+    once, twice = _slices(seeds, runs)
+    offers = (
+        (0, spoken, means.cells),
+        (1, spoken, [(run, "the last cell") for run in runs[-1:]]),
+        (1, FULL, [(run, "the last cell but one") for run in runs[-2:-1]]),
+        (2, FULL, bound),
+        (3, FULL, worded),
+        (4, BRIEF, once),
+        (5, BRIEF, twice),
+        (6, BRIEF, [(run, "the question is about the notebook") for run in runs if means.entire]),
+        (7, BRIEF, [(run, "as short as its line of an outline") for run in runs if is_short(run)]),
+    )
+    wants: dict[str, _Want] = {}
+    for priority, form, found in offers:
         for run, reason in found:
-            want(run, BRIEF, reason, step)
-    if means.entire:
-        for run in runs:
-            want(run, BRIEF, "the question is about the notebook", 6)
-    for run in runs:
-        if is_short(run):
-            want(run, BRIEF, "as short as its line of an outline", 7)
+            wants.setdefault(_key(run), _Want(form, reason, priority))
     return wants
 
 
@@ -261,14 +215,17 @@ def _makers(name: str, runs: Sequence[CellRun], before: int) -> list[CellRun]:
     return found
 
 
-def _slices(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> list[list[tuple[CellRun, str]]]:
+_Found = list[tuple[CellRun, str]]
+
+
+def _slices(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> tuple[_Found, _Found]:
     """Two steps back along what the cells use."""
     place = {_key(run): number for number, run in enumerate(runs)}
     seen = {_key(run) for run in seeds}
-    steps: list[list[tuple[CellRun, str]]] = []
+    steps: list[_Found] = []
     now: Sequence[CellRun] = seeds
     for _ in range(2):
-        found: list[tuple[CellRun, str]] = []
+        found: _Found = []
         for run in now:
             for name in sorted(run.flow.uses | run.flow.changes):
                 for maker in _makers(name, runs, place.get(_key(run), len(runs))):
@@ -277,7 +234,7 @@ def _slices(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> list[list[tupl
                         found.append((maker, f"{_does(maker, name)} {name}, which cell {run.number} uses"))
         steps.append(found)
         now = [run for run, _ in found]
-    return steps
+    return steps[0], steps[1]
 
 
 # names and words ------------------------------------------------------------------------------------------------------

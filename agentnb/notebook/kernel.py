@@ -43,7 +43,12 @@ class AgentNB(Configurable):
     budget = Float(0.0, help="US dollars a run may cost; 0 means no limit").tag(config=True)
     max_steps = Int(0, help="steps a run may take; 0 means the default, 30").tag(config=True)
     max_tokens = Int(0, help="tokens a reply may have; 0 means the default, 4096").tag(config=True)
-    context_tokens = Int(0, help="tokens of cells and definitions a turn may add; 0 means the default, 16000").tag(config=True)
+    context_tokens = Int(0, help="tokens of cells and definitions a turn may add; 0 means the default, 16000").tag(
+        config=True
+    )
+    values = Unicode("", help="full (the default), or schema: no value, output, picture or result is sent").tag(
+        config=True
+    )
     stale_limit = Float(
         -1.0, help="share of a prompt that out-of-date text of the project section may have; -1 means the default, 0.1"
     ).tag(config=True)
@@ -102,6 +107,7 @@ class AgentNB(Configurable):
             max_steps=self.max_steps or None,
             max_tokens=self.max_tokens or None,
             context_tokens=self.context_tokens or None,
+            values=self.values or None,
             stale_limit=None if self.stale_limit < 0 else self.stale_limit,
             thread_stale_limit=None if self.thread_stale_limit < 0 else self.thread_stale_limit,
             marks=self.marks or None,

@@ -19,7 +19,8 @@ growth = sales.amount.pct_change()
 print("largest growth", growth.max())"""
 _SENT = """\
 [block['content'].get('text', '') for block in
- getattr(get_ipython(), __import__('agentnb').notebook.magics._MARK).session.machine().get(_agent.run_id).context['blocks']]
+ getattr(get_ipython(), __import__('agentnb').notebook.magics._MARK)
+ .session.machine().get(_agent.run_id).context['blocks']]
 """
 
 
@@ -46,9 +47,12 @@ def sent(kernel: Any) -> str:
 )
 def test_what_a_new_user_asks_first_has_the_notebook_with_it(kernel: Any, task: str, wanted: list[str]) -> None:
     kernel.ok(SALES, cell="sales")
-    number = kernel.ok(GROWTH, cell="growth") and kernel.client.execute(
-        "", silent=True, store_history=False, user_expressions={"n": "len(In) - 2"}, reply=True, timeout=30
-    )["content"]["user_expressions"]["n"]["data"]["text/plain"]
+    number = (
+        kernel.ok(GROWTH, cell="growth")
+        and kernel.client.execute(
+            "", silent=True, store_history=False, user_expressions={"n": "len(In) - 2"}, reply=True, timeout=30
+        )["content"]["user_expressions"]["n"]["data"]["text/plain"]
+    )
     result = kernel.ok("%%agent\n" + task.format(sales=number), cell="ask")
     text = sent(kernel)
     for part in wanted:
@@ -69,7 +73,9 @@ def test_streams_displays_errors_and_progress_stand_in_their_order(kernel: Any) 
     kernel.ok("%%agent\nWhat went wrong?", cell="ask")
     text = sent(kernel)
     cell = text[text.index("print('begun')") :]
-    places = [cell.index(part) for part in ("\nbegun\n", "\n49 of 50\n", "\n**half**\n", "\nafter\n", "KeyError: 'may'")]
+    places = [
+        cell.index(part) for part in ("\nbegun\n", "\n49 of 50\n", "\n**half**\n", "\nafter\n", "KeyError: 'may'")
+    ]
     assert places == sorted(places)
     assert "48 of 50" not in cell, "a progress bar is one line"
     assert "in inner" in cell

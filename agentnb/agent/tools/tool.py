@@ -11,10 +11,11 @@ import traceback
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Union, get_args, get_origin, overload
 
 from agentnb.context.redaction.redactor import cut_point
+from agentnb.context.values.schema_only import WITHHELD
 from agentnb.errors import InputError, ToolUnknown, nearest
 from agentnb.models.messages import ToolCall, ToolSpec
 
@@ -204,6 +205,17 @@ def carry_out(tool: Tool, call: ToolCall) -> Outcome:
     except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
         return Outcome(text=f"{type(error).__name__}: {error}", is_error=True)
     return result if isinstance(result, Outcome) else Outcome(text=shorten(_as_text(result)))
+
+
+def without_result(tool: Tool) -> Tool:
+    """The tool as it may be used where no value is to be sent: it runs, and only whether it failed is told."""
+
+    def call(**arguments: Any) -> Outcome:
+        outcome = carry_out(tool, ToolCall("", tool.name, arguments))
+        said = "It failed" if outcome.is_error else "It ran"
+        return Outcome(text=f"{said}. What it gave is {WITHHELD}.", is_error=outcome.is_error, refused=outcome.refused)
+
+    return replace(tool, call=call)
 
 
 def _as_text(result: Any) -> str:

@@ -12,7 +12,8 @@ from agentnb.context.notebook.dataflow import Dataflow, dataflow
 from agentnb.context.notebook.outputs import Output, joined
 
 _OURS = re.compile(
-    r"(?:\s*(?:%(?:load_ext|reload_ext|unload_ext)[ \t]+agentnb|%config[ \t]+AgentNB|%agent_?\w*)\b[^\n]*(?:\n|\Z))+\s*\Z"
+    r"(?:\s*(?:%(?:load_ext|reload_ext|unload_ext)[ \t]+agentnb|%config[ \t]+AgentNB|%agent_?\w*)\b"
+    r"[^\n]*(?:\n|\Z))+\s*\Z"
 )
 _WORD = re.compile(r"[^\W\d_]{2,}|\d[\d.,]*\d|\d")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -152,3 +153,13 @@ def cleaned(run: CellRun, scrub: Callable[[str], str], of_output: Callable[[str]
     """The run without secrets."""
     source, outputs = scrub(run.source), tuple(replace(each, text=of_output(each.text)) for each in run.outputs)
     return run if (source, outputs) == (run.source, run.outputs) else replace(run, source=source, outputs=outputs)
+
+
+def without_values(run: CellRun, said: str) -> CellRun:
+    """The run with `said` in the place of every output; of an error its type stays."""
+    return replace(run, outputs=tuple(replace(each, text=_bare(each, said), name="") for each in run.outputs))
+
+
+def _bare(output: Output, said: str) -> str:
+    kind = re.match(r"[\w.]+(?=:|$)", output.text) if output.kind == "error" else None
+    return f"{kind.group()} ({said})" if kind else said

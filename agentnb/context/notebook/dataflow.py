@@ -101,7 +101,7 @@ class _Names(ast.NodeVisitor):
         for part in (*node.body, *node.orelse):
             self.visit(part)
 
-    visit_AsyncFor = visit_For
+    visit_AsyncFor = visit_For  # noqa: N815
 
     def visit_Delete(self, node: ast.Delete) -> None:
         for target in node.targets:
@@ -153,7 +153,7 @@ class _Names(ast.NodeVisitor):
             self.binds |= names
             self.imports |= names
 
-    visit_ImportFrom = visit_Import
+    visit_ImportFrom = visit_Import  # noqa: N815
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         for part in (*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)):
@@ -164,7 +164,7 @@ class _Names(ast.NodeVisitor):
         given += [each for each in (arguments.vararg, arguments.kwarg) if each]
         self._inside(node.body, {each.arg for each in given})
 
-    visit_AsyncFunctionDef = visit_FunctionDef
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         for part in (*node.decorator_list, *node.bases):
@@ -181,7 +181,7 @@ class _Names(ast.NodeVisitor):
         self.generic_visit(node)
         self._local.pop()
 
-    visit_ListComp = visit_SetComp = visit_GeneratorExp = visit_DictComp = _comprehension
+    visit_ListComp = visit_SetComp = visit_GeneratorExp = visit_DictComp = _comprehension  # noqa: N815
 
     def _named(self, name: str) -> None:
         if not self._local:

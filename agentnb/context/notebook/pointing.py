@@ -1,9 +1,9 @@
-"""Where a question points: cells by number or place, the last plot, the table above, the error. Pure, on words alone."""
+"""Where a question points: cells by number or place, the last plot, the table above, the error. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from agentnb.context.notebook.cell_runs import CellRun
@@ -29,7 +29,8 @@ _BEFORE = re.compile(
 )
 _COUNTS = {"two": 2, "three": 3, "four": 4, "five": 5, "2": 2, "3": 3, "4": 4, "5": 5}
 _ABOVE = re.compile(
-    r"\b(?:above|just (?:ran|printed|got|did)|oben|obige\w*|vorige\w*|letzte\w*|ci-dessus|pr[ée]c[ée]dente?|derni[èe]re?"
+    r"\b(?:above|just (?:ran|printed|got|did)|oben|obige\w*|vorige\w*|letzte\w*|ci-dessus|pr[ée]c[ée]dente?"
+    r"|derni[èe]re?"
     r"|anterior|arriba|[úu]ltim[oa]|sopra|precedente|acima|hierboven|vorige|powyżej|выше|предыдущ\w*|последн\w*"
     r"|this (?:cell|output|result|code)|what (?:i|we) just|these results?)\b|上の|上面|上述|前の|위의|この|这个|直前",
     re.IGNORECASE,
@@ -37,7 +38,8 @@ _ABOVE = re.compile(
 _KINDS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     (
         re.compile(
-            r"\b(?:plots?|figures?|charts?|graphs?|histograms?|heat ?maps?|curves?|scatter|diagrams?|grafik\w*|abbildung"
+            r"\b(?:plots?|figures?|charts?|graphs?|histograms?|heat ?maps?|curves?|scatter|diagrams?|grafik\w*"
+            r"|abbildung"
             r"|diagramm\w*|graphique|gráfic[oa]|график\w*|wykres\w*)\b|图|グラフ|그래프",
             re.IGNORECASE,
         ),
@@ -75,7 +77,8 @@ _ENTIRE = re.compile(
     re.IGNORECASE,
 )
 _NEARLY_ALL = re.compile(
-    r"\b(?:(?:the|this|that|whole|entire|full) (?:whole |entire |full |printed )?(?:list|log|output|table|print\w*|dump)"
+    r"\b(?:(?:the|this|that|whole|entire|full) (?:whole |entire |full |printed )?(?:list|log|output|table|dump"
+    r"|print\w*)"
     r"|all (?:the )?(?:rows|lines|values|entries|items)|which (?:rows?|lines?|entr\w+|items?))\b",
     re.IGNORECASE,
 )
@@ -98,7 +101,7 @@ def pointed(
     task: str,
     runs: Sequence[CellRun],
     *,
-    by_number: dict[int, CellRun],
+    by_number: Mapping[int, CellRun],
     placed: Sequence[CellRun] = (),
     above: CellRun | None = None,
 ) -> Pointed:
@@ -106,44 +109,62 @@ def pointed(
 
     `placed` are the cells by their place in the notebook where that is known; `above` is the one over the asking cell.
     """
-    found: dict[str, tuple[CellRun, str]] = {}
-    missing: list[int] = []
+    order = list(placed or runs)
+    before = _up_to(order, above) if above is not None else list(runs)
+    numbered, missing = _numbered(task, by_number, placed)
+    found = [*numbered, *_ordinals(task, order), *_before(task, before)]
+    found += _last_of_kind(task, before) if not numbered else []
+    once: dict[tuple[str, int], tuple[CellRun, str]] = {}
+    for run, reason in found:
+        once.setdefault((run.cell, run.number), (run, reason))
+    return Pointed(
+        cells=tuple(once.values()),
+        entire=bool(_ENTIRE.search(task)),
+        at_length=bool(_NEARLY_ALL.search(task)),
+        missing=missing,
+        above=_says_above(task),
+    )
 
-    def take(run: CellRun, reason: str) -> None:
-        found.setdefault(f"{run.cell}:{run.number}", (run, reason))
 
+def _numbered(
+    task: str, by_number: Mapping[int, CellRun], placed: Sequence[CellRun]
+) -> tuple[list[tuple[CellRun, str]], tuple[int, ...]]:
+    """The cells named by number, which is an execution count before it is a place; and the numbers of none."""
+    found, missing = [], []
     for number, as_place in _numbers(task):
         run = by_number.get(number)
         if run is None and as_place and 0 < number <= len(placed):
             run = placed[number - 1]
         if run is not None:
-            take(run, f"cell {number} is named")
+            found.append((run, f"cell {number} is named"))
         else:
             missing.append(number)
-    order, numbered = list(placed or runs), bool(found)
+    return found, tuple(dict.fromkeys(missing))
+
+
+def _ordinals(task: str, order: Sequence[CellRun]) -> Iterator[tuple[CellRun, str]]:
     for match in _ORDINAL.finditer(task):
-        at = _ORDINALS[match.group(1).lower()]
-        if at < len(order):
-            take(order[at], f"the {match.group(1).lower()} cell is named")
-    before = _up_to(order, above) if above is not None else list(runs)
+        word = match.group(1).lower()
+        if _ORDINALS[word] < len(order):
+            yield order[_ORDINALS[word]], f"the {word} cell is named"
+
+
+def _before(task: str, before: Sequence[CellRun]) -> Iterator[tuple[CellRun, str]]:
     for match in _BEFORE.finditer(task):
-        for run in _counted(match, before):
-            take(run, "a cell before this one is named")
-    says_above = bool(_ABOVE.search(task) or _BEFORE.search(task))
-    if says_above and before:
-        take(before[-1], "the cell above")
+        yield from ((run, "a cell before this one is named") for run in _counted(match, before))
+    if _says_above(task) and before:
+        yield before[-1], "the cell above"
+
+
+def _says_above(task: str) -> bool:
+    return bool(_ABOVE.search(task) or _BEFORE.search(task))
+
+
+def _last_of_kind(task: str, before: Sequence[CellRun]) -> Iterator[tuple[CellRun, str]]:
     for pattern, kinds in _KINDS:
-        if not numbered and pattern.search(task):
-            latest = next((run for run in reversed(before) if run.has(*kinds)), None)
-            if latest is not None:
-                take(latest, f"the last {_WORD_FOR[kinds[0]]}")
-    return Pointed(
-        cells=tuple(found.values()),
-        entire=bool(_ENTIRE.search(task)),
-        at_length=bool(_NEARLY_ALL.search(task)),
-        missing=tuple(dict.fromkeys(missing)),
-        above=says_above,
-    )
+        latest = next((run for run in reversed(before) if run.has(*kinds)), None)
+        if latest is not None and pattern.search(task):
+            yield latest, f"the last {_WORD_FOR[kinds[0]]}"
 
 
 _WORD_FOR = {
