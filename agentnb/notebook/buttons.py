@@ -11,6 +11,7 @@ from typing import Any
 
 from agentnb.notebook import sentences as say
 from agentnb.notebook.dashboard import VIEW_MIME, close, html_widget, widget_library
+from agentnb.notebook.exact_text import arguments_shown
 from agentnb.notebook.style import SMALL, clean, esc, wrap
 from agentnb.runs.approvals import BUTTON, Answer, Question, questions_of
 
@@ -148,10 +149,11 @@ def _word(question: Question, *, approved: bool, rest: bool = False, reason: str
 
 def _begins(question: Question) -> str:
     """`run_code: df.dropna() …`: enough to find the call above."""
-    pairs = say.argument_pairs(vars(question))
-    first = next(iter(pairs[0][1].strip().split("\n")), "") if pairs else ""
-    cut = first if len(first) <= 60 else f"{first[:57]}…"
-    return f"{clean(question.tool)}: {cut}" if cut else clean(question.tool)
+    shown = arguments_shown(question.arguments)
+    whole = shown[0].text if shown else ""
+    first = whole.strip().partition("\n")[0][:60]
+    more = " …" if first != whole or len(shown) > 1 else ""
+    return f"{clean(question.tool)}: {first}{more}" if first else clean(question.tool)
 
 
 def _said(sentence: str) -> dict[str, Any]:
