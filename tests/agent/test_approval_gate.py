@@ -15,17 +15,17 @@ import shown
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from agentnb.agent import approvals
+from agentnb.agent.approvals import BUTTON, COMMAND, EVENT, Answer, Proposed
+from agentnb.agent.run_document import AgentRun
+from agentnb.agent.tools.tool import ToolBox, tool
+from agentnb.models.messages import Reply, StopReason, ToolCall, Usage
 from agentnb.notebook.approving import ask_in_terminal
-from agentnb.notebook.buttons import Buttons
-from agentnb.notebook.render import bundle
-from agentnb.notebook.runs_commands import calls_meant
-from agentnb.providers.messages import Reply, StopReason, ToolCall, Usage
-from agentnb.runs import approvals
-from agentnb.runs.approvals import BUTTON, COMMAND, EVENT, Answer, Proposed
-from agentnb.runs.record import AgentRun
-from agentnb.runs.session import Session
-from agentnb.runs.tools import ToolBox, tool
+from agentnb.notebook.commands.runs import calls_meant
+from agentnb.notebook.live.buttons import Buttons
+from agentnb.session import Session
 from agentnb.settings import Settings
+from agentnb.view.render import bundle
 
 WAYS = ("buttons", "command", "terminal")
 
