@@ -57,7 +57,7 @@ def test_the_setting_comes_from_the_environment() -> None:
         from_environment({"AGENTNB_STREAM": "perhaps"})
     with pytest.raises(SettingsError, match="replay_speed"):
         from_environment({"AGENTNB_REPLAY_SPEED": "-1"})
-    with pytest.raises(SettingsError, match="AGENTNB_RETRY_WAIT is not a number"):
+    with pytest.raises(SettingsError, match="AGENTNB_RETRY_WAIT wants a number"):
         from_environment({"AGENTNB_RETRY_WAIT": "a minute"})
 
 
