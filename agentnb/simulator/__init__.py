@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from agentnb.simulator.engine import Engine
-    from agentnb.simulator.exchange import Recorded
+    from agentnb.simulator.http_messages import Recorded
     from agentnb.simulator.server import Server
 
 __all__ = ["SimClock", "Simulator", "serve"]

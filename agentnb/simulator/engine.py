@@ -8,17 +8,19 @@ import random
 import secrets
 import threading
 from collections import OrderedDict
+from typing import Any
 
 from agentnb.providers.catalog import Model
 from agentnb.simulator.clock import Clock
-from agentnb.simulator.exchange import Recorded, Timing
 from agentnb.simulator.faults import Faults
+from agentnb.simulator.http_messages import Recorded, Timing
 from agentnb.simulator.images import tokens_of
 from agentnb.simulator.limits import RateLimits
 from agentnb.simulator.promptcache_rules import PromptCaches
 from agentnb.simulator.tokenizer import count
 
-_REMEMBERED_COUNTS = 20_000
+_REMEMBERED = 20_000
+"""How many token counts, and how many requests, are remembered; the oldest are forgotten."""
 
 
 class Engine:
@@ -37,6 +39,7 @@ class Engine:
         self._queues: dict[str, random.Random] = {}
         self._serial = 0
         self._known_counts: OrderedDict[tuple[str, bytes], int] = OrderedDict()
+        self._prints: OrderedDict[str, object] = OrderedDict()
         self._lock = threading.Lock()
 
     def timing(self, row: Model, *, tokens: int, uncached: int, output: int) -> Timing:
@@ -65,11 +68,22 @@ class Engine:
             known = self._known_counts.get(key)
         if known is None:
             known = count(text, family)
-            with self._lock:
-                self._known_counts[key] = known
-                if len(self._known_counts) > _REMEMBERED_COUNTS:
-                    self._known_counts.popitem(last=False)
+            self._keep(self._known_counts, key, known)
         return known
+
+    def remember(self, reply_id: str, made: object) -> None:
+        """Keep what a wire wants to know of a request, to say later why the next one's prefix missed."""
+        self._keep(self._prints, reply_id, made)
+
+    def remembered(self, reply_id: str) -> object | None:
+        """Return what was kept under the reply's id."""
+        return self._prints.get(reply_id)
+
+    def _keep(self, memory: OrderedDict[Any, Any], key: object, value: object) -> None:
+        with self._lock:
+            memory[key] = value
+            if len(memory) > _REMEMBERED:
+                memory.popitem(last=False)
 
     def new_id(self, prefix: str) -> str:
         """An id that no other simulator gives out."""

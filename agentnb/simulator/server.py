@@ -14,8 +14,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from agentnb.simulator.exchange import Event, Incoming, Outcome
 from agentnb.simulator.faults import Fault
+from agentnb.simulator.http_messages import Event, Incoming, Outcome
 
 if TYPE_CHECKING:
     from agentnb.simulator.service import Service

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentnb.simulator.dialogue import Ask, Offer, Wanted
-from agentnb.simulator.reading import Held, Turn, outline
+from agentnb.simulator.model.dialogue import Ask, Offer, Wanted
+from agentnb.simulator.model.prompt_parser import Held, Turn, outline
 
 _VERBS = {
     "inspect": r"inspect|look at|look up|look into|show me|show the definition|definition of|source of",

@@ -11,17 +11,17 @@ from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.providers.catalog import Model, find, rows
-from agentnb.simulator import google_prompt as prompt
 from agentnb.simulator import promptcache_rules as rules
-from agentnb.simulator.dialogue import Answer
 from agentnb.simulator.engine import Engine
-from agentnb.simulator.exchange import Event, Incoming, Outcome
-from agentnb.simulator.google_caches import DEFAULT_TTL, CachedContent, CachedContents, end_of_life
-from agentnb.simulator.google_checks import check, refuse
-from agentnb.simulator.google_reply import Shape, details, sse, usage_of
+from agentnb.simulator.google import prompt
+from agentnb.simulator.google.caches import DEFAULT_TTL, CachedContent, CachedContents, end_of_life
+from agentnb.simulator.google.checks import check, refuse
+from agentnb.simulator.google.reply import Shape, details, sse, usage_of
+from agentnb.simulator.http_messages import Event, Incoming, Outcome
 from agentnb.simulator.limits import OverLimit, RefusedForNow
+from agentnb.simulator.model.dialogue import Answer
+from agentnb.simulator.model.reply_text import answer
 from agentnb.simulator.prefixes import implicit_parts
-from agentnb.simulator.speech import answer
 
 _ADDRESS = re.compile(
     r"/(?P<version>v1|v1beta|v1beta1|v1alpha)/(?P<project>projects/[^/]+/locations/[^/]+/)?(?:publishers/google/)?"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from agentnb.simulator.dialogue import Said
+from agentnb.simulator.model.dialogue import Said
 
 _DEFINITION = re.compile(r'<definition\b([^>]*\bname="[^>]*)>(.*?)</definition\s*>', re.DOTALL)
 _OUTLINE = re.compile(r"<outline\b([^>]*)>(.*?)</outline\s*>", re.DOTALL)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +12,8 @@ from agentnb.errors import RequestRefused
 from agentnb.providers.catalog import Model
 from agentnb.simulator import promptcache_rules as rules
 from agentnb.simulator.engine import Engine
-from agentnb.simulator.openai_prompt import Talk
+from agentnb.simulator.openai.prompt import Talk
 from agentnb.simulator.prefixes import Block, Use, automatic, breakpoints, step_digests
-
-_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +54,6 @@ class OpenAICaching:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._prints: OrderedDict[str, Print] = OrderedDict()
-        self._lock = threading.Lock()
 
     def use(self, asked: Asked) -> Use:
         """What this request reads (and thereby renews) and writes."""
@@ -69,16 +63,10 @@ class OpenAICaching:
         self._engine.caches.refresh(asked.scope, found.hits, started)
         return found
 
-    def remember(self, response_id: str, made: Print) -> None:
-        with self._lock:
-            self._prints[response_id] = made
-            if len(self._prints) > _REMEMBERED:
-                self._prints.popitem(last=False)
-
     def diagnosis(self, comparison: str, now: Print, read: int) -> dict[str, Any]:
         """`prompt_cache_diagnostics`: how this request compares with an earlier response."""
-        before = self._prints.get(comparison)
-        if before is None or before.owner != now.owner:
+        before = self._engine.remembered(comparison)
+        if not isinstance(before, Print) or before.owner != now.owner:
             return {"type": "comparison_response_not_found"}
         reason = _first_change(before, now)
         if reason is None:

@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from agentnb.simulator import tooluse
-from agentnb.simulator.dialogue import CALL_OVERHEAD, Answer, Ask, Said, Wanted
-from agentnb.simulator.reading import Held, Outline, Turn, definitions, outline, turn
+from agentnb.simulator.model import tool_choice
+from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Answer, Ask, Said, Wanted
+from agentnb.simulator.model.prompt_parser import Held, Outline, Turn, definitions, outline, turn
 from agentnb.simulator.tokenizer import pieces
 
 _LISTED = 5
@@ -28,7 +28,7 @@ def answer(ask: Ask, *, declined: bool = False, paused: bool = False) -> Answer:
         return Answer(stop="refusal")
     held = definitions(ask.said)
     open_turn = turn(ask.said)
-    calls = tooluse.wanted(ask, open_turn, held)
+    calls = tool_choice.wanted(ask, open_turn, held)
     text = _before_calls(calls) if calls else report(ask, open_turn, held)
     thought = pieces(_thought(open_turn, held), ask.model.tokenizer) if ask.thinks else []
     said = _cut(ask, thought, text.removeprefix(_begun(ask.said)), calls)
@@ -54,7 +54,7 @@ def _paused(said: Answer) -> Answer:
 
 
 def _thought(open_turn: Turn, held: dict[str, Held]) -> str:
-    named = tooluse.named(open_turn.question, held)
+    named = tool_choice.named(open_turn.question, held)
     about = f"It names {_listing(named[:4])}. " if named else ""
     results = f" {len(open_turn.results)} tool results came since." if open_turn.results else ""
     return (
@@ -77,7 +77,7 @@ def _over(calls: Sequence[Wanted]) -> str:
 
 def report(ask: Ask, open_turn: Turn, held: dict[str, Held]) -> str:
     """The answer as markdown: what was asked, what the tools brought, what came along, what a model could do."""
-    named = tooluse.named(open_turn.question, held)
+    named = tool_choice.named(open_turn.question, held)
     before = definitions(ask.said[: open_turn.start])
     explained = named[: 1 if open_turn.results else _EXPLAINED]
     parts = [
@@ -197,8 +197,8 @@ def _brief(item: Held) -> str:
 
 def _missing(open_turn: Turn, held: dict[str, Held]) -> str:
     there = {line.partition(":")[0].strip() for line in open_turn.values}
-    named = tooluse.identifiers(open_turn.question)
-    absent = [name for name in named if name not in there and not tooluse.find(name, held)]
+    named = tool_choice.identifiers(open_turn.question)
+    absent = [name for name in named if name not in there and not tool_choice.find(name, held)]
     if not absent or open_turn.results:
         return ""
     verb = "is" if len(absent) == 1 else "are"

@@ -13,7 +13,7 @@ from google.genai import errors, types
 
 from agentnb.simulator import Simulator
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 PRO = "gemini-3.1-pro-preview"
 OLDER = "gemini-2.5-pro"
 LONG = "The tide at the pier follows the moon and the sun. " * 450  # about 5,000 tokens, above the 4,096 of Gemini 3.1

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from agentnb.providers.catalog import find
-from agentnb.simulator.dialogue import Answer, Ask, Offer, Said
-from agentnb.simulator.speech import answer
+from agentnb.simulator.model.dialogue import Answer, Ask, Offer, Said
+from agentnb.simulator.model.reply_text import answer
 
 TIDES = '''<definition name="tides.harmonic" file="tides.py" lines="10-31" digest="ab" form="full">
 def harmonic(t, amplitude, phase=0.0, *, period: float = 12.42) -> float:

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.providers.catalog import Model, rows
-from agentnb.simulator import anthropic_prompt as prompt
 from agentnb.simulator import promptcache_rules as rules
-from agentnb.simulator.anthropic_checks import check, refuse
-from agentnb.simulator.anthropic_stream import event_bytes, stream
-from agentnb.simulator.anthropic_threads import ThreadLost, Threads
+from agentnb.simulator.anthropic import prompt
+from agentnb.simulator.anthropic.checks import check, refuse
+from agentnb.simulator.anthropic.stream import event_bytes, stream
 from agentnb.simulator.clock import utc
-from agentnb.simulator.dialogue import Answer
 from agentnb.simulator.engine import Engine
-from agentnb.simulator.exchange import Incoming, Outcome
+from agentnb.simulator.http_messages import Incoming, Outcome
 from agentnb.simulator.limits import Left, OverLimit, RefusedForNow, retry_headers
-from agentnb.simulator.speech import answer
+from agentnb.simulator.model.dialogue import Answer
+from agentnb.simulator.model.reply_text import answer
 
 _ERROR_TYPES = {
     400: "invalid_request_error",
@@ -51,7 +48,6 @@ _STOPS = {
 }
 _OVERLOADED = event_bytes("error", {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
 _DECLINED = {"type": "refusal", "category": None, "explanation": "Declined on request: a simulated refusal."}
-_REMEMBERED = 10_000
 _BOUND_THINKING = ("claude-5",)
 """Tokenizer families whose models tie thinking blocks to the conversation before them."""
 
@@ -93,10 +89,7 @@ class AnthropicWire:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._threads = Threads()
         self._paused: set[str] = set()
-        self._prints: OrderedDict[str, _Print] = OrderedDict()
-        self._lock = threading.Lock()
 
     def owns(self, incoming: Incoming) -> bool:
         """Whether the request is for this wire. `/v1/models` is, when it comes with Anthropic's version header."""
@@ -126,9 +119,7 @@ class AnthropicWire:
     def error(self, error: RequestRefused, request_id: str) -> Outcome:
         """A refusal in this wire's shape."""
         status = error.status or 400
-        said: dict[str, Any] = {"type": _ERROR_TYPES.get(status, "api_error"), "message": _words(error)}
-        if isinstance(error, ThreadLost):
-            said["details"] = {"error_code": "thread_not_found"}
+        said = {"type": _ERROR_TYPES.get(status, "api_error"), "message": _words(error)}
         body = {"type": "error", "error": said, "request_id": request_id}
         return Outcome(status=status, body=body, headers=retry_headers(error))
 
@@ -156,7 +147,6 @@ class AnthropicWire:
             said = answer(prompt.ask_of(body, row), declined=incoming.declined, paused=incoming.paused)
         engine.caches.refresh(work.scope, plan.hits, work.started)
         message = self._message(work, said)
-        self._threads.keep(body, work.scope[0], message)
         if said.stop == "pause":
             self._paused.add(_last_words(message))
         return Outcome(
@@ -171,8 +161,7 @@ class AnthropicWire:
 
     def _work(self, incoming: Incoming) -> _Work:
         """Check the request and apply the caching rules to it, without changing what is warm."""
-        engine, owner = self._engine, _key(incoming)
-        body = self._threads.whole(incoming.body, owner)
+        engine, owner, body = self._engine, _key(incoming), incoming.body
         row = check(body, goes_on=_ends_with(body, self._paused))
         started = engine.clock.now()
         scope = (owner, row.name)
@@ -227,18 +216,16 @@ class AnthropicWire:
     def _diagnostics(self, work: _Work, message_id: str) -> dict[str, Any]:
         """`diagnostics` where the request asked for them; remembers this request for the next one to compare."""
         now = _print(work)
-        with self._lock:
-            self._prints[message_id] = now
-            if len(self._prints) > _REMEMBERED:
-                self._prints.popitem(last=False)
+        self._engine.remember(message_id, now)
         asked = work.body.get("diagnostics")
         if not isinstance(asked, Mapping):
             return {}
         previous_id = asked.get("previous_message_id")
         if previous_id is None:
             return {"diagnostics": None}
-        previous = self._prints.get(previous_id)
-        reason = miss_reason(previous if previous and previous.owner == now.owner else None, now, work.plan.read)
+        previous = self._engine.remembered(previous_id)
+        known = previous if isinstance(previous, _Print) and previous.owner == now.owner else None
+        reason = miss_reason(known, now, work.plan.read)
         return {"diagnostics": {"cache_miss_reason": reason} if reason else None}
 
 
