@@ -1,4 +1,7 @@
-"""Reading the conversation: which definitions it holds, what was asked, which tools were used since. Pure."""
+"""Read the conversation: the cells, definitions and values that it holds, the open question, the tools used. Pure.
+
+Our tags are read whatever their attributes; in text without tags functions and classes are found by their heads.
+"""
 
 from __future__ import annotations
 
@@ -7,132 +10,150 @@ import html
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from agentnb.simulator.model.dialogue import Said
 
-_DEFINITION = re.compile(r'<definition\b([^>]*\bname="[^>]*)>(.*?)</definition\s*>', re.DOTALL)
-_OUTLINE = re.compile(r"<outline\b([^>]*)>(.*?)</outline\s*>", re.DOTALL)
-_REMOVED = re.compile(r'<removed\s+name="([^"]*)"\s*/>')
-_VALUES = re.compile(r"<values>\n?(.*?)\n?</values>", re.DOTALL)
+_NAMES = "definition|outline|cell|values|variables|error|task"
+_TAG = re.compile(rf'<({_NAMES})\b((?:"[^"]*"|[^">])*)(?<!/)>(.*?)</\1\s*>', re.DOTALL)
+_INNER = re.compile(r"<(output|error)\b[^>]*>(.*?)</\1\s*>", re.DOTALL)
+_FRAME = re.compile(r"</?(?:source|output|error|picture|image)\b[^<>]*>")
+_REMOVED = re.compile(r'<removed\s[^>]*?name="([^"]*)"[^>]*>')
 _ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
-_TASK = re.compile(r"<task\b[^>]*>(.*?)</task\s*>", re.DOTALL)
 _HEAD = re.compile(r"^([ \t]*)(?:async[ \t]+def|def|class)[ \t]+([A-Za-z_]\w*)", re.MULTILINE)
+_VALUE = re.compile(r"^[\s*`-]*([A-Za-z_]\w*)`?\s*[:=(,\s-]")
+_ARROW = re.compile(r"^-*>?\s*\d+\s+")  # how a traceback marks its lines
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """A definition that the conversation holds, in its newest version. `listed`: only an outline names it."""
+    """A definition that the conversation holds, in its newest version."""
 
     name: str
     source: str
     place: str = ""
-    lines: str = ""
     full: bool = True
-    replaces: str = ""
-    listed: bool = False
-
-    @property
-    def short(self) -> str:
-        return self.name.rpartition(".")[2]
-
-    @property
-    def where(self) -> str:
-        """`tides.py, lines 10-31`, as far as it is known."""
-        first, _, last = self.lines.partition("-")
-        lines = f"line {first}" if first and last in ("", first) else f"lines {self.lines}" if self.lines else ""
-        return ", ".join(part for part in (self.place, lines) if part)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outline:
-    """What can be told of a definition from its source alone, without running it."""
+class Cell:
+    """A cell of the notebook: its number, its source and what stands below it."""
 
-    kind: str
-    head: str
-    doc: str
-    required: tuple[str, ...] = ()
-    optional: tuple[tuple[str, str], ...] = ()
-    returns: str = ""
-    calls: tuple[str, ...] = ()
-    raises: tuple[str, ...] = ()
-    members: tuple[str, ...] = ()
+    number: int
+    source: str
+    output: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Turn:
-    """The question that is open: its text, the calls and results since, and how many rounds of calls there were.
+class Conversation:
+    """What the model was given, in the newest versions, and the question that is open.
 
-    `start` is where it begins in the conversation; `earlier` counts the questions that were answered before it;
-    `values` are descriptions of live values that came beside it.
+    `values` are lines that describe live values, by name. `failure` is the last error as it was told. `calls` and
+    `results` came since the question; `rounds` counts the replies that called tools.
     """
 
-    question: str
-    start: int
-    values: tuple[str, ...]
-    calls: tuple[Said, ...]
-    results: tuple[Said, ...]
-    rounds: int
-    earlier: int
+    question: str = ""
+    definitions: dict[str, Held] = field(default_factory=dict)
+    cells: dict[int, Cell] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
+    failure: str = ""
+    calls: tuple[Said, ...] = ()
+    results: tuple[Said, ...] = ()
+    rounds: int = 0
+
+    def find(self, name: str) -> str:
+        """Return the full name of the definition that `name` means, the newest where several do, or an empty string.
+
+        `networkx.density` means `networkx.classes.function.density`: packages offer names where users find them.
+        """
+        if name in self.definitions:
+            return name
+        first, _, rest = name.partition(".")
+        ends = [full for full in self.definitions if full.endswith(f".{name}") or name.endswith(f".{full}")]
+        offered = [full for full in self.definitions if full.startswith(f"{first}.") and full.endswith(f".{rest}")]
+        return (ends or (offered if rest else []) or [""])[-1]
 
 
-def definitions(said: Sequence[Said]) -> dict[str, Held]:
-    """Every definition in the conversation by name; a later version stands in for an earlier one."""
-    held: dict[str, Held] = {}
+def read(said: Sequence[Said]) -> Conversation:
+    """Read a whole conversation."""
+    start = max((i + 1 for i in _answers(said)), default=0)
+    since = said[start:]
+    asked = [item.text for item in since if item.kind == "text" and item.role == "user"]
+    tasks = [body for text in asked for name, _, body in _TAG.findall(text) if name == "task"]
+    plain = [rest for text in asked if (rest := _TAG.sub("", text).strip())]
+    held = Conversation(
+        question=(tasks or plain or [""])[-1].strip(),
+        calls=tuple(item for item in since if item.kind == "call"),
+        results=tuple(item for item in since if item.kind == "result"),
+        rounds=sum(1 for i, item in enumerate(since) if item.kind == "call" and (not i or since[i - 1].kind != "call")),
+        failure=next((body for text in reversed(asked) for name, _, body in _TAG.findall(text) if name == "error"), ""),
+    )
     for item in said:
         if item.kind in ("text", "result") and item.role != "assistant":
-            for found in _found_in(item):
-                _keep(held, found)
-            for name in _REMOVED.findall(item.text):
-                held.pop(html.unescape(name), None)
+            _take(held, item)
     return held
 
 
-def _found_in(item: Said) -> Iterator[Held]:
-    """What one text defines. Bare code in the system prompt only lists: nobody asked about it."""
-    yield from _marked(item.text)
-    for attributes, body in _OUTLINE.findall(item.text):
-        place = _attributes(attributes).get("file", "")
-        yield from (replace(found, place=place, full=False, listed=True) for found in _bare(body))
-    rest = _OUTLINE.sub("", _DEFINITION.sub("", item.text))
-    listed = item.role == "system"
-    yield from (replace(found, full=not listed, listed=listed) for found in _bare(rest))
+def _answers(said: Sequence[Said]) -> Iterator[int]:
+    """The index of each assistant text that the user's next text follows, rather than a call's result.
+
+    Thoughts and their signatures may stand between: Gemini's follow the text.
+    """
+    for i, item in enumerate(said):
+        follower = next((later for later in said[i + 1 :] if later.kind != "other"), None)
+        if item.role == "assistant" and item.kind == "text" and follower is not None and follower.role == "user":
+            yield i
 
 
-def _attributes(text: str) -> dict[str, str]:
-    return {name: html.unescape(value) for name, value in _ATTRIBUTE.findall(text)}
+def _take(held: Conversation, item: Said) -> None:
+    """Add what one text holds. Code in the system prompt that has no tag defines nothing: nobody asked about it."""
+    for name, attributes, body in _TAG.findall(item.text):
+        given = {key: html.unescape(value) for key, value in _ATTRIBUTE.findall(attributes)}
+        if name == "cell":
+            _take_cell(held, given, body)
+        elif name == "definition" and given.get("name"):
+            full = given.get("form", "full") == "full"
+            place = given.get("file") or (f"cell {given['cell']}" if given.get("cell") else "")
+            _keep(held, Held(name=given["name"], source=body.strip("\n"), place=place, full=full), given)
+        elif name == "outline":
+            _take_code(held, body, given.get("file", ""), full=False)
+        elif name in ("values", "variables"):
+            held.values.update((match[1], line.strip()) for line in body.splitlines() if (match := _VALUE.match(line)))
+    for name in _REMOVED.findall(item.text):
+        held.definitions.pop(html.unescape(name), None)
+    if item.role != "system":
+        _take_code(held, _TAG.sub("", item.text), "")
 
 
-def _keep(held: dict[str, Held], found: Held) -> None:
-    # A signature sent after the full source (an index, say) does not make us forget the source.
-    before = held.get(found.name)
-    if before is None or found.full or not before.full or found.replaces:
-        held[found.name] = found
+def _take_cell(held: Conversation, given: dict[str, str], body: str) -> None:
+    number = next(
+        (int(value) for key, value in given.items() if key != "digest" and re.fullmatch(r"\d{1,6}", value)), None
+    )
+    if number is None:
+        return
+    output = "\n".join(_FRAME.sub("", text).strip("\n") for _, text in _INNER.findall(body))
+    source = _FRAME.sub("", _INNER.sub("", body)).strip("\n")
+    held.cells[number] = Cell(number=number, source=source, output=output)
+    _take_code(held, source, f"cell {number}")
 
 
-def _marked(text: str) -> Iterator[Held]:
-    for match in _DEFINITION.finditer(text):
-        given = _attributes(match.group(1))
-        yield Held(
-            name=given["name"],
-            source=match.group(2).strip("\n"),
-            place=given.get("file") or given.get("cell", ""),
-            lines=given.get("lines", ""),
-            full=given.get("form", "full") == "full",
-            replaces=given.get("replaces", ""),
-        )
-
-
-def _bare(text: str) -> Iterator[Held]:
-    """Functions and classes in plain text, so that clients which mark nothing are understood too."""
+def _take_code(held: Conversation, text: str, place: str, *, full: bool = True) -> None:
     end = 0
     for match in _HEAD.finditer(text):
         if match.start() >= end:
-            source = _block(text[match.start() :], match.group(1))
+            source = _block(text[match.start() :], match[1])
             end = match.start() + len(source)
-            if outline(source) is not None:
-                yield Held(name=match.group(2), source=textwrap.dedent(source))
+            if parsed(source) is not None:
+                _keep(held, Held(name=match[2], source=textwrap.dedent(source), place=place, full=full), {})
+
+
+def _keep(held: Conversation, found: Held, given: dict[str, str]) -> None:
+    """A signature that is sent after the full source does not make the source forgotten, unless it replaces it."""
+    before = held.definitions.get(found.name)
+    if before is None or found.full or not before.full or given.get("replaces"):
+        held.definitions[found.name] = found
 
 
 def _block(text: str, indent: str) -> str:
@@ -143,149 +164,46 @@ def _block(text: str, indent: str) -> str:
     return "".join(lines[:taken]).rstrip()
 
 
-def turn(said: Sequence[Said]) -> Turn:
-    """The open question. `<task>` marks it where it stands; else it is the last user text that is not a definition."""
-    start = _turn_start(said)
-    asked = [item for item in said[start:] if item.kind == "text" and item.role == "user"]
-    tasks = [match for item in asked for match in _TASK.findall(item.text)]
-    plain = [rest for item in asked if (rest := _VALUES.sub("", _DEFINITION.sub("", item.text)).strip())]
-    question = (tasks or plain or [""])[-1].strip()
-    return Turn(
-        question=question,
-        start=start,
-        values=tuple(line for item in asked for found in _VALUES.findall(item.text) for line in found.splitlines()),
-        calls=tuple(item for item in said[start:] if item.kind == "call"),
-        results=tuple(item for item in said[start:] if item.kind == "result"),
-        rounds=_rounds(said[start:]),
-        earlier=sum(1 for _ in _closed_turns(said)),
-    )
-
-
-def _turn_start(said: Sequence[Said]) -> int:
-    """After the last assistant message that called no tool: where the present turn begins."""
-    return max((i + 1 for i in _closed_turns(said)), default=0)
-
-
-def _closed_turns(said: Sequence[Said]) -> Iterator[int]:
-    """The index of each assistant text that is followed by the user's next text rather than by a call's result.
-
-    Thoughts and their signatures may stand between: Gemini's follow the text.
-    """
-    for i, item in enumerate(said):
-        follower = next((later for later in said[i + 1 :] if later.kind != "other"), None)
-        if item.role == "assistant" and item.kind == "text" and follower is not None and follower.role == "user":
-            yield i
-
-
-def _rounds(said: Sequence[Said]) -> int:
-    """How many assistant messages in `said` called tools."""
-    kinds = [item.kind if item.kind == "call" else "" for item in said]
-    return sum(1 for i, kind in enumerate(kinds) if kind and (i == 0 or not kinds[i - 1]))
+def tree_of(source: str) -> ast.Module | None:
+    """Return the parsed source; None where it is not Python, or more than can be read."""
+    try:
+        return ast.parse(textwrap.dedent(source))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
 
 
 @lru_cache(maxsize=1024)
-def outline(source: str) -> Outline | None:
-    """What `source` tells of itself; None where it is not Python, or more than this can read."""
-    node = _parse(source)
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        return _function(node)
+def parsed(source: str) -> Function | ast.ClassDef | None:
+    """Return the last function or class in `source`."""
+    tree = tree_of(source)
+    body = tree.body if tree else []
+    return next((node for node in reversed(body) if isinstance(node, Function | ast.ClassDef)), None)
+
+
+def head(node: Function | ast.ClassDef) -> str:
+    """Return the signature on one line."""
     if isinstance(node, ast.ClassDef):
-        return _class(node)
-    if isinstance(node, ast.Assign | ast.AnnAssign):
-        return Outline(kind="constant", head=_clip(ast.unparse(node)), doc="")
-    return None
-
-
-def _parse(source: str) -> ast.stmt | None:
-    """The definition in `source`: its last function or class, else its last assignment."""
-    try:
-        body = ast.parse(textwrap.dedent(source)).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    blocks = [node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
-    assignments = [node for node in body if isinstance(node, ast.Assign | ast.AnnAssign)]
-    return next(iter([*blocks[-1:], *assignments[-1:]]), None)
-
-
-def _function(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Outline:
-    required, optional = _parameters(node.args)
-    inside = [item for statement in node.body for item in ast.walk(statement)]
-    local = _local_names(node, inside)
-    given_back = [ast.unparse(item.value) for item in inside if isinstance(item, ast.Return) and item.value is not None]
-    return Outline(
-        kind="function",
-        head=_head(node),
-        doc=_doc(node),
-        required=required,
-        optional=optional,
-        returns=next((text for text in reversed(given_back) if len(text) <= 70 and text != "None"), ""),
-        calls=_unique(
-            name
-            for item in inside
-            if isinstance(item, ast.Call) and (name := _dotted(item.func)).partition(".")[0] not in local
-        ),
-        raises=_unique(_raised(item) for item in inside if isinstance(item, ast.Raise)),
-    )
-
-
-def _local_names(node: ast.FunctionDef | ast.AsyncFunctionDef, inside: Sequence[ast.AST]) -> set[str]:
-    """Parameters and what is assigned inside: a method of theirs tells nothing of other definitions."""
-    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-    stored = [item.id for item in inside if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store)]
-    return {argument.arg for argument in arguments} | set(stored)
-
-
-def _class(node: ast.ClassDef) -> Outline:
-    methods = [item for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
-    bases = ", ".join(ast.unparse(base) for base in node.bases)
-    return Outline(
-        kind="class",
-        head=f"class {node.name}({bases})" if bases else f"class {node.name}",
-        doc=_doc(node),
-        members=tuple(method.name for method in methods),
-    )
-
-
-def _head(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+        return f"class {node.name}({', '.join(map(ast.unparse, node.bases))})"
     returns = f" -> {ast.unparse(node.returns)}" if node.returns is not None else ""
     return f"{node.name}({ast.unparse(node.args)}){returns}"
 
 
-def _doc(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> str:
-    text = ast.get_docstring(node) or ""
-    return text.strip().splitlines()[0] if text.strip() else ""
+def failing(held: Conversation) -> tuple[str, str, str]:
+    """Return (the source that failed, its failing line, the error's type): of all shown lines the innermost held.
+
+    The texts are empty where nothing held has failed.
+    """
+    told = held.failure or next((cell.output for cell in reversed(held.cells.values()) if _error(cell.output)), "")
+    sources = [*(one.source for one in held.definitions.values()), *(one.source for one in held.cells.values())]
+    for line in map(str.strip, reversed(told.splitlines())):
+        bare = _ARROW.sub("", line)
+        found = next((source for source in sources if bare and bare in map(str.strip, source.splitlines())), "")
+        if found and not bare.startswith("#"):
+            return found, bare, _error(told)
+    return "", "", _error(told)
 
 
-def _parameters(args: ast.arguments) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """(names without a default, (name, default) of the others); `self` and `cls` left out."""
-    placed = [*args.posonlyargs, *args.args]
-    defaults: list[ast.expr | None] = [None] * (len(placed) - len(args.defaults))
-    pairs = [
-        *zip(placed, [*defaults, *args.defaults], strict=True),
-        *zip(args.kwonlyargs, args.kw_defaults, strict=True),
-    ]
-    named = [(arg.arg, default) for arg, default in pairs if arg.arg not in ("self", "cls")]
-    required = tuple(name for name, default in named if default is None)
-    return required, tuple((name, ast.unparse(default)) for name, default in named if default is not None)
-
-
-def _dotted(node: ast.expr) -> str:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        owner = _dotted(node.value)
-        return f"{owner}.{node.attr}" if owner else ""
-    return ""
-
-
-def _raised(node: ast.Raise) -> str:
-    raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
-    return _dotted(raised) if raised is not None else ""
-
-
-def _unique(names: Iterator[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for name in names if name))
-
-
-def _clip(text: str, limit: int = 100) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+def _error(text: str) -> str:
+    """The type of the error that a text tells."""
+    found = re.findall(r"^([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Iteration|Warning))\b", text, re.MULTILINE)
+    return found[0] if found else ""

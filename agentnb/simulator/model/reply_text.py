@@ -1,37 +1,40 @@
-"""What the simulated model says: a report of what it was given, written to be read aloud. Pure and deterministic."""
+"""Say what the request brought: a few plain sentences, one quoted line, and code where the task asks for it. Pure."""
 
 from __future__ import annotations
 
-import builtins
+import ast
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from agentnb.simulator.model import tool_choice
 from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Answer, Ask, Said, Wanted
-from agentnb.simulator.model.prompt_parser import Held, Outline, Turn, definitions, outline, turn
+from agentnb.simulator.model.prompt_parser import Cell, Conversation, head, parsed, read
+from agentnb.simulator.model.written_code import write
 from agentnb.simulator.tokenizer import pieces
 
 _LISTED = 5
-_EXPLAINED = 2
-_QUOTED = 2  # results of tools; of more than that each gets a line
 _NOTED = 12
+_WORD = re.compile(r"[A-Za-z_]\w*")
+_CELLS = re.compile(r"\b(?:cells?|In|Out)\b[ \[]*(\d{1,6})", re.IGNORECASE)
 
 
 def answer(ask: Ask, *, declined: bool = False, paused: bool = False) -> Answer:
-    """The reply to `ask`: tool calls where the question wants them, else text; cut where the request says.
+    """Return the reply to `ask`: tool calls where the question wants them, else text; cut where the request says.
 
     With `declined` the model says nothing and stops as a refusal does; `paused` it stops in the middle of its text.
     What an unfinished message of its own has said already it does not say again.
     """
     if declined:
         return Answer(stop="refusal")
-    held = definitions(ask.said)
-    open_turn = turn(ask.said)
-    calls = tool_choice.wanted(ask, open_turn, held)
-    text = _before_calls(calls) if calls else report(ask, open_turn, held)
-    thought = pieces(_thought(open_turn, held), ask.model.tokenizer) if ask.thinks else []
-    said = _cut(ask, thought, text.removeprefix(_begun(ask.said)), calls)
+    held = read(ask.said)
+    calls = tool_choice.wanted(ask, held)
+    text = _before_calls(calls) if calls else report(ask.model.label, held)
+    thought = f"The question is: {_shortened(' '.join(held.question.split()), 80)} I hold {_all(held) or 'nothing'}."
+    said = _cut(
+        ask, pieces(thought, ask.model.tokenizer) if ask.thinks else [], text.removeprefix(_begun(ask.said)), calls
+    )
     return _paused(said) if paused else said
 
 
@@ -53,213 +56,135 @@ def _paused(said: Answer) -> Answer:
     return replace(said, pieces=said.pieces[:end], calls=(), call_pieces=(), stop="pause")
 
 
-def _thought(open_turn: Turn, held: dict[str, Held]) -> str:
-    named = tool_choice.named(open_turn.question, held)
-    about = f"It names {_listing(named[:4])}. " if named else ""
-    results = f" {len(open_turn.results)} tool results came since." if open_turn.results else ""
-    return (
-        f"The question is: {_quote(open_turn.question, 80)} {about}I hold {_count(len(held), 'definition')}.{results}"
+def _before_calls(calls: Sequence[Wanted]) -> str:
+    return f"First I call {_listing(dict.fromkeys(f'`{call.name}`' for call in calls))}."
+
+
+def report(label: str, held: Conversation) -> str:
+    """Return the answer as Markdown: that it is simulated, what the tools brought, what was given, one line of it."""
+    opening = f"**Simulated reply**: {label} was not asked, and this model does not reason."
+    if not held.question:
+        return f"{opening} The request holds no question."
+    named = _named(held)
+    told = [opening, _given(held, named), *([] if held.results else [_quoted(held, named), _missing(held, named)])]
+    return "\n\n".join(part for part in (" ".join(filter(None, told)), *_results(held.results), _code(held)) if part)
+
+
+def _named(held: Conversation) -> list[str]:
+    """What the question names: definitions by their full name, values, cells by number. Marked names come first."""
+    marked = tool_choice.identifiers(held.question)
+    words = [*marked, *([] if marked else _WORD.findall(held.question))]
+    known = [found for word in words if (found := held.find(word) or (word if word in held.values else ""))]
+    cells = [f"cell {number}" for number in _CELLS.findall(held.question) if int(number) in held.cells]
+    return list(dict.fromkeys([*cells, *known]))
+
+
+def _given(held: Conversation, named: Sequence[str]) -> str:
+    """`I was given cells 1 to 3, the definition of `clean` and the values `df` and `x`.`"""
+    given = _all(held, named)
+    return f"I was given {given}." if given else "Nothing of the notebook came with the question."
+
+
+def _all(held: Conversation, named: Sequence[str] = ()) -> str:
+    definitions = sorted(held.definitions, key=lambda name: name not in named)
+    values = sorted(held.values, key=lambda name: name not in named)
+    return _listing(
+        filter(
+            None,
+            [
+                _group("cell", [_numbered(cell) for cell in [*held.cells.values()][-_LISTED:]], len(held.cells)),
+                _group("definition", [_placed(held, name) for name in definitions[:_LISTED]], len(definitions)),
+                _group("value", [f"`{name}`" for name in values[:_LISTED]], len(values)),
+            ],
+        )
     )
 
 
-def _before_calls(calls: Sequence[Wanted]) -> str:
-    names = list(dict.fromkeys(call.name for call in calls))
-    said = [f"`{name}`{_over([call for call in calls if call.name == name])}" for name in names]
-    return f"Before I answer I call {_listing(said)}{', all at once' if len(calls) > 1 else ''}."
+def _group(thing: str, shown: Sequence[str], count: int) -> str:
+    more = [f"{count - len(shown)} more"] if count > len(shown) else []
+    return f"the {thing}{'' if count == 1 else 's'} {_listing([*shown, *more])}" if shown else ""
 
 
-def _over(calls: Sequence[Wanted]) -> str:
-    """` on ``x`` and ``y```: the first argument of each call, where it is short enough to read aloud."""
-    first = [str(next(iter(call.arguments.values()), "")) for call in calls]
-    short = [f"`{text}`" for text in first if text and len(text) <= 40 and "\n" not in text and "`" not in text]
-    return f" on {_listing(short)}" if len(short) == len(calls) else ""
+def _numbered(cell: Cell) -> str:
+    return f"{cell.number} with its output" if cell.output else str(cell.number)
 
 
-def report(ask: Ask, open_turn: Turn, held: dict[str, Held]) -> str:
-    """The answer as markdown: what was asked, what the tools brought, what came along, what a model could do."""
-    named = tool_choice.named(open_turn.question, held)
-    before = definitions(ask.said[: open_turn.start])
-    explained = named[: 1 if open_turn.results else _EXPLAINED]
-    parts = [
-        _opening(ask, open_turn),
-        *_results(open_turn.results),
-        *(_explain(held[name], held) for name in explained),
-        _along(held, before, explained),
-        _beside(open_turn),
-        _missing(open_turn, held),
-        _closing(held, named, open_turn),
-    ]
-    return "\n\n".join(part for part in parts if part)
+def _placed(held: Conversation, name: str) -> str:
+    found = held.definitions[name]
+    return f"`{name}`{f' ({found.place})' if found.place else ''}{'' if found.full else ', its signature only'}"
 
 
-def _opening(ask: Ask, open_turn: Turn) -> str:
-    first = f"**Simulated reply.** I stand in for {ask.model.label} and do not reason; I tell what the request brought."
-    if not open_turn.question:
-        return f"{first} It holds no question."
-    which = f"Question {open_turn.earlier + 1} of this conversation" if open_turn.earlier else "You asked"
-    return f"{first}\n\n{which}: *{_quote(open_turn.question)}*"
+def _quoted(held: Conversation, named: Sequence[str]) -> str:
+    """One line of what was given, to the letter: of what the question names, else of the newest that says something."""
+    for name in named:
+        if name.startswith("cell "):
+            return _shows(held.cells[int(name.removeprefix("cell "))])
+        if name in held.values:
+            return _cited("Its value now", held.values[name])
+        return _defined(held, name)
+    if held.failure.strip():
+        return _cited("The error is", held.failure.strip().splitlines()[0])
+    words = set(_WORD.findall(held.question))
+    shown = [cell for cell in held.cells.values() if cell.output.strip()]
+    using = [cell for cell in shown if words & set(_WORD.findall(cell.source)) - _COMMON]
+    if using or shown:
+        return _shows((using or shown)[-1])
+    return _cited("One value is", [*held.values.values()][-1]) if held.values else ""
 
 
-def _quote(question: str, limit: int = 160) -> str:
-    flat = " ".join(question.split()).replace("*", "∗")  # a star of the user's would end the emphasis
-    return flat if len(flat) <= limit else f"{flat[:limit].rsplit(' ', 1)[0]} …"
+_COMMON = {"a", "in", "is", "for", "and", "or", "not", "if", "as", "with", "from", "import", "print", "def", "return"}
 
 
-def _explain(item: Held, held: dict[str, Held]) -> str:
-    seen = outline(item.source)
-    place = f" ({item.where})" if item.where else ""
-    newer = " This is its newer version; it replaces the one I was sent before." if item.replaces else ""
-    if seen is None:
-        return f"I hold **`{item.name}`**{place}, {len(item.source.splitlines())} lines.{newer}"
-    doc = f" — {seen.doc}" if seen.doc else ""
-    head = f"I hold **`{item.name}`**{place}: `{seen.head}`{doc}{newer}"
-    return "\n".join([head, *(f"- {fact}" for fact in _facts(item, seen, held))])
+def _shows(cell: Cell) -> str:
+    """The line of the cell's output that holds a figure, else the last line of its output, else of its source."""
+    lines = [line.strip() for line in (cell.output.strip() or cell.source).splitlines() if line.strip()]
+    figure = next((line for line in reversed(lines) if re.search(r"\d", line)), lines[-1] if lines else "")
+    return _cited(f"Cell {cell.number} {'shows' if cell.output.strip() else 'ends with'}", figure)
 
 
-def _facts(item: Held, seen: Outline, held: dict[str, Held]) -> Iterable[str]:
-    if seen.required or seen.optional:
-        yield _parameters(seen)
-    elif seen.kind == "function":
-        yield "It takes no arguments."
-    if seen.members:
-        yield f"Methods: {_listing(f'`{name}`' for name in seen.members[:8])}."
-    if not item.full:
-        yield "Of it I was sent the signature only; `inspect` would bring the body."
-        return
-    if seen.calls:
-        yield _called(seen.calls, held)
-    if seen.raises:
-        yield f"It raises {_listing(f'`{name}`' for name in seen.raises)}."
-    if seen.returns:
-        yield f"It returns `{seen.returns}`."
+def _defined(held: Conversation, name: str) -> str:
+    node = parsed(held.definitions[name].source)
+    if node is None:
+        return _cited(f"`{name}` begins with", held.definitions[name].source.strip().partition("\n")[0])
+    doc = next((line for line in (ast.get_docstring(node) or "").splitlines() if line.strip()), "")
+    return f"{_cited('Its head is', head(node))}{f' {doc.strip()}' if doc else ''}"
 
 
-def _parameters(seen: Outline) -> str:
-    said = []
-    if seen.required:
-        verb = "is" if len(seen.required) == 1 else "are"
-        said.append(f"{_listing(f'`{name}`' for name in seen.required)} {verb} required")
-    said += [f"`{name}` defaults to `{default}`" for name, default in seen.optional[:5]]
-    return f"Parameters: {'; '.join(said)}."
+def _cited(before: str, line: str) -> str:
+    return f"{before} `{_shortened(line.replace('`', '´'), 120)}`." if line.strip() else ""
 
 
-def _called(calls: tuple[str, ...], held: dict[str, Held]) -> str:
-    known = {item.short for item in held.values()} | set(held)
-    mine = [f"`{name}`" for name in calls if name in known or name.rpartition(".")[2] in known][:4]
-    other = [f"`{name}`" for name in calls if f"`{name}`" not in mine and not hasattr(builtins, name)][:4]
-    said = []
-    if mine:
-        said.append(f"It calls {_listing(mine)}, which I hold too")
-    if other:
-        said.append(f"{'and' if mine else 'It calls'} {_listing(other)}, whose source I was not sent")
-    return f"{', '.join(said)}." if said else "It calls built-in functions only."
+def _missing(held: Conversation, named: Sequence[str]) -> str:
+    known = {*named, *held.values}
+    marked = tool_choice.identifiers(held.question)
+    absent = [name for name in marked if name not in known and not held.find(name)][:4]
+    verb = "is" if len(absent) == 1 else "are"
+    return f"{_listing(f'`{name}`' for name in absent)} {verb} not among it." if absent else ""
 
 
-def _along(held: dict[str, Held], before: dict[str, Held], explained: Sequence[str]) -> str:
-    """The definitions that were not explained: first those that came with this question, then those from before."""
-    rest = [item for name, item in held.items() if name not in explained and not item.listed]
-    new = [item for item in rest if before.get(item.name) != item]
-    old = [item for item in rest if before.get(item.name) == item]
-    if not held:
-        return "No definition came with it."
-    said = []
-    if new:
-        said.append(f"{'Also new' if explained else 'New'} with this question: {_named(new)}.")
-    if old:
-        said.append(f"From before I hold {_named(old)}.")
-    return " ".join(said)
+def _results(items: Sequence[Said]) -> Iterator[str]:
+    """What the tools brought, a line each."""
+    if items:
+        more = [f"- … {len(items) - _NOTED} more"] if len(items) > _NOTED else []
+        yield "\n".join([*(f"- {_in_a_line(item)}" for item in items[:_NOTED]), *more])
 
 
-def _named(items: Sequence[Held]) -> str:
-    more = [f"{len(items) - _LISTED} more"] if len(items) > _LISTED else []
-    return _listing([*(_brief(item) for item in items[-_LISTED:]), *more])
+def _in_a_line(item: Said) -> str:
+    name, brought = f"`{item.name or 'the tool'}`", read([item])
+    if brought.definitions and not item.is_error:
+        return f"{name} brought {_all(brought)}."
+    lines = item.text.strip().splitlines() or ["nothing"]
+    size = f" {len(lines)} lines, the first" if len(lines) > 1 else ""
+    return _cited(f"{name} {'failed with' if item.is_error else 'returned'}{size}", lines[0])
 
 
-def _beside(open_turn: Turn) -> str:
-    """The live values that came along, shortened."""
-    if not open_turn.values:
-        return ""
-    shown = _listing(f"`{_shortened(line, 60)}`" for line in open_turn.values[:3] if "`" not in line)
-    return f"Live values beside it: {shown}." if shown else ""
+def _code(held: Conversation) -> str:
+    written = None if held.results else write(held)
+    return f"Here is {written.what}:\n\n```python\n{written.code}\n```" if written else ""
 
 
 def _shortened(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def _brief(item: Held) -> str:
-    return f"`{item.name}` ({item.where})" if item.where else f"`{item.name}`"
-
-
-def _missing(open_turn: Turn, held: dict[str, Held]) -> str:
-    there = {line.partition(":")[0].strip() for line in open_turn.values}
-    named = tool_choice.identifiers(open_turn.question)
-    absent = [name for name in named if name not in there and not tool_choice.find(name, held)]
-    if not absent or open_turn.results:
-        return ""
-    verb = "is" if len(absent) == 1 else "are"
-    return f"{_listing(f'`{name}`' for name in absent[:4])} {verb} named in the question, but not among what I hold."
-
-
-def _results(items: Sequence[Said]) -> list[str]:
-    """What the tools brought: quoted where they were few, else a line each. Nobody reads a page of quotations."""
-    if len(items) <= _QUOTED:
-        return [_in_a_line(item) or _quoted(item) for item in items]
-    noted = [f"- {_in_a_line(item) or _beginning(item)}" for item in items[:_NOTED]]
-    more = [f"- … {len(items) - _NOTED} more"] if len(items) > _NOTED else []
-    return ["\n".join(["The tools brought, in this order:\n", *noted, *more])]
-
-
-def _in_a_line(item: Said) -> str:
-    """The result, where a line holds all of it; else nothing."""
-    brought = definitions([item])
-    if brought and not item.is_error:
-        return f"{_by(item)} brought {_listing(_brief(one) for one in brought.values())}."
-    lines = item.text.strip().splitlines()
-    if not lines:
-        return f"{_returned(item)} nothing."
-    if len(lines) == 1 and len(lines[0]) <= 80 and "`" not in lines[0]:
-        return f"{_returned(item)} `{lines[0]}`."
-    return ""
-
-
-def _by(item: Said) -> str:
-    return f"`{item.name}`" if item.name else "The tool"
-
-
-def _returned(item: Said) -> str:
-    return f"{_by(item)} {'failed with' if item.is_error else 'returned'}"
-
-
-def _beginning(item: Said) -> str:
-    lines = item.text.strip().splitlines()
-    first = _shortened(lines[0].replace("`", "´"), 60)
-    size = f" {len(lines)} lines, the first" if len(lines) > 1 else ""
-    return f"{_returned(item)}{size} `{first}`."
-
-
-def _quoted(item: Said) -> str:
-    lines = item.text.strip().splitlines()
-    shown = "\n".join(_shortened(line, 240) for line in lines[:4])
-    more = f"\n… {len(lines) - 4} more lines" if len(lines) > 4 else ""
-    fence = "```" if "```" not in shown else "~~~~"
-    return f"{_returned(item)}:\n\n{fence}\n{shown}{more}\n{fence}"
-
-
-def _closing(held: dict[str, Held], named: Sequence[str], open_turn: Turn) -> str:
-    if open_turn.results:
-        work = "go on from these results"
-    elif named:
-        work = f"now reason about `{named[0]}` from this source"
-    elif held:
-        work = "now pick what it needs from these definitions"
-    else:
-        work = "answer from what it learned in training alone"
-    return f"A real model, sent the same, would {work}."
 
 
 def _listing(words: Iterable[str]) -> str:

@@ -138,11 +138,11 @@ def test_stop_sequences_cut(client: Any) -> None:
     reply = client.messages.create(
         model="claude-sonnet-4-6",
         max_tokens=500,
-        stop_sequences=["never said", "do not reason"],
+        stop_sequences=["never said", "does not reason"],
         messages=[{"role": "user", "content": "hello"}],
     )
-    assert (reply.stop_reason, reply.stop_sequence) == ("stop_sequence", "do not reason")
-    assert "do not reason" not in reply.content[0].text
+    assert (reply.stop_reason, reply.stop_sequence) == ("stop_sequence", "does not reason")
+    assert "does not reason" not in reply.content[0].text
 
 
 def test_count_tokens_agrees_with_the_reply(client: Any) -> None:

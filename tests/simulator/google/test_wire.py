@@ -281,7 +281,7 @@ def test_max_tokens_include_thoughts_and_stop_sequences_cut(models: Any) -> None
     assert cut.candidates[0].finish_reason == "MAX_TOKENS"
     assert cut.usage_metadata.candidates_token_count + cut.usage_metadata.thoughts_token_count == 20
     stopped = models.generate_content(model=PRO, contents="hello", config={"stop_sequences": ["reason"]})
-    assert stopped.text.endswith("and do not ")
+    assert stopped.text.endswith("model does not ")
 
 
 def test_thoughts_are_shown_when_asked_and_can_be_switched_off(models: Any) -> None:

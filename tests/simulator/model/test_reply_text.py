@@ -1,51 +1,21 @@
-"""What the simulated model says and which tools it calls, for the questions that lessons ask."""
+"""What the simulated model says: short, true to the prompt, and with code where code was asked for."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentnb.providers.catalog import find
-from agentnb.simulator.model.dialogue import Answer, Ask, Offer, Said
-from agentnb.simulator.model.reply_text import answer
+from agentnb.simulator.model.dialogue import Answer, Said
+from agentnb.simulator.model.prompt_parser import read
+from agentnb.simulator.model.reply_text import report
 
-TIDES = '''<definition name="tides.harmonic" file="tides.py" lines="10-31" digest="ab" form="full">
-def harmonic(t, amplitude, phase=0.0, *, period: float = 12.42) -> float:
-    """Height of one tidal constituent at time t."""
-    if period <= 0:
-        raise ValueError("period")
-    return amplitude * np.cos(omega(period) * t + phase)
-</definition>
-<definition name="tides.omega" file="tides.py" lines="3-8" digest="cd" form="full">
-def omega(period):
-    """Angular speed of a constituent."""
-    return 2 * PI / period
-</definition>
-<definition name="tides.PI" file="tides.py" lines="1-1" digest="ee" form="full">
-PI = 3.14159
-</definition>'''
-INSPECT = Offer(
-    name="inspect", schema={"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
-)
-RUN = Offer(
-    name="run_code", schema={"type": "object", "properties": {"code": {"type": "string"}}, "required": ["code"]}
-)
-
-
-def user(words: str) -> Said:
-    return Said(kind="text", role="user", text=words)
-
-
-def ask(*said: Said | str, **options: Any) -> Answer:
-    row = find("claude-sonnet-4-6")
-    assert row is not None
-    spoken = tuple(user(item) if isinstance(item, str) else item for item in said)
-    return answer(Ask(**{"model": row, "said": spoken, "offers": (INSPECT, RUN), **options}))
-
-
-def calls(reply: Answer) -> list[tuple[str, dict[str, Any]]]:
-    return [(call.name, dict(call.arguments)) for call in reply.calls]
+Asker = Callable[..., Answer]
 
 
 def call(name: str, /, **arguments: Any) -> Said:
@@ -56,215 +26,90 @@ def result(name: str, words: str, **options: Any) -> Said:
     return Said(kind="result", role="user", name=name, call_id=name, text=words, **options)
 
 
-def test_it_says_that_it_does_not_reason_and_what_was_asked() -> None:
-    said = ask("<task>What is `harmonic`?</task>").text
-    assert "Simulated reply" in said
-    assert "do not reason" in said
-    assert "*What is `harmonic`?*" in said
-
-
-def test_it_explains_the_function_that_the_question_names() -> None:
-    reply = ask(TIDES, "<task>Explain how `harmonic` works.</task>")
-    for fact in (
-        "**`tides.harmonic`** (tides.py, lines 10-31)",
-        "`harmonic(t, amplitude, phase=0.0, *, period: float=12.42) -> float`",
-        "Height of one tidal constituent at time t.",
-        "`t` and `amplitude` are required; `phase` defaults to `0.0`; `period` defaults to `12.42`",
-        "It calls `omega`, which I hold too, and `np.cos`, whose source I was not sent.",
-        "It raises `ValueError`.",
-        "It returns `amplitude * np.cos(omega(period) * t + phase)`.",
-        "`tides.omega` (tides.py, lines 3-8) and `tides.PI` (tides.py, line 1)",
-    ):
-        assert fact in reply.text
-    assert 80 <= reply.tokens <= 280
-
-
-def test_a_newer_version_stands_in_for_the_older() -> None:
-    newer = TIDES.replace("2 * PI / period", "6.28 / period").replace('"cd"', '"ce" replaces="cd"')
-    said = ask(TIDES, newer, "What does omega return?").text
-    assert "It returns `6.28 / period`." in said
-    assert "newer version" in said
-
-
-def test_definitions_in_plain_text_are_found() -> None:
-    said = ask(
-        "```python\nclass Tide(Wave):\n    '''A tide.'''\n    def height(self): return 1\n```\nWhat is Tide?"
-    ).text
-    assert "`class Tide(Wave)` — A tide." in said
-    assert "`height`" in said
-
-
-def test_what_is_new_and_what_was_held_before_are_told_apart() -> None:
-    newer = '<definition name="tides.surge" file="tides.py" lines="40-41">\ndef surge(): return 0\n</definition>'
-    said = ask(TIDES, "Why?", Said(kind="text", role="assistant", text="So."), newer, "What else?").text
-    assert "New with this question: `tides.surge` (tides.py, lines 40-41)." in said
-    assert "From before I hold `tides.harmonic` (tides.py, lines 10-31)" in said
-
-
-def test_a_removed_definition_is_no_longer_held() -> None:
-    assert "tides.omega" not in ask(TIDES, '<removed name="tides.omega"/>', "What is here?").text
-
-
-def test_an_outline_is_not_a_definition() -> None:
-    """The system prompt lists signatures, and speaks of <definition> elements: neither is held source."""
-    outline = 'Definitions stand in <definition> elements.\n<outline file="a.py">\ndef f(x) -> int: ...\n</outline>'
-    said = ask(Said(kind="text", role="system", text=outline), TIDES, "What is `f`?").text
-    assert "I hold **`f`** (a.py): `f(x) -> int`" in said
-    assert "signature only" in said
-    assert "`f`" not in ask(Said(kind="text", role="system", text=outline), TIDES, "What is here?").text
-
-
-def test_a_name_as_the_package_offers_it_is_found() -> None:
-    deep = '<definition name="networkx.classes.function.density">\ndef density(G): return 0\n</definition>'
-    assert "I hold **`networkx.classes.function.density`**" in ask(deep, "Explain `networkx.density`").text
-
-
-def test_live_values_are_told() -> None:
-    reply = ask(TIDES, "<values>\nweek: list of 337: [1.8, 2.2]\n</values>\n\n<task>\nWhat is `week`?\n</task>")
-    assert "Live values beside it: `week: list of 337: [1.8, 2.2]`." in reply.text
-
-
-def test_a_plain_word_is_no_name_where_names_are_marked() -> None:
-    level = '<definition name="tides.level">\ndef level(): return 0\n</definition>'
-    assert "I hold **`tides.level`**" not in ask(TIDES, level, "At which level is `harmonic` highest?").text
-    assert "I hold **`tides.level`**" in ask(TIDES, level, "What is level?").text
-
-
-def test_what_is_named_but_not_held_is_said() -> None:
-    assert "`surge` is named in the question, but not among what I hold." in ask(TIDES, "What is `surge`?").text
-
-
-def test_a_broken_definition_is_held_all_the_same() -> None:
-    broken = '<definition name="a.f" file="a.py" lines="1-2" form="full">\ndef f(:\n    pass\n</definition>'
-    assert "I hold **`a.f`** (a.py, lines 1-2), 2 lines." in ask(broken, "What is `f`?").text
-
-
-def test_nothing_asked() -> None:
-    assert "It holds no question." in ask().text
+def test_it_names_cells_definitions_and_values_and_quotes_one_line(ask: Asker, tides: str, cells: str) -> None:
+    said = ask(f"{tides}\n{cells}", "<task>Explain the result above.</task>").text
+    assert said.count("Simulated") == 1
+    assert "the cells 1 and 2 with its output" in said
+    assert "the definitions `tides.harmonic` (tides.py), `tides.omega` (tides.py) and `growth` (cell 2)" in said
+    assert "the values `sales` and `table`" in said
+    assert "Cell 2 shows `7.5`." in said
+    assert len(re.findall(r"[.!?](?:\s|$)", said)) <= 4
 
 
 @pytest.mark.parametrize(
-    ("question", "wanted"),
+    ("task", "quoted"),
     [
-        ("Explain `harmonic`.", []),
-        ("inspect `surge` and `waves.height`", [("inspect", {"name": "surge"}), ("inspect", {"name": "waves.height"})]),
-        ("Please inspect surge and swell", [("inspect", {"name": "surge"}), ("inspect", {"name": "swell"})]),
-        ("Show me the definition of @waves.height", [("inspect", {"name": "waves.height"})]),
-        ("Look at `harmonic`", []),  # it is held already
-        ("Run `omega(12.42)` and explain", [("run_code", {"code": "omega(12.42)"})]),
-        ("Compute this:\n```python\nx = 1\nx + 1\n```", [("run_code", {"code": "x = 1\nx + 1"})]),
-        ("Use run_code on `1 + 1`", [("run_code", {"code": "1 + 1"})]),
-        ("How does it run?", []),
-        ("What does `run` do?", []),
-        ("inspect `surge` and run `1 + 1`", [("inspect", {"name": "surge"}), ("run_code", {"code": "1 + 1"})]),
-        ("inspect `surge`, then run `surge(1)`", [("inspect", {"name": "surge"})]),
+        ("Explain `harmonic`.", "`harmonic(t, amplitude, phase=0.0, *, period: float=12.42) -> float`"),
+        ("Explain `harmonic`.", "Height of one tidal constituent at time t."),
+        ("What is in `table`?", "`table: DataFrame, 12 rows x 3 columns`"),
+        ("What is in cell 1?", "Cell 1 ends with `sales = [120, 130, 900]`."),
+        ("Explain In[2] and its output", "Cell 2 shows `7.5`."),
+        ("Why is sales so large?", "`sales: list of 3: [120, 130, 900]`"),
+        ("What is `surge`?", "`surge` is not among it."),
     ],
 )
-def test_which_tools_it_calls(question: str, wanted: list[Any]) -> None:
-    reply = ask(TIDES, f"<task>{question}</task>")
-    assert calls(reply) == wanted
-    assert reply.stop == ("tools" if wanted else "end")
+def test_what_the_question_points_at_is_quoted(ask: Asker, tides: str, cells: str, task: str, quoted: str) -> None:
+    assert quoted in ask(tides, f"{cells}\n<task>{task}</task>").text
 
 
-def test_a_signature_is_not_enough_for_inspect() -> None:
-    held = '<definition name="a.f" form="signature">\ndef f(x): ...\n</definition>'
-    assert calls(ask(held, "inspect `f`")) == [("inspect", {"name": "f"})]
+def test_the_error_is_quoted(ask: Asker, tides: str) -> None:
+    failed = (
+        "<error>\nZeroDivisionError: division by zero\ntides.py, line 5, in omega\n    return 2 * PI / period\n</error>"
+    )
+    assert "The error is `ZeroDivisionError: division by zero`." in ask(tides, f"{failed}\n<task>Why?</task>").text
 
 
-def test_after_the_result_it_answers() -> None:
-    reply = ask(TIDES, "Run `omega(12.42)`", call("run_code", code="omega(12.42)"), result("run_code", "0.5059"))
-    assert not reply.calls
-    assert "`run_code` returned `0.5059`." in reply.text
-    assert "go on from these results" in reply.text
+@given(st.text(max_size=40), st.text(alphabet="abc1 .,\n`<>", max_size=60), st.text(max_size=40))
+def test_what_it_quotes_stands_in_the_prompt(source: str, output: str, task: str) -> None:
+    text = f'<cell number="7">\n{source}\n<output>\n{output}\n</output>\n</cell>\n<task>{task}</task>'
+    said = report("any", read([Said(kind="text", role="user", text=text)]))
+    quoted = re.search(r"Cell 7 (?:shows|ends with) `([^`]*)`", said)
+    assert quoted is None or quoted[1].rstrip("…") in text.replace("`", "´")
 
 
-def test_then_allows_another_round() -> None:
-    question = "inspect `omega`, then run `omega(1)`, then inspect `surge`"
-    first = call("inspect", name="omega")
-    opening = (question, first, result("inspect", TIDES))
-    assert calls(ask(*opening)) == [("run_code", {"code": "omega(1)"})]
-    second = (*opening, call("run_code", code="omega(1)"), result("run_code", "6.28"))
-    assert calls(ask(*second)) == [("inspect", {"name": "surge"})]
-    third = (*second, call("inspect", name="surge"), result("inspect", "no such name", is_error=True))
-    said = ask(*third)
-    assert not said.calls
-    assert "`inspect` brought `tides.harmonic` (tides.py, lines 10-31)" in said.text
-    assert "`inspect` failed with `no such name`." in said.text
+def test_nothing_given_and_nothing_asked(ask: Asker) -> None:
+    assert "Nothing of the notebook came with the question." in ask("Why?").text
+    assert "The request holds no question." in ask().text
 
 
-def test_many_results_take_a_line_each() -> None:
-    asked = "inspect `a`, `b`, `c` and `d`"
-    texts = [TIDES, "42", "first `line`\nsecond\nthird", "word " * 200]
+def test_results_take_a_line_each(ask: Asker, tides: str) -> None:
+    texts = [tides, "42", "first `line`\nsecond\nthird", "word " * 200]
     made = [item for text in texts for item in (call("inspect", name="a"), result("inspect", text))]
-    said = ask(asked, *made).text
-    brought = said[said.index("The tools brought") :].split("\n\n")[1].splitlines()
-    assert brought == [
-        "- `inspect` brought `tides.harmonic` (tides.py, lines 10-31), `tides.omega` (tides.py, lines 3-8) "
-        "and `tides.PI` (tides.py, line 1).",
+    failed = result("inspect", "no such name", is_error=True)
+    assert ask("inspect `a`", *made, failed).text.splitlines()[-5:] == [
+        "- `inspect` brought the definitions `tides.harmonic` (tides.py) and `tides.omega` (tides.py).",
         "- `inspect` returned `42`.",
         "- `inspect` returned 3 lines, the first `first ´line´`.",
-        f"- `inspect` returned `{('word ' * 200)[:59]}…`.",
+        f"- `inspect` returned `{('word ' * 200)[:119]}…`.",
+        "- `inspect` failed with `no such name`.",
     ]
 
 
-def test_of_very_many_results_the_rest_is_counted() -> None:
+def test_of_very_many_results_the_rest_is_counted(ask: Asker) -> None:
     made = [item for n in range(15) for item in (call("run_code", code="1"), result("run_code", str(n)))]
     said = ask("Run `1`", *made).text
-    assert "- `run_code` returned `11`.\n- … 3 more\n" in said
-    assert "`12`" not in said
+    assert said.endswith("- `run_code` returned `11`.\n- … 3 more")
 
 
-def test_the_next_question_starts_anew() -> None:
-    done = (
-        "Run `1`",
-        call("run_code", code="1"),
-        result("run_code", "1"),
-        Said(kind="text", role="assistant", text="1"),
-    )
-    reply = ask(*done, "Run `2`")
-    assert calls(reply) == [("run_code", {"code": "2"})]
-    assert "Question 2 of this conversation: *Why?*" in ask(*done, "Why?").text
+@pytest.mark.parametrize("task", ["Write a function `peak` that returns the largest value.", "Plot `sales`."])
+def test_code_that_is_asked_for_stands_in_a_fence(ask: Asker, cells: str, task: str) -> None:
+    said = ask(f"{cells}\n<task>{task}</task>").text
+    (code,) = re.findall(r"```python\n(.*?)\n```", said, re.DOTALL)
+    compile(code, "reply", "exec")
+    assert "sales" in code
 
 
-@pytest.mark.parametrize(
-    ("choice", "names"), [("none", []), ("any", ["inspect"]), ("run_code", ["run_code"]), ("inspect", ["inspect"])]
-)
-def test_tool_choice_is_honoured(choice: str, names: list[str]) -> None:
-    assert [call.name for call in ask("Tell me a story", choice=choice).calls] == names
+def test_no_code_where_none_is_asked_for(ask: Asker, cells: str) -> None:
+    for task in ("Explain the last plot", "What does the function write?", "How did you fix it?"):
+        assert "```" not in ask(f"{cells}\n<task>{task}</task>").text
 
 
-def test_without_parallel_calls_there_is_one() -> None:
-    assert len(ask("inspect `a.b` and `c.d`", parallel=False).calls) == 1
+def test_the_reply_is_the_same_each_time(ask: Asker, cells: str) -> None:
+    assert ask(f"{cells}\n<task>Why?</task>") == ask(f"{cells}\n<task>Why?</task>")
 
 
-def test_arguments_follow_the_schema() -> None:
-    schema = {
-        "type": "object",
-        "properties": {
-            "city": {"type": "string"},
-            "unit": {"enum": ["C", "F"]},
-            "days": {"type": "integer"},
-            "verbose": {"type": "boolean"},
-            "tags": {"type": "array", "items": {"type": "string"}},
-            "note": {"type": "string"},
-        },
-        "required": ["city", "unit", "days", "verbose", "tags"],
-    }
-    weather = Offer(name="get_weather", schema=schema)
-    reply = ask('Call get_weather for "Husum" in F for 3 days', offers=(weather,))
-    assert calls(reply) == [
-        ("get_weather", {"city": "Husum", "unit": "F", "days": 3, "verbose": True, "tags": ["Husum"]})
-    ]
-
-
-def test_no_tools_no_calls() -> None:
-    assert not ask("inspect `surge`", offers=()).calls
-
-
-def test_a_signature_behind_the_answer_does_not_keep_the_question_open() -> None:
-    """Gemini's thought signatures follow the text: the next question is a new one all the same."""
-    before = [user("inspect `omega`"), call("inspect", name="omega"), result("inspect", "def omega(): ...")]
-    spoken = Said(kind="text", role="assistant", text="It is an angular speed.")
-    signature = Said(kind="other", role="assistant")
-    after = ask(*before, spoken, signature, user("inspect `phase`"))
-    assert calls(after) == [("inspect", {"name": "phase"})]
+def test_every_model_answers_in_its_own_name(cells: str) -> None:
+    row = find("gpt-4.1")
+    assert row is not None
+    said = report(row.label, read([Said(kind="text", role="user", text=f"{cells}\n<task>Why?</task>")]))
+    assert row.label in said

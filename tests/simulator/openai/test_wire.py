@@ -66,7 +66,7 @@ def test_a_tool_loop_with_reasoning_sent_back(api: Any) -> None:
     ]
     history = [user(QUESTION), *(item.model_dump(exclude_none=True) for item in first.output)]
     second = api.responses.create(model=SOL, input=[*history, *results], tools=[INSPECT])
-    assert "`inspect` brought `omega`" in second.output_text
+    assert "`inspect` brought the definition `omega`" in second.output_text
     with pytest.raises(openai.BadRequestError, match="not found"):  # nothing is kept on the server
         api.responses.create(model=SOL, input=results, previous_response_id=first.id)
     with pytest.raises(openai.BadRequestError, match="No tool output found for function call"):
