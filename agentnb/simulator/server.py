@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -177,13 +177,13 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _send_stream(
-        self, incoming: Incoming, outcome: Outcome, events: Iterable[Event], fault: Fault | None, began: float
+        self, incoming: Incoming, outcome: Outcome, events: Sequence[Event], fault: Fault | None, began: float
     ) -> None:
         headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
         self._head(incoming, outcome, began, {**headers, "transfer-encoding": "chunked"})
         tpot = outcome.timing.tpot if outcome.timing is not None else 0.0
         service = self.server.service
-        at = fault.after_events if fault is not None else -1
+        at = min(fault.after_events, len(events) - 1) if fault is not None else -1
         for i, event in enumerate(events):
             if i == at and fault is not None and not self._disturb(fault, outcome):
                 return
