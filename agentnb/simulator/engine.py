@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
-from agentnb.providers.catalog import Model
+from agentnb.models.catalog import Model
 from agentnb.simulator.clock import Clock
 from agentnb.simulator.faults import Faults
 from agentnb.simulator.http_messages import Recorded, Timing

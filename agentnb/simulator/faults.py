@@ -18,11 +18,10 @@ class Fault:
 
     `kind`: an HTTP status ("429" "500" "503" "529"); "refusal" (the model declines, in a well-formed reply); "pause"
     (on Anthropic's wire the model pauses its turn in the middle of its text); "refuse" (the connection is reset before
-    any answer);
-    "slow_headers" (nothing for `seconds`); and in mid-reply, after `after_events` stream events or before the last one: "stall" (silence for
-    `seconds`, then it goes on), "drop" (the connection is reset), "error_event", "garbage". `seconds` are real ones
-    at any speed, since they are for testing timeouts. `retry_after` (seconds) is sent as the header of that name, or
-    in the body where the provider does so (Google).
+    any answer); "slow_headers" (nothing for `seconds`); and in mid-reply, after `after_events` stream events, or before
+    the last one where there are fewer: "stall" (silence for `seconds`, then it goes on), "drop" (the connection is
+    reset), "error_event", "garbage". `seconds` are real ones at any speed, since they are for testing timeouts.
+    `retry_after` (seconds) is sent as the header of that name, or in the body where the provider does so (Google).
     """
 
     kind: str

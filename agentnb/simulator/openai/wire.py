@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentnb.errors import RequestRefused
-from agentnb.providers.catalog import Model, rows
+from agentnb.models.catalog import Model, rows
 from agentnb.simulator.engine import Engine
 from agentnb.simulator.http_messages import Incoming, Outcome
 from agentnb.simulator.limits import Left, OverLimit, RefusedForNow, retry_headers

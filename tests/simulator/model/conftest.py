@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from agentnb.providers.catalog import find
+from agentnb.models.catalog import find
 from agentnb.simulator.model.dialogue import Answer, Ask, Offer, Said
 from agentnb.simulator.model.reply_text import answer
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentnb.providers.catalog import find
+from agentnb.models.catalog import find
 from agentnb.simulator.model.dialogue import Answer, Ask, Offer, Said, Wanted
 from agentnb.simulator.model.prompt_parser import read
 from agentnb.simulator.model.tool_choice import wanted
