@@ -137,6 +137,6 @@ Point a client at it, with any key:
   export OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY=any
 What is warm, what was asked, what goes wrong next:
   curl {url}/sim/state
-  curl {url}/sim/faults -d '{{"kind": "529", "times": 2, "retry_after": 3}}'
-  curl {url}/sim/limits -d '{{"requests": 5, "tokens": 20000}}'
-  curl {url}/sim/clock -d '{{"advance": 300}}'"""
+  curl {url}/sim/faults --json '{{"kind": "529", "times": 2, "retry_after": 3}}'
+  curl {url}/sim/limits --json '{{"requests": 5, "tokens": 20000}}'
+  curl {url}/sim/clock --json '{{"advance": 300}}'"""

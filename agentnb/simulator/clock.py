@@ -32,8 +32,8 @@ class SimClock:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Move ahead by `seconds`. Raises InputError on a step back."""
-        _refuse_back(seconds)
+        """Move ahead by `seconds`. Raises InputError on a step back, or of over ten years."""
+        _check_step(seconds)
         with self._lock:
             self._now += seconds
 
@@ -52,8 +52,8 @@ class RealClock:
         return time.monotonic() + self._ahead
 
     def advance(self, seconds: float) -> None:
-        """Move ahead by `seconds`. Raises InputError on a step back."""
-        _refuse_back(seconds)
+        """Move ahead by `seconds`. Raises InputError on a step back, or of over ten years."""
+        _check_step(seconds)
         with self._lock:
             self._ahead += seconds
 
@@ -63,9 +63,14 @@ def utc(seconds: float) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat().replace("+00:00", "Z")
 
 
-def _refuse_back(seconds: float) -> None:
-    if seconds < 0:
-        raise InputError("time does not go back", about=f"advance {seconds}", todo="Give seconds of 0 or more.")
+def _check_step(seconds: float) -> None:
+    if not 0 <= seconds <= _DECADE:
+        raise InputError(
+            "time does not go back, nor on by more than ten years", about=f"advance {seconds}", todo="Give seconds."
+        )
+
+
+_DECADE = 315_360_000
 
 
 class Pacer:

@@ -19,6 +19,7 @@ from agentnb.simulator.limits import RateLimits
 from agentnb.simulator.promptcache_rules import PromptCaches
 from agentnb.simulator.tokenizer import count
 
+_PATHS = 1_000
 _REMEMBERED = 20_000
 """How many token counts, and how many requests, are remembered; the oldest are forgotten."""
 
@@ -94,7 +95,8 @@ class Engine:
 
     def note(self, recorded: Recorded) -> None:
         with self._lock:
-            self.counts[recorded.path] = self.counts.get(recorded.path, 0) + 1
+            if recorded.path in self.counts or len(self.counts) < _PATHS:
+                self.counts[recorded.path] = self.counts.get(recorded.path, 0) + 1
             if self._record:
                 self.requests.append(recorded)
 

@@ -218,7 +218,7 @@ def test_a_prompt_longer_than_the_window(client: Any) -> None:
 def test_bad_requests(
     http: Any, sim: Simulator, path: str, headers: dict[str, str], data: bytes, status: int, kind: str
 ) -> None:
-    reply = http.post(sim.url + path, headers=headers, content=data)
+    reply = http.post(sim.url + path, headers={"content-type": "application/json", **headers}, content=data)
     assert (reply.status_code, reply.json()["error"]["type"]) == (status, kind)
 
 

@@ -13,6 +13,7 @@ from google.genai import errors, types
 
 from agentnb.simulator import Simulator
 
+JSON = {"content-type": "application/json"}
 DATA = Path(__file__).parents[1] / "data"
 PRO = "gemini-3.1-pro-preview"
 OLDER = "gemini-2.5-pro"
@@ -323,7 +324,7 @@ def test_errors_have_the_recorded_shape(models: Any) -> None:
 def test_a_missing_key_and_broken_json(http: Any, sim: Simulator) -> None:
     address = f"{sim.url}/v1beta/models/{PRO}:generateContent"
     assert http.post(address, json={}).json()["error"]["status"] == "PERMISSION_DENIED"
-    broken = http.post(address, content=b"{", headers={"x-goog-api-key": "any"})
+    broken = http.post(address, content=b"{", headers={"x-goog-api-key": "any"} | JSON)
     assert (broken.status_code, broken.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
     nothing = http.post(address, json={}, headers={"x-goog-api-key": "any"})
     assert "contents is not specified" in nothing.json()["error"]["message"]

@@ -56,6 +56,7 @@ def test_a_failing_cell_is_what_would_be_replaced() -> None:
     assert (namespace["word"], namespace["n"], made.replaces) == ("x", None, 4)
 
 
+@pytest.mark.slow
 def test_a_plot_of_a_variable_of_the_prompt(cells: str) -> None:
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
