@@ -5,13 +5,11 @@ Our tags are read whatever their attributes; in text without tags functions and 
 
 from __future__ import annotations
 
-import ast
 import html
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from agentnb.simulator.model.dialogue import Said
 
@@ -21,10 +19,9 @@ _INNER = re.compile(r"<(output|error)\b[^>]*>(.*?)</\1\s*>", re.DOTALL)
 _FRAME = re.compile(r"</?(?:source|output|error|picture|image)\b[^<>]*>")
 _REMOVED = re.compile(r'<removed\s[^>]*?name="([^"]*)"[^>]*>')
 _ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
-_HEAD = re.compile(r"^([ \t]*)(?:async[ \t]+def|def|class)[ \t]+([A-Za-z_]\w*)", re.MULTILINE)
+_HEAD = re.compile(r"^([ \t]*)(?:async[ \t]+def|def|class)[ \t]+([A-Za-z_]\w*)[ \t]*[(:]", re.MULTILINE)
 _VALUE = re.compile(r"^[\s*`-]*([A-Za-z_]\w*)`?\s*[:=(,\s-]")
 _ARROW = re.compile(r"^-*>?\s*\d+\s+")  # how a traceback marks its lines
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,8 +142,7 @@ def _take_code(held: Conversation, text: str, place: str, *, full: bool = True) 
         if match.start() >= end:
             source = _block(text[match.start() :], match[1])
             end = match.start() + len(source)
-            if parsed(source) is not None:
-                _keep(held, Held(name=match[2], source=textwrap.dedent(source), place=place, full=full), {})
+            _keep(held, Held(name=match[2], source=textwrap.dedent(source), place=place, full=full), {})
 
 
 def _keep(held: Conversation, found: Held, given: dict[str, str]) -> None:
@@ -162,30 +158,6 @@ def _block(text: str, indent: str) -> str:
     deeper = re.compile(rf"{indent}[ \t]+\S|\s*$|{indent}\)")
     taken = next((i for i, line in enumerate(lines) if i and not deeper.match(line)), len(lines))
     return "".join(lines[:taken]).rstrip()
-
-
-def tree_of(source: str) -> ast.Module | None:
-    """Return the parsed source; None where it is not Python, or more than can be read."""
-    try:
-        return ast.parse(textwrap.dedent(source))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-@lru_cache(maxsize=1024)
-def parsed(source: str) -> Function | ast.ClassDef | None:
-    """Return the last function or class in `source`."""
-    tree = tree_of(source)
-    body = tree.body if tree else []
-    return next((node for node in reversed(body) if isinstance(node, Function | ast.ClassDef)), None)
-
-
-def head(node: Function | ast.ClassDef) -> str:
-    """Return the signature on one line."""
-    if isinstance(node, ast.ClassDef):
-        return f"class {node.name}({', '.join(map(ast.unparse, node.bases))})"
-    returns = f" -> {ast.unparse(node.returns)}" if node.returns is not None else ""
-    return f"{node.name}({ast.unparse(node.args)}){returns}"
 
 
 def failing(held: Conversation) -> tuple[str, str, str]:

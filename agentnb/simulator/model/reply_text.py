@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import ast
+import itertools
 import json
+import keyword
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from agentnb.simulator.model import tool_choice
 from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Answer, Ask, Said, Wanted
-from agentnb.simulator.model.prompt_parser import Cell, Conversation, head, parsed, read
+from agentnb.simulator.model.prompt_parser import Cell, Conversation, read
 from agentnb.simulator.model.written_code import write
 from agentnb.simulator.tokenizer import pieces
 
@@ -30,11 +31,10 @@ def answer(ask: Ask, *, declined: bool = False, paused: bool = False) -> Answer:
         return Answer(stop="refusal")
     held = read(ask.said)
     calls = tool_choice.wanted(ask, held)
-    text = _before_calls(calls) if calls else report(ask.model.label, held)
+    text = _first(calls) if calls else report(ask.model.label, held)
     thought = f"The question is: {_shortened(' '.join(held.question.split()), 80)} I hold {_all(held) or 'nothing'}."
-    said = _cut(
-        ask, pieces(thought, ask.model.tokenizer) if ask.thinks else [], text.removeprefix(_begun(ask.said)), calls
-    )
+    thinking = pieces(thought, ask.model.tokenizer) if ask.thinks else []
+    said = _cut(ask, thinking, text.removeprefix(_begun(ask.said)), calls)
     return _paused(said) if paused else said
 
 
@@ -56,7 +56,7 @@ def _paused(said: Answer) -> Answer:
     return replace(said, pieces=said.pieces[:end], calls=(), call_pieces=(), stop="pause")
 
 
-def _before_calls(calls: Sequence[Wanted]) -> str:
+def _first(calls: Sequence[Wanted]) -> str:
     return f"First I call {_listing(dict.fromkeys(f'`{call.name}`' for call in calls))}."
 
 
@@ -65,9 +65,11 @@ def report(label: str, held: Conversation) -> str:
     opening = f"**Simulated reply**: {label} was not asked, and this model does not reason."
     if not held.question:
         return f"{opening} The request holds no question."
-    named = _named(held)
-    told = [opening, _given(held, named), *([] if held.results else [_quoted(held, named), _missing(held, named)])]
-    return "\n\n".join(part for part in (" ".join(filter(None, told)), *_results(held.results), _code(held)) if part)
+    named, given = _named(held), _all(held, _named(held))
+    told = f"I was given {given}." if given else "Nothing of the notebook came with the question."
+    looked = [] if held.results else [_quoted(held, named), _missing(held)]
+    parts = [" ".join(filter(None, [opening, told, *looked])), _results(held.results), _code(held)]
+    return "\n\n".join(filter(None, parts))
 
 
 def _named(held: Conversation) -> list[str]:
@@ -79,60 +81,38 @@ def _named(held: Conversation) -> list[str]:
     return list(dict.fromkeys([*cells, *known]))
 
 
-def _given(held: Conversation, named: Sequence[str]) -> str:
-    """`I was given cells 1 to 3, the definition of `clean` and the values `df` and `x`.`"""
-    given = _all(held, named)
-    return f"I was given {given}." if given else "Nothing of the notebook came with the question."
-
-
 def _all(held: Conversation, named: Sequence[str] = ()) -> str:
-    definitions = sorted(held.definitions, key=lambda name: name not in named)
-    values = sorted(held.values, key=lambda name: name not in named)
-    return _listing(
-        filter(
-            None,
-            [
-                _group("cell", [_numbered(cell) for cell in [*held.cells.values()][-_LISTED:]], len(held.cells)),
-                _group("definition", [_placed(held, name) for name in definitions[:_LISTED]], len(definitions)),
-                _group("value", [f"`{name}`" for name in values[:_LISTED]], len(values)),
-            ],
-        )
-    )
+    """`the cells 1 and 2 with its output, the definition `clean` (cell 1) and the values `df` and `x``"""
+    cells = [f"{cell.number}{' with its output' if cell.output else ''}" for cell in held.cells.values()]
+    places = {name: f" ({found.place})" if found.place else "" for name, found in held.definitions.items()}
+    definitions = [f"`{name}`{places[name]}" for name in sorted(places, key=lambda name: name not in named)]
+    values = [f"`{name}`" for name in sorted(held.values, key=lambda name: name not in named)]
+    groups = {"cell": cells[-_LISTED:], "definition": definitions[:_LISTED], "value": values[:_LISTED]}
+    counts = {"cell": len(cells), "definition": len(definitions), "value": len(values)}
+    return _listing(_group(thing, shown, counts[thing]) for thing, shown in groups.items() if shown)
 
 
 def _group(thing: str, shown: Sequence[str], count: int) -> str:
     more = [f"{count - len(shown)} more"] if count > len(shown) else []
-    return f"the {thing}{'' if count == 1 else 's'} {_listing([*shown, *more])}" if shown else ""
-
-
-def _numbered(cell: Cell) -> str:
-    return f"{cell.number} with its output" if cell.output else str(cell.number)
-
-
-def _placed(held: Conversation, name: str) -> str:
-    found = held.definitions[name]
-    return f"`{name}`{f' ({found.place})' if found.place else ''}{'' if found.full else ', its signature only'}"
+    return f"the {thing}{'' if count == 1 else 's'} {_listing([*shown, *more])}"
 
 
 def _quoted(held: Conversation, named: Sequence[str]) -> str:
     """One line of what was given, to the letter: of what the question names, else of the newest that says something."""
-    for name in named:
-        if name.startswith("cell "):
-            return _shows(held.cells[int(name.removeprefix("cell "))])
-        if name in held.values:
-            return _cited("Its value now", held.values[name])
-        return _defined(held, name)
+    first = next(iter(named), "")
+    if first.startswith("cell "):
+        return _shows(held.cells[int(first.removeprefix("cell "))])
+    if first in held.values:
+        return _cited("Its value now is", held.values[first])
+    if first:
+        return _cited(f"`{first}` begins with", held.definitions[first].source.strip().partition("\n")[0])
     if held.failure.strip():
         return _cited("The error is", held.failure.strip().splitlines()[0])
-    words = set(_WORD.findall(held.question))
+    words = set(_WORD.findall(held.question)) - set(keyword.kwlist)
     shown = [cell for cell in held.cells.values() if cell.output.strip()]
-    using = [cell for cell in shown if words & set(_WORD.findall(cell.source)) - _COMMON]
-    if using or shown:
-        return _shows((using or shown)[-1])
+    if shown:
+        return _shows(([cell for cell in shown if words & set(_WORD.findall(cell.source))] or shown)[-1])
     return _cited("One value is", [*held.values.values()][-1]) if held.values else ""
-
-
-_COMMON = {"a", "in", "is", "for", "and", "or", "not", "if", "as", "with", "from", "import", "print", "def", "return"}
 
 
 def _shows(cell: Cell) -> str:
@@ -142,31 +122,20 @@ def _shows(cell: Cell) -> str:
     return _cited(f"Cell {cell.number} {'shows' if cell.output.strip() else 'ends with'}", figure)
 
 
-def _defined(held: Conversation, name: str) -> str:
-    node = parsed(held.definitions[name].source)
-    if node is None:
-        return _cited(f"`{name}` begins with", held.definitions[name].source.strip().partition("\n")[0])
-    doc = next((line for line in (ast.get_docstring(node) or "").splitlines() if line.strip()), "")
-    return f"{_cited('Its head is', head(node))}{f' {doc.strip()}' if doc else ''}"
-
-
 def _cited(before: str, line: str) -> str:
     return f"{before} `{_shortened(line.replace('`', '´'), 120)}`." if line.strip() else ""
 
 
-def _missing(held: Conversation, named: Sequence[str]) -> str:
-    known = {*named, *held.values}
+def _missing(held: Conversation) -> str:
     marked = tool_choice.identifiers(held.question)
-    absent = [name for name in marked if name not in known and not held.find(name)][:4]
-    verb = "is" if len(absent) == 1 else "are"
-    return f"{_listing(f'`{name}`' for name in absent)} {verb} not among it." if absent else ""
+    absent = [f"`{name}`" for name in marked if name not in held.values and not held.find(name)][:4]
+    return f"{_listing(absent)} {'is' if len(absent) == 1 else 'are'} not among it." if absent else ""
 
 
-def _results(items: Sequence[Said]) -> Iterator[str]:
+def _results(items: Sequence[Said]) -> str:
     """What the tools brought, a line each."""
-    if items:
-        more = [f"- … {len(items) - _NOTED} more"] if len(items) > _NOTED else []
-        yield "\n".join([*(f"- {_in_a_line(item)}" for item in items[:_NOTED]), *more])
+    more = [f"- … {len(items) - _NOTED} more"] if len(items) > _NOTED else []
+    return "\n".join([*(f"- {_in_a_line(item)}" for item in items[:_NOTED]), *more])
 
 
 def _in_a_line(item: Said) -> str:
@@ -211,23 +180,14 @@ def _cut_text(ask: Ask, text: str, calls: Sequence[Wanted], limit: int) -> Answe
     if len(tokens) > limit:
         return Answer(pieces=tuple(tokens[:limit]), stop="max_tokens")
     call_pieces = [tuple(pieces(json.dumps(dict(call.arguments), ensure_ascii=False), family)) for call in calls]
-    fits = _fitting([len(part) + CALL_OVERHEAD for part in call_pieces], limit - len(tokens))
-    full = fits == len(calls)
+    spent = itertools.accumulate(len(part) + CALL_OVERHEAD for part in call_pieces)
+    fits = sum(1 for cost in spent if cost <= limit - len(tokens))
     return Answer(
         pieces=tuple(tokens),
         calls=tuple(calls[:fits]),
         call_pieces=tuple(call_pieces[:fits]),
-        stop=("tools" if calls else "end") if full else "max_tokens",
+        stop="max_tokens" if fits < len(calls) else "tools" if calls else "end",
     )
-
-
-def _fitting(costs: Sequence[int], room: int) -> int:
-    spent = 0
-    for i, cost in enumerate(costs):
-        spent += cost
-        if spent > room:
-            return i
-    return len(costs)
 
 
 def _stop(text: str, stops: Sequence[str]) -> tuple[str, str | None]:

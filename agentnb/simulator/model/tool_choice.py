@@ -134,8 +134,8 @@ def _calls(part: _Clause, held: Conversation) -> list[Wanted]:
     """The calls of one clause: one for each thing that it names, where the tool takes one at a time."""
     offer, kind = part.offer, _MANY.get(part.offer.name)
     key = next((name for name in _properties(offer) if kind and _KIND_OF.get(name) == kind), "")
-    things = _things(part, kind or "", held) if key else [None]
-    filled = [_fill(part, held, {} if thing is None else {key: thing}) for thing in things]
+    things = [{key: thing} for thing in _things(part, kind or "", held)] if key else [{}]
+    filled = [_fill(part, held, given) for given in things]
     return [Wanted(name=offer.name, arguments=arguments) for arguments in filled if arguments is not None]
 
 
@@ -157,11 +157,10 @@ def _fill(part: _Clause, held: Conversation, given: dict[str, Any]) -> dict[str,
     properties = _properties(part.offer)
     needed = part.offer.schema.get("required") or [*properties][:1]
     extra = [name for name in properties if name not in needed and _KIND_OF.get(name) in ("why", "replaces")]
-    filled, spelled = dict(given), 0
-    for name in [*needed, *extra]:
-        if name in filled:
-            continue
-        value = _known(name, part, held)
+    filled: dict[str, Any] = {}
+    spelled = 0
+    for name in [*given, *(name for name in [*needed, *extra] if name not in given)]:
+        value = given[name] if name in given else _known(name, part, held)
         if value is None and name in needed:
             if not part.forced and _KIND_OF.get(name) and (not part.by_name or _KIND_OF[name] == "code"):
                 return None

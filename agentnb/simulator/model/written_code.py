@@ -10,7 +10,7 @@ import re
 import textwrap
 from dataclasses import dataclass
 
-from agentnb.simulator.model.prompt_parser import Conversation, failing, tree_of
+from agentnb.simulator.model.prompt_parser import Conversation, failing
 
 _ASKED = r"(?:^|[.!?,;:]\s*|\b(?:please|you|i|me|and|then|now|also|to)\s+)"
 _MAKE = re.compile(rf"{_ASKED}(?:write|make|define|create|implement|give me|propose|add)\b", re.IGNORECASE)
@@ -116,7 +116,7 @@ def _fix(held: Conversation) -> Written | None:
 
 def _guarded(source: str, line: str, kind: str) -> str:
     """The source with the innermost statement around the line in a `try`; empty where that makes no Python."""
-    tree, lines = tree_of(source), textwrap.dedent(source).splitlines()
+    tree, lines = _tree(source), textwrap.dedent(source).splitlines()
     if tree is None:
         return ""
     number = next(i for i, text in enumerate(lines, 1) if text.strip() == line)
@@ -129,7 +129,7 @@ def _guarded(source: str, line: str, kind: str) -> str:
     inside = [f"    {text}" if text else text for text in lines[first:last]]
     guard = [f"{indent}try:", *inside, f"{indent}except {kind}:", f"{indent}    {_instead(node)}"]
     made = "\n".join([*lines[:first], *guard, *lines[last:]])
-    return made if tree_of(made) else ""
+    return made if _tree(made) else ""
 
 
 def _instead(node: ast.stmt) -> str:
@@ -140,3 +140,11 @@ def _instead(node: ast.stmt) -> str:
         [target.id for target in node.targets if isinstance(target, ast.Name)] if isinstance(node, ast.Assign) else []
     )
     return f"{names[0]} = None" if names else "pass"
+
+
+def _tree(source: str) -> ast.Module | None:
+    """The parsed source; None where it is not Python, or more than can be read."""
+    try:
+        return ast.parse(textwrap.dedent(source))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None

@@ -39,8 +39,10 @@ def test_it_names_cells_definitions_and_values_and_quotes_one_line(ask: Asker, t
 @pytest.mark.parametrize(
     ("task", "quoted"),
     [
-        ("Explain `harmonic`.", "`harmonic(t, amplitude, phase=0.0, *, period: float=12.42) -> float`"),
-        ("Explain `harmonic`.", "Height of one tidal constituent at time t."),
+        (
+            "Explain `harmonic`.",
+            "`tides.harmonic` begins with `def harmonic(t, amplitude, phase=0.0, *, period: float = 12.42) -> float:`",
+        ),
         ("What is in `table`?", "`table: DataFrame, 12 rows x 3 columns`"),
         ("What is in cell 1?", "Cell 1 ends with `sales = [120, 130, 900]`."),
         ("Explain In[2] and its output", "Cell 2 shows `7.5`."),
