@@ -8,6 +8,8 @@ import random
 import secrets
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from agentnb.models.catalog import Model
@@ -22,6 +24,32 @@ from agentnb.simulator.tokenizer import count
 _PATHS = 1_000
 _REMEMBERED = 20_000
 """How many token counts, and how many requests, are remembered; the oldest are forgotten."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Print:
+    """What is remembered of a request, to say later why the next one's prefix missed.
+
+    `parts` are digests or settings by name, in the order in which a change of them is named; then come the `items` of
+    the conversation, to which the next request may only append. `tokens` could be read again; `settings` are
+    compared by the wire.
+    """
+
+    owner: str
+    parts: Mapping[str, object]
+    items: tuple[bytes, ...]
+    tokens: int
+    settings: object = None
+
+    def change(self, now: Print, items: str) -> str:
+        """Name the first part that differs in `now`, or `items` where those do; empty where nothing does."""
+        changed = (name for name, value in self.parts.items() if now.parts.get(name) != value)
+        return next(changed, "" if now.items[: len(self.items)] == self.items else items)
+
+
+def digest(data: bytes) -> bytes:
+    """A short digest, to compare prints by."""
+    return hashlib.sha256(data).digest()[:12]
 
 
 class Engine:
@@ -40,7 +68,7 @@ class Engine:
         self._queues: dict[str, random.Random] = {}
         self._serial = 0
         self._known_counts: OrderedDict[tuple[str, bytes], int] = OrderedDict()
-        self._prints: OrderedDict[str, object] = OrderedDict()
+        self._prints: OrderedDict[str, Print] = OrderedDict()
         self._lock = threading.Lock()
 
     def timing(self, row: Model, *, tokens: int, uncached: int, output: int) -> Timing:
@@ -72,13 +100,14 @@ class Engine:
             self._keep(self._known_counts, key, known)
         return known
 
-    def remember(self, reply_id: str, made: object) -> None:
-        """Keep what a wire wants to know of a request, to say later why the next one's prefix missed."""
+    def remember(self, reply_id: str, made: Print) -> None:
+        """Keep a request's print under its reply's id."""
         self._keep(self._prints, reply_id, made)
 
-    def remembered(self, reply_id: str) -> object | None:
-        """Return what was kept under the reply's id."""
-        return self._prints.get(reply_id)
+    def remembered(self, reply_id: str, owner: str) -> Print | None:
+        """Return what this owner's reply left, or None."""
+        found = self._prints.get(reply_id)
+        return found if found is not None and found.owner == owner else None
 
     def _keep(self, memory: OrderedDict[Any, Any], key: object, value: object) -> None:
         with self._lock:

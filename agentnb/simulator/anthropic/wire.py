@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from agentnb.simulator.anthropic import prompt
 from agentnb.simulator.anthropic.checks import check, refuse
 from agentnb.simulator.anthropic.stream import event_bytes, stream
 from agentnb.simulator.clock import utc
-from agentnb.simulator.engine import Engine
+from agentnb.simulator.engine import Engine, Print, digest
 from agentnb.simulator.http_messages import Incoming, Outcome
 from agentnb.simulator.limits import Left, OverLimit, RefusedForNow, retry_headers
 from agentnb.simulator.model.dialogue import Answer
@@ -50,19 +50,6 @@ _OVERLOADED = event_bytes("error", {"type": "error", "error": {"type": "overload
 _DECLINED = {"type": "refusal", "category": None, "explanation": "Declined on request: a simulated refusal."}
 _BOUND_THINKING = ("claude-5",)
 """Tokenizer families whose models tie thinking blocks to the conversation before them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Print:
-    """What is remembered of a request, to say later why the prompt cache missed."""
-
-    owner: str
-    model: str
-    tools: str
-    system: str
-    settings: bytes
-    messages: tuple[bytes, ...]
-    marked: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,9 +210,7 @@ class AnthropicWire:
         previous_id = asked.get("previous_message_id")
         if previous_id is None:
             return {"diagnostics": None}
-        previous = self._engine.remembered(previous_id)
-        known = previous if isinstance(previous, _Print) and previous.owner == now.owner else None
-        reason = miss_reason(known, now, work.plan.read)
+        reason = _miss_reason(self._engine.remembered(previous_id, now.owner), now, work)
         return {"diagnostics": {"cache_miss_reason": reason} if reason else None}
 
 
@@ -307,45 +292,24 @@ def _check_signatures(body: Mapping[str, Any], bare: list[str]) -> None:
             raise refuse(f"{where}: Invalid `signature` in `thinking` block")
 
 
-def _print(work: _Work) -> _Print:
-    plan = work.plan
-    return _Print(
+def _print(work: _Work) -> Print:
+    sections = {
+        name: [digest(piece.data) for piece in work.pieces if piece.section == name]
+        for name in ("tools", "system", "messages")
+    }
+    return Print(
         owner=work.scope[0],
-        model=work.body["model"],
-        tools=_digest(piece.data for piece in work.pieces if piece.section == "tools"),
-        system=_digest(piece.data for piece in work.pieces if piece.section == "system"),
-        settings=b"".join(prompt.salts(work.body).values()),
-        messages=tuple(
-            hashlib.sha256(piece.data).digest()[:12] for piece in work.pieces if piece.section == "messages"
-        ),
-        marked=plan.read + plan.write_5m + plan.write_1h,
+        parts={"model": work.body["model"], "tools": sections["tools"], "system": sections["system"]},
+        items=tuple(sections["messages"]),
+        tokens=work.plan.read + work.plan.write_5m + work.plan.write_1h,
+        settings=prompt.salts(work.body),
     )
 
 
-def _digest(parts: Iterator[bytes]) -> str:
-    running = hashlib.sha256()
-    for part in parts:
-        running.update(len(part).to_bytes(8, "big") + part)
-    return running.hexdigest()
-
-
-def miss_reason(previous: _Print | None, now: _Print, read: int) -> dict[str, Any] | None:
+def _miss_reason(previous: Print | None, now: Print, work: _Work) -> dict[str, Any] | None:
     """Why this request could not reuse the previous one's prefix; None where it only appends to it."""
     if previous is None:
         return {"type": "previous_message_not_found"}
-    kind = _first_change(previous, now)
-    if kind is None or kind == "unavailable":
-        return {"type": kind} if kind else None
-    return {"type": kind, "cache_missed_input_tokens": max(0, previous.marked - read)}
-
-
-def _first_change(previous: _Print, now: _Print) -> str | None:
-    if previous.model != now.model:
-        return "model_changed"
-    if previous.tools != now.tools:
-        return "tools_changed"
-    if previous.system != now.system:
-        return "system_changed"
-    if now.messages[: len(previous.messages)] != previous.messages:
-        return "messages_changed"
-    return "unavailable" if previous.settings != now.settings else None
+    if changed := previous.change(now, "messages"):
+        return {"type": f"{changed}_changed", "cache_missed_input_tokens": max(0, previous.tokens - work.plan.read)}
+    return {"type": "unavailable"} if previous.settings != now.settings else None

@@ -15,7 +15,7 @@ from agentnb.simulator.limits import Left, OverLimit, RefusedForNow, retry_heade
 from agentnb.simulator.model.dialogue import Answer
 from agentnb.simulator.model.reply_text import answer
 from agentnb.simulator.openai import chat, prompt, responses
-from agentnb.simulator.openai.cache import Asked, OpenAICaching, check_marks, check_options, print_of
+from agentnb.simulator.openai.cache import Asked, check_marks, check_options, diagnosis, print_of, use_of
 from agentnb.simulator.openai.checks import (
     check_chat,
     check_reasoning,
@@ -57,7 +57,6 @@ class OpenAIWire:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._caching = OpenAICaching(engine)
 
     def owns(self, incoming: Incoming) -> bool:
         """Whether the request is for this wire; a bare list of models is, when no other wire claims it."""
@@ -165,7 +164,9 @@ class OpenAIWire:
         asked = work.asked.body.get("prompt_cache_options") or {}
         fields: dict[str, Any] = {"prompt_cache_options": {"mode": "implicit", "ttl": "30m", **asked}}
         if comparison := asked.get("comparison_response_id"):
-            fields["prompt_cache_diagnostics"] = self._caching.diagnosis(comparison, now, work.use.read)
+            fields["prompt_cache_diagnostics"] = diagnosis(
+                self._engine.remembered(comparison, now.owner), now, work.use.read
+            )
         return fields
 
     def _work(self, body: Mapping[str, Any], talk: prompt.Talk, row: Model, owner: str) -> _Work:
@@ -177,7 +178,7 @@ class OpenAIWire:
         started = self._engine.clock.now()
         # Everything counts here, what is cached too; a refused request renews nothing.
         left = self._engine.limits.admit((owner, row.name), asked.tokens + prompt.REPLY_START)
-        return _Work(asked=asked, use=self._caching.use(asked), started=started, left=left)
+        return _Work(asked=asked, use=use_of(asked, self._engine), started=started, left=left)
 
     def _outcome(self, work: _Work, said: Answer, whole: dict[str, Any], events: Any, error_event: bytes) -> Outcome:
         engine, use, asked = self._engine, work.use, work.asked
