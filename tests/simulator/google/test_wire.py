@@ -13,7 +13,8 @@ from google.genai import errors, types
 
 from agentnb.simulator import Simulator
 
-DATA = Path(__file__).parent / "data"
+JSON = {"content-type": "application/json"}
+DATA = Path(__file__).parents[1] / "data"
 PRO = "gemini-3.1-pro-preview"
 OLDER = "gemini-2.5-pro"
 LONG = "The tide at the pier follows the moon and the sun. " * 450  # about 5,000 tokens, above the 4,096 of Gemini 3.1
@@ -281,7 +282,7 @@ def test_max_tokens_include_thoughts_and_stop_sequences_cut(models: Any) -> None
     assert cut.candidates[0].finish_reason == "MAX_TOKENS"
     assert cut.usage_metadata.candidates_token_count + cut.usage_metadata.thoughts_token_count == 20
     stopped = models.generate_content(model=PRO, contents="hello", config={"stop_sequences": ["reason"]})
-    assert stopped.text.endswith("and do not ")
+    assert stopped.text.endswith("model does not ")
 
 
 def test_thoughts_are_shown_when_asked_and_can_be_switched_off(models: Any) -> None:
@@ -323,7 +324,7 @@ def test_errors_have_the_recorded_shape(models: Any) -> None:
 def test_a_missing_key_and_broken_json(http: Any, sim: Simulator) -> None:
     address = f"{sim.url}/v1beta/models/{PRO}:generateContent"
     assert http.post(address, json={}).json()["error"]["status"] == "PERMISSION_DENIED"
-    broken = http.post(address, content=b"{", headers={"x-goog-api-key": "any"})
+    broken = http.post(address, content=b"{", headers={"x-goog-api-key": "any"} | JSON)
     assert (broken.status_code, broken.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
     nothing = http.post(address, json={}, headers={"x-goog-api-key": "any"})
     assert "contents is not specified" in nothing.json()["error"]["message"]

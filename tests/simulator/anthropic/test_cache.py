@@ -11,7 +11,7 @@ import pytest
 from agentnb.simulator import SimClock, Simulator
 from agentnb.simulator.clock import Pacer
 from agentnb.simulator.engine import Engine
-from agentnb.simulator.exchange import Incoming
+from agentnb.simulator.http_messages import Incoming
 from agentnb.simulator.service import Service
 
 LONG = "The tide at the pier follows the moon and the sun. " * 150  # about 1,650 tokens, above Sonnet 4.6's minimum

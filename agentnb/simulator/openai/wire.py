@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model, rows
-from agentnb.simulator import openai_chat as chat
-from agentnb.simulator import openai_prompt as prompt
-from agentnb.simulator import openai_responses as responses
-from agentnb.simulator.dialogue import Answer
 from agentnb.simulator.engine import Engine
-from agentnb.simulator.exchange import Incoming, Outcome
+from agentnb.simulator.http_messages import Incoming, Outcome
 from agentnb.simulator.limits import Left, OverLimit, RefusedForNow, retry_headers
-from agentnb.simulator.openai_cache import Asked, OpenAICaching, check_marks, check_options, print_of
-from agentnb.simulator.openai_checks import (
+from agentnb.simulator.model.dialogue import Answer
+from agentnb.simulator.model.reply_text import answer
+from agentnb.simulator.openai import chat, prompt, responses
+from agentnb.simulator.openai.cache import Asked, check_marks, check_options, diagnosis, print_of, use_of
+from agentnb.simulator.openai.checks import (
     check_chat,
     check_reasoning,
     check_responses,
@@ -29,7 +26,6 @@ from agentnb.simulator.openai_checks import (
     refuse,
 )
 from agentnb.simulator.prefixes import Use
-from agentnb.simulator.speech import answer
 
 _FAULT_MESSAGES = {
     429: "Rate limit reached. Please try again later.",
@@ -38,7 +34,6 @@ _FAULT_MESSAGES = {
 }
 _TYPES = {429: "requests", 500: "server_error", 503: "server_error"}
 _SERVER_TIME = ("openai-processing-ms", "{:.0f}")
-_REMEMBERED = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +57,6 @@ class OpenAIWire:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._caching = OpenAICaching(engine)
-        self._threads: OrderedDict[str, list[Mapping[str, Any]]] = OrderedDict()
-        self._lock = threading.Lock()
 
     def owns(self, incoming: Incoming) -> bool:
         """Whether the request is for this wire; a bare list of models is, when no other wire claims it."""
@@ -114,7 +106,7 @@ class OpenAIWire:
 
     def _count(self, incoming: Incoming, owner: str) -> Outcome:
         row = model_of(incoming.body)
-        talk = prompt.responses_talk(incoming.body, self._before(incoming.body), reasons=False)
+        talk = prompt.responses_talk(incoming.body, reasons=False)
         total = sum(block.tokens for block in prompt.blocks(talk, self._engine.counter(row))) + prompt.REPLY_START
         return Outcome(body={"object": "response.input_tokens", "input_tokens": total}, server_time=_SERVER_TIME)
 
@@ -141,18 +133,14 @@ class OpenAIWire:
     def _responses(self, incoming: Incoming, owner: str) -> Outcome:
         body = incoming.body
         row = model_of(body)
-        before = self._before(body)
-        check_responses(body, [*before, *prompt.input_items(body)])
+        check_responses(body, prompt.input_items(body))
         check_reasoning(body.get("reasoning"), row, param="reasoning.effort")
-        work = self._work(body, prompt.responses_talk(body, before, reasons=bool(row.cache.breakpoints)), row, owner)
+        work = self._work(body, prompt.responses_talk(body, reasons=bool(row.cache.breakpoints)), row, owner)
         prewarm = bool((body.get("prompt_cache_options") or {}).get("prewarm"))
         said = Answer() if prewarm else answer(prompt.ask_of(work.asked.talk, row), declined=incoming.declined)
         reply = self._response(work, said)
-        whole = reply.whole()
-        if body.get("store") is not False:
-            self._keep(whole["id"], [*before, *prompt.input_items(body), *whole["output"]])
         events = tuple(reply.events()) if body.get("stream") else None
-        return self._outcome(work, said, whole, events, responses.ERROR_EVENT)
+        return self._outcome(work, said, reply.whole(), events, responses.ERROR_EVENT)
 
     def _response(self, work: _Work, said: Answer) -> responses.Response:
         response_id = self._engine.new_id("resp_")
@@ -170,13 +158,15 @@ class OpenAIWire:
     def _caching_fields(self, work: _Work, response_id: str) -> dict[str, Any]:
         """`prompt_cache_options` as applied, and the diagnosis where one was asked for."""
         now = print_of(work.asked)
-        self._caching.remember(response_id, now)
+        self._engine.remember(response_id, now)
         if not work.asked.row.cache.breakpoints:
             return {}
         asked = work.asked.body.get("prompt_cache_options") or {}
         fields: dict[str, Any] = {"prompt_cache_options": {"mode": "implicit", "ttl": "30m", **asked}}
         if comparison := asked.get("comparison_response_id"):
-            fields["prompt_cache_diagnostics"] = self._caching.diagnosis(comparison, now, work.use.read)
+            fields["prompt_cache_diagnostics"] = diagnosis(
+                self._engine.remembered(comparison, now.owner), now, work.use.read
+            )
         return fields
 
     def _work(self, body: Mapping[str, Any], talk: prompt.Talk, row: Model, owner: str) -> _Work:
@@ -188,7 +178,7 @@ class OpenAIWire:
         started = self._engine.clock.now()
         # Everything counts here, what is cached too; a refused request renews nothing.
         left = self._engine.limits.admit((owner, row.name), asked.tokens + prompt.REPLY_START)
-        return _Work(asked=asked, use=self._caching.use(asked), started=started, left=left)
+        return _Work(asked=asked, use=use_of(asked, self._engine), started=started, left=left)
 
     def _outcome(self, work: _Work, said: Answer, whole: dict[str, Any], events: Any, error_event: bytes) -> Outcome:
         engine, use, asked = self._engine, work.use, work.asked
@@ -203,22 +193,6 @@ class OpenAIWire:
             server_time=_SERVER_TIME,
             on_first_token=lambda: engine.caches.write(asked.scope, use.writes, work.started),
         )
-
-    def _before(self, body: Any) -> list[Mapping[str, Any]]:
-        """The items of the response that this one continues. Raises RequestRefused where it is not kept."""
-        previous = body.get("previous_response_id") if isinstance(body, Mapping) else None
-        if not previous:
-            return []
-        found = self._threads.get(previous)
-        if found is None:
-            raise refuse(f"Previous response with id '{previous}' not found.", param="previous_response_id")
-        return found
-
-    def _keep(self, response_id: str, items: list[Mapping[str, Any]]) -> None:
-        with self._lock:
-            self._threads[response_id] = items
-            if len(self._threads) > _REMEMBERED:
-                self._threads.popitem(last=False)
 
 
 def _over(error: OverLimit) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agentnb.models.catalog import Model
-from agentnb.simulator.dialogue import Ask, Offer, Said
 from agentnb.simulator.images import Counter, standard
+from agentnb.simulator.model.dialogue import Ask, Offer, Said
 from agentnb.simulator.prefixes import Block
 
 PER_TOOL, PER_TURN, PER_CALL, PER_MEDIA = 8, 3, 8, 258

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentnb.models.catalog import Model
-from agentnb.simulator.dialogue import CALL_OVERHEAD, Answer
-from agentnb.simulator.google_prompt import thought_seal
+from agentnb.simulator.google.prompt import thought_seal
+from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Answer
 
 
 @dataclass(frozen=True, kw_only=True)

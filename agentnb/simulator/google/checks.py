@@ -7,7 +7,7 @@ from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model
-from agentnb.simulator import google_prompt as prompt
+from agentnb.simulator.google import prompt
 from agentnb.simulator.images import refusal_of_google
 
 

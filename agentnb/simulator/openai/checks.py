@@ -8,7 +8,7 @@ from typing import Any
 from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model, find
 from agentnb.simulator.images import refusal_of_openai
-from agentnb.simulator.openai_prompt import image_url
+from agentnb.simulator.openai.prompt import image_url
 
 
 def refuse(message: str, *, param: str = "", status: int = 400) -> RequestRefused:
@@ -84,9 +84,11 @@ def _refuse_waiting(waiting: Sequence[str]) -> None:
 
 
 def check_responses(body: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> None:
-    """Check a Responses body's items, those of the responses before included."""
+    """Check a Responses body and its items. No response is kept here, so none can be continued."""
     if "input" not in body:
         raise refuse("Missing required parameter: 'input'.", param="input")
+    if previous := body.get("previous_response_id"):
+        raise refuse(f"Previous response with id '{previous}' not found.", param="previous_response_id")
     limit = body.get("max_output_tokens")
     if isinstance(limit, int) and limit < 16:
         raise refuse(

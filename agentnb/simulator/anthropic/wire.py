@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model, rows
-from agentnb.simulator import anthropic_prompt as prompt
 from agentnb.simulator import promptcache_rules as rules
-from agentnb.simulator.anthropic_checks import check, refuse
-from agentnb.simulator.anthropic_stream import event_bytes, stream
-from agentnb.simulator.anthropic_threads import ThreadLost, Threads
+from agentnb.simulator.anthropic import prompt
+from agentnb.simulator.anthropic.checks import check, refuse
+from agentnb.simulator.anthropic.stream import event_bytes, stream
 from agentnb.simulator.clock import utc
-from agentnb.simulator.dialogue import Answer
-from agentnb.simulator.engine import Engine
-from agentnb.simulator.exchange import Incoming, Outcome
+from agentnb.simulator.engine import Engine, Print, digest
+from agentnb.simulator.http_messages import Incoming, Outcome
 from agentnb.simulator.limits import Left, OverLimit, RefusedForNow, retry_headers
-from agentnb.simulator.speech import answer
+from agentnb.simulator.model.dialogue import Answer
+from agentnb.simulator.model.reply_text import answer
 
 _ERROR_TYPES = {
     400: "invalid_request_error",
@@ -51,22 +48,8 @@ _STOPS = {
 }
 _OVERLOADED = event_bytes("error", {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
 _DECLINED = {"type": "refusal", "category": None, "explanation": "Declined on request: a simulated refusal."}
-_REMEMBERED = 10_000
 _BOUND_THINKING = ("claude-5",)
 """Tokenizer families whose models tie thinking blocks to the conversation before them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Print:
-    """What is remembered of a request, to say later why the prompt cache missed."""
-
-    owner: str
-    model: str
-    tools: str
-    system: str
-    settings: bytes
-    messages: tuple[bytes, ...]
-    marked: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +76,7 @@ class AnthropicWire:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._threads = Threads()
         self._paused: set[str] = set()
-        self._prints: OrderedDict[str, _Print] = OrderedDict()
-        self._lock = threading.Lock()
 
     def owns(self, incoming: Incoming) -> bool:
         """Whether the request is for this wire. `/v1/models` is, when it comes with Anthropic's version header."""
@@ -126,9 +106,7 @@ class AnthropicWire:
     def error(self, error: RequestRefused, request_id: str) -> Outcome:
         """A refusal in this wire's shape."""
         status = error.status or 400
-        said: dict[str, Any] = {"type": _ERROR_TYPES.get(status, "api_error"), "message": _words(error)}
-        if isinstance(error, ThreadLost):
-            said["details"] = {"error_code": "thread_not_found"}
+        said = {"type": _ERROR_TYPES.get(status, "api_error"), "message": _words(error)}
         body = {"type": "error", "error": said, "request_id": request_id}
         return Outcome(status=status, body=body, headers=retry_headers(error))
 
@@ -156,7 +134,6 @@ class AnthropicWire:
             said = answer(prompt.ask_of(body, row), declined=incoming.declined, paused=incoming.paused)
         engine.caches.refresh(work.scope, plan.hits, work.started)
         message = self._message(work, said)
-        self._threads.keep(body, work.scope[0], message)
         if said.stop == "pause":
             self._paused.add(_last_words(message))
         return Outcome(
@@ -171,8 +148,7 @@ class AnthropicWire:
 
     def _work(self, incoming: Incoming) -> _Work:
         """Check the request and apply the caching rules to it, without changing what is warm."""
-        engine, owner = self._engine, _key(incoming)
-        body = self._threads.whole(incoming.body, owner)
+        engine, owner, body = self._engine, _key(incoming), incoming.body
         row = check(body, goes_on=_ends_with(body, self._paused))
         started = engine.clock.now()
         scope = (owner, row.name)
@@ -227,18 +203,14 @@ class AnthropicWire:
     def _diagnostics(self, work: _Work, message_id: str) -> dict[str, Any]:
         """`diagnostics` where the request asked for them; remembers this request for the next one to compare."""
         now = _print(work)
-        with self._lock:
-            self._prints[message_id] = now
-            if len(self._prints) > _REMEMBERED:
-                self._prints.popitem(last=False)
+        self._engine.remember(message_id, now)
         asked = work.body.get("diagnostics")
         if not isinstance(asked, Mapping):
             return {}
         previous_id = asked.get("previous_message_id")
         if previous_id is None:
             return {"diagnostics": None}
-        previous = self._prints.get(previous_id)
-        reason = miss_reason(previous if previous and previous.owner == now.owner else None, now, work.plan.read)
+        reason = _miss_reason(self._engine.remembered(previous_id, now.owner), now, work)
         return {"diagnostics": {"cache_miss_reason": reason} if reason else None}
 
 
@@ -320,45 +292,24 @@ def _check_signatures(body: Mapping[str, Any], bare: list[str]) -> None:
             raise refuse(f"{where}: Invalid `signature` in `thinking` block")
 
 
-def _print(work: _Work) -> _Print:
-    plan = work.plan
-    return _Print(
+def _print(work: _Work) -> Print:
+    sections = {
+        name: [digest(piece.data) for piece in work.pieces if piece.section == name]
+        for name in ("tools", "system", "messages")
+    }
+    return Print(
         owner=work.scope[0],
-        model=work.body["model"],
-        tools=_digest(piece.data for piece in work.pieces if piece.section == "tools"),
-        system=_digest(piece.data for piece in work.pieces if piece.section == "system"),
-        settings=b"".join(prompt.salts(work.body).values()),
-        messages=tuple(
-            hashlib.sha256(piece.data).digest()[:12] for piece in work.pieces if piece.section == "messages"
-        ),
-        marked=plan.read + plan.write_5m + plan.write_1h,
+        parts={"model": work.body["model"], "tools": sections["tools"], "system": sections["system"]},
+        items=tuple(sections["messages"]),
+        tokens=work.plan.read + work.plan.write_5m + work.plan.write_1h,
+        settings=prompt.salts(work.body),
     )
 
 
-def _digest(parts: Iterator[bytes]) -> str:
-    running = hashlib.sha256()
-    for part in parts:
-        running.update(len(part).to_bytes(8, "big") + part)
-    return running.hexdigest()
-
-
-def miss_reason(previous: _Print | None, now: _Print, read: int) -> dict[str, Any] | None:
+def _miss_reason(previous: Print | None, now: Print, work: _Work) -> dict[str, Any] | None:
     """Why this request could not reuse the previous one's prefix; None where it only appends to it."""
     if previous is None:
         return {"type": "previous_message_not_found"}
-    kind = _first_change(previous, now)
-    if kind is None or kind == "unavailable":
-        return {"type": kind} if kind else None
-    return {"type": kind, "cache_missed_input_tokens": max(0, previous.marked - read)}
-
-
-def _first_change(previous: _Print, now: _Print) -> str | None:
-    if previous.model != now.model:
-        return "model_changed"
-    if previous.tools != now.tools:
-        return "tools_changed"
-    if previous.system != now.system:
-        return "system_changed"
-    if now.messages[: len(previous.messages)] != previous.messages:
-        return "messages_changed"
-    return "unavailable" if previous.settings != now.settings else None
+    if changed := previous.change(now, "messages"):
+        return {"type": f"{changed}_changed", "cache_missed_input_tokens": max(0, previous.tokens - work.plan.read)}
+    return {"type": "unavailable"} if previous.settings != now.settings else None

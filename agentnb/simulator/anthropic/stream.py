@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from agentnb.simulator.dialogue import CALL_OVERHEAD, Answer
-from agentnb.simulator.exchange import Event, small_groups
+from agentnb.simulator.http_messages import Event, small_groups
+from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Answer
 
 
 def stream(message: Mapping[str, Any], said: Answer) -> Iterator[Event]:

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentnb.models.catalog import Model
-from agentnb.simulator.dialogue import Ask, Offer, Said
 from agentnb.simulator.images import Counter, data_of
+from agentnb.simulator.model.dialogue import Ask, Offer, Said
 from agentnb.simulator.prefixes import Block
 
 PER_TOOL, PER_ITEM, PER_CALL, PER_MEDIA, REPLY_START = 8, 4, 8, 800, 3
@@ -74,11 +74,11 @@ def chat_talk(body: Mapping[str, Any], *, reasons: bool) -> Talk:
     )
 
 
-def responses_talk(body: Mapping[str, Any], before: list[Mapping[str, Any]], *, reasons: bool) -> Talk:
-    """A Responses body; `before` are the items of the responses that it continues."""
+def responses_talk(body: Mapping[str, Any], *, reasons: bool) -> Talk:
+    """A Responses body."""
     ttl = (body.get("prompt_cache_options") or {}).get("ttl", "30m")
     text, reasoning = body.get("text") or {}, body.get("reasoning") or {}
-    items = [item for one in [*before, *input_items(body)] for item in _response_items(one, ttl)]
+    items = [item for one in input_items(body) for item in _response_items(one, ttl)]
     if reasoning.get("context") == "current_turn":
         items = _without_earlier_reasoning(items)
     instructions = body.get("instructions")

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentnb.simulator.dialogue import CALL_OVERHEAD, Answer
-from agentnb.simulator.exchange import Event, small_groups
+from agentnb.simulator.http_messages import Event, small_groups
+from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Answer
 
 _CUT = {"max_tokens": "max_output_tokens", "refusal": "content_filter"}
 

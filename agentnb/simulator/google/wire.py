@@ -6,22 +6,22 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model, find, rows
-from agentnb.simulator import google_prompt as prompt
 from agentnb.simulator import promptcache_rules as rules
-from agentnb.simulator.dialogue import Answer
 from agentnb.simulator.engine import Engine
-from agentnb.simulator.exchange import Event, Incoming, Outcome
-from agentnb.simulator.google_caches import DEFAULT_TTL, CachedContent, CachedContents, end_of_life
-from agentnb.simulator.google_checks import check, refuse
-from agentnb.simulator.google_reply import Shape, details, sse, usage_of
+from agentnb.simulator.google import prompt
+from agentnb.simulator.google.caches import DEFAULT_TTL, CachedContent, CachedContents, end_of_life
+from agentnb.simulator.google.checks import check, refuse
+from agentnb.simulator.google.reply import Shape, details, sse, usage_of
+from agentnb.simulator.http_messages import Event, Incoming, Outcome
 from agentnb.simulator.limits import OverLimit, RefusedForNow
+from agentnb.simulator.model.dialogue import Answer
+from agentnb.simulator.model.reply_text import answer
 from agentnb.simulator.prefixes import implicit_parts
-from agentnb.simulator.speech import answer
 
 _ADDRESS = re.compile(
     r"/(?P<version>v1|v1beta|v1beta1|v1alpha)/(?P<project>projects/[^/]+/locations/[^/]+/)?(?:publishers/google/)?"
@@ -46,16 +46,16 @@ _SERVER_TIME = ("server-timing", "gfet4t7; dur={:.0f}")
 _GENERATING = ("generateContent", "streamGenerateContent")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Address:
-    """The path taken apart. `vertex`: it names a project, or came without a developer key's version."""
+class _Address(NamedTuple):
+    """The path taken apart; empty where it has no such part. `models` and `caches` are what it is about."""
 
     version: str
+    project: str
+    models: str
     model: str
+    caches: str
     cache: str
     method: str
-    about_caches: bool
-    project: str
 
 
 class GoogleWire:
@@ -72,7 +72,7 @@ class GoogleWire:
         address = _parse(incoming.path)
         if address is None:
             return False
-        return bool(address.method or address.about_caches or "x-goog-api-key" in incoming.headers or address.project)
+        return bool(address.method or address.caches or "x-goog-api-key" in incoming.headers or address.project)
 
     def generates(self, incoming: Incoming) -> bool:
         """Whether the request asks for a reply: faults hit only these."""
@@ -88,7 +88,7 @@ class GoogleWire:
         if incoming.raw and not isinstance(incoming.body, Mapping):
             raise refuse("Invalid JSON payload received. Unexpected token.")
         incoming = replace(incoming, body=prompt.camel(incoming.body))
-        if address.about_caches:
+        if address.caches:
             return self._cached_contents(incoming, address, key)
         return self._models(incoming, address, key)
 
@@ -266,15 +266,7 @@ def _parse(path: str) -> _Address | None:
     match = _ADDRESS.fullmatch(path)
     if match is None:
         return None
-    found = match.groupdict(default="")
-    return _Address(
-        version=found["version"],
-        model=found["model"],
-        cache=found["cache"],
-        method=found["method"],
-        about_caches=bool(found["caches"]),
-        project=found["project"],
-    )
+    return _Address(*match.groups(default=""))
 
 
 def _key(incoming: Incoming) -> str:

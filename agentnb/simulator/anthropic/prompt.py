@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from agentnb.models.catalog import Model
-from agentnb.simulator.dialogue import Ask, Offer, Said
 from agentnb.simulator.images import Counter
+from agentnb.simulator.model.dialogue import Ask, Offer, Said
 from agentnb.simulator.promptcache_rules import Piece
 
 TOOLS_PREAMBLE = 260

@@ -39,6 +39,8 @@ def check(body: Any, *, counting: bool = False, goes_on: bool = False) -> Model:
     if not counting:
         _check_max_tokens(body)
     _require(body, "messages", list)
+    if body.get("thread"):
+        raise refuse("thread: the simulator holds no conversation; send it whole")
     row = find(body["model"], "anthropic")
     if row is None:
         raise refuse(f"model: {body['model']}", 404)
