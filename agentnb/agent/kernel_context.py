@@ -118,10 +118,15 @@ class Hydrator:
         return NotebookContext(
             log=self.log,
             namespace=self.namespace,
-            bound=lambda: list(self.cells.names),
+            bound=self._own_names,
             scrub=self.scrub,
             schema_only=self.schema_only,
         )
+
+    def _own_names(self) -> list[str]:
+        """The names that cells have bound to something of their own: an import is a package's."""
+        imports = self.cells.imports()
+        return [name for name in self.cells.names if name not in imports]
 
     def additions(
         self, question: Question, held: Held, *, mode: str, count: Callable[[str], int], budget: int

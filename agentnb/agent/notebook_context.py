@@ -52,6 +52,7 @@ class NotebookContext:
     def additions(self, question: Question, held: HeldMap, *, count: Callable[[str], int], budget: int) -> Additions:
         """What the thread lacks of the notebook for this question."""
         runs = self.log.runs
+        names, entries = self._names(held, count)
         choice = choose(
             question,
             runs,
@@ -59,9 +60,9 @@ class NotebookContext:
             by_number=self.log.by_number,
             count=count,
             budget=budget,
+            beside=count(names) if names else 0,
             clean=self.clean,
         )
-        names, entries = self._names(held, count)
         texts = [names, choice.outline_text, *(item.text for item in choice.picked)]
         holds = [*entries, *self._outlined(choice), *(self._entry(item) for item in choice.picked)]
         return Additions(

@@ -31,10 +31,15 @@ from agentnb.context.static.english_words import GRAMMAR
 
 FEW = 15
 """Unsent cells that are told in full without choosing, where they fit."""
-SHARE = 0.48
-"""Of what pasting all unsent cells would take, for the cells that are chosen of many."""
-RARE = 0.2
-"""A word that stands in at most this share of the cells is rare, and points at those that have it."""
+SMALL = 1_000
+"""Tokens of unsent cells that are told in full, however many they are: choosing would cost as much."""
+SHARE = 0.5
+"""Of what pasting all unsent cells would take, for what a turn adds of them when they are many."""
+LINE = 9
+"""Tokens of the outline for each cell: a line takes twice that, and about half of the cells get one."""
+RARE, NEARLY = 0.5, 0.4
+"""A word that stands in at most this share of the cells points at them, the rarer the more; and the part of the best
+cell's weight that a cell needs to come along."""
 BY_WORDS = 4
 """Cells that rare words may bring."""
 SHOWN = 4
@@ -116,9 +121,13 @@ def choose(
     by_number: dict[int, CellRun],
     count: Callable[[str], int],
     budget: int,
+    beside: int = 0,
     clean: Callable[[CellRun], CellRun] = lambda run: run,
 ) -> CellChoice:
-    """The cells that this turn adds to what the thread holds, within `budget` tokens. `clean` takes secrets out."""
+    """The cells that this turn adds to what the thread holds, within `budget` tokens.
+
+    `beside` are the tokens that the turn adds beside them. `clean` takes secrets out.
+    """
     means = pointed(question.task, runs, by_number=by_number, placed=question.placed, above=question.above)
     named = _names_in(question, runs, means)
     wants = _wanted(question, runs, means, named)
@@ -127,7 +136,7 @@ def choose(
     for run in unsent if everything else ():
         wants.setdefault(_key(run), _Want(FULL, "ran since the last turn" if held else "ran before", 9))
     known = {_key(run): run for run in (*runs, *(run for run, _ in means.cells))}
-    limit = budget if everything else min(budget, max(_pasted(unsent) * SHARE, 400))
+    limit = budget if everything else _limit(unsent, budget, beside)
     filling = _Filling(held=held, count=count, clean=clean, limit=limit, budget=budget)
     picked = filling.fill(wants, known)
     taken = {_key(item.run) for item in picked}
@@ -159,10 +168,21 @@ def _pasted(runs: Iterable[CellRun]) -> float:
     return sum(len(run.source) + sum(len(each.text) for each in run.outputs) for run in runs) / CHARACTERS_PER_TOKEN
 
 
+def _limit(unsent: Sequence[CellRun], budget: int, beside: int) -> float:
+    """What is left of the share for cells, when the outline and what stands beside it are taken off."""
+    pasted = _pasted(unsent)
+    return min(budget, max(pasted * SHARE - beside - LINE * len(unsent), LEAST))
+
+
+LEAST = 500
+"""Tokens for chosen cells, however small the notebook is."""
+
+
 def _all_that_fit(unsent: Sequence[CellRun], count: Callable[[str], int], budget: int) -> bool:
-    if len(unsent) > FEW:
+    pasted = _pasted(unsent)
+    if len(unsent) > FEW and pasted > SMALL:
         return False
-    return _pasted(unsent) <= budget or sum(count(cell_body(run, FULL)) for run in unsent) <= budget
+    return pasted <= budget or sum(count(cell_body(run, FULL)) for run in unsent) <= budget
 
 
 # what is wanted -------------------------------------------------------------------------------------------------------
@@ -175,12 +195,14 @@ def _wanted(question: Question, runs: Sequence[CellRun], means: Pointed, named: 
     worded = _by_words(question, runs)
     seeds = [run for run, _ in (*means.cells, *bound, *worded[:2])] or list(runs[-1:])
     once, twice = _slices(seeds, runs)
+    since = _changed_since(seeds, runs)
     offers = (
         (0, spoken, means.cells),
         (1, spoken, [(run, "the last cell") for run in runs[-1:]]),
-        (1, FULL, [(run, "the last cell but one") for run in runs[-2:-1]]),
+        (3, BRIEF, [(run, "the last cell but one") for run in runs[-2:-1]]),
         (2, FULL, bound),
         (3, FULL, worded),
+        (4, BRIEF, since),
         (4, BRIEF, once),
         (5, BRIEF, twice),
         (6, BRIEF, [(run, "the question is about the notebook") for run in runs if means.entire]),
@@ -237,6 +259,17 @@ def _slices(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> tuple[_Found, 
     return steps[0], steps[1]
 
 
+def _changed_since(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
+    """The later cells that change what a cell of the question made or changed itself."""
+    found: _Found = []
+    for run in seeds:
+        for later in runs:
+            names = sorted((run.flow.binds | run.flow.changes) & later.flow.changes)
+            if later.order > run.order and names:
+                found.append((later, f"changes {names[0]} after cell {run.number}"))
+    return found
+
+
 # names and words ------------------------------------------------------------------------------------------------------
 
 
@@ -278,19 +311,20 @@ def _by_words(question: Question, runs: Sequence[CellRun]) -> list[tuple[CellRun
     if _goes_on(question) and not spoken:
         spoken = _spoken_stems(question.earlier)
     having = {word: [run for run in runs if word in run.stems] for word in sorted(spoken)}
-    most = max(2, len(runs) * RARE)
+    usual = sum(len(run.stems) for run in runs) / max(1, len(runs))
     scores: dict[str, float] = {}
     shared: dict[str, list[str]] = {}
     for word, found in having.items():
-        for run in found if 0 < len(found) <= most else ():
-            scores[_key(run)] = scores.get(_key(run), 0.0) + math.log((len(runs) + 1) / len(found))
+        for run in found if 0 < len(found) <= max(2, len(runs) * RARE) else ():
+            weight = math.log((len(runs) + 1) / len(found)) / (0.5 + 0.5 * len(run.stems) / usual)
+            scores[_key(run)] = scores.get(_key(run), 0.0) + weight
             shared.setdefault(_key(run), []).append(word)
     best = sorted(runs, key=lambda run: (-scores.get(_key(run), 0.0), -run.order))[:BY_WORDS]
-    least = max(scores.values(), default=0.0) * 0.4
+    least = max(max(scores.values(), default=0.0) * NEARLY, 0.01)
     return [
         (run, f"the question's word{'s' if len(shared[_key(run)]) > 1 else ''} {', '.join(shared[_key(run)][:4])}")
         for run in best
-        if scores.get(_key(run), 0.0) >= max(least, 0.01)
+        if scores.get(_key(run), 0.0) >= least
     ]
 
 

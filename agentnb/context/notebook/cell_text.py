@@ -28,7 +28,7 @@ FULL = Form("cell", 2, 300, 30, 4_000)
 WHOLE = Form("whole", 3, 2_000, 400, 30_000, 60)
 FORMS = {form.name: form for form in (OUTLINE, BRIEF, FULL, WHOLE)}
 SOURCE_CHARACTERS = 24_000
-SHOW_RUN = 3
+SHOW_RUN = 2
 """Cells in a row that only look are told in one line of an outline from this number on."""
 
 
@@ -89,13 +89,16 @@ def _looked(runs: Sequence[CellRun]) -> list[str]:
 
 
 def outline_line(run: CellRun) -> str:
-    """`[3] growth = sales.pct_change() -> table 5 x 2`: number, what it binds or does, what it showed."""
-    again = f" (ran as [{run.replaces}] before)" if run.replaces else ""
+    """`[3] growth = sales.pct_change() -> table 5 x 2`: number, what it does or binds, what it showed."""
+    code = first_line(_code(run), CODE)
+    names = [name for name in sorted(run.flow.binds - run.flow.imports) if name not in code]
+    rest = f" ({', '.join(names[:BOUND])})" if names else ""
     shown = ", ".join(output.title for output in run.outputs[:2])
-    more = " …" if run.source.count("\n") else ""
-    names = sorted(run.flow.binds - run.flow.imports)
-    rest = f" (binds {', '.join(names[:8])})" if more and names else ""
-    return unframed(f"[{run.number}]{again} {first_line(_code(run), 56)}{more}{rest}{f' -> {shown}' if shown else ''}")
+    return unframed(f"[{run.number}] {code}{rest}{f' -> {shown}' if shown else ''}")
+
+
+CODE, BOUND = 44, 4
+"""Characters of code in a line of an outline, and names that it adds."""
 
 
 def _code(run: CellRun) -> str:

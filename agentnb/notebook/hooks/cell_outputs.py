@@ -147,8 +147,13 @@ def _kept(kind: str, bundle: Mapping[str, Any]) -> list[Output]:
 def _failure(kept: Mapping[str, Any]) -> str:
     """`KeyError: 'x'` and the lines of the traceback that IPython points at."""
     trace = settle("\n".join(kept.get("traceback", ())))
-    arrows = [line.partition(" ")[2].strip() for line in trace.split("\n") if line.startswith("---")]
-    pointed = [f"    {line}" for line in arrows if line and not set(line) <= {"-"}]
+    pointed: list[str] = []
+    in_cell = False
+    for line in trace.split("\n"):
+        if line.startswith(("Cell In", "File ", "Input In")):
+            in_cell = "In[" in line or "In [" in line
+        elif in_cell and line.startswith("-") and ">" in line[:8]:
+            pointed.append(f"    {line.partition('>')[2].strip().partition(' ')[2]}")
     return "\n".join([f"{kept.get('ename')}: {kept.get('evalue')}", *pointed[-6:]])
 
 
