@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -31,20 +32,19 @@ from agentnb.context.static.english_words import GRAMMAR
 
 FEW = 15
 """Unsent cells that are told in full without choosing, where they fit."""
-SMALL = 1_000
-"""Tokens of unsent cells that are told in full, however many they are: choosing would cost as much."""
 SHARE = 0.5
 """Of what pasting all unsent cells would take, for what a turn adds of them when they are many."""
-LINE = 9
-"""Tokens of the outline for each cell: a line takes twice that, and about half of the cells get one."""
+LINE = 8
+"""Tokens of the outline for each cell: a line takes more, and about half of the cells get one."""
 RARE, NEARLY = 0.5, 0.4
 """A word that stands in at most this share of the cells points at them, the rarer the more; and the part of the best
 cell's weight that a cell needs to come along."""
 BY_WORDS = 4
 """Cells that rare words may bring."""
 SHOWN = 4
-"""Names of the cells pointed at whose values go along."""
-CHARACTERS_PER_TOKEN = 3.6
+"""Names whose values go along of the cells that are pointed at and have shown nothing."""
+MEASURED = 4_000
+"""Characters of one text whose tokens are counted; the rest is taken to be alike."""
 _MARK = re.compile(r"`([^`\n]{1,200})`|(?<![\w.])@([A-Za-z_]\w*)")
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _FOLLOWS = re.compile(
@@ -110,7 +110,7 @@ class Question:
 class _Want:
     form: Form
     reason: str
-    priority: int
+    priority: float
 
 
 def choose(
@@ -136,13 +136,14 @@ def choose(
     for run in unsent if everything else ():
         wants.setdefault(_key(run), _Want(FULL, "ran since the last turn" if held else "ran before", 9))
     known = {_key(run): run for run in (*runs, *(run for run, _ in means.cells))}
-    limit = budget if everything else _limit(unsent, budget, beside)
+    limit = budget if everything else _limit(unsent, count, budget, beside)
     filling = _Filling(held=held, count=count, clean=clean, limit=limit, budget=budget)
     picked = filling.fill(wants, known)
     taken = {_key(item.run) for item in picked}
     rest = tuple(run for run in unsent if _key(run) not in taken and run.cell not in held)
     text = outline([clean(run) for run in rest]) if rest else ""
-    shown = [name for run, _ in means.cells for name in sorted(run.flow.binds - run.flow.imports)]
+    silent = [run for run, _ in means.cells if not run.outputs]
+    shown = [name for run in silent for name in sorted(run.flow.binds - run.flow.imports)]
     names = dict.fromkeys([*named, *shown[:SHOWN]])
     return CellChoice(
         picked=tuple(sorted(picked, key=lambda item: item.run.order)),
@@ -163,26 +164,31 @@ def _is_held(run: CellRun, held: Mapping[str, Held]) -> bool:
     return known is not None and known.number == run.number
 
 
-def _pasted(runs: Iterable[CellRun]) -> float:
+def _pasted(runs: Iterable[CellRun], count: Callable[[str], int]) -> float:
     """About the tokens that these cells take with all their outputs."""
-    return sum(len(run.source) + sum(len(each.text) for each in run.outputs) for run in runs) / CHARACTERS_PER_TOKEN
+    return sum(_measured(text, count) for run in runs for text in (run.source, *(each.text for each in run.outputs)))
 
 
-def _limit(unsent: Sequence[CellRun], budget: int, beside: int) -> float:
+def _measured(text: str, count: Callable[[str], int]) -> float:
+    """The tokens of a text, of a long one by its beginning."""
+    head = text[:MEASURED]
+    return count(head) * len(text) / len(head) if head else 0.0
+
+
+def _limit(unsent: Sequence[CellRun], count: Callable[[str], int], budget: int, beside: int) -> float:
     """What is left of the share for cells, when the outline and what stands beside it are taken off."""
-    pasted = _pasted(unsent)
+    pasted = _pasted(unsent, count)
     return min(budget, max(pasted * SHARE - beside - LINE * len(unsent), LEAST))
 
 
-LEAST = 500
+LEAST = 300
 """Tokens for chosen cells, however small the notebook is."""
 
 
 def _all_that_fit(unsent: Sequence[CellRun], count: Callable[[str], int], budget: int) -> bool:
-    pasted = _pasted(unsent)
-    if len(unsent) > FEW and pasted > SMALL:
+    if len(unsent) > FEW:
         return False
-    return pasted <= budget or sum(count(cell_body(run, FULL)) for run in unsent) <= budget
+    return _pasted(unsent, count) <= budget or sum(count(cell_body(run, FULL)) for run in unsent) <= budget
 
 
 # what is wanted -------------------------------------------------------------------------------------------------------
@@ -210,9 +216,21 @@ def _wanted(question: Question, runs: Sequence[CellRun], means: Pointed, named: 
     )
     wants: dict[str, _Want] = {}
     for priority, form, found in offers:
-        for run, reason in found:
-            wants.setdefault(_key(run), _Want(form, reason, priority))
+        for place, (run, reason) in enumerate(found):
+            wants.setdefault(_key(run), _Want(form, reason, priority + place / 1000))
+    for place, run in enumerate(_by_use(runs)):
+        wants.setdefault(_key(run), _Want(BRIEF, "there was room for it", 8 + place / 1000))
     return wants
+
+
+def _by_use(runs: Sequence[CellRun]) -> list[CellRun]:
+    """The cells, those first whose names most later cells use; of equals the newer."""
+    later: Counter[str] = Counter()
+    uses: dict[str, int] = {}
+    for run in reversed(runs):
+        uses[_key(run)] = sum(later[name] for name in run.flow.binds - run.flow.imports)
+        later.update(run.flow.uses)
+    return sorted(runs, key=lambda run: (-uses[_key(run)], -run.order))
 
 
 def _does(run: CellRun, name: str) -> str:
@@ -358,7 +376,7 @@ class _Filling:
         """The run in the richest form that is wanted and fits; None where the thread has as much of it."""
         before = self.held.get(run.cell)
         same = before is not None and before.number == run.number
-        room = (self.budget if want.priority == 0 else self.limit) - self.spent
+        room = (self.budget if want.priority < 1 else self.limit) - self.spent
         clean = None
         for form in (WHOLE, FULL, BRIEF):
             if form.rank > want.form.rank:

@@ -21,7 +21,7 @@ modules that the notebook uses in <outline> elements (`partial` where there was 
 schemas that the person added, and definitions that earlier parts of the conversation relied on. It is taken once, \
 when the conversation or a new part of it begins. Where something later disagrees with it, the later is right.
 3. The notebook itself. Each <cell> is one run of one cell: its source, then each of its outputs in an <output> \
-element whose `kind` says whether it was printed, returned, shown, drawn or raised. `number` is the cell's execution \
+element; its `kind` is there where it was not simply printed or returned (table, figure, error, …). `number` is the cell's execution \
 count, which the person sees as [3] or In[3]. Cells stand in the order in which they ran. One with `replaces` is a \
 later run of the cell that had that number: only the newest run counts. One with `more_than` tells more of a run that \
 you hold already. Where lines are left out, it says so. <notebook form="outline"> has one line for each cell that is \

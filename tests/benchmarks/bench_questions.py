@@ -18,7 +18,9 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -118,6 +120,17 @@ def asked(written: Written) -> Iterator[Outcome]:
         os.chdir("/")
 
 
+def apart(written: Written) -> list[Outcome]:
+    """In a process of its own: IPython keeps outputs for all the shells of a process together."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_all, written).result()
+
+
+def _all(written: Written) -> list[Outcome]:
+    warnings.simplefilter("ignore")
+    return list(asked(written))
+
+
 def outcome(written: Written, question: Asked, notebook: Any) -> Outcome:
     notebook.observe()
     session = notebook.session
@@ -181,7 +194,7 @@ def main() -> None:
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     books = [read(path) for path in sorted(DATA.glob("*.txt"))]
-    outcomes = [each for book in books if book.develop or not given.develop for each in asked(book)]
+    outcomes = [each for book in books if book.develop or not given.develop for each in apart(book)]
     for each in outcomes if given.missing else ():
         if each.missing:
             print(f"{each.notebook}: {each.question}  lacks {list(each.missing)}")

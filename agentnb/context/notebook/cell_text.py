@@ -57,7 +57,7 @@ def _outputs(outputs: Sequence[Output], form: Form) -> list[str]:
 
 def _output(output: Output, form: Form) -> str:
     text = cut(output.text, lines=form.output, characters=form.characters)
-    return framed("output", text, kind=output.kind)
+    return framed("output", text, kind="" if output.kind in ("printed", "result") else output.kind)
 
 
 def is_short(run: CellRun) -> bool:
@@ -89,16 +89,16 @@ def _looked(runs: Sequence[CellRun]) -> list[str]:
 
 
 def outline_line(run: CellRun) -> str:
-    """`[3] growth = sales.pct_change() -> table 5 x 2`: number, what it does or binds, what it showed."""
-    code = first_line(_code(run), CODE)
-    names = [name for name in sorted(run.flow.binds - run.flow.imports) if name not in code]
-    rest = f" ({', '.join(names[:BOUND])})" if names else ""
+    """`[3] growth, limit -> table 5 x 2`: number, what it defines or does, what it showed."""
+    names = sorted((run.flow.binds | run.flow.changes) - run.flow.imports)
+    more = f", … {len(names) - BOUND} more" if len(names) > BOUND else ""
+    does = f"{', '.join(names[:BOUND])}{more}" if names else first_line(_code(run), CODE)
     shown = ", ".join(output.title for output in run.outputs[:2])
-    return unframed(f"[{run.number}] {code}{rest}{f' -> {shown}' if shown else ''}")
+    return unframed(f"[{run.number}] {does}{f' -> {shown}' if shown else ''}")
 
 
-CODE, BOUND = 44, 4
-"""Characters of code in a line of an outline, and names that it adds."""
+CODE, BOUND = 40, 5
+"""Characters of code, or names, in a line of an outline."""
 
 
 def _code(run: CellRun) -> str:
