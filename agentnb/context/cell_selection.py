@@ -32,7 +32,7 @@ from agentnb.context.static.english_words import GRAMMAR
 
 FEW = 15
 """Unsent cells that are told in full without choosing, where they fit."""
-SHARE = 0.5
+SHARE = 0.48
 """Of what pasting all unsent cells would take, for what a turn adds of them when they are many."""
 LINE = 8
 """Tokens of the outline for each cell: a line takes more, and about half of the cells get one."""
@@ -106,6 +106,10 @@ class Question:
     above: CellRun | None = None
 
 
+FILLING = 6
+"""From this priority on a cell is told only where the thread has nothing of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Want:
     form: Form
@@ -136,7 +140,8 @@ def choose(
     for run in unsent if everything else ():
         wants.setdefault(_key(run), _Want(FULL, "ran since the last turn" if held else "ran before", 9))
     known = {_key(run): run for run in (*runs, *(run for run, _ in means.cells))}
-    limit = budget if everything else _limit(unsent, count, budget, beside)
+    brief = [run for run in runs if not _is_held(run, held) or held[run.cell].form == OUTLINE.name]
+    limit = budget if everything else _limit(brief, count, budget, beside)
     filling = _Filling(held=held, count=count, clean=clean, limit=limit, budget=budget)
     picked = filling.fill(wants, known)
     taken = {_key(item.run) for item in picked}
@@ -181,7 +186,7 @@ def _limit(unsent: Sequence[CellRun], count: Callable[[str], int], budget: int, 
     return min(budget, max(pasted * SHARE - beside - LINE * len(unsent), LEAST))
 
 
-LEAST = 300
+LEAST = 400
 """Tokens for chosen cells, however small the notebook is."""
 
 
@@ -205,7 +210,7 @@ def _wanted(question: Question, runs: Sequence[CellRun], means: Pointed, named: 
     offers = (
         (0, spoken, means.cells),
         (1, spoken, [(run, "the last cell") for run in runs[-1:]]),
-        (3, BRIEF, [(run, "the last cell but one") for run in runs[-2:-1]]),
+        (5, BRIEF, [(run, "the last cell but one") for run in runs[-2:-1]]),
         (2, FULL, bound),
         (3, FULL, worded),
         (4, BRIEF, since),
@@ -350,7 +355,22 @@ def _spoken_stems(task: str) -> AbstractSet[str]:
     """The stems of a question's telling words. One that is written large within a sentence is a name: "May"."""
     large = {match.group().lower() for match in re.finditer(r"(?<=[^\s.!?] )[A-Z]\w+", task)}
     words = {word for word in words_of(task[:20_000]) if word not in _FILLER or word in large}
-    return {stem(word) for word in words}
+    return {stem(word) for word in words} | {other for word in words for other in _CALLED.get(stem(word), ())}
+
+
+_SAID = """
+average=mean mean=average maximum=max minimum=min highest=max lowest=min largest=max smallest=min deviation=std
+variance=var correlated=corr correlation=corr duplicates=duplicated missing=isna,nan,fillna,dropna remove=drop,del
+deleted=drop merge=join join=merge sorted=sort,order random=seed,rng train=fit fitted=train predict=predict
+accuracy=score save=csv,write,dump load=read regex=compile regular=compile expression=compile query=select,sql
+network=graph group=groupby grouped=groupby picture=imshow,image draw=plot histogram=hist split=train cluster=label
+outlier=clip,quantile normalise=scale,scaler standardise=scale,scaler test=assert time=seconds,elapsed
+"""
+_CALLED: dict[str, tuple[str, ...]] = {
+    stem(said): tuple(stem(word) for word in called.split(","))
+    for said, _, called in (pair.partition("=") for pair in _SAID.split())
+}
+"""What code calls otherwise than people do, by the stems of what they say."""
 
 
 # filling --------------------------------------------------------------------------------------------------------------
@@ -376,6 +396,8 @@ class _Filling:
         """The run in the richest form that is wanted and fits; None where the thread has as much of it."""
         before = self.held.get(run.cell)
         same = before is not None and before.number == run.number
+        if same and want.priority >= FILLING:
+            return None
         room = (self.budget if want.priority < 1 else self.limit) - self.spent
         clean = None
         for form in (WHOLE, FULL, BRIEF):
