@@ -145,8 +145,9 @@ def choose(
     filling = _Filling(held=held, count=count, clean=clean, limit=limit, budget=budget)
     picked = filling.fill(wants, known)
     taken = {_key(item.run) for item in picked}
-    rest = tuple(run for run in unsent if _key(run) not in taken and run.cell not in held)
-    text = outline([clean(run) for run in rest]) if rest else ""
+    rest = tuple(run for run in unsent if _key(run) not in taken)
+    again = {run.number: held[run.cell].number for run in rest if run.cell in held}
+    text = outline([clean(run) for run in rest], again) if rest else ""
     silent = [run for run, _ in means.cells if not run.outputs]
     shown = [name for run in silent for name in sorted(run.flow.binds - run.flow.imports)]
     names = dict.fromkeys([*named, *shown[:SHOWN]])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from agentnb.context.notebook.cell_runs import CellRun
 from agentnb.context.notebook.outputs import Output, cut, first_line
@@ -66,17 +67,21 @@ def is_short(run: CellRun) -> bool:
     return size <= 120
 
 
-def outline(runs: Sequence[CellRun]) -> str:
-    """One line a cell, those that only look folded into one where several follow each other."""
+def outline(runs: Sequence[CellRun], again: Mapping[int, int] = MappingProxyType({})) -> str:
+    """One line a cell, those that only look folded into one where several follow each other.
+
+    `again` has, by the number of a run, that of the earlier one which the thread holds of the same cell.
+    """
     lines: list[str] = []
     looking: list[CellRun] = []
     for run in runs:
-        if run.flow.shows_only and not run.has("error"):
+        if run.flow.shows_only and not run.has("error") and run.number not in again:
             looking.append(run)
             continue
         lines += _looked(looking)
         looking = []
-        lines.append(outline_line(run))
+        before = f"cell {again[run.number]} ran again: " if again.get(run.number) else ""
+        lines.append(outline_line(run, before))
     lines += _looked(looking)
     return element("notebook", "\n".join(lines), form="outline")
 
@@ -88,13 +93,13 @@ def _looked(runs: Sequence[CellRun]) -> list[str]:
     return [f"[{numbers}] look at: {unframed('; '.join(first_line(_code(run), 24) for run in runs[:8]))}"]
 
 
-def outline_line(run: CellRun) -> str:
+def outline_line(run: CellRun, before: str = "") -> str:
     """`[3] growth, limit -> table 5 x 2`: number, what it defines or does, what it showed."""
     names = sorted((run.flow.binds | run.flow.changes) - run.flow.imports)
     more = f", … {len(names) - BOUND} more" if len(names) > BOUND else ""
     does = f"{', '.join(names[:BOUND])}{more}" if names else first_line(_code(run), CODE)
     shown = ", ".join(output.title for output in run.outputs[:2])
-    return unframed(f"[{run.number}] {does}{f' -> {shown}' if shown else ''}")
+    return unframed(f"[{run.number}] {before}{does}{f' -> {shown}' if shown else ''}")
 
 
 CODE, BOUND = 40, 5
