@@ -73,7 +73,7 @@ def report(label: str, held: Conversation) -> str:
 
 
 def _named(held: Conversation) -> list[str]:
-    """What the question names: definitions by their full name, values, cells by number. Marked names come first."""
+    """List the cells, definitions (by full name) and values that the question names. Marked names come first."""
     marked = tool_choice.identifiers(held.question)
     words = [*marked, *([] if marked else _WORD.findall(held.question))]
     known = [found for word in words if (found := held.find(word) or (word if word in held.values else ""))]
