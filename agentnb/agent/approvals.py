@@ -7,7 +7,7 @@ alone: a fork is another run, and asks again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agentnb.agent.tools.tool import Outcome, ToolBox
@@ -18,8 +18,6 @@ EVENT = "APPROVAL"
 AWAITING_APPROVAL = f"{AWAITING}{EVENT}"
 BUTTON, COMMAND, TERMINAL, PROGRAM = "button", "command", "terminal", "program"
 """How a person's word came."""
-
-Context = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,28 +57,129 @@ class Answer:
         }
 
 
-def to_ask(context: Context, run_id: str, box: ToolBox, calls: Iterable[ToolCall]) -> list[ToolCall]:
-    """Those of the calls that a person is to be asked about before they are carried out."""
-    if context.get("approval") != "ask":
-        return []
-    return [call for call in calls if box.asks(call) and said_of(context, run_id, call.call_id) is None]
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """A person's word as the run keeps it: on which call, what, through what it came, and when."""
+
+    run: str
+    question: Question
+    approved: bool
+    rest: bool
+    reason: str
+    by: str
+    at: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {"run": self.run, **vars(self.question), **self.said}
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The word alone."""
+        return {
+            "approved": self.approved, "rest": self.rest, "reason": self.reason, "by": self.by, "at": self.at
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Decision:
+        word = {name: value[name] for name in ("run", "approved", "rest", "reason", "by", "at")}
+        return cls(question=question_from(value), **word)
+
+    @property
+    def denial(self) -> Outcome | None:
+        """The outcome of a call that was denied, in words for the model; None where it was approved."""
+        if self.approved:
+            return None
+        why = f" They say: {self.reason}" if self.reason else ""
+        return Outcome(
+            text=f"Denied: the person was shown this call of {self.question.tool} and did not approve it; nothing of "
+            f"it ran.{why}\nGo on without it; do not ask for the same again.",
+            is_error=True,
+            refused=True,
+        )
 
 
-def asking(context: Context, calls: Sequence[ToolCall], step: int, scrub: Callable[[str], str]) -> list[dict[str, Any]]:
-    """What the context keeps of the calls that are asked about: those of before, and these from this step on."""
-    asked = {call.call_id for call in calls}
-    before = [item for item in context.get("asking") or () if item["call"] not in asked]
-    shown = [
-        {
-            "number": number,
-            "step": step,
-            "call": call.call_id,
-            "tool": call.name,
-            "arguments": _scrubbed(dict(call.arguments), scrub),
-        }
-        for number, call in enumerate(calls, len(before) + 1)
-    ]
-    return [*before, *shown]
+def question_from(value: Mapping[str, Any]) -> Question:
+    """A question from its JSON, which may say more."""
+    return Question(**{name: value[name] for name in ("number", "step", "call", "tool", "arguments")})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approvals:
+    """What a run may do unasked, which of its calls are asked about, and what was said.
+
+    `mode` is what becomes of a call that acts and is not allowed: ask or deny. `allow` names the tools that need no
+    question. `asking` are the calls of the last reply that a person is asked about; None before the first reply with
+    calls. `decisions` are the words said so far, those to an earlier run too where this one is its fork.
+    """
+
+    mode: str
+    allow: tuple[str, ...]
+    asking: tuple[Question, ...] | None = None
+    decisions: tuple[Decision, ...] = ()
+
+    def to_ask(self, run_id: str, box: ToolBox, calls: Iterable[ToolCall]) -> list[ToolCall]:
+        """Those of the calls that a person is to be asked about before they are carried out."""
+        if self.mode != "ask":
+            return []
+        return [call for call in calls if box.asks(call) and self.said_of(run_id, call.call_id) is None]
+
+    def asked(self, calls: Sequence[ToolCall], step: int, scrub: Callable[[str], str]) -> Approvals:
+        """The same with these calls asked about from this step on, beside those of before."""
+        ids = {call.call_id for call in calls}
+        before = [item for item in self.asking or () if item.call not in ids]
+        added = (
+            Question(
+                number=number,
+                step=step,
+                call=call.call_id,
+                tool=call.name,
+                arguments=_scrubbed(dict(call.arguments), scrub),
+            )
+            for number, call in enumerate(calls, len(before) + 1)
+        )
+        return replace(self, asking=(*before, *added))
+
+    def waiting(self, run_id: str) -> list[Question]:
+        """The calls that nothing was said of yet, in the order of the reply."""
+        free = {*self.allow, *self.approved_tools(run_id)}
+        return [question for question in self._unanswered(run_id) if question.tool not in free]
+
+    def _unanswered(self, run_id: str) -> list[Question]:
+        return [item for item in self.asking or () if self.said_of(run_id, item.call) is None]
+
+    def said_of(self, run_id: str, call: str) -> Decision | None:
+        """What was said of one of the calls that are asked about now; None before."""
+        steps = [item.step for item in self.asking or () if item.call == call]
+        said = (word for word in self._of_run(run_id) if word.question.call == call and word.question.step in steps)
+        return next(said, None)
+
+    def approved_tools(self, run_id: str) -> frozenset[str]:
+        """The tools that were approved for the rest of this run."""
+        return frozenset(word.question.tool for word in self._of_run(run_id) if word.approved and word.rest)
+
+    def _of_run(self, run_id: str) -> list[Decision]:
+        return [word for word in self.decisions if word.run == run_id]
+
+    def decision(self, run_id: str, data: object, at: float) -> Decision | None:
+        """The delivered word as the run keeps it; None where it is about no call that is asked about."""
+        given = data if isinstance(data, Mapping) else {}
+        for question in self._unanswered(run_id):
+            if (question.step, question.call) == (given.get("step"), given.get("call")):
+                return Decision(
+                    run=run_id,
+                    question=question,
+                    approved=bool(given.get("approved")),
+                    rest=bool(given.get("rest")),
+                    reason=str(given.get("reason") or ""),
+                    by=str(given.get("by") or ""),
+                    at=at,
+                )
+        return None
+
+    def listed(self, run_id: str) -> dict[str, Any]:
+        """What waits and what was said, for the run document."""
+        waiting = [dict(vars(question)) for question in self.waiting(run_id)]
+        return {"waiting": waiting, "decided": [word.to_json() for word in self._of_run(run_id)]}
 
 
 def _scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:
@@ -91,63 +190,6 @@ def _scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:
     return [_scrubbed(item, scrub) for item in value] if isinstance(value, list | tuple) else value
 
 
-def waiting(context: Context, run_id: str) -> list[Question]:
-    """The calls that nothing was said of yet, in the order of the reply."""
-    free = {*context.get("allow", ()), *approved_tools(context, run_id)}
-    return [question for question in _unanswered(context, run_id) if question.tool not in free]
-
-
-def _unanswered(context: Context, run_id: str) -> list[Question]:
-    asked = context.get("asking") or ()
-    return [Question(**item) for item in asked if said_of(context, run_id, item["call"]) is None]
-
-
-def said_of(context: Context, run_id: str, call: str) -> Mapping[str, Any] | None:
-    """What was said of one of the calls that are asked about now; None before."""
-    steps = [item["step"] for item in context.get("asking") or () if item["call"] == call]
-    found = (item for item in _of_run(context, run_id) if item["call"] == call and item["step"] in steps)
-    return next(found, None)
-
-
-def approved_tools(context: Context, run_id: str) -> frozenset[str]:
-    """The tools that were approved for the rest of this run."""
-    return frozenset(item["tool"] for item in _of_run(context, run_id) if item["approved"] and item["rest"])
-
-
-def _of_run(context: Context, run_id: str) -> Iterable[Mapping[str, Any]]:
-    return (item for item in context.get("decisions") or () if item["run"] == run_id)
-
-
-def decision(context: Context, run_id: str, data: Any, at: float) -> dict[str, Any] | None:
-    """The delivered word as the context keeps it; None where it is about no call that is asked about."""
-    given = data if isinstance(data, Mapping) else {}
-    for question in _unanswered(context, run_id):
-        if (question.step, question.call) == (given.get("step"), given.get("call")):
-            word: dict[str, Any] = {name: bool(given.get(name)) for name in ("approved", "rest")}
-            word |= {name: str(given.get(name) or "") for name in ("reason", "by")}
-            return {"run": run_id, **vars(question), **word, "at": at}
-    return None
-
-
-def told(word: Mapping[str, Any]) -> Outcome | None:
-    """The outcome of a call that was denied, in words for the model; None where it was approved."""
-    if word["approved"]:
-        return None
-    why = f" They say: {word['reason']}" if word["reason"] else ""
-    return Outcome(
-        text=f"Denied: the person was shown this call of {word['tool']} and did not approve it; nothing of it ran.{why}"
-        "\nGo on without it; do not ask for the same again.",
-        is_error=True,
-        refused=True,
-    )
-
-
-def listed(context: Context, run_id: str) -> dict[str, Any]:
-    """What waits and what was said, for the run document."""
-    open_now = [dict(vars(question)) for question in waiting(context, run_id)]
-    return {"waiting": open_now, "decided": [dict(item) for item in _of_run(context, run_id)]}
-
-
 def questions_of(document: Mapping[str, Any]) -> list[Question]:
     """The calls that wait, from a run document."""
-    return [Question(**item) for item in document["approvals"]["waiting"]]
+    return [question_from(item) for item in document["approvals"]["waiting"]]

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from agentnb.agent.approvals import BUTTON, Answer
-from agentnb.agent.deps import Limits
+from agentnb.agent.request import Limits
 from agentnb.agent.run_document import AgentRun
+from agentnb.agent.state import AgentState
 from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import Simulator
@@ -120,3 +121,11 @@ def test_an_old_step_is_replayed_alike(old: Old) -> None:
         agent, run_id = old.session.agent(), DOCUMENTS[name]["run_id"]
         steps = [step["n"] for step in DOCUMENTS[name]["steps"] if step["state"] == "THINKING"]
         assert all(agent.machine.replay(run_id, step).same for step in steps), name
+
+
+def test_every_step_s_state_is_written_as_it_was_read(old: Old) -> None:
+    machine = old.session.machine()
+    for name, document in DOCUMENTS.items():
+        for step in range(machine.get(document["run_id"]).step + 1):
+            context = machine.context_at(document["run_id"], step)
+            assert AgentState.from_json(context).to_json() == context, (name, step)

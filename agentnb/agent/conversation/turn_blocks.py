@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Any, assert_never
 
 from agentnb import canonical
+from agentnb.agent.approvals import Decision
+from agentnb.agent.state import AgentState
 from agentnb.agent.tools.tool import Outcome
 from agentnb.models.catalog import ImageRules, Model
 from agentnb.models.layers import Block, Layer
@@ -75,10 +77,10 @@ def result_block(call: ToolCall, outcome: Outcome) -> Block:
     )
 
 
-def open_calls(blocks: Sequence[Mapping[str, Any]]) -> list[ToolCall]:
+def open_calls(blocks: Iterable[Block]) -> list[ToolCall]:
     """The calls of this turn that have no result yet, in order."""
     waiting: list[ToolCall] = []
-    for part in (Block.from_json(item).content for item in blocks):
+    for part in (block.content for block in blocks):
         if isinstance(part, ToolCall):
             waiting.append(part)
         elif isinstance(part, ToolResult):  # servers on one's own machine may use an id again in the next step
@@ -213,9 +215,7 @@ def what_came(reply: Reply) -> str:
     return "answered" if reply.stop is StopReason.END else f"answered ({reply.stop.value})"
 
 
-def tool_record(
-    call: ToolCall, outcome: Outcome, seconds: float, word: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def tool_record(call: ToolCall, outcome: Outcome, seconds: float, word: Decision | None = None) -> dict[str, Any]:
     """One tool call as the run document shows it; `word` is what a person said of it."""
     return {
         "name": call.name,
@@ -224,7 +224,7 @@ def tool_record(
         "is_error": outcome.is_error,
         "refused": outcome.refused,
         "seconds": round(seconds, 6),
-        "decision": {name: word[name] for name in ("approved", "rest", "reason", "by", "at")} if word else None,
+        "decision": word.said if word else None,
     }
 
 
@@ -244,22 +244,18 @@ def end_note(reply: Reply) -> str:
     return "" if reply.text.strip() or reply.calls else "The model ended without an answer."
 
 
-def recorded_reply(before: Sequence[Mapping[str, Any]], after: Mapping[str, Any], data: Mapping[str, Any]) -> Reply:
-    """The reply that a journaled THINKING step took in: its blocks from the contexts, the rest from its event."""
-    blocks = [Block.from_json(item) for item in after["blocks"][len(before) :]]
+def recorded_reply(before: AgentState, after: AgentState, data: Mapping[str, Any]) -> Reply:
+    """The reply that a journaled THINKING step took in: its blocks from the states, the rest from its event."""
     return Reply(
-        content=tuple(block.content for block in blocks),
+        content=tuple(block.content for block in after.blocks[len(before.blocks) :]),
         stop=StopReason(data["stop"]),
         usage=Usage.from_json(data["usage"]),
-        model=after["model"],
-        message_id=after["previous_message"] or "",
+        model=after.address,
+        message_id=after.previous_message or "",
     )
 
 
-def closed(blocks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def closed(blocks: Sequence[Block]) -> tuple[Block, ...]:
     """Blocks that a new question may follow: a call without a result gets one that says why."""
-    results = [
-        result_block(call, Outcome(text="Not carried out: the conversation was taken up again here.", is_error=True))
-        for call in open_calls(blocks)
-    ]
-    return [*(dict(item) for item in blocks), *(block.to_json() for block in results)]
+    why = Outcome(text="Not carried out: the conversation was taken up again here.", is_error=True)
+    return (*blocks, *(result_block(call, why) for call in open_calls(blocks)))
