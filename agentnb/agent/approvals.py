@@ -105,22 +105,34 @@ def question_from(value: Mapping[str, Any]) -> Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Approvals:
-    """What a run may do unasked, which of its calls are asked about, and what was said.
+    """Which calls of a run a person is asked about, and what was said.
 
-    `mode` is what becomes of a call that acts and is not allowed: ask or deny. `allow` names the tools that need no
-    question. `asking` are the calls of the last reply that a person is asked about; None before the first reply with
-    calls. `decisions` are the words said so far, those to an earlier run too where this one is its fork.
+    `asking` are calls of the last reply; None before the first reply with calls. `decisions` are the words said so far,
+    those to an earlier run too where this one is its fork.
     """
 
-    mode: str
-    allow: tuple[str, ...]
     asking: tuple[Question, ...] | None = None
     decisions: tuple[Decision, ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """What is journaled: nothing before the first reply with calls."""
+        values: dict[str, Any] = {}
+        if self.asking is not None:
+            values["asking"] = [dict(vars(question)) for question in self.asking] or None
+        if self.decisions:
+            values["decisions"] = [word.to_json() for word in self.decisions]
+        return values
+
+    @classmethod
+    def from_json(cls, context: Mapping[str, Any]) -> Approvals:
+        asking = tuple(question_from(item) for item in context.get("asking") or ())
+        return cls(
+            asking=asking if "asking" in context else None,
+            decisions=tuple(Decision.from_json(item) for item in context.get("decisions") or ()),
+        )
+
     def to_ask(self, run_id: str, box: ToolBox, calls: Iterable[ToolCall]) -> list[ToolCall]:
         """Those of the calls that a person is to be asked about before they are carried out."""
-        if self.mode != "ask":
-            return []
         return [call for call in calls if box.asks(call) and self.said_of(run_id, call.call_id) is None]
 
     def asked(self, calls: Sequence[ToolCall], step: int, scrub: Callable[[str], str]) -> Approvals:
@@ -139,9 +151,9 @@ class Approvals:
         )
         return replace(self, asking=(*before, *added))
 
-    def waiting(self, run_id: str) -> list[Question]:
-        """The calls that nothing was said of yet, in the order of the reply."""
-        free = {*self.allow, *self.approved_tools(run_id)}
+    def waiting(self, run_id: str, *, allow: Iterable[str]) -> list[Question]:
+        """The calls that nothing was said of yet, in the order of the reply, but for tools that need no question."""
+        free = {*allow, *self.approved_tools(run_id)}
         return [question for question in self._unanswered(run_id) if question.tool not in free]
 
     def _unanswered(self, run_id: str) -> list[Question]:
@@ -176,9 +188,9 @@ class Approvals:
                 )
         return None
 
-    def listed(self, run_id: str) -> dict[str, Any]:
+    def listed(self, run_id: str, *, allow: Iterable[str]) -> dict[str, Any]:
         """What waits and what was said, for the run document."""
-        waiting = [dict(vars(question)) for question in self.waiting(run_id)]
+        waiting = [dict(vars(question)) for question in self.waiting(run_id, allow=allow)]
         return {"waiting": waiting, "decided": [word.to_json() for word in self._of_run(run_id)]}
 
 

@@ -53,7 +53,7 @@ class Preparing:
         prompt = Prompt(
             model=model.name,
             blocks=blocks,
-            max_tokens=state.max_tokens,
+            max_tokens=state.options.max_tokens,
             previous_end=state.previous_end,
             salt=message_salt(model, blocks),
         )
@@ -73,7 +73,7 @@ class Preparing:
     def marked(self, state: AgentState, call: Call) -> Call:
         """The call with its breakpoints as the policy wants them, and the cache object that it can use."""
         prompt, model, objects = call.prompt, call.model, self._services.objects
-        left_to_it = state.marks == "automatic" and model.provider == "anthropic"
+        left_to_it = state.options.marks == "automatic" and model.provider == "anthropic"
         marks = (automatic_mark if left_to_it else place_marks)(prompt, model, plan=self.plan(state, call))
         bare, held = replace(call, marks=marks), objects.find(prompt, model, call.scope)
         # No provider says whether a call that names an object hits what is cached unasked beyond it: one of the two.
@@ -92,7 +92,7 @@ class Preparing:
         services = self._services
         pings = services.keepalive.allowed and services.provider_for(state.address).can_prewarm
         plan = plan_layers(call.model, self._seen(state, call), pings=pings)
-        return kept_longer(plan, call.model) if state.cache_retention else plan
+        return kept_longer(plan, call.model) if state.options.cache_retention else plan
 
     def _seen(self, state: AgentState, call: Call) -> list[Seen]:
         return layers_seen(

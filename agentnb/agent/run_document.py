@@ -6,16 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from agentnb.agent.approvals import Approvals
 from agentnb.agent.attachments import with_data
-from agentnb.agent.money.budget import Budget
-from agentnb.agent.money.costs import LOST, NOTHING, Spending, lost_calls
-from agentnb.agent.request import Request
+from agentnb.agent.money.costs import LOST, NOTHING, lost_calls
 from agentnb.agent.state import AgentState, Segment, is_agents
 from agentnb.durable.events import Event
 from agentnb.durable.journal.records import Run, RunError
 from agentnb.models.layers import Layer
 from agentnb.models.messages import Usage
+from agentnb.settings import RunOptions
 
 SCHEMA = "agentnb.run.v1"
 DRY_RUN, WAITING = "DRY_RUN", "WAITING"
@@ -159,7 +157,7 @@ def run_document(
     """The run document: everything that is shown of a run, as JSON. `standing` is the state's name or what the run is
     instead: PAUSED, CANCELLED, WAITING, DRY_RUN."""
     last, spending = state.last or {}, state.spending
-    cost, budget = spending.cost or NOTHING, spending.budget
+    cost, budget = spending.cost or NOTHING, state.budget
     return {
         "schema": SCHEMA,
         "run_id": run_id,
@@ -187,7 +185,7 @@ def run_document(
         "definitions": list(state.definitions),
         "left_out": list(state.left_out),
         "redactions": list(state.redactions),
-        "approvals": state.approvals.listed(run_id),
+        "approvals": state.approvals.listed(run_id, allow=state.options.allow),
         "images": with_data(state.images, state.blocks),
     }
 
@@ -201,10 +199,7 @@ def state_of(context: object) -> AgentState:
         task=str(found.get("task", "")),
         text=str(found.get("text", "")),
         thread="",
-        address="",
-        tools=(),
-        approvals=Approvals(mode=Request.approval, allow=()),
-        spending=Spending(budget=Budget()),
+        options=RunOptions(),
         segment=Segment(root=""),
     )
 

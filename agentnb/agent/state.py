@@ -9,22 +9,24 @@ finds out is written from that state on.
 - THINKING adds the reply's blocks and text, the spending, and the account of the last call.
 - ACTING adds results, and what a person is asked and has said.
 
-An older journal lacks the options that came later: those have the defaults of a `Request`.
+An older journal lacks the options that came later: those have their declared defaults.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple, TypedDict
 
-from agentnb.agent.approvals import Approvals, Decision, question_from
+from agentnb.agent.approvals import Approvals, Question
 from agentnb.agent.attachments import SentPicture
+from agentnb.agent.money.budget import Budget
 from agentnb.agent.money.costs import Lost, Spending
-from agentnb.agent.request import Limits, Request
+from agentnb.agent.request import Limits
 from agentnb.models import catalog
 from agentnb.models.catalog import Model
 from agentnb.models.layers import Block
+from agentnb.settings import RunOptions
 
 Json = dict[str, Any]
 FORMAT = 1
@@ -128,12 +130,11 @@ class Segment:
 class AgentState:
     """One run of the agent between two steps.
 
-    What was asked: `task` without secrets, `mode` (how much of the notebook goes along), `context_tokens` (what a turn
-    may add), `max_steps`, `max_tokens` (of one reply), and the options of a `Request` under their names there.
-    `notebook` says that a cell asked, `waits` how many steps only asked or listened, which `max_steps` does not count.
+    What was asked: `task` without secrets, in `thread`, under `options` (as new limits left them), out of `purse`.
+    `notebook` says that a cell asked, `waits` how many steps only asked or listened: `max_steps` does not count them.
 
-    Whom: `address` names the model, `label` and `simulated` are how it is shown. `token_factor` is the estimator's
-    calibration when the run began: a replay must count as the run did.
+    Whom: `label` is the model's name for people, `simulated` says that the simulator answers. `token_factor` is the
+    estimator's calibration when the run began: a replay must count as the run did.
 
     Where the turn hangs: `parent` is the run of the turn before, `turn` its number on the path, `branch` says that it
     goes another way than a turn before it. `kind` is the digest of what a segment freezes by its own.
@@ -146,23 +147,10 @@ class AgentState:
 
     task: str
     thread: str
-    address: str
-    tools: tuple[str, ...]
-    approvals: Approvals
-    spending: Spending
+    options: RunOptions
     segment: Segment
-    mode: str = Request.context
-    context_tokens: int = Request.context_tokens
-    max_steps: int = Request.max_steps
-    max_tokens: int = Request.max_tokens
+    purse: str = ""
     notebook: bool = False
-    replay: str = Request.replay
-    marks: str = Request.marks
-    cache_retention: str = Request.cache_retention
-    stream: bool = Request.stream
-    replay_speed: float = Request.replay_speed
-    retry_wait: float = Request.retry_wait
-    purse: str = Request.purse
     label: str = ""
     simulated: bool = False
     token_factor: float = 1.0
@@ -182,10 +170,25 @@ class AgentState:
     left_out: tuple[LeftOut, ...] = ()
     images: tuple[SentPicture, ...] = ()
     redactions: tuple[Mapping[str, str], ...] = ()
+    spending: Spending = field(default_factory=Spending)
     last: LastCall | None = None
+    approvals: Approvals = field(default_factory=Approvals)
     waits: int = 0
     known_model: Model | None = field(default=None, repr=False, compare=False)
     """The catalogue's row, where it was looked up: handed on from step to step, not journaled."""
+
+    @property
+    def address(self) -> str:
+        """The model's address: `provider:model` or `sim:model`."""
+        return self.options.model
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(limit=self.options.budget, spent=self.spending.spent)
+
+    def waiting(self, run_id: str) -> list[Question]:
+        """The calls that wait for a person's word."""
+        return self.approvals.waiting(run_id, allow=self.options.allow)
 
     @property
     def model(self) -> Model:
@@ -198,13 +201,10 @@ class AgentState:
 
     def limited(self, limits: Limits) -> AgentState:
         """The state under new limits, where they are given."""
-        spending, approvals = self.spending, self.approvals
-        if limits.budget is not None:
-            spending = replace(spending, budget=replace(spending.budget, limit=limits.budget))
-        if limits.allow is not None:
-            approvals = replace(approvals, allow=tuple(sorted(limits.allow)))
-        steps = self.max_steps if limits.max_steps is None else limits.max_steps
-        return replace(self, max_steps=steps, spending=spending, approvals=approvals)
+        given = {name: value for name, value in vars(limits).items() if value is not None}
+        if "allow" in given:
+            given["allow"] = tuple(sorted(given["allow"]))
+        return replace(self, options=replace(self.options, **given)) if given else self
 
     def with_lost(self, run_id: str, lost: Iterable[Lost]) -> AgentState:
         """The state with what calls had used that brought nothing, as far as its sums do not hold that yet."""
@@ -227,34 +227,22 @@ class AgentState:
 
     def to_json(self) -> Json:
         """The JSON that is journaled, keys in the order in which a run comes to have them."""
-        return self._asked() | self._turn() | self._hydrated() | self._thought() | self._acted()
+        return self._asked() | self._turn() | self._hydrated() | self._thought()
 
     def _asked(self) -> Json:
-        budget = self.spending.budget
         return {
             "format": FORMAT,
             "task": self.task,
             "thread": self.thread,
             "notebook": self.notebook,
-            "replay": self.replay,
-            "marks": self.marks,
-            "cache_retention": self.cache_retention,
-            "stream": self.stream,
-            "replay_speed": self.replay_speed,
-            "retry_wait": self.retry_wait,
-            "model": self.address,
+            **{_JSON_NAMES.get(name, name): getattr(self.options, name) for name in _KEPT_OPTIONS},
+            "tools": list(self.options.tools),
+            "allow": list(self.options.allow),
+            "budget": {"limit": self.options.budget, "spent": self.spending.spent},
+            **({"purse": self.purse} if self.purse else {}),
             "label": self.label,
             "simulated": self.simulated,
             "token_factor": self.token_factor,
-            "tools": list(self.tools),
-            "allow": list(self.approvals.allow),
-            "approval": self.approvals.mode,
-            "budget": {"limit": budget.limit, "spent": budget.spent},
-            **({"purse": self.purse} if self.purse else {}),
-            "max_steps": self.max_steps,
-            "max_tokens": self.max_tokens,
-            "mode": self.mode,
-            "context_tokens": self.context_tokens,
         }
 
     def _turn(self) -> Json:
@@ -283,18 +271,9 @@ class AgentState:
         }
 
     def _thought(self) -> Json:
-        optional = {"last": self.last, "paused": self.paused, "recorded": self.recorded}
-        return self.spending.to_json() | {name: value for name, value in optional.items() if value is not None}
-
-    def _acted(self) -> Json:
-        values: Json = {}
-        if self.approvals.asking is not None:
-            values["asking"] = [dict(vars(question)) for question in self.approvals.asking] or None
-        if self.approvals.decisions:
-            values["decisions"] = [word.to_json() for word in self.approvals.decisions]
-        if self.waits:
-            values["waits"] = self.waits
-        return values
+        optional = {"last": self.last, "paused": self.paused, "recorded": self.recorded, "waits": self.waits or None}
+        known = {name: value for name, value in optional.items() if value is not None}
+        return self.spending.to_json() | known | self.approvals.to_json()
 
     @classmethod
     def from_json(cls, context: Mapping[str, Any]) -> AgentState:
@@ -304,31 +283,36 @@ class AgentState:
         inherited = context.get("inherited")
         return cls(
             **values,
-            address=context["model"],
-            approvals=_approvals_from(context),
-            spending=Spending.from_json(context),
+            options=_options_from(context),
             segment=Segment.from_json(context),
             blocks=blocks_from_json(context["blocks"]),
             inherited=None if inherited is None else blocks_from_json(inherited),
+            spending=Spending.from_json(context),
+            approvals=Approvals.from_json(context),
         )
 
 
 _PLAIN = (
-    "task", "thread", "mode", "context_tokens", "max_steps", "max_tokens", "notebook", "replay", "marks",
-    "cache_retention", "stream", "replay_speed", "retry_wait", "purse", "label", "simulated", "token_factor",
-    "parent", "turn", "branch", "kind", "previous_end", "previous_message", "text", "paused", "recorded", "last",
-    "waits",
+    "task", "thread", "purse", "notebook", "label", "simulated", "token_factor", "parent", "turn", "branch", "kind",
+    "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits",
 )  # fmt: skip
-_LISTS = ("tools", "notes", "definitions", "left_out", "images", "redactions")
+_LISTS = ("notes", "definitions", "left_out", "images", "redactions")
+
+_JSON_NAMES = {"context": "mode"}
+"""Options that have another name in JSON."""
+_BEFORE_THE_RUN = ("stale_limit", "thread_stale_limit")
+"""Options that only choose the segment, which is done when the run begins."""
+_OF_THEIR_OWN = ("tools", "allow", "budget")
+_KEPT_OPTIONS = tuple(each.name for each in fields(RunOptions) if each.name not in (*_BEFORE_THE_RUN, *_OF_THEIR_OWN))
 
 
-def _approvals_from(context: Mapping[str, Any]) -> Approvals:
-    asking = tuple(question_from(item) for item in context.get("asking") or ())
-    return Approvals(
-        mode=context.get("approval", Request.approval),
+def _options_from(context: Mapping[str, Any]) -> RunOptions:
+    names = {name: _JSON_NAMES.get(name, name) for name in _KEPT_OPTIONS}
+    return RunOptions(
+        **{name: context[stored] for name, stored in names.items() if stored in context},
+        tools=tuple(context["tools"]),
         allow=tuple(context["allow"]),
-        asking=asking if "asking" in context else None,
-        decisions=tuple(Decision.from_json(item) for item in context.get("decisions") or ()),
+        budget=context["budget"]["limit"],
     )
 
 

@@ -93,14 +93,14 @@ class BuiltInAgent:
     def may_ask(self, run_id: str) -> bool:
         """Whether the run may come to wait for a person's word: it has tools that act and are not allowed."""
         state = self._state(run_id)
-        tools = (self._services.tools[name] for name in state.tools)
-        return state.approvals.mode == "ask" and any(t.acts and t.name not in state.approvals.allow for t in tools)
+        tools = (self._services.tools[name] for name in state.options.tools)
+        return state.options.approval == "ask" and any(t.acts and t.name not in state.options.allow for t in tools)
 
     def questions(self, run_id: str) -> list[Question]:
         """The calls of the run that wait for a person's word."""
         run = self._machine.get(run_id)
         waits = run.state == AWAITING_APPROVAL
-        return AgentState.from_json(run.context).approvals.waiting(run_id) if waits else []
+        return AgentState.from_json(run.context).waiting(run_id) if waits else []
 
     def answer(self, run_id: str, answers: Iterable[Answer]) -> int:
         """Journal what a person said; the number of words that counted: of two on one call the first does.
@@ -159,7 +159,7 @@ class BuiltInAgent:
         state, _ = self._hydrating.opening(request, run_id)
         state = self._hydrating.fill(state, run_id)
         call, prediction = self._preparing.prepare(state)
-        affordable_output(state.spending.budget, self._preparing.quote(call))
+        affordable_output(state.budget, self._preparing.quote(call))
         usage = expected_usage(call, prediction.tokens)
         first = self._preparing.expect_first_token(state, call, prediction)
         spending = replace(state.spending, usage=usage, cost=prices.cost_of(call.model, usage))

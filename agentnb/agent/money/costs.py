@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agentnb.agent.money.budget import Budget
 from agentnb.durable.events import Event
 from agentnb.models import prices
 from agentnb.models.messages import Usage
@@ -25,13 +24,13 @@ NOTHING = Cost(total=0.0, uncached=0.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Spending:
-    """What a run may spend, and the sum over its calls so far.
+    """The sum over a run's calls so far.
 
-    `usage` and `cost` are None until a call is settled; `cost` also holds what was paid beside the calls, for cache
-    objects. `settled` is (run, number): so many of that run's lost calls are in the sums.
+    `spent` counts against the run's budget. `usage` and `cost` are None until a call is settled; `cost` also holds what
+    was paid beside the calls, for cache objects. `settled` is (run, number): so many of that run's lost calls are in.
     """
 
-    budget: Budget
+    spent: float = 0.0
     usage: Usage | None = None
     calls: int = 0
     cost: Cost | None = None
@@ -44,17 +43,17 @@ class Spending:
             usage=self.usage + usage if self.usage else usage,
             calls=self.calls + 1,
             cost=_sum(self.cost or NOTHING, cost),
-            budget=self.budget.settle(cost.total),
+            spent=self.spent + (cost.total or 0.0),
         )
 
     def paid(self, dollars: float) -> Spending:
         """The sums with what was paid beside the calls, for a cache object."""
         before = self.cost or NOTHING
         total = None if before.total is None else before.total + dollars
-        return replace(self, cost=replace(before, total=total), budget=self.budget.settle(dollars))
+        return replace(self, cost=replace(before, total=total), spent=self.spent + dollars)
 
     def to_json(self) -> dict[str, Any]:
-        """What is journaled but for the budget: nothing before the first call."""
+        """What is journaled beside the budget: nothing before the first call."""
         sums: dict[str, Any] = {}
         if self.usage is not None:
             sums |= {"usage": self.usage.to_json(), "calls": self.calls}
@@ -66,10 +65,9 @@ class Spending:
 
     @classmethod
     def from_json(cls, context: Mapping[str, Any]) -> Spending:
-        budget, usage, cost = context.get("budget") or {}, context.get("usage"), context.get("cost")
-        settled = context.get("settled")
+        usage, cost, settled = context.get("usage"), context.get("cost"), context.get("settled")
         return cls(
-            budget=Budget(limit=budget.get("limit"), spent=budget.get("spent", 0.0)),
+            spent=context["budget"]["spent"],
             usage=Usage.from_json(usage) if usage else None,
             calls=context.get("calls", 0),
             cost=Cost(total=cost["total"], uncached=cost["uncached"]) if cost else None,

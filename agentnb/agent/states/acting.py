@@ -31,10 +31,10 @@ class Acting:
 
     def act(self, state: AgentState) -> tuple[str, AgentState]:
         run_id, approvals = self._machine.current.run_id, state.approvals
-        free = {*approvals.allow, *approvals.approved_tools(run_id)}
-        box = ToolBox(tools=pick(state.tools, self._services.tools), allow=frozenset(free))
+        free = {*state.options.allow, *approvals.approved_tools(run_id)}
+        box = ToolBox(tools=pick(state.options.tools, self._services.tools), allow=frozenset(free))
         calls = open_calls(state.blocks)
-        asked = approvals.to_ask(run_id, box, calls)
+        asked = approvals.to_ask(run_id, box, calls) if state.options.approval == "ask" else []
         if asked:
             return self._ask(state, asked)
         records = []
@@ -75,7 +75,7 @@ class Acting:
             current.attach(what=f"{said} {word.question.tool} ({word.by})", decision=word.to_json())
         # Steps that only ask or listen do not count towards --max-steps.
         state = replace(state, approvals=approvals, waits=state.waits + 1)
-        return AWAITING_APPROVAL if approvals.waiting(current.run_id) else ACTING, state
+        return AWAITING_APPROVAL if state.waiting(current.run_id) else ACTING, state
 
     def _timed(self, box: ToolBox, call: ToolCall, word: Decision | None) -> tuple[Outcome, float]:
         if self._services.cancelled.is_set():

@@ -7,14 +7,11 @@ from dataclasses import replace
 from typing import cast
 
 from agentnb import canonical
-from agentnb.agent.approvals import Approvals
 from agentnb.agent.attachments import Pictures, pictures_of
 from agentnb.agent.conversation.threads import EARLIER, Threads, folded, left_out
 from agentnb.agent.conversation.turn_blocks import THINKING, closed, scrubbed
 from agentnb.agent.deps import Services
 from agentnb.agent.kernel_context import with_changed
-from agentnb.agent.money.budget import Budget
-from agentnb.agent.money.costs import Spending
 from agentnb.agent.request import Request
 from agentnb.agent.segments.segments import Begun, Segments
 from agentnb.agent.state import AgentState, HeldDefinition, LeftOut, Segment, is_agents
@@ -63,32 +60,24 @@ class Hydrating:
 
     def _asked(self, request: Request, segment: Segment) -> AgentState:
         """What was asked for, of whom, and within which limits."""
-        model = catalog.lookup(request.model)
-        simulated = catalog.is_simulated(request.model)
+        model, simulated = catalog.lookup(request.model), catalog.is_simulated(request.model)
+        options = replace(
+            request.options,
+            tools=tuple(sorted(set(request.tools))),
+            allow=tuple(sorted(request.allow)),
+            max_tokens=min(request.max_tokens, model.max_output),
+        )
         return AgentState(
             task=self._services.scrub(request.task),
             thread=request.thread,
-            address=request.model,
-            known_model=model,
-            tools=tuple(sorted(set(request.tools))),
-            approvals=Approvals(mode=request.approval, allow=tuple(sorted(request.allow))),
-            spending=Spending(budget=Budget(limit=request.budget)),
+            options=options,
             segment=segment,
-            mode=request.context,
-            context_tokens=request.context_tokens,
-            max_steps=request.max_steps,
-            max_tokens=min(request.max_tokens, model.max_output),
-            notebook=bool(request.execution),
-            replay=request.replay,
-            marks=request.marks,
-            cache_retention=request.cache_retention,
-            stream=request.stream,
-            replay_speed=request.replay_speed,
-            retry_wait=request.retry_wait,
             purse=request.purse,
+            notebook=bool(request.execution),
             label=model.label,
             simulated=simulated,
             token_factor=self._services.samples.counter(model, simulated=simulated).factor,
+            known_model=model,
         )
 
     def _source(self, request: Request) -> AgentState | None:
@@ -151,9 +140,9 @@ class Hydrating:
 
     def _parts(self, state: AgentState, path: Sequence[Turn], before: Sequence[Block], pictures: Pictures) -> TurnParts:
         """What the task touches, and what became of what the thread holds."""
-        hydrator, count, mode, task = self._services.hydrator, _counter(state).count, state.mode, state.task
+        hydrator, count, mode, task = self._services.hydrator, _counter(state).count, state.options.context, state.task
         fresh = hydrator.refresh(held_definitions(before), count, gone=removed_definitions(before))
-        found = hydrator.select(task, mode=mode, count=count, budget=state.context_tokens)
+        found = hydrator.select(task, mode=mode, count=count, budget=state.options.context_tokens)
         selection = with_changed(found, (*fresh.changed, *self._dropped(state, path)), fresh.notes)
         return TurnParts(
             task=task,
@@ -170,7 +159,7 @@ class Hydrating:
         rules = state.model.images
         if rules is None:
             return Pictures()
-        return pictures_of(self._services.hydrator.draw_pictures(state.task, mode=state.mode), before, rules)
+        return pictures_of(self._services.hydrator.draw_pictures(state.task, mode=state.options.context), before, rules)
 
     def _dropped(self, state: AgentState, path: Sequence[Turn]) -> tuple[Chosen, ...]:
         """What the other segment held, as it is now, where this run begins one that keeps a part of it."""
@@ -184,7 +173,7 @@ class Hydrating:
         """STATIC and SEMI_STATIC of a segment that begins here; what the thread held is folded into it."""
         services = self._services
         count = _counter(state).count
-        specs = [services.tools[name].spec for name in state.tools]
+        specs = [services.tools[name].spec for name in state.options.tools]
         held = held_definitions([*self._threads.whole(path), *inherited])
         sent = path[left_out(state, path) :]
         if len(sent) < len(path):

@@ -71,12 +71,12 @@ class Thinking:
             return self._replay(state)
         self._check_limit(state)
         self._services.keepalive.stop()
-        before = state.spending.budget.spent
+        before = state.spending.spent
         call, prediction = self._preparing.prepare(state)
-        if state.replay in ("live", "record"):
+        if state.options.replay in ("live", "record"):
             state, call = self._with_object(state, call)
             prediction = self._preparing.predict(state, call)
-        if state.spending.budget.limit is not None:
+        if state.budget.limit is not None:
             call = replace(call, prompt=replace(call.prompt, max_tokens=self._affordable(state, call)))
         if state.purse:
             return self._call_from_purse(state, call, prediction, before)
@@ -122,19 +122,19 @@ class Thinking:
             lost = (current.attached or {}).get(LOST)
             purse.settle(key, (Lost.from_json(lost).cost.total or 0.0) if lost else 0.0)
             raise
-        purse.settle(key, state.spending.budget.spent - before)
+        purse.settle(key, state.spending.spent - before)
         return onward, state
 
     def _affordable(self, state: AgentState, call: Call) -> int:
         """The tokens that the budget still pays for. Raises BudgetExceeded, which says how the run goes on."""
         try:
-            return affordable_output(state.spending.budget, self._preparing.quote(call))
+            return affordable_output(state.budget, self._preparing.quote(call))
         except BudgetExceeded as error:
             go_on = f"%agent_runs resume {self._machine.current.run_id} --budget USD goes on with more."
             raise BudgetExceeded(error.what, todo=f"{error.todo} {go_on}") from None
 
     def _check_limit(self, state: AgentState) -> None:
-        most = state.max_steps
+        most = state.options.max_steps
         if self._machine.current.step - state.waits > most:
             raise StepLimitReached(
                 f"the run reached its limit of {most} step{'s' if most != 1 else ''}",
@@ -144,7 +144,7 @@ class Thinking:
 
     def _announce(self, call: Call, prediction: Prediction, state: AgentState) -> None:
         last = self._preparing.expected_view(call, prediction)
-        if state.stream:
+        if state.options.stream:
             first = self._preparing.expect_first_token(state, call, prediction)
             last["latency"] = {"expected": first.to_json()}
         self._machine.current.emit("view", context=replace(state, last=last).shown())
@@ -198,10 +198,10 @@ class Thinking:
         """Who answers: the model, or the cassette where the run was asked to record or to replay."""
         services = self._services
         live = services.provider_for(state.address)
-        if state.replay == "live":
+        if state.options.replay == "live":
             return live
-        playing = Playing(speed=state.replay_speed, wait=services.cancelled.wait, task=state.task)
-        return Replaying(live, services.cassette, mode=state.replay, clock=services.clock, playing=playing)
+        playing = Playing(speed=state.options.replay_speed, wait=services.cancelled.wait, task=state.task)
+        return Replaying(live, services.cassette, mode=state.options.replay, clock=services.clock, playing=playing)
 
     def _settle(self, state: AgentState, call: Call, prediction: Prediction, answer: Answer) -> tuple[str, AgentState]:
         """Everything that a reply teaches goes into the state, the ledger and the samples; then on."""
@@ -358,10 +358,10 @@ class Thinking:
 def _wire(provider: Provider, call: Call, state: AgentState) -> Wire:
     """The request as it goes out, within the run's limits."""
     wire = provider.encode(call.prompt, call.marks, previous_message=state.previous_message)
-    wire = replace(wire, retry_wait=state.retry_wait)
-    if state.spending.budget.limit is not None:
+    wire = replace(wire, retry_wait=state.options.retry_wait)
+    if state.budget.limit is not None:
         wire = replace(wire, attempts=1)  # what was reserved pays for one reply, not for one that broke off too
-    return wire if state.stream else wire.plain()
+    return wire if state.options.stream else wire.plain()
 
 
 def advance(state: AgentState, reply: Reply, cost: prices.Cost, *, sent: int) -> tuple[str, AgentState]:
