@@ -1,15 +1,19 @@
 """Approvals: which calls of a run wait for a person's word, and what was said of each. Pure.
 
-A call is known by the run, the step at which it was asked about, and its own id. What was said holds for that one call
-alone: a fork is another run, and asks again.
+A call is known by the run, the step at which it was asked about, and its number in the reply; a model's own id says
+nothing. A word holds for what was shown alone: it names the digest of that call, and no other call runs on it. A fork
+is another run, and asks again.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from agentnb import canonical
+from agentnb.agent.scrubber import scrubbed_value
 from agentnb.agent.tools.tool import Outcome, ToolBox
 from agentnb.durable.journal.records import AWAITING
 from agentnb.models.messages import ToolCall
@@ -19,21 +23,43 @@ AWAITING_APPROVAL = f"{AWAITING}{EVENT}"
 BUTTON, COMMAND, TERMINAL, PROGRAM = "button", "command", "terminal", "program"
 """How a person's word came."""
 
+Scrub = Callable[[str], str]
+
+
+def call_digest(tool: str, arguments: Mapping[str, Any]) -> str:
+    """The SHA-256 of a call as it runs: the tool's name and its arguments, in their order."""
+    return hashlib.sha256(canonical.dump_exact({"tool": tool, "arguments": dict(arguments)})).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposed:
+    """A call of the last reply; `number` is its place among that reply's calls, from 1 on."""
+
+    number: int
+    call: ToolCall
+
+    @property
+    def digest(self) -> str:
+        return call_digest(self.call.name, self.call.arguments)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One call that waits. `number` is its place in the reply's list, which it keeps when others are answered;
-    `arguments` are as they are shown: without secrets."""
+    """One call that waits. `number` is its place in the reply; `arguments` are exactly what runs if it is approved."""
 
     number: int
     step: int
-    call: str
     tool: str
     arguments: Mapping[str, Any]
 
     @property
     def key(self) -> str:
-        return f"approval/{self.step}/{self.call}"
+        return f"approval/{self.step}/{self.number}"
+
+    @property
+    def digest(self) -> str:
+        """What an approval names. It is taken from the arguments that are shown, never kept beside them."""
+        return call_digest(self.tool, self.arguments)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +72,11 @@ class Answer:
     rest: bool = False
     reason: str = ""
 
-    def to_json(self, scrub: Callable[[str], str] = str) -> dict[str, Any]:
+    def to_json(self, scrub: Scrub = str) -> dict[str, Any]:
         return {
             "step": self.question.step,
-            "call": self.question.call,
+            "number": self.question.number,
+            "digest": self.question.digest,
             "approved": self.approved,
             "rest": self.rest and self.approved,
             "reason": "" if self.approved else scrub(self.reason.strip()),
@@ -59,10 +86,14 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """A person's word as the run keeps it: on which call, what, through what it came, and when."""
+    """A person's word as the run keeps it: on which call (without secrets), what, how it came, and when.
+
+    `digest` is that of the call that was shown. A journal older than digests has none, and its words hold no more.
+    """
 
     run: str
     question: Question
+    digest: str
     approved: bool
     rest: bool
     reason: str
@@ -70,19 +101,18 @@ class Decision:
     at: float
 
     def to_json(self) -> dict[str, Any]:
-        return {"run": self.run, **vars(self.question), **self.said}
+        shown = {"digest": self.digest} if self.digest else {}
+        return {"run": self.run, **vars(self.question), **shown, **self.said}
 
     @property
     def said(self) -> dict[str, Any]:
         """The word alone."""
-        return {
-            "approved": self.approved, "rest": self.rest, "reason": self.reason, "by": self.by, "at": self.at
-        }  # fmt: skip
+        return {name: getattr(self, name) for name in ("approved", "rest", "reason", "by", "at")}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Decision:
         word = {name: value[name] for name in ("run", "approved", "rest", "reason", "by", "at")}
-        return cls(question=question_from(value), **word)
+        return cls(question=_question(value), digest=value.get("digest", ""), **word)
 
     @property
     def denial(self) -> Outcome | None:
@@ -98,9 +128,9 @@ class Decision:
         )
 
 
-def question_from(value: Mapping[str, Any]) -> Question:
-    """A question from its JSON, which may say more."""
-    return Question(**{name: value[name] for name in ("number", "step", "call", "tool", "arguments")})
+def _question(value: Mapping[str, Any]) -> Question:
+    """A question from JSON that may say more."""
+    return Question(**{name: value[name] for name in ("number", "step", "tool", "arguments")})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,31 +155,28 @@ class Approvals:
 
     @classmethod
     def from_json(cls, context: Mapping[str, Any]) -> Approvals:
-        asking = tuple(question_from(item) for item in context.get("asking") or ())
+        asking = tuple(_question(item) for item in context.get("asking") or ())
         return cls(
             asking=asking if "asking" in context else None,
             decisions=tuple(Decision.from_json(item) for item in context.get("decisions") or ()),
         )
 
-    def to_ask(self, run_id: str, box: ToolBox, calls: Iterable[ToolCall]) -> list[ToolCall]:
+    def to_ask(self, run_id: str, box: ToolBox, calls: Iterable[Proposed]) -> list[Proposed]:
         """Those of the calls that a person is to be asked about before they are carried out."""
-        return [call for call in calls if box.asks(call) and self.said_of(run_id, call.call_id) is None]
+        return [item for item in calls if box.asks(item.call) and self.said_of(run_id, item) is None]
 
-    def asked(self, calls: Sequence[ToolCall], step: int, scrub: Callable[[str], str]) -> Approvals:
-        """The same with these calls asked about from this step on, beside those of before."""
-        ids = {call.call_id for call in calls}
-        before = [item for item in self.asking or () if item.call not in ids]
+    def asked(self, calls: Sequence[Proposed], step: int) -> Approvals:
+        """The same with these calls asked about from this step on, beside those of before.
+
+        Nothing is taken out of a call: what is shown of it is what runs.
+        """
+        numbers = {item.number for item in calls}
+        before = [item for item in self.asking or () if item.number not in numbers]
         added = (
-            Question(
-                number=number,
-                step=step,
-                call=call.call_id,
-                tool=call.name,
-                arguments=_scrubbed(dict(call.arguments), scrub),
-            )
-            for number, call in enumerate(calls, len(before) + 1)
+            Question(number=item.number, step=step, tool=item.call.name, arguments=dict(item.call.arguments))
+            for item in calls
         )
-        return replace(self, asking=(*before, *added))
+        return replace(self, asking=tuple(sorted([*before, *added], key=lambda item: item.number)))
 
     def waiting(self, run_id: str, *, allow: Iterable[str]) -> list[Question]:
         """The calls that nothing was said of yet, in the order of the reply, but for tools that need no question."""
@@ -157,13 +184,18 @@ class Approvals:
         return [question for question in self._unanswered(run_id) if question.tool not in free]
 
     def _unanswered(self, run_id: str) -> list[Question]:
-        return [item for item in self.asking or () if self.said_of(run_id, item.call) is None]
+        return [question for question in self.asking or () if self._word_on(run_id, question) is None]
 
-    def said_of(self, run_id: str, call: str) -> Decision | None:
-        """What was said of one of the calls that are asked about now; None before."""
-        steps = [item.step for item in self.asking or () if item.call == call]
-        said = (word for word in self._of_run(run_id) if word.question.call == call and word.question.step in steps)
-        return next(said, None)
+    def _word_on(self, run_id: str, question: Question) -> Decision | None:
+        about = (question.step, question.number, question.digest)
+        said = ((word, (word.question.step, word.question.number, word.digest)) for word in self._of_run(run_id))
+        return next((word for word, of in said if of == about), None)
+
+    def said_of(self, run_id: str, proposed: Proposed) -> Decision | None:
+        """What was said of a call that is about to run; None where nothing was, or of another text than this."""
+        asked = (question for question in self.asking or () if question.number == proposed.number)
+        same = [question for question in asked if question.digest == proposed.digest]
+        return self._word_on(run_id, same[0]) if same else None
 
     def approved_tools(self, run_id: str) -> frozenset[str]:
         """The tools that were approved for the rest of this run."""
@@ -172,14 +204,17 @@ class Approvals:
     def _of_run(self, run_id: str) -> list[Decision]:
         return [word for word in self.decisions if word.run == run_id]
 
-    def decision(self, run_id: str, data: object, at: float) -> Decision | None:
-        """The delivered word as the run keeps it; None where it is about no call that is asked about."""
+    def decision(self, run_id: str, data: object, *, at: float, scrub: Scrub = str) -> Decision | None:
+        """The delivered word as the run keeps it, without secrets; None where it is about no call that is asked about,
+        or about another text than the one that waits."""
         given = data if isinstance(data, Mapping) else {}
+        about = (given.get("step"), given.get("number"), given.get("digest"))
         for question in self._unanswered(run_id):
-            if (question.step, question.call) == (given.get("step"), given.get("call")):
+            if (question.step, question.number, question.digest) == about:
                 return Decision(
                     run=run_id,
-                    question=question,
+                    question=replace(question, arguments=scrubbed_value(question.arguments, scrub)),
+                    digest=question.digest,
                     approved=bool(given.get("approved")),
                     rest=bool(given.get("rest")),
                     reason=str(given.get("reason") or ""),
@@ -194,14 +229,6 @@ class Approvals:
         return {"waiting": waiting, "decided": [word.to_json() for word in self._of_run(run_id)]}
 
 
-def _scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return scrub(value)
-    if isinstance(value, Mapping):
-        return {scrub(str(key)): _scrubbed(item, scrub) for key, item in value.items()}
-    return [_scrubbed(item, scrub) for item in value] if isinstance(value, list | tuple) else value
-
-
 def questions_of(document: Mapping[str, Any]) -> list[Question]:
     """The calls that wait, from a run document."""
-    return [question_from(item) for item in document["approvals"]["waiting"]]
+    return [_question(item) for item in document["approvals"]["waiting"]]

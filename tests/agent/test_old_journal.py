@@ -55,6 +55,13 @@ class Old:
         return agent.drive(run_id)
 
 
+def without_call_ids(value: Any) -> Any:
+    """The same without the model's own ids of calls that were asked about: they are not kept any more."""
+    if isinstance(value, dict):
+        return {name: without_call_ids(item) for name, item in value.items() if name != "call"}
+    return [without_call_ids(item) for item in value] if isinstance(value, list) else value
+
+
 @pytest.fixture
 def old(tmp_path: Path) -> Iterator[Old]:
     with Simulator(speed=0, record=True) as simulator:
@@ -66,7 +73,7 @@ def old(tmp_path: Path) -> Iterator[Old]:
 def test_every_run_is_shown_as_it_was(old: Old) -> None:
     for name, document in DOCUMENTS.items():
         run = old.session.find_run(document["run_id"])
-        assert json.loads(json.dumps(run.receipt)) == document, name
+        assert json.loads(json.dumps(run.receipt)) == without_call_ids(document), name
         assert run.run_id in run_html(run.receipt), name
         assert run_text(run.receipt), name
 
@@ -117,7 +124,7 @@ def test_a_changed_definition_is_sent_again_in_an_old_thread(old: Old) -> None:
 
 
 def test_an_old_step_is_replayed_alike(old: Old) -> None:
-    for name in ("first", "decided", "pictured"):
+    for name in ("first", "inspects", "pictured"):
         agent, run_id = old.session.agent(), DOCUMENTS[name]["run_id"]
         steps = [step["n"] for step in DOCUMENTS[name]["steps"] if step["state"] == "THINKING"]
         assert all(agent.machine.replay(run_id, step).same for step in steps), name
@@ -128,4 +135,4 @@ def test_every_step_s_state_is_written_as_it_was_read(old: Old) -> None:
     for name, document in DOCUMENTS.items():
         for step in range(machine.get(document["run_id"]).step + 1):
             context = machine.context_at(document["run_id"], step)
-            assert AgentState.from_json(context).to_json() == context, (name, step)
+            assert AgentState.from_json(context).to_json() == without_call_ids(context), (name, step)

@@ -9,6 +9,7 @@ from typing import Any, assert_never
 
 from agentnb import canonical
 from agentnb.agent.approvals import Decision
+from agentnb.agent.scrubber import scrubbed_value
 from agentnb.agent.state import AgentState
 from agentnb.agent.tools.tool import Outcome
 from agentnb.models.catalog import ImageRules, Model
@@ -78,13 +79,17 @@ def result_block(call: ToolCall, outcome: Outcome) -> Block:
 
 
 def open_calls(blocks: Iterable[Block]) -> list[ToolCall]:
-    """The calls of this turn that have no result yet, in order."""
+    """The calls of this turn that have no result yet, in order: those of the last reply, whose results come together.
+
+    A result is that of the first call with its id: an old journal may hold one id for two calls.
+    """
     waiting: list[ToolCall] = []
     for part in (block.content for block in blocks):
         if isinstance(part, ToolCall):
             waiting.append(part)
         elif isinstance(part, ToolResult):  # servers on one's own machine may use an id again in the next step
-            waiting = [call for call in waiting if call.call_id != part.call_id]
+            answered = next((i for i, call in enumerate(waiting) if call.call_id == part.call_id), None)
+            waiting = [call for i, call in enumerate(waiting) if i != answered]
     return waiting
 
 
@@ -215,11 +220,18 @@ def what_came(reply: Reply) -> str:
     return "answered" if reply.stop is StopReason.END else f"answered ({reply.stop.value})"
 
 
-def tool_record(call: ToolCall, outcome: Outcome, seconds: float, word: Decision | None = None) -> dict[str, Any]:
-    """One tool call as the run document shows it; `word` is what a person said of it."""
+def tool_record(
+    call: ToolCall,
+    outcome: Outcome,
+    seconds: float,
+    word: Decision | None = None,
+    *,
+    scrub: Callable[[str], str] = str,
+) -> dict[str, Any]:
+    """One tool call as the run document tells it, without secrets; `word` is what a person said of it."""
     return {
         "name": call.name,
-        "arguments": dict(call.arguments),
+        "arguments": scrubbed_value(dict(call.arguments), scrub),
         "result": outcome.text,
         "is_error": outcome.is_error,
         "refused": outcome.refused,

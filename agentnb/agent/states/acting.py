@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from agentnb import canonical
-from agentnb.agent.approvals import AWAITING_APPROVAL, Approvals, Decision
+from agentnb.agent.approvals import AWAITING_APPROVAL, Approvals, Decision, Proposed
 from agentnb.agent.conversation.turn_blocks import (
     ACTING,
     THINKING,
@@ -33,22 +33,22 @@ class Acting:
         run_id, approvals = self._machine.current.run_id, state.approvals
         free = {*state.options.allow, *approvals.approved_tools(run_id)}
         box = ToolBox(tools=pick(state.options.tools, self._services.tools), allow=frozenset(free))
-        calls = open_calls(state.blocks)
+        calls = [Proposed(number=n, call=call) for n, call in enumerate(open_calls(state.blocks), 1)]
         asked = approvals.to_ask(run_id, box, calls) if state.options.approval == "ask" else []
         if asked:
             return self._ask(state, asked)
         records = []
         started = self._services.clock.monotonic()
-        for call in calls:
-            word = approvals.said_of(run_id, call.call_id)
-            outcome, seconds = self._timed(box, call, word)
+        for proposed in calls:
+            word = approvals.said_of(run_id, proposed)
+            outcome, seconds = self._timed(box, proposed, word)
             outcome = said_once(outcome, state.definitions)
             state = replace(
                 state,
-                blocks=(*state.blocks, result_block(call, outcome)),
+                blocks=(*state.blocks, result_block(proposed.call, outcome)),
                 definitions=_holding(state.definitions, outcome),
             )
-            records.append(tool_record(call, outcome, seconds, word))
+            records.append(tool_record(proposed.call, outcome, seconds, word, scrub=self._services.scrub.of_output))
         self._machine.current.attach(
             seconds=round(self._services.clock.monotonic() - started, 6),
             what=", ".join(f"{r['name']}{' (refused)' if r['refused'] else ''}" for r in records),
@@ -56,43 +56,45 @@ class Acting:
         )
         return THINKING, self._with(state, replace(approvals, asking=()))
 
-    def _ask(self, state: AgentState, calls: Sequence[ToolCall]) -> tuple[str, AgentState]:
+    def _ask(self, state: AgentState, calls: Sequence[Proposed]) -> tuple[str, AgentState]:
         """Nothing runs before a person has spoken: not even the reply's other calls, so that the order stays."""
-        asking = state.approvals.asked(calls, self._machine.current.step, self._services.scrub.of_output)
-        self._machine.current.attach(what=f"asked about {', '.join(call.name for call in calls)}")
-        return AWAITING_APPROVAL, replace(self._with(state, asking), waits=state.waits + 1)
+        self._machine.current.attach(what=f"asked about {', '.join(item.call.name for item in calls)}")
+        asked = state.approvals.asked(calls, self._machine.current.step)
+        return AWAITING_APPROVAL, replace(state, approvals=asked, waits=state.waits + 1)
 
     def _with(self, state: AgentState, approvals: Approvals) -> AgentState:
         return replace(state, approvals=approvals, redactions=tuple(self._services.scrub.report()))
 
     def take_word(self, state: AgentState) -> tuple[str, AgentState]:
         """AWAITING_APPROVAL: one delivered word. The first on a call counts; one on any other call changes nothing."""
-        current, approvals = self._machine.current, state.approvals
-        word = current.event and approvals.decision(current.run_id, current.event.data, current.event.at)
+        current, event, approvals = self._machine.current, self._machine.current.event, state.approvals
+        scrub = self._services.scrub.of_output
+        word = approvals.decision(current.run_id, event.data, at=event.at, scrub=scrub) if event else None
         if word:
-            approvals = replace(approvals, decisions=(*approvals.decisions, word))
+            state = self._with(state, replace(approvals, decisions=(*approvals.decisions, word)))
             said = "approved" if word.approved else "denied"
             current.attach(what=f"{said} {word.question.tool} ({word.by})", decision=word.to_json())
-        # Steps that only ask or listen do not count towards --max-steps.
-        state = replace(state, approvals=approvals, waits=state.waits + 1)
+        state = replace(state, waits=state.waits + 1)
         return AWAITING_APPROVAL if state.waiting(current.run_id) else ACTING, state
 
-    def _timed(self, box: ToolBox, call: ToolCall, word: Decision | None) -> tuple[Outcome, float]:
+    def _timed(self, box: ToolBox, proposed: Proposed, word: Decision | None) -> tuple[Outcome, float]:
+        call = proposed.call
         if self._services.cancelled.is_set():
             raise RunInterrupted("the run was interrupted before a tool ran")
         self._machine.current.emit("phase", text=f"running {call.name}")
         started = self._services.clock.monotonic()
         denied = word.denial if word else None
-        outcome = denied or box.problem(call, approved=bool(word)) or self._carry_out(box.tools[call.name], call)
+        outcome = denied or box.problem(call, approved=bool(word)) or self._carry_out(box.tools[call.name], proposed)
         scrub = self._services.scrub if outcome.holds else self._services.scrub.of_output
         outcome = replace(outcome, text=scrub(outcome.text))
         return outcome, self._services.clock.monotonic() - started
 
-    def _carry_out(self, tool: Tool, call: ToolCall) -> Outcome:
+    def _carry_out(self, tool: Tool, proposed: Proposed) -> Outcome:
+        call = proposed.call
         if not tool.acts:
             return self._place(tool, call)
         # An acting tool's effect is keyed (run, step, action): after a crash it is reported, never silently repeated.
-        action = self._machine.current.action(call.call_id)
+        action = self._machine.current.action(f"call {proposed.number}")
 
         def act() -> dict[str, Any]:
             outcome = self._place(tool, call)
