@@ -40,10 +40,9 @@ class Settings:
     `approval` says what becomes of a tool's call that acts and is not allowed: ask (the run waits for a person's word),
     deny (the model is told), or empty: ask where a person sits before a front end or a terminal.
     A thread's prompt is written anew when more than `stale_limit` of it is out-of-date text of the frozen project
-    section, or more than `thread_stale_limit` of it out-of-date text of any kind. `index` False keeps the packages that
-    the notebook refers to from being indexed in the background. `bus` is the address of a Redis or Valkey server that
-    tells other processes what happens to runs. `journal` names where runs are kept, where that is not the data
-    directory: another one, or postgresql://…. Both addresses may hold a password.
+    section, or more than `thread_stale_limit` of it out-of-date text of any kind. `bus` is the address of a Redis or
+    Valkey server that tells other processes what happens to runs. `journal` names where runs are kept, where that is
+    not the data directory: another one, or postgresql://…. Both addresses may hold a password.
     """
 
     model: str = ""
@@ -66,7 +65,6 @@ class Settings:
     replay_speed: float = 0.0
     retry_wait: float = 60.0
     approval: str = ""
-    index: bool = True
     bus: str = field(default="", repr=False)
     journal: str = field(default="", repr=False)
 
@@ -96,7 +94,6 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         replay_speed=_number(environment, "AGENTNB_REPLAY_SPEED"),
         retry_wait=_number(environment, "AGENTNB_RETRY_WAIT"),
         approval=environment.get("AGENTNB_APPROVAL") or None,
-        index=_switch(environment, "AGENTNB_INDEX"),
         bus=environment.get("AGENTNB_BUS") or None,
         journal=environment.get("AGENTNB_JOURNAL") or None,
     )
@@ -130,7 +127,7 @@ def traces_cells(environment: Mapping[str, str]) -> bool:
 
 
 def data_directory(settings: Settings) -> Path:
-    """The directory of the journal and the index: AGENTNB_HOME, or the user's data directory."""
+    """The directory of the journal: AGENTNB_HOME, or the user's data directory."""
     if settings.home is not None:
         return settings.home
     import platformdirs

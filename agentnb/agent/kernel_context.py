@@ -21,7 +21,6 @@ from agentnb.context.notebook.trace import Ran, below_packages, frames_of
 from agentnb.context.notebook.tracebacks import describe_failure
 from agentnb.context.resolve.files import SHARED
 from agentnb.context.resolve.outlines import Outline, fitted, modules_in_use, words_of
-from agentnb.context.resolve.package_search import PackageNames
 from agentnb.context.resolve.resolution import Resolver, Unresolved
 from agentnb.context.selection import Chosen, Selection, marks, measured, render, select
 from agentnb.context.static.definitions import Definition
@@ -100,7 +99,6 @@ class Hydrator:
     observed: Observed = field(default_factory=Observed)
     seen: set[str] = field(default_factory=set)
     on_main: Callable[[Callable[[], Outcome]], Outcome] = field(default=lambda work: work())
-    packages_in_use: PackageNames | None = None
 
     def select(self, task: str, *, mode: str, count: Callable[[str], int], budget: int) -> Selection:
         """The definitions that the task touches, what they need one step on, and those that are pinned."""
@@ -347,7 +345,7 @@ class Hydrator:
         return chosen if clean is chosen.definition else replace(chosen, definition=clean)
 
     def _resolver(self) -> Resolver:
-        return Resolver(cells=self.cells, namespace=self.namespace, project=self.project, packages=self.packages_in_use)
+        return Resolver(cells=self.cells, namespace=self.namespace, project=self.project)
 
     def _own_modules(self) -> Iterable[str]:
         return modules_in_use(self.cells, self.namespace, self._is_own) if self.project is not None else ()

@@ -241,9 +241,6 @@ def _mentioned(task: str, resolver: Resolver) -> Iterator[tuple[Definition, str]
     """Definitions whose names stand in the text. A name that is also an English word needs to be the user's own."""
     for word in _words(task):
         if not resolver.known(word):
-            found = resolver.elsewhere(word) if is_codelike(word) else None
-            if found is not None:
-                yield found, "named in the task"
             continue
         found = resolver.mentioned(word)
         if found is None:

@@ -68,9 +68,6 @@ class AgentNB(Configurable):
     approval = Unicode(
         "", help="calls that act and are not allowed: ask, deny, or empty: ask where somebody can answer"
     ).tag(config=True)
-    index = Bool(
-        None, allow_none=True, help="False: do not index the packages that cells refer to; None means the default, True"
-    ).tag(config=True)
     bus = Unicode("", help="redis://… of a server that tells other kernels what happens to runs").tag(config=True)
     journal = Unicode(
         "", help="where runs are kept: a directory or postgresql://user@host/database; empty: the data directory"
@@ -109,7 +106,6 @@ class AgentNB(Configurable):
             replay_speed=None if self.replay_speed < 0 else self.replay_speed,
             retry_wait=None if self.retry_wait < 0 else self.retry_wait,
             allow=tuple(part.strip() for part in self.allow.split(",") if part.strip()) or None,
-            index=self.index,
             bus=self.bus or None,
             journal=self.journal or None,
             approval=self.approval or None,

@@ -131,7 +131,6 @@ def show_run(
             live,
             clock=session.clock,
             widgets=notebook.config.live,
-            beside=session.indexing,
             numbers=session.cells.numbers,
         )
 

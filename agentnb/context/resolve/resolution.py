@@ -24,7 +24,7 @@ from agentnb.context.resolve import inference
 from agentnb.context.resolve.files import FileIndex, module_name
 from agentnb.context.resolve.inference import Place
 from agentnb.context.resolve.objects import LiveObjects
-from agentnb.context.resolve.package_search import IndexedNames, PackageNames
+from agentnb.context.resolve.package_search import PackageSearch, packages_in_use
 from agentnb.context.resolve.text import CellNames, Texts, sourceless
 from agentnb.context.static.definitions import Definition
 from agentnb.context.static.dispatch import NAMED_BESIDE, dispatches
@@ -63,8 +63,7 @@ _BUILTINS = vars(builtins)
 class Resolver:
     """Names of one notebook at one moment: what it has read and found it remembers, so make a new one for each task.
 
-    `project` is searched before the import path; `index` is shared by default. `packages` knows the names that the
-    packages in use define.
+    `project` is searched before the import path; `index` is shared by default.
     `patience` is how long the caller waits for the inference of one name, in seconds; for all names, twice as long.
     """
 
@@ -75,7 +74,6 @@ class Resolver:
         namespace: Mapping[str, Any],
         project: Path | None = None,
         index: FileIndex | None = None,
-        packages: PackageNames | None = None,
         patience: float = inference.SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -87,7 +85,6 @@ class Resolver:
         self._imports = cells.imports()
         self._texts = Texts(project=project, index=index)
         self._own = CellNames(cells.definitions(), self._texts)
-        self._indexed = IndexedNames(self._texts, packages)
         self._objects = LiveObjects(self._texts, self._own, self._imports)
         self._resolved: dict[str, Definition | Unresolved] = {}
         self._followed: dict[tuple[str, str], Definition | None] = {}
@@ -116,10 +113,6 @@ class Resolver:
     def mentioned(self, word: str) -> Definition | None:
         """The same for a word of the text, which may well be no name: no inference, no reason, no hint."""
         return self._look(word.split("."), self._cascade)
-
-    def elsewhere(self, word: str) -> Definition | None:
-        """What a word of the text that nothing here is called means in a package in use, where that is beyond doubt."""
-        return self._look([word], (lambda parts: self._indexed.only(parts[0]),))
 
     def known(self, word: str) -> bool:
         """Could this word or dotted name mean something here? Cheap: no file is read."""
@@ -338,15 +331,23 @@ class Resolver:
         return found[0].by_name[name] if len(found) == 1 else None
 
     def _from_packages(self, parts: list[str]) -> Definition | None:
-        """What the packages in use call so, where the notebook itself does not: at their top, or by their index."""
+        """What the packages in use call so, where the notebook itself does not: at their top, or anywhere by text."""
         if self.known(parts[0]):
             return None
-        return self._exported(parts) or self._indexed.likeliest(".".join(parts))
+        return self._exported(parts) or self._search.likeliest(".".join(parts))
+
+    @cached_property
+    def _packages(self) -> Mapping[str, Path]:
+        return packages_in_use(self._cells.imported(), self._namespace, self._texts.roots)
+
+    @cached_property
+    def _search(self) -> PackageSearch:
+        return PackageSearch(self._texts, self._packages)
 
     def _exported(self, parts: list[str]) -> Definition | None:
         """`pagerank` for `networkx.pagerank`, where only one of the packages in use has it at its top."""
         found: dict[str, Definition] = {}
-        for package in self._indexed.packages:
+        for package in self._packages:
             loaded = static_inspect.loaded_module(package)
             names = static_inspect.module_dict(loaded) if loaded else {}
             definition = self._objects.walk(names, parts, module=loaded) if parts[0] in names else None
@@ -425,7 +426,7 @@ class Resolver:
             return Unresolved(name=name, reason=f"no source: {self._objects.why_sourceless(value, name)}")
         if value is not static_inspect.MISSING:
             return Unresolved(name=name, kind="value", reason=f"{name} is a variable: it has a value, not a definition")
-        ambiguous = self._candidates(name) or self._indexed.candidates(name)
+        ambiguous = self._candidates(name) or ([] if self.known(parts[0]) else self._search.candidates(name))
         if len(ambiguous) > 1:
             return Unresolved(name=name, reason=f"{name} is ambiguous: {', '.join(ambiguous[:4])}")
         computed = self._is_computed(parts)

@@ -28,7 +28,7 @@ class Texts:
 
     def __init__(self, *, project: Path | None = None, index: FileIndex | None = None) -> None:
         self._index = index or SHARED
-        self._roots = tuple(path for path in (project, project / "src") if path.is_dir()) if project else ()
+        self.roots = tuple(path for path in (project, project / "src") if path.is_dir()) if project else ()
         self._errors: dict[str, str] = {}
         self._files: dict[str, tuple[Path | None, FileDefinitions | None]] = {}
         self._answers: dict[tuple[str, str], Definition | None] = {}
@@ -180,7 +180,7 @@ class Texts:
 
     def file_of(self, module: str, *, project_only: bool = False) -> FileDefinitions | None:
         path, file = self._found(module)
-        if project_only and not (path and any(path.is_relative_to(root) for root in self._roots)):
+        if project_only and not (path and any(path.is_relative_to(root) for root in self.roots)):
             return None
         return self._noted(file)
 
@@ -190,7 +190,7 @@ class Texts:
 
     def _found(self, module: str) -> tuple[Path | None, FileDefinitions | None]:
         if module not in self._files:
-            path = module_file(module, self._roots)
+            path = module_file(module, self.roots)
             self._files[module] = (path, self._index.definitions(path, module=module) if path else None)
         return self._files[module]
 
@@ -223,8 +223,8 @@ class Texts:
 
     def in_project(self, definition: Definition) -> bool:
         file = self.file_containing(definition)
-        path = module_file(file.module, self._roots) if file else None
-        return path is not None and any(path.is_relative_to(root) for root in self._roots)
+        path = module_file(file.module, self.roots) if file else None
+        return path is not None and any(path.is_relative_to(root) for root in self.roots)
 
     def stub_signature(self, name: str) -> str:
         """The signature that a `.pyi` beside the compiled module gives; an empty string without one."""
