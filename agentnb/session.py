@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +228,7 @@ class Session:
         cancelled = threading.Event() if alone else self.cancelled
         cancelled.clear()
         scrub = self.scrubber()
-        hydrator = replace(self.hydrator(scrub), on_main=on_main)
+        hydrator = self.hydrator(scrub)
         machine = self.machine(scrub)
         if self._threads is None:
             self._threads = Threads(machine)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,7 +25,6 @@ from agentnb.context.selection import Chosen, Selection, marks, measured, render
 from agentnb.context.static.definitions import Definition
 from agentnb.context.values import description, static_inspect
 from agentnb.context.values.pictures import Drawn, draw, draw_shown, is_drawable, open_in_pyplot
-from agentnb.context.values.schemas import is_bound_to_its_thread
 from agentnb.prompt.blocks import Project, receipt_entry
 from agentnb.prompt.project_parts import OUTLINE, TREE, OutlinePart, Part, Piece, TreePart
 
@@ -98,7 +96,6 @@ class Hydrator:
     pins: Pins = field(default_factory=Pins)
     observed: Observed = field(default_factory=Observed)
     seen: set[str] = field(default_factory=set)
-    on_main: Callable[[Callable[[], Outcome]], Outcome] = field(default=lambda work: work())
 
     def select(self, task: str, *, mode: str, count: Callable[[str], int], budget: int) -> Selection:
         """The definitions that the task touches, what they need one step on, and those that are pinned."""
@@ -234,11 +231,7 @@ class Hydrator:
         return names_of(found[-MAX_PICTURES:])
 
     def _described(self, name: str) -> str:
-        """The description of a variable. What answers in its own thread only is asked there, which is the main one."""
-        value = self.namespace[name]
-        if is_bound_to_its_thread(value) and threading.current_thread() is not threading.main_thread():
-            return self.scrub.of_output(self.on_main(lambda: Outcome(text=description.describe(name, value))).text)
-        return self.scrub.of_output(description.describe(name, value))
+        return self.scrub.of_output(description.describe(name, self.namespace[name]))
 
     def _data_named(self, words: Iterable[str]) -> list[str]:
         return [name for name in dict.fromkeys(words) if self._is_data(name)]
