@@ -101,7 +101,7 @@ class Hydrator:
         """The definitions that the task touches, what they need one step on, and those that are pinned."""
         resolver = self._resolver()
         ran = self.observed.reached if mode == "auto" else ()
-        found = select(task, resolver, mode=mode, count=count, budget=budget, ran=ran)
+        found = select(task, resolver, mode=mode, count=count, budget=budget, ran=ran, code=self.cells.code())
         chosen = {item.definition.name: item for item in found.chosen}
         notes = [*found.notes, *self.observed.notes]
         for name in self.pins.names:
@@ -123,7 +123,7 @@ class Hydrator:
         found = resolver.resolve(name)
         if isinstance(found, Unresolved):
             return None, f"{name} is pinned, but {found.reason}. {found.nearest}".rstrip()
-        full = _in_full(found, "pinned", count)
+        full = _in_full(resolver.whole(found), "pinned", count)
         if full.tokens <= budget:
             return full, ""
         short = _chosen(found, "signature", "pinned, but too large to go along in full", count)
@@ -163,7 +163,7 @@ class Hydrator:
         for name, item in held.items():
             if item["form"] not in ("full", "signature"):
                 continue
-            found = _by_its_name(resolver, name)
+            found = _by_its_name(resolver, name, form=str(item["form"]))
             if found is not None:
                 self.seen.add(name)
                 yield name, self._clean(_chosen(found, str(item["form"]), "changed since it was sent", count))
@@ -173,9 +173,10 @@ class Hydrator:
     def look(self, name: str, *, count: Callable[[str], int]) -> Outcome:
         """One more definition by name, or a variable's value, for the `inspect` tool."""
         name = name.strip().strip("`@")
-        found = self._resolver().resolve(name)
+        resolver = self._resolver()
+        found = resolver.resolve(name)
         if not isinstance(found, Unresolved):
-            chosen = self._clean(_in_full(found, "inspected by the model", count))
+            chosen = self._clean(_in_full(resolver.whole(found), "inspected by the model", count))
             self.seen.add(chosen.definition.name)
             return Outcome(text=render(chosen), holds=(receipt_entry(chosen),))
         if name in self.namespace:
@@ -248,8 +249,8 @@ class Hydrator:
         functions that the selection has not in full, the statements around."""
         if self.observed.error is None or mode != "auto":
             return ""
-        short = {item.definition.name for item in selection.chosen if item.form == "signature"}
-        short.update(name for name, _ in selection.left_out)
+        told = (item for item in selection.chosen if item.form == "signature" and not item.definition.library)
+        short = {item.definition.name for item in told} | {name for name, _ in selection.left_out}
         return self.scrub.of_output(describe_failure(self.observed.error, project=self.project, short=short))
 
     def snapshot(self, count: Callable[[str], int], *, folded: Mapping[str, Mapping[str, Any]]) -> Project:
@@ -262,8 +263,9 @@ class Hydrator:
         resolver = self._resolver()
         out = []
         for name, item in held.items():
-            found = resolver.resolve(name) if item["form"] in ("full", "signature") else None
-            if found is not None and not isinstance(found, Unresolved) and found.name == name:
+            form = str(item["form"])
+            found = _by_its_name(resolver, name, form=form) if form in ("full", "signature") else None
+            if found is not None:
                 out.append(self._clean(_chosen(found, str(item["form"]), str(item["reason"]), count)))
         return tuple(out)
 
@@ -380,10 +382,12 @@ def _in_full(found: Definition, reason: str, count: Callable[[str], int]) -> Cho
     return _chosen(found, "full", reason, count)
 
 
-def _by_its_name(resolver: Resolver, name: str) -> Definition | None:
+def _by_its_name(resolver: Resolver, name: str, *, form: str = "full") -> Definition | None:
     """The definition that still goes by the name under which it is held. A part of the project has no such name."""
     found = resolver.resolve(name)
-    return found if not isinstance(found, Unresolved) and found.name == name else None
+    if isinstance(found, Unresolved) or found.name != name:
+        return None
+    return resolver.whole(found) if form == "full" else found
 
 
 def _reads_the_same(made: Chosen, item: Mapping[str, Any]) -> bool:

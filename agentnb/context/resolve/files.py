@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from agentnb.context.notebook.trace import is_library
 from agentnb.context.static.definitions import FileDefinitions, ParseError
 from agentnb.context.static.incremental_parse import parse_definitions
 from agentnb.context.values import static_inspect
@@ -95,7 +96,8 @@ def parsed_source(data: bytes, path: Path, module: str, before: FileDefinitions 
     except (SyntaxError, ValueError, LookupError) as error:
         why = ParseError(line=0, message=f"cannot be decoded: {error}")
         return FileDefinitions(module=module, file=file, lines=(), entries=(), imports=(), error=why)
-    return parse_definitions(text, module=module, file=file, before=before)
+    parsed = parse_definitions(text, module=module, file=file, before=before)
+    return replace(parsed, library=True) if is_library(str(path)) else parsed
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
