@@ -137,7 +137,7 @@ class Settings(RunOptions):
         secret=True,
     )
     live: bool = option(True, "off: show a run only when it has ended")
-    trace: bool | None = option(None, "record what every cell runs (Python 3.12 or later)")
+    trace: bool | None = option(None, "record what every cell runs; on where Python is 3.12 or later")
 
     def with_changes(self, **changes: Any) -> Self:
         """A copy with every change that is not None. Raises SettingsError on an unknown name or a bad value."""

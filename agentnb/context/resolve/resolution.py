@@ -133,7 +133,8 @@ class Resolver:
         """The same with its source, where it is a library's that is told by its signature."""
         if found.source or not found.library:
             return found
-        text = self._texts.by_name(found.name.split("."))
+        is_module = found.kind == "import"
+        text = self._texts.module(found.name, whole=True) if is_module else self._texts.by_name(found.name.split("."))
         return text if text is not None and text.name == found.name else found
 
     def implementations(self, found: Definition) -> list[Definition]:

@@ -161,17 +161,21 @@ class Texts:
             return self.module(name)
         return self.inside(name, parts[1:], seen)
 
-    def module(self, name: str, *, project_only: bool = False) -> Definition | None:
-        """A module as a definition: its outline in full form, its import line as the signature."""
+    def module(self, name: str, *, project_only: bool = False, whole: bool = False) -> Definition | None:
+        """A module as a definition: its outline in full form, its import line as the signature.
+
+        A library's has its outline only where it is asked for as a `whole`.
+        """
         file = self.file_of(name, project_only=project_only)
         if file is None:
             return None
-        loaded = static_inspect.loaded_module(name) if file.library else None
+        brief = file.library and not whole
+        loaded = static_inspect.loaded_module(name) if brief else None
         if loaded is not None:
             return library.of_module(loaded)
         line = f"import {name}"
         about = f'  """{file.doc}"""' if file.doc else ""
-        shown = "" if file.library else text_of(file.outline) or line
+        shown = "" if brief else text_of(file.outline) or line
         return Definition(
             name=name,
             kind="import",
