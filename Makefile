@@ -124,7 +124,6 @@ clean:
 bench-context: env
 	$(BIN)/python tests/benchmarks/bench_resolution.py
 	$(BIN)/python tests/benchmarks/bench_selection.py --tasks --peers
-	$(BIN)/python tests/benchmarks/bench_index.py
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_tokens.py
 	$(BIN)/python tests/benchmarks/bench_redaction.py
 	$(BIN)/python tests/benchmarks/bench_values.py

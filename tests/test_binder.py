@@ -41,7 +41,7 @@ def test_each_file_is_picked_up(dockerfile: str) -> None:
     assert "binder/requirements.txt" in dockerfile
     assert "binder/postBuild" in dockerfile
     assert "binder/start" in dockerfile
-    assert "3.11" in dockerfile
+    assert "3.12" in dockerfile
 
 
 def test_scripts_can_be_executed() -> None:

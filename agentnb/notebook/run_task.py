@@ -119,7 +119,6 @@ def show_run(
             live,
             clock=session.clock,
             widgets=notebook.settings.live,
-            beside=session.indexing,
             numbers=session.cells.numbers,
         )
 
