@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from traitlets import Bool, Float, Int, TraitError, Unicode, validate
 from traitlets.config.configurable import Configurable
 
-from agentnb.notebook.showing import Showing
+from agentnb.notebook.hooks.display_hooks import Showing
 from agentnb.settings import QuietAddress, Settings, from_environment, traces_cells
 
 if TYPE_CHECKING:
-    from agentnb.context.trace import Ran
-    from agentnb.notebook.tracing import CellTrace
-    from agentnb.runs.record import AgentRun
-    from agentnb.runs.session import Session
+    from agentnb.agent.run_document import AgentRun
+    from agentnb.context.notebook.trace import Ran
+    from agentnb.notebook.hooks.tracing import CellTrace
+    from agentnb.session import Session
 
 RESULT = "_agent"
 """The user's variable that holds the last run."""
@@ -80,8 +80,8 @@ class AgentNB(Configurable):
 
     @validate("trace")
     def _trace_is_possible(self, proposal: Any) -> Any:
-        from agentnb.context.trace import unavailable
-        from agentnb.notebook.tracing import INSTEAD
+        from agentnb.context.notebook.trace import unavailable
+        from agentnb.notebook.hooks.tracing import INSTEAD
 
         why = unavailable() if proposal["value"] else ""
         if why:
@@ -194,7 +194,7 @@ class Notebook:
         return traces_cells(os.environ) if self.config.trace is None else bool(self.config.trace)
 
     def _record(self, info: Any, *, asked: bool) -> None:
-        from agentnb.notebook.tracing import CellTrace
+        from agentnb.notebook.hooks.tracing import CellTrace
 
         self._trace = self._trace or CellTrace(is_worth_telling, is_machinery)
         self._trace.begin(info, asked=asked)
@@ -209,7 +209,7 @@ class Notebook:
 
     def observe(self) -> None:
         """Hand what was seen to the session for the task that begins; a trace goes with one task."""
-        from agentnb.runs.hydration import Observed
+        from agentnb.agent.kernel_context import Observed
 
         note = self._trace.note if self._trace is not None and self._wants_trace else ""
         session = self.session
@@ -221,8 +221,8 @@ class Notebook:
     @property
     def session(self) -> Session:
         """The session, opened on first use and brought up to date with settings and executed cells."""
-        from agentnb.context.cells import CellIndex
-        from agentnb.runs.session import Session, working_directory
+        from agentnb.context.notebook.cells import CellIndex
+        from agentnb.session import Session, working_directory
 
         settings = self.config.over(from_environment(os.environ))
         if self._session is None:
@@ -251,7 +251,7 @@ class Notebook:
         return f"{self.nonce}:{self.shell.execution_count}"
 
     def close(self) -> None:
-        from agentnb.context import inference
+        from agentnb.context.resolve import inference
 
         inference.SHARED.end()
         for run_id, asked in list(self.asked.items()):
@@ -296,7 +296,7 @@ def line_of_failure(error: BaseException, namespace: Mapping[str, Any], *, inner
 
 def is_worth_telling(file: str) -> bool:
     """Whether a traced cell's functions in this file are kept: the user's and packages', not the notebook's own."""
-    from agentnb.context.trace import is_user_or_package
+    from agentnb.context.notebook.trace import is_user_or_package
 
     return is_user_or_package(file) and not is_machinery(file)
 
@@ -304,7 +304,7 @@ def is_worth_telling(file: str) -> bool:
 @lru_cache(4096)
 def is_machinery(file: str) -> bool:
     """Whether the file belongs to what runs the notebook."""
-    from agentnb.context.trace import below_packages
+    from agentnb.context.notebook.trace import below_packages
 
     return below_packages(file).partition("/")[0] in MACHINERY
 
@@ -336,7 +336,7 @@ def traced_lines(lines: list[str]) -> list[str]:
 
 def last_run(namespace: Mapping[str, Any]) -> AgentRun | None:
     """The last run as the user's namespace holds it; None before the first, or where the name means something else."""
-    from agentnb.runs.record import AgentRun
+    from agentnb.agent.run_document import AgentRun
 
     found = namespace.get(RESULT)
     return found if isinstance(found, AgentRun) else None

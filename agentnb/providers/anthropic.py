@@ -15,10 +15,8 @@ from agentnb.errors import (
     ServerFault,
     StreamBroken,
 )
-from agentnb.prompt.layers import Block, Prompt
-from agentnb.providers.base import Mark, Wire
-from agentnb.providers.calling import NO_KEY, Calling, Vendor, cut_off, read_arguments, whole_object
-from agentnb.providers.messages import (
+from agentnb.models.layers import Block, Prompt
+from agentnb.models.messages import (
     Content,
     Image,
     Opaque,
@@ -33,6 +31,8 @@ from agentnb.providers.messages import (
     inside,
     tokens_of,
 )
+from agentnb.providers.base import Mark, Wire
+from agentnb.providers.calling import NO_KEY, Calling, Vendor, cut_off, read_arguments, whole_object
 from agentnb.providers.transport import ATTEMPTS, READ_TIMEOUT, Transport
 
 NAME = "anthropic"

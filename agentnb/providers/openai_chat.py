@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from agentnb import canonical
-from agentnb.prompt.layers import Block, Prompt
-from agentnb.providers.calling import cut_off, read_arguments
-from agentnb.providers.messages import (
+from agentnb.models.layers import Block, Prompt
+from agentnb.models.messages import (
     Content,
     Image,
     Opaque,
@@ -22,6 +21,7 @@ from agentnb.providers.messages import (
     inside,
     tokens_of,
 )
+from agentnb.providers.calling import cut_off, read_arguments
 from agentnb.providers.openai_responses import data_url, encode_content, failure, split_usage
 
 _STOPS = {

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agentnb.errors import RequestRefused
-from agentnb.providers.catalog import Model, find
+from agentnb.models.catalog import Model, find
 from agentnb.simulator.images import refusal_of_anthropic
 
 _PREFILL = ("claude-sonnet-4-5", "claude-opus-4-5", "claude-haiku-4-5")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from agentnb.providers.catalog import Model
+from agentnb.models.catalog import Model
 from agentnb.simulator.dialogue import Ask, Offer, Said
 from agentnb.simulator.images import Counter
 from agentnb.simulator.promptcache_rules import Piece

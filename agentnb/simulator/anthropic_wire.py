@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentnb.errors import RequestRefused
-from agentnb.providers.catalog import Model, rows
+from agentnb.models.catalog import Model, rows
 from agentnb.simulator import anthropic_prompt as prompt
 from agentnb.simulator import promptcache_rules as rules
 from agentnb.simulator.anthropic_checks import check, refuse

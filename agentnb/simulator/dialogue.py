@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentnb.providers.catalog import Model
+from agentnb.models.catalog import Model
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import secrets
 import threading
 from collections import OrderedDict
 
-from agentnb.providers.catalog import Model
+from agentnb.models.catalog import Model
 from agentnb.simulator.clock import Clock
 from agentnb.simulator.exchange import Recorded, Timing
 from agentnb.simulator.faults import Faults

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agentnb.errors import RequestRefused
-from agentnb.providers.catalog import CacheKind, Model
+from agentnb.models.catalog import CacheKind, Model
 from agentnb.simulator.clock import utc
 
 DEFAULT_TTL = 3600.0

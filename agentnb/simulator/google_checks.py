@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentnb.errors import RequestRefused
-from agentnb.providers.catalog import Model
+from agentnb.models.catalog import Model
 from agentnb.simulator import google_prompt as prompt
 from agentnb.simulator.images import refusal_of_google
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from agentnb.providers.catalog import Model
+from agentnb.models.catalog import Model
 from agentnb.simulator.dialogue import Ask, Offer, Said
 from agentnb.simulator.images import Counter, standard
 from agentnb.simulator.prefixes import Block

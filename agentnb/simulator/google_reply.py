@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentnb.providers.catalog import Model
+from agentnb.models.catalog import Model
 from agentnb.simulator.dialogue import CALL_OVERHEAD, Answer
 from agentnb.simulator.google_prompt import thought_seal
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agentnb.errors import RequestRefused
-from agentnb.providers.catalog import Model, find, rows
+from agentnb.models.catalog import Model, find, rows
 from agentnb.simulator import google_prompt as prompt
 from agentnb.simulator import promptcache_rules as rules
 from agentnb.simulator.dialogue import Answer

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentnb.errors import RequestRefused
-from agentnb.providers.catalog import Model
+from agentnb.models.catalog import Model
 from agentnb.simulator import promptcache_rules as rules
 from agentnb.simulator.engine import Engine
 from agentnb.simulator.openai_prompt import Talk

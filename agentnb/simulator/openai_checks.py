@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentnb.errors import RequestRefused
-from agentnb.providers.catalog import Model, find
+from agentnb.models.catalog import Model, find
 from agentnb.simulator.images import refusal_of_openai
 from agentnb.simulator.openai_prompt import image_url
 

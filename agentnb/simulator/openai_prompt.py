@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentnb.providers.catalog import Model
+from agentnb.models.catalog import Model
 from agentnb.simulator.dialogue import Ask, Offer, Said
 from agentnb.simulator.images import Counter, data_of
 from agentnb.simulator.prefixes import Block

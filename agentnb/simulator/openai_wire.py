@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentnb.errors import RequestRefused
-from agentnb.providers.catalog import Model, rows
+from agentnb.models.catalog import Model, rows
 from agentnb.simulator import openai_chat as chat
 from agentnb.simulator import openai_prompt as prompt
 from agentnb.simulator import openai_responses as responses

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 import agentnb
+from agentnb.agent.approvals import AWAITING_APPROVAL, BUTTON, EVENT, Answer
+from agentnb.agent.deps import Limits
+from agentnb.agent.run_document import AgentRun
+from agentnb.agent.table import BuiltInAgent
 from agentnb.errors import InputError
-from agentnb.runs.agent import BuiltInAgent
-from agentnb.runs.approvals import AWAITING_APPROVAL, BUTTON, EVENT, Answer
-from agentnb.runs.record import AgentRun
-from agentnb.runs.services import Limits
-from agentnb.runs.session import Session
+from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import Simulator
 
@@ -269,8 +269,8 @@ def test_in_a_script(tmp_path: Path) -> None:
 WORKER = """
 import os, sys
 from pathlib import Path
-from agentnb.runs.approvals import Answer
-from agentnb.runs.session import Session
+from agentnb.agent.approvals import Answer
+from agentnb.session import Session
 from agentnb.settings import Settings
 
 home, log, moment = Path(sys.argv[1]), sys.argv[2], sys.argv[3]

@@ -273,7 +273,7 @@ def test_a_click_that_cannot_be_kept_says_why_and_the_buttons_stay(desk: Desk) -
     shown = desk.ok("%agent Run `log.append(1)` please")
     run_id = shown.run["run_id"]
     desk.ok(
-        "from agentnb.runs.machine import AgentStateMachine\nfrom agentnb.settings import data_directory, Settings\n"
+        "from agentnb.durable.machine import AgentStateMachine\nfrom agentnb.settings import data_directory, Settings\n"
         "import os; other = AgentStateMachine(os.environ['AGENTNB_HOME'])\n"
         f"other.cancel({run_id!r})"
     )

@@ -199,7 +199,7 @@ def test_a_variable_that_is_not_for_the_answer(kernel: Any, name: str) -> None:
 def test_an_interrupt_before_the_run_began(kernel: Any) -> None:
     kernel.ok("%agent Hello")
     kernel.ok(
-        "from agentnb.runs.hydrating import Hydrating\nopening = Hydrating.opening\n"
+        "from agentnb.agent.states.hydrating import Hydrating\nopening = Hydrating.opening\n"
         "def interrupted(*_):\n    raise KeyboardInterrupt\nHydrating.opening = interrupted"
     )
     assert "nothing was sent" in message_of(kernel.run("%agent Hello again"))
@@ -210,7 +210,7 @@ def test_an_interrupt_before_the_run_began(kernel: Any) -> None:
 def test_an_interrupt_during_the_first_imports(kernel: Any) -> None:
     kernel.ok(
         "import sys\nclass Stop:\n    def find_spec(self, name, *_):\n"
-        "        if name == 'agentnb.runs.record': raise KeyboardInterrupt\n"
+        "        if name == 'agentnb.agent.run_document': raise KeyboardInterrupt\n"
         "sys.meta_path.insert(0, Stop())"
     )
     assert "nothing was sent" in message_of(kernel.run("%agent Hello"))
@@ -221,7 +221,7 @@ def test_an_interrupt_during_the_first_imports(kernel: Any) -> None:
 @pytest.mark.parametrize("place", ["View.finish", "Result.__call__"])
 def test_a_second_interrupt_while_the_end_is_painted(kernel: Any, place: str) -> None:
     kernel.ok(
-        f"{STALL}\nimport os, signal\nfrom agentnb.notebook.asking import Result, View\n"
+        f"{STALL}\nimport os, signal\nfrom agentnb.notebook.run_task import Result, View\n"
         f"ending = {place}\ndef interrupted(*given, **more):\n"
         f"    os.kill(os.getpid(), signal.SIGINT)\n    ending(*given, **more)\n{place} = interrupted"
     )
@@ -238,7 +238,7 @@ def test_a_second_interrupt_while_the_end_is_painted(kernel: Any, place: str) ->
 
 def test_an_interrupt_just_after_the_end(kernel: Any) -> None:
     kernel.ok(
-        "import os, signal\nfrom agentnb.notebook.asking import View\nending = View.finish\n"
+        "import os, signal\nfrom agentnb.notebook.run_task import View\nending = View.finish\n"
         "def interrupted(*given, **more):\n    os.kill(os.getpid(), signal.SIGINT)\n    ending(*given, **more)\n"
         "View.finish = interrupted"
     )

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentnb.providers.catalog import find, rows
+from agentnb.models.catalog import find, rows
 from agentnb.simulator import SimClock, promptcache_rules
 from agentnb.simulator.clock import Pacer
 from agentnb.simulator.engine import Engine

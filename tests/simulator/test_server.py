@@ -21,7 +21,7 @@ from google import genai
 
 from agentnb.canonical import ManualClock
 from agentnb.errors import InputError
-from agentnb.providers.catalog import find
+from agentnb.models.catalog import find
 from agentnb.simulator import SimClock, Simulator
 
 ASK: dict[str, Any] = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agentnb.providers.catalog import find
+from agentnb.models.catalog import find
 from agentnb.simulator.dialogue import Answer, Ask, Offer, Said
 from agentnb.simulator.speech import answer
 
