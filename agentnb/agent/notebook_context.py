@@ -174,7 +174,7 @@ class NotebookContext:
         return text, entries
 
 
-def cell_entries(held: HeldMap, new: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def cell_entries(held: HeldMap, new: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
     """The receipt's list of cells: each that the context holds, in the order in which they ran."""
     fresh = {(str(item["name"]), str(item["run"])) for item in new if str(item["name"]).startswith(CELL)}
     cells = [item for name, item in held.items() if name.startswith(CELL)]
@@ -184,4 +184,4 @@ def cell_entries(held: HeldMap, new: Iterable[Mapping[str, Any]]) -> list[dict[s
         reason = str(item["reason"]) if is_new else f"{item['reason']} (earlier turn)"
         shown = ("cell", "execution_count", "version", "digest", "tokens", "form")
         out.append({name: item[name] for name in shown} | {"reason": reason, "new": is_new})
-    return out
+    return tuple(out)
