@@ -108,7 +108,7 @@ def shell_of(folder: Path) -> tuple[Any, Any]:
 def asked(written: Written) -> Iterator[Outcome]:
     with tempfile.TemporaryDirectory() as home:
         os.environ |= {"AGENTNB_HOME": f"{home}/data", "AGENTNB_MODEL": "sim:claude-sonnet-4-6"}
-        os.environ |= {"AGENTNB_SIM_SPEED": "0", "AGENTNB_INDEX": "0"}
+        os.environ |= {"AGENTNB_SIM_SPEED": "0"}
         shell, notebook = shell_of(Path(home))
         for number, source in enumerate(written.cells, 1):
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -138,14 +138,14 @@ def outcome(written: Written, question: Asked, notebook: Any) -> Outcome:
     agent = session.agent()
     run_id = session.new_run_id()
     begun = time.process_time()
-    context, _ = agent._hydrating.opening(request, run_id)
-    agent._hydrating.fill(context, run_id)
+    state, _ = agent._hydrating.opening(request, run_id)
+    state = agent._hydrating.fill(state, run_id)
     spent = time.process_time() - begun
     count = session.samples.counter_for(request.model).count
-    text = "\n".join(str(block["content"].get("text", "")) for block in context["blocks"])
+    text = "\n".join(getattr(block.content, "text", "") for block in state.blocks)
     told = [whole_cell(run) for run in session.log.runs]
     whole, three = "\n".join(told), "\n".join(told[-3:])
-    library = sum(item["tokens"] for item in context["definitions"] if item["file"])
+    library = sum(item["tokens"] for item in state.definitions if item["file"])
     return Outcome(
         notebook=written.name,
         develop=written.develop,
