@@ -15,10 +15,10 @@ from agentnb.agent.notebook_context import CELL, NAME, Additions, NotebookContex
 from agentnb.agent.project import own_root, read_added, relative_to, tree_of
 from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.tool import Outcome, shorten
-from agentnb.context.cell_selection import Question
 from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.notebook.displays import Shown, names_of, speaks_of_figure
+from agentnb.context.notebook.notebook_text import KEYS, NotebookText
 from agentnb.context.notebook.trace import Ran, below_packages, frames_of
 from agentnb.context.notebook.tracebacks import describe_failure
 from agentnb.context.resolve.files import SHARED
@@ -33,7 +33,7 @@ from agentnb.models.framing import framed
 from agentnb.prompt.blocks import Project, receipt_entry
 from agentnb.prompt.project_parts import OUTLINE, TREE, Held, OutlinePart, Part, Piece, TreePart
 
-_NO_DEFINITIONS = (OUTLINE, TREE, CELL, NAME)
+_NO_DEFINITIONS = (OUTLINE, TREE, CELL, NAME, *KEYS)
 OUTLINE_ROOM = 12_000
 """Characters for the outlines of the project's modules: about 3,000 tokens."""
 MAX_VALUES = 12
@@ -61,13 +61,16 @@ class Pins:
 class Observed:
     """What the kernel saw just before the task: functions that a traced cell ran, the error of a cell that failed.
 
-    `notes` say what it could not see; `shown` are the figures of the newest cell that showed any.
+    `notes` say what it could not see; `shown` are the figures of the newest cell that showed any. `text` is the
+    notebook as it is written, where that can be had; `asking` is the id of the cell that asks.
     """
 
     ran: tuple[Ran, ...] = ()
     error: BaseException | None = None
     notes: tuple[str, ...] = ()
     shown: tuple[Shown, ...] = ()
+    text: NotebookText | None = None
+    asking: str = ""
 
     @property
     def reached(self) -> tuple[Ran, ...]:
@@ -116,6 +119,8 @@ class Hydrator:
             bound=self._own_names,
             scrub=self.scrub,
             schema_only=self.schema_only,
+            text=self.observed.text,
+            asking=self.observed.asking,
         )
 
     def _own_names(self) -> list[str]:
@@ -124,12 +129,13 @@ class Hydrator:
         return [name for name in self.cells.names if name not in imports]
 
     def additions(
-        self, question: Question, held: Held, *, mode: str, count: Callable[[str], int], budget: int
+        self, task: str, earlier: str, held: Held, *, mode: str, count: Callable[[str], int], budget: int
     ) -> Additions:
-        """What the thread lacks of the notebook: cells, their outputs, names."""
+        """What the thread lacks of the notebook: cells, their outputs, names, the notebook's own text."""
         if mode not in _WORDS:
             return Additions()
-        return self.notebook.additions(question, held, count=count, budget=budget)
+        notebook = self.notebook
+        return notebook.additions(notebook.question(task, earlier), held, count=count, budget=budget)
 
     def read_cell(self, number: int, part: str, *, count: Callable[[str], int]) -> Outcome:
         """One cell at length, for the `read_cell` tool."""

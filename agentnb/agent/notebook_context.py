@@ -11,14 +11,18 @@ from agentnb.agent.scrubber import Scrubber
 from agentnb.canonical import digest
 from agentnb.context.cell_selection import CellChoice, Held, Picked, Question, choose
 from agentnb.context.notebook.cell_runs import CellLog, CellRun, cleaned, without_values
-from agentnb.context.notebook.cell_text import OUTLINE, WHOLE, cell_body, cell_element
+from agentnb.context.notebook.cell_text import FORMS, OUTLINE, WHOLE, cell_body, cell_element, is_entire
+from agentnb.context.notebook.missing import what_is_missing
 from agentnb.context.notebook.namespace import NameLine, names_of, names_text
+from agentnb.context.notebook.notebook_text import KEYS, NotebookText, parts_of
 from agentnb.context.values.schema_only import WITHHELD
 from agentnb.prompt.project_parts import Held as HeldMap
 
 CELL, NAME = "cell:", "name:"
 """How the names of what a thread holds begin, where it is a cell or a line of the list of names."""
 
+TEXT_SHARE = 4
+"""Markdown and cells that have not run get the fourth part of `context_tokens` at most."""
 DEFINITIONS = 4
 """Definitions get the fourth part of `context_tokens` at most, and of that what the cells leave."""
 
@@ -48,11 +52,24 @@ class NotebookContext:
     bound: Callable[[], Iterable[str]]
     scrub: Scrubber
     schema_only: bool = False
+    text: NotebookText | None = None
+    asking: str = ""
+
+    def question(self, task: str, earlier: str) -> Question:
+        """The task with its place: the cells by their order in the notebook and the one above, where that is known."""
+        if self.text is None:
+            return Question(task=task, earlier=earlier)
+        runs = {run.cell: run for run in self.log.runs}
+        placed = tuple(runs[cell.cell] for cell in self.text.cells if cell.cell in runs)
+        over = [runs[cell.cell] for cell in self.text.above(self.asking) if cell.cell in runs]
+        above = over[-1] if over and self.text.knows(self.asking) else None
+        return Question(task=task, earlier=earlier, placed=placed, above=above)
 
     def additions(self, question: Question, held: HeldMap, *, count: Callable[[str], int], budget: int) -> Additions:
         """What the thread lacks of the notebook for this question."""
         runs = self.log.runs
         names, entries = self._names(held, count)
+        written, parts = self._written(held, count, budget // TEXT_SHARE)
         choice = choose(
             question,
             runs,
@@ -60,17 +77,21 @@ class NotebookContext:
             by_number=self.log.by_number,
             count=count,
             budget=budget,
-            beside=count(names) if names else 0,
+            beside=sum(entry["tokens"] for entry in (*entries, *parts)),
             clean=self.clean,
         )
-        texts = [names, choice.outline_text, *(item.text for item in choice.picked)]
-        holds = [*entries, *self._outlined(choice), *(self._entry(item) for item in choice.picked)]
+        texts = [names, *written, choice.outline_text, *(item.text for item in choice.picked)]
+        holds = [*entries, *parts, *self._outlined(choice), *(self._entry(item) for item in choice.picked)]
         return Additions(
             texts=tuple(text for text in texts if text),
             holds=tuple(holds),
             names=choice.names,
             tokens=choice.tokens,
         )
+
+    def missing(self, task: str) -> str:
+        """What the task points at and is not there, in a sentence."""
+        return what_is_missing(task, self.log.runs, by_number=self.log.by_number, text=self.text, asking=self.asking)
 
     def clean(self, run: CellRun) -> CellRun:
         told = without_values(run, WITHHELD) if self.schema_only else run
@@ -85,6 +106,8 @@ class NotebookContext:
                 run = self.log.of_cell(name.removeprefix(CELL))
                 same = run is None or (item["run"] == self._run_id(run))
                 found[name] = str(item["digest"]) if same else "ran again"
+            elif name.startswith(KEYS):
+                found[name] = str(item["digest"])
             elif name.startswith(NAME):
                 found[name] = now.get(name, str(item["digest"]))
         return found
@@ -95,9 +118,7 @@ class NotebookContext:
         return {
             cell
             for cell, item in known.items()
-            if item["form"] != OUTLINE.name
-            and (run := self.log.of_cell(cell)) is not None
-            and item["run"] == self._run_id(run)
+            if item.get("entire") and (run := self.log.of_cell(cell)) is not None and item["run"] == self._run_id(run)
         }
 
     def read(self, number: int, part: str, count: Callable[[str], int]) -> tuple[str, tuple[Mapping[str, Any], ...]]:
@@ -141,6 +162,7 @@ class NotebookContext:
             "run": self._run_id(run),
             "form": form,
             "body": body,
+            "entire": is_entire(run, FORMS[form]),
             "digest": digest(text),
             "tokens": tokens,
             "reason": reason,
@@ -150,6 +172,22 @@ class NotebookContext:
         each = choice.outline_tokens // max(1, len(choice.outlined))
         why = "not needed by the question; its line stands in the outline"
         return [self._cell_entry(run, OUTLINE.name, "", choice.outline_text, each, why) for run in choice.outlined]
+
+    def _written(self, held: HeldMap, count: Callable[[str], int], room: int) -> tuple[list[str], list[dict[str, Any]]]:
+        """What the thread lacks of the notebook's own text, up to `room` tokens."""
+        texts: list[str] = []
+        entries: list[dict[str, Any]] = []
+        parts = parts_of(self.text, self.log.runs, asking=self.asking) if self.text is not None else ()
+        for part in parts:
+            new = held.get(part.key, {}).get("digest") != part.digest
+            text = self.scrub(part.text) if new else ""
+            tokens = count(text) if new else 0
+            if new and tokens <= room:
+                room -= tokens
+                texts.append(text)
+                entry = {"name": part.key, "digest": part.digest, "form": "text", "tokens": tokens, "reason": ""}
+                entries.append(entry)
+        return texts, entries
 
     def _lines(self) -> tuple[NameLine, ...]:
         return names_of(self.namespace, self.bound())

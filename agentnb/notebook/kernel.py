@@ -19,6 +19,7 @@ from agentnb.settings import Settings, from_environment
 
 if TYPE_CHECKING:
     from agentnb.agent.run_document import AgentRun
+    from agentnb.context.notebook.notebook_text import NotebookText
     from agentnb.context.notebook.outputs import Output
     from agentnb.context.notebook.trace import Ran
     from agentnb.notebook.hooks.tracing import CellTrace
@@ -84,6 +85,10 @@ class Notebook:
         self._number = _next_number(shell) - 1
         self.showing = Showing(shell, lambda: self.cell_id or f"In[{self._number}]")
         self._session: Session | None = None
+        self.text: NotebookText | None = None
+        """The notebook's cells as the front end told them last (`live`); None where none does."""
+        self.warned: tuple[str | None, str] | None = None
+        """The cell and the task that were not asked yet, since what they point at is not there."""
         self.asked: dict[str, Waiting] = {}
         """The runs of this kernel that wait under a cell with buttons."""
 
@@ -160,8 +165,24 @@ class Notebook:
         session = self.session
         notes = (*session.cells.take_notes(), *([note] if note else []))
         shown = self.showing.latest()
-        session.observed = Observed(ran=self._ran, error=self._error, notes=notes, shown=shown)
+        session.observed = Observed(
+            ran=self._ran,
+            error=self._error,
+            notes=notes,
+            shown=shown,
+            text=self._text(),
+            asking=self.cell_id or "",
+        )
         self._ran = ()
+
+    def _text(self) -> NotebookText | None:
+        """The notebook as it is written: as the front end told it last, else as it was saved."""
+        from agentnb.context.notebook.notebook_text import saved_path, saved_text
+
+        if self.text is not None:
+            return self.text
+        path = saved_path(os.environ, self.shell.user_ns)
+        return saved_text(path, short_cell_id) if path is not None else None
 
     @property
     def session(self) -> Session:

@@ -47,6 +47,7 @@ class AgentCall:
         with before_the_run():
             self._notebook.observe()
             request = self._request(task)
+            self._warn(request)
             run_id = self._session.new_run_id()
             if self._given.get("dry-run"):
                 self._finish(self._session.agent().dry_run(request, run_id))
@@ -58,6 +59,20 @@ class AgentCall:
             run_id=run_id,
             finish=self._finish_quietly,
         )
+
+    def _warn(self, request: Request) -> None:
+        """Say before anything is paid that the task points at what is not there; asked again, it is asked all the
+        same."""
+        asked = (request.cell, request.task)
+        if request.context not in ("auto", "cells") or asked == self._notebook.warned or request.origin is not None:
+            return
+        missing = self._session.hydrator().notebook.missing(request.task)
+        if missing:
+            self._notebook.warned = asked
+            raise InputError(
+                f"{missing}; nothing was asked",
+                todo="Run the cells above it (Run > Run All Above). Run this cell again to ask all the same.",
+            )
 
     def _run_machine(self, task: str) -> None:
         max_steps = flags.options_given(self._given).get("max_steps")

@@ -130,8 +130,8 @@ def _labels(holds: Iterable[Mapping[str, Any]]) -> Iterable[str]:
 
 
 def _label(name: str) -> str:
-    if name.startswith("name:"):
-        return "names"
+    if name.startswith(("name:", "text:", "edit:", "gone:")):
+        return "names" if name.startswith("name:") else "the notebook's text"
     if name.startswith(TREE):
         return TREE.rstrip(":")
     return name.rpartition(":")[0] if name.startswith(OUTLINE) else name

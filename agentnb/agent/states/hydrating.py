@@ -18,7 +18,6 @@ from agentnb.agent.segments.segments import Begun, Segments
 from agentnb.agent.segments.window import context_room
 from agentnb.agent.state import AgentState, HeldDefinition, LeftOut, Segment, is_agents
 from agentnb.agent.tools.tool import pick
-from agentnb.context.cell_selection import Question
 from agentnb.context.selection import Chosen, Selection
 from agentnb.errors import InputError
 from agentnb.models import catalog
@@ -148,8 +147,7 @@ class Hydrating:
         hydrator, count, mode, task = self._services.hydrator, _counter(state).count, state.options.context, state.task
         held, budget = held_definitions(before), state.options.context_tokens
         fresh = hydrator.refresh(held, count, gone=removed_definitions(before))
-        question = Question(task=task, earlier=_earlier_task(before))
-        added = hydrator.additions(question, held, mode=mode, count=count, budget=budget)
+        added = hydrator.additions(task, _earlier_task(before), held, mode=mode, count=count, budget=budget)
         room = min(budget - added.tokens, room_for_definitions(budget))
         found = hydrator.select(task, mode=mode, count=count, budget=max(0, room))
         selection = with_changed(found, (*fresh.changed, *self._dropped(state, path)), fresh.notes)

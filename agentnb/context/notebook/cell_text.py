@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from agentnb.context.notebook.cell_runs import CellRun
-from agentnb.context.notebook.outputs import Output, cut, first_line
+from agentnb.context.notebook.outputs import LINE, Output, cut, first_line
 from agentnb.models.framing import element, framed, unframed
 
 
@@ -59,6 +59,12 @@ def _outputs(outputs: Sequence[Output], form: Form) -> list[str]:
 def _output(output: Output, form: Form) -> str:
     text = cut(output.text, lines=form.output, characters=form.characters)
     return framed("output", text, kind="" if output.kind in ("printed", "result") else output.kind)
+
+
+def is_entire(run: CellRun, form: Form) -> bool:
+    """Does this form tell all of the source?"""
+    enough = run.source.count("\n") < form.source and len(run.source) <= SOURCE_CHARACTERS
+    return form is not OUTLINE and enough and all(len(line) <= LINE for line in run.source.split("\n"))
 
 
 def is_short(run: CellRun) -> bool:

@@ -132,13 +132,13 @@ def _numbered(
 ) -> tuple[list[tuple[CellRun, str]], tuple[int, ...]]:
     """The cells named by number, which is an execution count before it is a place; and the numbers of none."""
     found, missing = [], []
-    for number, as_place in _numbers(task):
+    for number, as_place, certain in _numbers(task):
         run = by_number.get(number)
         if run is None and as_place and 0 < number <= len(placed):
             run = placed[number - 1]
         if run is not None:
             found.append((run, f"cell {number} is named"))
-        else:
+        elif certain:
             missing.append(number)
     return found, tuple(dict.fromkeys(missing))
 
@@ -178,19 +178,20 @@ _WORD_FOR = {
 }
 
 
-def _numbers(task: str) -> Iterator[tuple[int, bool]]:
-    """The numbers of cells in the text, and whether they may be places: `In[3]` is a number only."""
+def _numbers(task: str) -> Iterator[tuple[int, bool, bool]]:
+    """The numbers of cells in the text; whether they may be places, which `In[3]` is not; and whether a cell is meant
+    for certain, which `[3]` does not say."""
     for match in _NUMBER.finditer(task):
         if match.group("c"):
             text = match.group("c") + (match.group("more") or "")
             spans = {int(a): int(b) for a, b in _RANGE.findall(text)}
             for first, last in spans.items():
-                yield from ((number, True) for number in range(first, min(last, first + 40) + 1))
-            yield from ((int(number), True) for number in re.findall(r"\d+", text))
+                yield from ((number, True, True) for number in range(first, min(last, first + 40) + 1))
+            yield from ((int(number), True, True) for number in re.findall(r"\d+", text))
         elif match.group("d"):
-            yield int(match.group("d")), True
+            yield int(match.group("d")), True, True
         else:
-            yield int(match.group("a") or match.group("b")), False
+            yield int(match.group("a") or match.group("b")), False, bool(match.group("a"))
 
 
 def _up_to(order: Sequence[CellRun], above: CellRun) -> list[CellRun]:
