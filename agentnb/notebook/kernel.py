@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from traitlets import Bool, Float, Int, TraitError, Unicode, validate
 from traitlets.config.configurable import Configurable
 
+from agentnb.notebook.lab.comm import FrontEnd
+from agentnb.notebook.lab.runs import RunsOnPage
 from agentnb.notebook.showing import Showing
 from agentnb.settings import QuietAddress, Settings, from_environment, traces_cells
 
@@ -161,6 +163,9 @@ class Notebook:
         self._session: Session | None = None
         self.asked: dict[str, Waiting] = {}
         """The runs of this kernel that wait under a cell with buttons."""
+        self.front_end = FrontEnd(shell)
+        self.on_page = RunsOnPage(self.front_end)
+        self.front_end.on_page = lambda page: self.on_page.tell(page, self.opened)
 
     def on_cell(self, info: Any) -> None:
         """IPython's pre_run_cell: remember the cell; parsing waits until a task needs it."""
