@@ -1,23 +1,29 @@
 /** Cells that begin with %%agent hold a task in words: they are highlighted as Markdown, and their long lines wrap. */
 
 import type { Cell } from '@jupyterlab/cells';
+import type { IEditorLanguageRegistry } from '@jupyterlab/codemirror';
 import type { Notebook } from '@jupyterlab/notebook';
 
 const TASK = /^%%agent(\s|$)/;
 const PROSE = 'text/x-ipythongfm';
 
 /** Follow a cell's text from now on. */
-export function watchProse(notebook: Notebook, cell: Cell): void {
+export function watchProse(notebook: Notebook, cell: Cell, languages: IEditorLanguageRegistry): void {
   const { model } = cell;
+  const isTask = () => TASK.test(model.sharedModel.getSource());
+  const wanted = () => (isTask() ? PROSE : notebook.codeMimetype);
   const settle = () => {
-    const isTask = TASK.test(model.sharedModel.getSource());
-    if (isTask !== cell.hasClass('agentnb-prose')) {
-      cell.toggleClass('agentnb-prose', isTask);
-      cell.updateEditorConfig({ ...cell.editorConfig, lineWrap: isTask || notebook.editorConfig.code.lineWrap });
+    if (isTask() !== cell.hasClass('agentnb-prose')) {
+      cell.toggleClass('agentnb-prose', isTask());
+      cell.updateEditorConfig({ ...cell.editorConfig, lineWrap: isTask() || notebook.editorConfig.code.lineWrap });
     }
-    const wanted = isTask ? PROSE : notebook.codeMimetype;
-    if (model.mimeType !== wanted) {
-      model.mimeType = wanted;
+    if (model.mimeType !== wanted()) {
+      // An editor takes whichever language was loaded last: the present one first.
+      void languages.getLanguage(model.mimeType).then(() => {
+        if (!model.isDisposed) {
+          model.mimeType = wanted();
+        }
+      });
     }
   };
   if (model.type === 'code') {

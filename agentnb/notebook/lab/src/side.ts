@@ -1,6 +1,7 @@
 /** What one notebook in the page does for agentnb: listens to its cells and to its kernel. */
 
 import type { Cell } from '@jupyterlab/cells';
+import type { IEditorLanguageRegistry } from '@jupyterlab/codemirror';
 import { NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import type { Kernel, KernelMessage } from '@jupyterlab/services';
 
@@ -28,7 +29,10 @@ export class Side {
   private _kernel: Kernel.IKernelConnection | null = null;
   private _begun = performance.now();
 
-  constructor(private _panel: NotebookPanel) {
+  constructor(
+    private _panel: NotebookPanel,
+    private _languages: IEditorLanguageRegistry
+  ) {
     const { sessionContext, content } = _panel;
     this._link = new Link(
       sessionContext,
@@ -54,7 +58,7 @@ export class Side {
     for (const cell of this._panel.content.widgets) {
       if (!this._watched.has(cell)) {
         this._watched.add(cell);
-        watchProse(this._panel.content, cell);
+        watchProse(this._panel.content, cell, this._languages);
         watchFailure(this._panel, cell, this._link);
       }
     }
