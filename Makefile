@@ -53,7 +53,7 @@ format: env
 	$(BIN)/ruff check --fix agentnb tests
 
 # Not even collected by the quick check: the simulator, kernels, servers, and whole conversations over every wire.
-NOT_QUICK := agent backends browser kernel simulator $(addprefix providers/,test_every_wire.py test_anthropic_wire.py test_odd_replies.py)
+NOT_QUICK := agent fleet browser kernel simulator $(addprefix providers/,test_every_wire.py test_anthropic_wire.py test_odd_replies.py)
 
 check: env
 	$(BIN)/ruff format --check agentnb tests

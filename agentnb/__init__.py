@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING, Any
 from agentnb._version import __version__
 
 if TYPE_CHECKING:
+    from agentnb.agent.run_document import AgentRun
+    from agentnb.agent.tools.tool import tool
+    from agentnb.durable.composition import Branch, parallel, submachine
+    from agentnb.durable.journal.open import open_journal
+    from agentnb.durable.machine import AgentStateMachine
+    from agentnb.durable.states import Retry
     from agentnb.errors import AgentnbError
     from agentnb.prompt.compiler import ASTContextCompiler
-    from agentnb.runs.composition import Branch, parallel, submachine
-    from agentnb.runs.machine import AgentStateMachine
-    from agentnb.runs.opening import open_journal
-    from agentnb.runs.policies import Retry
-    from agentnb.runs.record import AgentRun
-    from agentnb.runs.scripting import Agent
-    from agentnb.runs.tools import tool
+    from agentnb.script import Agent
 
 _HOMES = {
     "ASTContextCompiler": "agentnb.prompt.compiler",
-    "Agent": "agentnb.runs.scripting",
-    "AgentRun": "agentnb.runs.record",
-    "AgentStateMachine": "agentnb.runs.machine",
+    "Agent": "agentnb.script",
+    "AgentRun": "agentnb.agent.run_document",
+    "AgentStateMachine": "agentnb.durable.machine",
     "AgentnbError": "agentnb.errors",
-    "Branch": "agentnb.runs.composition",
-    "Retry": "agentnb.runs.policies",
-    "open_journal": "agentnb.runs.opening",
-    "parallel": "agentnb.runs.composition",
-    "submachine": "agentnb.runs.composition",
-    "tool": "agentnb.runs.tools",
+    "Branch": "agentnb.durable.composition",
+    "Retry": "agentnb.durable.states",
+    "open_journal": "agentnb.durable.journal.open",
+    "parallel": "agentnb.durable.composition",
+    "submachine": "agentnb.durable.composition",
+    "tool": "agentnb.agent.tools.tool",
 }
 
 __all__ = [

@@ -98,7 +98,7 @@ def _doctor(_: argparse.Namespace) -> int:
 
 
 def _runs(chosen: argparse.Namespace) -> int:
-    from agentnb.runs.opening import is_begun, open_journal
+    from agentnb.durable.journal.open import is_begun, open_journal
     from agentnb.settings import from_environment, journal_place
 
     place = chosen.where or journal_place(from_environment(os.environ))
@@ -130,9 +130,9 @@ def _say(line: str) -> None:
 
 
 def _local(chosen: argparse.Namespace) -> int:
-    from agentnb.providers import localserver
+    from agentnb.providers import local
 
-    localserver.serve(chosen.weights, port=chosen.port, window=chosen.window, say=_say, wait=threading.Event().wait)
+    local.serve(chosen.weights, port=chosen.port, window=chosen.window, say=_say, wait=threading.Event().wait)
     return 0
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from agentnb._version import __version__
+from agentnb.durable.journal.open import describe, is_begun
 from agentnb.errors import AgentnbError
-from agentnb.providers import catalog
-from agentnb.runs.opening import describe, is_begun
+from agentnb.models import catalog
 from agentnb.settings import KEY_VARIABLES, data_directory, default_model, from_environment
 
 PACKAGES = {
@@ -93,7 +93,7 @@ def _simulator() -> str:
 
 def _bus(address: str) -> str:
     """Whether others can be told what happens to runs."""
-    from agentnb.backends.redis import RedisBus
+    from agentnb.durable.bus_redis import RedisBus
 
     try:
         bus = RedisBus(address)

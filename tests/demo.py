@@ -15,7 +15,7 @@ import nbformat
 from nbclient import NotebookClient
 from traitlets.config import Config
 
-from agentnb.prompt.layers import layer_word
+from agentnb.models.layers import layer_word
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 RUN = "application/vnd.agentnb.run.v1+json"

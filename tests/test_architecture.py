@@ -4,107 +4,43 @@ from __future__ import annotations
 
 import ast
 import functools
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+import module_table
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "agentnb"
 
-# Lowest first; a module imports from lower rows and from its own. ARCHITECTURE.md says why.
-ROWS = (
-    ("_version", "errors", "canonical"),
-    (
-        "settings",
-        "storage",
-        "providers.messages",
-        "providers.catalog",
-        "prompt.layers",
-        "prompt.tokens",
-        "runs.events",
-    ),
-    ("simulator", "context", "runs.journal"),
-    ("backends.postgres", "backends.redis", "runs.opening"),
-    (
-        "prompt.instructions",
-        "prompt.pieces",
-        "prompt.blocks",
-        "prompt.compiler",
-        "prompt.thread",
-        "runs.machine",
-        "runs.tools",
-        "runs.budget",
-    ),
-    ("providers", "runs.hydration", "runs.record", "runs.agent", "runs.session"),
-    ("backends.dask", "backends.driving", "backends.fleet", "notebook"),
-    ("doctor",),
-    ("__main__", "__init__"),
-)
-# Parts of a room that stand in the room's own row.
-ROOM_OF = {
-    "runs.deltas": "runs.journal",
-    "runs.embedded": "runs.journal",
-    "runs.following": "runs.journal",
-    "runs.groupcommit": "runs.journal",
-    "runs.leases": "runs.journal",
-    "runs.rows": "runs.journal",
-    "runs.rules": "runs.journal",
-    "runs.schema": "runs.journal",
-    "runs.statements": "runs.journal",
-    "runs.tables": "runs.journal",
-    "runs.composition": "runs.machine",
-    "runs.contexts": "runs.machine",
-    "runs.drawing": "runs.machine",
-    "runs.stepping": "runs.machine",
-    "runs.current": "runs.machine",
-    "runs.holds": "runs.machine",
-    "runs.policies": "runs.machine",
-    "runs.purse": "runs.budget",
-    "runs.samples": "runs.agent",
-    "runs.rhythm": "runs.agent",
-    "runs.rebasing": "runs.agent",
-    "runs.fitting": "runs.agent",
-    "runs.services": "runs.agent",
-    "runs.keepalive": "runs.agent",
-    "runs.threads": "runs.agent",
-    "runs.scripting": "runs.session",
-    "runs.segments": "runs.agent",
-    "runs.hydrating": "runs.agent",
-    "runs.picturing": "runs.record",
-    "runs.spending": "runs.record",
-    "runs.preparing": "runs.agent",
-    "runs.project": "runs.hydration",
-    "runs.scrubbing": "runs.hydration",
-    "runs.thinking": "runs.agent",
-    "runs.acting": "runs.agent",
-    "runs.approvals": "runs.record",
-    "runs.conversation": "runs.agent",
-}
-SIMULATOR_MAY_IMPORT = {"errors", "providers.catalog", "simulator"}
+ORDER = module_table.order()
+"""Top-level folders and modules, lowest first, as ARCHITECTURE.md lists them."""
+SIMULATOR_MAY_IMPORT = {"errors", "models.catalog", "simulator"}
 HOMES = {
-    "IPython": ("notebook", "settings"),
-    "traitlets": ("notebook", "settings"),
-    "ipywidgets": ("notebook.dashboard",),
+    "IPython": ("notebook",),
+    "traitlets": ("notebook",),
+    "ipywidgets": ("notebook.live.dashboard",),
+    "comm": ("notebook.lab.comm",),
     "httpx2": ("providers.transport", "providers.anthropic", "providers.google", "providers.openai"),
     "orjson": ("canonical",),
     "diskcache": ("storage",),
-    "astroid": ("context.inference_worker",),
-    "jedi": ("context.inference_worker",),
+    "astroid": ("context.resolve.inference_worker",),
+    "jedi": ("context.resolve.inference_worker",),
     "anthropic": ("providers.anthropic",),
     "google": ("providers.google",),
     "openai": ("providers.openai",),
-    "genai_prices": ("providers.prices",),
-    "xllamacpp": ("providers.localserver",),
-    "redis": ("backends.redis",),
-    "distributed": ("backends.dask",),
-    "dask": ("backends.dask",),
-    "matplotlib": ("context.pictures",),
-    "PIL": ("context.pictures",),
-    "sqlalchemy": ("context.schemas",),
-    "psycopg": ("backends.postgres.connecting",),
+    "genai_prices": ("models.prices",),
+    "xllamacpp": ("providers.local",),
+    "redis": ("durable.bus_redis",),
+    "distributed": ("fleet.dask",),
+    "dask": ("fleet.dask",),
+    "matplotlib": ("context.values.pictures",),
+    "PIL": ("context.values.pictures",),
+    "sqlalchemy": ("context.values.schemas",),
+    "psycopg": ("durable.journal.postgres.connecting",),
 }
 
 
@@ -114,18 +50,6 @@ def module_name(path: Path) -> str:
 
 
 MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-
-
-def row_of(module: str) -> int:
-    module = ROOM_OF.get(module, module)
-    matches = [
-        (len(entry), number)
-        for number, row in enumerate(ROWS)
-        for entry in row
-        if module == entry or module.startswith(f"{entry}.")
-    ]
-    assert matches, f"{module} has no row: put it into ROWS (and into ARCHITECTURE.md)"
-    return max(matches)[1]
 
 
 @functools.cache
@@ -159,15 +83,44 @@ def own_imports(module: str) -> set[str]:
     return {name.removeprefix("agentnb.") for name in names}
 
 
-RULED = [
-    module for module in MODULES if module not in ("", "backends", "context", "prompt", "providers", "runs", "notebook")
-]
-
-
-@pytest.mark.parametrize("module", [module for module in RULED if module != "__init__"])
+@pytest.mark.parametrize("module", [module for module in MODULES if module != ""])
 def test_imports_point_down(module: str) -> None:
-    above = [name for name in own_imports(module) if row_of(name) > row_of(module)]
+    own = _place(module)
+    above = [name for name in own_imports(module) if _place(name) > own]
     assert not above, f"{module} imports from above: {above}"
+
+
+def _place(module: str) -> int:
+    top = module.partition(".")[0]
+    assert top in ORDER, f"{top} has no row in ARCHITECTURE.md's import order"
+    return ORDER.index(top)
+
+
+def test_each_folder_s_entries_import_each_other_in_one_direction_only() -> None:
+    for folder in sorted({path.parent for path in MODULES.values()}):
+        inside = ".".join(folder.relative_to(PACKAGE).parts)
+        graph: dict[str, set[str]] = {}
+        for module in MODULES:
+            if (entry := _entry(module, inside)) is not None:
+                reached = {_entry(name, inside) for name in own_imports(module)} - {None, entry}
+                graph.setdefault(entry, set()).update(name for name in reached if name is not None)
+        _assert_acyclic(graph)
+
+
+def _entry(module: str, folder: str) -> str | None:
+    """The file or folder of `folder` in which a module lies; None outside of it and for its __init__."""
+    inner = module.removeprefix(f"{folder}.") if folder else module
+    return None if folder and inner == module else inner.partition(".")[0] or None
+
+
+def test_no_folder_is_crowded() -> None:
+    counts = {folder: len(list(folder.glob("*.py"))) for folder in {path.parent for path in MODULES.values()}}
+    crowded = {folder.name: count for folder, count in counts.items() if count > CROWDED}
+    assert not crowded, f"more than about a dozen files side by side: {crowded}"
+
+
+CROWDED = 15
+"""Files of one folder, `__init__.py` counted."""
 
 
 def test_nothing_inside_imports_the_front_door() -> None:
@@ -177,12 +130,16 @@ def test_nothing_inside_imports_the_front_door() -> None:
 
 def test_there_are_no_import_cycles() -> None:
     graph = {module: own_imports(module) & set(MODULES) for module in MODULES}
+    _assert_acyclic(graph)
+
+
+def _assert_acyclic(graph: dict[str, set[str]]) -> None:
     done: set[str] = set()
 
     def visit(module: str, path: tuple[str, ...]) -> None:
         assert module not in path, " -> ".join((*path[path.index(module) :], module))
         if module not in done:
-            for name in sorted(graph[module]):
+            for name in sorted(graph.get(module, ())):
                 visit(name, (*path, module))
             done.add(module)
 
@@ -229,21 +186,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 def test_the_module_table_says_what_each_module_says_of_itself() -> None:
-    text = (ROOT / "ARCHITECTURE.md").read_text()
-    rooms = re.split(r"^### ", text.partition("<!-- modules -->")[2].partition("<!-- /modules -->")[0], flags=re.M)
-    told = {
-        (re.match(r"\w+", room)[0].removeprefix("The"), name): what  # type: ignore[index]
-        for room in rooms[1:]
-        for name, what in re.findall(r"^\| `([^`]+\.py)` \| (.*) \|$", room, flags=re.M)
-    }
-    files = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")]
-    kept = [file for file in files if file.name != "__init__.py" or not file.parts[1:]]
-    own = {(f.parts[0] if f.parts[1:] else "", "/".join(f.parts[1:] or f.parts)): _says(PACKAGE / f) for f in kept}
-    assert told == own, "the table in ARCHITECTURE.md holds the first paragraph of each module's docstring"
-
-
-def _says(path: Path) -> str:
-    return " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n\n")[0].split())
+    assert module_table.told() == module_table.table(ORDER), "run python tests/module_table.py"
 
 
 def test_function_lengths() -> None:

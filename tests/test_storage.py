@@ -177,9 +177,8 @@ def test_settings_that_were_changed_do_not_count(home, bomb):
 
 
 def test_no_module_of_ours_reads_pickles():
-    program = (
-        "import sys, agentnb.storage, agentnb.runs.machine; print('pickle' in sys.modules, 'diskcache' in sys.modules)"
-    )
+    shown = "print('pickle' in sys.modules, 'diskcache' in sys.modules)"
+    program = f"import sys, agentnb.storage, agentnb.durable.machine; {shown}"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert ran.stdout.split()[1] == "False"
 

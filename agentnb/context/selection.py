@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from agentnb.canonical import digest
-from agentnb.context.definitions import Definition, without_docs
-from agentnb.context.references import BRANCH, MENTIONED
-from agentnb.context.resolution import DOTTED, Resolver, Unresolved
-from agentnb.context.trace import Ran
-from agentnb.context.words import is_codelike, is_english
+from agentnb.context.notebook.trace import Ran
+from agentnb.context.resolve.resolution import DOTTED, Resolver, Unresolved
+from agentnb.context.static.definitions import Definition, without_docs
+from agentnb.context.static.english_words import is_codelike, is_english
+from agentnb.context.static.name_usage import BRANCH, MENTIONED
 
 Mode = Literal["auto", "marks", "none"]
 BUDGET = 4000

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
+from agentnb.agent.approvals import TERMINAL, Answer, Question, questions_of
+from agentnb.agent.run_document import WAITING, AgentRun, LiveDocument
 from agentnb.errors import AgentnbError
-from agentnb.notebook.buttons import Buttons
-from agentnb.notebook.dashboard import someone_watches
 from agentnb.notebook.kernel import Notebook, Waiting
+from agentnb.notebook.live.buttons import Buttons
+from agentnb.notebook.live.dashboard import someone_watches
+from agentnb.notebook.live.live_view import View
 from agentnb.notebook.loop import Loop, drive, noted
-from agentnb.notebook.sentences import Doc
-from agentnb.notebook.viewing import View
-from agentnb.runs.approvals import TERMINAL, Answer, Question, questions_of
-from agentnb.runs.record import WAITING, AgentRun, LiveDocument
+from agentnb.view.view_text import Doc
 
 if TYPE_CHECKING:
-    from agentnb.runs.agent import BuiltInAgent
+    from agentnb.agent.table import BuiltInAgent
 
 SETTLING = 0.7
 """Seconds before the buttons of a question that follows another can be pressed: the second half of a double click

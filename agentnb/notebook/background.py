@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from agentnb.agent.run_document import AgentRun, LiveDocument
 from agentnb.notebook.approving import Asked
 from agentnb.notebook.kernel import Notebook
+from agentnb.notebook.live.live_view import View
 from agentnb.notebook.loop import Loop, drive, noted
-from agentnb.notebook.viewing import View
-from agentnb.runs.record import AgentRun, LiveDocument
 
 if TYPE_CHECKING:
-    from agentnb.runs.agent import BuiltInAgent
+    from agentnb.agent.table import BuiltInAgent
 
 
 def begin(
@@ -34,12 +34,12 @@ def begin(
     view = View(
         live,
         clock=session.clock,
-        widgets=notebook.config.live,
+        widgets=notebook.settings.live,
         beside=session.indexing,
         numbers=session.cells.numbers,
     )
     view.paint()
-    notebook.on_page.began(run_id)
+    notebook.on_page.began(run_id, notebook.whole_cell_id)
     asked = Asked(notebook, run_id, view=view, finish=finish)
     if agent.may_ask(run_id):
         asked.place()

@@ -27,16 +27,7 @@ _ARGUMENTS = {
     "unpin": "pin",
     "add": "file",
 }
-_VALUES = {
-    "model": "model",
-    "thread": "thread",
-    "tools": "tool",
-    "allow": "tool",
-    "context": "context",
-    "replay": "replay",
-    "machine": "machine",
-    "from": "run",
-}
+_VALUES = {flag.name: flag.completes for flag in AGENT_FLAGS if flag.completes}
 """Which kind of word a flag wants as its value."""
 LISTS = frozenset({"tools", "allow"})
 """Flags that take several words, comma-separated."""
@@ -96,8 +87,11 @@ def offers_of(notebook: Notebook, typed: str = "") -> Offers:
         "model": _models,
         "context": lambda: CONTEXT_MODES,
         "replay": lambda: REPLAY,
-        "tool": lambda: [*TOOLS, *(tool.name for tool in _values(notebook, "agentnb.runs.tools", "Tool").values())],
-        "machine": lambda: _values(notebook, "agentnb.runs.machine", "AgentStateMachine"),
+        "tool": lambda: [
+            *TOOLS,
+            *(tool.name for tool in _values(notebook, "agentnb.agent.tools.tool", "Tool").values()),
+        ],
+        "machine": lambda: _values(notebook, "agentnb.durable.machine", "AgentStateMachine"),
         "definition": lambda: [*_definitions(notebook), *_indexed(notebook, typed)],
         "run": lambda: [run.run_id for run in _runs(notebook)],
         "thread": lambda: ["new", *(run.tags["thread"] for run in _runs(notebook) if _is_named(run.tags))],
@@ -107,7 +101,7 @@ def offers_of(notebook: Notebook, typed: str = "") -> Offers:
 
 
 def _models() -> list[str]:
-    from agentnb.providers.catalog import rows
+    from agentnb.models.catalog import rows
 
     return [f"{row.provider}:{row.name}" for row in rows()] + [f"sim:{row.name}" for row in rows()]
 

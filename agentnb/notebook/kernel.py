@@ -12,19 +12,17 @@ from itertools import dropwhile
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Protocol
 
-from traitlets import Bool, Float, Int, TraitError, Unicode, validate
-from traitlets.config.configurable import Configurable
-
+from agentnb.notebook.config import AgentNB
+from agentnb.notebook.hooks.display_hooks import Showing
 from agentnb.notebook.lab.comm import FrontEnd
 from agentnb.notebook.lab.runs import RunsOnPage
-from agentnb.notebook.showing import Showing
-from agentnb.settings import QuietAddress, Settings, from_environment, traces_cells
+from agentnb.settings import Settings, from_environment
 
 if TYPE_CHECKING:
-    from agentnb.context.trace import Ran
-    from agentnb.notebook.tracing import CellTrace
-    from agentnb.runs.record import AgentRun
-    from agentnb.runs.session import Session
+    from agentnb.agent.run_document import AgentRun
+    from agentnb.context.notebook.trace import Ran
+    from agentnb.notebook.hooks.tracing import CellTrace
+    from agentnb.session import Session
 
 RESULT = "_agent"
 """The user's variable that holds the last run."""
@@ -34,88 +32,6 @@ asttokens pure_eval decorator.py jedi parso prompt_toolkit debugpy pexpect
 """
 MACHINERY = frozenset(_MACHINERY.split())
 """Packages whose running says nothing about a cell: they run the notebook."""
-
-
-class AgentNB(Configurable):
-    """What `%config AgentNB` sets for this kernel. Empty and zero mean: as the environment or the default says."""
-
-    model = Unicode("", help="provider:model, or sim:model; empty: by the keys that are set").tag(config=True)
-    budget = Float(0.0, help="US dollars a run may cost; 0 means no limit").tag(config=True)
-    max_steps = Int(0, help="steps a run may take; 0 means the default, 30").tag(config=True)
-    max_tokens = Int(0, help="tokens a reply may have; 0 means the default, 4096").tag(config=True)
-    context_tokens = Int(0, help="tokens of definitions a turn may add; 0 means the default, 4000").tag(config=True)
-    stale_limit = Float(
-        -1.0, help="share of a prompt that out-of-date text of the project section may have; -1 means the default, 0.1"
-    ).tag(config=True)
-    thread_stale_limit = Float(-1.0, help="share of a prompt that may be out of date; -1 means the default, 0.25").tag(
-        config=True
-    )
-    marks = Unicode("", help="placed (the default), or automatic: Anthropic places one breakpoint itself").tag(
-        config=True
-    )
-    cache_retention = Unicode("", help="long: OpenAI keeps prompt prefixes for hours").tag(config=True)
-    cache_budget = Float(0.0, help="US dollars a session may spend on keeping prompts warm; 0 means none").tag(
-        config=True
-    )
-    allow = Unicode("", help="tools that may act, comma-separated, e.g. run_code").tag(config=True)
-    stream = Bool(
-        None, allow_none=True, help="False: ask for each reply in one piece; None means the default, True"
-    ).tag(config=True)
-    replay_speed = Float(-1.0, help="pace of recorded replies: 0 at once, 1 as recorded; -1 means the default, 0").tag(
-        config=True
-    )
-    retry_wait = Float(-1.0, help="seconds waited at most where a provider asks for it; -1 means the default, 60").tag(
-        config=True
-    )
-    approval = Unicode(
-        "", help="calls that act and are not allowed: ask, deny, or empty: ask where somebody can answer"
-    ).tag(config=True)
-    index = Bool(
-        None, allow_none=True, help="False: do not index the packages that cells refer to; None means the default, True"
-    ).tag(config=True)
-    bus = Unicode("", help="redis://… of a server that tells other kernels what happens to runs").tag(config=True)
-    journal = Unicode(
-        "", help="where runs are kept: a directory or postgresql://user@host/database; empty: the data directory"
-    ).tag(config=True)
-    live = Bool(True, help="show the dashboard while a run goes on").tag(config=True)
-    trace = Bool(None, allow_none=True, help="record what every cell runs (Python 3.12 or later)").tag(config=True)
-
-    @validate("trace")
-    def _trace_is_possible(self, proposal: Any) -> Any:
-        from agentnb.context.trace import unavailable
-        from agentnb.notebook.tracing import INSTEAD
-
-        why = unavailable() if proposal["value"] else ""
-        if why:
-            raise TraitError(f"{why}. {INSTEAD}")
-        return proposal["value"]
-
-    @validate("journal", "bus")
-    def _shows_no_password(self, proposal: Any) -> QuietAddress:
-        return QuietAddress(proposal["value"])
-
-    def over(self, settings: Settings) -> Settings:
-        """The settings with what was set here on top."""
-        return settings.with_changes(
-            model=self.model or None,
-            budget=self.budget or None,
-            max_steps=self.max_steps or None,
-            max_tokens=self.max_tokens or None,
-            context_tokens=self.context_tokens or None,
-            stale_limit=None if self.stale_limit < 0 else self.stale_limit,
-            thread_stale_limit=None if self.thread_stale_limit < 0 else self.thread_stale_limit,
-            marks=self.marks or None,
-            cache_retention=self.cache_retention or None,
-            cache_budget=self.cache_budget or None,
-            stream=self.stream,
-            replay_speed=None if self.replay_speed < 0 else self.replay_speed,
-            retry_wait=None if self.retry_wait < 0 else self.retry_wait,
-            allow=tuple(part.strip() for part in self.allow.split(",") if part.strip()) or None,
-            index=self.index,
-            bus=self.bus or None,
-            journal=self.journal or None,
-            approval=self.approval or None,
-        )
 
 
 _UUID = re.compile(r"([0-9a-f]{8})-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
@@ -151,9 +67,10 @@ class Notebook:
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
-        self.config = AgentNB()
+        self.config = AgentNB(parent=shell)
         self.nonce = secrets.token_hex(2)
         self.cell_id: str | None = None
+        self.whole_cell_id: str | None = None
         self._error: BaseException | None = None
         self._ran: tuple[Ran, ...] = ()
         self._trace: CellTrace | None = None
@@ -170,7 +87,8 @@ class Notebook:
     def on_cell(self, info: Any) -> None:
         """IPython's pre_run_cell: remember the cell; parsing waits until a task needs it."""
         if info.store_history or self.cell_id is None:  # a cell that runs within another (`%run`) has no id
-            self.cell_id = short_cell_id(getattr(info, "cell_id", None) or "") or None
+            self.whole_cell_id = getattr(info, "cell_id", None) or None
+            self.cell_id = short_cell_id(self.whole_cell_id or "") or None
         if info.store_history and not info.silent:
             self._number = _next_number(self.shell)
             self._waiting.append(Executed(info.raw_cell, self.cell_id, self._number))
@@ -196,10 +114,10 @@ class Notebook:
 
     @property
     def _wants_trace(self) -> bool:
-        return traces_cells(os.environ) if self.config.trace is None else bool(self.config.trace)
+        return bool(self.settings.trace)
 
     def _record(self, info: Any, *, asked: bool) -> None:
-        from agentnb.notebook.tracing import CellTrace
+        from agentnb.notebook.hooks.tracing import CellTrace
 
         self._trace = self._trace or CellTrace(is_worth_telling, is_machinery)
         self._trace.begin(info, asked=asked)
@@ -214,7 +132,7 @@ class Notebook:
 
     def observe(self) -> None:
         """Hand what was seen to the session for the task that begins; a trace goes with one task."""
-        from agentnb.runs.hydration import Observed
+        from agentnb.agent.kernel_context import Observed
 
         note = self._trace.note if self._trace is not None and self._wants_trace else ""
         session = self.session
@@ -226,10 +144,10 @@ class Notebook:
     @property
     def session(self) -> Session:
         """The session, opened on first use and brought up to date with settings and executed cells."""
-        from agentnb.context.cells import CellIndex
-        from agentnb.runs.session import Session, working_directory
+        from agentnb.context.notebook.cells import CellIndex
+        from agentnb.session import Session, working_directory
 
-        settings = self.config.over(from_environment(os.environ))
+        settings = self.settings
         if self._session is None:
             transform = self.shell.transform_cell
             self._session = Session(
@@ -246,6 +164,11 @@ class Notebook:
         return self._session
 
     @property
+    def settings(self) -> Settings:
+        """The settings as they are now: the environment's, with what `%config AgentNB` set on top."""
+        return self.config.over(from_environment(os.environ))
+
+    @property
     def opened(self) -> Session | None:
         """The session as it stands; None before anything needed it."""
         return self._session
@@ -256,7 +179,7 @@ class Notebook:
         return f"{self.nonce}:{self.shell.execution_count}"
 
     def close(self) -> None:
-        from agentnb.context import inference
+        from agentnb.context.resolve import inference
 
         inference.SHARED.end()
         for run_id, asked in list(self.asked.items()):
@@ -301,7 +224,7 @@ def line_of_failure(error: BaseException, namespace: Mapping[str, Any], *, inner
 
 def is_worth_telling(file: str) -> bool:
     """Whether a traced cell's functions in this file are kept: the user's and packages', not the notebook's own."""
-    from agentnb.context.trace import is_user_or_package
+    from agentnb.context.notebook.trace import is_user_or_package
 
     return is_user_or_package(file) and not is_machinery(file)
 
@@ -309,7 +232,7 @@ def is_worth_telling(file: str) -> bool:
 @lru_cache(4096)
 def is_machinery(file: str) -> bool:
     """Whether the file belongs to what runs the notebook."""
-    from agentnb.context.trace import below_packages
+    from agentnb.context.notebook.trace import below_packages
 
     return below_packages(file).partition("/")[0] in MACHINERY
 
@@ -341,7 +264,7 @@ def traced_lines(lines: list[str]) -> list[str]:
 
 def last_run(namespace: Mapping[str, Any]) -> AgentRun | None:
     """The last run as the user's namespace holds it; None before the first, or where the name means something else."""
-    from agentnb.runs.record import AgentRun
+    from agentnb.agent.run_document import AgentRun
 
     found = namespace.get(RESULT)
     return found if isinstance(found, AgentRun) else None

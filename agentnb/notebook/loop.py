@@ -7,14 +7,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from agentnb.agent.run_document import AgentRun
+from agentnb.agent.tools.tool import Outcome
 from agentnb.errors import AgentnbError, InputError
-from agentnb.runs.record import AgentRun
-from agentnb.runs.tools import Outcome
 
 if TYPE_CHECKING:
-    from agentnb.notebook.viewing import View
-    from agentnb.runs.agent import BuiltInAgent
-    from agentnb.runs.session import Session
+    from agentnb.agent.table import BuiltInAgent
+    from agentnb.notebook.live.live_view import View
+    from agentnb.session import Session
 
 LAST_WORDS = 0.1  # seconds that the end of a run waits for the bus, so that its note comes with the run
 

@@ -8,12 +8,12 @@ from typing import Any
 from IPython.display import display
 
 from agentnb import canonical
+from agentnb.agent.run_document import AgentRun, document_of
+from agentnb.durable.machine import AgentStateMachine
 from agentnb.errors import InputError, JournalError, nearest
 from agentnb.notebook.interrupts import told
 from agentnb.notebook.kernel import Notebook
-from agentnb.notebook.render import bundle
-from agentnb.runs.machine import AgentStateMachine
-from agentnb.runs.record import AgentRun, document_of
+from agentnb.view.render import bundle
 
 ANSWERS = ("text", "answer", "result")
 """Keys of a final context that are shown as the answer, in this order; else the whole context is."""

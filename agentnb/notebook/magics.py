@@ -38,7 +38,7 @@ class AgentMagics(Magics):
             )
         with told("interrupted", todo="%agent_runs list shows whether the run had begun; resume goes on with it."):
             with before_the_run():
-                from agentnb.notebook.asking import AgentCall
+                from agentnb.notebook.run_task import AgentCall
             AgentCall(self._notebook, given).run(task.strip("\n"))
 
     agent.__doc__ = flags.usage("%%agent", flags.AGENT_FLAGS)
@@ -52,7 +52,7 @@ class AgentMagics(Magics):
         go with the next task, before what is only likely to matter. On Python 3.11 the recording makes calls about four
         times slower; from 3.12 on it costs next to nothing.
         """
-        from agentnb.context.trace import recording
+        from agentnb.context.notebook.trace import recording
         from agentnb.notebook.kernel import is_machinery, is_worth_telling
 
         if line.strip():
@@ -74,9 +74,9 @@ class AgentMagics(Magics):
         `all` those too that another machine may use. `latency` plots the time to the first token.
         """
         with told("%agent_cache was interrupted"):
-            from agentnb.notebook import cache_commands
+            from agentnb.notebook.commands import cache
 
-            cache_commands.agent_cache(self._notebook.session, line)
+            cache.agent_cache(self._notebook.session, line)
 
     @no_var_expand
     @line_magic
@@ -91,9 +91,9 @@ class AgentMagics(Magics):
         the recorded replies.
         """
         with told("%agent_runs was interrupted"):
-            from agentnb.notebook import runs_commands
+            from agentnb.notebook.commands import runs
 
-            runs_commands.agent_runs(self._notebook, line)
+            runs.agent_runs(self._notebook, line)
 
     @no_var_expand
     @line_magic
@@ -104,9 +104,9 @@ class AgentMagics(Magics):
         task; an added file stands in the project section and is sent again when it changes.
         """
         with told("%agent_context was interrupted"):
-            from agentnb.notebook import context_commands
+            from agentnb.notebook.commands import context
 
-            context_commands.agent_context(self._notebook.session, last_run(self._notebook.shell.user_ns), line)
+            context.agent_context(self._notebook.session, last_run(self._notebook.shell.user_ns), line)
 
 
 def load(shell: Any) -> None:
@@ -126,7 +126,7 @@ def load(shell: Any) -> None:
     notebook.matcher = matcher = _matcher(notebook)  # type: ignore[attr-defined]
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(matcher)
-    shell.display_formatter.mimebundle_formatter.for_type_by_name("agentnb.runs.record", "AgentRun", _bundle_of)
+    shell.display_formatter.mimebundle_formatter.for_type_by_name("agentnb.agent.run_document", "AgentRun", _bundle_of)
 
 
 def unload(shell: Any) -> None:
@@ -164,13 +164,13 @@ _MARK = "_agentnb_notebook"
 
 def _forget_formatter(shell: Any) -> None:
     formatter = shell.display_formatter.mimebundle_formatter
-    formatter.deferred_printers.pop(("agentnb.runs.record", "AgentRun"), None)
-    for known in [cls for cls in formatter.type_printers if cls.__module__ == "agentnb.runs.record"]:
+    formatter.deferred_printers.pop(("agentnb.agent.run_document", "AgentRun"), None)
+    for known in [cls for cls in formatter.type_printers if cls.__module__ == "agentnb.agent.run_document"]:
         formatter.type_printers.pop(known)
 
 
 def _bundle_of(run: Any, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-    from agentnb.notebook.render import bundle
+    from agentnb.view.render import bundle
 
     return bundle(run.receipt)
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentnb.context.selection import Chosen, Selection, attributes_of, render
+from agentnb.models.layers import Block, Layer
+from agentnb.models.messages import Image, Role, Text, ToolSpec
 from agentnb.prompt.instructions import SYSTEM
-from agentnb.prompt.layers import Block, Layer
-from agentnb.prompt.pieces import OUTLINE, TREE, Held, Piece, removed_entry
+from agentnb.prompt.project_parts import OUTLINE, TREE, Held, Piece, removed_entry
 from agentnb.prompt.thread import held_definitions, needed
-from agentnb.providers.messages import Image, Role, Text, ToolSpec
 
 
 def static_blocks(tools: Iterable[ToolSpec]) -> tuple[Block, ...]:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from agentnb.canonical import digest
-from agentnb.context.definitions import FileDefinitions
-from agentnb.context.files import FileIndex, decoded, read_bytes
-from agentnb.context.scanning import parse_definitions
-from agentnb.context.syntax import normalise, parse
+from agentnb.context.resolve.files import FileIndex, decoded, read_bytes
+from agentnb.context.static.definitions import FileDefinitions
+from agentnb.context.static.incremental_parse import parse_definitions
+from agentnb.context.static.syntax import normalise, parse
 from agentnb.errors import InputError, PathOutsideRoot, nearest
-from agentnb.prompt.layers import Layer
-from agentnb.prompt.tokens import TokenCounter
+from agentnb.models.layers import Layer
+from agentnb.models.tokens import TokenCounter
 
 
 class ASTContextCompiler:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from agentnb.errors import JournalError
-from agentnb.prompt.layers import Block
+from agentnb.models.layers import Block
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,8 @@ from agentnb.errors import (
     ServerFault,
     StreamBroken,
 )
-from agentnb.prompt.layers import Block, Prompt
-from agentnb.providers.base import Mark, Wire
-from agentnb.providers.calling import NO_KEY, Calling, Vendor, cut_off, read_arguments, whole_object
-from agentnb.providers.messages import (
+from agentnb.models.layers import Block, Prompt
+from agentnb.models.messages import (
     Content,
     Image,
     Opaque,
@@ -33,6 +31,8 @@ from agentnb.providers.messages import (
     inside,
     tokens_of,
 )
+from agentnb.providers.base import Mark, Wire
+from agentnb.providers.calling import NO_KEY, Calling, Vendor, cut_off, read_arguments, whole_object
 from agentnb.providers.transport import ATTEMPTS, READ_TIMEOUT, Transport
 
 NAME = "anthropic"
@@ -146,7 +146,7 @@ def decode_content(wire: Mapping[str, Any]) -> Content:
     if kind == "text" and not wire.get("citations"):
         return Text(wire["text"])
     if kind == "tool_use":
-        return ToolCall(wire["id"], wire["name"], wire["input"])
+        return ToolCall(wire.get("id") or "", wire["name"], wire["input"])
     return Opaque(NAME, dict(wire))
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from agentnb.prompt.layers import Prompt
-from agentnb.providers.catalog import Model
-from agentnb.providers.messages import Reply, Usage
+from agentnb.models.catalog import Model
+from agentnb.models.layers import Prompt
+from agentnb.models.messages import Reply, Usage
 from agentnb.providers.transport import LONGEST_WAIT, CallTrace
 
 

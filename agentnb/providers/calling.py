@@ -32,10 +32,10 @@ from agentnb.errors import (
     ServerFault,
     StreamBroken,
 )
-from agentnb.prompt.layers import Prompt
+from agentnb.models.catalog import Model
+from agentnb.models.layers import Prompt
+from agentnb.models.messages import Reply, Text, Usage
 from agentnb.providers.base import Answer, Decoder, Mark, OnText, Wire
-from agentnb.providers.catalog import Model
-from agentnb.providers.messages import Reply, Text, Usage
 from agentnb.providers.transport import SHORT_WAIT, CallCut, CallTrace, GaveUp, OnWait, Transport
 
 NO_KEY = "none"  # for a server of one's own, which seldom asks for a key; the SDKs insist on some text

@@ -19,9 +19,9 @@ from typing import Any
 from agentnb import canonical
 from agentnb.canonical import Clock
 from agentnb.errors import InputError, JournalError, KeyMissing, NotRecorded, RunInterrupted
-from agentnb.prompt.layers import Block, Layer, Prompt, layer_word
+from agentnb.models.layers import Block, Layer, Prompt, layer_word
+from agentnb.models.messages import Reply, StopReason, Text, Usage, content_from_json, content_to_json
 from agentnb.providers.base import Answer, Mark, OnText, Provider, Wire
-from agentnb.providers.messages import Reply, StopReason, Text, Usage, content_from_json, content_to_json
 from agentnb.providers.transport import CallTrace
 
 FILE = "agentnb-cassette.json"

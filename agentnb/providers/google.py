@@ -20,10 +20,8 @@ from agentnb.errors import (
     RequestRefused,
     StreamBroken,
 )
-from agentnb.prompt.layers import Block, Prompt
-from agentnb.providers.base import Mark, Wire
-from agentnb.providers.calling import Calling, Vendor, cut_off
-from agentnb.providers.messages import (
+from agentnb.models.layers import Block, Prompt
+from agentnb.models.messages import (
     Content,
     Image,
     Opaque,
@@ -38,6 +36,8 @@ from agentnb.providers.messages import (
     inside,
     tokens_of,
 )
+from agentnb.providers.base import Mark, Wire
+from agentnb.providers.calling import Calling, Vendor, cut_off
 from agentnb.providers.transport import ATTEMPTS, READ_TIMEOUT, RETRIED, SHORT_WAIT, Transport
 
 NAME = "google"

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentnb.providers.catalog import LatencyProfile
+from agentnb.models.catalog import LatencyProfile
 from agentnb.providers.transport import CallTrace
 
 SIM_TIMING = "agentnb-sim-timing"

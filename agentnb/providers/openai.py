@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agentnb.errors import AgentnbError, CallTimeout, ConnectionFailed, NoReply, ProviderError, StreamBroken
-from agentnb.prompt.layers import Prompt
+from agentnb.models.layers import Prompt
+from agentnb.models.messages import Reply, Usage, inside
 from agentnb.providers import openai_chat, openai_responses
 from agentnb.providers.base import Decoder, Mark, Wire
 from agentnb.providers.calling import NO_KEY, Calling, Vendor, no_api, whole_object
-from agentnb.providers.messages import Reply, Usage, inside
 from agentnb.providers.openai_responses import NAME
 from agentnb.providers.transport import ATTEMPTS, Transport
 

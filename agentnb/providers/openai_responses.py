@@ -19,10 +19,8 @@ from agentnb.errors import (
     RequestRefused,
     ServerFault,
 )
-from agentnb.prompt.layers import Block, Layer, Prompt
-from agentnb.providers.base import Mark
-from agentnb.providers.calling import TODO_TOO_LONG, cut_off, read_arguments
-from agentnb.providers.messages import (
+from agentnb.models.layers import Block, Layer, Prompt
+from agentnb.models.messages import (
     Content,
     Image,
     Opaque,
@@ -37,6 +35,8 @@ from agentnb.providers.messages import (
     inside,
     tokens_of,
 )
+from agentnb.providers.base import Mark
+from agentnb.providers.calling import TODO_TOO_LONG, cut_off, read_arguments
 
 NAME = "openai"
 MIN_OUTPUT = 16  # the API refuses less
@@ -221,7 +221,8 @@ def _decode_item(item: Mapping[str, Any], *, complete: bool) -> Iterator[Content
     if kind == "message":
         yield from _decode_message(item)
     elif kind == "function_call":
-        yield ToolCall(item["call_id"], item["name"], read_arguments(item.get("arguments") or "", complete=complete))
+        arguments = read_arguments(item.get("arguments") or "", complete=complete)
+        yield ToolCall(item.get("call_id") or "", item["name"], arguments)
     else:
         yield Opaque(NAME, dict(item))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from agentnb.simulator.engine import Engine
-    from agentnb.simulator.exchange import Recorded
+    from agentnb.simulator.http_messages import Recorded
     from agentnb.simulator.server import Server
 
 __all__ = ["SimClock", "Simulator", "serve"]
@@ -137,6 +137,6 @@ Point a client at it, with any key:
   export OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY=any
 What is warm, what was asked, what goes wrong next:
   curl {url}/sim/state
-  curl {url}/sim/faults -d '{{"kind": "529", "times": 2, "retry_after": 3}}'
-  curl {url}/sim/limits -d '{{"requests": 5, "tokens": 20000}}'
-  curl {url}/sim/clock -d '{{"advance": 300}}'"""
+  curl {url}/sim/faults --json '{{"kind": "529", "times": 2, "retry_after": 3}}'
+  curl {url}/sim/limits --json '{{"requests": 5, "tokens": 20000}}'
+  curl {url}/sim/clock --json '{{"advance": 300}}'"""

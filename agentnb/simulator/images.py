@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from agentnb.providers.catalog import ImageRule, Model
+from agentnb.models.catalog import ImageRule, Model
 
 MEDIA_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from agentnb.runs.record import AgentRun
-from agentnb.runs.session import Session
+from agentnb.agent.run_document import AgentRun
+from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import Simulator
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from agentnb.context.cells import CellIndex
+from agentnb.context.notebook.cells import CellIndex
 from agentnb.errors import InputError
-from agentnb.notebook.cache_commands import agent_cache
-from agentnb.runs.session import Session
+from agentnb.notebook.commands.cache import agent_cache
+from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import SimClock, Simulator
 
@@ -196,7 +196,7 @@ def test_a_policy_for_another_model_than_the_one_that_is_set_says_so(
 
 def test_explain_names_the_line_that_changed_and_the_price(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     """The tool set's text changes: everything is written anew, and it is said where it differs."""
-    from agentnb.runs.tools import tool
+    from agentnb.agent.tools.tool import tool
 
     def described(text: str) -> Any:
         def look(name: str) -> str:

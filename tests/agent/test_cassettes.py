@@ -10,10 +10,10 @@ import pytest
 
 from agentnb.canonical import ManualClock
 from agentnb.errors import InputError, NotRecorded, RunInterrupted
-from agentnb.providers import catalog
+from agentnb.models import catalog
+from agentnb.models.messages import Reply, StopReason, Text, Usage
 from agentnb.providers.base import Answer, OnText, Wire
 from agentnb.providers.cassettes import FILE, Cassette, Playing, Replaying
-from agentnb.providers.messages import Reply, StopReason, Text, Usage
 from agentnb.providers.transport import CallTrace
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from agentnb.agent.deps import Limits
 from agentnb.errors import ActionUnsure
-from agentnb.runs.services import Limits
 
 
 def loop(book: Any) -> Any:

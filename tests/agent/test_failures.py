@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from agentnb.context.excerpts import LINES, excerpt
-from agentnb.context.failures import describe_failure
-from agentnb.runs.hydration import Observed
+from agentnb.agent.kernel_context import Observed
+from agentnb.context.notebook.tracebacks import describe_failure
+from agentnb.context.static.excerpts import LINES, excerpt
 
 
 @pytest.fixture

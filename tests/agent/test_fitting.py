@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentnb.agent.segments.window import turns_to_leave_out
 from agentnb.errors import PromptTooLong
-from agentnb.providers import catalog
-from agentnb.runs.fitting import turns_to_leave_out
+from agentnb.models import catalog
 
 SMALL, LARGE = 20_000, 60_000
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from agentnb.prompt.pieces import TreePart
-from agentnb.runs import project as project_files
-from agentnb.runs.project import tree_of
+from agentnb.agent import project as project_files
+from agentnb.agent.project import tree_of
+from agentnb.prompt.project_parts import TreePart
 
 MODULE = '''"""Rates."""
 
@@ -258,7 +258,7 @@ def test_a_signature_is_sent_again_only_where_it_reads_otherwise(book: Any) -> N
 
 
 def test_a_file_that_was_unpinned_or_deleted_no_longer_counts(book: Any, project: Path) -> None:
-    from agentnb.runs.hydration import Pins
+    from agentnb.agent.kernel_context import Pins
 
     (project / "notes.md").write_text("Rates are yearly.")
     files = [str(project / "schema.sql"), str(project / "notes.md")]
@@ -344,7 +344,7 @@ def test_an_inspected_definition_survives_a_new_segment(book: Any) -> None:
 
 
 def test_pins_and_added_files(book: Any, project: Path) -> None:
-    from agentnb.runs.hydration import Pins
+    from agentnb.agent.kernel_context import Pins
 
     book.cell("def tax(x):\n    return x * 0.2", "tax")
     book.session.keep_pins(Pins(names=["tax"], files=[str(project / "schema.sql")]))
@@ -358,7 +358,7 @@ def test_pins_and_added_files(book: Any, project: Path) -> None:
 
 
 def test_old_text_of_the_project_section_has_a_tighter_limit_of_its_own(book: Any, project: Path) -> None:
-    from agentnb.runs.hydration import Pins
+    from agentnb.agent.kernel_context import Pins
 
     def tables(day: str) -> str:
         return "\n".join(f"create table prices_{i} (id int, price real, {day} date);" for i in range(60))
@@ -379,11 +379,11 @@ def test_old_text_of_the_project_section_has_a_tighter_limit_of_its_own(book: An
 
 
 def test_a_pin_larger_than_the_budget_goes_along_by_its_signature(book: Any, capsys: Any) -> None:
-    from agentnb.notebook import context_commands
+    from agentnb.notebook.commands import context
 
     book.cell("import json\nimport networkx as nx\nimport numpy as np", "imports")
     for name, is_large in {"np": True, "nx.Graph": True, "json.dumps": False}.items():
-        context_commands.agent_context(book.session, None, f"pin {name}")
+        context.agent_context(book.session, None, f"pin {name}")
         assert ("by its signature only: ≈ " in capsys.readouterr().out) is is_large
     run = book.ask("Hello")
     forms = {item["name"]: item["form"] for item in run.receipt["definitions"]}
@@ -394,7 +394,7 @@ def test_a_pin_larger_than_the_budget_goes_along_by_its_signature(book: Any, cap
 
 
 def test_a_held_definition_whose_file_broke_and_a_pin_that_leads_nowhere_are_said(book: Any, project: Path) -> None:
-    from agentnb.runs.hydration import Pins
+    from agentnb.agent.kernel_context import Pins
 
     book.ask("Explain `taxrates.rate`.")
     (project / "taxrates.py").write_text("def rate(:\n")
@@ -409,7 +409,7 @@ def test_a_held_definition_whose_file_broke_and_a_pin_that_leads_nowhere_are_sai
 
 
 def test_added_files_that_never_end_or_are_huge_are_bounded(tmp_path: Path) -> None:
-    from agentnb.runs.project import FILE_READ, read_added
+    from agentnb.agent.project import FILE_READ, read_added
 
     assert read_added(Path("/dev/zero")) is None
     os.mkfifo(tmp_path / "pipe")

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from agentnb.agent.kernel_context import Hydrator
+from agentnb.agent.scrubber import Scrubber
+from agentnb.agent.tools.tool import tool
 from agentnb.errors import InputError
-from agentnb.runs.hydration import Hydrator
-from agentnb.runs.scrubbing import Scrubber
-from agentnb.runs.tools import tool
 
 
 def texts(body: dict[str, Any]) -> list[str]:

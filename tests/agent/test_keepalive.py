@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from agentnb.providers import prices
-from agentnb.providers.catalog import lookup
-from agentnb.providers.messages import Usage
-from agentnb.runs.session import Session
+from agentnb.models import prices
+from agentnb.models.catalog import lookup
+from agentnb.models.messages import Usage
+from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import SimClock, Simulator
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from agentnb.notebook.cache_commands import agent_cache
-from agentnb.runs.hydration import Pins
-from agentnb.runs.record import AgentRun
-from agentnb.runs.session import Session
-from agentnb.runs.tools import tool
+from agentnb.agent.kernel_context import Pins
+from agentnb.agent.run_document import AgentRun
+from agentnb.agent.tools.tool import tool
+from agentnb.notebook.commands.cache import agent_cache
+from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import SimClock, Simulator
 

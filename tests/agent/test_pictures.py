@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from agentnb.notebook.render import run_html, run_text
-from agentnb.prompt.layers import Block, Layer, Prompt
-from agentnb.prompt.tokens import image_tokens
-from agentnb.providers import catalog, openai_chat, openai_responses
-from agentnb.providers.catalog import lookup, rows
-from agentnb.providers.messages import Image, Role, Text, content_from_json, content_to_json
-from agentnb.runs.conversation import suited
+from agentnb.agent.conversation.turn_blocks import suited
+from agentnb.models import catalog
+from agentnb.models.catalog import lookup, rows
+from agentnb.models.layers import Block, Layer, Prompt
+from agentnb.models.messages import Image, Role, Text, content_from_json, content_to_json
+from agentnb.models.tokens import image_tokens
+from agentnb.providers import openai_chat, openai_responses
 from agentnb.simulator.images import counted
+from agentnb.view.render import run_html, run_text
 
 MODELS = ("sim:claude-sonnet-4-6", "sim:gemini-2.5-flash", "sim:gpt-4.1", "sim:gpt-6.1-sol")
 SECRET = "sk-ant-" + "api03-abcdEFGH1234567890_-xyz"

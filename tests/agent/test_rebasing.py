@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnb.providers.promptcache import Rates, Rewrite, saved_by_rewriting
-from agentnb.runs.session import Session
+from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import SimClock, Simulator
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from agentnb.agent.kernel_context import Observed, Pins
 from agentnb.errors import InputError
-from agentnb.notebook import context_commands
-from agentnb.runs.hydration import Observed, Pins
+from agentnb.notebook.commands import context
 
 SECRET = "sk-ant-" + "api03-abcdEFGH1234567890_-xyz"
 PASSWORD = "hunter2hunter2"
@@ -51,29 +51,29 @@ def test_the_value_of_a_variable_named_as_a_secret_goes_wherever_it_is_printed(b
 
 
 def test_a_mark_can_be_allowed_by_name_and_taken_back(book: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context_commands, "show_table", lambda *a: shown.append(a))
+    monkeypatch.setattr(context, "show_table", lambda *a: shown.append(a))
     shown: list[Any] = []
     book.session.namespace["build"] = {"build_token": "r2026a-b17"}
     first = book.ask("What is in `build`?")
     (mark,) = [item["mark"] for item in first.receipt["redactions"]]
     assert mark in json.dumps(book.bodies[-1])
-    context_commands.agent_context(book.session, first, f"allow {mark}")
+    context.agent_context(book.session, first, f"allow {mark}")
     second = book.ask("And now `build`?")
     assert second.receipt["redactions"] == []
     assert "r2026a-b17" in json.dumps(book.bodies[-1])
-    context_commands.agent_context(book.session, second, "show")
+    context.agent_context(book.session, second, "show")
     assert any(mark in str(part) for part in shown[-1])
-    context_commands.agent_context(book.session, second, f"disallow {mark}")
+    context.agent_context(book.session, second, f"disallow {mark}")
     assert book.ask("Once more, `build`?").receipt["redactions"]
-    context_commands.agent_context(book.session, second, "allow jwt")
+    context.agent_context(book.session, second, "allow jwt")
     assert book.session.pins.allow == ["jwt"]
-    context_commands.agent_context(book.session, first, f"allow {mark}")
-    context_commands.agent_context(book.session, first, f"disallow {mark[len('[redacted:') : -1]}")
-    context_commands.agent_context(book.session, second, "allow AWS-key-id")
+    context.agent_context(book.session, first, f"allow {mark}")
+    context.agent_context(book.session, first, f"disallow {mark[len('[redacted:') : -1]}")
+    context.agent_context(book.session, second, "allow AWS-key-id")
     assert book.session.pins.allow == ["jwt", "aws-key-id"]
     for line in ("allow nothing-of-the-kind", "disallow [redacted:secret:0000]"):
         with pytest.raises(InputError):
-            context_commands.agent_context(book.session, second, line)
+            context.agent_context(book.session, second, line)
 
 
 def test_older_pins_still_read(book: Any) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from agentnb.errors import InputError
-from agentnb.notebook import context_commands
+from agentnb.notebook.commands import context
 
 SECRET = "sk-ant-" + "api03-abcdEFGH1234567890_-xyz"
 
 
 @pytest.fixture
 def shop(book: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(context_commands, "show_table", lambda *_: None)
+    monkeypatch.setattr(context, "show_table", lambda *_: None)
     connection = sqlite3.connect(":memory:")
     connection.execute(f"CREATE TABLE items (id INTEGER, -- {SECRET}\n name TEXT)")
     book.session.namespace["db"] = connection
@@ -26,7 +26,7 @@ def shop(book: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_pinned_schema_is_frozen_until_it_is_pinned_again(book: Any, shop: sqlite3.Connection) -> None:
-    context_commands.agent_context(book.session, None, "pin db")
+    context.agent_context(book.session, None, "pin db")
     first = book.ask("Hello?")
     assert "CREATE TABLE items" in json.dumps(book.bodies[0]["system"])
     assert SECRET not in json.dumps(book.bodies[0])
@@ -34,22 +34,22 @@ def test_a_pinned_schema_is_frozen_until_it_is_pinned_again(book: Any, shop: sql
     second = book.ask("And now?")
     assert "orders" not in json.dumps(book.bodies[1])
     assert second.cache.read >= first.cache.written - 20, "the prefix stayed"
-    context_commands.agent_context(book.session, None, "pin db")
+    context.agent_context(book.session, None, "pin db")
     third = book.ask("And after pinning?")
     last = json.dumps(book.bodies[2]["messages"][-1])
     assert "orders" in last
     assert "replaces=" in last
     assert third.cache.read > 0
     assert book.bodies[2]["system"][0] == book.bodies[0]["system"][0]
-    context_commands.agent_context(book.session, None, "unpin db")
+    context.agent_context(book.session, None, "unpin db")
     assert book.session.pins.schemas == {}
     with pytest.raises(InputError):
-        context_commands.agent_context(book.session, None, "unpin db")
+        context.agent_context(book.session, None, "unpin db")
 
 
 def test_a_connection_is_asked_in_its_own_thread(book: Any, shop: sqlite3.Connection) -> None:
     """In a notebook the agent works in a thread of its own; sqlite3 answers only the thread that opened it."""
-    from agentnb.notebook.serving import MainThread
+    from agentnb.notebook.main_thread import MainThread
 
     main = MainThread(cancel=lambda: None)
     request = book.session.request("What is in `db`?", cell="c", execution="1")

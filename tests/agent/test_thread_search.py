@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from agentnb.runs.session import Session
+from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import Simulator
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from agentnb.runs.scripting import Agent
-from agentnb.runs.session import Session
+from agentnb.script import Agent
+from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import SimClock, Simulator
 
@@ -79,7 +79,7 @@ def book_of(book: Any, model: str) -> dict[str, Any]:
 
 
 def described(text: str) -> Any:
-    from agentnb.runs.tools import tool
+    from agentnb.agent.tools.tool import tool
 
     def long(question: str) -> str:
         return question
@@ -89,7 +89,7 @@ def described(text: str) -> Any:
 
 
 def test_the_cache_magics_on_googles_objects(book: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    from agentnb.notebook.cache_commands import agent_cache
+    from agentnb.notebook.commands.cache import agent_cache
 
     model = "sim:gemini-2.5-flash"
     session = book.session

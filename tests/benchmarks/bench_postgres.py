@@ -23,9 +23,9 @@ import bench_runs
 import orjson
 import sqlite_trace
 
-from agentnb.backends.postgres import PostgresJournal
-from agentnb.runs.embedded import EmbeddedJournal
-from agentnb.runs.machine import AgentStateMachine
+from agentnb.durable.journal.postgres import PostgresJournal
+from agentnb.durable.journal.sqlite.journal import EmbeddedJournal
+from agentnb.durable.machine import AgentStateMachine
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from postgres_server import PostgresServer, is_available

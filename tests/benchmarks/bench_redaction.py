@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from secret_corpus import Case, corpus
 
-from agentnb.context.redaction import redact
+from agentnb.context.redaction.redactor import redact
 
 CODE_LINES = 50_000
 PEER = """

@@ -22,10 +22,10 @@ from typing import Any
 
 from IPython.core.inputtransformer2 import TransformerManager
 
-from agentnb.context.cells import CellIndex
-from agentnb.context.definitions import Definition
-from agentnb.context.files import FileIndex
-from agentnb.context.resolution import Resolver
+from agentnb.context.notebook.cells import CellIndex
+from agentnb.context.resolve.files import FileIndex
+from agentnb.context.resolve.resolution import Resolver
+from agentnb.context.static.definitions import Definition
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ from typing import Any
 import orjson
 import sqlite_trace
 
-from agentnb.runs import deltas
-from agentnb.runs.embedded import EmbeddedJournal
-from agentnb.runs.machine import AgentStateMachine
+from agentnb.durable.journal import deltas
+from agentnb.durable.journal.sqlite.journal import EmbeddedJournal
+from agentnb.durable.machine import AgentStateMachine
 
 Drive = Callable[[int], None]
 """Makes so many steps."""

@@ -31,13 +31,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentnb.context.cells import CellIndex
-from agentnb.context.definitions import Definition
-from agentnb.context.files import FileIndex, module_file
-from agentnb.context.resolution import Resolver
+from agentnb.context.notebook.cells import CellIndex
+from agentnb.context.notebook.trace import Ran, recording
+from agentnb.context.resolve.files import FileIndex, module_file
+from agentnb.context.resolve.resolution import Resolver
 from agentnb.context.selection import MARKED, Chosen, Selection, render, select
-from agentnb.context.trace import Ran, recording
-from agentnb.prompt.tokens import TokenCounter
+from agentnb.context.static.definitions import Definition
+from agentnb.models.tokens import TokenCounter
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """How far the token estimates are from real counts: `make bench-context` runs it.
 
-Three parts: texts whose counts are known (tests/prompt/data), the recorded exchanges' reported input (tests/providers/
+Three parts: texts whose counts are known (tests/models/data), the recorded exchanges' reported input (tests/providers/
 data), and a session of 20 turns over library code and prose against the simulator, whose tokenizer is its own: the
 whole prompt, what each turn adds to it, and (on Anthropic's wire, whose blocks it counts one by one) each layer.
 """
@@ -16,13 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agentnb.prompt.tokens import BLOCK_OVERHEAD, TokenCounter
-from agentnb.providers import catalog
-from agentnb.runs.record import AgentRun
-from agentnb.runs.session import Session
+from agentnb.agent.run_document import AgentRun
+from agentnb.models import catalog
+from agentnb.models.tokens import BLOCK_OVERHEAD, TokenCounter
+from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import Simulator
-from agentnb.simulator.anthropic_prompt import pieces
+from agentnb.simulator.anthropic.prompt import pieces
 from agentnb.simulator.clock import RealClock
 from agentnb.simulator.engine import Engine
 
@@ -46,7 +46,7 @@ def spread(errors: Sequence[float]) -> str:
 
 def known_texts() -> None:
     print("Texts with known counts, before any calibration")
-    texts = json.loads((TESTS / "prompt/data/token-counts.json").read_text())["texts"]
+    texts = json.loads((TESTS / "models/data/token-counts.json").read_text())["texts"]
     for family in FAMILIES:
         for kind in ("code", "prose", "table"):
             known = [(item["text"], item["tokens"][family]) for item in texts if item["kind"] == kind]
@@ -58,7 +58,7 @@ def known_texts() -> None:
 def calibrated_texts() -> None:
     """Each round begins without calibration and asks 24 times; the error is of the texts that a call adds."""
     print("Prompts of eight such texts (2,000 tokens), all new, 20 rounds: the error before and after so many replies")
-    texts = json.loads((TESTS / "prompt/data/token-counts.json").read_text())["texts"]
+    texts = json.loads((TESTS / "models/data/token-counts.json").read_text())["texts"]
     for family in FAMILIES:
         rounds = [one_round(random.Random(seed), texts, family) for seed in range(20)]
         parts = ((0, 1), (1, 3), (3, 10), (10, 24))

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from agentnb.context.trace import Recording, Watch, unavailable
+from agentnb.context.notebook.trace import Recording, Watch, unavailable
 from agentnb.notebook.kernel import is_machinery, is_worth_telling
 
 

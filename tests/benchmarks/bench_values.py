@@ -7,8 +7,8 @@ import statistics
 import time
 from typing import Any
 
-from agentnb.context.pictures import draw
-from agentnb.context.values import describe
+from agentnb.context.values.description import describe
+from agentnb.context.values.pictures import draw
 
 GOAL = 20.0
 """Milliseconds that the description of one value may take."""

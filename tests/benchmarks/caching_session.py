@@ -29,12 +29,12 @@ from typing import Any
 import prefix_replay as pr
 from make_prefix_edits import synthetic
 
+from agentnb.agent.kernel_context import Pins
+from agentnb.agent.tools.tool import tool
+from agentnb.models.catalog import lookup
+from agentnb.models.messages import Usage
 from agentnb.providers import anthropic, google, openai_responses
-from agentnb.providers.catalog import lookup
-from agentnb.providers.messages import Usage
-from agentnb.runs.hydration import Pins
-from agentnb.runs.session import Session
-from agentnb.runs.tools import tool
+from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import SimClock, Simulator
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from agentnb.runs.record import AgentRun
-from agentnb.runs.session import Session
+from agentnb.agent.run_document import AgentRun
+from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import SimClock, Simulator
 from agentnb.simulator.tokenizer import count

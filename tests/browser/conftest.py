@@ -111,9 +111,9 @@ class Page:
     def wait_idle(self) -> None:
         """Lab drops a Shift+Enter that comes before the kernel is idle for the first time."""
         status = self.page.locator("#jp-main-statusbar", has_text=re.compile(r"\| Idle"))
-        if "/notebooks/" in self.page.url:
-            status = self.page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")
-        status.wait_for(timeout=PATIENCE)
+        if "/notebooks/" in self.page.url:  # it tells every status but idle and busy in words
+            status = self.page.locator(".jp-NotebookKernelStatus-fade:empty")
+        status.wait_for(state="attached", timeout=PATIENCE)
 
     def cell(self, index: int) -> Any:
         return self.page.locator(".jp-Notebook .jp-Cell").nth(index)

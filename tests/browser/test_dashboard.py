@@ -141,7 +141,7 @@ import json, time
 from pathlib import Path
 from IPython.display import display
 from agentnb.canonical import SystemClock
-from agentnb.notebook.dashboard import INTERVAL, Dashboard
+from agentnb.notebook.live.dashboard import INTERVAL, Dashboard
 
 first, streaming, last = json.loads(Path({documents!r}).read_text())
 dashboard = Dashboard(display, clock=SystemClock())
@@ -155,8 +155,8 @@ STATIC = """
 import json
 from pathlib import Path
 from IPython.display import display
-from agentnb.notebook.render import bundle
-from agentnb.notebook.tables import Code, Figure, Stacked, table_bundle
+from agentnb.view.render import bundle
+from agentnb.view.tables import Code, Figure, Stacked, table_bundle
 
 documents = json.loads(Path({documents!r}).read_text())
 for document in documents:

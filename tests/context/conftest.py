@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from agentnb.context.cells import CellIndex
-from agentnb.context.files import FileIndex
-from agentnb.context.resolution import Resolver
+from agentnb.context.notebook.cells import CellIndex
+from agentnb.context.resolve.files import FileIndex
+from agentnb.context.resolve.resolution import Resolver
 
 
 class Notebook:

@@ -12,20 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentnb.context.cells import CellIndex
-from agentnb.context.resolution import Resolver
+from agentnb.context.notebook.cells import CellIndex
+from agentnb.context.resolve.resolution import Resolver
 from agentnb.context.selection import render, select
 from agentnb.prompt.blocks import Project, semi_static_block
-from agentnb.prompt.pieces import Part
+from agentnb.prompt.project_parts import Part
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from agentnb.context.cells import CellIndex
-from agentnb.context.failures import describe_failure
-from agentnb.context.resolution import Resolver
+from agentnb.context.notebook.cells import CellIndex
+from agentnb.context.notebook.tracebacks import describe_failure
+from agentnb.context.resolve.resolution import Resolver
 from agentnb.context.selection import render, select
-from agentnb.context.values import describe
+from agentnb.context.values.description import describe
 project = Path(sys.argv[1])
 sys.path.insert(0, str(project))
 cells = CellIndex(lambda text: text)
@@ -110,11 +110,11 @@ def test_the_order_in_which_cells_ran_changes_nothing(order: list[str], again: l
 PROJECT = """
 import sys
 from pathlib import Path
-from agentnb.context.cells import CellIndex
-from agentnb.context.redaction import redact
+from agentnb.context.notebook.cells import CellIndex
+from agentnb.context.redaction.redactor import redact
 from agentnb.prompt.blocks import TurnParts, semi_static_block, turn_blocks
-from agentnb.runs.hydration import Hydrator, Observed, Pins
-from agentnb.runs.scrubbing import Scrubber
+from agentnb.agent.kernel_context import Hydrator, Observed, Pins
+from agentnb.agent.scrubber import Scrubber
 project = Path(sys.argv[1])
 sys.path.insert(0, str(project))
 cells = CellIndex(lambda text: text)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentnb.context import inference
-from agentnb.context.resolution import Resolver
+from agentnb.context.resolve import inference
+from agentnb.context.resolve.resolution import Resolver
 from agentnb.context.selection import Selection, marks, render, select
 
 Write = Callable[[str, str], Path]

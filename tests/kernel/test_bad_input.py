@@ -155,8 +155,8 @@ def test_a_budget_that_is_no_sum(kernel: Any, sum_: str) -> None:
 
 SLIPS = (
     ("%agent --bugdet 1 hello", "Did you mean --budget?"),
-    ("%agent --budget cheap hello", "wants a number, not 'cheap'. Write e.g. --budget 0.05."),
-    ("%agent --max-steps two hello", "wants a whole number, not 'two'. Write e.g. --max-steps 10."),
+    ("%agent --budget cheap hello", "wants a number, not 'cheap'. Use e.g. 0.05."),
+    ("%agent --max-steps two hello", "wants a whole number, not 'two'. Use e.g. 60."),
     ("%agent --dry-run=no hello", "--dry-run takes no value. Write --dry-run, or leave it out."),
     ("%agent --thread", "--thread needs a value. Write --thread NAME:"),
     ("%agent --context all hello", "Use auto, marks or none."),
@@ -196,7 +196,7 @@ def test_a_variable_that_is_not_for_the_answer(kernel: Any, name: str) -> None:
 def test_an_interrupt_before_the_run_began(kernel: Any) -> None:
     kernel.ok("%agent Hello")
     kernel.ok(
-        "from agentnb.runs.hydrating import Hydrating\nopening = Hydrating.opening\n"
+        "from agentnb.agent.states.hydrating import Hydrating\nopening = Hydrating.opening\n"
         "def interrupted(*_):\n    raise KeyboardInterrupt\nHydrating.opening = interrupted"
     )
     assert "nothing was sent" in message_of(kernel.run("%agent Hello again"))
@@ -207,7 +207,7 @@ def test_an_interrupt_before_the_run_began(kernel: Any) -> None:
 def test_an_interrupt_during_the_first_imports(kernel: Any) -> None:
     kernel.ok(
         "import sys\nclass Stop:\n    def find_spec(self, name, *_):\n"
-        "        if name == 'agentnb.runs.record': raise KeyboardInterrupt\n"
+        "        if name == 'agentnb.agent.run_document': raise KeyboardInterrupt\n"
         "sys.meta_path.insert(0, Stop())"
     )
     assert "nothing was sent" in message_of(kernel.run("%agent Hello"))
@@ -220,7 +220,7 @@ def test_a_second_interrupt_while_the_end_is_painted(start: Callable[..., Any], 
     kernel = start(AGENTNB_SIM_SPEED="1")
     kernel.ok("%load_ext agentnb")
     kernel.ok(
-        "import os, signal\nfrom agentnb.notebook.asking import Result, View\n"
+        "import os, signal\nfrom agentnb.notebook.run_task import Result, View\n"
         f"ending = {place}\ndef interrupted(*given, **more):\n"
         f"    os.kill(os.getpid(), signal.SIGINT)\n    ending(*given, **more)\n{place} = interrupted"
     )
@@ -237,7 +237,7 @@ def test_a_second_interrupt_while_the_end_is_painted(start: Callable[..., Any], 
 
 def test_an_interrupt_just_after_the_end(kernel: Any) -> None:
     kernel.ok(
-        "import os, signal\nfrom agentnb.notebook.asking import View\nending = View.finish\n"
+        "import os, signal\nfrom agentnb.notebook.run_task import View\nending = View.finish\n"
         "def interrupted(*given, **more):\n    os.kill(os.getpid(), signal.SIGINT)\n    ending(*given, **more)\n"
         "View.finish = interrupted"
     )

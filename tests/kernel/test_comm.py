@@ -161,8 +161,8 @@ def test_a_page_that_opens_with_anything_else_is_sent_away(ready: Any, data: Any
 
 def test_a_replacement_names_the_text_that_it_is_for_and_its_end_is_told_once(ready: Any) -> None:
     page = FakePage(ready, order=lines(("a", "code", "x = 1")))
-    propose = f'front_end.propose_replacement("x = 2", cell="a", digest={digest("x = 1")!r}, why="w", mark=mark, on_done=ends.append)'
-    (sent,) = page.run(propose)
+    given = f"cell='a', digest={digest('x = 1')!r}, why='w', mark=mark, on_done=ends.append"
+    (sent,) = page.run(f"front_end.propose_replacement('x = 2', {given})")
     mark = {"run": "r-1", "model": "sim:claude-sonnet-4-6"}
     asked = {"type": "propose", "cell": "a", "digest": digest("x = 1"), "source": "x = 2", "why": "w", "mark": mark}
     assert sent == asked | {"id": sent["id"]}

@@ -38,7 +38,7 @@ def test_loading_is_quick_and_silent_and_loads_nothing_heavy(start: Callable[...
     assert not loaded.displays
     assert not loaded.stdout
     heavy = ["anthropic", "google.genai", "openai", "ipywidgets", "astroid", "diskcache", "genai_prices", "httpx2"]
-    heavy += ["agentnb.context.values", "agentnb.context.secret_shapes"]
+    heavy += ["agentnb.context.values.description", "agentnb.context.redaction.secret_shapes"]
     assert kernel.value(f"[n for n in {heavy!r} if n in sys.modules and n not in before]") == []
     assert not (kernel.directory.parent / "home").exists()
 

@@ -13,8 +13,8 @@ pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 ELSEWHERE = """
 import pathlib, threading, time, agentnb
-from agentnb.backends.redis import RedisBus
-from agentnb.runs.session import Session
+from agentnb.durable.bus_redis import RedisBus
+from agentnb.session import Session
 from agentnb.settings import from_environment
 import os
 session = Session(settings=from_environment(os.environ))

@@ -12,8 +12,8 @@ from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
 from agentnb.canonical import ManualClock
-from agentnb.notebook.dashboard import INTERVAL, VIEW_MIME, Dashboard
-from agentnb.notebook.render import MIME
+from agentnb.notebook.live.dashboard import INTERVAL, VIEW_MIME, Dashboard
+from agentnb.view.render import MIME
 
 LIVE = {"state": "THINKING", "text": "Because", "live": {"phase": "answering", "elapsed": 1.0}, "simulated": True}
 DONE = {"state": "COMPLETED", "text": "Because of K2.", "live": None, "simulated": True}
@@ -127,7 +127,7 @@ def test_a_pipe_gets_no_progress_line() -> None:
 CELL = """
 from IPython.display import display
 from agentnb.canonical import ManualClock
-from agentnb.notebook.dashboard import Dashboard
+from agentnb.notebook.live.dashboard import Dashboard
 clock = ManualClock()
 dashboard = Dashboard(display, clock=clock)
 dashboard.update({"state": "HYDRATING", "live": {"phase": "collecting", "elapsed": 0.0}})

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentnb.prompt.layers import Block, Layer
+from agentnb.models.layers import Block, Layer
+from agentnb.models.messages import Role, Text
 from agentnb.prompt.thread import (
     Turn,
     held_definitions,
@@ -17,7 +18,6 @@ from agentnb.prompt.thread import (
     stale_share,
     stale_weights,
 )
-from agentnb.providers.messages import Role, Text
 
 
 def turn(run_id: str, parent: str | None, cell: str | None, execution: str, *, complete: bool = True) -> Turn:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnb.errors import StreamBroken
+from agentnb.models.messages import Opaque, Reply, StopReason, Text
 from agentnb.providers.anthropic import StreamDecoder, decode_message, decode_usage
-from agentnb.providers.messages import Opaque, Reply, StopReason, Text
 
 DATA = sorted(Path(__file__).with_name("data").joinpath("anthropic").glob("*.json"))
 

@@ -20,12 +20,12 @@ from agentnb.errors import (
     ServerFault,
     StreamBroken,
 )
-from agentnb.prompt.layers import Block, Layer, Prompt
+from agentnb.models.catalog import lookup
+from agentnb.models.layers import Block, Layer, Prompt
+from agentnb.models.messages import Role, StopReason, Text, ToolResult, ToolSpec
 from agentnb.providers import latency
 from agentnb.providers.anthropic import AnthropicProvider
 from agentnb.providers.base import Answer
-from agentnb.providers.catalog import lookup
-from agentnb.providers.messages import Role, StopReason, Text, ToolResult, ToolSpec
 from agentnb.providers.promptcache import place_marks
 from agentnb.simulator import Simulator
 

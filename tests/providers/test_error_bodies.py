@@ -22,12 +22,12 @@ from agentnb.errors import (
     ServerFault,
     StreamBroken,
 )
-from agentnb.prompt.layers import Block, Layer, Prompt
+from agentnb.models.catalog import lookup
+from agentnb.models.layers import Block, Layer, Prompt
+from agentnb.models.messages import Role, Text
 from agentnb.providers.anthropic import AnthropicProvider
 from agentnb.providers.calling import Calling
-from agentnb.providers.catalog import lookup
 from agentnb.providers.google import GoogleProvider
-from agentnb.providers.messages import Role, Text
 from agentnb.providers.openai import OpenAIProvider
 
 pytestmark = pytest.mark.slow

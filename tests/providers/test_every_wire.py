@@ -21,13 +21,13 @@ from agentnb.errors import (
     ServerFault,
     StreamBroken,
 )
-from agentnb.prompt.layers import Block, Layer, Prompt
+from agentnb.models.catalog import lookup
+from agentnb.models.layers import Block, Layer, Prompt
+from agentnb.models.messages import Role, StopReason, Text, ToolCall, ToolResult, ToolSpec
 from agentnb.providers import latency
 from agentnb.providers.base import Answer
 from agentnb.providers.calling import Calling
-from agentnb.providers.catalog import lookup
 from agentnb.providers.google import GoogleProvider
-from agentnb.providers.messages import Role, StopReason, Text, ToolCall, ToolResult, ToolSpec
 from agentnb.providers.openai import OpenAIProvider
 from agentnb.simulator import Simulator
 

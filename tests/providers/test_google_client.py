@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from agentnb.canonical import SystemClock
-from agentnb.prompt.layers import Block, Layer, Prompt
-from agentnb.providers.catalog import lookup
+from agentnb.models.catalog import lookup
+from agentnb.models.layers import Block, Layer, Prompt
+from agentnb.models.messages import Content, Image, Opaque, Role, Text, ToolCall, ToolResult, ToolSpec
 from agentnb.providers.google import GoogleProvider
-from agentnb.providers.messages import Content, Image, Opaque, Role, Text, ToolCall, ToolResult, ToolSpec
 from agentnb.simulator import Simulator
 
 SPEC = ToolSpec("inspect", "Look up.", {"type": "object", "properties": {"some_name": {"type": "string"}}})

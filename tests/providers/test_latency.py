@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentnb.notebook import timeline
-from agentnb.notebook.latency_plot import latency_svg
-from agentnb.providers.catalog import lookup
+from agentnb.models.catalog import lookup
 from agentnb.providers.latency import expect_first_token, fit_prefill, from_trace, plot_data, queue_estimate
 from agentnb.providers.transport import CallTrace
+from agentnb.view import timeline
+from agentnb.view.latency_plot import latency_svg
 
 SONNET = lookup("anthropic:claude-sonnet-4-6")
 

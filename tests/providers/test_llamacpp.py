@@ -20,12 +20,12 @@ import pytest
 import agentnb
 from agentnb.canonical import SystemClock
 from agentnb.errors import AccessRefused
-from agentnb.prompt.layers import Block, Layer, Prompt
+from agentnb.models.catalog import lookup
+from agentnb.models.layers import Block, Layer, Prompt
+from agentnb.models.messages import Role, StopReason, Text
 from agentnb.providers.anthropic import AnthropicProvider
 from agentnb.providers.base import Answer
 from agentnb.providers.calling import Calling
-from agentnb.providers.catalog import lookup
-from agentnb.providers.messages import Role, StopReason, Text
 from agentnb.providers.openai import OpenAIProvider
 from agentnb.providers.promptcache import place_marks
 

@@ -19,6 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentnb.agent.conversation.turn_blocks import end_note, open_calls, reply_blocks, result_block
+from agentnb.agent.tools.tool import Outcome
 from agentnb.canonical import SystemClock
 from agentnb.errors import (
     AccessRefused,
@@ -30,16 +32,14 @@ from agentnb.errors import (
     ServerFault,
     StreamBroken,
 )
-from agentnb.prompt.layers import Block, Layer, Prompt
+from agentnb.models.catalog import lookup
+from agentnb.models.layers import Block, Layer, Prompt
+from agentnb.models.messages import Opaque, Reply, Role, StopReason, Text, ToolCall, Usage
 from agentnb.providers import anthropic, calling, google, openai_chat, openai_responses
 from agentnb.providers.anthropic import AnthropicProvider
 from agentnb.providers.calling import Calling
-from agentnb.providers.catalog import lookup
 from agentnb.providers.google import GoogleProvider
-from agentnb.providers.messages import Opaque, Reply, Role, StopReason, Text, ToolCall, Usage
 from agentnb.providers.openai import OpenAIProvider
-from agentnb.runs.conversation import end_note, open_calls, reply_blocks, result_block
-from agentnb.runs.tools import Outcome
 
 DATA = Path(__file__).with_name("data")
 
@@ -270,7 +270,13 @@ HABITS = {
     "arguments as an object": [
         [piece({"x": 1}, id="a", index=0, name="f"), piece({"x": 2}, id="b", index=1, name="f")]
     ],
-    "the same id twice": [[piece('{"x":1}', id="a", index=0, name="f")], [piece('{"x":2}', id="", index=1, name="f")]],
+    "one id is blank": [[piece('{"x":1}', id="a", index=0, name="f")], [piece('{"x":2}', id="", index=1, name="f")]],
+    "the same id twice": [
+        [piece('{"x"', id="a", index=0, name="f")],
+        [piece(":1}", id="a", index=0)],
+        [piece('{"x"', id="a", index=1, name="f")],
+        [piece(":2}", id="a", index=1)],
+    ],
 }
 
 

@@ -24,14 +24,14 @@ from agentnb.errors import (
     ServerFault,
     StreamBroken,
 )
-from agentnb.prompt.layers import Block, Layer, Prompt
+from agentnb.models.catalog import lookup
+from agentnb.models.layers import Block, Layer, Prompt
+from agentnb.models.messages import Content, Opaque, Reply, Role, StopReason, Text, ToolCall, ToolResult, ToolSpec
 from agentnb.providers import latency, transport
 from agentnb.providers.anthropic import AnthropicProvider
 from agentnb.providers.base import Answer, Wire
 from agentnb.providers.calling import Calling
-from agentnb.providers.catalog import lookup
 from agentnb.providers.google import GoogleProvider
-from agentnb.providers.messages import Content, Opaque, Reply, Role, StopReason, Text, ToolCall, ToolResult, ToolSpec
 from agentnb.providers.openai import OpenAIProvider
 from agentnb.providers.promptcache import place_marks
 from agentnb.simulator import Simulator

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from agentnb.canonical import SystemClock
-from agentnb.prompt.layers import Block, Layer, Prompt
+from agentnb.models.catalog import lookup
+from agentnb.models.layers import Block, Layer, Prompt
+from agentnb.models.messages import Content, Opaque, Reply, Role, Text
 from agentnb.providers import anthropic, google, openai_chat, openai_responses
 from agentnb.providers.base import Answer
 from agentnb.providers.calling import Calling
-from agentnb.providers.catalog import lookup
-from agentnb.providers.messages import Content, Opaque, Reply, Role, Text
 from agentnb.providers.openai import OpenAIProvider
 
 pytestmark = pytest.mark.slow

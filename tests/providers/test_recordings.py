@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnb.errors import ProviderError, RateLimited, StreamBroken
-from agentnb.prompt.layers import Block, Layer, Prompt
+from agentnb.models.layers import Block, Layer, Prompt
+from agentnb.models.messages import Content, Opaque, Reply, Role, StopReason, Text, ToolCall, ToolResult
 from agentnb.providers import google, openai_chat, openai_responses
-from agentnb.providers.messages import Content, Opaque, Reply, Role, StopReason, Text, ToolCall, ToolResult
 
 DATA = Path(__file__).with_name("data")
 NOT_REPLIES = ("cachedContents",)

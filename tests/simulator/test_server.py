@@ -21,7 +21,7 @@ from google import genai
 
 from agentnb.canonical import ManualClock
 from agentnb.errors import InputError
-from agentnb.providers.catalog import find
+from agentnb.models.catalog import find
 from agentnb.simulator import SimClock, Simulator
 
 ASK: dict[str, Any] = {
@@ -181,7 +181,8 @@ def test_an_unknown_fault_is_named(sim: Simulator) -> None:
 
 
 def post(address: str, body: Any) -> Any:
-    request = urllib.request.Request(address, data=json.dumps(body).encode(), method="POST")
+    kind = {"content-type": "application/json"}
+    request = urllib.request.Request(address, json.dumps(body).encode(), kind, method="POST")
     with urllib.request.urlopen(request) as reply:
         return json.load(reply)
 
@@ -196,6 +197,88 @@ def test_faults_and_time_by_the_admin_pages(sim: Simulator, client: Any, get: Ca
     for page, body in [("faults", {"kind": "odd"}), ("clock", {"advance": -1}), ("clock", {"advance": "x"}), ("x", {})]:
         with pytest.raises(urllib.error.HTTPError):
             post(f"{sim.url}/sim/{page}", body)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"content-type": "application/json; charset=utf-8", "host": "localhost:1"}, 200),
+        ({"origin": "http://localhost:8888"}, 200),
+        ({"host": "[::1]:80"}, 200),
+        ({"content-type": "text/plain"}, 415),
+        ({"content-type": "application/x-www-form-urlencoded"}, 415),
+        ({"content-type": ""}, 415),
+        ({"host": "example.org"}, 403),  # a name that was made to mean this machine
+        ({"host": "[broken"}, 403),
+        ({"origin": "https://example.org"}, 403),
+        ({"origin": "null"}, 403),
+    ],
+)
+@pytest.mark.parametrize("path", ["/sim/faults", "/v1/messages/count_tokens"])
+def test_no_web_page_can_ask(http: Any, sim: Simulator, path: str, headers: dict[str, str], status: int) -> None:
+    bodies = {"/sim/faults": {"kind": "429"}, "/v1/messages/count_tokens": ASK}
+    usual = {"content-type": "application/json", "x-api-key": "any"}
+    reply = http.post(sim.url + path, content=json.dumps(bodies[path]), headers=usual | headers)
+    assert reply.status_code == status, reply.text
+    assert len(sim.requests) == (status == 200 and path.startswith("/v1"))
+    pending = http.get(f"{sim.url}/sim/state").json()["faults"]
+    assert pending == (["429"] if status == 200 and path == "/sim/faults" else [])
+    assert "access-control-allow-origin" not in reply.headers
+    assert http.options(sim.url + path, headers={"origin": "https://example.org"}).status_code == 501
+
+
+def test_a_page_that_is_turned_away_uses_up_no_fault(http: Any, sim: Simulator, client: Any) -> None:
+    sim.inject("429")
+    assert http.post(f"{sim.url}/v1/messages", content=b"{}", headers={"content-type": "text/plain"}).status_code == 415
+    with pytest.raises(anthropic.RateLimitError):
+        client.messages.create(**ASK)
+
+
+@pytest.mark.parametrize(
+    ("page", "body"),
+    [
+        ("faults", {"kind": "429", "times": 20_000_000}),
+        ("faults", {"kind": "429", "times": -1}),
+        ("faults", {"kind": "stall", "seconds": 1e9}),
+        ("faults", {"kind": "stall", "seconds": float("nan")}),
+        ("faults", {"kind": "drop", "after_events": 10**9}),
+        ("faults", {"kind": "429", "retry_after": float("inf")}),
+        ("clock", {"advance": float("inf")}),
+        ("clock", {"advance": float("nan")}),
+        ("limits", {"requests": 10**400}),
+    ],
+)
+def test_figures_are_capped(sim: Simulator, page: str, body: Any) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        post(f"{sim.url}/sim/{page}", body)
+    assert sim.speed == 0
+
+
+def test_waiting_faults_are_capped(sim: Simulator) -> None:
+    sim.inject("429", times=999)
+    with pytest.raises(InputError, match="1,000"):
+        sim.inject("429", times=2)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_is_capped_and_the_connection_goes_on(http: Any, sim: Simulator, *, chunked: bool) -> None:
+    whole = b"x" * (33 * 1024**2)
+    content: Any = iter([whole]) if chunked else whole
+    reply = http.post(f"{sim.url}/v1/messages", content=content, headers={"content-type": "application/json"})
+    assert (reply.status_code, reply.json()["error"]["type"]) == (413, "invalid_request_error")
+    assert http.get(f"{sim.url}/sim/state").status_code == 200
+
+
+def test_a_client_that_leaves_in_mid_request_is_forgotten(make_sim: Callable[..., Simulator]) -> None:
+    threads = set(threading.enumerate())
+    sim = make_sim()
+    with socket.create_connection(("127.0.0.1", int(sim.url.rpartition(":")[2]))) as line:
+        line.sendall(b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000000000\r\n\r\n{")
+        line.shutdown(socket.SHUT_WR)
+        assert line.recv(1) == b""
+    sim.stop()
+    assert set(threading.enumerate()) == threads
 
 
 def test_real_time_can_be_pushed_ahead() -> None:

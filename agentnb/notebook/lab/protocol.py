@@ -8,9 +8,10 @@ go to the kernel's main shell, so that they arrive before the cell that follows 
 From the page. `comm_open` brings `{order, runs, since}`: the cells without their texts, the runs whose views are on the
 page, and for how many seconds the page has been there. Then come messages with a `type`:
 
-- `cells {asking, order, texts}`: right before a cell that asks, and on `read`. `order` lists `{id, kind, count, digest}`
-  in the notebook's order. `texts` maps digests to texts that this comm has not brought yet. At most 1 MB of text is
-  told; a cell beyond that has no text. Both sides forget the texts that `order` no longer names.
+- `cells {asking, order, texts}`: right before a cell that asks, and on `read`. `order` lists each cell's
+  `{id, kind, count, digest}` in the notebook's order. `texts` maps digests to texts that this comm has not brought yet.
+  At most 1 MB of text is told; a cell beyond that has no text. Both sides forget the texts that `order` no longer
+  names.
 - `done {id, outcome, cell}`: what became of a request. `inserted`, `accepted` (with the cell's id), `rejected`,
   `changed` (the text to replace was no longer there), `gone` (the cell was no longer there).
 - `answer {run, call, word, reason}`: a person's word on a call that waits: `approve`, `approve-rest` or `deny`.
@@ -31,7 +32,7 @@ SHA-256 of UTF-8, in hex. No message of the kernel runs a cell, and the page act
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -124,7 +125,7 @@ class Approval:
 FromPage: TypeAlias = Cells | Done | Approval
 
 
-class NoMessage(ValueError):  # noqa: N818 - it never leaves this module
+class NoMessage(ValueError):
     """A value is not of the shape that the protocol names."""
 
 
@@ -150,7 +151,7 @@ def message_from(data: object) -> FromPage | None:
     """Return a message of the page, or None where it is none that the kernel acts on."""
     try:
         fields = _mapping(data)
-        reader = {"cells": _cells, "done": _done, "answer": _answer}.get(str(fields.get("type")))
+        reader = _READERS.get(str(fields.get("type")))
         return reader(fields) if reader is not None else None
     except NoMessage:
         return None
@@ -197,6 +198,13 @@ def _answer(fields: Mapping[str, object]) -> Approval:
         word=_one_of(fields.get("word"), WORDS),
         reason=_text(fields.get("reason"), MOST_REASON),
     )
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, object]], FromPage]] = {
+    "cells": _cells,
+    "done": _done,
+    "answer": _answer,
+}
 
 
 def _mapping(value: object) -> Mapping[str, object]:

@@ -11,7 +11,7 @@ from agentnb.notebook.lab.comm import FrontEnd
 from agentnb.notebook.lab.protocol import Hello
 
 if TYPE_CHECKING:
-    from agentnb.runs.session import Session
+    from agentnb.session import Session
 
 MARGIN = 5.0
 """Seconds before a page was there in which its former self may have been gone already."""
@@ -19,7 +19,7 @@ MARGIN = 5.0
 
 @dataclass(slots=True)
 class _Place:
-    cell: str | None
+    cell: str
     ended: float | None = None
 
 
@@ -30,16 +30,14 @@ class RunsOnPage:
         self._front_end = front_end
         self._places: dict[str, _Place] = {}
 
-    def began(self, run_id: str) -> None:
-        """A run's view stands below the cell that asks now."""
-        notebook = self._front_end.notebook()
-        asking = notebook.asking if notebook is not None else None
-        for earlier in [run for run, place in self._places.items() if place.cell == asking]:
-            del self._places[earlier]  # its output is cleared
-        self._places[run_id] = _Place(asking)
+    def began(self, run_id: str, cell: str | None) -> None:
+        """Note that the run's view stands below this cell, in the place of what stood there."""
+        if cell is not None:
+            self._places = {run: place for run, place in self._places.items() if place.cell != cell}
+            self._places[run_id] = _Place(cell)
 
     def ended(self, run_id: str) -> None:
-        """The run has stopped, and its view is final for now."""
+        """Note that the run has stopped, and that its view is final for now."""
         if run_id in self._places:
             self._places[run_id].ended = time.monotonic()
 
@@ -59,10 +57,10 @@ class RunsOnPage:
 
 def _as_it_stands(run_id: str, session: Session | None) -> tuple[bool, Mapping[str, Any] | None]:
     """Return whether a process is at work on the run, and its view; None where this kernel does not know it."""
+    from agentnb.durable.journal import leases, records
     from agentnb.errors import RunUnknown
-    from agentnb.notebook.render import bundle
-    from agentnb.notebook.sentences import with_cell_numbers
-    from agentnb.runs import leases, rows
+    from agentnb.view.render import bundle
+    from agentnb.view.view_text import with_cell_numbers
 
     if session is None:
         return False, None
@@ -72,5 +70,5 @@ def _as_it_stands(run_id: str, session: Session | None) -> tuple[bool, Mapping[s
         return False, None
     machine = session.machine()
     owner = machine.journal.row(run.run_id).owner
-    is_alive = machine.get(run.run_id).status == rows.RUNNING and owner is not None and not leases.is_dead(owner)
+    is_alive = machine.get(run.run_id).status == records.RUNNING and owner is not None and not leases.is_dead(owner)
     return is_alive, bundle(with_cell_numbers(run.receipt, session.cells.numbers))

@@ -3,6 +3,7 @@
 The ledger predicts before a call and is compared after it. The reply's usage is the only proof.
 """
 
+from agentnb.providers.promptcache.breakpoints import automatic_mark, frame_ends, last_frame_index, place_marks
 from agentnb.providers.promptcache.calls import (
     Call,
     anchored,
@@ -15,10 +16,8 @@ from agentnb.providers.promptcache.calls import (
     settle_tokens,
     warm_entries,
 )
-from agentnb.providers.promptcache.changes import first_change, shared
 from agentnb.providers.promptcache.diagnosis import CacheReport, Prediction, compare, observed_hit, predict
-from agentnb.providers.promptcache.ledger import Held, Ledger, Sent, Storage, User, Warm
-from agentnb.providers.promptcache.objects import (
+from agentnb.providers.promptcache.explicit_caches import (
     CacheObjects,
     ObjectProvider,
     Reuse,
@@ -29,7 +28,8 @@ from agentnb.providers.promptcache.objects import (
     stays_worth,
     weighed,
 )
-from agentnb.providers.promptcache.placement import automatic_mark, frame_ends, last_frame_index, place_marks
+from agentnb.providers.promptcache.hit_rates import Trust
+from agentnb.providers.promptcache.ledger import Held, Ledger, Sent, Storage, User, Warm
 from agentnb.providers.promptcache.policy import (
     LAYERS,
     SLACK,
@@ -50,8 +50,8 @@ from agentnb.providers.promptcache.policy import (
     seen,
     span,
 )
+from agentnb.providers.promptcache.prompt_diff import first_change, shared
 from agentnb.providers.promptcache.rewriting import Rewrite, pays_to_rewrite, saved_by_rewriting
-from agentnb.providers.promptcache.trust import Trust
 
 __all__ = [
     "LAYERS",

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agentnb import canonical
-from agentnb.prompt.layers import Block, Layer, Prompt
-from agentnb.prompt.tokens import scale_to_total
+from agentnb.models.catalog import Model
+from agentnb.models.layers import Block, Layer, Prompt
+from agentnb.models.messages import Image, Usage
+from agentnb.models.tokens import scale_to_total
 from agentnb.providers.base import Mark
-from agentnb.providers.catalog import Model
-from agentnb.providers.messages import Image, Usage
+from agentnb.providers.promptcache.breakpoints import frame_ends
 from agentnb.providers.promptcache.ledger import Ledger, Sent, Warm
-from agentnb.providers.promptcache.placement import frame_ends
 from agentnb.providers.promptcache.policy import TTL_SECONDS
 
 

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from agentnb.providers import prices
+from agentnb.models import prices
+from agentnb.models.catalog import CacheKind
+from agentnb.models.messages import Usage
 from agentnb.providers.base import Mark
-from agentnb.providers.catalog import CacheKind
-from agentnb.providers.messages import Usage
+from agentnb.providers.promptcache.breakpoints import last_frame_index
 from agentnb.providers.promptcache.calls import Call, warm_entries
-from agentnb.providers.promptcache.changes import Earlier, first_change, shared
+from agentnb.providers.promptcache.hit_rates import PRIOR, Trust
 from agentnb.providers.promptcache.ledger import Ledger, Sent, Warm
-from agentnb.providers.promptcache.placement import last_frame_index
 from agentnb.providers.promptcache.policy import TTL_SECONDS, span
-from agentnb.providers.promptcache.trust import PRIOR, Trust
+from agentnb.providers.promptcache.prompt_diff import Earlier, first_change, shared
 
 STEP = 128  # tokens: OpenAI's automatic prompt cache works in whole steps
 

@@ -20,9 +20,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from agentnb.providers import prices
-from agentnb.providers.catalog import CacheKind, Model
-from agentnb.providers.messages import Usage
+from agentnb.models import prices
+from agentnb.models.catalog import CacheKind, Model
+from agentnb.models.messages import Usage
 
 TTL_SECONDS = {"5m": 300.0, "30m": 1800.0, "1h": 3600.0, "12h": 43200.0, "24h": 86400.0}
 SLACK = 30.0  # seconds: a TTL counts from the start of a call, and the next call takes a moment to arrive

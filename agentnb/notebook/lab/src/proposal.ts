@@ -26,11 +26,6 @@ export class Proposal extends Widget {
     this._accept = button(this._replaces ? 'Replace' : 'Insert', () => answered(true));
     const buttons = element('div', { class: 'agentnb-buttons' }, this._accept, button('Reject', () => answered(false)));
     this.node.append(this._heading(), this._body(), this._note, buttons);
-    this.node.addEventListener('keydown', event => {
-      if (event.key === 'Escape') {
-        this._cell.parent?.node.focus();
-      }
-    });
     this._cell.model.sharedModel.changed.connect(this._settle, this);
     this._settle();
   }

@@ -5,6 +5,7 @@ import type { IEditorLanguageRegistry } from '@jupyterlab/codemirror';
 import { NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 import type { Kernel, KernelMessage } from '@jupyterlab/services';
 
+import { watchAnswers } from './answers';
 import { Cells } from './cells';
 import { insertBelow, replace } from './editing';
 import { watchFailure } from './failed';
@@ -15,8 +16,8 @@ import { Proposal } from './proposal';
 import { watchProse } from './prose';
 import type { FromKernel, Insert, Outcome, Propose } from './protocol';
 
-/** A cell that asks, in whole or on one of its lines. */
-const ASKS = /^\s*%%?agent(\s|$)/m;
+/** A cell that asks, in whole or on one of its lines; or goes on with what was asked. */
+const ASKS = /^\s*%%?agent(_runs)?(\s|$)/m;
 /** A cell after which the kernel may have the extension. */
 const LOADS = /agentnb|%agent/;
 
@@ -44,6 +45,7 @@ export class Side {
       message => this._received(message)
     );
     this._link.changed.connect(() => this._link.isOpen || this._dropProposals());
+    watchAnswers(content, this._link);
     this._watchCells();
     content.modelContentChanged.connect(() => this._watchCells());
     sessionContext.kernelChanged.connect(() => this._newKernel());

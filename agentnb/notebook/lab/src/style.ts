@@ -2,9 +2,9 @@
 
 export const STYLE = `
 .agentnb-row, .agentnb-buttons { display: flex; gap: 8px; }
-.agentnb-row { padding: 4px 0 4px calc(var(--jp-cell-prompt-width) + var(--jp-cell-padding)); }
+.agentnb-row { padding: 4px 0 4px calc(var(--jp-cell-prompt-width) + var(--jp-cell-collapser-width)); }
 .agentnb-proposal {
-  margin: 6px 0 6px calc(var(--jp-cell-prompt-width) + var(--jp-cell-padding));
+  margin: 6px 0 6px calc(var(--jp-cell-prompt-width) + var(--jp-cell-collapser-width));
   padding: 8px 12px;
   border: 1px solid var(--jp-border-color1);
   border-left: 4px solid var(--jp-brand-color1);
@@ -41,7 +41,7 @@ export const STYLE = `
 .agentnb-line > ins, .agentnb-line > del { text-decoration: none; }
 .agentnb-line > :last-child { overflow-wrap: anywhere; }
 .agentnb-sign { flex: 0 0 2em; text-align: center; font-weight: 700; user-select: none; }
-.agentnb-added { background: rgba(46, 160, 67, 0.2); }
-.agentnb-removed { background: rgba(218, 60, 60, 0.2); }
+.agentnb-added { background: rgba(46, 160, 67, 0.28); }
+.agentnb-removed { background: rgba(218, 60, 60, 0.28); }
 .agentnb-gap { padding-left: 0.5em; color: var(--jp-ui-font-color2); user-select: none; }
 `;

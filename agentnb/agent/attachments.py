@@ -1,0 +1,70 @@
+"""What becomes of the pictures that a task names: which are sent, and what the receipt says of each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentnb.canonical import digest
+from agentnb.context.values.pictures import Drawn
+from agentnb.models.catalog import ImageRules
+from agentnb.models.layers import Block
+from agentnb.models.messages import Image
+from agentnb.models.tokens import image_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """`new` are sent with this turn, by name; `listed` is the receipt's list of all that were named."""
+
+    new: tuple[tuple[str, Image], ...] = ()
+    listed: list[dict[str, Any]] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+
+
+def pictures_of(drawn: Mapping[str, Drawn], before: Iterable[Block], rules: ImageRules) -> Pictures:
+    """Sorted out what was drawn: a picture that the thread holds already, byte for byte, is not sent again."""
+    held = {block.content.data for block in before if isinstance(block.content, Image)}
+    new = tuple(
+        (name, item.image) for name, item in drawn.items() if item.image is not None and item.image.data not in held
+    )
+    failed = tuple(
+        f"No picture of {name} was sent: {item.why}. Its description was."
+        for name, item in drawn.items()
+        if item.image is None
+    )
+    names = dict(new)
+    listed = [
+        _entry(name, item.image, seconds=item.seconds, rules=rules) | {"new": name in names}
+        for name, item in drawn.items()
+        if item.image is not None
+    ]
+    return Pictures(new=new, listed=listed, notes=(*failed, *_warning(list(names))))
+
+
+def _warning(names: list[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    return (f"Sent as a picture: {', '.join(names)}. What a picture shows cannot be redacted.",)
+
+
+def _entry(name: str, image: Image, *, seconds: float, rules: ImageRules) -> dict[str, Any]:
+    return {
+        "name": name,
+        "text": image.text,
+        "media_type": image.media_type,
+        "width": image.width,
+        "height": image.height,
+        "bytes": len(image.data) * 3 // 4,
+        "tokens": image_tokens(rules, image.width, image.height),
+        "seconds": seconds,
+        "digest": digest(image.data),
+    }
+
+
+def with_data(listed: Iterable[Mapping[str, Any]], blocks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The receipt's list with the pictures themselves (base64), where these blocks, as JSON, hold them."""
+    contents = [block["content"] for block in blocks]
+    data = {digest(item["data"]): item["data"] for item in contents if item.get("type") == "image"}
+    return [dict(item) | ({"data": data[item["digest"]]} if item["digest"] in data else {}) for item in listed]

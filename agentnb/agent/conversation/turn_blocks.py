@@ -1,0 +1,283 @@
+"""Replies, calls and results as blocks of a thread. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, assert_never
+
+from agentnb import canonical
+from agentnb.agent.tools.tool import Outcome
+from agentnb.models.catalog import ImageRules, Model
+from agentnb.models.layers import Block, Layer
+from agentnb.models.messages import (
+    Content,
+    Image,
+    Opaque,
+    Reply,
+    Role,
+    StopReason,
+    Text,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    Usage,
+)
+from agentnb.models.tokens import BLOCK_OVERHEAD, TokenCounter, image_tokens, pieces, scale_to_total
+
+HYDRATING, THINKING, ACTING, COMPLETED = "HYDRATING", "THINKING", "ACTING", "COMPLETED"
+
+
+def next_state(reply: Reply) -> str:
+    """Where a reply leads: to its tools, back to the model when it paused, or to the end."""
+    if reply.calls and reply.stop in (StopReason.TOOLS, StopReason.END):
+        return ACTING
+    return THINKING if reply.stop is StopReason.PAUSED else COMPLETED
+
+
+def reply_blocks(reply: Reply) -> tuple[Block, ...]:
+    """A reply as blocks of the thread: sent back exactly as it came. Of one that was cut off, only what is whole."""
+    content = list(reply.content) if next_state(reply) == ACTING else _whole_parts(reply)
+    if not any(isinstance(part, Text | ToolCall) for part in content):
+        content.append(Text("(no answer)"))  # a user turn must be answered, or the next request is refused
+    return tuple(
+        Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=part, label=_reply_label(part)) for part in content
+    )
+
+
+def _whole_parts(reply: Reply) -> list[Content]:
+    """Without calls, which are not carried out; and, where the reply was cut off, without the thinking that led to
+    them or to nothing: providers refuse thinking without its signature, and reasoning without what followed it."""
+    kept: list[Content] = []
+    thinking: list[Content] = []
+    for part in reply.content:
+        if isinstance(part, Opaque):
+            thinking.append(part)
+            continue
+        kept += [*thinking, part] if isinstance(part, Text) else []
+        thinking = []
+    return kept + (thinking if reply.stop in (StopReason.END, StopReason.PAUSED) else [])
+
+
+def _reply_label(part: Content) -> str:
+    return f"call of {part.name}" if isinstance(part, ToolCall) else "reply"
+
+
+def result_block(call: ToolCall, outcome: Outcome) -> Block:
+    """A tool's outcome as a block: born in HYDRATION when it brings definitions, else in DYNAMIC."""
+    return Block(
+        layer=Layer.HYDRATION if outcome.holds else Layer.DYNAMIC,
+        role=Role.USER,
+        content=ToolResult(call.call_id, call.name, outcome.text, outcome.is_error),
+        label=f"result of {call.name}",
+        holds=outcome.holds,
+    )
+
+
+def open_calls(blocks: Sequence[Mapping[str, Any]]) -> list[ToolCall]:
+    """The calls of this turn that have no result yet, in order: those of the last reply, whose results come together.
+
+    A result is that of the first call with its id: an old journal may hold one id for two calls.
+    """
+    waiting: list[ToolCall] = []
+    for part in (Block.from_json(item).content for item in blocks):
+        if isinstance(part, ToolCall):
+            waiting.append(part)
+        elif isinstance(part, ToolResult):  # servers on one's own machine may use an id again in the next step
+            answered = next((i for i, call in enumerate(waiting) if call.call_id == part.call_id), None)
+            waiting = [call for i, call in enumerate(waiting) if i != answered]
+    return waiting
+
+
+def plain(blocks: Iterable[Block]) -> list[Block]:
+    """Blocks of another segment: what only the other model understands is dropped, tool traffic becomes text."""
+    out = []
+    for block in blocks:
+        part = block.content
+        if isinstance(part, Opaque):
+            continue
+        if isinstance(part, ToolCall):
+            part = Text(f"(called {part.name} with {canonical.dump(dict(part.arguments)).decode()})")
+        elif isinstance(part, ToolResult):
+            part = Text(f"(result of {part.name})\n{part.text}")
+        out.append(replace(block, content=part))
+    return out
+
+
+def scrubbed(block: Block, scrub: Callable[[str], str]) -> Block:
+    """The block with secrets taken out of its text."""
+    content = block.content
+    if isinstance(content, Text | Image):
+        text = scrub(content.text)
+        return block if text == content.text else replace(block, content=replace(content, text=text))
+    return block
+
+
+def scrubbed_value(value: Any, scrub: Callable[[str], str]) -> Any:
+    """A JSON value with secrets taken out of its texts."""
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, Mapping):
+        return {scrub(str(key)): scrubbed_value(item, scrub) for key, item in value.items()}
+    return [scrubbed_value(item, scrub) for item in value] if isinstance(value, list | tuple) else value
+
+
+def suited(blocks: Iterable[Block], model: Model) -> tuple[Block, ...]:
+    """The blocks as this model can take them: a picture by its description where it takes no pictures."""
+    if model.images is not None:
+        return tuple(blocks)
+    return tuple(
+        replace(block, content=Text(block.content.text)) if isinstance(block.content, Image) else block
+        for block in blocks
+    )
+
+
+def block_tokens(content: Content, counter: TokenCounter, images: ImageRules | None) -> int:
+    """Estimated tokens of a block, without the frame of the message that it stands in."""
+    if isinstance(content, Image) and images is not None:
+        return image_tokens(images, content.width, content.height)
+    if isinstance(content, ToolResult):
+        return counter.result(content.name, content.text)
+    text = block_text(content)
+    return counter.tool(text) if isinstance(content, ToolSpec) else counter.count(text)
+
+
+def prompt_tokens(
+    blocks: Sequence[Block],
+    counter: TokenCounter,
+    images: ImageRules | None,
+    *,
+    after: Role | None = None,
+    replied: Mapping[str, int] = MappingProxyType({}),
+) -> tuple[int, ...]:
+    """Estimated tokens of each block that follows one of the role `after`; None: they begin the prompt, and what the
+    provider adds for tools counts too. `replied` has what a reply reported of its own blocks, by digest."""
+    roles = [after, *(block.role for block in blocks)]
+    tokens = [
+        replied[block.digest]
+        if block.digest in replied
+        else block_tokens(block.content, counter, images) + _frame(block, before)
+        for block, before in zip(blocks, roles, strict=False)
+    ]
+    if after is None and blocks and blocks[0].role is Role.TOOLS:
+        tokens[0] += counter.tools_preamble
+    return tuple(tokens)
+
+
+def _frame(block: Block, before: Role | None) -> int:
+    """Words cost a frame where the speaker changes; calls, results and pictures have one each."""
+    return 0 if isinstance(block.content, Text) and block.role is before else BLOCK_OVERHEAD
+
+
+def reply_tokens(blocks: Sequence[Block], usage: Usage, counter: TokenCounter, model: Model) -> dict[str, int]:
+    """What a reply's blocks will count for as input, by digest: the output that was reported, shared among them.
+
+    What was thought counts again where it is sent back (recorded: OpenAI's reasoning 1,792 of 1,792, Gemini 3's 102 of
+    102), but for models that drop it. Anthropic does not tell it apart.
+    """
+    thought = [block for block in blocks if isinstance(block.content, Opaque)]
+    if thought and not usage.reasoning:
+        return _shares(blocks, usage.output, counter)
+    spoken = [block for block in blocks if block not in thought]
+    again = 0 if model.drops_thoughts else usage.reasoning
+    return _shares(thought, again, counter) | _shares(spoken, usage.output - usage.reasoning, counter)
+
+
+def _shares(blocks: Sequence[Block], tokens: int, counter: TokenCounter) -> dict[str, int]:
+    """So many tokens shared among the blocks as they are estimated; words and calls have a frame besides."""
+    shares = scale_to_total([block_tokens(block.content, counter, None) for block in blocks], tokens)
+    return {
+        block.digest: share + (0 if isinstance(block.content, Opaque) else BLOCK_OVERHEAD)
+        for block, share in zip(blocks, shares, strict=True)
+    }
+
+
+def block_weight(content: Content) -> int:
+    """A block's weight beside others of the same prompt, whichever the model: pieces of text, or what stands for it."""
+    if isinstance(content, Image):
+        return max(1, content.width * content.height // 750)
+    return pieces(block_text(content))
+
+
+def block_text(content: Content) -> str:
+    """The text of a block for counting: what of it reaches the tokenizer."""
+    match content:
+        case Text(text):
+            return text
+        case ToolResult(_, _, text, _):
+            return text
+        case ToolSpec(name, description, parameters):
+            return f"{name} {description} {canonical.dump(dict(parameters)).decode()}"
+        case ToolCall(_, name, arguments):
+            return f"{name} {canonical.dump(dict(arguments)).decode()}"
+        case Opaque(_, wire):
+            return str(wire.get("thinking") or canonical.dump(dict(wire)).decode())
+        case Image():
+            return content.text
+        case _:
+            assert_never(content)
+
+
+def what_came(reply: Reply) -> str:
+    """A reply in three words, for the list of steps."""
+    if reply.calls:
+        return "asked for " + ", ".join(call.name for call in reply.calls)
+    return "answered" if reply.stop is StopReason.END else f"answered ({reply.stop.value})"
+
+
+def tool_record(
+    call: ToolCall,
+    outcome: Outcome,
+    seconds: float,
+    word: Mapping[str, Any] | None = None,
+    *,
+    scrub: Callable[[str], str] = str,
+) -> dict[str, Any]:
+    """One tool call as the run document tells it, without secrets; `word` is what a person said of it."""
+    return {
+        "name": call.name,
+        "arguments": scrubbed_value(dict(call.arguments), scrub),
+        "result": outcome.text,
+        "is_error": outcome.is_error,
+        "refused": outcome.refused,
+        "seconds": round(seconds, 6),
+        "decision": {name: word[name] for name in ("approved", "rest", "reason", "by", "at")} if word else None,
+    }
+
+
+def end_note(reply: Reply) -> str:
+    """What a person is to know of how a reply ended; nothing where it ended as it should."""
+    why = f": {reply.stop_detail}" if reply.stop_detail else ""
+    notes = {
+        StopReason.MAX_TOKENS: f"The answer was cut off at {reply.usage.output:,} tokens (AgentNB.max_tokens).",
+        StopReason.REFUSAL: f"The model refused to answer{why}. Run the cell again with other words: the refusal then "
+        "leaves the conversation.",
+        StopReason.CONTEXT_FULL: "The model's context window is full; begin afresh with -t new.",
+    }
+    if reply.stop is not StopReason.END:
+        return notes.get(reply.stop, "")
+    if reply.stop_detail:
+        return f"The model stopped for a reason that is none of the usual{why}."
+    return "" if reply.text.strip() or reply.calls else "The model ended without an answer."
+
+
+def recorded_reply(before: Sequence[Mapping[str, Any]], after: Mapping[str, Any], data: Mapping[str, Any]) -> Reply:
+    """The reply that a journaled THINKING step took in: its blocks from the contexts, the rest from its event."""
+    blocks = [Block.from_json(item) for item in after["blocks"][len(before) :]]
+    return Reply(
+        content=tuple(block.content for block in blocks),
+        stop=StopReason(data["stop"]),
+        usage=Usage.from_json(data["usage"]),
+        model=after["model"],
+        message_id=after["previous_message"] or "",
+    )
+
+
+def closed(blocks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Blocks that a new question may follow: a call without a result gets one that says why."""
+    results = [
+        result_block(call, Outcome(text="Not carried out: the conversation was taken up again here.", is_error=True))
+        for call in open_calls(blocks)
+    ]
+    return [*(dict(item) for item in blocks), *(block.to_json() for block in results)]

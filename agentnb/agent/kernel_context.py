@@ -1,0 +1,440 @@
+"""What this kernel can tell a model: definitions, values, the project outline, all redacted. One object per session."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from types import FunctionType, MappingProxyType, MethodType, ModuleType
+from typing import Any
+
+from agentnb.agent.project import own_root, read_added, relative_to, tree_of
+from agentnb.agent.scrubber import Scrubber
+from agentnb.agent.tools.tool import Outcome, shorten
+from agentnb.context.notebook.cells import CellIndex
+from agentnb.context.notebook.displays import Shown, names_of, speaks_of_figure
+from agentnb.context.notebook.trace import Ran, below_packages, frames_of
+from agentnb.context.notebook.tracebacks import describe_failure
+from agentnb.context.resolve.files import SHARED
+from agentnb.context.resolve.outlines import Outline, fitted, modules_in_use, words_of
+from agentnb.context.resolve.package_search import PackageNames
+from agentnb.context.resolve.resolution import Resolver, Unresolved
+from agentnb.context.selection import Chosen, Selection, marks, measured, render, select
+from agentnb.context.static.definitions import Definition
+from agentnb.context.values import description, static_inspect
+from agentnb.context.values.pictures import Drawn, draw, draw_shown, is_drawable, open_in_pyplot
+from agentnb.context.values.schemas import is_bound_to_its_thread
+from agentnb.prompt.blocks import Project, receipt_entry
+from agentnb.prompt.project_parts import OUTLINE, TREE, OutlinePart, Part, Piece, TreePart
+
+OUTLINE_ROOM = 12_000
+"""Characters for the outlines of the project's modules: about 3,000 tokens."""
+MAX_VALUES = 12
+MAX_PICTURES = 4
+_WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+_SCAN = 20_000  # characters of the task that are searched for variable names; a pasted log goes on for much longer
+
+
+@dataclass(kw_only=True)
+class Pins:
+    """What the user pinned (definitions by name), added (files) and allowed (marks or kinds of secrets) for a thread.
+
+    `schemas` are database schemas by the variable that they were read from, redacted, as they were when pinned.
+    """
+
+    names: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    allow: list[str] = field(default_factory=list)
+    schemas: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What the kernel saw just before the task: functions that a traced cell ran, the error of a cell that failed.
+
+    `notes` say what it could not see; `shown` are the figures of the newest cell that showed any.
+    """
+
+    ran: tuple[Ran, ...] = ()
+    error: BaseException | None = None
+    notes: tuple[str, ...] = ()
+    shown: tuple[Shown, ...] = ()
+
+    @property
+    def reached(self) -> tuple[Ran, ...]:
+        """The functions to prefer: those of the traceback, then those that ran."""
+        return (*(frames_of(self.error) if self.error is not None else ()), *self.ran)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Freshness:
+    """What became of held definitions: digests as they are now, versions to send again, names that are gone.
+
+    `parts` are the project's, as they are now; `notes` say whose file could not be read.
+    """
+
+    current: Mapping[str, str]
+    changed: tuple[Chosen, ...] = ()
+    removed: tuple[str, ...] = ()
+    parts: tuple[Piece, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hydrator:
+    """The notebook as the agent sees it, redacted. `project` is the directory that counts as the user's own code.
+
+    `seen` remembers the names that once resolved in this session: only such a name can be said to be removed, since
+    in a fresh kernel most of a lasting thread's names are merely not there yet.
+    """
+
+    cells: CellIndex
+    namespace: Mapping[str, Any]
+    scrub: Scrubber
+    project: Path | None = None
+    pins: Pins = field(default_factory=Pins)
+    observed: Observed = field(default_factory=Observed)
+    seen: set[str] = field(default_factory=set)
+    on_main: Callable[[Callable[[], Outcome]], Outcome] = field(default=lambda work: work())
+    packages_in_use: PackageNames | None = None
+
+    def select(self, task: str, *, mode: str, count: Callable[[str], int], budget: int) -> Selection:
+        """The definitions that the task touches, what they need one step on, and those that are pinned."""
+        resolver = self._resolver()
+        ran = self.observed.reached if mode == "auto" else ()
+        found = select(task, resolver, mode=mode, count=count, budget=budget, ran=ran)
+        chosen = {item.definition.name: item for item in found.chosen}
+        notes = [*found.notes, *self.observed.notes]
+        for name in self.pins.names:
+            pinned, note = self._pinned(name, resolver, count=count, budget=budget)
+            notes += [note] if note else []
+            chosen |= {pinned.definition.name: pinned} if pinned else {}
+        self.seen.update(chosen)
+        kept = tuple(self._clean(item) for item in chosen.values())
+        return replace(found, chosen=kept, notes=tuple(notes))
+
+    def why_not_in_full(self, name: str, *, count: Callable[[str], int], budget: int) -> str:
+        """What is to be said of a name that is pinned; empty where it goes along in full."""
+        return self._pinned(name, self._resolver(), count=count, budget=budget)[1]
+
+    def _pinned(
+        self, name: str, resolver: Resolver, *, count: Callable[[str], int], budget: int
+    ) -> tuple[Chosen | None, str]:
+        """What goes along of a pinned name, and a note where that is less than all of it."""
+        found = resolver.resolve(name)
+        if isinstance(found, Unresolved):
+            return None, f"{name} is pinned, but {found.reason}. {found.nearest}".rstrip()
+        full = _in_full(found, "pinned", count)
+        if full.tokens <= budget:
+            return full, ""
+        short = _chosen(found, "signature", "pinned, but too large to go along in full", count)
+        return short, (
+            f"{name} is pinned by its signature only: ≈ {full.tokens:,} tokens are more than the {budget:,} that a "
+            "task may add (AgentNB.context_tokens). Pin what of it matters."
+        )
+
+    def refresh(
+        self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int], *, gone: Iterable[str] = ()
+    ) -> Freshness:
+        """The held definitions and parts compared with what is there now; and those of `gone` that are there again."""
+        parts = self.parts(count, held)
+        current = _digests_now(parts, held)
+        removed = [name for name, digest in current.items() if not digest and not name.startswith((OUTLINE, TREE))]
+        resolver, changed = self._resolver(), []
+        for name, made in self._now(held, resolver, count):
+            if made is None:
+                removed.append(name)
+                current[name] = ""
+            elif _reads_the_same(made, held[name]):
+                current[name] = str(held[name]["digest"])
+            else:
+                current[name] = made.definition.digest
+                changed += [made] if current[name] != held[name]["digest"] else []
+        gone = (name for name in gone if not name.startswith((OUTLINE, TREE)))
+        back = (found for name in gone if (found := _by_its_name(resolver, name)) is not None)
+        changed += [self._clean(_in_full(found, "defined again", count)) for found in back]
+        return Freshness(
+            current=current, changed=tuple(changed), removed=tuple(removed), parts=parts, notes=resolver.notes
+        )
+
+    def _now(
+        self, held: Mapping[str, Mapping[str, Any]], resolver: Resolver, count: Callable[[str], int]
+    ) -> Iterator[tuple[str, Chosen | None]]:
+        """Each held definition as it is now; None where it was there in this session and is gone."""
+        for name, item in held.items():
+            if item["form"] not in ("full", "signature"):
+                continue
+            found = _by_its_name(resolver, name)
+            if found is not None:
+                self.seen.add(name)
+                yield name, self._clean(_chosen(found, str(item["form"]), "changed since it was sent", count))
+            elif name in self.seen:
+                yield name, None
+
+    def look(self, name: str, *, count: Callable[[str], int]) -> Outcome:
+        """One more definition by name, or a variable's value, for the `inspect` tool."""
+        name = name.strip().strip("`@")
+        found = self._resolver().resolve(name)
+        if not isinstance(found, Unresolved):
+            chosen = self._clean(_in_full(found, "inspected by the model", count))
+            self.seen.add(chosen.definition.name)
+            return Outcome(text=render(chosen), holds=(receipt_entry(chosen),))
+        if name in self.namespace:
+            return Outcome(text=shorten(self._described(name)))
+        hint = f" {found.nearest}" if found.nearest else ""
+        return Outcome(text=f"{found.reason}{hint}", is_error=True)
+
+    def describe_values(self, task: str, *, mode: str) -> tuple[str, ...]:
+        """Short descriptions of the live variables that the task names, in the order of their first mention; and of
+        the figures that were shown, where it speaks of such."""
+        words = _words(task, mode)
+        data = self._data_named(words)
+        named = [self._described(name) for name in data[:MAX_VALUES]]
+        if len(data) > MAX_VALUES:
+            named.append(self.scrub(f"(named too, and not described: {', '.join(data[MAX_VALUES:][:MAX_VALUES])})"))
+        figures = (
+            self.scrub.of_output(_shown_in_words(name, item)) for name, item in self._figures(task, mode).items()
+        )
+        return (*self._other_names(words), *named, *figures)
+
+    def draw_pictures(self, task: str, *, mode: str) -> dict[str, Drawn]:
+        """Pictures of the figures and images that the task names or speaks of. The same picture twice is kept once."""
+        named = self._data_named(_words(task, mode))[:MAX_VALUES]
+        works = [(name, partial(self._draw_named, name)) for name in named]
+        works += [(name, partial(self._draw_shown, name, item)) for name, item in self._figures(task, mode).items()]
+        out: dict[str, Drawn] = {}
+        for name, work in works:
+            drawn = work() if len(out) < MAX_PICTURES else None
+            seen = [item.image.data for item in out.values() if item.image is not None]
+            if drawn is not None and (drawn.image is None or drawn.image.data not in seen):
+                out[name] = drawn
+        return out
+
+    def _draw_named(self, name: str) -> Drawn | None:
+        return draw(self.namespace[name], text=self._described(name))
+
+    def _draw_shown(self, name: str, shown: Shown) -> Drawn | None:
+        text = self.scrub.of_output(_shown_in_words(name, shown))
+        if shown.value is not None:
+            return draw(shown.value(), text=text)
+        return draw_shown(shown.data, text=text) if shown.data else Drawn(image=None, why=shown.why)
+
+    def _figures(self, task: str, mode: str) -> dict[str, Shown]:
+        """The figures that a cell has shown, by name, where the task speaks of such and names none of its own."""
+        named = self._data_named(_words(task, mode))
+        if mode != "auto" or not speaks_of_figure(task[:_SCAN], names_data=bool(named)):
+            return {}
+        if any(is_drawable(self.namespace[name]) for name in named):
+            return {}
+        found = [item for item in self.observed.shown if item.value is None or item.value() is not None]
+        if not found and open_in_pyplot() is not None:
+            found = [Shown(cell="", value=open_in_pyplot)]
+        return names_of(found[-MAX_PICTURES:])
+
+    def _described(self, name: str) -> str:
+        """The description of a variable. What answers in its own thread only is asked there, which is the main one."""
+        value = self.namespace[name]
+        if is_bound_to_its_thread(value) and threading.current_thread() is not threading.main_thread():
+            return self.scrub.of_output(self.on_main(lambda: Outcome(text=description.describe(name, value))).text)
+        return self.scrub.of_output(description.describe(name, value))
+
+    def _data_named(self, words: Iterable[str]) -> list[str]:
+        return [name for name in dict.fromkeys(words) if self._is_data(name)]
+
+    def _other_names(self, words: Iterable[str]) -> list[str]:
+        """What the task calls by another name than the one its definition is sent under: `dmp: json.dumps`."""
+        imports = self.cells.imports()
+        mentioned = (word.partition(".")[0] for word in words)
+        bound = {word: imports[word] for word in mentioned if word in imports}
+        return [f"{word}: {target}" for word, target in bound.items() if target.rpartition(".")[2] != word]
+
+    def failure(self, *, mode: str, selection: Selection) -> str:
+        """The error of the cell that has just failed, if one has: where, and the locals of the innermost frames; of
+        functions that the selection has not in full, the statements around."""
+        if self.observed.error is None or mode != "auto":
+            return ""
+        short = {item.definition.name for item in selection.chosen if item.form == "signature"}
+        short.update(name for name, _ in selection.left_out)
+        return self.scrub.of_output(describe_failure(self.observed.error, project=self.project, short=short))
+
+    def snapshot(self, count: Callable[[str], int], *, folded: Mapping[str, Mapping[str, Any]]) -> Project:
+        """What SEMI_STATIC freezes: packages, files, outlines, added files, and the held definitions as they are."""
+        kept = self.as_they_are(folded, count)
+        return Project(packages=self.packages(), parts=self.parts(count), folded=kept)
+
+    def as_they_are(self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int]) -> tuple[Chosen, ...]:
+        """The held definitions that still exist, in their present version and in the form in which they are held."""
+        resolver = self._resolver()
+        out = []
+        for name, item in held.items():
+            found = resolver.resolve(name) if item["form"] in ("full", "signature") else None
+            if found is not None and not isinstance(found, Unresolved) and found.name == name:
+                out.append(self._clean(_chosen(found, str(item["form"]), str(item["reason"]), count)))
+        return tuple(out)
+
+    def parts(
+        self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    ) -> tuple[Piece, ...]:
+        """The project's files by name, outlines of its modules that the notebook uses, added files and pinned schemas,
+        as they are.
+
+        What of an outline the thread already holds stays in it, whatever the budget.
+        """
+        return (*self._tree(count, held), *self._outlines(count, held), *self._files(count), *self._schemas(count))
+
+    def packages(self) -> dict[str, str]:
+        """Imported top-level packages of others, with their versions."""
+        found = {}
+        for target in self.cells.imports().values():
+            top = target.partition(".")[0]
+            module = sys.modules.get(top)
+            if module is not None and top not in sys.stdlib_module_names and not self._is_own(module):
+                found[top] = _version(module)
+        return found
+
+    def _tree(self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]]) -> Iterator[TreePart]:
+        known = [name.removeprefix(TREE) for name in held if name.startswith(TREE)]
+        tree = tree_of(self.project, known)
+        if tree is not None:  # else what the thread holds is not known to be gone
+            files = {(clean := self.scrub(file)): count(clean) for file in tree.files}
+            yield TreePart(files=files, more=tree.more, others=tree.others)
+
+    def _outlines(self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]]) -> Iterator[OutlinePart]:
+        known = lines_held(held)
+        found = [self._outline(name) for name in sorted({*self._own_modules(), *known})]
+        present = [outline for outline in found if outline is not None]
+        for outline in fitted(present, room=OUTLINE_ROOM, wanted=words_of(self.cells.code()), held=known):
+            self.seen.add(f"{OUTLINE}{outline.module}")
+            yield OutlinePart(outline=outline.told(self.scrub, count))
+
+    def _outline(self, module: str) -> Outline | None:
+        """A module's outline as its file has it; without lines where it was there in this session and is gone."""
+        loaded = static_inspect.loaded_module(module)
+        file = self._own_file(loaded) if loaded is not None else None
+        found = SHARED.definitions(file, module=module) if file is not None else None
+        if file is not None and found is not None:
+            return Outline(module=module, file=self._shown(file, found.file), lines=found.outline)
+        return Outline(module=module, file="", lines=()) if f"{OUTLINE}{module}" in self.seen else None
+
+    def _shown(self, file: Path, below_package: str) -> str:
+        inside = self.project is not None and file.is_relative_to(self.project)
+        return relative_to(file, self.project) if inside else below_package
+
+    def _files(self, count: Callable[[str], int]) -> list[Part]:
+        out = []
+        for name in sorted(self.pins.files):
+            text = read_added(Path(name))
+            if text is not None:
+                clean = self.scrub(text)
+                shown = relative_to(Path(name), self.project)
+                out.append(Part(kind="file", file=shown, text=clean, tokens=count(clean)))
+        return out
+
+    def _schemas(self, count: Callable[[str], int]) -> list[Part]:
+        """Pinned schemas as they were read: pinning one again reads it again."""
+        return [
+            Part(kind="schema", file=name, text=text, tokens=count(text))
+            for name, text in sorted(self.pins.schemas.items())
+        ]
+
+    def _clean(self, chosen: Chosen) -> Chosen:
+        """The definition without secrets: taken out before anything is hashed."""
+        clean = chosen.definition.redacted(self.scrub)
+        return chosen if clean is chosen.definition else replace(chosen, definition=clean)
+
+    def _resolver(self) -> Resolver:
+        return Resolver(cells=self.cells, namespace=self.namespace, project=self.project, packages=self.packages_in_use)
+
+    def _own_modules(self) -> Iterable[str]:
+        return modules_in_use(self.cells, self.namespace, self._is_own) if self.project is not None else ()
+
+    def _is_own(self, module: ModuleType) -> bool:
+        return self._own_file(module) is not None
+
+    def _own_file(self, module: ModuleType) -> Path | None:
+        """The file of a module of the project; None for any other. Nothing of a lazy module is set off."""
+        file = static_inspect.module_text(module, "__file__")
+        if self.project is None or not file.endswith(".py"):
+            return None
+        path = Path(file)
+        return path if path.is_relative_to(own_root(self.project)) and not below_packages(file) else None
+
+    def _is_data(self, name: str) -> bool:
+        if name.startswith("_") or name not in self.namespace:
+            return False
+        value = self.namespace[name]
+        return not (static_inspect.is_a(static_inspect.unwrap(value), _CODE) or name in _SHELL_NAMES)
+
+
+def _words(task: str, mode: str) -> list[str]:
+    """The words of the task that may name something, marks first."""
+    if mode == "none":
+        return []
+    return [*marks(task), *(_WORD.findall(task[:_SCAN]) if mode == "auto" else ())]
+
+
+def _shown_in_words(name: str, shown: Shown) -> str:
+    return f"{name}: {shown.text}" if shown.value is None else description.describe(name, shown.value())
+
+
+def _chosen(found: Definition, form: str, reason: str, count: Callable[[str], int]) -> Chosen:
+    return measured(Chosen(definition=found, form=form, reason=reason, tokens=0), count)
+
+
+def _in_full(found: Definition, reason: str, count: Callable[[str], int]) -> Chosen:
+    return _chosen(found, "full", reason, count)
+
+
+def _by_its_name(resolver: Resolver, name: str) -> Definition | None:
+    """The definition that still goes by the name under which it is held. A part of the project has no such name."""
+    found = resolver.resolve(name)
+    return found if not isinstance(found, Unresolved) and found.name == name else None
+
+
+def _reads_the_same(made: Chosen, item: Mapping[str, Any]) -> bool:
+    """Of a signature that reads as it did nothing is out of date, whatever became of the body."""
+    return bool(made.shown) and made.shown == item.get("shown")
+
+
+def with_changed(selection: Selection, changed: Iterable[Chosen], notes: Iterable[str] = ()) -> Selection:
+    """The selection, and after it every held definition that changed though the task does not touch it; each note
+    once."""
+    chosen = {item.definition.name: item for item in selection.chosen}
+    for item in changed:
+        chosen.setdefault(item.definition.name, item)
+    said = tuple(dict.fromkeys([*selection.notes, *notes]))
+    return replace(selection, chosen=tuple(chosen.values()), notes=said)
+
+
+_CODE = (type, ModuleType, FunctionType, MethodType, *static_inspect.COMPILED)
+"""What a name may hold that is code, not data. A model that can be called is data all the same."""
+_SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython"})
+
+
+def _version(module: ModuleType) -> str:
+    version = static_inspect.attribute(module, "__version__") if static_inspect.is_a(module, ModuleType) else ""
+    return version if isinstance(version, str) else ""
+
+
+def _digests_now(parts: Iterable[Piece], held: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The digests of the project's parts as they are; "" for what of them was held and is gone."""
+    current: dict[str, str] = {}
+    for part in parts:
+        current |= part.digests
+        current |= dict.fromkeys(part.gone(held) if not isinstance(part, Part) else (), "")
+    files = (name for name in held if name.startswith(("file:", "schema:")))
+    return dict.fromkeys(files, "") | current
+
+
+def lines_held(held: Iterable[str]) -> dict[str, set[str]]:
+    """The names of the outline lines that a thread holds, by module."""
+    found: dict[str, set[str]] = {}
+    for name in held:
+        if name.startswith(OUTLINE):
+            module, _, line = name.removeprefix(OUTLINE).rpartition(":")
+            found.setdefault(module, set()).add(line)
+    return found

@@ -1,0 +1,40 @@
+"""Secrets out of everything that leaves the kernel for one agent, and the list of what was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from agentnb.context.redaction.redactor import named_secrets, redact
+
+
+@dataclass(kw_only=True)
+class Scrubber:
+    """Takes secrets out of everything that leaves the kernel, and keeps the list of what it took."""
+
+    allow: frozenset[str] = frozenset()
+    found: dict[str, str] = field(default_factory=dict)
+    variables: Callable[[], Iterable[tuple[object, object]]] = tuple
+
+    def __call__(self, text: str) -> str:
+        """The text with a mark for each secret."""
+        # Half a character (a file's name, a cell of a table) cannot be stored or sent, and must not end the run.
+        text = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+        result = redact(text, allow=self.allow)
+        self.found.update({mark: kind for kind, mark in result.found})
+        return result.text
+
+    def of_output(self, text: str) -> str:
+        """The same for what code gave: what a variable named as a secret holds goes too, wherever it stands.
+
+        Not for code: the same source must give the same bytes whatever the variables hold.
+        """
+        named = named_secrets(self.variables(), text, allow=self.allow)
+        for secret, (kind, mark) in sorted(named.items(), key=lambda item: -len(item[0])):
+            text = text.replace(secret, mark)
+            self.found[mark] = kind
+        return self(text)
+
+    def report(self) -> list[dict[str, str]]:
+        """What was taken, for the receipt: kind and mark of each."""
+        return [{"kind": kind, "mark": mark} for mark, kind in sorted(self.found.items())]

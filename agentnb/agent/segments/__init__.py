@@ -1,0 +1,1 @@
+"""Which segment a turn goes on with, and when a new one begins."""

@@ -1,0 +1,250 @@
+"""Which segment a turn goes on with; and when too much of it is out of date, where a new one begins, by price."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agentnb.agent.conversation.threads import Threads, folded
+from agentnb.agent.conversation.turn_blocks import block_weight, suited
+from agentnb.agent.deps import Request, Services
+from agentnb.agent.segments.compaction import reason, rewrite_that_pays
+from agentnb.agent.segments.window import room_for, tokens_of, turns_to_leave_out
+from agentnb.models import catalog, prices
+from agentnb.models.catalog import Model
+from agentnb.models.layers import Block, Layer, chain_digests
+from agentnb.models.messages import Usage
+from agentnb.models.tokens import TokenCounter
+from agentnb.prompt.thread import Turn, held_definitions, segment_for, stale_share, stale_weights
+from agentnb.providers.promptcache import message_salt
+
+CERTAIN = 0.95
+"""Part of a stale limit that is used: the share is an estimate, and the limit must hold all the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """The segment to go on with. `root` None begins one: `base` says what it keeps of another, `why` is for the user.
+
+    `base` is `{"root": the other segment's, "kept": the last turn that is sent as that one sent it}`. `first` is the
+    first turn that is sent, where the whole conversation would not fit the model's window ("": none before this one).
+    `replaced`: so much of the other's project section is out of date that no turn goes on with it.
+    """
+
+    root: str | None
+    base: Mapping[str, Any] | None = None
+    first: str | None = None
+    why: str = ""
+    replaced: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Path:
+    """A path as a segment sends it: its turns, its blocks with their weights, and what each name is now.
+
+    Weights are pieces of text (see tokens.pieces). `current` has a digest by name.
+    """
+
+    root: str
+    kind: str
+    turns: Sequence[Turn]
+    blocks: Sequence[Block]
+    current: Mapping[str, str]
+
+    @property
+    def weights(self) -> list[int]:
+        return weights_of(self.blocks)
+
+    def stale_shares(self) -> tuple[float, float]:
+        """The shares of the prompt that are out-of-date text: of all of it, and of the project section's own."""
+        weights = self.weights
+        each = stale_weights(self.blocks, weights, self.current)
+        frozen = sum(w for w, block in zip(each, self.blocks, strict=True) if block.layer is Layer.SEMI_STATIC)
+        total = sum(weights) or 1
+        return sum(each) / total, frozen / total
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passed:
+    """A limit that is passed: the share of out-of-date text, the limit, and where the text stands, for people."""
+
+    share: float
+    limit: float
+    where: str = ""
+    frozen: bool = False
+
+
+def passed_limit(whole: float, frozen: float, request: Request) -> Passed | None:
+    """Which of the two limits is passed by these shares: the project section's own is the tighter one, since what
+    stands there reads as the project itself."""
+    if frozen > request.stale_limit * CERTAIN:
+        return Passed(share=frozen, limit=request.stale_limit, where="in the project section ", frozen=True)
+    if whole > request.thread_stale_limit * CERTAIN:
+        return Passed(share=whole, limit=request.thread_stale_limit)
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """A place where the prompt could be written anew. `kept` is None where all but the static layer goes.
+
+    `rewritten` is what has to be written, `room` how much may go out of date before it happens again; in pieces.
+    """
+
+    kept: str | None
+    rewritten: float
+    room: float
+
+    @property
+    def price(self) -> float:
+        return self.rewritten / self.room if self.room > 0 else float("inf")
+
+
+class Segments:
+    """Chooses segments. Nothing here writes."""
+
+    def __init__(self, services: Services, threads: Threads) -> None:
+        self._services = services
+        self._threads = threads
+
+    def choose(self, turns: Sequence[Turn], path: Sequence[Turn], *, kind: str, request: Request) -> Begun:
+        """The segment for a new turn on this path."""
+        root = segment_for(turns, path, kind)
+        if root is None:
+            changed = "New segment: The model or the tools changed, so the prompt is written anew."
+            return self._fitted(Begun(root=None, why=changed if path else ""), path, request=request)
+        sent = self._as_sent(path, root, kind, self._services.samples.counter_for(request.model))
+        return self._fitted(self._go_on(sent, request), path, request=request, sent=sent.blocks)
+
+    def take_up(self, source: Mapping[str, Any], path: Sequence[Turn], *, request: Request) -> Begun:
+        """The segment for a turn that follows a step of an earlier run: that run's own, unless too much is stale.
+
+        `source` is that run's context after the step. A new segment keeps nothing of the old one: what the run had
+        said so far is folded into it.
+        """
+        own = [Block.from_json(item) for item in source["blocks"]]
+        sent = self._as_sent(
+            path, source["segment_root"], source["kind"], self._services.samples.counter_for(request.model), then=own
+        )
+        begun = self._go_on(sent, request, whole=True)
+        return self._fitted(begun, path, request=request, sent=sent.blocks)
+
+    def _fitted(self, begun: Begun, path: Sequence[Turn], *, request: Request, sent: Sequence[Block] = ()) -> Begun:
+        """The same, or a new segment without the oldest turns where the conversation no longer fits the window.
+
+        `sent` are the blocks of the segment that there is.
+        """
+        model, counter = catalog.lookup(request.model), self._services.samples.counter_for(request.model)
+        room = room_for(model, request, counter)
+        turns = [tokens_of(self._threads.own(turn), model, counter) for turn in path]
+        total = tokens_of(sent, model, counter) if begun.root else sum(turns)
+        gone = turns_to_leave_out(turns, room) if total > room else 0
+        if not gone:
+            return begun
+        first = path[gone].run_id if gone < len(path) else ""
+        return Begun(root=None, first=first, why=_why_shorter(gone, total, model))
+
+    def _go_on(self, sent: Path, request: Request, *, whole: bool = False) -> Begun:
+        share, frozen = sent.stale_shares()
+        passed = passed_limit(share, frozen, request)
+        if passed is None:
+            why = "" if whole or request.thread_stale_limit >= 1 else self._pays(sent, request, share)
+            return Begun(root=None, why=why) if why else Begun(root=sent.root)
+        cuts = self._cuts(sent, request.thread_stale_limit * CERTAIN, request)
+        # To keep the project section is to keep its old text.
+        cut = cuts[0] if whole or passed.frozen else min(cuts, key=lambda cut: cut.price)
+        base = {"root": sent.root, "kept": cut.kept} if cut.kept else None
+        why = self._priced(sent, request, passed=passed, cut=cut)
+        return Begun(root=None, base=base, why=why, replaced=passed.frozen)
+
+    def _pays(self, sent: Path, request: Request, share: float) -> str:
+        """Why a new segment pays before the limit asks for one; empty where it does not."""
+        end, _ = self._threads.end_of_last_request(sent.turns, sent.root, base=self._threads.base(sent.root))
+        paying = rewrite_that_pays(self._services, sent.blocks, share=share, request=request, end=end)
+        return reason(paying, catalog.lookup(request.model)) if paying else ""
+
+    def _as_sent(
+        self, path: Sequence[Turn], root: str, kind: str, counter: TokenCounter, *, then: Sequence[Block] = ()
+    ) -> Path:
+        threads = self._threads
+        blocks = [*threads.segment(root), *threads.as_sent(path, root=root, kind=kind), *then]
+        fresh = self._services.hydrator.refresh(held_definitions(blocks), counter.count)
+        return Path(root=root, kind=kind, turns=path, blocks=blocks, current=fresh.current)
+
+    def _cuts(self, sent: Path, limit: float, request: Request) -> list[Cut]:
+        """All anew; or, where every definition is known as it is now, from behind a turn whose prefix is warm."""
+        weights = sent.weights
+        fresh = (1 - stale_share(sent.blocks, weights, sent.current)) * sum(weights)
+        frame = sum(w for w, b in zip(weights, sent.blocks, strict=True) if b.layer is Layer.STATIC)
+        out = [Cut(kept=None, rewritten=fresh - frame, room=limit * fresh)]
+        held = held_definitions(sent.blocks)
+        if all(name in sent.current for name in held):
+            warm = self._warm(sent, request)
+            out += [self._behind(number, sent, held, limit) for number in warm]
+        return out
+
+    def _warm(self, sent: Path, request: Request) -> list[int]:
+        """The turns of this segment, but the last, whose last request's prefix the provider still holds."""
+        services = self._services
+        model = catalog.lookup(request.model)
+        scope, now = services.provider_for(request.model).scope, services.clock.now()
+        chain = chain_digests(suited(sent.blocks, model), message_salt(model, sent.blocks))
+        ends = {
+            number: self._threads.end_of(turn.run_id)
+            for number, turn in enumerate(sent.turns[:-1])
+            if turn.segment_root == sent.root
+        }
+        return [
+            number
+            for number, end in ends.items()
+            if 0 < end <= len(chain) and services.ledger.warm(scope, model.name, chain[end - 1], now)
+        ]
+
+    def _behind(self, number: int, sent: Path, held: Mapping[str, Mapping[str, object]], limit: float) -> Cut:
+        """The cut that keeps the turns up to this one as they were sent, and writes the rest without stale text."""
+        threads = self._threads
+        kept = threads.as_sent(sent.turns[: number + 1], root=sent.root, kind=sent.kind)
+        kept = (*threads.segment(sent.root), *kept)
+        weights = weights_of(kept)
+        later = sum(weights_of(folded(sent.blocks[len(kept) :])))
+        known = held_definitions(kept)
+        missing = [item for name, item in held.items() if known.get(name, {}).get("digest") != sent.current[name]]
+        again = sum(tokens for item in missing if isinstance(tokens := item.get("tokens"), int))
+        stale = stale_share(kept, weights, sent.current) * sum(weights)
+        return Cut(
+            kept=sent.turns[number].run_id,
+            rewritten=later + again,
+            room=limit * (sum(weights) + later + again) - stale,
+        )
+
+    def _priced(self, sent: Path, request: Request, *, passed: Passed, cut: Cut) -> str:
+        """Why so much is written anew, with the price of either way."""
+        model = catalog.lookup(request.model)
+        counter = self._services.samples.counter_for(request.model)
+        total = tokens_of(sent.blocks, model, counter)
+        stale, written = round(passed.share * total), round(cut.rewritten / sum(sent.weights) * total)
+        keep = prices.cost_of(model, Usage(cache_read=stale)).total
+        write = prices.cost_of(model, Usage(cache_write_5m=written)).total
+        what = "the turns since are" if cut.kept else "the prompt is"
+        cost = (
+            ""
+            if keep is None or write is None
+            else f" Keeping it would cost ≈ ${keep:.4f} a call; {what} written anew for ≈ ${write:.4f} once."
+        )
+        return (
+            f"New segment: ≈ {stale:,} of ≈ {total:,} tokens were out of date {passed.where}({passed.share:.0%}, limit "
+            f"{passed.limit:.0%}).{cost}"
+        )
+
+
+def _why_shorter(gone: int, total: int, model: Model) -> str:
+    turns = "the oldest turn is" if gone == 1 else f"the {gone} oldest turns are"
+    return (
+        f"New segment: with ≈ {total:,} tokens so far the conversation would outgrow the {model.window:,} that "
+        f"{model.label} takes, so {turns} left out from here on (the journal keeps them: %agent_runs list)."
+    )
+
+
+def weights_of(blocks: Sequence[Block]) -> list[int]:
+    return [block_weight(block.content) for block in blocks]

@@ -1,0 +1,138 @@
+"""ACTING: the tools that a reply asked for, each within its policy; and the wait for a person's word on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from agentnb import canonical
+from agentnb.agent import approvals
+from agentnb.agent.approvals import AWAITING_APPROVAL, Proposed
+from agentnb.agent.conversation.turn_blocks import (
+    ACTING,
+    THINKING,
+    open_calls,
+    result_block,
+    tool_record,
+)
+from agentnb.agent.deps import Context, Services
+from agentnb.agent.tools.tool import Outcome, Tool, ToolBox, carry_out, pick
+from agentnb.errors import ActionUnsure, RunInterrupted
+from agentnb.models.messages import ToolCall
+
+
+class Acting:
+    """Carries calls out, on the main thread where they touch the user's namespace."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._machine = services.machine
+
+    def act(self, context: Context) -> tuple[str, Context]:
+        run_id = self._machine.current.run_id
+        free = {*context["allow"], *approvals.approved_tools(context, run_id)}
+        box = ToolBox(tools=pick(context["tools"], self._services.tools), allow=frozenset(free))
+        calls = [Proposed(number=n, call=call) for n, call in enumerate(open_calls(context["blocks"]), 1)]
+        asked = approvals.to_ask(context, run_id, box, calls)
+        if asked:
+            return self._ask(context, asked)
+        records = []
+        started = self._services.clock.monotonic()
+        for proposed in calls:
+            word = approvals.said_of(context, run_id, proposed)
+            outcome, seconds = self._timed(box, proposed, word)
+            outcome = said_once(outcome, context["definitions"])
+            context["blocks"].append(result_block(proposed.call, outcome).to_json())
+            _hold(context, outcome)
+            records.append(tool_record(proposed.call, outcome, seconds, word, scrub=self._services.scrub.of_output))
+        context["asking"] = None
+        context["redactions"] = self._services.scrub.report()
+        self._machine.current.attach(
+            seconds=round(self._services.clock.monotonic() - started, 6),
+            what=", ".join(f"{r['name']}{' (refused)' if r['refused'] else ''}" for r in records),
+            tools=records,
+        )
+        return THINKING, context
+
+    def _ask(self, context: Context, calls: Sequence[Proposed]) -> tuple[str, Context]:
+        """Nothing runs before a person has spoken: not even the reply's other calls, so that the order stays."""
+        context["asking"] = approvals.asking(context, calls, self._machine.current.step)
+        _count_wait(context)
+        self._machine.current.attach(what=f"asked about {', '.join(item.call.name for item in calls)}")
+        return AWAITING_APPROVAL, context
+
+    def take_word(self, context: Context) -> tuple[str, Context]:
+        """AWAITING_APPROVAL: one delivered word. The first on a call counts; one on any other call changes nothing."""
+        current, event = self._machine.current, self._machine.current.event
+        scrub = self._services.scrub.of_output
+        word = event and approvals.decision(context, current.run_id, event.data, at=event.at, scrub=scrub)
+        if word:
+            context["decisions"] = [*(context.get("decisions") or ()), word]
+            context["redactions"] = self._services.scrub.report()
+            said = "approved" if word["approved"] else "denied"
+            current.attach(what=f"{said} {word['tool']} ({word['by']})", decision=word)
+        _count_wait(context)
+        return AWAITING_APPROVAL if approvals.waiting(context, current.run_id) else ACTING, context
+
+    def _timed(self, box: ToolBox, proposed: Proposed, word: Mapping[str, Any] | None) -> tuple[Outcome, float]:
+        call = proposed.call
+        if self._services.cancelled.is_set():
+            raise RunInterrupted("the run was interrupted before a tool ran")
+        self._machine.current.emit("phase", text=f"running {call.name}")
+        started = self._services.clock.monotonic()
+        denied = approvals.told(word) if word else None
+        outcome = denied or box.problem(call, approved=bool(word)) or self._carry_out(box.tools[call.name], proposed)
+        scrub = self._services.scrub if outcome.holds else self._services.scrub.of_output
+        outcome = replace(outcome, text=scrub(outcome.text))
+        return outcome, self._services.clock.monotonic() - started
+
+    def _carry_out(self, tool: Tool, proposed: Proposed) -> Outcome:
+        call = proposed.call
+        if not tool.acts:
+            return self._place(tool, call)
+        # An acting tool's effect is keyed (run, step, action): after a crash it is reported, never silently repeated.
+        action = self._machine.current.action(f"call {proposed.number}")
+
+        def act() -> dict[str, Any]:
+            outcome = self._place(tool, call)
+            # The journal keeps the result of an action: it too must be without secrets.
+            return {"text": self._services.scrub.of_output(outcome.text), "is_error": outcome.is_error}
+
+        try:
+            done = action.run(act)
+        except ActionUnsure as error:
+            raise ActionUnsure(
+                f"{tool.name} may have run before this run was cut off, and it was not repeated",
+                about=canonical.dump(dict(call.arguments)).decode()[:200],
+                todo=f"Look at its effect; then %agent_runs resume {self._machine.current.run_id} --unsure repeat "
+                "(or skip).",
+            ) from error
+        if not isinstance(done, dict) or "text" not in done:
+            return Outcome(text=f"{tool.name} was cut off; the person chose not to repeat it.", is_error=True)
+        return Outcome(text=done["text"], is_error=done["is_error"])
+
+    def _place(self, tool: Tool, call: ToolCall) -> Outcome:
+        if tool.on_main:
+            return self._services.on_main(lambda: carry_out(tool, call))
+        return carry_out(tool, call)
+
+
+def said_once(outcome: Outcome, held: Sequence[Mapping[str, Any]]) -> Outcome:
+    """The outcome; or, where the conversation holds these definitions in full as they are now, where they stand."""
+    known = {(item["name"], item["digest"]) for item in held if item["form"] == "full"}
+    if not outcome.holds or not all((item["name"], item["digest"]) in known for item in outcome.holds):
+        return outcome
+    names = ", ".join(f'<definition name="{item["name"]}">' for item in outcome.holds)
+    return replace(outcome, text=f"Already above, in full and unchanged since: {names}.", holds=())
+
+
+def _hold(context: Context, outcome: Outcome) -> None:
+    for item in outcome.holds:
+        entry = dict(item) | {"new": True}
+        context["definitions"] = [d for d in context["definitions"] if d["name"] != item["name"]] + [entry]
+
+
+def _count_wait(context: Context) -> None:
+    """Steps that only ask or listen do not count towards --max-steps."""
+    context["waits"] = context.get("waits", 0) + 1

@@ -1,1 +1,0 @@
-"""What lies beyond one machine. Each module is the home of its package, which is imported on first use."""

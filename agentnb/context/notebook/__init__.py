@@ -1,0 +1,1 @@
+"""The notebook itself: its cells, what they showed, what ran, what failed."""

@@ -1,0 +1,1 @@
+"""Secrets out of text, before anything is hashed, sent or journaled."""

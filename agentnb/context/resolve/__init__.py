@@ -1,0 +1,1 @@
+"""A name in the user's words or code -> what it means."""

@@ -1,0 +1,293 @@
+"""Python files on disk -> FileDefinitions, each parsed once per version; and which file a module's name means.
+
+What a long file defines is also kept in the index of packages, with the digest of its bytes: the next kernel reads the
+text and looks its entries up, which is over ten times faster than parsing, and of a file that changed since parses only
+the change. Nothing here imports a module: names are looked up in `sys.modules` and on the import path only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.machinery
+import sys
+import threading
+import tokenize
+import zipimport
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from agentnb.canonical import dump_exact, load
+from agentnb.context.resolve.packages import FileRow, PackageIndex
+from agentnb.context.static.definitions import Entry, FileDefinitions, Import, ParseError, Piece
+from agentnb.context.static.incremental_parse import parse_definitions
+from agentnb.context.static.syntax import normalise
+from agentnb.context.values import static_inspect
+
+BYTES_LIMIT = 32 * 2**20
+"""Files above this are not read: no module written by hand is as long."""
+KEPT_LINES = 600_000
+"""Lines of parsed files that are kept in memory, about 100 MB."""
+
+
+STORED_FROM = 20_000
+"""Characters from which a file's entries are stored: a shorter one parses as fast as it is looked up."""
+TRIES = 3
+"""How often a file that changes while it is read is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    stamp: tuple[int, int]
+    parsed: FileDefinitions
+
+
+class FileIndex:
+    """Parsed files by path. A file is read again when its size or modification time changes.
+
+    A file that no longer parses keeps its last version that did, with `error` set. Safe to call from several threads.
+    """
+
+    def __init__(self, stored: PackageIndex | None = None) -> None:
+        self.stored = stored
+        """Where long files' entries outlive the kernel; None keeps them in memory only."""
+        self._kept: OrderedDict[Path, _Kept] = OrderedDict()
+        self._lines = 0
+        self._lock = threading.Lock()
+
+    def definitions(self, path: Path, *, module: str) -> FileDefinitions | None:
+        """The file's definitions; None when it cannot be read. `module` names it: `networkx.classes.graph`."""
+        stamp = stamp_of(path)
+        with self._lock:
+            kept = self._kept.get(path)
+        if kept and kept.stamp == stamp:
+            return kept.parsed
+        for _ in range(TRIES):
+            parsed = self._parse(path, module, kept.parsed if kept else None)
+            before, stamp = stamp, stamp_of(path)
+            if stamp == before:
+                break  # else it changed while it was read; one that never comes to rest is read again next time
+        else:
+            return parsed
+        if parsed is not None:
+            self._keep(path, _Kept(stamp, parsed))
+        return parsed
+
+    def _parse(self, path: Path, module: str, before: FileDefinitions | None) -> FileDefinitions | None:
+        try:
+            data = read_bytes(path)
+        except (OSError, zipimport.ZipImportError):
+            return None
+        before = before if before and before.module == module else None
+        parsed = self._by_content(data, path, module, before)
+        if parsed.error and before and before.entries and (before.outdated or not before.error):
+            return replace(before, error=parsed.error, outdated=True)
+        return parsed
+
+    def _by_content(self, data: bytes, path: Path, module: str, before: FileDefinitions | None) -> FileDefinitions:
+        if self.stored is None or len(data) < STORED_FROM:
+            return parsed_source(data, path, module, before)
+        digest, row = content_digest(data), self.stored.row(path)
+        known = _known(row) if row and row.module == module else None
+        if row and known and row.digest == digest:
+            return replace(known, lines=tuple(normalise(decoded(data)).split("\n")), file=relative_file(path, module))
+        before = before or known
+        parsed = parsed_source(data, path, module, before)
+        if not parsed.error:
+            made = dump_exact(to_stored(parsed))
+            # Its time is left open: the pass over the package has its names still to take in.
+            self.stored.keep(FileRow(path=str(path), stamp=(0, 0), digest=digest, module=module, entries=made))
+        return parsed
+
+    def _keep(self, path: Path, kept: _Kept) -> None:
+        with self._lock:
+            old = self._kept.pop(path, None)
+            self._kept[path] = kept
+            self._lines += len(kept.parsed.lines) - (len(old.parsed.lines) if old else 0)
+            while self._lines > KEPT_LINES and len(self._kept) > 1:
+                _, dropped = self._kept.popitem(last=False)
+                self._lines -= len(dropped.parsed.lines)
+
+
+def _known(row: FileRow) -> FileDefinitions | None:
+    """What is stored of a file, without its lines; None for what is not there or was not written by us."""
+    try:
+        return from_stored(load(row.entries), module=row.module) if row.entries else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def content_digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def parsed_source(data: bytes, path: Path, module: str, before: FileDefinitions | None = None) -> FileDefinitions:
+    """What a file of these bytes defines. `before` is an earlier version."""
+    file = relative_file(path, module)
+    try:
+        text = decoded(data)
+    except (SyntaxError, ValueError, LookupError) as error:
+        why = ParseError(line=0, message=f"cannot be decoded: {error}")
+        return FileDefinitions(module=module, file=file, lines=(), entries=(), imports=(), error=why)
+    return parse_definitions(text, module=module, file=file, before=before)
+
+
+def to_stored(parsed: FileDefinitions) -> dict[str, Any]:
+    """A file's entries as JSON; its text is not part of it."""
+    return {
+        "entries": [[e.name, e.kind, e.spans, e.weight, e.bases, e.columns, e.registers] for e in parsed.entries],
+        "imports": [[i.bound, i.target, i.line, i.whole] for i in parsed.imports],
+        "pieces": [[p.first, p.last, p.digest, p.ends] for p in parsed.pieces],
+        "stars": parsed.stars,
+        "deleted": parsed.deleted,
+        "doc": parsed.doc,
+    }
+
+
+def from_stored(stored: Any, *, module: str) -> FileDefinitions:
+    """The same FileDefinitions as parsing gave, without the lines and the file."""
+    return FileDefinitions(
+        module=module,
+        file="",
+        lines=(),
+        entries=tuple(map(_entry, stored["entries"])),
+        imports=tuple(Import(bound=b, target=t, line=line, whole=whole) for b, t, line, whole in stored["imports"]),
+        pieces=tuple(Piece(first=f, last=n, digest=d, ends=tuple(ends)) for f, n, d, ends in stored["pieces"]),
+        stars=tuple(stored["stars"]),
+        deleted=tuple(stored["deleted"]),
+        doc=stored["doc"],
+    )
+
+
+def _entry(stored: Any) -> Entry:
+    name, kind, spans, weight, bases, columns, registers = stored
+    places = tuple((first, last) for first, last in spans)
+    own = (columns[0], columns[1]) if columns else None
+    made = Entry(name=name, kind=kind, spans=places, weight=weight, bases=tuple(bases), columns=own)
+    return replace(made, registers=registers) if registers else made
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """(modification time in ns, size), or (0, 0) for what is not a file of its own (inside a zip, gone)."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes; zips are looked into. Raises OSError."""
+    if not path.is_file():
+        return _from_zip(path)
+    with path.open("rb") as file:
+        return file.read(BYTES_LIMIT + 1)
+
+
+def decoded(data: bytes) -> str:
+    """The text in its declared encoding. Raises SyntaxError, ValueError or LookupError."""
+    if len(data) > BYTES_LIMIT:
+        raise ValueError(f"larger than {BYTES_LIMIT >> 20} MB")
+    encoding, _ = tokenize.detect_encoding(BytesIO(data).readline)
+    return data.decode(encoding)
+
+
+def _from_zip(path: Path) -> bytes:
+    for parent in path.parents:
+        if parent.is_file():
+            return zipimport.zipimporter(str(parent)).get_data(str(path))
+    raise FileNotFoundError(str(path))
+
+
+# modules and files ----------------------------------------------------------------------------------------------------
+
+
+def loaded_file(module: ModuleType) -> Path | None:
+    """The Python file of a loaded module; None for built-in and compiled ones."""
+    if not static_inspect.is_a(module, ModuleType):
+        return None  # cffi puts objects into sys.modules that only call themselves modules
+    file = static_inspect.module_text(module, "__file__")
+    return Path(file) if file.endswith((".py", ".pyw", ".pyi")) else None
+
+
+def module_file(name: str, roots: Iterable[Path] = ()) -> Path | None:
+    """The file of the module `name`, loaded or not; `roots` come before the import path. Imports nothing."""
+    loaded = static_inspect.loaded_module(name)
+    if loaded is not None:
+        return loaded_file(loaded)
+    search: list[str] | None = [*(str(root) for root in roots), *sys.path]
+    spec = None
+    parts = name.split(".")
+    for i in range(len(parts)):
+        spec = _find_spec(".".join(parts[: i + 1]), search)
+        if spec is None:
+            return None
+        search = list(spec.submodule_search_locations or ())
+    origin = spec.origin if spec else None
+    return Path(origin) if origin and origin.endswith((".py", ".pyw")) else None
+
+
+def stub_file(name: str) -> Path | None:
+    """The `.pyi` beside a compiled module, or beside the Python file of a package."""
+    loaded = static_inspect.loaded_module(name)
+    spec = static_inspect.module_dict(loaded).get("__spec__") if loaded is not None else None
+    origin = static_inspect.plain(static_inspect.own_dict(spec).get("origin"))
+    if not origin:
+        return None
+    path = Path(origin)
+    beside = path.with_name(f"{path.name.partition('.')[0]}.pyi")
+    return beside if beside.is_file() else None
+
+
+def _find_spec(name: str, search: list[str] | None) -> importlib.machinery.ModuleSpec | None:
+    try:
+        return importlib.machinery.PathFinder.find_spec(name, search)
+    except (ImportError, OSError, ValueError, AttributeError):
+        return None
+
+
+def module_name(path: Path) -> str:
+    """The dotted name of a file, from the loaded modules, or else from the packages that it lies in."""
+    return _loaded_names().get(str(path)) or _name_from_packages(path)
+
+
+_names: tuple[int, dict[str, str]] = (0, {})
+
+
+def _loaded_names() -> dict[str, str]:
+    global _names
+    if _names[0] != len(sys.modules):
+        found: dict[str, str] = {}
+        modules: list[tuple[str, Any]] = list(sys.modules.items())  # anybody may put anything there
+        for name, module in modules:
+            file = loaded_file(module) if static_inspect.is_a(module, ModuleType) else None
+            if file is not None and name != "__main__":
+                found.setdefault(str(file), name)
+        _names = (len(sys.modules), found)
+    return _names[1]
+
+
+def _name_from_packages(path: Path) -> str:
+    parts = [] if path.stem == "__init__" else [path.stem]
+    for parent in path.parents:
+        if not (parent / "__init__.py").is_file():
+            break
+        parts.insert(0, parent.name)
+    return ".".join(parts) or path.parent.name
+
+
+def relative_file(path: Path, module: str) -> str:
+    """The path below the package's parent (`networkx/classes/graph.py`): the same on every machine."""
+    wanted = module.split(".")
+    if path.stem == "__init__":
+        wanted = [*wanted, "__init__"]
+    tail = [*path.parts[-len(wanted) : -1], path.stem]
+    return "/".join([*wanted[:-1], path.name]) if tail == wanted else path.name
+
+
+SHARED = FileIndex()
+"""The process's index. Whoever opens the data directory sets `SHARED.stored`."""

@@ -1,0 +1,290 @@
+"""What a dotted name means by the live objects: they are looked at, never asked, and lead to their source's text."""
+
+from __future__ import annotations
+
+import builtins
+import linecache
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from agentnb.context.resolve.files import loaded_file, module_name
+from agentnb.context.resolve.text import CellNames, Texts, sourceless
+from agentnb.context.static.definitions import Definition, FileDefinitions
+from agentnb.context.static.incremental_parse import parse_cell
+from agentnb.context.static.syntax import first_line, normalise
+from agentnb.context.values import static_inspect
+
+CODE_KINDS = frozenset({"function", "async function", "class"})
+_SETS = re.compile(r"^[ \t]+(?:def [^\n]*:[ \t]*)?self\.(\w+)\s*(?::[^=\n]+)?=(?!=)", re.MULTILINE)
+_LITERALS = frozenset({bool, int, float, complex, str, bytes})
+
+
+class LiveObjects:
+    """From a scope of live objects to definitions. `imports` are the names that cells bind by importing."""
+
+    def __init__(self, texts: Texts, cells: CellNames, imports: Mapping[str, str]) -> None:
+        self._texts = texts
+        self._cells = cells
+        self._imports = imports
+        self._ran: dict[str, FileDefinitions | None] = {}
+        self._set: dict[tuple[FileDefinitions, str], dict[str, int]] = {}
+        self.notes: dict[str, None] = {}
+        """Definitions of cells that what lives was not made of."""
+
+    def walk(
+        self, scope: Mapping[str, Any], parts: list[str], *, module: ModuleType | None = None
+    ) -> Definition | None:
+        value: Any = scope.get(parts[0], static_inspect.MISSING)
+        owner: Any = module
+        for i, part in enumerate(parts[1:], 1):
+            if value is static_inspect.MISSING:
+                return None
+            owner, value = value, static_inspect.attribute(value, part)
+            if value is static_inspect.MISSING:
+                return self._beyond(owner, parts[i:])
+        return None if value is static_inspect.MISSING else self._of_value(owner, parts, value)
+
+    def _beyond(self, owner: Any, rest: list[str]) -> Definition | None:
+        """An attribute that is not stored on the live object may still stand in the source of its module or class."""
+        if static_inspect.is_a(owner, ModuleType):
+            return self._texts.inside(static_inspect.module_text(owner, "__name__"), rest)
+        if len(rest) > 1 or static_inspect.is_a(owner, (FunctionType, *static_inspect.COMPILED)):
+            return None
+        return self._in_classes(_classes_of(owner), rest[0])
+
+    def _of_value(self, owner: Any, parts: list[str], value: Any) -> Definition | None:
+        name = parts[-1]
+        inner = static_inspect.unwrap(value)
+        called, qualified = (
+            static_inspect.function_name(inner) if static_inspect.is_a(inner, FunctionType) else ("", "")
+        )
+        if called == name and "<locals>" not in qualified:
+            return self.of_code(inner.__code__, inner) or self._as_written(owner, parts)
+        if static_inspect.is_a(inner, type):
+            return self._alias(owner, parts, value) or self.of_class(inner) or self._compiled(inner, owner, name)
+        if static_inspect.is_a(inner, ModuleType):
+            return self._texts.module(static_inspect.module_text(inner, "__name__"))
+        written = self._as_written(owner, parts)
+        if static_inspect.is_a(inner, FunctionType):
+            is_inner = "<locals>" in qualified or (written is not None and written.kind in CODE_KINDS)
+            is_inner = is_inner or called == "<lambda>"
+            if written is not None and is_inner and called != name:
+                return written  # a decorator without functools.wraps: the user means what he wrote
+            return self.of_code(inner.__code__, inner) or written
+        return written or self._compiled(inner, owner, name) or self._plain(owner, name, inner)
+
+    def _alias(self, owner: Any, parts: list[str], value: Any) -> Definition | None:
+        """`Rows = list[dict]` and `Number: TypeAlias = int` mean what is written, not the class that they lead to."""
+        written = self._as_written(owner, parts) if owner is None or static_inspect.is_a(owner, ModuleType) else None
+        return written if written and (written.kind == "type alias" or static_inspect.is_generic(value)) else None
+
+    def _as_written(self, owner: Any, parts: list[str]) -> Definition | None:
+        """The definition of this very name in the source of what holds it."""
+        name = parts[-1]
+        if owner is None and len(parts) == 1:
+            found = self._cells.find(name)
+            if found is not None and found.kind != "import":
+                return found
+            target = self._imports.get(name, "")
+            return self._texts.inside(*_split(target)) if "." in target else None
+        if static_inspect.is_a(owner, ModuleType):
+            return self._texts.inside(static_inspect.module_text(owner, "__name__"), [name])
+        return self._in_classes(_classes_of(owner), name)
+
+    def _in_classes(self, classes: Sequence[type], name: str) -> Definition | None:
+        """A class attribute; else a field that is only annotated; else the method that sets `self.name`."""
+        stored = next((cls for cls in classes if name in static_inspect.class_dict(cls)), None)
+        if stored is not None:
+            return self._member(stored, name)
+        for look in (self._member, self._setter):
+            for cls in classes:
+                found = look(cls, name)
+                if found is not None:
+                    return found
+        return None
+
+    def _setter(self, cls: type, name: str) -> Definition | None:
+        file, qualname = self._home(cls)
+        if file is None or qualname not in file.chosen:
+            return None
+        line = self._lines_set(file, qualname).get(name)
+        if line is None:
+            return None
+        members = (member for key, member in file.chosen.items() if key.startswith(f"{qualname}."))
+        within = [member for member in members if member.lines[0] <= line <= member.lines[1]]
+        closest = min(within, key=lambda member: member.lines[1] - member.lines[0], default=None)
+        return self._named(file, closest.name) if closest else None
+
+    def _lines_set(self, file: FileDefinitions, qualname: str) -> Mapping[str, int]:
+        """The line on which a class first sets each attribute of its `self`. Its text, which may be 10,000 lines long,
+        is looked through once for all names."""
+        key = file, qualname
+        if key not in self._set:
+            entry, found = file.chosen[qualname], dict[str, int]()
+            source, line, done = file.python_of(entry), entry.lines[0], 0
+            for match in _SETS.finditer(source):
+                line, done = line + source.count("\n", done, match.start()), match.start()
+                found.setdefault(match[1], line)
+            self._set[key] = found
+        return self._set[key]
+
+    def _member(self, cls: type, name: str) -> Definition | None:
+        file, qualname = self._home(cls)
+        return self._named(file, f"{qualname}.{name}")
+
+    def of_class(self, cls: type) -> Definition | None:
+        return self._named(*self._home(cls))
+
+    def _named(self, file: FileDefinitions | None, name: str) -> Definition | None:
+        """A definition of this file; of a cell, with what other cells import for it."""
+        if file is None:
+            return None
+        return self._cells.find(name) if file is self._cells.definitions.cell_of(name) else file.by_name.get(name)
+
+    def _home(self, cls: type) -> tuple[FileDefinitions | None, str]:
+        """(the file or cell that a class stands in, its name there)."""
+        module, qualname = static_inspect.class_name(cls)
+        if module == "__main__":
+            return self._cells.definitions.cell_of(qualname) or self._file_of_methods(cls, qualname), qualname
+        file = self._texts.file_of(module)
+        if file is None or qualname in file.chosen:
+            return file, qualname
+        # Some packages give their classes a shorter module name than the one they stand in.
+        own = self._file_of_methods(cls, qualname)
+        found = None if own else self._texts.inside(module, qualname.split("."))
+        file = self._texts.file_containing(found) if found else own
+        return file, found.name.removeprefix(f"{file.module}.") if found and file else qualname
+
+    def _file_of_methods(self, cls: type, qualname: str) -> FileDefinitions | None:
+        """Where the first method of a class stands, for one that is not where it says: from `%run`, or a magic."""
+        inner = (static_inspect.unwrap(value) for value in static_inspect.class_dict(cls).values())
+        codes = (function.__code__ for function in inner if static_inspect.is_a(function, FunctionType))
+        own = (code for code in codes if code.co_qualname.startswith(f"{qualname}."))
+        return next((file for code in own if (file := self._file_of(code)) and qualname in file.chosen), None)
+
+    def of_code(self, code: CodeType, function: FunctionType | None = None) -> Definition | None:
+        """The definition whose code this is."""
+        if _is_no_file(code.co_filename):
+            return self._of_cell_code(code)
+        file = self._file_of(code, static_inspect.plain(function.__module__) if function else "")
+        return _at_code(file, code) if file else None
+
+    def registered(self, scope: Mapping[str, Any], parts: list[str]) -> list[Definition]:
+        """What `functools.singledispatch` keeps for the function of that name, the base among it."""
+        value: Any = scope.get(parts[0], static_inspect.MISSING)
+        for part in parts[1:]:
+            value = static_inspect.MISSING if value is static_inspect.MISSING else static_inspect.attribute(value, part)
+        found = (self.of_code(function.__code__, function) for function in static_inspect.registered(value))
+        return list({item.name: item for item in found if item is not None}.values())
+
+    def why_sourceless(self, value: Any, name: str) -> str:
+        """Why a function or class has no text to show."""
+        if static_inspect.is_a(value, FunctionType) and _is_no_file(value.__code__.co_filename):
+            return f"{name} was made by code that stands in no cell and no file"
+        return f"the file that defines {name} cannot be read"
+
+    def _of_cell_code(self, code: CodeType) -> Definition | None:
+        """What the cells say of a function; where a condition chose, or no cell has it, what the code was made of."""
+        name = code.co_qualname
+        registered = self._of_registered(code)
+        if registered is not None:
+            return registered
+        known, cell = self._cells.find(name), self._cells.definitions.cell_of(name)
+        if known and cell and name not in cell.repeated and _text_of(code).strip() == "\n".join(cell.lines).strip():
+            return known
+        file = self._file_of(code)
+        ran = _at_code(file, code) if file else None
+        variant = self._cells.definitions.variant(name, ran.source) if ran else None
+        if variant or ran is None:
+            return variant or known
+        if known is None or known.kind == "import":
+            return ran
+        if cell and cell.parsed is None and ran.source != known.source:
+            self.notes[
+                f"{name} was defined again, but its earlier version is in use: run again what was made of it"
+            ] = None
+        return known
+
+    def _of_registered(self, code: CodeType) -> Definition | None:
+        """An implementation that has no name of its own: by what it was made of, and as its cell has it now."""
+        file = self._file_of(code) if not code.co_name.strip("_") else None
+        entry = file.at_line(code.co_firstlineno, code.co_name) if file else None
+        if file is None or entry is None or not entry.registers:
+            return None
+        known, ran = self._cells.find(entry.name), file.by_name[entry.name]
+        return known if known is not None and known.source == ran.source else ran
+
+    def _file_of(self, code: CodeType, module: str = "") -> FileDefinitions | None:
+        """The file that the code was compiled from; of what ran otherwise, the text that IPython keeps to show it."""
+        if not _is_no_file(code.co_filename):
+            path = Path(code.co_filename)
+            return self._texts.read(path, _module_of(path, module))
+        if code.co_filename not in self._ran:
+            text = _text_of(code)
+            self._ran[code.co_filename] = parse_cell(text, cell="In[?]") if text else None
+        return self._ran[code.co_filename]
+
+    def _compiled(self, value: Any, owner: Any, called: str) -> Definition | None:
+        text = static_inspect.compiled_text(value)
+        if text is None:
+            return None
+        name, kind, signature, doc = text
+        if "." not in name and static_inspect.is_a(owner, ModuleType) and vars(builtins).get(name) is not value:
+            # numpy's ufuncs do not say where they are from, and `types.FunctionType` is called `function`.
+            inside = name if name in static_inspect.module_dict(owner) else called
+            name = f"{static_inspect.module_text(owner, '__name__')}.{inside}"
+        doc = " ".join(_prose(doc).split())
+        about = f'  """{first_line(doc)}"""' if doc and kind != "class" else ""
+        return sourceless(name, kind, self._texts.stub_signature(name) or f"{signature}{about}", doc)
+
+    def _plain(self, owner: Any, name: str, value: Any) -> Definition | None:
+        """A number or text in a compiled module: `math.pi`."""
+        if not static_inspect.is_a(owner, ModuleType) or type(value) not in _LITERALS:
+            return None
+        full = f"{static_inspect.module_text(owner, '__name__')}.{name}"
+        return sourceless(full, "constant", f"{name} = {value!r}"[:200], "")
+
+
+def _split(target: str) -> tuple[str, list[str]]:
+    module, _, name = target.rpartition(".")
+    return module, [name]
+
+
+def _is_no_file(name: str) -> bool:
+    """ipykernel gives cells file names of their own, in a directory of the process: `…/ipykernel_123/456.py`."""
+    return "ipykernel_" in name or name.startswith(("<", "/dev/fd")) or not Path(name).is_absolute()
+
+
+def _text_of(code: CodeType) -> str:
+    """The text of what ran as no file, where IPython keeps it."""
+    entry = linecache.cache.get(code.co_filename, ())
+    return "".join(entry[2]) if len(entry) == 4 else ""
+
+
+def _classes_of(owner: Any) -> tuple[type, ...]:
+    return static_inspect.bases_of(owner if static_inspect.is_a(owner, type) else type(owner))
+
+
+def _at_code(file: FileDefinitions, code: CodeType) -> Definition | None:
+    entry = file.at_line(code.co_firstlineno, code.co_name)
+    other = entry is None or (entry.name.rpartition(".")[2] != code.co_name and not entry.registers)
+    if entry is None or (other and code.co_qualname in file.chosen):
+        return file.by_name.get(code.co_qualname)  # the file changed since it was loaded
+    return file.by_name[entry.name] if file.chosen[entry.name] is entry else file.build(entry)
+
+
+def _module_of(path: Path, claimed: str) -> str:
+    loaded = static_inspect.loaded_module(claimed)
+    if loaded is not None and loaded_file(loaded) == path:
+        return static_inspect.module_text(loaded, "__name__")
+    return module_name(path)
+
+
+def _prose(doc: str) -> str:
+    """The first paragraph that is not a call signature, as numpy and C modules write docstrings."""
+    paragraphs = [part for part in normalise(doc).strip().split("\n\n") if part.strip()]
+    prose = (part for part in paragraphs if not re.match(r"[\w.]+\(", part.strip()))
+    return next(prose, "")

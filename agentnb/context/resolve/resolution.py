@@ -1,0 +1,489 @@
+"""A name in the user's words or code -> the definition it means.
+
+A cascade: the live object in the namespace, the notebook's cells, our own index of files, and inference (astroid, then
+jedi) for what those did not resolve. Live objects are looked at, never asked: no property, `__getattr__` or `__repr__`
+runs. No module is imported that the user has not imported. Inference works in a process of its own, in limited time.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+import sys
+import time
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from agentnb.context.notebook.cells import CellIndex
+from agentnb.context.resolve import inference
+from agentnb.context.resolve.files import FileIndex, module_name
+from agentnb.context.resolve.inference import Place
+from agentnb.context.resolve.objects import LiveObjects
+from agentnb.context.resolve.package_search import IndexedNames, PackageNames
+from agentnb.context.resolve.text import CellNames, Texts, sourceless
+from agentnb.context.static.definitions import Definition
+from agentnb.context.static.dispatch import NAMED_BESIDE, dispatches
+from agentnb.context.values import static_inspect
+from agentnb.errors import nearest
+
+DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\Z")
+_ALIAS = re.compile(r"\w+\s*=\s*(?:(?:functools\.)?partial\(\s*)?([^\W\d][\w.]*)\s*(?:\Z|,.*\)\Z|\)\Z)", re.DOTALL)
+RESULT = re.compile(r"[^\W\d]\w*(?:(?:\(\))?\.[^\W\d]\w*)*\Z")
+_RETURNS = re.compile(r"\)\s*->\s*[\"']?([^\W\d][\w.]*)")
+SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
+CLASSES_LIMIT = 50
+ALIKE = 0.9
+"""How alike a name must be to be taken for a slip, where it may as well be a column of a table."""
+NAMES_WAITED_FOR = 2
+"""What a task waits for inference in all, in waits for one name: it may name a hundred that nothing else could find."""
+_NO_INSTANCES = (type, ModuleType, FunctionType)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unresolved:
+    """A name that has no definition to show. `reason` is a sentence; `nearest` a hint, or empty.
+
+    `kind` is "value" for a variable, "missing" for what is not there, "text" for what is no name at all.
+    """
+
+    name: str
+    reason: str
+    nearest: str = ""
+    kind: str = "missing"
+
+
+_BUILTINS = vars(builtins)
+
+
+class Resolver:
+    """Names of one notebook at one moment: what it has read and found it remembers, so make a new one for each task.
+
+    `project` is searched before the import path; `index` is shared by default. `packages` knows the names that the
+    packages in use define.
+    `patience` is how long the caller waits for the inference of one name, in seconds; for all names, twice as long.
+    """
+
+    def __init__(
+        self,
+        *,
+        cells: CellIndex,
+        namespace: Mapping[str, Any],
+        project: Path | None = None,
+        index: FileIndex | None = None,
+        packages: PackageNames | None = None,
+        patience: float = inference.SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cells = cells
+        self._namespace = namespace
+        self._patience = patience
+        self._waiting = NAMES_WAITED_FOR * patience
+        self._clock = clock
+        self._imports = cells.imports()
+        self._texts = Texts(project=project, index=index)
+        self._own = CellNames(cells.definitions(), self._texts)
+        self._indexed = IndexedNames(self._texts, packages)
+        self._objects = LiveObjects(self._texts, self._own, self._imports)
+        self._resolved: dict[str, Definition | Unresolved] = {}
+        self._followed: dict[tuple[str, str], Definition | None] = {}
+        self._member_codes: dict[str, list[CodeType]] | None = None
+        self._cascade = (
+            self._from_namespace,
+            self._from_cells,
+            self._from_modules,
+            self._from_builtins,
+            self._bare,
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Files that could not be read on the way, and definitions that live objects are older than."""
+        return (*self._texts.notes, *self._objects.notes)
+
+    def resolve(self, name: str) -> Definition | Unresolved:
+        """The definition of a dotted name as a user writes it: `clean`, `nx.Graph.add_edge`, `G.add_edge`, `np.sin`."""
+        name = unicodedata.normalize("NFKC", name.strip().strip("`@").removesuffix("()"))  # as Python reads names
+        name = name.replace(".<locals>.", ".")
+        if name not in self._resolved:
+            self._resolved[name] = self._resolve(name)
+        return self._resolved[name]
+
+    def mentioned(self, word: str) -> Definition | None:
+        """The same for a word of the text, which may well be no name: no inference, no reason, no hint."""
+        return self._look(word.split("."), self._cascade)
+
+    def elsewhere(self, word: str) -> Definition | None:
+        """What a word of the text that nothing here is called means in a package in use, where that is beyond doubt."""
+        return self._look([word], (lambda parts: self._indexed.only(parts[0]),))
+
+    def known(self, word: str) -> bool:
+        """Could this word or dotted name mean something here? Cheap: no file is read."""
+        root = word.partition(".")[0]
+        if root in self._cells.names:
+            return True
+        if root in SHELL_NAMES or root.startswith("_"):
+            return False
+        return root in self._namespace or ("." in word and root in sys.modules)
+
+    def class_of(self, name: str) -> Definition | None:
+        """The class of a variable, where a cell or the project defines it: what a question on the variable is about."""
+        value = self._namespace.get(name, static_inspect.MISSING)
+        if value is static_inspect.MISSING or static_inspect.is_a(value, (type, ModuleType, FunctionType)):
+            return None
+        found = self._objects.of_class(type(value))
+        return found if found and (found.origin == "cell" or self._texts.in_project(found)) else None
+
+    def implementations(self, found: Definition) -> list[Definition]:
+        """What is registered with a function of `functools.singledispatch`: by its registry, or else by text."""
+        if not dispatches(found.source):
+            return []
+        names, module = self._live_scope(found)
+        parts = found.name.removeprefix(f"{static_inspect.module_text(module, '__name__')}." if module else "").split(
+            "."
+        )
+        kept = self._objects.registered(names, parts)
+        if any(item.name == found.name for item in kept):
+            return [item for item in kept if item.name != found.name]
+        written = [name for name in self._own.definitions.registering() if self._is_called(name, found)]
+        in_cells = (item for name in written for item in self._own.definitions.registered(name))
+        return [*(self._texts.registered(found) if found.origin == "file" else ()), *in_cells]
+
+    def _is_called(self, name: str, found: Definition) -> bool:
+        meant = found if name == found.name else self.mentioned(name)
+        return meant is not None and meant.name == found.name
+
+    def overloads(self, found: Definition) -> Definition | None:
+        """The overloads of a function that has a body too."""
+        return self._own.overloads(found.name) if found.origin == "cell" else self._texts.overloads(found)
+
+    def in_project(self, found: Definition) -> bool:
+        """Does it stand in the user's own files?"""
+        return self._texts.in_project(found)
+
+    def follow(self, user: Definition, reference: str) -> Definition | None:
+        """The definition that `reference` in the code of `user` means: in its module's scope, or the notebook's."""
+        parts = reference.replace("()", "").split(".")
+        # An attribute that is not found leads to its owner, but no further than to one part: that is the whole name.
+        for end in range(len(parts), 0, -1):
+            key = (user.file, ".".join(parts[:end]))
+            if key not in self._followed:
+                try:
+                    self._followed[key] = self._follow(user, self._live_scope(user), parts[:end])
+                except RecursionError:
+                    self._followed[key] = None
+            found = self._followed[key]
+            if found is not None:
+                return found if found.name != user.name else None
+        return None
+
+    def of_code(self, code: CodeType) -> Definition | None:
+        """The definition whose code object this is; of a nested function the outermost one around it."""
+        found = self._objects.of_code(code)
+        if found is None or ".<locals>." not in found.name:
+            return found
+        file = self._texts.file_containing(found)
+        outer = found.name.removeprefix(f"{file.module}.").partition(".<locals>.")[0] if file else ""
+        return file.by_name.get(outer, found) if file else found
+
+    def members_in_use(self, name: str, *, variable: str = "") -> tuple[Definition, ...]:
+        """The methods called `name` of the classes whose instances are variables of the notebook.
+
+        Code says `G.nodes` without saying what `G` is; the notebook's own values are the best guess there is. Where the
+        notebook has a `variable` of that very name, it is the only guess.
+        """
+        if variable in self._namespace:
+            found = self._objects.walk(self._namespace, [variable, name])
+            return (found,) if found is not None and found.source else ()
+        if self._member_codes is None:
+            self._member_codes = _member_codes(self._classes_of_variables())
+        guesses = (self._objects.of_code(code) for code in self._member_codes.get(name, ()))
+        return tuple(definition for definition in guesses if definition is not None)
+
+    def _classes_of_variables(self) -> list[type]:
+        kinds: dict[int, type] = {}  # by identity: a metaclass may compute hashes
+        for name, value in static_inspect.public(self._namespace):
+            if name not in SHELL_NAMES and not static_inspect.is_a(value, _NO_INSTANCES):
+                kinds.setdefault(id(type(value)), type(value))
+        return list(kinds.values())[:CLASSES_LIMIT]
+
+    # the cascade ------------------------------------------------------------------------------------------------
+
+    def _resolve(self, name: str) -> Definition | Unresolved:
+        if not DOTTED.match(name):
+            found = self._of_result(name) if RESULT.match(name) else self._beside(name)
+            return found or Unresolved(name=name, reason=f"{name[:60]!r} is not a name", kind="text")
+        parts = name.split(".")
+        return self._look(
+            parts, (*self._cascade, self._of_property, self._from_packages, self._by_inference)
+        ) or self._unresolved(name, parts)
+
+    def _beside(self, name: str) -> Definition | None:
+        """`area[Circle]`, an implementation that has no name of its own, and `area[overload]`."""
+        match = NAMED_BESIDE.match(name)
+        base = self.resolve(match[1]) if match else None
+        if not isinstance(base, Definition):
+            return self._own.definitions.get(name) if match else None
+        beside = [*self.implementations(base), *filter(None, [self.overloads(base)])]
+        called = {name, f"{base.name}{name.removeprefix(match[1]) if match else ''}"}
+        return next((item for item in beside if item.name in called), None)
+
+    @staticmethod
+    def _look(parts: list[str], steps: Sequence[Callable[[list[str]], Definition | None]]) -> Definition | None:
+        for look in steps:
+            try:
+                found = look(parts)
+            except RecursionError:
+                continue  # packages whose names lead in circles, or code nested beyond reason
+            if found is not None:
+                return found
+        return None
+
+    def _from_namespace(self, parts: list[str]) -> Definition | None:
+        if parts[0] not in self._namespace or parts[0] in SHELL_NAMES:
+            return None
+        return self._objects.walk(self._namespace, parts)
+
+    def _from_cells(self, parts: list[str]) -> Definition | None:
+        found = self._own.find(".".join(parts))
+        if found is not None and found.kind != "import":
+            return self._through_alias(found) or found
+        target = self._imports.get(parts[0])
+        if target is None:
+            return found or self._of_made(parts)
+        return self._absolute([*target.split("."), *parts[1:]]) or found
+
+    def _of_made(self, parts: list[str]) -> Definition | None:
+        """`Model.fit` for `model.fit`, where a cell made `model` by calling a class."""
+        maker = self._cells.made_by(parts[0])
+        if len(parts) < 2 or not DOTTED.match(maker) or maker.partition(".")[0] == parts[0]:
+            return None
+        owner = self.resolve(maker)
+        return None if isinstance(owner, Unresolved) or owner.kind != "class" else self._member_of(owner, parts[1:])
+
+    def _of_result(self, name: str) -> Definition | None:
+        """`Model.fit` for `make_model().fit`: a class makes its instances, a function says what it returns, or it is
+        inferred."""
+        maker, _, rest = name.rpartition("().")
+        made = self.resolve(maker)
+        if isinstance(made, Unresolved):
+            return None
+        owner = made if made.kind == "class" else self._returned(made)
+        return self._member_of(owner, rest.split(".")) if owner else self._inferred(name)
+
+    def _of_property(self, parts: list[str]) -> Definition | None:
+        """`Namespace.upper` for `series.str.upper`, where the property `str` says that it returns a `Namespace`."""
+        if len(parts) < 3 or not self.known(parts[0]):
+            return None
+        made = self._look(parts[:-1], self._cascade)
+        owner = self._returned(made) if made and made.kind == "property" else None
+        return self._member_of(owner, parts[-1:]) if owner else None
+
+    def _returned(self, made: Definition) -> Definition | None:
+        """The class that a function or property says it returns."""
+        returns = _RETURNS.search(made.signature)
+        owner = self.follow(made, returns.group(1)) if returns else None
+        return owner if owner and owner.kind == "class" else None
+
+    def _member_of(self, owner: Definition, rest: list[str]) -> Definition | None:
+        return self._own.find(".".join([owner.name, *rest])) or self._texts.by_name([*owner.name.split("."), *rest])
+
+    def _through_alias(self, found: Definition) -> Definition | None:
+        """`plain` for `alias = plain` and `half = partial(plain, 1)`."""
+        match = _ALIAS.match(found.source) if found.kind == "constant" and "." not in found.name else None
+        if match is None or match.group(1) == found.name:
+            return None
+        target = self.resolve(match.group(1))
+        return target if isinstance(target, Definition) and target.kind not in {"constant", "import"} else None
+
+    def _from_modules(self, parts: list[str]) -> Definition | None:
+        if parts[0] in self._namespace:
+            return None  # a variable hides a module of its name
+        if len(parts) > 1:
+            return self._absolute(parts)
+        return self._texts.module(parts[0], project_only=parts[0] not in self._modules)
+
+    @cached_property
+    def _modules(self) -> frozenset[str]:
+        """The modules that the notebook has under any name: `numpy` after `import numpy as np`."""
+        values = (
+            value for _, value in static_inspect.public(self._namespace) if static_inspect.is_a(value, ModuleType)
+        )
+        return frozenset(
+            [*self._imports.values(), *(static_inspect.module_text(value, "__name__") for value in values)]
+        )
+
+    def _absolute(self, parts: list[str]) -> Definition | None:
+        """A full dotted path: the longest part of it that is a module, then names inside that; live objects first."""
+        for end in range(len(parts) - 1, 0, -1):
+            loaded = static_inspect.loaded_module(".".join(parts[:end]))
+            if loaded is not None:
+                found = self._objects.walk(static_inspect.module_dict(loaded), parts[end:], module=loaded)
+                if found is not None:
+                    return found
+        return self._texts.by_name(parts)
+
+    def _bare(self, parts: list[str]) -> Definition | None:
+        """`harmonic` for `tides.harmonic` where the notebook imports `tides`, if only one of its modules has it. Not
+        for a name of the notebook's own: a variable `clf` is no `pyplot.clf`."""
+        if parts[0] in self._namespace or parts[0] in self._cells.names:
+            return None
+        name = ".".join(parts)
+        files = {file.module: file for file in self._texts.survey(dict.fromkeys(self._imports.values()))}
+        found = [file for file in files.values() if name in file.chosen]
+        return found[0].by_name[name] if len(found) == 1 else None
+
+    def _from_packages(self, parts: list[str]) -> Definition | None:
+        """What the packages in use call so, where the notebook itself does not: at their top, or by their index."""
+        if self.known(parts[0]):
+            return None
+        return self._exported(parts) or self._indexed.likeliest(".".join(parts))
+
+    def _exported(self, parts: list[str]) -> Definition | None:
+        """`pagerank` for `networkx.pagerank`, where only one of the packages in use has it at its top."""
+        found: dict[str, Definition] = {}
+        for package in self._indexed.packages:
+            loaded = static_inspect.loaded_module(package)
+            names = static_inspect.module_dict(loaded) if loaded else {}
+            definition = self._objects.walk(names, parts, module=loaded) if parts[0] in names else None
+            found |= {definition.name: definition} if definition and definition.source else {}
+        return next(iter(found.values())) if len(found) == 1 else None
+
+    def _from_builtins(self, parts: list[str]) -> Definition | None:
+        return self._objects.walk(_BUILTINS, parts)
+
+    # what a definition's code means ------------------------------------------------------------------------------
+
+    def _live_scope(self, user: Definition) -> tuple[Mapping[str, Any], ModuleType | None]:
+        if user.origin == "cell":
+            return self._namespace, None
+        parts = user.name.split(".")
+        for end in range(len(parts) - 1, 0, -1):
+            loaded = static_inspect.loaded_module(".".join(parts[:end]))
+            if loaded is not None:
+                return static_inspect.module_dict(loaded), loaded
+        return {}, None
+
+    def _follow(
+        self, user: Definition, scope: tuple[Mapping[str, Any], ModuleType | None], parts: list[str]
+    ) -> Definition | None:
+        names, module = scope
+        if parts[0] in names and not (user.origin == "cell" and parts[0] in SHELL_NAMES):
+            found = self._objects.walk(names, parts, module=module)
+            if found is not None:
+                return found
+        if user.origin == "cell":
+            return self._from_cells(parts)
+        file = self._texts.file_containing(user)
+        found = self._texts.inside(file.module, parts) if file else None
+        return found or (self._absolute(parts) if len(parts) > 1 else None)
+
+    # what is left -----------------------------------------------------------------------------------------------
+
+    def _by_inference(self, parts: list[str]) -> Definition | None:
+        if len(parts) < 2 or not self.known(".".join(parts)) or self._is_settled(parts):
+            return None
+        return self._inferred(".".join(parts))
+
+    def _inferred(self, expression: str) -> Definition | None:
+        patience = min(self._patience, self._waiting)
+        if patience <= 0:
+            return None
+        begun = self._clock()
+        place = inference.SHARED.infer(self._cells.code(), expression, patience)
+        self._waiting -= self._clock() - begun
+        return self._placed(place)
+
+    def _placed(self, place: Place | None) -> Definition | None:
+        if place is None:
+            return None
+        path, line, name = place
+        if path is None:
+            return self._own.find(name)
+        file = self._texts.read(path, module_name(path))
+        entry = file.at_line(line, name) if file else None
+        found = file.build(entry) if file and entry else None
+        if found is None or path.suffix != ".pyi":
+            return found
+        return sourceless(found.name, found.kind, found.signature, found.doc)  # a stub is no source
+
+    def _is_settled(self, parts: list[str]) -> bool:
+        """A live object without the attribute has been searched in full, unless it computes attributes when asked."""
+        values = self._live_values(parts)
+        if not values or len(values) == len(parts):
+            return bool(values)
+        return not static_inspect.computes_attributes(values[-1])
+
+    def _unresolved(self, name: str, parts: list[str]) -> Unresolved:
+        values = self._live_values(parts)
+        value = static_inspect.unwrap(values[-1]) if len(values) == len(parts) else static_inspect.MISSING
+        if static_inspect.is_a(value, (FunctionType, type)):
+            return Unresolved(name=name, reason=f"no source: {self._objects.why_sourceless(value, name)}")
+        if value is not static_inspect.MISSING:
+            return Unresolved(name=name, kind="value", reason=f"{name} is a variable: it has a value, not a definition")
+        ambiguous = self._candidates(name) or self._indexed.candidates(name)
+        if len(ambiguous) > 1:
+            return Unresolved(name=name, reason=f"{name} is ambiguous: {', '.join(ambiguous[:4])}")
+        computed = self._is_computed(parts)
+        hint = nearest(name, list(self._words(parts)), cutoff=ALIKE if computed else 0.5)
+        if computed and not hint:
+            reason = f"{name} has no definition: it is made when it is asked for"
+            return Unresolved(name=name, kind="value", reason=reason)
+        return Unresolved(name=name, reason=f"there is no definition called {name} here", nearest=hint)
+
+    def _is_computed(self, parts: list[str]) -> bool:
+        """Is it what a live object may make when it is asked, as a table its columns?"""
+        values = self._live_values(parts[:-1])
+        return bool(values) and len(parts) > 1 and static_inspect.computes_attributes(values[-1])
+
+    def _live_values(self, parts: Sequence[str]) -> list[Any]:
+        """The live objects that the parts of a name lead through, as far as they are stored."""
+        value = self._namespace.get(parts[0], static_inspect.MISSING) if parts else static_inspect.MISSING
+        found = [] if value is static_inspect.MISSING else [value]
+        for part in parts[1:] if found else ():
+            value = static_inspect.attribute(found[-1], part)
+            if value is static_inspect.MISSING:
+                break
+            found.append(value)
+        return found
+
+    def _candidates(self, name: str) -> list[str]:
+        files = self._texts.survey(dict.fromkeys(self._imports.values()))
+        return [f"{file.module}.{name}" for file in files if name in file.chosen]
+
+    def _words(self, parts: list[str]) -> Iterator[str]:
+        if len(parts) == 1:
+            yield from self._own.definitions
+            yield from (name for name, _ in static_inspect.public(self._namespace) if name not in SHELL_NAMES)
+            return
+        prefix, values = ".".join(parts[:-1]), self._live_values(parts[:-1])
+        if len(values) == len(parts) - 1:
+            yield from (f"{prefix}.{name}" for name in static_inspect.stored_names(values[-1]) if name[:1] != "_")
+            return
+        if not self.known(parts[0]):
+            yield from (".".join([name, *parts[1:]]) for name in self._words(parts[:1]))
+            return
+        owner = self.resolve(".".join(parts[:-1]))
+        if isinstance(owner, Unresolved):
+            return
+        file = self._texts.file_of(owner.name) if owner.kind == "import" else self._texts.file_containing(owner)
+        for name in file.chosen if file else ():
+            qualified = f"{file.module}.{name}" if file else name
+            if qualified.rpartition(".")[0] == owner.name:
+                yield f"{prefix}.{name.rpartition('.')[2]}"
+
+
+def _member_codes(classes: Sequence[type]) -> dict[str, list[CodeType]]:
+    found: dict[str, dict[CodeType, None]] = {}
+    for cls in classes:
+        for name in dict.fromkeys(
+            name for base in static_inspect.bases_of(cls) for name in static_inspect.class_dict(base)
+        ):
+            inner = static_inspect.unwrap(static_inspect.class_attribute(cls, name))
+            if static_inspect.is_a(inner, FunctionType):
+                found.setdefault(name, {})[inner.__code__] = None
+    return {name: list(codes) for name, codes in found.items()}

@@ -1,0 +1,311 @@
+"""What a dotted name means by text alone: in the index of files, through imports and star imports, and in cells.
+
+Nothing is imported and nobody's code runs; the project's own directories are searched before the import path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from agentnb.context.notebook.cells import CellDefinitions
+from agentnb.context.resolve.files import SHARED, FileIndex, module_file, stub_file
+from agentnb.context.resolve.outlines import text_of
+from agentnb.context.static.definitions import Definition, Entry, FileDefinitions, ParseError
+from agentnb.context.static.dispatch import dispatches, overloads, registered_with
+from agentnb.context.static.inheritance import resolution_order
+
+PARTS_LIMIT = 16
+"""`from .x import x` of a compiled module makes a name longer at each turn; no name that people write is as long."""
+_Seen = set[tuple[str, str]]
+_Class = tuple[FileDefinitions, str]
+"""A class by where it stands and what it is called there."""
+
+
+class Texts:
+    """Files' definitions as one question needs them: what was read and found is remembered, what is broken noted."""
+
+    def __init__(self, *, project: Path | None = None, index: FileIndex | None = None) -> None:
+        self._index = index or SHARED
+        self._roots = tuple(path for path in (project, project / "src") if path.is_dir()) if project else ()
+        self._errors: dict[str, str] = {}
+        self._files: dict[str, tuple[Path | None, FileDefinitions | None]] = {}
+        self._answers: dict[tuple[str, str], Definition | None] = {}
+        self._classes: dict[tuple[str, str], _Class | None] = {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Files that were broken."""
+        return tuple(self._errors.values())
+
+    def by_name(self, parts: list[str], seen: _Seen | None = None) -> Definition | None:
+        """A full dotted path by the modules' texts alone."""
+        seen = set() if seen is None else seen
+        for end in range(len(parts) if len(parts) <= PARTS_LIMIT else 0, 0, -1):
+            name = ".".join(parts[:end])
+            if self.file_of(name) is not None:
+                # What the longest module does not have is not there: a shorter one would only send us back.
+                if not parts[end:]:
+                    return self._hiding(name, [], seen) or self.module(name)
+                return self.inside(name, parts[end:], seen) or self._hiding(name, parts[end:], seen)
+        return None
+
+    def _hiding(self, name: str, rest: list[str], seen: _Seen) -> Definition | None:
+        """What hides a module: after `from .col import col`, or a `def col`, the package's `col` is not the module."""
+        package, _, last = name.rpartition(".")
+        file = self.file_of(package) if package else None
+        hidden = file is not None and (
+            last in file.chosen or any(i.bound == last and i.target.startswith(f"{name}.") for i in file.imports)
+        )
+        return self.inside(package, [last, *rest], seen) if hidden else None
+
+    def inside(self, module: str, parts: list[str], seen: _Seen | None = None) -> Definition | None:
+        """`parts` inside a module by its text alone: its own names, its imports, its star imports, its submodules.
+
+        `seen` holds what this question has asked already: packages import each other in circles, and a star import
+        that is followed on every path through them takes minutes.
+        """
+        key = (module, ".".join(parts))
+        if seen is None:
+            if key not in self._answers:
+                self._answers[key] = self.inside(module, parts, set())
+            return self._answers[key]
+        file = None if key in seen else self.file_of(module)
+        if file is None:
+            return None
+        seen.add(key)
+        return (
+            self._own(file, parts, seen)
+            or self._imported(file, parts, seen)
+            or self._starred(file, parts, seen)
+            or self._submodule(module, parts, seen)
+        )
+
+    def _own(self, file: FileDefinitions, parts: list[str], seen: _Seen) -> Definition | None:
+        name = ".".join(parts)
+        name = file.nested.get(name, name)
+        known = file.chosen.get(name)
+        if known and (known.weight > 1 or len(parts) == 1):
+            return file.by_name[name]
+        # A member that stands under `if TYPE_CHECKING:` is only a promise of what a base class has.
+        return self._inherited(file, parts, seen) or (file.by_name[name] if known else None)
+
+    def _inherited(self, file: FileDefinitions, parts: list[str], seen: _Seen) -> Definition | None:
+        """A member of a class's bases, or of the class that a name stands for: `Client = _Client`."""
+        for end in range(len(parts) - 1, 0, -1):
+            name, rest = ".".join(parts[:end]), parts[end:]
+            holder = file.chosen.get(name)
+            if holder is not None and holder.kind == "class":
+                found = self._in_order(resolution_order((file, name), self.bases)[1:], rest, seen)
+            else:
+                lead = _stands_for(file, holder) if holder else ""
+                found = self.inside(file.module, [*lead.split("."), *rest], seen) if lead else None
+            if found is not None:
+                return found
+        return None
+
+    def _in_order(self, classes: Sequence[_Class], rest: list[str], seen: _Seen) -> Definition | None:
+        """What the first of these classes that has it calls so; what one only promises to type checkers, last."""
+        having = [(file, name) for file, name in classes if f"{name}.{rest[0]}" in file.chosen]
+        having.sort(key=lambda cls: cls[0].chosen[f"{cls[1]}.{rest[0]}"].weight < 2)
+        found = (self._own(file, [*name.split("."), *rest], seen) for file, name in having)
+        return next(filter(None, found), None)
+
+    def bases(self, cls: _Class) -> list[_Class]:
+        """The classes that a class's bases mean, those left out that no text tells."""
+        file, name = cls
+        found = (self._class_in(file.module, base.split(".")) for base in file.chosen[name].bases)
+        return [base for base in found if base is not None]
+
+    def _class_in(self, module: str, parts: list[str]) -> _Class | None:
+        """The class that a name in a module means; one that is asked for while it is looked up is none."""
+        key = (module, ".".join(parts))
+        if key not in self._classes:
+            self._classes[key] = None
+            self._classes[key] = self._as_class(self.inside(module, parts, set()))
+        return self._classes[key]
+
+    def class_of(self, parts: list[str]) -> _Class | None:
+        """The class of a full dotted path."""
+        return self._as_class(self.by_name(parts))
+
+    def _as_class(self, found: Definition | None) -> _Class | None:
+        file = self.file_containing(found) if found else None
+        if found is None or file is None:
+            return None
+        name = found.name.removeprefix(f"{file.module}.")
+        if found.kind == "class":
+            return file, name
+        lead = _stands_for(file, file.chosen[name]) if name in file.chosen else ""
+        return self._class_in(file.module, lead.split(".")) if lead else None
+
+    def _imported(self, file: FileDefinitions, parts: list[str], seen: _Seen) -> Definition | None:
+        for item in reversed(file.imports):
+            if item.bound == parts[0] and item.target != f"{file.module}.{parts[0]}":
+                return self.by_name([*item.target.split("."), *parts[1:]], seen)
+        return None
+
+    def _starred(self, file: FileDefinitions, parts: list[str], seen: _Seen) -> Definition | None:
+        for module in file.stars:
+            found = self.inside(module, parts, seen)
+            if found is not None:
+                return found
+        return None
+
+    def _submodule(self, module: str, parts: list[str], seen: _Seen) -> Definition | None:
+        name = f"{module}.{parts[0]}"
+        if len(parts) == 1:
+            return self.module(name)
+        return self.inside(name, parts[1:], seen)
+
+    def module(self, name: str, *, project_only: bool = False) -> Definition | None:
+        """A module as a definition: its outline in full form, its import line as the signature."""
+        file = self.file_of(name, project_only=project_only)
+        if file is None:
+            return None
+        line = f"import {name}"
+        about = f'  """{file.doc}"""' if file.doc else ""
+        return Definition(
+            name=name,
+            kind="import",
+            origin="file",
+            file=file.file,
+            cell="",
+            lines=(1, len(file.lines)),
+            source=text_of(file.outline) or line,
+            signature=f"{line}{about}",
+            doc=file.doc,
+        )
+
+    def file_of(self, module: str, *, project_only: bool = False) -> FileDefinitions | None:
+        path, file = self._found(module)
+        if project_only and not (path and any(path.is_relative_to(root) for root in self._roots)):
+            return None
+        return self._noted(file)
+
+    def survey(self, modules: Iterable[str]) -> list[FileDefinitions]:
+        """The files of these modules, to be looked through for a name: that one is broken is no answer to anything."""
+        return [file for module in modules if (file := self._found(module)[1])]
+
+    def _found(self, module: str) -> tuple[Path | None, FileDefinitions | None]:
+        if module not in self._files:
+            path = module_file(module, self._roots)
+            self._files[module] = (path, self._index.definitions(path, module=module) if path else None)
+        return self._files[module]
+
+    def file_containing(self, definition: Definition) -> FileDefinitions | None:
+        parts = definition.name.split(".")
+        files = (self.file_of(".".join(parts[:end])) for end in range(len(parts) - 1, 0, -1))
+        return next((file for file in files if file is not None), None)
+
+    def read(self, path: Path, module: str) -> FileDefinitions | None:
+        return self._noted(self._index.definitions(path, module=module))
+
+    def _noted(self, file: FileDefinitions | None) -> FileDefinitions | None:
+        if file is not None and file.error:
+            self._errors[file.file] = _note(file, file.error)
+        return file
+
+    def registered(self, found: Definition) -> list[Definition]:
+        """The implementations that its own file registers with it."""
+        file = self.file_containing(found)
+        if file is None or not dispatches(found.source):
+            return []
+        name = found.name.removeprefix(f"{file.module}.")
+        return [file.by_name[entry.name] for entry in registered_with(file, name)]
+
+    def overloads(self, found: Definition) -> Definition | None:
+        """The overloads of a function of a file, as one definition."""
+        file = self.file_containing(found) if found.origin == "file" else None
+        entry = overloads(file, found.name.removeprefix(f"{file.module}.")) if file else None
+        return file.build(entry) if file and entry else None
+
+    def in_project(self, definition: Definition) -> bool:
+        file = self.file_containing(definition)
+        path = module_file(file.module, self._roots) if file else None
+        return path is not None and any(path.is_relative_to(root) for root in self._roots)
+
+    def stub_signature(self, name: str) -> str:
+        """The signature that a `.pyi` beside the compiled module gives; an empty string without one."""
+        parts = name.split(".")
+        for end in range(len(parts) - 1, 0, -1):
+            module = ".".join(parts[:end])
+            path = stub_file(module)
+            file = self.read(path, module) if path else None
+            if file is not None:
+                found = file.by_name.get(".".join(parts[end:]))
+                # `sin: _UFunc_Nin1_Nout1[…]` says less than the module itself.
+                return found.signature if found and found.kind != "constant" else ""
+        return ""
+
+
+class CellNames:
+    """The definitions of the notebook's cells, inherited members too: from other cells' classes, or from files'."""
+
+    def __init__(self, definitions: CellDefinitions, texts: Texts) -> None:
+        self.definitions = definitions
+        self._texts = texts
+
+    def find(self, name: str) -> Definition | None:
+        """A cell's definition, or the member that a cell's class inherits."""
+        known = self.definitions.get(name)
+        if known is not None:
+            return known
+        owner, _, member = name.rpartition(".")
+        cls = self._class(owner) if owner else None
+        found = (self._member(place, member) for place in resolution_order(cls, self._bases)[1:]) if cls else ()
+        return next(filter(None, found), None)
+
+    def overloads(self, name: str) -> Definition | None:
+        """The overloads of a cell's function, as one definition."""
+        cell = self.definitions.cell_of(name)
+        entry = overloads(cell, name) if cell else None
+        return cell.build(entry) if cell and entry else None
+
+    def _class(self, name: str) -> _Class | None:
+        cell = self.definitions.cell_of(name)
+        name = cell.nested.get(name, name) if cell else name
+        entry = cell.chosen.get(name) if cell else None
+        return (cell, name) if cell and entry and entry.kind == "class" else None
+
+    def _bases(self, cls: _Class) -> list[_Class]:
+        file, name = cls
+        if not file.cell:
+            return self._texts.bases(cls)
+        found = (self._class(base) or self._imported(base) for base in file.chosen[name].bases)
+        return [base for base in found if base is not None]
+
+    def _imported(self, base: str) -> _Class | None:
+        """A base that the notebook imports, by the text of its file."""
+        root, _, rest = base.partition(".")
+        item = self.definitions.get(root)
+        target = item.references[0] if item is not None and item.kind == "import" else ""
+        return self._texts.class_of(f"{target}.{rest}".rstrip(".").split(".")) if target else None
+
+    def _member(self, cls: _Class, member: str) -> Definition | None:
+        file, name = cls
+        return self.definitions.get(f"{name}.{member}") if file.cell else file.by_name.get(f"{name}.{member}")
+
+
+_STANDS_FOR = re.compile(r"\w+(?:\s*:[^=]+)?\s*=\s*([^\W\d][\w.]*)\s*(?:#.*)?\Z")
+
+
+def _stands_for(file: FileDefinitions, entry: Entry) -> str:
+    """The name that a constant is another one for, or an empty text."""
+    match = _STANDS_FOR.match(file.python_of(entry)) if entry.kind in {"constant", "type alias"} else None
+    return match.group(1) if match and match.group(1) != entry.name else ""
+
+
+def _note(file: FileDefinitions, error: ParseError) -> str:
+    if file.outdated:
+        return f"{file.file} no longer parses ({error}): its last version that did is used"
+    if file.entries:
+        return f"{file.file} does not parse ({error}): the rest of it is used"
+    return f"{file.file} cannot be used: {error}"
+
+
+def sourceless(name: str, kind: str, signature: str, doc: str) -> Definition:
+    return Definition(
+        name=name, kind=kind, origin="file", file="", cell="", lines=(0, 0), source="", signature=signature, doc=doc
+    )

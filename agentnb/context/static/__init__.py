@@ -1,0 +1,1 @@
+"""Source text -> definitions and what they use. Pure."""

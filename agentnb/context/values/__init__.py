@@ -1,0 +1,1 @@
+"""Live objects -> short, stable descriptions, without running anybody's code."""

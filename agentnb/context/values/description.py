@@ -1,0 +1,567 @@
+"""Live variables -> short, bounded, stable descriptions.
+
+No code of the user's runs: no `__repr__` of classes that are not known, no properties, no `__len__`. Known libraries
+are recognised by what is already in `sys.modules`; nothing is imported. The same value gives the same text: no
+addresses, no times, sets in order.
+"""
+
+from __future__ import annotations
+
+import array
+import collections
+import contextlib
+import datetime
+import decimal
+import enum
+import fractions
+import functools
+import itertools
+import pathlib
+import re
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FunctionType, ModuleType
+from typing import Any
+
+from agentnb.context.redaction.redactor import names_secret
+from agentnb.context.values import arrays, databases, figures, static_inspect
+from agentnb.context.values.arrays import SCAN_CELLS
+from agentnb.context.values.paths import path_in_words
+from agentnb.context.values.schemas import describe_database
+from agentnb.context.values.subclasses import as_library_class
+from agentnb.context.values.text_format import ITEMS, TEXT, beginning, cell, items, quoted
+
+LIMIT = 600
+DEPTH = 3
+ATTRIBUTES = 500
+"""Attributes of an object that are looked at."""
+COUNTED = 2_000_000
+"""Characters of a text whose lines are counted."""
+SET_LIMIT = 1000
+"""Items of a set that are put in order; of a larger one only the number is told."""
+ROWS, COLUMNS = 3, 12
+LAST = 3
+"""Of the COLUMNS of a wider table those that stand at its end."""
+COUNTED_NODES = 10_000
+"""Nodes of a graph whose edges are counted."""
+OWN_WORDS_SECONDS = 0.2
+_ATOMS = (bool, int, float, complex, type(None), bytes, range, slice)
+_PLAIN = (
+    datetime.datetime,
+    datetime.date,
+    datetime.time,
+    datetime.timedelta,
+    decimal.Decimal,
+    fractions.Fraction,
+    uuid.UUID,
+)
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_TAG = re.compile(r"<(?=/?(?:values|task|definition|outline|tree|file|schema|removed)\b)")
+"""What frames the prompt's parts: data that holds such words must not close or open one."""
+
+
+def describe(name: str, value: Any, *, limit: int = LIMIT) -> str:
+    """`name: type, what it holds`, at most `limit` characters. An object's own `_repr_llm_()` is honoured."""
+    if type(value) is str and names_secret(name):  # written so that redaction sees whose value it is
+        return settled(f"{name}: str of {len(value)} characters, {name} = {quoted(value)}", limit)
+    return settled(f"{name}: {in_words(value, limit=limit)}", limit)
+
+
+def in_words(value: Any, *, limit: int = LIMIT) -> str:
+    """The same without a name, not yet `settled`."""
+    try:
+        return _own_words(value, limit) or _describe(value)
+    except Exception:  # noqa: BLE001 - the known libraries' own code runs here, and containers may change meanwhile
+        return static_inspect.type_name(value)
+
+
+def settled(text: str, limit: int = LIMIT) -> str:
+    """A description as it may go into a prompt: no addresses, no words that open or close its parts, bounded."""
+    text = _TAG.sub("&lt;", _ADDRESS.sub("", text))
+    return text if len(text) <= limit else f"{beginning(text, limit - 1)}…"
+
+
+def _describe(value: Any) -> str:
+    known = _known(value)
+    if known is not None:
+        return known.describe(value)
+    plain = as_library_class(value)
+    if plain is not None:
+        return f"{static_inspect.type_name(value)}: {_describe(plain)}"
+    if type(value) is str:
+        return _long_text(value)
+    if _container(type(value)) is not None:
+        return f"{static_inspect.type_name(value)} of {len(value)}: {brief(value)}"
+    return f"{static_inspect.type_name(value)}: {brief(value)}" if static_inspect.is_a(value, _ATOMS) else brief(value)
+
+
+def _own_words(value: Any, limit: int) -> str:
+    """What the object's class says for models in `_repr_llm_`. It is the one piece of foreign code that is called:
+    its author wrote it for this. It runs in a thread and is given up after OWN_WORDS_SECONDS."""
+    method = static_inspect.class_attribute(type(value), "_repr_llm_")
+    if not static_inspect.is_a(method, FunctionType):
+        return ""
+    said: list[Any] = []
+
+    def ask() -> None:
+        with contextlib.suppress(BaseException):
+            said.append(method(value))
+
+    worker = threading.Thread(target=ask, daemon=True, name="agentnb-repr-llm")
+    worker.start()
+    worker.join(OWN_WORDS_SECONDS)
+    return said[0][: 2 * limit] if said and type(said[0]) is str else ""
+
+
+def _known(value: Any) -> _Known | None:
+    """The describer of a library's own class. A subclass elsewhere is not taken: its methods may be the user's code."""
+    top = static_inspect.class_name(type(value))[0].partition(".")[0]
+    if top not in _TOPS:
+        return None
+    for known in LIBRARIES:
+        cls = static_inspect.loaded_class(known.module, known.name)
+        if cls is not None and static_inspect.is_a(value, cls):
+            return known
+    return None
+
+
+# plain values ---------------------------------------------------------------------------------------------------------
+
+
+def brief(value: Any, depth: int = DEPTH) -> str:
+    """A value inside another: literals as written, containers by their first items, everything else by its type."""
+    kind = type(value)
+    if kind is str:
+        return quoted(value)
+    if kind is bytes:
+        return f"{value[:40]!r}…" if len(value) > 40 else repr(value)
+    if kind is int and value.bit_length() > 1000:
+        return f"int of {value.bit_length()} bits"
+    if id(kind) in _WRITTEN:
+        return repr(value) if _is_plain(value) else static_inspect.type_name(value)
+    say = _container(kind)
+    if say is not None:
+        return say(value, depth) if depth > 0 else f"{kind.__name__} of {len(value)}"
+    return _object(value, depth)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether `repr` asks no class of the user's: a slice may hold anything, and a time any time zone."""
+    held = (value.start, value.stop, value.step) if type(value) in (slice, range) else (getattr(value, "tzinfo", None),)
+    return all(static_inspect.class_name(type(item))[0] in {"builtins", "datetime", "zoneinfo"} for item in held)
+
+
+def _container(kind: type) -> Callable[[Any, int], str] | None:
+    """By identity: to hash or to compare a class may run its metaclass's code."""
+    return _CONTAINERS.get(id(kind), (kind, None))[1]
+
+
+def _long_text(text: str) -> str:
+    lines = text.count("\n") + 1 if len(text) <= COUNTED else 0  # looking through more takes too long
+    size = f"str of {len(text)} characters" + (f", {lines} lines" if lines > 1 else "")
+    return f"{size}: {beginning(text, 400)!r}{'…' if len(text) > 400 else ''}"
+
+
+def _sequence(value: Any, depth: int) -> str:
+    opening, closing = ("[", "]") if type(value) is list else ("(", ")")
+    return f"{opening}{items((brief(item, depth - 1) for item in value[:ITEMS]), len(value))}{closing}"
+
+
+def _mapping(value: dict[Any, Any], depth: int) -> str:
+    first = itertools.islice(value.items(), ITEMS)
+    return f"{{{items((f'{brief(k, 1)}: {brief(v, depth - 1)}' for k, v in first), len(value))}}}"
+
+
+def _set(value: Any, depth: int) -> str:
+    if len(value) > SET_LIMIT:
+        return f"{{… {len(value)} items}}"
+    # The order of a set changes with PYTHONHASHSEED.
+    first = sorted(brief(item, depth - 1) for item in value)[:ITEMS]
+    return f"{{{items(first, len(value))}}}"
+
+
+def _queue(value: Any, depth: int) -> str:
+    return f"[{items((brief(item, depth - 1) for item in itertools.islice(value, ITEMS)), len(value))}]"
+
+
+_CONTAINERS: dict[int, tuple[type, Callable[[Any, int], str] | None]] = {
+    id(kind): (kind, say)
+    for kind, say in (
+        (collections.Counter, _mapping),
+        (collections.OrderedDict, _mapping),
+        (collections.defaultdict, _mapping),
+        (collections.deque, _queue),
+        (list, _sequence),
+        (tuple, _sequence),
+        (dict, _mapping),
+        (set, _set),
+        (frozenset, _set),
+    )
+}
+_WRITTEN = frozenset(id(kind) for kind in (*_ATOMS, *_PLAIN))
+
+
+_LENGTHS: tuple[tuple[type, Callable[[Any], int]], ...] = (
+    (list, list.__len__),
+    (tuple, tuple.__len__),
+    (dict, dict.__len__),
+    (set, set.__len__),
+    (frozenset, frozenset.__len__),
+    (str, str.__len__),
+    (bytes, bytes.__len__),
+    (bytearray, bytearray.__len__),
+    (array.array, array.array.__len__),
+    (type({}.keys()), len),
+    (type({}.values()), len),
+    (type({}.items()), len),
+)
+
+
+def _object(value: Any, depth: int) -> str:
+    """An object by its type and its stored plain attributes."""
+    for kind, say in _SAID:
+        if static_inspect.is_a(value, kind):
+            return say(value)
+    known = _known(value)
+    if known is not None:
+        return known.short(value)
+    plain = as_library_class(value)
+    if plain is not None:
+        return f"{static_inspect.type_name(value)}: {brief(plain, depth)}"
+    module = static_inspect.loaded_class("torch.nn", "Module")
+    if module is not None and static_inspect.is_a(value, module):
+        return arrays.network(value) if depth == DEPTH else static_inspect.type_name(value)
+    own = _state(value)
+    if not own or depth <= 0:
+        return _sized(value, depth)
+    shown = [f"{key}={brief(item, depth - 1)}" for key, item in itertools.islice(own.items(), ITEMS)]
+    return f"{static_inspect.type_name(value)}({items(shown, len(own))})"
+
+
+def _state(value: Any) -> dict[str, Any]:
+    """An object's own attributes: a named tuple's fields, what `__slots__` holds, and its dictionary's."""
+    cls = type(value)
+    fields = static_inspect.class_attribute(cls, "_fields")
+    if static_inspect.is_a(value, tuple) and type(fields) is tuple and all(type(field) is str for field in fields):
+        return dict(zip(fields, tuple.__iter__(value), strict=False))
+    stored = itertools.islice(static_inspect.own_dict(value).items(), ATTRIBUTES)
+    return {key: item for key, item in (*static_inspect.slots_of(value), *stored) if _is_state(cls, key)}
+
+
+def _is_state(cls: type, key: object) -> bool:
+    """Whether an attribute is the object's own state: not private, and not what a cached property left when somebody
+    looked at it. Both change though the value does not."""
+    if type(key) is not str or key.startswith("_"):
+        return False
+    return not static_inspect.is_a(static_inspect.class_attribute(cls, key), functools.cached_property)
+
+
+_exception_args = vars(BaseException)["args"].__get__
+_SAID: tuple[tuple[type, Callable[[Any], str]], ...] = (
+    (type, lambda value: f"class {static_inspect.class_name(value)[1]}"),
+    (ModuleType, lambda value: f"module {static_inspect.own_dict(value).get('__name__')}"),
+    (FunctionType, lambda value: f"function {value.__qualname__}"),
+    (enum.Enum, lambda value: f"{static_inspect.type_name(value)}.{static_inspect.own_dict(value).get('_name_')}"),
+    (pathlib.PurePath, path_in_words),
+    (re.Pattern, lambda value: f"re.compile({quoted(value.pattern) if type(value.pattern) is str else '…'})"),
+    (functools.partial, lambda value: f"partial of {brief(value.func, 1)}"),
+    (BaseException, lambda value: f"{static_inspect.type_name(value)}{brief(_exception_args(value), 1)}"),
+)
+
+
+def _sized(value: Any, depth: int) -> str:
+    """A subclass of a built-in type, by what the built-in itself holds: its own methods are not asked."""
+    for kind in (int, float):
+        if static_inspect.is_a(value, kind):
+            return f"{static_inspect.type_name(value)} {kind.__repr__(value)}"
+    for base, length in _LENGTHS:
+        if static_inspect.is_a(value, base):
+            count, head = length(value), _head_of(value, depth)
+            return f"{static_inspect.type_name(value)} of {count}{f': {head}' if head else ''}"
+    return static_inspect.type_name(value)
+
+
+def _head_of(value: Any, depth: int) -> str:
+    """The first items of a subclass of a list, tuple, dictionary or text, as those of the type itself."""
+    if depth <= 1:
+        return ""
+    if static_inspect.is_a(value, dict):
+        return brief(dict(itertools.islice(dict.items(value), ITEMS)), depth - 1)
+    for base in (list, tuple, str):
+        if static_inspect.is_a(value, base):
+            return brief(base.__getitem__(value, slice(TEXT if base is str else ITEMS)), depth - 1)
+    return ""
+
+
+# known libraries ------------------------------------------------------------------------------------------------------
+
+
+def _frame(value: Any) -> str:
+    rows, columns = value.shape
+    places = _shown_columns(columns)
+    first = value.iloc[:, places]  # a table of thousands of columns is only looked at where it is shown
+    names = first.columns.tolist()
+    types = [f"{brief(name, 1)} {_dtype(kind)}" for name, kind in zip(names, first.dtypes.tolist(), strict=True)]
+    cells = [_column(name, first.iloc[:ROWS, j].tolist()) for j, name in enumerate(names)]
+    memory = f", {_size(value.memory_usage(deep=False).sum())}" if columns <= COLUMNS else ""
+    about = f"DataFrame, {rows} rows x {columns} columns{memory}{_rows_by(value.index)}"
+    levels = ", ".join(brief(name, 1) for name in value.columns.names if name is not None)
+    head = f"columns{f' by {levels}' if levels else ''}: {_listed(types, columns) or 'none'}"
+    return "\n".join([about, head, *_missing(first), *_rows(cells, columns)])
+
+
+def _shown_columns(count: int) -> list[int]:
+    """The places of the columns that are shown: of many the first and the last, where the target often stands."""
+    return list(range(count)) if count <= COLUMNS else [*range(COLUMNS - LAST), *range(count - LAST, count)]
+
+
+def _listed(shown: list[str], count: int) -> str:
+    left_out = [f"… {count - COLUMNS} more"] if count > COLUMNS else []
+    return ", ".join([*shown[: COLUMNS - LAST], *left_out, *shown[COLUMNS - LAST :]])
+
+
+def _rows(columns: list[list[str]], count: int) -> list[str]:
+    """The first rows, by their cells column by column."""
+    gap = ["…"] if count > COLUMNS else []
+    rows = zip(*columns, strict=True)
+    return [" | ".join([*row[: COLUMNS - LAST], *gap, *row[COLUMNS - LAST :]]) for row in rows]
+
+
+_HIDDEN = re.compile(
+    r"(?:^|[_\W])(?:pass(?:word|wd|phrase|code)|pwd|secret|(?:api|private|access|secret)[_ -]?key|auth[_ -]?token)s?$",
+    re.IGNORECASE,
+)
+
+
+def _column(name: Any, cells: list[Any]) -> list[str]:
+    """A column's cells; not of one whose name says that they are secret, which their own shape may not show."""
+    return ["(not shown)" if type(name) is str and _HIDDEN.search(name) else _plain(item) for item in cells]
+
+
+def _rows_by(index: Any) -> str:
+    """What the rows are called by, where it is more than their number."""
+    if type(index).__name__ == "RangeIndex" and index.name is None and (index.start, index.step) == (0, 1):
+        return ""
+    names = ", ".join(brief(name, 1) for name in index.names if name is not None)
+    return f", index {type(index).__name__}{f' {names}' if names else ''} {_ends(index)}"
+
+
+def _ends(index: Any) -> str:
+    """In their order, which of other labels than times and numbers of rows says nothing of those between."""
+    if not len(index):
+        return "empty"
+    ordered = type(index).__name__ in {"RangeIndex", "DatetimeIndex", "PeriodIndex", "TimedeltaIndex"}
+    form = "from {} to {}" if ordered else "first {}, last {}"
+    return form.format(_plain(index[0]), _plain(index[-1]))
+
+
+def _dtype(kind: Any) -> str:
+    """A category with its values, which the table itself holds."""
+    values = static_inspect.loaded_class("pandas", "CategoricalDtype")
+    if values is None or not static_inspect.is_a(kind, values) or kind.categories is None:
+        return str(kind)
+    shown = items(map(_plain, kind.categories[:4].tolist()), len(kind.categories))
+    return f"{'ordered ' if kind.ordered else ''}category of {len(kind.categories)} ({shown})"
+
+
+def _missing(table: Any) -> list[str]:
+    if table.size > SCAN_CELLS:
+        return []
+    counts = zip(table.columns.tolist(), table.isna().sum().tolist(), strict=True)
+    gaps = [f"{brief(name, 1)} {n}" for name, n in counts if n]
+    return [f"missing: {', '.join(gaps)}"] if gaps else []
+
+
+def _plain(item: Any) -> str:
+    """A cell of a table, without quotes; other people's objects by their type."""
+    if type(item) in (datetime.datetime, datetime.date, datetime.time) and _is_plain(item):
+        return str(item.isoformat())
+    return cell(item) if type(item) in (str, float) else brief(item, 1)
+
+
+def _size(count: Any) -> str:
+    size = int(count)
+    return f"{size} bytes" if size < 10_000 else f"{size / 1000:.0f} kB" if size < 10**7 else f"{size / 10**6:.0f} MB"
+
+
+def _series(value: Any) -> str:
+    head = items(_column(value.name, value.iloc[:ITEMS].tolist()), len(value))
+    gaps = int(value.isna().sum()) if len(value) <= SCAN_CELLS else 0
+    missing = f", {gaps} missing" if gaps else ""
+    return f"Series {brief(value.name)}, {len(value)} x {_dtype(value.dtype)}{missing}{_rows_by(value.index)}: [{head}]"
+
+
+def _extension(value: Any) -> str:
+    head = items((_plain(item) for item in value[:ITEMS].tolist()), len(value))
+    return f"{static_inspect.type_name(value)}, {len(value)} x {_dtype(value.dtype)}: [{head}]"
+
+
+def _index(value: Any) -> str:
+    shown = items((_plain(item) for item in value[:ITEMS].tolist()), len(value))
+    names = ", ".join(brief(name) for name in value.names if name is not None)
+    return f"{type(value).__name__}{f' {names}' if names else ''}, {len(value)} x {value.dtype}: [{shown}]"
+
+
+def _groups(value: Any) -> str:
+    """Grouping is lazy: how many groups there are is not asked."""
+    return f"{type(value).__name__} by {brief(value.keys, 2)} of {_shaped(value.obj)}"
+
+
+def _polars(value: Any) -> str:
+    first = value[:, _shown_columns(value.width)]
+    types = [f"{brief(name, 1)} {kind}" for name, kind in first.schema.items()]
+    cells = [_column(name, first[name].head(ROWS).to_list()) for name in first.columns]
+    about = f"polars DataFrame, {value.height} rows x {value.width} columns, {_size(value.estimated_size())}"
+    counts = zip(first.columns, first.null_count().row(0), strict=True)
+    gaps = [f"{brief(name, 1)} {n}" for name, n in counts if n]
+    missing = [f"missing: {', '.join(gaps)}"] if gaps else []
+    return "\n".join([about, f"columns: {_listed(types, value.width)}", *missing, *_rows(cells, value.width)])
+
+
+def _polars_series(value: Any) -> str:
+    head = items(_column(value.name, value.head(ITEMS).to_list()), len(value))
+    return f"polars Series {brief(value.name)}, {len(value)} x {value.dtype}: [{head}]"
+
+
+def _labelled(value: Any) -> str:
+    """xarray: sizes and names; the values may lie in a file that is not read yet."""
+    sizes = ", ".join(f"{brief(name, 1)} {size}" for name, size in value.sizes.items())
+    coordinates = items((brief(name, 1) for name in itertools.islice(value.coords, ITEMS)), len(value.coords))
+    about = f"xarray {type(value).__name__}, sizes {sizes}; coordinates {coordinates or 'none'}"
+    if type(value).__name__ == "Dataset":
+        names = items(
+            (f"{brief(k, 1)} {v.dtype}" for k, v in itertools.islice(value.data_vars.items(), ITEMS)),
+            len(value.data_vars),
+        )
+        return f"{about}; variables {names}"
+    return f"{about}; {value.dtype}, named {brief(value.name)}"
+
+
+def _arrow(value: Any) -> str:
+    types = items((f"{brief(item.name, 1)} {item.type}" for item in value.schema), value.num_columns)
+    return f"pyarrow {type(value).__name__}, {value.num_rows} rows x {value.num_columns} columns: {types}"
+
+
+def _scalar(value: Any) -> str:
+    return _plain(value.item())
+
+
+def _graph(value: Any) -> str:
+    kind = ("directed " if value.is_directed() else "") + ("multigraph" if value.is_multigraph() else "graph")
+    nodes = items((brief(node, 1) for node in itertools.islice(value._node, ITEMS)), len(value._node))
+    edges = f", {value.size()} edges" if len(value._node) <= COUNTED_NODES else ""
+    return f"{static_inspect.type_name(value)}: {kind}, {len(value._node)} nodes{edges}; nodes {nodes}"
+
+
+def _step(step: Any) -> str:
+    fitted = any(key.endswith("_") for key in static_inspect.own_dict(step))
+    return f"{static_inspect.class_name(type(step))[1]}{' (fitted)' if fitted else ''}"
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    """What a class's own constructor takes where nothing is given."""
+    made = static_inspect.class_attribute(cls, "__init__")
+    if not static_inspect.is_a(made, FunctionType):
+        return {}
+    names = made.__code__.co_varnames[: made.__code__.co_argcount]
+    last = made.__defaults__ or ()
+    return dict(zip(names[len(names) - len(last) :], last, strict=True)) | (made.__kwdefaults__ or {})
+
+
+def _is_usual(usual: dict[str, Any], key: str, item: Any) -> bool:
+    default = usual.get(key, static_inspect.MISSING)
+    return item is default or (type(item) is type(default) and type(item) in (*_ATOMS, str) and bool(item == default))
+
+
+def _picture(value: Any) -> str:
+    width, height = value.size
+    return f"PIL image, {width} x {height} pixels, {value.mode}{f', {value.format}' if value.format else ''}"
+
+
+def _estimator(value: Any) -> str:
+    """Parameters as given; what fitting left behind, by scikit-learn's trailing underscore."""
+    own = static_inspect.own_dict(value)
+    steps = own.get("steps")
+    if type(steps) is list:
+        chain = items((f"{name} {_step(step)}" for name, step, *_ in steps[:ITEMS]), len(steps))
+        return f"{static_inspect.type_name(value)}: {chain}"
+    usual = _defaults(type(value))
+    set_here = ((key, item) for key, item in own.items() if not key.endswith("_") and not _is_usual(usual, key, item))
+    given = [f"{key}={brief(item, 2)}" for key, item in set_here if not key.startswith("_")][:ITEMS]
+    fitted = [f"{key} {brief(item, 1)}" for key, item in own.items() if key.endswith("_")][:ITEMS]
+    state = f"fitted: {', '.join(fitted)}" if fitted else "not fitted"
+    return f"{static_inspect.type_name(value)}({', '.join(given)}), {state}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """How values of one library's class are told: at length, and inside another value."""
+
+    module: str
+    name: str
+    describe: Callable[[Any], str]
+    short: Callable[[Any], str]
+
+
+def _shaped(value: Any) -> str:
+    return f"{static_inspect.class_name(type(value))[1]} {' x '.join(map(str, value.shape))}"
+
+
+LIBRARIES: tuple[_Known, ...] = (
+    _Known("pandas", "DataFrame", _frame, _shaped),
+    _Known("pandas", "Series", _series, _shaped),
+    _Known("pandas", "Timestamp", lambda value: value.isoformat(), lambda value: value.isoformat()),
+    _Known("pandas._libs.tslibs.nattype", "NaTType", lambda value: "NaT", lambda value: "NaT"),
+    _Known("pandas._libs.missing", "NAType", lambda value: "NA", lambda value: "NA"),
+    _Known("pandas", "Timedelta", lambda value: value.isoformat(), lambda value: value.isoformat()),
+    _Known("pandas", "Period", str, str),
+    _Known("pandas", "Interval", str, str),
+    _Known(
+        "pandas.io.formats.style", "Styler", lambda value: f"Styler of {_shaped(value.data)}", static_inspect.type_name
+    ),
+    _Known("pandas.api.extensions", "ExtensionArray", _extension, static_inspect.type_name),
+    _Known("pandas", "Index", _index, lambda value: f"{type(value).__name__} of {len(value)}"),
+    _Known("pandas.core.groupby", "GroupBy", _groups, static_inspect.type_name),
+    _Known("polars", "DataFrame", _polars, _shaped),
+    _Known("polars", "Series", _polars_series, _shaped),
+    _Known("polars", "LazyFrame", lambda value: "polars LazyFrame, not collected", lambda value: "LazyFrame"),
+    _Known("pyarrow", "Table", _arrow, lambda value: f"pyarrow Table {value.num_rows} x {value.num_columns}"),
+    _Known("pyarrow", "RecordBatch", _arrow, static_inspect.type_name),
+    _Known("scipy.sparse", "sparray", arrays.sparse, _shaped),
+    _Known("scipy.sparse", "spmatrix", arrays.sparse, _shaped),
+    _Known("dask.array", "Array", arrays.chunked, _shaped),
+    _Known("xarray", "DataArray", _labelled, _shaped),
+    _Known("xarray", "Dataset", _labelled, static_inspect.type_name),
+    _Known("numpy", "ndarray", arrays.array, lambda value: f"{_shaped(value)} {value.dtype}"),
+    _Known(
+        "numpy", "generic", lambda value: f"{value.dtype} {_plain(value.item())}", lambda value: _plain(value.item())
+    ),
+    _Known("torch", "Tensor", arrays.tensor, _shaped),
+    _Known("networkx", "Graph", _graph, _graph),
+    _Known("matplotlib.figure", "Figure", figures.matplotlib_figure, static_inspect.type_name),
+    _Known("matplotlib.axes", "Axes", figures.matplotlib_axes, static_inspect.type_name),
+    _Known("matplotlib.artist", "Artist", figures.matplotlib_artist, static_inspect.type_name),
+    _Known("plotly.basedatatypes", "BaseFigure", figures.plotly_figure, static_inspect.type_name),
+    _Known("altair", "Chart", figures.altair_chart, static_inspect.type_name),
+    _Known(
+        "PIL.Image",
+        "Image",
+        _picture,
+        lambda value: f"{static_inspect.type_name(value)} {value.size[0]} x {value.size[1]}",
+    ),
+    _Known("sklearn.base", "BaseEstimator", _estimator, static_inspect.type_name),
+    _Known("sqlite3", "Connection", describe_database, static_inspect.type_name),
+    _Known("duckdb", "DuckDBPyConnection", describe_database, static_inspect.type_name),
+    _Known("duckdb", "DuckDBPyRelation", databases.relation, static_inspect.type_name),
+    _Known("sqlalchemy.engine", "Engine", describe_database, static_inspect.type_name),
+    _Known("sqlalchemy.engine", "Connection", databases.connection, static_inspect.type_name),
+    _Known("sqlalchemy.ext.asyncio", "AsyncEngine", databases.async_engine, static_inspect.type_name),
+    _Known("sqlalchemy.engine", "Result", lambda value: "SQLAlchemy result, not read", static_inspect.type_name),
+    _Known("sqlalchemy.orm", "Session", databases.orm_session, static_inspect.type_name),
+    _Known("sqlalchemy", "Table", databases.orm_table, lambda value: f"Table {value.fullname}"),
+    _Known("sqlalchemy", "MetaData", databases.orm_metadata, static_inspect.type_name),
+)
+_TOPS = frozenset(known.module.partition(".")[0] for known in LIBRARIES) | {"_duckdb", "mpl_toolkits", "geopandas"}
+"""Top packages whose classes are taken at their word; their subclasses elsewhere are not."""

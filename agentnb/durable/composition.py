@@ -1,0 +1,136 @@
+"""Handlers made of machines: a state that runs another machine, and a state that runs branches side by side.
+
+The runs inside have names of their own, `parent/step/name`, in their machine's journal. When the parent's step is
+repeated after a crash or a resume, they are found there and go on where they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from agentnb.durable.journal import records
+from agentnb.durable.journal.records import Run
+from agentnb.durable.machine import AgentStateMachine
+from agentnb.durable.states import Handler
+from agentnb.durable.step_context import CURRENT, Current
+from agentnb.errors import HandlerError, JournalError, LeaseHeld, RunSuspended, RunUnknown
+
+
+def _same(context: Any) -> Any:
+    return context
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Branch:
+    """A run inside a state: on `machine`, from `start`, with the context that `into` makes of the parent's."""
+
+    machine: AgentStateMachine
+    start: str
+    into: Callable[[Any], Any] = _same
+
+
+Back = Callable[[Any, Any], tuple[str, Any]]
+"""`(parent's context, context of the run inside) -> (next_state, context)`."""
+Join = Callable[[Any, Mapping[str, Any]], tuple[str, Any]]
+"""`(parent's context, contexts of the branches by name) -> (next_state, context)`."""
+
+
+def submachine(branch: Branch, *, back: Back, name: str = "sub") -> Handler:
+    """A handler that runs `branch` to its end and goes on with what `back` makes of its context.
+
+    A branch that fails fails the state; one that is paused, or waits for an event, pauses the parent run.
+    """
+
+    def handler(context: Any) -> tuple[str, Any]:
+        return back(context, _finished(_run(_current(), name, branch, context)).context)
+
+    return handler
+
+
+def parallel(branches: Mapping[str, Branch], *, join: Join, most: int = 16) -> Handler:
+    """A handler that runs all branches side by side, at most `most` at a time, and joins their contexts.
+
+    All are brought to a stop before the state ends: when one fails, the others' work is kept for the next attempt.
+    """
+
+    def handler(context: Any) -> tuple[str, Any]:
+        current = _current()
+        runs = _run_all(current, branches, context, most)
+        return join(context, {name: _finished(run).context for name, run in runs.items()})
+
+    return handler
+
+
+def _run_all(current: Current, branches: Mapping[str, Branch], context: Any, most: int) -> dict[str, Run]:
+    with ThreadPoolExecutor(max_workers=max(1, min(most, len(branches)))) as pool:
+        futures = {name: pool.submit(_run, current, name, branch, context) for name, branch in branches.items()}
+        try:
+            return _results(futures)
+        except BaseException:  # an interrupt: the branches stop between two steps, and so does the parent
+            for name, branch in branches.items():
+                _pause(branch.machine, _name(current, name))
+            raise
+
+
+def _results(futures: Mapping[str, Future[Run]]) -> dict[str, Run]:
+    """All results, after all have ended; then the first error, if there was one."""
+    errors = [future.exception() for future in futures.values()]
+    for error in errors:
+        if error is not None:
+            raise error
+    return {name: future.result() for name, future in futures.items()}
+
+
+def _pause(machine: AgentStateMachine, run_id: str) -> None:
+    try:
+        machine.pause(run_id)
+    except JournalError:
+        return  # it has ended, or was never begun
+
+
+def _run(current: Current, name: str, branch: Branch, context: Any) -> Run:
+    run_id = _name(current, name)
+    try:
+        run = branch.machine.get(run_id)
+    except RunUnknown:
+        if current.replaying:
+            raise
+        run = branch.machine.initialize_run(
+            run_id, branch.start, branch.into(context), tags={"parent": current.run_id, "branch": name}
+        )
+    if run.status in (records.FAILED, records.PAUSED):  # the parent goes on, so this one does
+        branch.machine.resume(run_id)
+    if run.status in (records.COMPLETED, records.CANCELLED):
+        return run
+    return _driven(branch.machine, run_id)
+
+
+def _driven(machine: AgentStateMachine, run_id: str) -> Run:
+    try:
+        return machine.run_to_end(run_id)
+    except LeaseHeld as error:
+        raise RunSuspended(f"the run inside is executed elsewhere: {error.what}", about=run_id) from error
+
+
+def _finished(run: Run) -> Run:
+    """The run, if it is completed. Raises RunSuspended where it may still be, HandlerError where it never will."""
+    if run.status == records.COMPLETED:
+        return run
+    if run.status in (records.PAUSED, records.WAITING):
+        raise RunSuspended(f"the run inside is {run.status} in {run.state}", about=run.run_id)
+    reason = f"{run.error.type}: {run.error.message}" if run.error else run.status
+    raise HandlerError(f"the run inside did not complete ({reason})", about=run.run_id)
+
+
+def _current() -> Current:
+    current = CURRENT.get()
+    if current is None:
+        raise JournalError("no step is in flight here", todo="Register this handler with a machine.")
+    return current
+
+
+def _name(current: Current, name: str) -> str:
+    return f"{current.run_id}/{current.step}/{name}"

@@ -1,0 +1,5 @@
+"""The journal in PostgreSQL: one that several machines share."""
+
+from agentnb.durable.journal.postgres.journal import PostgresJournal
+
+__all__ = ["PostgresJournal"]

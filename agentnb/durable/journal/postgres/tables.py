@@ -1,0 +1,133 @@
+"""The rows of a journal in PostgreSQL: what the rules of a journal read and write, within one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from agentnb.canonical import Clock, dump, load
+from agentnb.durable.journal import leases
+from agentnb.durable.journal.postgres import statements as sql
+from agentnb.durable.journal.postgres.connecting import Begun
+from agentnb.durable.journal.records import ActionRow, Delivery, Mark, NewRun, RunRow, StepWrite
+from agentnb.durable.journal.sqlite.statements import row_of
+from agentnb.durable.journal.transactions import (
+    Added,
+    Rules,
+    failed_in,
+    no_step,
+    owner_after,
+    owner_of_moved,
+    versions_after,
+)
+
+
+class Tables(Rules):
+    """The tables within a transaction that has begun; a row that is read is locked until its end.
+
+    Time is the server's, as it was at the beginning, unless a clock of the caller's own is to be counted by.
+    """
+
+    def __init__(self, begun: Begun, *, owner: str, clock: Clock, counted: Clock | None) -> None:
+        self.rows, self.count = begun.rows, begun.count
+        self.owner = owner
+        self._now = begun.now if counted is None else counted.now()
+        self._tick = clock.monotonic()
+
+    def now(self) -> float:
+        return self._now
+
+    def tick(self) -> float:
+        return self._tick
+
+    # Runs
+
+    def row(self, run_id: str) -> RunRow | None:
+        found = self.rows(f"{sql.SELECT_ROW} WHERE run_id = %s FOR UPDATE", (run_id,))
+        return row_of(found[0]) if found else None
+
+    def keep_others_out(self, key: int) -> None:
+        self.rows(sql.LOCK, (key,))
+
+    def add_run(self, new: NewRun, now: float) -> int | None:
+        tags, versions = dump(dict(new.tags)).decode(), dump(dict(new.versions)).decode()
+        origin = new.origin or (None, None)
+        values = (new.run_id, new.state, new.status, now, now, versions, *origin, tags, new.wake_at)
+        added = self.rows(sql.ADD_RUN, values)
+        return int(added[0][0]) if added else None
+
+    def add_tags(self, key: int, tags: Mapping[str, str]) -> None:
+        for name, value in tags.items():
+            self.count(sql.ADD_TAG, (sql.digest_of_tag(name, value), key))
+
+    # Leases
+
+    def take_lease(self, row: RunRow, until: float, tick: float) -> RunRow:
+        self.rows(sql.CLAIM, (self.owner, until, tick, row.key))
+        return self.known_row(row.summary.run_id)
+
+    def owners(self, beginning: str) -> list[str]:
+        return [str(row[0]) for row in self.rows(sql.OWNERS, (beginning,))]
+
+    def find_free(self, states: Collection[str], tags: Mapping[str, str], dead: Collection[str]) -> str | None:
+        tagged, digests = sql.with_tags(tags)
+        mine = f"{leases.this_host()}."
+        asked = (list(states), self._now, mine, self._tick, mine, self._now, list(dead), *digests)
+        found = self.rows(f"{sql.SELECT_FREE} AND {tagged} {sql.ONE_FREE}", asked)
+        return str(found[0][0]) if found else None
+
+    # Steps
+
+    def append(self, key: int, event: Added, *, keyframe: bool = False, fence: int = 0) -> int:
+        return int(self.rows(sql.APPEND, (key, fence, keyframe, *event))[0][0])
+
+    def move(self, w: StepWrite, now: float, tick: float) -> bool:
+        lease = (owner_of_moved(w, self.owner), now + w.lease, tick + w.lease)
+        values = (w.next_state, w.status, w.step, now, *lease, failed_in(w), w.wake_at, w.key, w.step - 1, w.fence)
+        return self.count(sql.MOVE, values) == 1
+
+    def put_mark(self, row: RunRow, status: str, mark: Mark, now: float) -> None:
+        kept = (mark.failed_in, mark.error, mark.attempt, owner_after(mark, row), versions_after(mark, row))
+        self.count(sql.MARK, (status, mark.state, now, *kept, int(mark.release), row.key))
+
+    def set_control(self, key: int, control: str | None) -> None:
+        self.count(sql.CONTROL, (control, key))
+
+    def next_part(self, row: RunRow) -> int:
+        return int(self.rows(sql.NEXT_PART, (row.key, row.summary.step))[0][0])
+
+    def frames(self, row: RunRow, step: int) -> tuple[str, list[bytes]]:
+        return chain_of(self.rows(sql.FRAMES, {"key": row.key, "step": step}), row.summary.run_id, step)
+
+    # Outside events and outside effects
+
+    def first_delivery(self, key: int, name: str) -> Delivery | None:
+        found = self.rows(sql.WAITING, (key, name))
+        return delivery_of(found)
+
+    def add_delivery(self, key: int, name: str, event_id: str | None, data: bytes, now: float) -> bool:
+        return self.count(sql.DELIVER, (key, name, event_id, data, now)) > 0
+
+    def use_up(self, delivery: int, step: int) -> None:
+        self.count(sql.USE_UP, (step, delivery))
+
+    def actions(self, key: int, step: int | None) -> list[tuple[int, ActionRow]]:
+        return actions_of(self.rows(sql.ACTIONS, (key, step, step)))
+
+    def put_action(self, key: int, step: int, action: ActionRow) -> None:
+        values = (key, step, action.name, action.status, action.fence, self._now, action.data)
+        self.count(sql.PUT_ACTION, values)
+
+
+def chain_of(found: list[tuple[int, str, bytes]], run_id: str, step: int) -> tuple[str, list[bytes]]:
+    """The state at `step` and the frames from its keyframe on. Raises StepUnknown."""
+    if not found or found[-1][0] != step:
+        raise no_step(run_id, step)
+    return found[-1][1], [row[2] for row in found]
+
+
+def delivery_of(found: list[tuple[int, str, bytes, float]]) -> Delivery | None:
+    return Delivery(found[0][0], found[0][1], load(found[0][2]), found[0][3]) if found else None
+
+
+def actions_of(found: list[tuple[int, str, str, int, bytes | None]]) -> list[tuple[int, ActionRow]]:
+    return [(row[0], ActionRow(*row[1:])) for row in found]

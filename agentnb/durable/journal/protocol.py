@@ -1,0 +1,145 @@
+"""What every journal of runs does, and what a process remembers of a run that it holds.
+
+One step is one transaction and one flush: the run's row moves by compare-and-swap on its step and its fencing token,
+the lease is renewed in the same row, and the history row, which is the event, is inserted. A journal speaks in rows
+and bytes; what they mean is the state machine's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
+
+from agentnb.canonical import Clock
+from agentnb.durable.events import Event
+from agentnb.durable.journal.deltas import Encoded
+from agentnb.durable.journal.records import (
+    ActionRow,
+    Claim,
+    Committed,
+    Delivery,
+    Mark,
+    NewRun,
+    RunRow,
+    RunSummary,
+    StepWrite,
+)
+
+
+class Hold:
+    """A run that this process holds: where it is, its context's bytes, and the live context. Never durable."""
+
+    __slots__ = (
+        "active", "asked", "attempt", "chain", "chain_bytes", "checked", "context", "delivery", "encoded",
+        "fence", "key", "nulls", "renewal", "run_id", "started", "state", "step", "valid",
+    )  # fmt: skip
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.valid = False
+        """False: what is below may be out of date; claim the run and read it."""
+        self.checked: object = None
+        self.key = self.fence = self.step = self.chain = self.chain_bytes = self.attempt = 0
+        self.state = ""
+        self.active = (0, 0, 0.0)
+        """Its entry in the journal's `active` while it is in a step: key, fence, lease seconds."""
+        self.asked = False
+        """A pause or a cancellation has been asked for in this process: look before the next step."""
+        self.started = self.renewal = 0.0
+        """When the step in flight began, and after when the run is claimed anew; on the monotonic clock."""
+        self.encoded: Encoded = {}
+        self.nulls: set[str] = set()
+        """Keys whose values have or had a null in them: see canonical.dump_members."""
+        self.context: Any = None
+        self.delivery: Delivery | None = None
+
+
+class Journal(Protocol):
+    """What every journal does. All of it is safe from several threads, and every write is durable on return."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def owner(self) -> str:
+        """The name under which this journal object holds leases."""
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def active(self) -> dict[str, tuple[int, int, float]]:
+        """run_id -> (key, fence, lease seconds) of the runs that are in a step in this process right now."""
+
+    @property
+    def holds(self) -> dict[str, Hold]:
+        """What the state machines of this process remember of the runs they hold; nothing durable."""
+
+    @property
+    def busy(self) -> dict[str, Any]:
+        """run_id -> the token of the call in this process that is at work on it."""
+
+    def create(self, new: NewRun) -> None:
+        """Make a run at step 0. Raises RunExists."""
+
+    def row(self, run_id: str) -> RunRow:
+        """Raises RunUnknown."""
+
+    def claim(self, run_id: str, lease: float, *, take_over: bool = False) -> Claim:
+        """Take the run's lease for `lease` seconds, under a new fencing token. Raises LeaseHeld, RunUnknown."""
+
+    def claim_free(self, lease: float, *, states: Collection[str], tags: Mapping[str, str]) -> str | None:
+        """Claim the oldest run that could go on now in one of these states, with these tags, and that nobody works on.
+
+        Gives its run_id, or None where there is none. Several workers that ask at once get different runs.
+        """
+
+    def renew(self, key: int, fence: int, lease: float) -> bool:
+        """Lengthen the lease; False where the fencing token is no longer the run's."""
+
+    def release(self, key: int, fence: int) -> None:
+        """Give the lease back, where it is still ours."""
+
+    def commit(self, write: StepWrite) -> Committed:
+        """Write one step. Raises StepConflict where somebody else has moved or claimed the run."""
+
+    def mark(self, mark: Mark) -> Event:
+        """Change a run's status without a step. Raises StepConflict where the fencing token does not match."""
+
+    def request(self, run_id: str, control: str, *, in_flight: bool) -> Event | None:
+        """Ask for "pause" or "cancel"; gives the event, or None where the step in flight must end first."""
+
+    def delivered(self, run_id: str, step: int) -> Delivery | None:
+        """The outside event that this step used up."""
+
+    def deliver(self, run_id: str, name: str, data: bytes, *, event_id: str | None = None) -> bool:
+        """Put an outside event into the run's inbox; False where this `event_id` has come before."""
+
+    def frames(self, run_id: str, step: int) -> tuple[str, list[bytes]]:
+        """The state at `step`, and the frames from its keyframe on. Raises RunUnknown, StepUnknown."""
+
+    def history(self, run_id: str) -> list[Event]:
+        """All events of a run, oldest first. Raises RunUnknown."""
+
+    def follow(self, after_seq: int = 0, *, limit: int = 1000) -> list[Event]:
+        """The events of all runs after the cursor, in the order of their commits: each once, none left out."""
+
+    def find(self, **tags: str) -> list[RunSummary]:
+        """The runs that carry all these tags, in the order of their creation."""
+
+    def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
+        """The newest runs, newest first."""
+
+    def begin_action(self, key: int, step: int, name: str, fence: int) -> ActionRow | None:
+        """Note that an outside effect may happen from now on; gives what was noted before, and then changes nothing."""
+
+    def end_action(self, key: int, step: int, action: ActionRow) -> None:
+        """Note what came of an outside effect."""
+
+    def actions(self, run_id: str, step: int | None = None) -> list[tuple[int, ActionRow]]:
+        """The outside effects of a run (of one step of it), each with its step."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,111 @@
+"""The embedded journal's statements, and the rows they give as values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from agentnb.canonical import load
+from agentnb.durable.events import Event
+from agentnb.durable.journal.records import RunRow, RunSummary
+
+ADD_RUN = (
+    "INSERT INTO agentnb_runs (run_id, state, status, step, created, updated, versions, origin_run,"
+    " origin_step, tags, wake_at) VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)"
+)
+APPEND = (
+    "INSERT INTO agentnb_history (run, prev, step, part, kind, state, next_state, at, frame, data)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+MOVE = (
+    "UPDATE agentnb_runs SET state = ?, status = ?, step = ?, updated = ?, owner = ?, lease_until = ?, lease_tick = ?,"
+    " failed_in = ?, wake_at = ?, attempt = 0 WHERE id = ? AND step = ? AND fence = ? AND control IS NULL"
+)
+CLAIM = "UPDATE agentnb_runs SET owner = ?, fence = fence + 1, lease_until = ?, lease_tick = ? WHERE id = ?"
+MARK = (
+    "UPDATE agentnb_runs SET status = ?, state = ?, updated = ?, failed_in = ?, error = ?, attempt = ?, owner = ?,"
+    " versions = ?, control = NULL WHERE id = ?"
+)
+WAITING = (
+    "SELECT id, name, data, at FROM agentnb_inbox WHERE run = ? AND name = ? AND taken IS NULL ORDER BY id LIMIT 1"
+)
+DELIVER = "INSERT OR IGNORE INTO agentnb_inbox (run, name, event_id, data, at) VALUES (?, ?, ?, ?, ?)"
+DELIVERED = (
+    "SELECT i.id, i.name, i.data, i.at FROM agentnb_inbox i JOIN agentnb_runs r ON r.id = i.run"
+    " WHERE r.run_id = ? AND i.taken = ?"
+)
+ACTIONS = (
+    "SELECT step, name, status, fence, data FROM agentnb_actions WHERE run = ? AND (? IS NULL OR step = ?)"
+    " ORDER BY step, at"
+)
+PUT_ACTION = (
+    "INSERT OR REPLACE INTO agentnb_actions (run, step, name, status, fence, at, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+RENEW = "UPDATE agentnb_runs SET lease_until = ?, lease_tick = ? WHERE id = ? AND fence = ? AND owner = ?"
+RELEASE = "UPDATE agentnb_runs SET owner = NULL, fence = fence + 1 WHERE id = ? AND fence = ? AND owner = ?"
+SELECT_FREE = (
+    "SELECT run_id FROM agentnb_runs WHERE state IN (SELECT value FROM json_each(?))"
+    " AND (status = 'running' OR (status = 'waiting' AND (wake_at <= ? OR EXISTS (SELECT 1 FROM agentnb_inbox i"
+    " WHERE i.run = agentnb_runs.id AND i.taken IS NULL AND 'AWAITING_' || i.name = agentnb_runs.state))))"
+    " AND (owner IS NULL OR (owner LIKE ? AND lease_tick <= ?) OR (owner NOT LIKE ? AND lease_until <= ?)"
+    " OR owner IN (SELECT value FROM json_each(?)))"
+)
+"""The states as JSON, now; this machine's owners, its tick; its owners again, now; the dead ones as JSON."""
+KEYFRAME_BELOW = "SELECT seq FROM agentnb_keyframes WHERE run = ? AND step <= ? ORDER BY step DESC LIMIT 1"
+BEFORE_KEYFRAME_ABOVE = (
+    "SELECT h.prev FROM agentnb_keyframes k JOIN agentnb_history h ON h.seq = k.seq"
+    " WHERE k.run = ? AND k.step > ? ORDER BY k.step LIMIT 1"
+)
+FRAMES = (
+    "WITH RECURSIVE chain (seq) AS (VALUES (?1) UNION ALL SELECT h.prev FROM chain JOIN agentnb_history h"
+    " ON h.seq = chain.seq WHERE chain.seq > ?2) SELECT h.step, h.next_state, h.frame FROM chain"
+    " JOIN agentnb_history h ON h.seq = chain.seq WHERE h.part = 0 AND h.step <= ?3 ORDER BY h.step"
+)
+SELECT_ROW = (
+    "SELECT id, run_id, state, status, step, tags, created, updated, failed_in, origin_run, origin_step, fence, owner,"
+    " lease_until, lease_tick, control, attempt, error, versions, wake_at FROM agentnb_runs"
+)
+HISTORY = (
+    "WITH RECURSIVE chain (seq) AS (SELECT last FROM agentnb_runs WHERE id = ? UNION ALL SELECT h.prev FROM chain"
+    " JOIN agentnb_history h ON h.seq = chain.seq WHERE h.prev > 0)"
+    " SELECT h.seq, r.run_id, h.step, h.kind, h.state, h.next_state, h.at, h.data FROM chain"
+    " JOIN agentnb_history h ON h.seq = chain.seq JOIN agentnb_runs r ON r.id = h.run ORDER BY h.seq"
+)
+SELECT_EVENTS = (
+    "SELECT h.seq, r.run_id, h.step, h.kind, h.state, h.next_state, h.at, h.data"
+    " FROM agentnb_history h JOIN agentnb_runs r ON r.id = h.run"
+)
+
+
+def with_tags(tags: Mapping[str, str]) -> tuple[str, list[str]]:
+    """The condition that a run carries all these tags, and its values."""
+    one = "SELECT run FROM agentnb_tags WHERE name = ? AND value = ?"
+    condition = f"id IN ({' INTERSECT '.join([one] * len(tags))})" if tags else "1"
+    return condition, [part for item in tags.items() for part in item]
+
+
+def row_of(found: tuple[Any, ...]) -> RunRow:
+    key, run_id, state, status, step, tags, created, updated, failed_in, origin_run, origin_step, *rest = found
+    fence, owner, until, tick, control, attempt, error, versions, wake_at = rest
+    return RunRow(
+        key=key, fence=fence, owner=owner, lease_until=until, lease_tick=tick, control=control, attempt=attempt,
+        error=error, versions=load(versions), wake_at=wake_at,
+        summary=RunSummary(
+            run_id=run_id, state=state, status=status, step=step, tags=_tags(tags), created=created, updated=updated,
+            failed_in=failed_in, origin=None if origin_run is None else (origin_run, origin_step),
+        ),
+    )  # fmt: skip
+
+
+def _tags(text: str) -> Mapping[str, str]:
+    return load(text)  # type: ignore[no-any-return]  # written from a mapping of texts
+
+
+def events_of(found: Iterable[tuple[Any, ...]]) -> list[Event]:
+    return [
+        Event(
+            seq=seq, run_id=run_id, step=step, kind=kind, state=state, next_state=next_state, at=at,
+            data=load(data) if data else {},
+        )
+        for seq, run_id, step, kind, state, next_state, at, data in found
+    ]  # fmt: skip

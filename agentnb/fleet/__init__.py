@@ -1,0 +1,1 @@
+"""Many runs on existing engines, beyond one machine."""

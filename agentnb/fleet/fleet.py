@@ -1,0 +1,155 @@
+"""Many runs as one: what is queued, what runs, what failed, and what came out, read from the journal alone.
+
+A fleet is no more than runs that carry the same tag. So any kernel that can open the journal sees it, also when the one
+that began it is gone, and whatever works on it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agentnb.canonical import Clock
+from agentnb.durable.journal import leases, records
+from agentnb.durable.journal.open import open_journal
+from agentnb.durable.journal.protocol import Journal
+from agentnb.durable.journal.records import RunRow, RunSummary
+from agentnb.durable.machine import AgentStateMachine
+from agentnb.errors import InputError, RunUnknown
+from agentnb.view.number_format import plural
+from agentnb.view.tables import Code, table_bundle
+
+TAG = "fleet"
+"""The tag whose value is the fleet's name."""
+QUEUED, RUNNING, LEFT = "queued", "running", "interrupted"
+"""Where a run stands that has not ended: nobody has begun it, somebody is at work, or nobody is any more."""
+ANSWERS = ("text", "answer", "result")
+"""Keys of a completed run's context that hold what came out, in this order; else the whole context is."""
+LOOK_EVERY = 0.2  # seconds between two looks at the journal while waiting
+LONGEST_RESULT = 240  # characters of a result in the table
+
+
+class Fleet:
+    """The runs of one name in a journal. It shows itself in a notebook as it stands when the cell ends."""
+
+    def __init__(self, journal: str | Path | Journal, name: str) -> None:
+        self._opened = isinstance(journal, str | Path)
+        self.journal: Journal = open_journal(journal) if isinstance(journal, str | Path) else journal
+        self.name = name
+        self._machine = AgentStateMachine(self.journal)
+        self._stalled: Callable[[], object] = lambda: None
+
+    def on_wait(self, look: Callable[[], object]) -> None:
+        """What else to look at while waiting: whoever carries the runs notes there what it knows of lost ones."""
+        self._stalled = look
+
+    @property
+    def rows(self) -> list[RunRow]:
+        """The runs as the journal's rows tell them, in the order of their creation. Raises RunUnknown."""
+        return [self.journal.row(summary.run_id) for summary in self._summaries()]
+
+    def _summaries(self) -> list[RunSummary]:
+        found = self.journal.find(**{TAG: self.name})
+        if not found:
+            raise RunUnknown("no run belongs to this fleet", about=self.name, todo="%agent_runs list shows the runs.")
+        return found
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many runs stand where: queued, running, interrupted (nobody is at work any more), completed, failed,
+        paused, waiting (for an event), cancelled."""
+        return dict(Counter(standing(row, self.journal.clock) for row in self.rows))
+
+    def wait(self, timeout: float | None = None) -> Fleet:
+        """Wait until every run has ended, is paused or waits for an event, or until `timeout` seconds are over.
+
+        An interrupt ends the waiting and not the runs.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        while any(summary.status == records.RUNNING for summary in self._summaries()):
+            if until is not None and time.monotonic() > until:
+                break
+            self._stalled()
+            time.sleep(LOOK_EVERY)
+        return self
+
+    def pause(self) -> None:
+        """Ask every run that has not ended to stop after its present step."""
+        for summary in self._summaries():
+            if summary.status == records.RUNNING:
+                self._machine.pause(summary.run_id)
+
+    def close(self) -> None:
+        """Close the journal, where this fleet has opened it; the runs go on."""
+        if self._opened:
+            self.journal.close()
+
+    def results(self) -> list[dict[str, Any]]:
+        """One dict a run, all with the same keys: what a table library takes as it is."""
+        return [self._result(row) for row in self.rows]
+
+    def _result(self, row: RunRow) -> dict[str, Any]:
+        run = self._machine.get(row.summary.run_id)
+        context = run.context if isinstance(run.context, dict) else {"context": run.context}
+        return {
+            "run": run.run_id,
+            "standing": standing(row, self.journal.clock),
+            "step": run.step,
+            "seconds": round(run.updated - run.created, 3),
+            "result": _answer(context) if run.status == records.COMPLETED else None,
+            "cost": context["cost"].get("total") if isinstance(context.get("cost"), dict) else None,
+            "error": run.error.message if run.error else "",
+        }
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        results = self.results()
+        runs = [Code(result["run"].removeprefix(self.name)) for result in results]
+        shown = [(run, r["standing"], r["step"], r["seconds"], _short(r)) for run, r in zip(runs, results, strict=True)]
+        columns = ("run", "standing", "steps", "last step after s", "result")
+        return table_bundle(f"Fleet {self.name}", columns, shown, [summary_of(self.counts, results)])
+
+    def __repr__(self) -> str:
+        return f"<Fleet {self.name}: {', '.join(f'{count} {name}' for name, count in self.counts.items())}>"
+
+
+def standing(row: RunRow, clock: Clock) -> str:
+    """Where a run stands, in one word. Pure but for a look at a process of this machine."""
+    if row.summary.status != records.RUNNING:
+        return row.summary.status
+    held = leases.seconds_left(
+        row.owner, me="", until=row.lease_until, tick=row.lease_tick, now=clock.now(), monotonic=clock.monotonic()
+    )
+    if held:
+        return RUNNING
+    return LEFT if row.fence else QUEUED
+
+
+def summary_of(counts: Mapping[str, int], results: Sequence[Mapping[str, Any]]) -> str:
+    """One line on all runs."""
+    said = [f"{count} {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1])]
+    costs = [result["cost"] for result in results if result["cost"] is not None]
+    money = f"; ${sum(costs):.4f} in all" if costs else ""
+    return (
+        f"{plural(len(results), 'run')}: {', '.join(said)}; {plural(sum(r['step'] for r in results), 'step')}{money}."
+    )
+
+
+def _answer(context: Mapping[str, Any]) -> Any:
+    return next((context[key] for key in ANSWERS if key in context), context)
+
+
+def _short(result: Mapping[str, Any]) -> str:
+    text = str(result["error"] or ("" if result["result"] is None else result["result"]))
+    return text if len(text) <= LONGEST_RESULT else f"{text[: LONGEST_RESULT - 1]}…"
+
+
+def checked_journal(journal: str | Path) -> str:
+    """The journal's address as every process reads it. Raises InputError for one that no other process can open."""
+    address = str(journal)
+    if address == ":memory:":
+        todo = "Name a directory that all workers share, or postgresql://…"
+        raise InputError("a journal in memory cannot be seen by workers", about=address, todo=todo)
+    return address if "://" in address else str(Path(address).expanduser().resolve())

@@ -1,0 +1,225 @@
+"""What is known of each model: window, what a prompt cache needs, how its latency behaves. Each row says from where.
+
+The rows live in catalog.toml; prices come from genai-prices (providers/prices.py), and `price` in a row only fills
+what that package lacks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from agentnb.errors import ModelUnknown, nearest
+
+PROVIDERS = ("anthropic", "google", "openai")
+
+
+class CacheKind(StrEnum):
+    BREAKPOINTS = "breakpoints"  # only what is marked is cached
+    AUTOMATIC = "automatic"  # the provider caches prefixes by itself
+    EXPLICIT_OBJECT = "explicit_object"  # a cache is an object with a name and a life; prefixes are automatic too
+    NONE = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyProfile:
+    """Seconds to first token against uncached prompt tokens (`knots`), seconds per output token, and the queue.
+
+    The queue is log-normal with median `queue_median` and log-deviation `queue_sigma`, both seconds.
+    """
+
+    knots: tuple[tuple[int, float], ...]
+    tpot: float
+    queue_median: float
+    queue_sigma: float
+    source: str
+    checked: str
+    cached_share: float = 0.1
+
+    def prefill(self, tokens: float) -> float:
+        """f(tokens) in seconds, piecewise linear through the knots, extended by the last slope."""
+        points = self.knots
+        for (x0, y0), (x1, y1) in itertools.pairwise(points):
+            if tokens <= x1:
+                return y0 + (y1 - y0) * (tokens - x0) / (x1 - x0)
+        (x0, y0), (x1, y1) = points[-2:]
+        return y1 + (y1 - y0) * (tokens - x1) / (x1 - x0)
+
+    def ttft(self, *, tokens: int, uncached: int) -> float:
+        """f(u) + 0.1 (f(n) - f(u)): seconds to first token for n prompt tokens of which u are uncached."""
+        cold = self.prefill(uncached)
+        return cold + self.cached_share * (self.prefill(tokens) - cold)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheRules:
+    """What the provider publishes of its prompt cache. Tokens and seconds."""
+
+    kind: CacheKind
+    minimum: int = 0
+    breakpoints: int = 0
+    lookback: int = 0
+    ttls: tuple[str, ...] = ()
+    source: str = ""
+    checked: str = ""
+
+
+class ImageRule(StrEnum):
+    """How a picture of w x h pixels is counted; `base`, `per` and `edge` are ImageRules' own."""
+
+    AREA = "area"  # w*h/per tokens, scaled down before so that no edge is over `edge`
+    TILES = "tiles"  # scaled into 2048 x 2048 and its short edge to 768; base + per for each tile of 512 x 512
+    PATCHES = "patches"  # per token for each patch of 32 x 32
+    CROPS = "crops"  # up to 384 x 384 it is `per`; else `per` for each square crop of 1/1.5 of the short edge
+    FIXED = "fixed"  # `per`, whatever the size
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRules:
+    """What the provider publishes of pictures in a prompt. No rules: the model is not known to take any."""
+
+    rule: ImageRule
+    per: int
+    base: int = 0
+    edge: int = 0
+    source: str = ""
+    checked: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One catalogue row. `provider` and `name` are the address; `known` is False for a model without a row.
+
+    `drops_thoughts`: what a reply thought does not count as input when the reply is sent back.
+    """
+
+    provider: str
+    name: str
+    label: str
+    window: int
+    max_output: int
+    tokenizer: str
+    cache: CacheRules
+    latency: LatencyProfile
+    default: bool = False
+    known: bool = True
+    images: ImageRules | None = None
+    drops_thoughts: bool = False
+    price: Mapping[str, float] = field(default_factory=dict)
+    price_source: str = ""
+    price_checked: str = ""
+
+
+SIMULATED = "sim:"
+
+
+def is_simulated(address: str) -> bool:
+    """Whether a model's address, or a scope, is the simulator's."""
+    return address.startswith(SIMULATED)
+
+
+def split_address(address: str) -> tuple[bool, str | None, str]:
+    """`sim:NAME`, `PROVIDER:NAME`, `sim:PROVIDER:NAME` or `NAME` -> (simulated, provider or None, name)."""
+    simulated = is_simulated(address)
+    rest = address.removeprefix(SIMULATED)
+    head, colon, tail = rest.partition(":")
+    if colon and head in PROVIDERS:
+        return simulated, head, tail
+    return simulated, None, rest
+
+
+@cache
+def rows() -> tuple[Model, ...]:
+    """Every row of the catalogue, in file order."""
+    raw = tomllib.loads(resources.files("agentnb.models").joinpath("catalog.toml").read_text("utf-8"))
+    profiles = {name: _profile(value) for name, value in raw["latency"].items()}
+    return tuple(_row(item, profiles) for item in raw["model"])
+
+
+def find(name: str, provider: str | None = None) -> Model | None:
+    """The row of a model by exact name, or by the row whose name it extends with a date, or None."""
+    candidates = [row for row in rows() if provider in (None, row.provider)]
+    for row in candidates:
+        if row.name == name:
+            return row
+    dated = [row for row in candidates if name.startswith(f"{row.name}-") and name[len(row.name) + 1 :].isdigit()]
+    return dated[0] if dated else None
+
+
+def lookup(address: str) -> Model:
+    """The row that an address names. An unknown name under a known provider works, with `known=False`.
+
+    Raises ModelUnknown, with the nearest name, where not even the provider is clear or the simulator has no rules.
+    """
+    simulated, provider, name = split_address(address)
+    row = find(name, provider)
+    if row is not None:
+        return row
+    if provider is not None and not simulated and name:
+        return _stranger(provider, name)
+    raise ModelUnknown(
+        f"no model is called {address!r}",
+        todo=" ".join(part for part in (_suggest(name, simulated), _HOW) if part),
+    )
+
+
+_HOW = "Write provider:model, e.g. anthropic:claude-sonnet-4-6, or sim:claude-sonnet-4-6 for the simulator."
+
+
+def _suggest(name: str, simulated: bool) -> str:
+    prefix = "sim:" if simulated else ""
+    return nearest(
+        prefix + name.lower(), [f"{prefix}{row.name}" if simulated else f"{row.provider}:{row.name}" for row in rows()]
+    ) or nearest(name.lower(), [row.name for row in rows()])
+
+
+def default_for(provider: str) -> Model:
+    """The provider's present mid-size model."""
+    return next(row for row in rows() if row.provider == provider and row.default)
+
+
+_HOUSE = {"anthropic": "claude", "google": "gemini"}
+"""How the names of a provider's own models begin."""
+
+
+def _stranger(provider: str, name: str) -> Model:
+    like = default_for(provider)
+    of_the_house = name.startswith(_HOUSE.get(provider, ""))
+    return Model(
+        provider=provider,
+        name=name,
+        label=name,
+        window=like.window,
+        max_output=like.max_output,
+        # A server of the user's own speaks this wire for some open model: most of those count about like o200k.
+        tokenizer=like.tokenizer if of_the_house else "o200k",
+        cache=like.cache,
+        latency=like.latency,
+        known=False,
+        # A name under openai: may be any server's own model; a picture that it does not take would fail the run.
+        images=like.images if of_the_house and provider != "openai" else None,
+    )
+
+
+def _profile(value: Mapping[str, Any]) -> LatencyProfile:
+    fields = dict(value)
+    fields["knots"] = tuple((int(x), float(y)) for x, y in value["knots"])
+    return LatencyProfile(**fields)
+
+
+def _row(item: Mapping[str, Any], profiles: Mapping[str, LatencyProfile]) -> Model:
+    fields = dict(item)
+    rules = dict(fields.pop("cache"))
+    rules["kind"] = CacheKind(rules["kind"])
+    rules["ttls"] = tuple(rules.get("ttls", ()))
+    fields["latency"] = profiles[fields["latency"]]
+    if "images" in fields:
+        pictures = dict(fields["images"])
+        fields["images"] = ImageRules(**(pictures | {"rule": ImageRule(pictures["rule"])}))
+    return Model(cache=CacheRules(**rules), **fields)

@@ -1,0 +1,112 @@
+"""The four layers and the blocks that live in them: frozen values.
+
+A block keeps the layer it was born in for as long as its thread lives. Render order is tools, system, messages;
+the layers stand in it from most static to most dynamic, turn by turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from agentnb.canonical import digest, dump
+from agentnb.models.messages import Content, Role, content_from_json, content_to_json
+
+
+class Layer(StrEnum):
+    STATIC = "STATIC"
+    SEMI_STATIC = "SEMI_STATIC"
+    HYDRATION = "HYDRATION"
+    DYNAMIC = "DYNAMIC"
+
+    @property
+    def word(self) -> str:
+        """The layer's name as people read it."""
+        return layer_word(self.value)
+
+
+def layer_word(name: str) -> str:
+    """`SEMI_STATIC` -> `Semi-static`: one spelling in views, tables and messages."""
+    return name.replace("_", "-").capitalize()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One piece of the prompt. `label` names it for people; `holds` lists the definitions inside it."""
+
+    layer: Layer
+    role: Role
+    content: Content
+    label: str = ""
+    holds: tuple[Mapping[str, Any], ...] = field(default=())
+
+    @cached_property
+    def canonical(self) -> bytes:
+        """The bytes that the prefix is made of: role and content, no label, no marks."""
+        return dump([self.role.value, content_to_json(self.content)])
+
+    @cached_property
+    def digest(self) -> str:
+        return digest(self.canonical)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "layer": self.layer.value,
+            "role": self.role.value,
+            "content": content_to_json(self.content),
+            "label": self.label,
+            "holds": [dict(item) for item in self.holds],
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Block:
+        return cls(
+            layer=Layer(value["layer"]),
+            role=Role(value["role"]),
+            content=content_from_json(value["content"]),
+            label=value["label"],
+            holds=tuple(value["holds"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """Everything one request sends, in render order.
+
+    `previous_end` is the number of leading blocks that the previous request on this path sent: the third breakpoint
+    stands there. `max_tokens` bounds the output. `salt` is what makes the provider process the messages anew though
+    their bytes are the same.
+    """
+
+    model: str
+    blocks: tuple[Block, ...]
+    max_tokens: int
+    previous_end: int = 0
+    salt: str = ""
+
+    def of_role(self, *roles: Role) -> tuple[Block, ...]:
+        return tuple(block for block in self.blocks if block.role in roles)
+
+    @cached_property
+    def chain(self) -> tuple[str, ...]:
+        """`chain[i]` is the digest of the prefix that ends with block i: equal digests mean equal bytes so far."""
+        return chain_digests(self.blocks, self.salt)
+
+
+def chain_digests(blocks: Iterable[Block], salt: str = "") -> tuple[str, ...]:
+    """The running digest after each block. One hash pass over the canonical bytes; `salt` goes before the messages."""
+    import hashlib
+
+    running = hashlib.sha256()
+    out = []
+    for block in blocks:
+        if salt and block.role in (Role.USER, Role.ASSISTANT):
+            running.update(salt.encode())
+            salt = ""
+        running.update(len(block.canonical).to_bytes(8, "big"))
+        running.update(block.canonical)
+        out.append(running.copy().hexdigest()[:16])
+    return tuple(out)

@@ -1,0 +1,108 @@
+"""What tokens cost, in US dollars. [home of genai-prices, whose dated and tiered price data comes with the package]"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from agentnb.models.catalog import Model
+from agentnb.models.messages import Usage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """`total` as billed; `uncached`: the same tokens without any prompt cache; both US dollars, None if unknown."""
+
+    total: float | None
+    uncached: float | None
+
+    @property
+    def known(self) -> bool:
+        return self.total is not None
+
+    @property
+    def saved(self) -> float:
+        return (self.uncached or 0.0) - (self.total or 0.0)
+
+
+UNKNOWN = Cost(total=None, uncached=None)
+
+
+def cost_of(model: Model, usage: Usage, *, at: float | None = None) -> Cost:
+    """What one call's usage costs on this model; Cost(None, None) for an unknown price.
+
+    `at`, in seconds since the epoch, is when the call was made, since prices change by date; None is now. The tier is
+    chosen by the call's whole input, so this takes one call's usage and not a sum of several.
+    """
+    billed = _price(model, _split(usage), at)
+    if billed is None:
+        return UNKNOWN
+    everything = {"input_tokens": usage.input_total, "output_tokens": usage.output}
+    return Cost(total=billed, uncached=_price(model, everything, at))
+
+
+def storage_price(model: Model) -> float:
+    """US dollars per million tokens and hour that a cache object costs; 0 where there are none or it is free."""
+    return model.price.get("storage", 0.0)
+
+
+def storage_cost(model: Model, *, tokens: int, seconds: float) -> float:
+    """US dollars for keeping so many tokens for so long."""
+    return storage_price(model) * tokens / 1_000_000 * seconds / 3600.0
+
+
+def _split(usage: Usage) -> dict[str, int]:
+    """Our parts in genai-prices' convention, where input includes everything and writes include the 1h ones."""
+    values = {"input_tokens": usage.input_total, "output_tokens": usage.output}
+    if usage.cache_read:
+        values["cache_read_tokens"] = usage.cache_read
+    if usage.cache_write:
+        values["cache_write_tokens"] = usage.cache_write
+    if usage.cache_write_1h:
+        values["cache_write_1h_tokens"] = usage.cache_write_1h
+    return values
+
+
+def _price(model: Model, values: Mapping[str, int], at: float | None) -> float | None:
+    minute = int((time.time() if at is None else at) // 60)
+    listed = _listed(model.name, model.provider, tuple(values.items()), minute)
+    return _by_row(model.price, values) if listed is None else listed
+
+
+@functools.lru_cache(maxsize=4096)
+def _listed(name: str, provider: str, values: tuple[tuple[str, int], ...], minute: int) -> float | None:
+    """What genai-prices has at that minute; None where it has nothing. Remembered: it takes 1 ms, and a plan asks for
+    a dozen."""
+    from genai_prices import Usage as Priced
+    from genai_prices import calc_price
+
+    when = datetime.fromtimestamp(minute * 60, UTC)
+    try:
+        found: Any = calc_price(
+            Priced(**dict(values)), model_ref=name, provider_id=provider, genai_request_timestamp=when
+        )
+    except LookupError:
+        return None
+    return float(found.total_price)
+
+
+def _by_row(price: Mapping[str, float], values: Mapping[str, int]) -> float | None:
+    """The catalogue row's own prices ($ per million tokens), for what genai-prices lacks."""
+    if "input" not in price:
+        return None
+    read = values.get("cache_read_tokens", 0)
+    write_1h = values.get("cache_write_1h_tokens", 0)
+    write_5m = values.get("cache_write_tokens", 0) - write_1h
+    plain = values["input_tokens"] - read - write_1h - write_5m
+    parts = (
+        (plain, "input"),
+        (read, "cache_read"),
+        (write_5m, "cache_write_5m"),
+        (write_1h, "cache_write_1h"),
+        (values["output_tokens"], "output"),
+    )
+    return sum(count * price.get(name, price["input"]) for count, name in parts) / 1_000_000

@@ -1,0 +1,1 @@
+"""The magics with subcommands: %agent_runs, %agent_cache, %agent_context."""

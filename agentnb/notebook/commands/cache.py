@@ -1,0 +1,400 @@
+"""What %agent_cache shows: what is warm, how the policy decides and why, why a call hit or missed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from agentnb.errors import AgentnbError, InputError
+from agentnb.models import catalog, prices
+from agentnb.models.catalog import CacheKind, Model
+from agentnb.models.layers import layer_word
+from agentnb.models.messages import Usage
+from agentnb.notebook.commands import cache_upkeep
+from agentnb.notebook.commands.cache_upkeep import close_in, holders, last_request, name_of
+from agentnb.notebook.commands.subcommands import dispatch, show_table
+from agentnb.notebook.kernel import last_run
+from agentnb.providers import latency
+from agentnb.providers.promptcache import (
+    LAYERS,
+    Call,
+    Choice,
+    Held,
+    Plan,
+    Prediction,
+    Reuse,
+    Warm,
+    layer_spans,
+    ours,
+    plan_layers,
+    seen,
+    span,
+    stays_worth,
+    weighed,
+)
+from agentnb.view import number_format
+from agentnb.view.latency_plot import latency_svg, picture_html
+from agentnb.view.tables import Code, Figure, Stacked
+
+if TYPE_CHECKING:
+    from agentnb.agent.run_document import AgentRun
+    from agentnb.session import Session
+
+Outlook = tuple[Call, Plan, Prediction, latency.Expected, Reuse]
+
+
+def agent_cache(session: Session, line: str) -> None:
+    """status | explain | list | warm | extend | clear | prune | latency"""
+    plain: dict[str, Callable[[Session], None]] = {
+        "status": _status,
+        "list": _list,
+        "warm": cache_upkeep.warm,
+        "extend": cache_upkeep.extend,
+        "clear": cache_upkeep.clear,
+        "latency": _latency,
+    }
+    table: dict[str, Callable[[str], None]] = {
+        name: partial(_without_words, name, command, session) for name, command in plain.items()
+    }
+    table["explain"] = partial(_explain, session)
+    table["prune"] = partial(cache_upkeep.prune, session)
+    dispatch("agent_cache", table, line)
+
+
+def _without_words(name: str, command: Callable[[Session], None], session: Session, rest: str) -> None:
+    if rest:
+        raise InputError(
+            f"%agent_cache {name} takes nothing after it, not {rest!r}", todo=f"Write %agent_cache {name} alone."
+        )
+    command(session)
+
+
+# --- what is there -----------------------------------------------------------------------------------------------
+
+
+def _status(session: Session) -> None:
+    """First what the next call may expect; then what is warm now, by model, and the cache objects; then the policy."""
+    now = session.clock.now()
+    warm = [entry for entry in session.ledger.entries() if entry.until > now and _reachable(session, entry.scope)]
+    longest = {(e.scope, e.model): e for e in sorted(warm, key=lambda e: e.tokens)}.values()
+    rows = [_warm_row(entry, now) for entry in sorted(longest, key=lambda e: e.model)]
+    held = [held for held in session.ledger.held() if held.until > now and _reachable(session, held.scope)]
+    rows += [_held_row(session, one, now) for one in held]
+    last = last_request(session)
+    outlook = session.agent().outlook(last[0]) if last else None
+    title, notes = _next_call(outlook) if outlook else ("Prompt cache: warm now", [])
+    notes += _warm_notes(len(warm) - len(longest)) if rows else [_NOTHING_WARM]
+    show_table(title, ("model", "what", "tokens", "warm for", "until"), rows, notes)
+    if last and outlook:
+        _policy(session, now, outlook, _other_model(session, last[1]))
+    else:
+        _policy_before_the_first_call(session)
+
+
+_NOTHING_WARM = "Nothing is warm: no call yet, or everything has expired."
+
+
+def _next_call(outlook: Outlook) -> tuple[str, list[str]]:
+    """What the next call is expected to read, as a headline; why, and when its first token should come."""
+    call, _, prediction, first, _ = outlook
+    headline = f"Prompt cache: ≈ {prediction.tokens:,} of the next call's ≈ {call.total:,} tokens are expected to hit"
+    return headline, [f"Next call: {prediction.reason}. First token expected in {first}."]
+
+
+def _warm_notes(shorter: int) -> list[str]:
+    also = f"{number_format.plural(shorter, 'shorter prefix', 'shorter prefixes')} warm too: %agent_cache list."
+    proof = "This is what our calls left warm; the reply's usage is the only proof that a prefix hit."
+    return [also, proof] if shorter else [proof]
+
+
+def _reachable(session: Session, scope: str) -> bool:
+    """A simulator's entries die with it; another kernel's simulator is not ours."""
+    mine = f"sim:{session.simulated.instance}" if session.simulated is not None else ""
+    return not scope.startswith("sim:") or scope == mine
+
+
+def _warm_row(entry: Warm, now: float) -> tuple[object, ...]:
+    until = number_format.time_of_day(entry.until)
+    return (name_of(entry), "longest prefix", Figure(f"≈ {entry.tokens:,}"), span(entry.until - now), until)
+
+
+def _held_row(session: Session, held: Held, now: float) -> tuple[object, ...]:
+    what = f"object of {session.objects.used_by(held)}"
+    until = number_format.time_of_day(held.until)
+    return (name_of(held), what, Figure(f"{held.tokens:,}"), span(held.until - now), until)
+
+
+def _policy_before_the_first_call(session: Session) -> None:
+    model = catalog.lookup(session.model_name())
+    layers = [seen(layer, 1, (), notebook=True) for layer in LAYERS]
+    _show_policy(session, model, plan_layers(model, layers, pings=session.keepalive.allowed), (None,) * 3, [])
+
+
+def _policy(session: Session, now: float, outlook: Outlook, notes: Sequence[str]) -> None:
+    """How each layer is cached, of which kind, until when it is kept warm, and why."""
+    call, plan, _, _, reuse = outlook
+    spans, held = layer_spans(call), session.objects.find(call.prompt, call.model, call.scope)
+    lives = held.until - now if held else None
+    warm = [LayerNow(tokens=tokens, until=_warm_until(session, call, end, now), lives=lives) for tokens, end in spans]
+    begun = LayerNow(tokens=warm[2].tokens, until=_warm_until(session, call, spans[1][1] + 1, now))
+    objects = _object_notes(call.model, reuse, held)
+    _show_policy(session, call.model, plan, (*warm[:2], begun), [*objects, *notes])
+
+
+def _object_notes(model: Model, reuse: Reuse, held: Held | None) -> list[str]:
+    """Whether a cache object would pay, or what becomes of the one that there is."""
+    if model.cache.kind is not CacheKind.EXPLICIT_OBJECT:
+        return []
+    if held is None:
+        return [weighed(model, reuse)]
+    how = "extended as calls use it" if stays_worth(model, reuse) else "not extended: its storage would not pay"
+    return [
+        "The cache object is read where nothing that is cached unasked reaches further, which is after a pause; by the "
+        f"pauses seen it is {how}."
+    ]
+
+
+def _other_model(session: Session, address: str) -> list[str]:
+    """A word where the next task would not go to the model that this policy is about."""
+    asked = session.model_name()
+    if asked == address:
+        return []
+    return [f"The model is set to {asked} now: a task for it begins a new segment, with a policy of its own."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerNow:
+    """A layer's tokens, until when it is warm (seconds since the epoch; None: it is not), and for how many seconds a
+    cache object holds it (None: none does)."""
+
+    tokens: int
+    until: float | None
+    lives: float | None = None
+
+
+def _warm_until(session: Session, call: Call, end: int, now: float) -> float | None:
+    """When the longest-lived prefix expires that reaches at least to block `end`."""
+    known = session.ledger.remembered_of(call.scope, call.model.name)
+    until = [known[prefix].until for prefix in call.prompt.chain[end:] if prefix in known]
+    until += [h.until for h in session.ledger.held(call.scope) if h.prefix in call.prompt.chain[end:]]
+    return max((at for at in until if at > now), default=None)
+
+
+def _show_policy(
+    session: Session, model: Model, plan: Plan, layers: Sequence[LayerNow | None], notes: Sequence[str]
+) -> None:
+    pairs = [pair for pair in zip(plan.choices, layers, strict=True) if pair[1] is None or pair[1].tokens]
+    minimum = f"{model.label} caches a prefix from {model.cache.minimum:,} tokens on"
+    unasked = ", by itself; nothing is charged for writing, and no hit is promised"
+    show_table(
+        f"Prompt cache: policy for {model.label}",
+        ("layer", "tokens", "how, and its TTL", "warm until", "outlives pauses"),
+        [_policy_row(model, choice, layer) for choice, layer in pairs],
+        [
+            *_reasons([choice for choice, layer in pairs if layer is None or layer.lives is None]),
+            f"{minimum}{'' if model.cache.breakpoints else unasked}.",
+            *_unpriced(model),
+            *notes,
+            *_money_notes(session, model),
+        ],
+    )
+
+
+def _unpriced(model: Model) -> list[str]:
+    """A word where the policy does not know what it compares."""
+    known = prices.cost_of(model, Usage(input=1)).known
+    return [] if known else [f"No price is known for {model.label}: the usual rates of writes and reads are assumed."]
+
+
+def _policy_row(model: Model, choice: Choice, layer: LayerNow | None) -> tuple[object, ...]:
+    kind = "marked prefix" if model.cache.breakpoints else "cached unasked"
+    until, lives = (layer.until, layer.lives) if layer else (None, None)
+    bridged = choice.kept_warm if lives is None else lives
+    asked = f"{kind}, {choice.ttl}" if choice.ttl else "not cached"
+    return (
+        layer_word(choice.layer),
+        Figure(f"≈ {layer.tokens:,}") if layer else "-",
+        asked if lives is None else f"cache object, {span(lives)} left",
+        number_format.time_of_day(until) if until else "not warm",
+        f"up to {span(bridged)}" if bridged else "-",
+    )
+
+
+def _reasons(choices: Sequence[Choice]) -> list[str]:
+    """Why each layer is cached as it is, and what each way costs over the pauses: one sentence for those alike."""
+    alike: dict[str, list[str]] = {}
+    for choice in choices:
+        costs = ", ".join(f"{name} {cost:.1f}" for name, cost in choice.costs.items())
+        compared = (
+            f" Over such calls a token costs, as a multiple of its input price: {costs}."
+            if len(choice.costs) > 1
+            else ""
+        )
+        alike.setdefault(f"{choice.why}.{compared}", []).append(layer_word(choice.layer))
+    parted = [(why.partition(": "), layers) for why, layers in alike.items()]
+    return [f"{way} for {_named(layers)}: {why}" for (way, _, why), layers in parted]
+
+
+def _named(layers: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(layers[:-1]), layers[-1]) if part)
+
+
+def _money_notes(session: Session, model: Model) -> list[str]:
+    """What was and may be spent on keeping prompts warm, and the pings of this pause and of the session."""
+    budget, spent, keep = session.settings.cache_budget, session.objects.spent, session.keepalive
+    if not budget:
+        asked = f" What was asked for by hand cost {number_format.dollars(spent)}." if spent else ""
+        return [f"No pings, no paid cache objects: %config AgentNB.cache_budget is 0.{asked}"]
+    pings = "" if model.cache.breakpoints else f"No pings: {model.label} takes none."
+    if model.cache.breakpoints:
+        pings = (
+            f"Pings: {keep.done} of at most {keep.planned} sent in this pause, {keep.sent} in this session."
+            if keep.planned
+            else f"No pings in this pause: they would not pay. {keep.sent} sent in this session."
+        )
+    used = f"{number_format.dollars(spent)} of the cache budget of {number_format.dollars(budget)}"
+    return [f"Spent on keeping prompts warm: {used}. {pings}"]
+
+
+def _list(session: Session) -> None:
+    """Everything remembered, expired prefixes too, and the cache objects that the providers know of."""
+    now = session.clock.now()
+    entries = session.ledger.entries()
+    known = sorted((e for e in entries if _reachable(session, e.scope)), key=lambda e: (e.model, -e.tokens))
+    rows = [_ledger_row(entry, now) for entry in known]
+    objects, notes = _listed_objects(session, now)
+    elsewhere = len(entries) - len(known)
+    notes += [
+        f"{number_format.plural(elsewhere, 'entry', 'entries')} of other simulators left out: they ended with them."
+    ] * (elsewhere > 0)
+    show_table("Prompt cache: the ledger", ("prefix up to", "tokens", "TTL", "warm for"), rows, notes)
+    if objects:
+        titles = ("used by", "tokens", "lives for")
+        show_table("Prompt cache: cache objects at the provider", titles, objects)
+
+
+def _ledger_row(entry: Warm, now: float) -> tuple[object, ...]:
+    prefix = Stacked(entry.why, (name_of(entry), Code(entry.prefix)))
+    left = span(entry.until - now) if entry.until > now else "expired"
+    return (prefix, Figure(f"≈ {entry.tokens:,}"), entry.ttl, left)
+
+
+def _listed_objects(session: Session, now: float) -> tuple[list[tuple[object, ...]], list[str]]:
+    """Rows and remarks on the cache objects, as their providers list them."""
+    rows: list[tuple[object, ...]] = []
+    notes: list[str] = []
+    for holder in holders(session):
+        try:
+            listed = holder.list_caches()
+        except AgentnbError as error:
+            notes.append(f"Cache objects could not be listed: {error}")
+            continue
+        rows += [_listed_row(session, one, holder.scope, now) for one in listed]
+        mine = sum(map(ours, listed))
+        notes.append(f"Google lists {number_format.plural(len(listed), 'cache object')}, {mine} of them ours.")
+    return rows, [*notes, "Prefixes are from our own ledger: no provider lists what it holds of them."]
+
+
+def _listed_row(session: Session, one: Mapping[str, Any], scope: str, now: float) -> tuple[object, ...]:
+    tokens = (one.get("usageMetadata") or {}).get("totalTokenCount") or 0
+    held = next((held for held in session.ledger.held(scope) if held.name == one.get("name")), None)
+    whose = "not ours" if not ours(one) else session.objects.used_by(held) if held else "nobody known here"
+    name = f"{'sim:' if scope.startswith('sim:') else ''}{str(one.get('model', '')).rpartition('/')[2]}"
+    which = Stacked(whose, (name, Code(str(one.get("name")))))
+    return (which, Figure(f"{tokens:,}"), span(close_in(one, now)))
+
+
+def _latency(session: Session) -> None:
+    """Time to first token against prompt tokens: this user's calls and the catalogue's curve."""
+    address = session.model_name()
+    model = catalog.lookup(address)
+    calls = session.samples.first_tokens(address)
+    data = latency.plot_data(model.latency, calls)
+    title = f"{model.label}: time to first token"
+    pairs = [(uncached, seconds) for _, uncached, seconds in calls]
+    rows = [
+        (n, str(latency.expect_first_token(model.latency, pairs, tokens=n, uncached=n, known=model.known)))
+        for n in (2_000, 10_000, 50_000)
+    ]
+    fit = latency.fit_prefill(pairs)
+    known = number_format.plural(len(calls), "call")
+    simulated = " These are the simulator's modelled figures." if address.startswith("sim:") else ""
+    notes = [
+        f"Prefill, fitted to {known} of yours: {fit[0]:.2f} s + {fit[1] * 1000:.3f} s per 1,000 uncached tokens."
+        f"{simulated}"
+        if fit
+        else f"Not enough data for a fit: {len(calls)} of {latency.MIN_SAMPLES} calls.{simulated}",
+        f"The catalogue's curve: {model.latency.source}.",
+    ]
+    figure = picture_html(latency_svg(title, data), f"{title} against prompt tokens, {known}")
+    show_table(title, ("uncached tokens", "first token expected in"), rows, notes, figure=figure)
+
+
+# --- why ---------------------------------------------------------------------------------------------------------
+
+
+def _explain(session: Session, rest: str) -> None:
+    """A run's calls: expected, read, written, the reason in words, and what a miss cost."""
+    run = session.find_run(rest.split()[0]) if rest else last_run(session.namespace)
+    if run is None:
+        raise InputError("there is no call to explain yet", todo="Run %%agent first.")
+    title = f"Prompt cache: run {run.run_id}"
+    if run.state == "DRY_RUN":
+        row = (_forecast(run), Figure(f"≈ {run.cache.expected:,}"), Figure(f"≈ {run.cache.prefix:,}"))
+        notes = ["Nothing was sent: this is what a call now should read.", *_layer_notes(run, "Expected to be read")]
+        show_table(title, ("what to expect, and why", "read", "of input"), [row], notes)
+        return
+    rows = [_call_row(step) for step in run.receipt["steps"] if step["cache"]]
+    notes = [*_loss_notes(run), *_segment_notes(run), *_mark_notes(run)]
+    notes += _layer_notes(run, "Read by layer in the last call") if rows else ["The run made no call."]
+    show_table(title, ("what happened, and why", "expected", "read", "written", "of input"), rows, notes)
+
+
+def _forecast(run: AgentRun) -> str:
+    return str(run.cache.reason).removeprefix("expected: ")
+
+
+def _loss_notes(run: AgentRun) -> list[str]:
+    """What it cost that a call read less than it could have."""
+    lost = [(step["n"], step["cache"]) for step in run.receipt["steps"] if (step["cache"] or {}).get("lost_seconds")]
+    return [
+        f"Step {n}: {report.get('missed', 0):,} tokens that could have been read were not; that cost "
+        f"{_dollars(report['lost_dollars'])} and about {report['lost_seconds']:.2f} s until the first token (modelled)."
+        for n, report in lost
+    ]
+
+
+def _dollars(sum_: float | None) -> str:
+    return "an unknown sum" if sum_ is None else f"${sum_:.6f}"
+
+
+def _segment_notes(run: AgentRun) -> list[str]:
+    """Why the run's prompt was written anew, where it was."""
+    return [note for note in run.receipt["notes"] if note.startswith("New segment:")]
+
+
+def _call_row(step: dict[str, Any]) -> tuple[object, ...]:
+    report = step["cache"]
+    return (
+        Stacked(report["reason"], (f"step {step['n']}",)),
+        Figure(f"≈ {report['expected']:,}"),
+        report["read"],
+        report["written"],
+        report["prefix"],
+    )
+
+
+def _mark_notes(run: AgentRun) -> list[str]:
+    marks = run.cache.get("marks") or []
+    return [f"Breakpoints of the last call: {'; '.join(marks)}."] if marks else []
+
+
+def _layer_notes(run: AgentRun, what: str) -> list[str]:
+    parts = [
+        f"{layer_word(layer.name)} ≈ {layer.cached_tokens:,} of ≈ {layer.tokens:,}"
+        for layer in run.layers
+        if layer.tokens
+    ]
+    return [f"{what}: {'; '.join(parts)}."] if parts else []

@@ -1,0 +1,269 @@
+"""What %agent_context shows and keeps: what the conversation holds and why, pins, added files, allowed secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentnb.agent.kernel_context import Pins
+from agentnb.agent.project import FILE_CHARACTERS, read_added
+from agentnb.context.redaction.secret_shapes import KINDS
+from agentnb.context.resolve.outlines import Outline
+from agentnb.context.resolve.resolution import Resolver, Unresolved
+from agentnb.context.static.definitions import Definition
+from agentnb.context.values.schemas import kind_of, read_schema
+from agentnb.errors import InputError, SchemaUnread, nearest
+from agentnb.notebook.commands.subcommands import dispatch, show_table
+from agentnb.prompt.project_parts import OutlinePart
+from agentnb.session import working_directory
+from agentnb.view.tables import Code, Figure, Stacked
+from agentnb.view.view_text import cell_words, image_line, with_cell_numbers
+
+if TYPE_CHECKING:
+    from agentnb.agent.run_document import AgentRun
+    from agentnb.session import Session
+
+
+def agent_context(session: Session, run: AgentRun | None, line: str) -> None:
+    """show | why | pin | unpin | add | allow | disallow"""
+    table: dict[str, Callable[[str], None]] = {
+        "show": lambda _: _show(session, run),
+        "why": lambda rest: _why(session, run, rest),
+        "pin": lambda rest: _pin(session, rest),
+        "unpin": lambda rest: _unpin(session, rest),
+        "add": lambda rest: _add(session, rest),
+        "allow": lambda rest: _allow(session, run, rest),
+        "disallow": lambda rest: _disallow(session, rest),
+    }
+    dispatch("agent_context", table, line)
+
+
+def _show(session: Session, run: AgentRun | None) -> None:
+    kept = _kept_lines(session)
+    index = [f"Package {item}." for item in session.indexer.progress()]
+    if run is None and kept:
+        show_table(f"Context of the next task ({session.thread})", (), (), [*kept, *index])
+        return
+    if run is None:
+        raise InputError("there is no conversation yet", todo="Run %%agent first, or %%agent --dry-run.")
+    pictures = [f"Picture: {image_line(item)}." for item in run.receipt.get("images", ())]
+    redacted = [f"Redacted: {item['kind']} as {item['mark']}." for item in run.receipt["redactions"]]
+    show_table(
+        f"Definitions in the conversation ({run.thread})",
+        ("definition", "tokens", "this turn"),
+        [_definition_row(item) for item in _numbered(session, run)["definitions"]],
+        [*kept, *_left_out(run), *redacted, *pictures, *run.receipt["notes"], *index],
+    )
+
+
+def _kept_lines(session: Session) -> list[str]:
+    """What goes with every task, whatever it says: pins, added files, schemas, outlines."""
+    pins = session.pins
+    modules = [f"{part.module} (in part)" if part.partial else part.module for part in _outlines(session)]
+    kept = {
+        "Pinned": pins.names,
+        "Allowed, although it looks like a secret": pins.allow,
+        "Added": [_nearby(file) for file in pins.files],
+        "Schemas": sorted(pins.schemas),
+        "Outlines of your modules in use": modules,
+    }
+    return [f"{what}: {', '.join(names)}." for what, names in kept.items() if names]
+
+
+def _definition_row(item: dict[str, Any]) -> tuple[object, ...]:
+    tokens, turn = Figure(f"≈ {item['tokens']:,}"), "new" if item.get("new") else "held"
+    return (Stacked(Code(item["name"]), (_place(item), item["form"], item["reason"])), tokens, turn)
+
+
+def _left_out(run: AgentRun) -> list[str]:
+    """How many definitions the last task left out; `why` has the reason for each."""
+    names = [item["name"] for item in run.receipt.get("left_out", ())]
+    if not names:
+        return []
+    more = ", …" if len(names) > LEFT_OUT_SHOWN else ""
+    shown = ", ".join(names[:LEFT_OUT_SHOWN])
+    return [f"Left out: {len(names)} ({shown}{more}); %agent_context why NAME says why."]
+
+
+LEFT_OUT_SHOWN = 5
+_DEFINE = "Run the cell that defines it, or import its module."
+
+
+def _place(item: dict[str, Any]) -> str:
+    if item.get("file"):
+        first, last = item["lines"]
+        return f"{item['file']}:{first}" + (f"-{last}" if last != first else "")
+    return cell_words(item)
+
+
+def _numbered(session: Session, run: AgentRun) -> dict[str, Any]:
+    return with_cell_numbers(run.receipt, session.cells.numbers)
+
+
+def _why(session: Session, run: AgentRun | None, rest: str) -> None:
+    """Why a definition is in the conversation; or what the name means, and that it was not touched."""
+    name = rest.strip().strip("`@")
+    if not name:
+        raise InputError("%agent_context why wants a name", todo="Write e.g. %agent_context why tides.harmonic")
+    if _explained(session, run, name, called=name):
+        return
+    found = _resolved(session, name)
+    if isinstance(found, Unresolved):
+        raise InputError(f"{name!r} is not in the conversation, and {found.reason}", todo=found.nearest or _DEFINE)
+    if _explained(session, run, name, called=found.name):  # the task may call it by another name
+        return
+    place = found.file or cell_words({"cell": found.cell, "execution": session.cells.numbers.get(str(found.cell))})
+    outlined = any(found.name == f"{part.module}.{line.name}" for part in _outlines(session) for line in part.lines)
+    what = "only its signature, in the project's outline" if outlined else "not sent"
+    where = Stacked(Code(found.name), (f"{place}:{found.lines[0]}",))
+    row = (where, f"{what}: no task has named it or needed it one step on")
+    show_table(f"Why not {name}", ("definition", "reason"), [row])
+
+
+def _explained(session: Session, run: AgentRun | None, name: str, *, called: str) -> bool:
+    """Show why what is `called` so was sent, or was left out; False where the last run did neither."""
+    receipt = _numbered(session, run) if run is not None else {"definitions": ()}
+    held = [item for item in receipt["definitions"] if _is_called(item["name"], called)]
+    out = [item for item in receipt.get("left_out", ()) if _is_called(item["name"], called)]
+    if held:
+        rows = [(Stacked(Code(item["name"]), (_place(item),)), item["reason"]) for item in held]
+        show_table(f"Why {name}", ("definition", "reason"), rows)
+    elif out:
+        show_table(f"Why not {name}", ("definition", "left out because"), [(Code(i["name"]), i["reason"]) for i in out])
+    return bool(held or out)
+
+
+def _outlines(session: Session) -> list[Outline]:
+    """The outlines that a new project section would have."""
+    parts = session.hydrator().parts(len)
+    return [part.outline for part in parts if isinstance(part, OutlinePart)]
+
+
+def _resolved(session: Session, name: str) -> Definition | Unresolved:
+    session.refresh_index()
+    resolver = Resolver(
+        cells=session.cells, namespace=session.namespace, project=session.project, packages=session.indexer
+    )
+    return resolver.resolve(name)
+
+
+def _pin(session: Session, rest: str) -> None:
+    """Keep a definition in every turn's context, whether the task names it or not."""
+    name = _wanted(rest, "pin", "tides.predict")
+    if kind_of(session.namespace.get(name)):
+        _pin_schema(session, name)
+        return
+    found = _resolved(session, name)
+    if isinstance(found, Unresolved):
+        raise InputError(f"{name!r} cannot be pinned: {found.reason}", todo=found.nearest or _DEFINE)
+    pins = session.pins
+    if found.name not in pins.names:
+        pins.names.append(found.name)
+    count = session.samples.counter_for(session.model_name()).count
+    note = session.hydrator().why_not_in_full(found.name, count=count, budget=session.settings.context_tokens)
+    _show_pins(session, pins, [note] if note else [])
+
+
+def _pin_schema(session: Session, name: str) -> None:
+    """Read a database's schema, now and only now, and keep it in the project section without its secrets."""
+    scrub = session.scrubber()
+    try:
+        text = read_schema(session.namespace[name])
+    except SchemaUnread as error:
+        raise SchemaUnread(error.what, about=scrub(error.about), todo=error.todo) from None  # it may hold the address
+    pins = session.pins
+    pins.schemas[name] = scrub(text)
+    _show_pins(session, pins)
+
+
+def _unpin(session: Session, rest: str) -> None:
+    """Let a pinned definition or an added file go; what was sent stays in the conversation."""
+    name = _wanted(rest, "unpin", "tides.predict")
+    pins = session.pins
+    fitting = [
+        pin for pin in [*pins.names, *pins.files, *pins.schemas] if _is_called(pin, name) or pin.endswith(f"/{name}")
+    ]
+    if not fitting:
+        hint = nearest(name, [*pins.names, *pins.files, *pins.schemas])
+        raise InputError(f"{name!r} is not pinned", todo=f"{hint} See %agent_context show.".strip())
+    pins.names[:] = [pin for pin in pins.names if pin not in fitting]
+    pins.files[:] = [pin for pin in pins.files if pin not in fitting]
+    pins.schemas = {name: text for name, text in pins.schemas.items() if name not in fitting}
+    _show_pins(session, pins)
+
+
+def _add(session: Session, rest: str) -> None:
+    """Put a file into the project section: frozen with the segment, sent again when it changes."""
+    file = Path(_wanted(rest, "add", "schema.sql")).expanduser().resolve()
+    if not file.is_file():
+        raise InputError("there is no such file", about=str(file), todo="Give the path of a text file.")
+    if read_added(file) is None:
+        raise InputError("the file cannot be read as UTF-8 text", about=str(file), todo="Give a text file.")
+    pins = session.pins
+    if str(file) not in pins.files:
+        pins.files.append(str(file))
+    large = file.stat().st_size > FILE_CHARACTERS
+    _show_pins(
+        session, pins, [f"Only the beginning and the end of {file.name} go along: it is large."] if large else []
+    )
+
+
+def _allow(session: Session, run: AgentRun | None, rest: str) -> None:
+    """Let what was taken for a secret stay from now on: one mark, or with a kind's name all of that kind."""
+    name = _wanted(rest, "allow", "[redacted:secret:3f2]")
+    known = [item["mark"] for item in (run.receipt["redactions"] if run is not None else ())]
+    found = _mark_among(known, name)
+    if found not in known and found not in KINDS:
+        hint = nearest(name, [*known, *KINDS])
+        raise InputError(
+            f"{name!r} is no mark of the last run and no kind of secret",
+            todo=f"{hint} See %agent_context show.".strip(),
+        )
+    pins = session.pins
+    if found not in pins.allow:
+        pins.allow.append(found)
+    _show_pins(session, pins)
+
+
+def _disallow(session: Session, rest: str) -> None:
+    """Take an allowed secret out again from now on; what was sent stays in the conversation."""
+    pins = session.pins
+    name = _mark_among(pins.allow, _wanted(rest, "disallow", "[redacted:secret:3f2]"))
+    if name not in pins.allow:
+        raise InputError(f"{name!r} is not allowed", todo=nearest(name, pins.allow) or "See %agent_context show.")
+    pins.allow.remove(name)
+    _show_pins(session, pins)
+
+
+def _mark_among(known: Sequence[str], name: str) -> str:
+    """The mark that is meant, its brackets left out or not; else the name, as kinds are written."""
+    return next((mark for mark in known if name in (mark, mark[len("[redacted:") : -1])), name.lower())
+
+
+def _wanted(rest: str, command: str, example: str) -> str:
+    name = rest.strip().strip("`@'\"")
+    if not name:
+        raise InputError(
+            f"%agent_context {command} wants a name", todo=f"Write e.g. %agent_context {command} {example}"
+        )
+    return name
+
+
+def _show_pins(session: Session, pins: Pins, notes: Sequence[str] = ()) -> None:
+    session.keep_pins(pins)
+    rows = [("definition", Code(name)) for name in pins.names] + [("file", Code(_nearby(name))) for name in pins.files]
+    rows += [("schema", Code(name)) for name in pins.schemas] + [("allowed", Code(name)) for name in pins.allow]
+    notes = notes if rows else ["Nothing is pinned."]
+    show_table(f"Pinned for the thread {session.thread}", ("kind", "name"), rows, notes)
+
+
+def _nearby(file: str) -> str:
+    """A path as the user would write it: from the working directory where the file lies below it."""
+    here = working_directory()
+    path = Path(file)
+    return str(path.relative_to(here)) if here is not None and path.is_relative_to(here) else file
+
+
+def _is_called(qualified: str, name: str) -> bool:
+    return qualified == name or qualified.endswith(f".{name}")

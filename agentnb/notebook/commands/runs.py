@@ -1,0 +1,228 @@
+"""What %agent_runs does. Each subcommand shows one table or one run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from IPython.display import display
+
+from agentnb.agent.approvals import AWAITING_APPROVAL, COMMAND, Answer, Question, waiting
+from agentnb.agent.deps import Limits
+from agentnb.agent.run_document import WAITING
+from agentnb.durable.machine import Replay
+from agentnb.errors import InputError
+from agentnb.notebook import flags
+from agentnb.notebook.commands.subcommands import dispatch, show_table
+from agentnb.notebook.flags import Flag
+from agentnb.notebook.kernel import RESULT, Notebook, Result
+from agentnb.notebook.run_task import show_run
+from agentnb.view.number_format import plural
+from agentnb.view.tables import Code, Stacked
+from agentnb.view.view_text import state_words
+
+if TYPE_CHECKING:
+    from agentnb.agent.table import BuiltInAgent
+    from agentnb.session import Session
+
+RESUME_FLAGS = (
+    Flag(name="max-steps", value="N", help="steps in all that the run may take"),
+    Flag(name="budget", value="USD", help="US dollars in all that the run may cost"),
+    Flag(name="allow", value="NAMES", help="tools that may act"),
+    Flag(name="unsure", value="WHAT", help="repeat or skip an action that may have happened already"),
+    Flag(name="accept-versions", help="go on although the run was begun under another version"),
+    Flag(name="take-over", help="take the run from a worker that is believed dead"),
+)
+ANSWER_FLAGS = (
+    Flag(name="call", value="N", help="only the call with this number; without it all that wait"),
+    Flag(name="rest", help="approve the tool for the rest of the run"),
+)
+
+
+def agent_runs(notebook: Notebook, line: str) -> None:
+    """list | show | watch | resume | approve | deny | pause | fork | replay | export"""
+    session = notebook.session
+    table: dict[str, Callable[[str], None]] = {
+        "list": lambda rest: _list(session, rest),
+        "show": lambda rest: _show(session, rest),
+        "watch": lambda rest: _watch(notebook, rest),
+        "resume": lambda rest: _resume(notebook, rest),
+        "approve": lambda rest: _answer(notebook, rest, approved=True),
+        "deny": lambda rest: _answer(notebook, rest, approved=False),
+        "pause": lambda rest: _pause(session, rest),
+        "fork": lambda rest: _fork(session, rest),
+        "replay": lambda rest: _replay(session, rest),
+        "export": lambda rest: _export(session, rest),
+    }
+    dispatch("agent_runs", table, line)
+
+
+def _list(session: Session, rest: str) -> None:
+    if rest and not rest.isdigit():
+        raise InputError(
+            f"%agent_runs list wants a whole number from 1 on, not {rest!r}", todo="Write e.g. %agent_runs list 50"
+        )
+    found = session.machine().journal.runs(limit=int(rest or 20))
+    rows = [(_state_of(run), _task_and_run(run)) for run in found]
+    show_table("Runs, newest first", ("state", "task and run"), rows, [] if rows else ["No run yet."])
+
+
+def _task_and_run(run: Any) -> Stacked:
+    where = f"in {run.failed_in or run.state}" if run.status not in ("running", "completed") else ""
+    facts = (Code(run.run_id), plural(run.step, "step"), where, run.tags.get("model", ""))
+    return Stacked(run.tags.get("task", ""), facts)
+
+
+def _state_of(run: Any) -> str:
+    """The dashboard's mark and word; a paused or failed run is in a state, but what it is comes first."""
+    stopped = (
+        "FAILED"
+        if run.failed_in
+        else {"paused": "PAUSED", "cancelled": "CANCELLED", "waiting": WAITING}.get(run.status)
+    )
+    mark, word, _ = state_words({"state": stopped or run.state})
+    return f"{mark} {word}"
+
+
+def _show(session: Session, rest: str) -> None:
+    from agentnb.view.render import bundle
+
+    display(bundle(session.find_run(_one_run(session, rest)).receipt), raw=True)
+
+
+def _watch(notebook: Notebook, rest: str) -> None:
+    """Show a run that goes on elsewhere, until it stops."""
+    from agentnb.notebook.commands.watch import Watch
+
+    session = notebook.session
+    notebook.shell.user_ns[RESULT] = Watch(notebook, session.full_run_id(_one_run(session, rest))).watch()
+
+
+def _one_run(session: Session, rest: str) -> str:
+    """The run that was named, or the newest one."""
+    if rest:
+        return rest.split()[0]
+    newest = session.machine().journal.runs(limit=1)
+    if not newest:
+        raise InputError("the journal holds no run yet", todo="Run %%agent first.")
+    return newest[0].run_id
+
+
+def _resume(notebook: Notebook, rest: str) -> None:
+    """Go on with a paused or failed run from its last committed step."""
+    word, _, line = rest.partition(" ")
+    given, words = flags.split_line(line, RESUME_FLAGS)
+    session = notebook.session
+    if not word or words:
+        raise InputError(
+            "%agent_runs resume wants one run", todo="Write e.g. %agent_runs resume r-20260101-120000-ab12"
+        )
+    run_id = session.full_run_id(word)
+    limits = Limits(**flags.options_given(given))
+    finish = Result(notebook.shell.user_ns)
+    show_run(notebook, prepare=lambda agent: agent.resume(run_id, limits, given), run_id=run_id, finish=finish)
+
+
+def _answer(notebook: Notebook, rest: str, *, approved: bool) -> None:
+    """A person's word on the calls that a run waits with; the run then goes on under this cell."""
+    command = "approve" if approved else "deny"
+    word, _, line = rest.partition(" ")
+    run_id = notebook.session.full_run_id(_wanted_run(word, command))
+    given, words = flags.split_line(line, ANSWER_FLAGS)
+    if approved and words:
+        raise InputError(f"%agent_runs approve takes no words, and {words!r} is none of its flags", todo=_LIKE)
+    chosen = calls_meant(notebook.session, run_id, flags.count(given, "call"))
+    always = bool(given.get("rest"))
+    answers = [Answer(question=item, approved=approved, by=COMMAND, rest=always, reason=words) for item in chosen]
+    finish = Result(notebook.shell.user_ns)
+    show_run(notebook, prepare=lambda agent: _give(agent, run_id, answers), run_id=run_id, finish=finish)
+
+
+_LIKE = "e.g. %agent_runs approve RUN --call 1 --rest, or %agent_runs deny RUN WHY"
+
+
+def calls_meant(session: Session, run_id: str, number: int | None) -> list[Question]:
+    """The calls that are meant. Raises InputError where nothing waits, or no call has this number."""
+    run = session.machine().get(run_id)
+    found = waiting(run.context, run_id) if run.state == AWAITING_APPROVAL else []
+    if not found:
+        raise InputError(
+            f"the run does not wait for approval; it is {run.status}",
+            about=run_id,
+            todo=f"%agent_runs show {run_id} tells how it stands.",
+        )
+    chosen = [question for question in found if number in (None, question.number)]
+    if not chosen:
+        known = ", ".join(str(question.number) for question in found)
+        raise InputError(f"no call with the number {number} waits; there is {known}", about=run_id, todo=_LIKE)
+    return chosen
+
+
+def _give(agent: BuiltInAgent, run_id: str, answers: list[Answer]) -> None:
+    """Raises InputError where somebody was quicker: the first word on a call counts."""
+    if agent.answer(run_id, answers) < len(answers):
+        raise InputError(
+            "a call was answered already, and the first word counts",
+            about=run_id,
+            todo=f"%agent_runs show {run_id} tells what was said, %agent_runs resume {run_id} goes on with it.",
+        )
+
+
+def _pause(session: Session, rest: str) -> None:
+    """Ask a run that goes on elsewhere (another kernel, a worker) to stop after its present step."""
+    run_id = session.full_run_id(_wanted_run(rest, "pause"))
+    session.machine().pause(run_id)
+    note = f"It stops after its present step; %agent_runs resume {run_id} goes on."
+    show_table("Run paused", ("run",), [(Code(run_id),)], [note])
+
+
+def _fork(session: Session, rest: str) -> None:
+    """A new run from a step of an old one; nothing is executed yet."""
+    run_id, step = session.origin(_wanted_run(rest, "fork").replace(" ", ":"))
+    new = session.fork(run_id, step)
+    note = f"Nothing was executed: %agent_runs resume {new} goes on from there."
+    show_table("Run forked", ("new run", "from", "step"), [(Code(new), Code(run_id), step)], [note])
+
+
+def _replay(session: Session, rest: str) -> None:
+    """Every step again with the recorded replies and results: no model is asked, nothing acts, nothing is committed."""
+    run_id = session.full_run_id(_one_run(session, rest))
+    agent = session.agent()
+    last = agent.machine.get(run_id).step
+    rows = [_replay_row(agent.machine.replay(run_id, step), step) for step in range(1, last + 1)]
+    notes = ["Replayed from the journal: no model was asked. A difference means that the notebook or agentnb changed."]
+    show_table(f"Replay of {run_id}", ("step", "leads to", "recorded", "result"), rows, notes)
+
+
+def _replay_row(replay: Replay, step: int) -> tuple[object, ...]:
+    differing = [
+        name
+        for name in sorted({*replay.context, *replay.recorded_context})
+        if replay.context.get(name) != replay.recorded_context.get(name)
+    ]
+    same = "same" if replay.same else f"differs in {', '.join(differing) or 'the state'}"
+    return step, replay.next_state, replay.recorded_state, same
+
+
+def _wanted_run(rest: str, command: str) -> str:
+    if not rest:
+        raise InputError(
+            f"%agent_runs {command} wants a run", todo=f"Write e.g. %agent_runs {command} r-20260101-120000-ab12"
+        )
+    return rest
+
+
+def _export(session: Session, rest: str) -> None:
+    word, _, target = rest.partition(" ")
+    if not word or not target.strip():
+        raise InputError("%agent_runs export wants a run and a file", todo="Write e.g. %agent_runs export RUN run.json")
+    run = session.find_run(word)
+    file = Path(target.strip()).expanduser()
+    try:
+        file.write_text(json.dumps(run.receipt, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    except OSError as error:
+        todo = "Name a file in a directory that exists and can be written."
+        raise InputError(f"the file cannot be written: {error.strerror}", about=str(file), todo=todo) from error
+    show_table("Run exported", ("run", "file", "bytes"), [(Code(run.run_id), str(file), f"{file.stat().st_size:,}")])

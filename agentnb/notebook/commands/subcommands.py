@@ -1,0 +1,32 @@
+"""What the magics with subcommands share: which one a line names, and the table that each shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from IPython.display import display
+
+from agentnb.errors import InputError, nearest
+from agentnb.view.tables import table_bundle
+
+
+def show_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    notes: Sequence[str] = (),
+    *,
+    figure: str = "",
+) -> None:
+    """One table as html and as text; a `figure` is finished html that stands above the html's table."""
+    display(table_bundle(title, columns, rows, notes, figure=figure), raw=True)
+
+
+def dispatch(magic: str, table: dict[str, Callable[[str], None]], line: str) -> None:
+    """Call the subcommand that the line begins with, with what stands after it. Raises InputError on any other."""
+    name, _, rest = line.strip().partition(" ")
+    if name not in table:
+        hint = nearest(name, list(table)) if name else ""
+        what = f"%{magic} has no subcommand {name!r}" if name else f"%{magic} wants a subcommand"
+        raise InputError(what, todo=f"{hint} Known: {', '.join(table)}.".strip())
+    table[name](rest.strip())

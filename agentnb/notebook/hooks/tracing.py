@@ -1,0 +1,53 @@
+"""Recording what every cell runs, where the user turned it on: a tool id of `sys.monitoring` is held only meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from agentnb.context.notebook.trace import ProfileHook, Ran, Recording, Watch, unavailable, watching
+
+INSTEAD = "Put %%agent_trace above a cell instead."
+
+
+class CellTrace:
+    """One cell at a time, from IPython's pre_run_cell to its post_run_cell.
+
+    `of_interest` and `machinery` are asked about file names (context/trace.py).
+    """
+
+    def __init__(self, of_interest: Callable[[str], bool], machinery: Callable[[str], bool]) -> None:
+        self._of_interest = of_interest
+        self._machinery = machinery
+        self._watch: Watch | ProfileHook | None = None
+        self._info: Any = None
+        self.note = ""
+
+    def begin(self, info: Any, *, asked: bool = False) -> None:
+        """Record the cell that `info` stands for. Cells that it runs in turn (`%run`, a macro) belong to it.
+
+        `asked` for this one cell: a profile hook does it where it cannot be had for next to nothing.
+        """
+        if self._watch is not None:
+            return
+        record = Recording(self._of_interest, self._machinery)
+        if asked:
+            self._watch, self._info = watching(record), info
+            return
+        why = unavailable()
+        self.note = f"{why}. {INSTEAD}" if why else ""
+        watch = Watch(record)
+        if not why and watch.start():
+            self._watch, self._info = watch, info
+
+    def end(self, info: Any) -> tuple[Ran, ...]:
+        """What the cell ran, with an error or without; nothing for a cell that is not the recorded one."""
+        return self.stop() if self._watch is not None and info is self._info else ()
+
+    def stop(self) -> tuple[Ran, ...]:
+        """End whatever is being recorded."""
+        watch, self._watch, self._info = self._watch, None, None
+        if watch is None:
+            return ()
+        watch.stop()
+        return watch.record.ran

@@ -1,0 +1,1 @@
+"""What a person watches and presses while a run goes on."""

@@ -1,0 +1,170 @@
+"""The buttons under a run that waits: Approve and Deny for each call, in an output of their own.
+
+The calls themselves stand in the run's static view right above, which outlives these widgets: whoever saves the
+notebook now and opens it after a restart finds there what was asked, and the commands that answer it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from agentnb.agent.approvals import BUTTON, Answer, Question, questions_of
+from agentnb.notebook.live.dashboard import VIEW_MIME, close, html_widget, widget_library
+from agentnb.view import view_text as say
+from agentnb.view.exact_text import arguments_shown
+from agentnb.view.style import SMALL, clean, esc, wrap
+
+PART = "answer"
+"""What this output is of its run: a page that was loaded anew finds it by run and part."""
+OnAnswer = Callable[[list[Answer]], None]
+
+_WRAP = {"display": "flex", "flex_flow": "row wrap", "width": "100%", "margin": "0", "overflow": "visible"}
+_FRAME = {"width": "100%", "max_width": "812px", "overflow": "visible"}  # as wide as the run's view
+_BUTTON = {"width": "auto", "min_width": "6em", "margin": "2px 8px 2px 0"}
+_FIELD = {"width": "auto", "flex": "1 1 14em", "max_width": "30em", "margin": "2px 8px 2px 0"}
+# Front ends draw the focus of a button faintly or not at all.
+_FOCUS = (
+    "<style>.agentnb-answer button:focus-visible {outline: 2px solid #3f7fd0 !important; outline-offset: -2px}</style>"
+)
+
+
+class Buttons:
+    """The questions of one run that are open, in one output. Call from the main thread only."""
+
+    def __init__(self, display: Callable[..., Any], on_answer: OnAnswer, run_id: str = "") -> None:
+        self._display = display
+        self._run_id = run_id
+        self._answer = on_answer
+        self._handle: Any = None
+        self._open: list[Any] = []
+        self.presses: list[Any] = []
+        self._reasons: dict[str, Any] = {}
+        self._note: Any = None
+        self._box: Any = None
+        self._enabled = True
+
+    def place(self) -> None:
+        """An empty output, for questions that come when the cell is over: only a cell can make one."""
+        self._show({"text/html": "", "text/plain": ""})
+
+    def ask(self, doc: Mapping[str, Any], *, enabled: bool = True) -> None:
+        """Show the buttons for what waits; those of before are gone. Not enabled, they wait for `enable`."""
+        library, before = widget_library(), self._open
+        self._open, self.presses, self._reasons = [], [], {}
+        questions = questions_of(doc)
+        self._enabled, alone = enabled, len(questions) == 1
+        rows = [self._row(library, item, alone=alone) for item in questions]
+        if len(questions) > 1:
+            rows.append(self._all(library, questions))
+        self._note = self._keep(html_widget(library, _FOCUS))
+        self._fill(library, [*rows, self._note], say.answer_line(doc))
+        _close_all(before)
+
+    def _fill(self, library: Any, rows: list[Any], instead: str) -> None:
+        """Into the box that stands there already: JupyterLab hides an output for good when a widget that it showed is
+        closed, though another has taken its place (its WidgetRenderer, tried with JupyterLab 4.6)."""
+        if self._box is not None:
+            self._box.children = rows
+            return
+        self._box = library.VBox(rows, layout=_FRAME)
+        self._box.add_class("agentnb-answer")
+        view = {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
+        self._show({VIEW_MIME: view, **_said(instead)})
+
+    def enable(self) -> None:
+        for button in self.presses:
+            button.disabled = False
+
+    def tell(self, trouble: str) -> None:
+        """Why a click did nothing, below the buttons, which stay."""
+        if self._note is not None:
+            self._note.value = wrap(f'{_FOCUS}<p style="margin:4px 0;{SMALL}">✗ {esc(trouble)}</p>')
+
+    def close(self, said: str) -> None:
+        """Put a sentence in their place."""
+        before, self._open, self.presses, self._note = self._open, [], [], None
+        if self._handle is not None:
+            self._show(_said(said))
+        _close_all([*before, *([self._box] if self._box is not None else [])])
+        self._box = None
+
+    def _row(self, library: Any, question: Question, *, alone: bool) -> Any:
+        """One call: its number and beginning where there are several, then what can be said of it."""
+        which = "" if alone else f" {question.number}"
+        why = f"Why not{which} (optional, the model is told)"
+        reason = self._reasons[question.key] = self._keep(
+            # Sent once, when the field is left: letter by letter, the last ones are held back until the kernel has
+            # answered, and a press, which is not, overtakes them.
+            library.Text(placeholder=why, layout=_FIELD, continuous_update=False)
+        )
+        rest = f"Approve {clean(question.tool)} for the rest of this run"
+        presses = [
+            self._button(library, f"Approve{which}", lambda: [_word(question, approved=True)]),
+            self._button(library, rest, lambda: [_word(question, approved=True, rest=True)]),
+            self._button(library, f"Deny{which}", lambda: [self._denied(question)]),
+        ]
+        row = self._keep(library.HBox([*presses, reason], layout=_WRAP))
+        if alone:
+            return row
+        label = f'<div style="{SMALL};margin:6px 0 0 0">{esc(f"{question.number}. {_begins(question)}")}</div>'
+        return self._keep(library.VBox([self._keep(html_widget(library, label)), row], layout={"width": "100%"}))
+
+    def _all(self, library: Any, questions: Sequence[Question]) -> Any:
+        """Every call at once."""
+        yes, no = f"Approve all {len(questions)}", f"Deny all {len(questions)}"
+        presses = [
+            self._button(library, yes, lambda: [_word(item, approved=True) for item in questions]),
+            self._button(library, no, lambda: [self._denied(item) for item in questions]),
+        ]
+        return self._keep(library.HBox(presses, layout=_WRAP | {"margin": "8px 0 0 0"}))
+
+    def _denied(self, question: Question) -> Answer:
+        return _word(question, approved=False, reason=self._reasons[question.key].value)
+
+    def _button(self, library: Any, words: str, answers: Callable[[], list[Answer]]) -> Any:
+        button = self._keep(
+            library.Button(description=words, tooltip=words, layout=_BUTTON, disabled=not self._enabled)
+        )
+        button.on_click(lambda pressed: self._pressed(pressed, answers))
+        self.presses.append(button)
+        return button
+
+    def _pressed(self, button: Any, answers: Callable[[], list[Answer]]) -> None:
+        """A click that was on its way when the buttons went, or came before they could be read, says nothing."""
+        if button in self.presses and not button.disabled:
+            self._answer(answers())
+
+    def _keep(self, widget: Any) -> Any:
+        self._open.append(widget)
+        return widget
+
+    def _show(self, data: dict[str, Any]) -> None:
+        metadata = {"agentnb": {"run": self._run_id, "part": PART}} if self._run_id else None
+        if self._handle is None:
+            name = f"{self._run_id}/{PART}" if self._run_id else True
+            self._handle = self._display(data, raw=True, display_id=name, metadata=metadata)
+        else:
+            self._handle.update(data, raw=True, metadata=metadata)
+
+
+def _word(question: Question, *, approved: bool, rest: bool = False, reason: str = "") -> Answer:
+    return Answer(question=question, approved=approved, by=BUTTON, rest=rest, reason=reason)
+
+
+def _begins(question: Question) -> str:
+    """`run_code: df.dropna() …`: enough to find the call above."""
+    shown = arguments_shown(question.arguments)
+    whole = shown[0].text if shown else ""
+    first = whole.strip().partition("\n")[0][:60]
+    more = " …" if first != whole or len(shown) > 1 else ""
+    return f"{clean(question.tool)}: {first}{more}" if first else clean(question.tool)
+
+
+def _said(sentence: str) -> dict[str, Any]:
+    return {"text/html": wrap(f'<p style="margin:0;{SMALL}">{esc(sentence)}</p>'), "text/plain": sentence}
+
+
+def _close_all(widgets: Sequence[Any]) -> None:
+    for widget in widgets:
+        close(widget)

@@ -1,0 +1,159 @@
+"""One use of %agent or %%agent: from flags to a request, a run with its live view, and `_agent`."""
+
+from __future__ import annotations
+
+import keyword
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from IPython.display import display
+
+from agentnb.agent.run_document import WAITING, AgentRun, LiveDocument
+from agentnb.errors import InputError, RunInterrupted
+from agentnb.notebook import flags
+from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
+from agentnb.notebook.background import begin
+from agentnb.notebook.interrupts import Held, before_the_run
+from agentnb.notebook.kernel import RESULT, Notebook, Result
+from agentnb.notebook.live.live_view import View
+from agentnb.notebook.loop import noted
+from agentnb.notebook.machines import run_machine
+from agentnb.notebook.main_thread import MainThread
+from agentnb.view.render import bundle
+from agentnb.view.view_text import with_cell_numbers
+
+if TYPE_CHECKING:
+    from agentnb.agent.deps import Request
+    from agentnb.agent.table import BuiltInAgent
+
+_TAKEN = frozenset({RESULT, "In", "Out", "get_ipython"})
+
+
+class AgentCall:
+    """One use of %agent or %%agent: flags to request, run, view, result."""
+
+    def __init__(self, notebook: Notebook, given: dict[str, str | bool]) -> None:
+        self._notebook = notebook
+        self._given = given
+        self._session = notebook.session
+        self._finish_quietly = Result(notebook.shell.user_ns, str(given.get("out") or ""))
+
+    def run(self, task: str) -> None:
+        """Carry the task out and show it. `_agent` is set before a failure is raised."""
+        if "machine" in self._given:
+            self._run_machine(task)
+            return
+        with before_the_run():
+            self._notebook.observe()
+            request = self._request(task)
+            run_id = self._session.new_run_id()
+            if self._given.get("dry-run"):
+                self._finish(self._session.agent().dry_run(request, run_id))
+                return
+        start = begin if self._given.get("bg") else show_run
+        start(
+            self._notebook,
+            prepare=lambda agent: agent.begin(request, run_id),
+            run_id=run_id,
+            finish=self._finish_quietly,
+        )
+
+    def _run_machine(self, task: str) -> None:
+        max_steps = flags.options_given(self._given).get("max_steps")
+        run_machine(self._notebook, str(self._given["machine"]), task, max_steps=max_steps, finish=self._finish_quietly)
+
+    def _request(self, task: str) -> Request:
+        given = self._given
+        thread = given.get("thread")
+        if thread == "new":
+            self._session.thread = thread = f"session-{secrets.token_hex(4)}"
+        self._check_out()
+        origin = self._session.origin(str(given["from"])) if "from" in given else None
+        if origin is not None and thread is None:
+            thread = self._session.find_run(origin[0]).thread
+        approval = approval_here(self._notebook.shell, self._session.settings.approval)
+        return self._session.request(
+            task,
+            thread=thread,
+            **(flags.options_given(given) | {"approval": approval}),
+            origin=origin,
+            cell=self._notebook.cell_id,
+            execution=self._notebook.execution,
+        )
+
+    def _check_out(self) -> None:
+        name = self._given.get("out")
+        if name is None:
+            return
+        if not str(name).isidentifier() or keyword.iskeyword(str(name)):
+            raise InputError(f"--out wants a variable's name, not {name!r}", todo="Write e.g. --out answer.")
+        if name in _TAKEN:
+            raise InputError(
+                f"--out cannot be {name!r}: IPython or agentnb keeps its own there", todo="Choose another name."
+            )
+
+    def _finish(self, run: AgentRun) -> None:
+        self._finish_quietly(run)
+        display(bundle(with_cell_numbers(run.receipt, self._session.cells.numbers)), raw=True)
+
+
+def show_run(
+    notebook: Notebook, *, prepare: Callable[[BuiltInAgent], object], run_id: str, finish: Callable[[AgentRun], None]
+) -> None:
+    """Drive one run from the main thread with its live view; then `finish`, then raise what the run raised.
+
+    Where it stops at a question, that is asked: in a terminal at once, else with buttons that outlive the cell.
+    """
+    session = notebook.session
+    main = MainThread(cancel=session.cancel)
+    with before_the_run():
+        agent = session.agent(on_main=main.run_here)
+        prepare(agent)
+        machine, earlier = agent.machine, notebook.asked.get(run_id)
+        if earlier is not None:
+            earlier.close("Asked again, or answered, in another cell.")
+        begun = machine.get(run_id)
+        live = LiveDocument(run_id, begun.context, session.clock.monotonic(), state=begun.state)
+        view = View(
+            live,
+            clock=session.clock,
+            widgets=notebook.settings.live,
+            beside=session.indexing,
+            numbers=session.cells.numbers,
+        )
+
+    def hear(event: Any) -> None:
+        view.feed(event)
+        main.touch()
+
+    stop = machine.events.subscribe(hear, run_id=run_id)
+    notebook.on_page.began(run_id, notebook.whole_cell_id)
+    try:
+        _serve(main, agent, run_id, view)
+    finally:
+        with Held() as held:  # a second interrupt must not leave half a picture and no `_agent`
+            stop()
+            run = noted(session, agent.as_it_stands(run_id))
+            finish(run)
+            view.finish(run.receipt, error_follows=agent.raised is not None or main.interrupted)
+            notebook.on_page.ended(run_id)
+            Asked(notebook, run_id, view=view, finish=finish, earlier=earlier).ask(run)
+    if agent.raised is not None:
+        raise agent.raised
+    if held.interrupted:
+        raise RunInterrupted(f"interrupted after run {run_id} had ended; its outcome is in `_agent`")
+    if run.state == WAITING and at_terminal(notebook.shell):
+        answers = ask_in_terminal(run.receipt)
+        if answers:
+            show_run(notebook, prepare=lambda agent: agent.answer(run_id, answers), run_id=run_id, finish=finish)
+
+
+def _serve(main: MainThread, agent: BuiltInAgent, run_id: str, view: View) -> None:
+    try:
+        main.serve(lambda: agent.drive(run_id), paint=view.paint)
+    except (KeyboardInterrupt, RunInterrupted):
+        raise RunInterrupted(
+            f"interrupted: run {run_id} keeps its committed steps",
+            todo=f"%agent_runs resume {run_id} goes on from there.",
+        ) from None

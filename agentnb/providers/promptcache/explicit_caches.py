@@ -1,0 +1,354 @@
+"""The life of cache objects at a provider that keeps such: made when they pay, bound, extended, replaced, deleted.
+
+An object holds what every call of a segment begins with. It costs storage by the hour, so it is made only within a
+budget that the user set, and where the pauses seen so far say that it is cheaper than what the provider caches
+unasked. Ours are known by their label, which says who made them; the ledger says who uses them. The last one to leave
+an object deletes it; one that nobody asks for lapses. A vanished one is forgotten; the call goes out without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+from agentnb.canonical import Clock
+from agentnb.errors import ProviderError
+from agentnb.models import catalog, prices
+from agentnb.models.catalog import CacheKind, Model
+from agentnb.models.layers import Prompt
+from agentnb.models.messages import Usage
+from agentnb.providers.base import Mark
+from agentnb.providers.promptcache.breakpoints import last_frame_index
+from agentnb.providers.promptcache.calls import Call
+from agentnb.providers.promptcache.ledger import Held, Ledger, User
+from agentnb.providers.promptcache.policy import UNASKED, Option, break_even, rates_of, saved_by_storing, span
+
+LABEL = "agentnb"
+HOUR = 3600.0  # seconds: what the user asks for by hand, and the most that an object is made or extended for
+DOUBT = 2.0  # standard deviations by which what an object saves must exceed its price: storage is paid on evidence
+SHORTEST = 60.0  # seconds: the provider makes none for less
+RENEW = 0.9  # it is extended when less of its life is left, so that it outlasts nearly every pause that is worth it
+_GONE = (403, 404)  # what the provider answers for an object that it no longer has
+_LABELLED = re.compile(rf"{LABEL}(?: (?P<maker>[0-9a-f]+\.\d+\.\d+\.\d+))?(?: .*)?")
+
+
+@runtime_checkable
+class ObjectProvider(Protocol):
+    """What a provider with cache objects can do. `scope` names the place where it keeps them."""
+
+    scope: str
+
+    def make_object(self, prompt: Prompt, last: int, *, seconds: int, label: str) -> Mapping[str, Any]: ...
+
+    def extend_cache(self, name: str, *, seconds: int) -> Mapping[str, Any]: ...
+
+    def delete_cache(self, name: str) -> None: ...
+
+    def list_caches(self) -> list[dict[str, Any]]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reuse:
+    """How often what an object would hold is asked with: `pauses` in seconds between such calls, only those that were
+    seen. Prefixes cached unasked are `trusted` for so many seconds; `warm` says that what the object would hold is
+    expected to hit now."""
+
+    pauses: Sequence[float]
+    trusted: float = UNASKED
+    warm: bool = False
+
+
+def life_of(model: Model) -> float:
+    """Seconds that an object is made or extended for by itself: as long as storage costs less than a read saves.
+
+    Nobody knows how long a pause will be; so the storage of one that outlasts the object costs no more than the write
+    that it was to spare. A kernel that dies leaves its objects no longer than that.
+    """
+    per_hour = break_even(rates_of(model, "1h"), ttl=HOUR).calls_per_hour
+    return max(SHORTEST, math.floor(min(HOUR, HOUR / per_hour))) if per_hour else HOUR
+
+
+def pays(model: Model, reuse: Reuse) -> bool:
+    """Whether an object costs less than trusting to what the provider caches unasked, if the calls of this frame go on
+    for as long as they have, with such pauses, and then end.
+
+    Making it costs the call that it is made for a read more than that would have cost; a whole write more where the
+    prefix is warm anyway. In the end nobody asks for it any more, and it lapses: one life's storage is for nothing.
+    What it saves over n pauses is known from those n alone, to within their standard deviation times the root of n;
+    DOUBT of that is taken off. Two pauses are the least.
+    """
+    if len(reuse.pauses) < 2:
+        return False
+    saved = _saved(model, reuse)
+    return sum(saved) - DOUBT * _doubt(saved) > _price_of_one(model, reuse)
+
+
+def _price_of_one(model: Model, reuse: Reuse) -> float:
+    """What making an object and letting it lapse costs a token, in input prices."""
+    rates = rates_of(model, "1h")
+    return (rates.write if reuse.warm else rates.read) + rates.storage * life_of(model) / 3600.0
+
+
+def stays_worth(model: Model, reuse: Reuse) -> bool:
+    """Whether storing an object that there is goes on saving, if pauses go on like this."""
+    return sum(_saved(model, reuse)) > 0
+
+
+def weighed(model: Model, reuse: Reuse) -> str:
+    """Whether an object would pay and why, for people."""
+    gaps, life = reuse.pauses, life_of(model)
+    if len(gaps) < 2:
+        return "Whether a cache object would pay is not known yet: it takes two pauses between calls with this prompt."
+    between = sum(reuse.trusted < gap <= life for gap in gaps)
+    saved, doubt = _saved(model, reuse), DOUBT * _doubt(_saved(model, reuse))
+    verdict = "A cache object pays" if pays(model, reuse) else "A cache object would not pay"
+    return (
+        f"{verdict}: of {len(gaps)} pauses seen, {between} lasted longer than prefixes are trusted to last unasked "
+        f"({span(reuse.trusted)}) and no longer than storing is cheaper than sending anew ({span(life)}). Over them it "
+        f"saves {sum(saved):.1f} input prices a token, give or take {doubt:.1f}; to be made and left one day costs "
+        f"{_price_of_one(model, reuse):.1f}."
+    )
+
+
+def _doubt(saved: Sequence[float]) -> float:
+    """The standard deviation of the sum, as far as its parts show it."""
+    mean = math.fsum(saved) / len(saved)
+    return math.sqrt(math.fsum((one - mean) ** 2 for one in saved) / (len(saved) - 1) * len(saved))
+
+
+def _saved(model: Model, reuse: Reuse) -> list[float]:
+    """What a token of an object saves after each pause, in input prices."""
+    stored = Option(ttl="1h", rates=rates_of(model, "1h"), stored=True, lasts=life_of(model))
+    unasked = Option(ttl="5m", rates=rates_of(model, "5m"), lasts=reuse.trusted)
+    return [saved_by_storing(stored, unasked, gap) for gap in reuse.pauses]
+
+
+class CacheObjects:
+    """The objects that one session uses. `budget` in US dollars bounds what it may spend on them; `spent` is what it
+    did, storage until the end of each object's life included. `owner` names the session; `is_gone` tells of another
+    one's name whether it has certainly ended."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        clock: Clock,
+        owner: str,
+        budget: float,
+        is_gone: Callable[[str], bool] = lambda owner: False,
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._owner = owner
+        self._is_gone = is_gone
+        self.budget = budget
+        self.spent = 0.0
+
+    # --- binding: no I/O but the ledger's -------------------------------------------------------------------------
+
+    def find(self, prompt: Prompt, model: Model, scope: str) -> Held | None:
+        """The live object that holds exactly what this prompt begins with."""
+        last = last_frame_index(prompt)
+        if model.cache.kind is not CacheKind.EXPLICIT_OBJECT or last < 0:
+            return None
+        prefix, now = prompt.chain[last], self._clock.now()
+        found = (h for h in self._ledger.held(scope) if h.model == model.name and h.prefix == prefix)
+        return next((h for h in found if h.until > now), None)
+
+    def bind(self, marks: tuple[Mark, ...], prompt: Prompt, held: Held | None) -> tuple[Mark, ...]:
+        """The marks with the object's name at the end of what it holds."""
+        if held is None:
+            return marks
+        last = last_frame_index(prompt)
+        bound = Mark(index=last, ttl="1h", why="end of semi-static", holder=held.name)
+        return tuple(sorted((*(m for m in marks if m.index != last), bound), key=lambda mark: mark.index))
+
+    # --- making, extending, replacing: at the provider --------------------------------------------------------------
+
+    def ensure(self, provider: object, call: Call, *, thread: str, reuse: Reuse, replaced: bool = False) -> Held | None:
+        """The object for this call, made or extended as the budget allows. `replaced`: this thread's frame changed for
+        good, and its earlier objects are deleted.
+
+        None where there is none and none pays. A provider that refuses costs the object, not the call.
+        """
+        if not isinstance(provider, ObjectProvider) or call.model.cache.kind is not CacheKind.EXPLICIT_OBJECT:
+            return None
+        if replaced:
+            self._leave_replaced(provider, call, thread)
+        held = self.find(call.prompt, call.model, call.scope)
+        if held is not None:
+            return self._use(provider, held, call.model, thread, longer=stays_worth(call.model, reuse))
+        if self.price_of_making(call, reuse) is None:
+            return None
+        with contextlib.suppress(ProviderError):  # no object, no harm: the call goes out whole
+            return self.make(provider, call, thread, seconds=life_of(call.model))
+        return None
+
+    def price_of_making(self, call: Call, reuse: Reuse) -> float | None:
+        """US dollars for which an object would be made for this call, which has none; None where it would not be: it
+        is too small, costs more than is left or an unknown sum, or does not pay."""
+        tokens = call.prefix_tokens(last_frame_index(call.prompt))
+        if call.model.cache.kind is not CacheKind.EXPLICIT_OBJECT or tokens < call.model.cache.minimum:
+            return None
+        price = _price(call.model, tokens, life_of(call.model), fresh=True)
+        if price is None or self.spent + price > self.budget:
+            return None
+        return price if pays(call.model, reuse) else None
+
+    def make(self, provider: ObjectProvider, call: Call, thread: str, *, seconds: float = HOUR) -> Held:
+        """Make an object of what this call begins with, whatever it costs. Raises what the provider answers."""
+        last = last_frame_index(call.prompt)
+        label = f"{LABEL} {self._owner} {call.prompt.chain[last]}"
+        made = provider.make_object(call.prompt, last, seconds=int(seconds), label=label)
+        now = self._clock.now()
+        tokens = (made.get("usageMetadata") or {}).get("totalTokenCount") or call.prefix_tokens(last)
+        held = Held(
+            name=str(made["name"]),
+            scope=call.scope,
+            model=call.model.name,
+            prefix=call.prompt.chain[last],
+            tokens=int(tokens),
+            made=now,
+            until=now + seconds,
+            users=(User(owner=self._owner, thread=thread),),
+            payer=self._owner,
+        )
+        self.spent += _price(call.model, held.tokens, seconds, fresh=True) or 0.0
+        self._ledger.hold(held, now)
+        first = self.find(call.prompt, call.model, call.scope)
+        if first is None or first.name == held.name:
+            return held
+        self.delete(provider, held)  # another kernel was making the same one, and was sooner
+        return self._use(provider, first, call.model, thread, longer=True) or first
+
+    def _use(self, provider: ObjectProvider, held: Held, model: Model, thread: str, *, longer: bool) -> Held | None:
+        """The object, used by this thread too and extended where it is to live `longer`. None: it is gone."""
+        me, now = User(owner=self._owner, thread=thread), self._clock.now()
+        used = held if me in held.users else replace(held, users=(*held.users, me))
+        if used is not held:
+            self._ledger.hold(used, now)
+        life, left = life_of(model), held.until - now
+        more = _price(model, held.tokens, life - left, fresh=False)
+        if not longer or left >= life * RENEW or more is None or self.spent + more > self.budget:
+            return used
+        try:
+            return self.extend(provider, used, model, seconds=life)
+        except ProviderError as error:
+            return None if error.status in _GONE else used  # it lives on for what it has
+
+    def extend(self, provider: ObjectProvider, held: Held, model: Model, *, seconds: float = HOUR) -> Held:
+        """Let an object live for so long from now. Raises a ProviderError; where it is gone, it is forgotten too."""
+        now = self._clock.now()
+        try:
+            provider.extend_cache(held.name, seconds=int(seconds))
+        except ProviderError as error:
+            if error.status in _GONE:
+                self.vanished(held.name)
+            raise
+        self.spent += _price(model, held.tokens, now + seconds - held.until, fresh=False) or 0.0
+        longer = replace(held, until=now + seconds, payer=self._owner)
+        self._ledger.hold(longer, now)
+        return longer
+
+    def _leave_replaced(self, provider: ObjectProvider, call: Call, thread: str) -> None:
+        """What this thread used before its frame changed for good is of no more use to it, whichever kernel it was in.
+
+        Any other frame of the thread may be asked with again, by running an older cell: its object lapses by itself.
+        """
+        prefix = call.prompt.chain[last_frame_index(call.prompt)]
+        for held in self._ledger.held(call.scope):
+            own = [user for user in held.users if user.thread == thread]
+            if own and held.model == call.model.name and held.prefix != prefix:
+                with contextlib.suppress(ProviderError):  # it is still in the ledger: the next call tries again
+                    self._leave(provider, held, own)
+
+    def _leave(self, provider: ObjectProvider, held: Held, users: Sequence[User]) -> bool:
+        """Take users off an object; whether it was deleted, which it is where nobody else uses it."""
+        others = tuple(user for user in held.users if user not in users and not self._ended(user.owner))
+        if others:
+            self._ledger.hold(replace(held, users=others), self._clock.now())
+            return False
+        return self.delete(provider, held)
+
+    # --- ending ---------------------------------------------------------------------------------------------------
+
+    def vanished(self, name: str) -> None:
+        """The provider no longer knows it."""
+        self._ledger.drop(name)
+
+    def delete(self, provider: ObjectProvider, held: Held) -> bool:
+        """Delete it at the provider and forget it. False where it was gone already; raises a ProviderError where it
+        may be there still.
+
+        Storage was put down as spent until the object's end; what is left of it is not, if this session paid it.
+        """
+        try:
+            provider.delete_cache(held.name)
+        except ProviderError as error:
+            if error.status not in _GONE:
+                raise
+            self.vanished(held.name)
+            return False
+        self.vanished(held.name)
+        if held.payer == self._owner:
+            unused = max(held.until - self._clock.now(), 0.0)
+            self.spent -= prices.storage_cost(
+                catalog.lookup(f"google:{held.model}"), tokens=held.tokens, seconds=unused
+            )
+        return True
+
+    def mine(self) -> list[Held]:
+        """The objects that this session uses and that still live."""
+        now = self._clock.now()
+        return [held for held in self._ledger.held() if held.until > now and self._used_here(held)]
+
+    def leave(self, provider: ObjectProvider, held: Held) -> bool:
+        """This session needs it no more: delete it, or leave it to the others that use it. Whether it was deleted."""
+        return self._leave(provider, held, [user for user in held.users if user.owner == self._owner])
+
+    def abandoned(self, listed: Mapping[str, Any], scope: str) -> bool | None:
+        """Whether a listed object is ours and nobody uses it. None: the ledger does not know it, and whoever made it
+        may be alive, in another kernel or on another machine."""
+        if not ours(listed):
+            return False
+        held = next((held for held in self._ledger.held(scope) if held.name == listed["name"]), None)
+        if held is not None:
+            return all(self._ended(user.owner) for user in held.users)
+        made_by = maker(listed)
+        return True if not made_by or made_by == self._owner or self._ended(made_by) else None
+
+    def used_by(self, held: Held) -> str:
+        """Who uses an object, in words."""
+        if self._used_here(held):
+            return "this kernel"
+        alive = any(not self._ended(user.owner) for user in held.users)
+        return "another kernel" if alive else "an ended kernel"
+
+    def _used_here(self, held: Held) -> bool:
+        return any(user.owner == self._owner for user in held.users)
+
+    def _ended(self, owner: str) -> bool:
+        return owner != self._owner and self._is_gone(owner)
+
+
+def _price(model: Model, tokens: int, seconds: float, *, fresh: bool) -> float | None:
+    """US dollars: storage for so long, and for a fresh one the input that it is made from. None if unknown."""
+    made = prices.cost_of(model, Usage(input=tokens)).total
+    if made is None or not prices.storage_price(model):
+        return None
+    return (made if fresh else 0.0) + prices.storage_cost(model, tokens=tokens, seconds=max(seconds, 0.0))
+
+
+def ours(listed: Mapping[str, Any]) -> bool:
+    """Whether a listed cache object carries our label."""
+    return _LABELLED.fullmatch(str(listed.get("displayName") or "")) is not None
+
+
+def maker(listed: Mapping[str, Any]) -> str:
+    """The session that made an object of ours, by its label; empty where the label does not say."""
+    found = _LABELLED.fullmatch(str(listed.get("displayName") or ""))
+    return (found["maker"] or "") if found else ""

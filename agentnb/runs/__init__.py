@@ -1,1 +1,0 @@
-"""HOW work proceeds and survives."""

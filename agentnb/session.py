@@ -1,0 +1,477 @@
+"""What one kernel (or one script) holds open: the data directory, the journal, connections, the simulator.
+
+Everything is opened on first use, so that loading the extension costs nothing and writes nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from agentnb import canonical
+from agentnb.agent.conversation.threads import Threads
+from agentnb.agent.deps import Limits, Request, Services
+from agentnb.agent.keepalive import KeepAlive
+from agentnb.agent.kernel_context import Hydrator, Observed, Pins
+from agentnb.agent.run_document import AgentRun, document_of
+from agentnb.agent.samples import Samples
+from agentnb.agent.scrubber import Scrubber
+from agentnb.agent.table import BuiltInAgent
+from agentnb.agent.tools.tool import Outcome, Tool, built_in, run_in
+from agentnb.canonical import Clock, SystemClock
+from agentnb.context.notebook.cells import CellIndex
+from agentnb.context.notebook.trace import below_packages
+from agentnb.context.resolve import files
+from agentnb.context.resolve.indexer import Indexer, packages_in_use
+from agentnb.context.resolve.packages import PackageIndex
+from agentnb.durable.bus_redis import RedisBus
+from agentnb.durable.journal import leases
+from agentnb.durable.journal.follow import Follower
+from agentnb.durable.journal.open import open_journal
+from agentnb.durable.journal.protocol import Journal
+from agentnb.durable.machine import AgentStateMachine
+from agentnb.errors import AgentnbError, InputError, RunUnknown, nearest
+from agentnb.models import catalog
+from agentnb.options import options_of
+from agentnb.providers.anthropic import AnthropicProvider
+from agentnb.providers.base import Provider
+from agentnb.providers.calling import Calling
+from agentnb.providers.cassettes import FILE, Cassette
+from agentnb.providers.google import GoogleProvider
+from agentnb.providers.openai import OpenAIProvider
+from agentnb.providers.promptcache import CacheObjects, Held, Ledger, ObjectProvider
+from agentnb.settings import RunOptions, Settings, data_directory, default_model, journal_place
+from agentnb.simulator import Simulator
+from agentnb.storage import Storage, open_storage
+
+ADAPTERS: Mapping[str, type[Calling]] = {
+    "anthropic": AnthropicProvider,
+    "google": GoogleProvider,
+    "openai": OpenAIProvider,
+}
+SERVED = tuple(ADAPTERS)
+"""The providers that have an adapter."""
+
+_SIMULATED_PATHS = {"openai": "/v1"}
+
+
+def on_this_thread(work: Callable[[], Outcome]) -> Outcome:
+    """Where there is no notebook, a tool runs where the agent runs."""
+    return work()
+
+
+@dataclass
+class Session:
+    """One user's session. `namespace` and `cells` are what the agent may read; both are live."""
+
+    settings: Settings = field(default_factory=Settings)
+    clock: Clock = field(default_factory=SystemClock)
+    namespace: MutableMapping[str, Any] = field(default_factory=dict)
+    cells: CellIndex = field(default_factory=lambda: CellIndex(str))
+    transform: Callable[[str], str] = str
+    project: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)  # it has keys and passwords
+    extra_tools: dict[str, Tool] = field(default_factory=dict)
+    simulated: Simulator | None = None  # a simulator of the caller's own; by default one is started on first use
+
+    def __post_init__(self) -> None:
+        self.thread = f"session-{secrets.token_hex(4)}"
+        self._storage: Storage | None = None
+        self._indexer: Indexer | None = None
+        self._journal: Journal | None = None
+        self._journal_place: str | Path = ""
+        self._bus: tuple[str, RedisBus] | None = None
+        self._providers: dict[str, Provider] = {}
+        self._objects: CacheObjects | None = None
+        self._cassette: Cassette | None = None
+        self._keepalive: KeepAlive | None = None
+        self._more: list[Provider] = []
+        self.observed = Observed()
+        self._seen: set[str] = set()
+        self._threads: Threads | None = None
+        self.cancelled = threading.Event()
+        self._limits: dict[str, Limits] = {}
+
+    # --- what is opened on first use --------------------------------------------------------------------------
+
+    @property
+    def home(self) -> Path:
+        return data_directory(self.settings)
+
+    @property
+    def storage(self) -> Storage:
+        if self._storage is None:
+            self._storage = open_storage(self.home)
+        return self._storage
+
+    @property
+    def indexer(self) -> Indexer:
+        """The index of the packages in use. It grows in the background, and only by `refresh_index`."""
+        if self._indexer is None:
+            files.SHARED.stored = index = PackageIndex(self.home)
+            self._indexer = Indexer(index)
+        return self._indexer
+
+    def refresh_index(self) -> None:
+        """Bring the packages that the notebook refers to up to date in the index; returns at once.
+
+        The project's own, which change, are looked through at every task; the others once in a session.
+        """
+        if not self.settings.index:
+            return
+        roots = [path for path in (self.project, self.project / "src") if path.is_dir()] if self.project else []
+        found = packages_in_use(self.cells.imported(), self.namespace, roots)
+        own = [name for name, path in found.items() if not below_packages(str(path)) and _is_within(path, roots)]
+        self.indexer.want(found, again=own)
+
+    def indexing(self) -> str:
+        """How far the index has come with the package at hand, while it is at work; else an empty text."""
+        if self._indexer is None or not self._indexer.busy:
+            return ""
+        return next((str(item) for item in self._indexer.progress() if item.done < item.files), "")
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.storage)
+
+    @property
+    def objects(self) -> CacheObjects:
+        """The cache objects of this session, within its cache budget."""
+        if self._objects is None:
+            self._objects = CacheObjects(
+                self.ledger, clock=self.clock, owner=leases.new_owner(), budget=0.0, is_gone=leases.is_dead
+            )
+            atexit.register(self.close_objects)
+        self._objects.budget = self.settings.cache_budget
+        return self._objects
+
+    @property
+    def keepalive(self) -> KeepAlive:
+        """What keeps this session's last prompt warm through a pause, within the cache budget."""
+        if self._keepalive is None:
+            self._keepalive = KeepAlive(connect=self._connect, ledger=self.ledger, clock=self.clock, money=self.objects)
+        return self._keepalive
+
+    @property
+    def cassette(self) -> Cassette:
+        """The recorded replies beside the notebook: in the directory that the kernel works in."""
+        path = (working_directory() or self.home) / FILE
+        if self._cassette is None or self._cassette.path != path:
+            self._cassette = Cassette(path)
+        return self._cassette
+
+    @property
+    def samples(self) -> Samples:
+        return Samples(self.storage)
+
+    @property
+    def journal(self) -> Journal:
+        """The journal, opened on first use and kept open until `close`: in the data directory, or where one is set.
+
+        Where the setting changes in mid-session, the next use opens the other one.
+        """
+        place = journal_place(self.settings)
+        if self._journal is not None and place != self._journal_place:
+            self._journal.close()
+            self._journal = self._threads = None
+        if self._journal is None:
+            self._journal, self._journal_place = open_journal(place, clock=self.clock), place
+        return self._journal
+
+    @property
+    def bus(self) -> RedisBus | None:
+        """What tells other processes of this session's runs; None where none is set. Raises SettingsError on a bad
+        address, and PackageMissing. Whether a server answers is not asked."""
+        address = self.settings.bus
+        if self._bus is not None and self._bus[0] != address:
+            self._bus[1].close()
+            self._bus = None
+        if address and self._bus is None:
+            self._bus = (address, RedisBus(address))
+        return self._bus[1] if self._bus else None
+
+    def follow(self, *, after: int | None = None) -> Follower:
+        """What happens to the runs of this session's journal, in any process: told by the bus, or looked for."""
+        return self.bus.follow(self.journal, after=after) if self.bus else Follower(self.journal, after=after)
+
+    def machine(self, scrub: Scrubber | None = None) -> AgentStateMachine:
+        """A machine over this session's journal; states are registered by whoever drives it."""
+        redact = scrub or self.scrubber()
+        machine = AgentStateMachine(self.journal, clock=self.clock, redact=redact)
+        if self.bus is not None:
+            machine.events.subscribe(self.bus.publish)
+        return machine
+
+    def model_name(self, named: str | None = None) -> str:
+        """The model's address: named, set, or the default for the keys that are set. Raises ModelUnknown."""
+        address = named or self.settings.model
+        if not address:
+            defaults = {provider: catalog.default_for(provider).name for provider in SERVED}
+            address = default_model(self.environment, SERVED, defaults)
+        row = catalog.lookup(address)
+        simulated, _, _ = catalog.split_address(address)
+        return f"sim:{row.name}" if simulated else f"{row.provider}:{row.name}"
+
+    def simulator(self) -> Simulator:
+        """This session's simulator, started on first use. Its prompt caches live as long as it does."""
+        if self.simulated is None:
+            self.simulated = Simulator(speed=self.settings.sim_speed).start()
+        return self.simulated
+
+    def provider(self, address: str) -> Provider:
+        """The connection to a model. Opening it sends nothing."""
+        if address not in self._providers:
+            self._providers[address] = self._connect(address)
+        return self._providers[address]
+
+    def _connect(self, address: str) -> Provider:
+        model = catalog.lookup(address)
+        adapter = ADAPTERS[model.provider]
+        if not catalog.is_simulated(address):
+            return adapter(model, clock=self.clock, scope=adapter.place(self.environment))
+        simulator = self.simulator()
+        return adapter(
+            model,
+            clock=self.clock,
+            key="simulated",
+            base_url=simulator.url + _SIMULATED_PATHS.get(model.provider, ""),
+            scope=f"sim:{simulator.instance}",
+        )
+
+    # --- asking -----------------------------------------------------------------------------------------------
+
+    def agent(
+        self, *, on_main: Callable[[Callable[[], Outcome]], Outcome] = on_this_thread, alone: bool = False
+    ) -> BuiltInAgent:
+        """The built-in agent over this session, with a redaction list of its own.
+
+        `alone` gives it connections of its own, so that it can work beside another one.
+        """
+        connections = self._connections() if alone else self.provider
+        cancelled = threading.Event() if alone else self.cancelled
+        cancelled.clear()
+        scrub = self.scrubber()
+        hydrator = replace(self.hydrator(scrub), on_main=on_main)
+        self.refresh_index()
+        machine = self.machine(scrub)
+        if self._threads is None:
+            self._threads = Threads(machine)
+        return BuiltInAgent(
+            Services(
+                machine=machine,
+                threads=self._threads,
+                ledger=self.ledger,
+                samples=self.samples,
+                objects=self.objects,
+                cassette=self.cassette,
+                keepalive=self.keepalive,
+                provider_for=connections,
+                hydrator=hydrator,
+                tools=self._tools(hydrator),
+                on_main=on_main,
+                clock=self.clock,
+                scrub=scrub,
+                cancelled=cancelled,
+                limits=self._limits,
+            )
+        )
+
+    def _connections(self) -> Callable[[str], Provider]:
+        """Connections that only one agent uses: a call on a connection must not meet another."""
+        made: dict[str, Provider] = {}
+
+        def provider(address: str) -> Provider:
+            if address not in made:
+                made[address] = self._connect(address)
+                self._more.append(made[address])
+            return made[address]
+
+        return provider
+
+    def hydrator(self, scrub: Scrubber | None = None) -> Hydrator:
+        """What this kernel can tell a model now."""
+        return Hydrator(
+            cells=self.cells,
+            namespace=self.namespace,
+            scrub=scrub or self.scrubber(),
+            project=self.project,
+            pins=self.pins,
+            observed=self.observed,
+            seen=self._seen,
+            packages_in_use=self.indexer,
+        )
+
+    @property
+    def pins(self) -> Pins:
+        """What is pinned and added in this session's thread."""
+        raw = self.storage.get(f"pins/{self.thread}")
+        return Pins(**canonical.load(raw)) if raw else Pins()
+
+    def keep_pins(self, pins: Pins) -> None:
+        self.storage.set(f"pins/{self.thread}", canonical.dump(vars(pins)))
+
+    def scrubber(self) -> Scrubber:
+        """Takes out secrets, but for what the user allowed in this session's thread."""
+
+        def variables() -> list[tuple[object, object]]:
+            return [*list(self.namespace.items()), *self.environment.items()]
+
+        return Scrubber(allow=frozenset(self.pins.allow), variables=variables)
+
+    def _tools(self, hydrator: Hydrator) -> dict[str, Tool]:
+        address = self.model_name()
+
+        def look(name: str) -> Outcome:
+            return hydrator.look(name, count=self.samples.counter_for(address).count)
+
+        def run(code: str) -> Outcome:
+            return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]
+
+        return built_in(look=look, run=run) | self._tools_of_the_user() | self.extra_tools
+
+    def _tools_of_the_user(self) -> dict[str, Tool]:
+        """What `@agentnb.tool` made in the user's namespace: there to be named with --tools, never there by default."""
+        return {value.name: value for value in list(self.namespace.values()) if type(value) is Tool}
+
+    def request(self, task: str, **changes: Any) -> Request:
+        """A request from the settings with the changes that are not None. Raises InputError on half a character."""
+        _refuse_half_characters(task)
+        settings = self.settings
+        values: dict[str, Any] = {each.name: getattr(settings, each.name) for each in options_of(RunOptions)} | {
+            "model": self.model_name(changes.pop("model", None)),
+            "thread": self.thread,
+            "tools": (*settings.tools, *self.extra_tools),
+            "approval": settings.approval or "deny",
+        }
+        return Request(task=task, **(values | {name: value for name, value in changes.items() if value is not None}))
+
+    def new_run_id(self) -> str:
+        """A readable, sortable, unique run id."""
+        return time.strftime("r-%Y%m%d-%H%M%S-", time.localtime(self.clock.now())) + secrets.token_hex(3)
+
+    def cancel(self) -> None:
+        """Stop the run in flight, from any thread: a wait for the provider ends at once."""
+        self.cancelled.set()
+        for provider in list(self._providers.values()):
+            provider.cancel()
+
+    def find_run(self, run_id: str) -> AgentRun:
+        """A journaled run by its id or its unique beginning or end. Raises RunUnknown with the nearest id."""
+        machine = self.machine()
+        full = self.full_run_id(run_id)
+        return AgentRun(document_of(machine.get(full), machine.history(full)))
+
+    def origin(self, text: str) -> tuple[str, int]:
+        """`RUN` or `RUN:STEP` -> (full run id, step). Raises RunUnknown, StepUnknown, InputError."""
+        name, colon, step = text.partition(":")
+        run = self.machine().get(self.full_run_id(name))
+        if colon and not step.isdigit():
+            raise InputError(f"{step!r} is not a step's number", about=text, todo="Write e.g. r-20260101-120000-ab12:3")
+        return run.run_id, int(step) if colon else run.step
+
+    def fork(self, run_id: str, step: int) -> str:
+        """A new run that begins where `run_id` was after `step`; nothing of it has been executed."""
+        new = self.new_run_id()
+        self.machine().fork(self.full_run_id(run_id), step, new)
+        return new
+
+    def full_run_id(self, run_id: str) -> str:
+        """The id that `run_id` is, begins or ends. Raises RunUnknown."""
+        known = [str(run.run_id) for run in self.machine().journal.runs(limit=1000)]
+        if run_id in known:
+            return run_id
+        fitting = [name for name in known if name.startswith(run_id) or name.endswith(run_id)]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            raise RunUnknown(f"{len(fitting)} runs fit {run_id!r}", todo="Write more of the run's id.")
+        raise RunUnknown(f"no run is called {run_id!r}", todo=f"{nearest(run_id, known)} See %agent_runs list.".strip())
+
+    def close(self) -> None:
+        """Close connections and stop the simulator. What is committed stays; cache objects, which cost, do not."""
+        if self._keepalive is not None:
+            self._keepalive.stop()
+        self.close_objects()
+        atexit.unregister(self.close_objects)
+        self._objects = None
+        for provider in (*self._providers.values(), *self._more):
+            provider.close()
+        self._providers.clear()
+        self._more.clear()
+        if self.simulated is not None:
+            self.simulated.stop()
+            self.simulated = None
+        self._threads = None
+        self._close_index()
+        if self._bus is not None:
+            self._bus[1].close()
+            self._bus = None
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+        if self._storage is not None:
+            self._storage.close()
+            self._storage = None
+
+    def _close_index(self) -> None:
+        if self._indexer is not None:
+            self._indexer.stop()
+            if files.SHARED.stored is self._indexer.index:
+                files.SHARED.stored = None
+            self._indexer = None
+
+    def close_objects(self) -> int:
+        """Delete the cache objects of this session at the providers, but for those that another kernel uses; the
+        number deleted. What cannot be deleted now ends by itself within the hour."""
+        deleted = 0
+        mine: list[Held] = []
+        with contextlib.suppress(AgentnbError):  # at the end the data directory may be gone
+            mine = self._objects.mine() if self._objects else []
+        for held in mine:
+            with contextlib.suppress(AgentnbError):
+                provider = self.holder_of(held)
+                deleted += bool(provider and self.objects.leave(provider, held))
+        return deleted
+
+    def holder_of(self, held: Held) -> ObjectProvider | None:
+        """The connection to where an object is kept; None where this session cannot reach that: another kernel's
+        simulator, or an address that is no longer set."""
+        simulated = catalog.is_simulated(held.scope)
+        if simulated and (self.simulated is None or held.scope != f"sim:{self.simulated.instance}"):
+            return None
+        provider = self.provider(f"sim:{held.model}" if simulated else f"google:{held.model}")
+        return provider if isinstance(provider, ObjectProvider) and provider.scope == held.scope else None
+
+
+def _is_within(path: Path, roots: Sequence[Path]) -> bool:
+    return any(path.is_relative_to(root) for root in roots)
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def _refuse_half_characters(task: str) -> None:
+    """A lone surrogate is no character: it can be neither sent nor kept. It comes from text cut in mid-character."""
+    found = _HALF.search(task)
+    if found:
+        raise InputError(
+            f"the task holds half a character (U+{ord(found[0]):04X}, character {found.start() + 1} of the task)",
+            todo="Delete it and type the character anew.",
+        )
+
+
+def working_directory() -> Path | None:
+    """The directory that this process works in; None where it has been deleted."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,1 @@
+"""The simulated model: it reads the prompt, calls tools and reports; nothing reasons."""

@@ -1,0 +1,1 @@
+"""OpenAI's wires: Responses and Chat Completions."""

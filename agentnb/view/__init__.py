@@ -1,0 +1,1 @@
+"""How runs look: html, Markdown and plain text from documents and figures. Pure."""

@@ -1,0 +1,243 @@
+"""Small tables: for the folds of a run and for the magics that list things. Html and plain text. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+from agentnb.view.number_format import count, number
+from agentnb.view.style import (
+    FAINT,
+    FOOT,
+    NO_MATH,
+    ROW,
+    SMALL_CODE,
+    TABLE,
+    WIDTH,
+    clean,
+    esc,
+    line_html,
+    unbroken,
+    wrap,
+    wrapped,
+)
+
+MOST_ROWS = 200
+UNWRAPPED = 32
+"""Characters of a cell that stays on one line in html; of one with words in it, half of them."""
+LAST = 16
+"""Characters that a column of sentences keeps where room is short: it wraps."""
+NARROWEST = 6
+"""Characters that any other column keeps: it is cut."""
+
+
+class Figure(str):
+    """A finished figure in a table: set to the right."""
+
+
+class Code(str):
+    """A name or an id in a table: set in a fixed width."""
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """A cell of two lines: what counts, and below it facts that wrap between each other where room is short.
+
+    One such cell takes the place of several columns, so that a table can be read in a narrow window and a terminal.
+    """
+
+    main: str
+    facts: tuple[object, ...]
+
+    def __str__(self) -> str:
+        return self.main
+
+    def lines(self, width: int) -> list[str]:
+        facts = " · ".join(_cell_text(fact) for fact in self.facts if fact not in (None, ""))
+        below = textwrap.wrap(facts, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+        return [*_wrapped_cell(self.main, width), *below]
+
+
+def table_html(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    notes: Sequence[str] = (),
+    *,
+    figure: str = "",
+) -> str:
+    """A titled table. Numbers and `Figure`s go right, `Code` is set in fixed width; all text is escaped.
+
+    `figure` is finished html between the title and the table.
+    """
+    heading = f'<p style="margin:0 0 4px 0"><strong>{esc(title)}</strong></p>' if title else ""
+    body = plain_table(columns, rows) if rows else ""
+    lines = "".join(line_html(note) for note in notes)
+    return wrap(f'<div class="{NO_MATH}">{heading}{figure}<div style="overflow-x:auto">{body}</div>{lines}</div>')
+
+
+def table_text(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], notes: Sequence[str] = ()) -> str:
+    """The same for a terminal, 80 columns: sentences wrap, the widest other columns are cut with `…`, names last."""
+    parts = [title] if title else []
+    if rows:
+        parts.append(_grid(columns, rows[:MOST_ROWS]))
+    parts += [f"and {count(len(rows) - MOST_ROWS)} more"] if len(rows) > MOST_ROWS else []
+    parts += [wrapped(note) for note in notes]
+    return "\n".join(parts)
+
+
+def table_bundle(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    notes: Sequence[str] = (),
+    *,
+    figure: str = "",
+) -> dict[str, Any]:
+    """Html and plain text of one table."""
+    return {
+        "text/html": table_html(title, columns, rows, notes, figure=figure),
+        "text/plain": table_text(title, columns, rows, notes),
+    }
+
+
+def filled(
+    columns: Sequence[str], rows: Sequence[Sequence[object]]
+) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """The columns in which any row has something to say."""
+    keep = [i for i in range(len(columns)) if any(row[i] not in (None, "") for row in rows)]
+    return tuple(columns[i] for i in keep), [tuple(row[i] for i in keep) for row in rows]
+
+
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    shown = [list(row) for row in rows[:MOST_ROWS]]
+    right = _right_aligned(columns, shown)
+    head = "".join(
+        f'<th scope="col" style="{_cell_style(r)};font-weight:normal;white-space:nowrap;{FAINT}">{esc(c)}</th>'
+        for c, r in zip(columns, right, strict=True)
+    )
+    last = len(columns) - 1
+    body = "".join(
+        f'<tr style="{FOOT}">'
+        + "".join(_cell(cell, right[i], wraps=i == last or _wraps(cell)) for i, cell in enumerate(row[: last + 1]))
+        + "</tr>"
+        for row in shown
+    )
+    more = line_html(f"and {count(len(rows) - MOST_ROWS)} more") if len(rows) > MOST_ROWS else ""
+    table = TABLE.replace("width:100%", "width:auto")
+    return f'<table style="{table}"><tr style="{ROW}">{head}</tr>{body}</table>{more}'
+
+
+def _wraps(value: object) -> bool:
+    """Ids, dates, figures and states stay on one line; sentences wrap."""
+    text = _cell_text(value)
+    return isinstance(value, Stacked) or len(text) > (UNWRAPPED // 2 if " " in text else UNWRAPPED)
+
+
+def _cell(value: object, right: bool, *, wraps: bool) -> str:
+    """Only a long sentence keeps a width of its own: a wide one, so that it does not become a tower of words."""
+    main = value.main if isinstance(value, Stacked) else value
+    text = esc(_cell_text(main))
+    below = _facts_html(value.facts) if isinstance(value, Stacked) else ""
+    code = SMALL_CODE if wraps else SMALL_CODE.replace("pre-wrap", "pre")
+    inner = f'<code style="{code}">{text}</code>' if isinstance(main, Code) and text else text
+    least = LAST if len(text) > UNWRAPPED else LAST // 2 if " " in text else 0
+    style = f"{_cell_style(right)};min-width:{least}em" if wraps and least else _cell_style(right)
+    return f'<td style="{style}{"" if wraps else ";white-space:nowrap"}">{inner}{below}</td>'
+
+
+def _facts_html(facts: Sequence[object]) -> str:
+    parts = [
+        f'<code style="{SMALL_CODE}">{esc(fact)}</code>' if isinstance(fact, Code) else esc(_cell_text(fact))
+        for fact in facts
+        if fact not in (None, "")
+    ]
+    return f'<br><span style="{FAINT}">{unbroken(parts)}</span>' if parts else ""
+
+
+def _cell_style(right: bool) -> str:
+    side = "text-align:right;white-space:nowrap" if right else "text-align:left"
+    return f"{side};padding:3px 14px 3px 0;border:0;vertical-align:top"
+
+
+def _right_aligned(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bool]:
+    """A column is set right when all it holds are figures."""
+    out = []
+    for index in range(len(columns)):
+        cells = [row[index] for row in rows if index < len(row) and row[index] not in (None, "")]
+        out.append(bool(cells) and all(isinstance(cell, Figure) or number(cell) is not None for cell in cells))
+    return out
+
+
+def _cell_text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return count(value)
+    return clean(value)
+
+
+def _grid(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    right = _right_aligned(columns, rows)
+    last = len(columns) - 1
+    wraps = [i == last or any(isinstance(row[i], Stacked) for row in rows if i < len(row)) for i in range(len(columns))]
+    names = [any(isinstance(row[i], Code) for row in rows if i < len(row)) for i in range(len(columns))]
+    widths = _fit(_natural(columns, rows), wraps, names)
+    lines = [_row_lines(row, widths, right, wraps) for row in (columns, *rows)]
+    rule = "-" * min(WIDTH, sum(widths) + 2 * last)
+    return "\n".join([*lines[0], rule, *(line for row in lines[1:] for line in row)])
+
+
+def _natural(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[int]:
+    """How wide each column would like to be."""
+    return [
+        max(len(line) for row in (columns, *rows) if i < len(row) for line in _text_lines(row[i], 10 * WIDTH) or [""])
+        for i in range(len(columns))
+    ]
+
+
+def _text_lines(value: object, width: int) -> list[str]:
+    return value.lines(width) if isinstance(value, Stacked) else _wrapped_cell(value, width)
+
+
+def _wrapped_cell(value: object, width: int) -> list[str]:
+    return textwrap.wrap(_cell_text(value), width, break_on_hyphens=False)
+
+
+def _fit(widths: list[int], wraps: Sequence[bool], names: Sequence[bool]) -> list[int]:
+    """The widths, the widest made narrower again and again until all fit in 80 columns.
+
+    First what wraps, down to 16 characters; then what is cut, names and ids last: what is cut cannot be typed after it.
+    """
+    fitted = [min(width, WIDTH) for width in widths]
+    kinds = [(LAST, True, None), (NARROWEST, False, False), (NARROWEST, False, True)]
+    for least, wrapping, named in kinds:
+        group = [i for i, w in enumerate(wraps) if w is wrapping and (named is None or names[i] is named)]
+        while (over := sum(fitted) + 2 * (len(fitted) - 1) - WIDTH) > 0:
+            widest = max(group, key=lambda i: fitted[i], default=None)
+            if widest is None or fitted[widest] <= least:
+                break
+            fitted[widest] -= 1 if len(group) > 1 else min(over, fitted[widest] - least)
+    return fitted
+
+
+def _row_lines(row: Sequence[object], widths: Sequence[int], right: Sequence[bool], wraps: Sequence[bool]) -> list[str]:
+    """One row: what wraps goes on below itself, the rest is cut."""
+    cells = [
+        _text_lines(value, width) if wrapping else [_cut(value, width)]
+        for value, width, wrapping in zip(row, widths, wraps, strict=False)
+    ]
+    lines = zip_longest(*cells, fillvalue="")
+    return ["  ".join(map(_pad, line, widths, right)).rstrip() for line in lines] or [""]
+
+
+def _cut(value: object, width: int) -> str:
+    text = " ".join(_cell_text(value).split())
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+
+
+def _pad(text: str, width: int, right: bool) -> str:
+    return text.rjust(width) if right else text.ljust(width)

@@ -1,0 +1,115 @@
+"""The timeline of a run's last call, in rows and words; what is estimated says so. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from agentnb.providers.latency import MIN_SAMPLES
+from agentnb.view.number_format import count, number, plural, seconds
+from agentnb.view.view_text import Doc, part, recorded
+
+INSTANT = 0.05
+"""Seconds. What was played faster was not played at its pace."""
+
+
+class Phase(NamedTuple):
+    """One row of a call's timeline, in seconds; None where it is not known (yet). `estimated`: not measured."""
+
+    name: str
+    start: float | None
+    length: float | None
+    estimated: bool = False
+
+
+def rows(doc: Doc) -> list[Phase]:
+    """The timeline of the last call. Earlier attempts stand apart, before the one that was answered."""
+    latency = part(doc, "latency")
+    before = number(latency.get("retry_wait")) or 0.0
+    answered = _attempt_rows(latency, before)
+    if not before:
+        return answered
+    attempts = number(latency.get("attempts")) or 2
+    return [Phase(plural(max(1, attempts - 1), "retry", "retries"), 0.0, before), *answered]
+
+
+def _attempt_rows(latency: Doc, before: float) -> list[Phase]:
+    """Queue and prefill cannot be told apart without an estimate."""
+    connect, ttft = number(latency.get("connect")), number(latency.get("ttft"))
+    total = number(latency.get("total"))
+    queue = number(part(latency, "queue_estimate").get("seconds"))
+    began = connect or 0.0
+    prefill = None if ttft is None else max(0.0, ttft - began - (queue or 0.0))
+    decode = None if ttft is None or total is None else max(0.0, total - before - ttft)
+    first = Phase("connect", before, connect)
+    if latency.get("streamed") is False:
+        return [first, Phase("queue + prefill + decode", before + began, prefill)]
+    last = Phase("decode", None if ttft is None else before + ttft, decode)
+    if queue is None and ttft is not None:
+        return [first, Phase("queue + prefill", before + began, prefill), last]
+    estimated = queue is not None and not latency.get("modelled")
+    ahead = Phase("queue", before + began, queue, estimated)
+    return [first, ahead, Phase("prefill", before + began + (queue or 0.0), prefill, estimated), last]
+
+
+def notes(doc: Doc) -> list[str]:
+    """When the first token came beside what was expected of it; and what of the timeline is an estimate, from what."""
+    latency = part(doc, "latency")
+    if was_instant(doc):
+        return []
+    if latency.get("streamed") is False:
+        came = number(latency.get("ttft"))
+        return [] if came is None else [f"The whole reply came after {seconds(came)}: it was not streamed."]
+    basis = "" if recorded(doc) else _queue_basis(latency)
+    return [said for said in (_first_token(latency, compare=not recorded(doc)), basis) if said]
+
+
+def _first_token(latency: Doc, *, compare: bool) -> str:
+    """`First token (TTFT) after 980 ms, as expected (0.70 to 0.99 s, from 12 calls); then 22 ms a token (TPOT).`"""
+    ttft, tpot = number(latency.get("ttft")), number(latency.get("tpot"))
+    low, high, basis = _expected(part(latency, "expected"))
+    known = compare and low is not None and high is not None
+    if ttft is None:
+        return f"First token expected after {low:.2f} to {high:.2f} s (8 of 10 times; {basis})." if known else ""
+    verdict = ""
+    if known and low is not None and high is not None:
+        came = ttft - (number(latency.get("connect")) or 0.0)
+        word = "sooner than" if came < low else "later than" if came > high else "as"
+        verdict = f", {word} expected ({low:.2f} to {high:.2f} s, {basis})"
+    pace = f"; then {seconds(tpot)} a token (TPOT)" if tpot else ""
+    return f"First token (TTFT) after {seconds(ttft)}{verdict}{pace}."
+
+
+def _expected(expected: Doc) -> tuple[float | None, float | None, str]:
+    """(low, high, from what)."""
+    samples = number(expected.get("samples"))
+    basis = f"from {plural(samples, 'call')}" if samples else "from the catalogue's curve"
+    return number(expected.get("low")), number(expected.get("high")), basis
+
+
+def _queue_basis(latency: Doc) -> str:
+    if latency.get("modelled") or number(latency.get("ttft")) is None:
+        return ""
+    estimate = part(latency, "queue_estimate")
+    samples = number(estimate.get("samples")) or 0
+    if number(estimate.get("seconds")) is None:
+        return f"No provider reports its queue; an estimate takes {MIN_SAMPLES} calls ({count(samples)} so far)."
+    return f"≈ No provider reports its queue; estimated from {plural(samples, 'call')}."
+
+
+def was_instant(doc: Doc) -> bool:
+    """Whether a recording was played at once: how long that took says nothing."""
+    total = number(part(doc, "latency").get("total"))
+    return bool(recorded(doc)) and total is not None and total < INSTANT
+
+
+def line(doc: Doc) -> str:
+    """`Time of the last call: connect 1 ms, queue ≈ 80 ms, decode 2.12 s; total 3.10 s.`"""
+    latency = part(doc, "latency")
+    pieces = []
+    for name, _, length, estimated in rows(doc):
+        if length is not None:
+            pieces.append(f"{name} {'≈ ' if estimated else ''}{seconds(length)}")
+    if not pieces or was_instant(doc):
+        return ""
+    basis = " (modelled)" if latency.get("modelled") else ""
+    return f"Time of the last call{basis}: {', '.join(pieces)}; total {seconds(latency.get('total'))}."

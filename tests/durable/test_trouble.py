@@ -1,0 +1,198 @@
+"""When the ground gives way: a full disk, a lock, damage, tampering. Each is a clear error, and nothing is lost."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from agentnb.canonical import SystemClock
+from agentnb.durable.journal.open import open_journal
+from agentnb.durable.journal.sqlite.journal import EmbeddedJournal
+from agentnb.durable.machine import AgentStateMachine
+from agentnb.errors import (
+    ActionUnsure,
+    AgentnbError,
+    InputError,
+    StorageDamaged,
+    StorageFull,
+    StorageLocked,
+)
+from agentnb.storage import open_storage
+
+
+def fill(context):
+    context["n"] += 1
+    context["text"] = str(context["n"] % 10) * 20_000
+    return "FILL", context
+
+
+@pytest.fixture
+def database(tmp_path):
+    return tmp_path / "cache.db"
+
+
+@pytest.fixture
+def machine(database):
+    machine = AgentStateMachine(EmbeddedJournal(database, busy_seconds=0.05))
+    machine.register_state("FILL", fill)
+    machine.initialize_run("r", "FILL", {"n": 0, "text": ""})
+    machine.run_to_end("r", max_steps=3)
+    yield machine
+    machine.journal.close()
+
+
+def tamper(database, statement, *parameters):
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute(statement, parameters).rowcount > 0
+        connection.commit()
+
+
+def test_a_full_disk_stops_the_run_where_it_is_and_room_lets_it_go_on(machine):
+    execute = machine.journal._connection.execute
+    pages = execute("PRAGMA page_count").fetchone()[0]
+    execute(f"PRAGMA max_page_count = {pages + 3}")
+    with pytest.raises(StorageFull):
+        machine.run_to_end("r", max_steps=50)
+    reached = machine.get("r")
+    assert (reached.status, reached.context["n"]) == ("running", reached.step)
+    execute("PRAGMA max_page_count = 1000000")
+    assert machine.run_to_end("r", max_steps=5).step == reached.step + 5
+
+
+def test_a_lock_of_another_process_is_waited_for_and_then_told(machine, database):
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageLocked):
+            machine.execute_step("r")
+        assert machine.get("r").step == 3, "reading goes on"
+        other.execute("ROLLBACK")
+    assert machine.run_to_end("r", max_steps=1).step == 4
+
+
+@pytest.mark.parametrize(
+    "column", ["tags = 'no json'", "versions = '{'", "error = x'ff'", "tags = x'80049500'"], ids=lambda text: text[:8]
+)
+def test_a_tampered_row_of_a_run_is_refused(machine, database, column):
+    tamper(database, f"UPDATE agentnb_runs SET {column}")
+    with pytest.raises(AgentnbError):
+        machine.get("r")
+
+
+@pytest.mark.parametrize("frame", [b"", b"\x80\x04\x95pickle", b"K\xff\xff\xff\xff", b"D?", b"Dx"])
+def test_a_tampered_frame_is_refused(machine, database, frame):
+    tamper(database, "UPDATE agentnb_history SET frame = ? WHERE step = 1", frame)
+    with pytest.raises(StorageDamaged):
+        machine.context_at("r", 1)
+    assert machine.journal.row("r").summary.step == 3
+
+
+def test_a_tampered_event_is_refused(machine, database):
+    tamper(database, "UPDATE agentnb_history SET data = x'8004'")
+    with pytest.raises(StorageDamaged):
+        machine.history("r")
+
+
+def test_a_tampered_chain_ends(machine, database):
+    tamper(database, "UPDATE agentnb_history SET prev = 999 WHERE step = 2")
+    with pytest.raises(AgentnbError):
+        machine.context_at("r", 1)
+
+
+def test_diskcaches_own_housekeeping_leaves_the_runs_alone(tmp_path):
+    storage = open_storage(tmp_path / "home")
+    machine = AgentStateMachine(open_journal(tmp_path / "home"))
+    machine.register_state("FILL", fill)
+    machine.initialize_run("r", "FILL", {"n": 0, "text": ""})
+    storage.set("k", b"v")
+    storage._cache().clear()
+    storage._cache().check(fix=True)
+    assert machine.run_to_end("r", max_steps=2).step == 2
+    machine.close()
+
+
+def test_addresses(tmp_path, monkeypatch):
+    (tmp_path / "file.db").write_bytes(b"")
+    with pytest.raises(InputError, match="Name a directory"):
+        open_journal(tmp_path / "file.db")
+    with pytest.raises(InputError, match="mysql"):
+        open_journal("mysql://x")
+    first = open_journal(tmp_path / "runs")
+    assert open_journal(str(tmp_path / "runs"), clock=SystemClock()) is first
+    assert (tmp_path / "runs").stat().st_mode & 0o777 == 0o700
+    assert [p.name for p in (tmp_path / "runs").glob("*.db")] == ["cache.db"]
+    first.close()
+    assert first.runs() == [], "whoever opened it too can still use it"
+    first.close()
+    second = open_journal(tmp_path / "runs")
+    assert second is not first
+    second.close()
+    assert open_journal(":memory:") is not open_journal(":memory:")
+
+
+def test_an_effect_that_may_have_happened_is_asked_about(database):
+    """As after kill -9 between the effect and the commit: the second machine finds it begun."""
+    sent = []
+
+    def send(context):
+        reply = machine.current.action("mail").run(lambda: sent.append("mail") or "ok")
+        return "COMPLETED", {"reply": reply}
+
+    first = AgentStateMachine(EmbeddedJournal(database))
+    first.register_state("SEND", send)
+    first.initialize_run("r", "SEND", {})
+    first.journal.begin_action(first.journal.row("r").key, 1, "mail", 0)
+    first.journal.close()
+
+    machine = AgentStateMachine(EmbeddedJournal(database))
+    machine.register_state("SEND", send)
+    assert machine.get("r").unsure == ("mail",)
+    with pytest.raises(ActionUnsure, match="mail may have happened already"):
+        machine.run_to_end("r")
+    assert (machine.get("r").status, sent) == ("paused", [])
+    assert machine.resume("r").unsure == ("mail",)
+    with pytest.raises(ActionUnsure):
+        machine.run_to_end("r")
+    machine.fork("r", 0, "again")
+    assert machine.run_to_end("again").context == {"reply": "ok"}
+    assert machine.resume("r", unsure={"mail": "it was there"}).unsure == ()
+    assert machine.run_to_end("r").context == {"reply": "it was there"}
+    assert sent == ["mail"]
+
+
+@pytest.mark.parametrize(("answer", "times", "reply"), [("repeat", 1, "ok"), ("skip", 0, None)])
+def test_the_answer_is_kept(database, answer, times, reply):
+    sent = []
+    machine = AgentStateMachine(EmbeddedJournal(database))
+
+    @machine.state("SEND")
+    def send(context):
+        return "COMPLETED", {"reply": machine.current.action("mail").run(lambda: sent.append(1) or "ok")}
+
+    machine.initialize_run("r", "SEND", {})
+    machine.journal.begin_action(machine.journal.row("r").key, 1, "mail", 0)
+    machine.resume("r", unsure=answer)
+    assert machine.run_to_end("r").context == {"reply": reply}
+    assert len(sent) == times
+
+
+def test_an_effect_that_is_done_is_not_repeated_when_its_step_is(database):
+    sent, broken = [], [True]
+    machine = AgentStateMachine(EmbeddedJournal(database))
+
+    @machine.state("SEND")
+    def send(context):
+        action = machine.current.action("mail")
+        assert action.key == "r/1/mail"
+        reply = action.run(lambda: sent.append(1) or "ok")
+        assert (action.status, action.result) == ("done", "ok")
+        if broken:
+            raise ValueError(broken.pop())
+        return "COMPLETED", {"reply": reply}
+
+    machine.initialize_run("r", "SEND", {})
+    assert machine.execute_step("r") == "FAILED"
+    machine.resume("r")
+    assert machine.run_to_end("r").context == {"reply": "ok"}
+    assert sent == [1]
