@@ -88,8 +88,6 @@ class Notebook:
         self._number = _next_number(shell) - 1
         self.showing = Showing(shell, lambda: self.cell_id or f"In[{self._number}]")
         self._session: Session | None = None
-        self.text: NotebookText | None = None
-        """The notebook's cells as the front end told them last (`live`); None where none does."""
         self.warned: tuple[str | None, str] | None = None
         """The cell and the task that were not asked yet, since what they point at is not there."""
         self.asked: dict[str, Waiting] = {}
@@ -184,10 +182,12 @@ class Notebook:
 
     def _text(self) -> NotebookText | None:
         """The notebook as it is written: as the front end told it last, else as it was saved."""
-        from agentnb.context.notebook.notebook_text import saved_path, saved_text
+        from agentnb.context.notebook.notebook_text import NotebookText, TextCell, saved_path, saved_text
 
-        if self.text is not None:
-            return self.text
+        told = self.front_end.notebook()
+        if told is not None:
+            cells = (TextCell(short_cell_id(cell.id), cell.kind, cell.source or "") for cell in told.cells)
+            return NotebookText(cells=tuple(cells), live=True)
         path = saved_path(os.environ, self.shell.user_ns)
         return saved_text(path, short_cell_id) if path is not None else None
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from agentnb.canonical import digest
 from agentnb.context.notebook.cell_runs import CellRun, is_ours
@@ -26,12 +26,11 @@ NOT_RUN = 20
 
 @dataclass(frozen=True, slots=True)
 class TextCell:
-    """One cell as it is written. `cell` is its id as runs have it; `shows` says that outputs stand below it."""
+    """One cell as it is written. `cell` is its id as runs have it; `kind` is code, markdown or raw."""
 
     cell: str
-    kind: Literal["code", "markdown", "raw"]
+    kind: str
     source: str
-    shows: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +82,7 @@ def _cell(item: Mapping[str, Any], number: int, short: Callable[[str], str]) -> 
         return None
     name = item.get("id")
     cell = short(name) if isinstance(name, str) else f"place {number + 1}"
-    return TextCell(cell, kind, source, bool(item.get("outputs")))
+    return TextCell(cell, kind, source)
 
 
 def saved_text(path: Path, short: Callable[[str], str]) -> NotebookText | None:

@@ -10,8 +10,8 @@ from agentnb.context.notebook.notebook_text import NotebookText, TextCell
 
 BOOK = NotebookText(
     cells=(
-        TextCell("a", "code", "x = 1", True),
-        TextCell("b", "code", "x + 1", True),
+        TextCell("a", "code", "x = 1"),
+        TextCell("b", "code", "x + 1"),
         TextCell("ask", "code", "%%agent"),
     ),
     live=True,
