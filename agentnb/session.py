@@ -272,12 +272,14 @@ class Session:
 
     def hydrator(self, scrub: Scrubber | None = None) -> Hydrator:
         """What this kernel can tell a model now."""
+        pins = self.pins
+        self.log.hidden = {name.removeprefix("cell:") for name in pins.hidden if name.startswith("cell:")}
         return Hydrator(
             cells=self.cells,
             namespace=self.namespace,
             scrub=scrub or self.scrubber(),
             project=self.project,
-            pins=self.pins,
+            pins=pins,
             observed=self.observed,
             seen=self._seen,
             log=self.log,

@@ -49,12 +49,20 @@ class Pins:
     """What the user pinned (definitions by name), added (files) and allowed (marks or kinds of secrets) for a thread.
 
     `schemas` are database schemas by the variable that they were read from, redacted, as they were when pinned.
+    `hidden` are names, and cells as `cell:ID`, of which nothing is sent.
     """
 
     names: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     allow: list[str] = field(default_factory=list)
     schemas: dict[str, str] = field(default_factory=dict)
+    hidden: list[str] = field(default_factory=list)
+
+    def hides(self, found: Definition) -> bool:
+        """Whether the person keeps this out of the context: itself, what it stands in, or its cell."""
+        parts = found.name.split(".")
+        names = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+        return f"{CELL}{found.cell}" in self.hidden or any(name in self.hidden for name in names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +133,8 @@ class Hydrator:
 
     def _own_names(self) -> list[str]:
         """The names that cells have bound to something of their own: an import is a package's."""
-        imports = self.cells.imports()
-        return [name for name in self.cells.names if name not in imports]
+        left_out = {*self.cells.imports(), *self.pins.hidden}
+        return [name for name in self.cells.names if name not in left_out]
 
     def additions(
         self, task: str, earlier: str, held: Held, *, mode: str, count: Callable[[str], int], budget: int
@@ -165,7 +173,7 @@ class Hydrator:
             notes += [note] if note else []
             chosen |= {pinned.definition.name: pinned} if pinned else {}
         self.seen.update(chosen)
-        kept = tuple(self._clean(item) for item in chosen.values())
+        kept = tuple(self._clean(item) for item in chosen.values() if not self.pins.hides(item.definition))
         return replace(found, chosen=kept, notes=tuple(notes))
 
     def why_not_in_full(self, name: str, *, count: Callable[[str], int], budget: int) -> str:
@@ -208,6 +216,7 @@ class Hydrator:
         gone = (name for name in gone if not name.startswith(_NO_DEFINITIONS))
         back = (found for name in gone if (found := _by_its_name(resolver, name)) is not None)
         changed += [self._clean(_in_full(found, "defined again", count)) for found in back]
+        changed = [item for item in changed if not self.pins.hides(item.definition)]
         return Freshness(
             current=current, changed=tuple(changed), removed=tuple(removed), parts=parts, notes=resolver.notes
         )
@@ -231,6 +240,8 @@ class Hydrator:
         name = name.strip().strip("`@")
         resolver = self._resolver()
         found = resolver.resolve(name)
+        if name in self.pins.hidden or (not isinstance(found, Unresolved) and self.pins.hides(found)):
+            return Outcome(text=f"The person keeps {name} out of this conversation.", is_error=True)
         if not isinstance(found, Unresolved):
             chosen = self._clean(_in_full(resolver.whole(found), "inspected by the model", count))
             self.seen.add(chosen.definition.name)
@@ -418,7 +429,7 @@ class Hydrator:
         return path if path.is_relative_to(own_root(self.project)) and not below_packages(file) else None
 
     def _is_data(self, name: str) -> bool:
-        if name.startswith("_") or name not in self.namespace:
+        if name.startswith("_") or name not in self.namespace or name in self.pins.hidden:
             return False
         value = self.namespace[name]
         return not (static_inspect.is_a(static_inspect.unwrap(value), _CODE) or name in _SHELL_NAMES)

@@ -177,14 +177,15 @@ class NotebookContext:
         """What the thread lacks of the notebook's own text, up to `room` tokens."""
         texts: list[str] = []
         entries: list[dict[str, Any]] = []
-        parts = parts_of(self.text, self.log.runs, asking=self.asking) if self.text is not None else ()
+        text = self.text.without(self.log.hidden) if self.text is not None else None
+        parts = parts_of(text, self.log.runs, asking=self.asking) if text is not None else ()
         for part in parts:
             new = held.get(part.key, {}).get("digest") != part.digest
-            text = self.scrub(part.text) if new else ""
-            tokens = count(text) if new else 0
+            told = self.scrub(part.text) if new else ""
+            tokens = count(told) if new else 0
             if new and tokens <= room:
                 room -= tokens
-                texts.append(text)
+                texts.append(told)
                 entry = {"name": part.key, "digest": part.digest, "form": "text", "tokens": tokens, "reason": ""}
                 entries.append(entry)
         return texts, entries

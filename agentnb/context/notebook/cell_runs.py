@@ -133,7 +133,7 @@ class CellLog:
         return tuple(run for run in self._runs.values() if not self.is_hidden(run))
 
     def is_hidden(self, run: CellRun) -> bool:
-        return bool(self.hidden & {run.cell, str(run.number), f"In[{run.number}]"})
+        return run.cell in self.hidden
 
     def of_number(self, number: int) -> CellRun | None:
         """The run with this execution count, also one that a later run replaced."""
