@@ -13,6 +13,7 @@ from typing import Any
 
 from agentnb.agent.notebook_context import CELL, NAME, Additions, NotebookContext
 from agentnb.agent.project import own_root, read_added, relative_to, tree_of
+from agentnb.agent.project_instructions import Skill, header_in, instructions_of, named_in, skills_of
 from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.tool import Outcome, shorten
 from agentnb.context.notebook.cell_runs import CellLog
@@ -238,6 +239,9 @@ class Hydrator:
     def look(self, name: str, *, count: Callable[[str], int]) -> Outcome:
         """One more definition by name, or a variable's value, for the `inspect` tool."""
         name = name.strip().strip("`@")
+        skill = self._skill(name, count)
+        if skill is not None:
+            return Outcome(text=skill.render(), holds=(skill.hold,))
         resolver = self._resolver()
         found = resolver.resolve(name)
         if name in self.pins.hidden or (not isinstance(found, Unresolved) and self.pins.hides(found)):
@@ -349,7 +353,51 @@ class Hydrator:
 
         What of an outline the thread already holds stays in it, whatever the budget.
         """
-        return (*self._tree(count, held), *self._outlines(count, held), *self._files(count), *self._schemas(count))
+        told = (*self._instructions(count), *self._skills(count, held))
+        return (
+            *told,
+            *self._tree(count, held),
+            *self._outlines(count, held),
+            *self._files(count),
+            *self._schemas(count),
+        )
+
+    def _skill(self, name: str, count: Callable[[str], int]) -> Part | None:
+        """The body of `skill:NAME`."""
+        wanted = name.removeprefix("skill:") if name.startswith("skill:") else ""
+        found = next((skill for skill in self._known_skills() if wanted and skill.name == wanted), None)
+        return self._part("skill", found.name, found.body, count) if found is not None else None
+
+    def skills_named(self, task: str, count: Callable[[str], int]) -> tuple[Part, ...]:
+        """The bodies of the skills that the task asks for."""
+        return tuple(
+            self._part("skill", skill.name, skill.body, count) for skill in named_in(task, self._known_skills())
+        )
+
+    def _known_skills(self) -> tuple[Skill, ...]:
+        return skills_of(self.project)
+
+    def _instructions(self, count: Callable[[str], int]) -> Iterator[Part]:
+        """What the project tells agents, and the header of the notebook's script."""
+        for file, text in instructions_of(self.project):
+            yield self._part("instructions", file, text, count)
+        header = header_in(run.source for run in self.log.runs)
+        if header:
+            yield self._part("header", "PEP 723", header, count)
+
+    def _skills(self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]]) -> Iterator[Part]:
+        """The list of skills, and the bodies of those that the thread holds, as they are now."""
+        skills = self._known_skills()
+        if skills:
+            lines = "\n".join(f"{skill.name}: {skill.description}" for skill in skills)
+            yield self._part("skills", "by name", lines, count)
+        yield from (
+            self._part("skill", skill.name, skill.body, count) for skill in skills if f"skill:{skill.name}" in held
+        )
+
+    def _part(self, kind: str, file: str, text: str, count: Callable[[str], int]) -> Part:
+        clean = self.scrub(text)
+        return Part(kind=kind, file=file, text=clean, tokens=count(clean))
 
     def packages(self) -> dict[str, str]:
         """Imported top-level packages of others, with their versions."""
@@ -487,13 +535,17 @@ def _version(module: ModuleType) -> str:
     return version if isinstance(version, str) else ""
 
 
+_WHOLE_PARTS = ("file:", "schema:", "instructions:", "header:", "skills:", "skill:")
+"""How the names of the parts begin that are sent as a whole."""
+
+
 def _digests_now(parts: Iterable[Piece], held: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """The digests of the project's parts as they are; "" for what of them was held and is gone."""
     current: dict[str, str] = {}
     for part in parts:
         current |= part.digests
         current |= dict.fromkeys(part.gone(held) if not isinstance(part, Part) else (), "")
-    files = (name for name in held if name.startswith(("file:", "schema:")))
+    files = (name for name in held if name.startswith(_WHOLE_PARTS))
     return dict.fromkeys(files, "") | current
 
 

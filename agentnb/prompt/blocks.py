@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentnb.context.selection import Chosen, Selection, attributes_of, render
-from agentnb.models.framing import framed
+from agentnb.context.selection import Chosen, Selection, render
+from agentnb.models.framing import attributes_of, framed
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Image, Role, Text, ToolSpec
 from agentnb.prompt.instructions import SYSTEM

@@ -157,7 +157,7 @@ class Hydrating:
             values=hydrator.describe_values(task, mode=mode, involved=added.names),
             images=pictures.new,
             failure=_told_once(hydrator.failure(mode=mode, selection=selection), before, added.texts),
-            parts=fresh.parts if mode != "none" else (),
+            parts=(*fresh.parts, *hydrator.skills_named(task, count)) if mode != "none" else (),
             removed=fresh.removed,
             cells=added.texts,
             cell_entries=added.holds,
