@@ -21,7 +21,8 @@ from agentnb import canonical
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.deps import Services
 from agentnb.agent.keepalive import KeepAlive
-from agentnb.agent.kernel_context import Hydrator, Observed, Pins
+from agentnb.agent.kernel_context import Hydrator, Observed
+from agentnb.agent.project_context import Pins
 from agentnb.agent.request import Limits, Request
 from agentnb.agent.run_document import AgentRun, document_of
 from agentnb.agent.samples import Samples

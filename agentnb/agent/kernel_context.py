@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,18 +11,15 @@ from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
 from agentnb.agent.notebook_context import CELL, NAME, Additions, NotebookContext
-from agentnb.agent.project import own_root, read_added, relative_to, tree_of
-from agentnb.agent.project_instructions import Skill, header_in, instructions_of, named_in, skills_of
+from agentnb.agent.project_context import Pins, ProjectContext, digests_now
 from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.tool import Outcome, shorten
 from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.notebook.displays import Shown, names_of, speaks_of_figure
 from agentnb.context.notebook.notebook_text import KEYS, NotebookText
-from agentnb.context.notebook.trace import Ran, below_packages, frames_of
+from agentnb.context.notebook.trace import Ran, frames_of
 from agentnb.context.notebook.tracebacks import describe_failure
-from agentnb.context.resolve.files import SHARED
-from agentnb.context.resolve.outlines import Outline, fitted, modules_in_use, words_of
 from agentnb.context.resolve.resolution import Resolver, Unresolved
 from agentnb.context.selection import Chosen, Selection, marks, measured, render, select
 from agentnb.context.static.definitions import Definition
@@ -32,38 +28,15 @@ from agentnb.context.values.pictures import Drawn, draw, draw_shown, is_drawable
 from agentnb.context.values.schema_only import WITHHELD, describe_schema
 from agentnb.models.framing import framed
 from agentnb.prompt.blocks import Project, receipt_entry
-from agentnb.prompt.project_parts import OUTLINE, TREE, Held, OutlinePart, Part, Piece, TreePart
+from agentnb.prompt.project_parts import OUTLINE, TREE, Held, Piece
 
 _NO_DEFINITIONS = (OUTLINE, TREE, CELL, NAME, *KEYS)
-OUTLINE_ROOM = 12_000
-"""Characters for the outlines of the project's modules: about 3,000 tokens."""
 MAX_VALUES = 12
 MAX_PICTURES = 4
 _WORDS = ("auto", "cells")
 """The modes in which the words of a task count, not its marks alone."""
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _SCAN = 20_000  # characters of the task that are searched for variable names; a pasted log goes on for much longer
-
-
-@dataclass(kw_only=True)
-class Pins:
-    """What the user pinned (definitions by name), added (files) and allowed (marks or kinds of secrets) for a thread.
-
-    `schemas` are database schemas by the variable that they were read from, redacted, as they were when pinned.
-    `hidden` are names, and cells as `cell:ID`, of which nothing is sent.
-    """
-
-    names: list[str] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    allow: list[str] = field(default_factory=list)
-    schemas: dict[str, str] = field(default_factory=dict)
-    hidden: list[str] = field(default_factory=list)
-
-    def hides(self, found: Definition) -> bool:
-        """Whether the person keeps this out of the context: itself, what it stands in, or its cell."""
-        parts = found.name.split(".")
-        names = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
-        return f"{CELL}{found.cell}" in self.hidden or any(name in self.hidden for name in names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +175,7 @@ class Hydrator:
     ) -> Freshness:
         """The held definitions and parts compared with what is there now; and those of `gone` that are there again."""
         parts = self.parts(count, held)
-        current = _digests_now(parts, held) | self.notebook.digests(held)
+        current = digests_now(parts, held) | self.notebook.digests(held)
         removed = [name for name, digest in current.items() if not digest and not name.startswith(_NO_DEFINITIONS)]
         resolver, changed = self._resolver(), []
         for name, made in self._now(held, resolver, count):
@@ -236,10 +209,23 @@ class Hydrator:
             elif name in self.seen:
                 yield name, None
 
+    def older_definitions(self, held: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+        """The names of those definitions that are gone, or read otherwise now."""
+        return tuple(
+            name
+            for name, made in self._now(held, self._resolver(), len)
+            if made is None
+            or (made.definition.digest != held[name]["digest"] and not _reads_the_same(made, held[name]))
+        )
+
+    def described_now(self, name: str) -> str | None:
+        """The description of a variable as it would stand beside a task; None where there is no such variable."""
+        return self._described(name) if self._is_data(name) else None
+
     def look(self, name: str, *, count: Callable[[str], int]) -> Outcome:
         """One more definition by name, or a variable's value, for the `inspect` tool."""
         name = name.strip().strip("`@")
-        skill = self._skill(name, count)
+        skill = self.of_project.skill(name, count)
         if skill is not None:
             return Outcome(text=skill.render(), holds=(skill.hold,))
         resolver = self._resolver()
@@ -331,7 +317,26 @@ class Hydrator:
     def snapshot(self, count: Callable[[str], int], *, folded: Mapping[str, Mapping[str, Any]]) -> Project:
         """What SEMI_STATIC freezes: packages, files, outlines, added files, and the held definitions as they are."""
         kept = self.as_they_are(folded, count)
-        return Project(packages=self.packages(), parts=self.parts(count), folded=kept)
+        return Project(packages=self.of_project.packages(), parts=self.parts(count), folded=kept)
+
+    @property
+    def of_project(self) -> ProjectContext:
+        """What the project's files tell."""
+        return ProjectContext(
+            cells=self.cells,
+            namespace=self.namespace,
+            scrub=self.scrub,
+            project=self.project,
+            pins=self.pins,
+            seen=self.seen,
+            log=self.log,
+        )
+
+    def parts(
+        self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    ) -> tuple[Piece, ...]:
+        """The project's parts as they are now."""
+        return self.of_project.parts(count, held)
 
     def as_they_are(self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int]) -> tuple[Chosen, ...]:
         """The held definitions that still exist, in their present version and in the form in which they are held."""
@@ -345,115 +350,6 @@ class Hydrator:
                 out.append(self._clean(_chosen(found, str(item["form"]), str(item["reason"]), count)))
         return tuple(out)
 
-    def parts(
-        self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-    ) -> tuple[Piece, ...]:
-        """The project's files by name, outlines of its modules that the notebook uses, added files and pinned schemas,
-        as they are.
-
-        What of an outline the thread already holds stays in it, whatever the budget.
-        """
-        told = (*self._instructions(count), *self._skills(count, held))
-        return (
-            *told,
-            *self._tree(count, held),
-            *self._outlines(count, held),
-            *self._files(count),
-            *self._schemas(count),
-        )
-
-    def _skill(self, name: str, count: Callable[[str], int]) -> Part | None:
-        """The body of `skill:NAME`."""
-        wanted = name.removeprefix("skill:") if name.startswith("skill:") else ""
-        found = next((skill for skill in self._known_skills() if wanted and skill.name == wanted), None)
-        return self._part("skill", found.name, found.body, count) if found is not None else None
-
-    def skills_named(self, task: str, count: Callable[[str], int]) -> tuple[Part, ...]:
-        """The bodies of the skills that the task asks for."""
-        return tuple(
-            self._part("skill", skill.name, skill.body, count) for skill in named_in(task, self._known_skills())
-        )
-
-    def _known_skills(self) -> tuple[Skill, ...]:
-        return skills_of(self.project)
-
-    def _instructions(self, count: Callable[[str], int]) -> Iterator[Part]:
-        """What the project tells agents, and the header of the notebook's script."""
-        for file, text in instructions_of(self.project):
-            yield self._part("instructions", file, text, count)
-        header = header_in(run.source for run in self.log.runs)
-        if header:
-            yield self._part("header", "PEP 723", header, count)
-
-    def _skills(self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]]) -> Iterator[Part]:
-        """The list of skills, and the bodies of those that the thread holds, as they are now."""
-        skills = self._known_skills()
-        if skills:
-            lines = "\n".join(f"{skill.name}: {skill.description}" for skill in skills)
-            yield self._part("skills", "by name", lines, count)
-        yield from (
-            self._part("skill", skill.name, skill.body, count) for skill in skills if f"skill:{skill.name}" in held
-        )
-
-    def _part(self, kind: str, file: str, text: str, count: Callable[[str], int]) -> Part:
-        clean = self.scrub(text)
-        return Part(kind=kind, file=file, text=clean, tokens=count(clean))
-
-    def packages(self) -> dict[str, str]:
-        """Imported top-level packages of others, with their versions."""
-        found = {}
-        for target in self.cells.imports().values():
-            top = target.partition(".")[0]
-            module = sys.modules.get(top)
-            if module is not None and top not in sys.stdlib_module_names and not self._is_own(module):
-                found[top] = _version(module)
-        return found
-
-    def _tree(self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]]) -> Iterator[TreePart]:
-        known = [name.removeprefix(TREE) for name in held if name.startswith(TREE)]
-        tree = tree_of(self.project, known)
-        if tree is not None:  # else what the thread holds is not known to be gone
-            files = {(clean := self.scrub(file)): count(clean) for file in tree.files}
-            yield TreePart(files=files, more=tree.more, others=tree.others)
-
-    def _outlines(self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]]) -> Iterator[OutlinePart]:
-        known = lines_held(held)
-        found = [self._outline(name) for name in sorted({*self._own_modules(), *known})]
-        present = [outline for outline in found if outline is not None]
-        for outline in fitted(present, room=OUTLINE_ROOM, wanted=words_of(self.cells.code()), held=known):
-            self.seen.add(f"{OUTLINE}{outline.module}")
-            yield OutlinePart(outline=outline.told(self.scrub, count))
-
-    def _outline(self, module: str) -> Outline | None:
-        """A module's outline as its file has it; without lines where it was there in this session and is gone."""
-        loaded = static_inspect.loaded_module(module)
-        file = self._own_file(loaded) if loaded is not None else None
-        found = SHARED.definitions(file, module=module) if file is not None else None
-        if file is not None and found is not None:
-            return Outline(module=module, file=self._shown(file, found.file), lines=found.outline)
-        return Outline(module=module, file="", lines=()) if f"{OUTLINE}{module}" in self.seen else None
-
-    def _shown(self, file: Path, below_package: str) -> str:
-        inside = self.project is not None and file.is_relative_to(self.project)
-        return relative_to(file, self.project) if inside else below_package
-
-    def _files(self, count: Callable[[str], int]) -> list[Part]:
-        out = []
-        for name in sorted(self.pins.files):
-            text = read_added(Path(name))
-            if text is not None:
-                clean = self.scrub(text)
-                shown = relative_to(Path(name), self.project)
-                out.append(Part(kind="file", file=shown, text=clean, tokens=count(clean)))
-        return out
-
-    def _schemas(self, count: Callable[[str], int]) -> list[Part]:
-        """Pinned schemas as they were read: pinning one again reads it again."""
-        return [
-            Part(kind="schema", file=name, text=text, tokens=count(text))
-            for name, text in sorted(self.pins.schemas.items())
-        ]
-
     def _clean(self, chosen: Chosen) -> Chosen:
         """The definition without secrets: taken out before anything is hashed."""
         clean = chosen.definition.redacted(self.scrub)
@@ -461,20 +357,6 @@ class Hydrator:
 
     def _resolver(self) -> Resolver:
         return Resolver(cells=self.cells, namespace=self.namespace, project=self.project)
-
-    def _own_modules(self) -> Iterable[str]:
-        return modules_in_use(self.cells, self.namespace, self._is_own) if self.project is not None else ()
-
-    def _is_own(self, module: ModuleType) -> bool:
-        return self._own_file(module) is not None
-
-    def _own_file(self, module: ModuleType) -> Path | None:
-        """The file of a module of the project; None for any other. Nothing of a lazy module is set off."""
-        file = static_inspect.module_text(module, "__file__")
-        if self.project is None or not file.endswith(".py"):
-            return None
-        path = Path(file)
-        return path if path.is_relative_to(own_root(self.project)) and not below_packages(file) else None
 
     def _is_data(self, name: str) -> bool:
         if name.startswith("_") or name not in self.namespace or name in self.pins.hidden:
@@ -528,32 +410,3 @@ def with_changed(selection: Selection, changed: Iterable[Chosen], notes: Iterabl
 _CODE = (type, ModuleType, FunctionType, MethodType, *static_inspect.COMPILED)
 """What a name may hold that is code, not data. A model that can be called is data all the same."""
 _SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython"})
-
-
-def _version(module: ModuleType) -> str:
-    version = static_inspect.attribute(module, "__version__") if static_inspect.is_a(module, ModuleType) else ""
-    return version if isinstance(version, str) else ""
-
-
-_WHOLE_PARTS = ("file:", "schema:", "instructions:", "header:", "skills:", "skill:")
-"""How the names of the parts begin that are sent as a whole."""
-
-
-def _digests_now(parts: Iterable[Piece], held: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The digests of the project's parts as they are; "" for what of them was held and is gone."""
-    current: dict[str, str] = {}
-    for part in parts:
-        current |= part.digests
-        current |= dict.fromkeys(part.gone(held) if not isinstance(part, Part) else (), "")
-    files = (name for name in held if name.startswith(_WHOLE_PARTS))
-    return dict.fromkeys(files, "") | current
-
-
-def lines_held(held: Iterable[str]) -> dict[str, set[str]]:
-    """The names of the outline lines that a thread holds, by module."""
-    found: dict[str, set[str]] = {}
-    for name in held:
-        if name.startswith(OUTLINE):
-            module, _, line = name.removeprefix(OUTLINE).rpartition(":")
-            found.setdefault(module, set()).add(line)
-    return found

@@ -4,12 +4,14 @@ for looking at live names."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
 from agentnb.agent.scrubber import Scrubber
 from agentnb.canonical import digest
 from agentnb.context.cell_selection import CellChoice, Held, Picked, Question, choose
+from agentnb.context.notebook.basis import content_of
 from agentnb.context.notebook.cell_runs import CellLog, CellRun, cleaned, without_values
 from agentnb.context.notebook.cell_text import FORMS, OUTLINE, WHOLE, cell_body, cell_element, is_entire
 from agentnb.context.notebook.missing import what_is_missing
@@ -39,7 +41,7 @@ class Additions:
     texts: tuple[str, ...] = ()
     holds: tuple[Mapping[str, Any], ...] = ()
     names: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    involved: frozenset[str] = frozenset()
     tokens: int = 0
 
 
@@ -86,6 +88,7 @@ class NotebookContext:
             texts=tuple(text for text in texts if text),
             holds=tuple(holds),
             names=choice.names,
+            involved=choice.involved,
             tokens=choice.tokens,
         )
 
@@ -162,6 +165,8 @@ class NotebookContext:
             "run": self._run_id(run),
             "form": form,
             "body": body,
+            "content": content_of(run),
+            "session": self.log.session,
             "entire": is_entire(run, FORMS[form]),
             "digest": digest(text),
             "tokens": tokens,
@@ -213,7 +218,9 @@ class NotebookContext:
         return text, entries
 
 
-def cell_entries(held: HeldMap, new: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+def cell_entries(
+    held: HeldMap, new: Iterable[Mapping[str, Any]], involved: AbstractSet[str] = frozenset()
+) -> tuple[dict[str, Any], ...]:
     """The receipt's list of cells: each that the context holds, in the order in which they ran."""
     fresh = {(str(item["name"]), str(item["run"])) for item in new if str(item["name"]).startswith(CELL)}
     cells = [item for name, item in held.items() if name.startswith(CELL)]
@@ -221,6 +228,7 @@ def cell_entries(held: HeldMap, new: Iterable[Mapping[str, Any]]) -> tuple[dict[
     for item in sorted(cells, key=lambda item: int(str(item["execution_count"]))):
         is_new = (str(item["name"]), str(item["run"])) in fresh
         reason = str(item["reason"]) if is_new else f"{item['reason']} (earlier turn)"
-        shown = ("cell", "execution_count", "version", "digest", "tokens", "form")
-        out.append({name: item[name] for name in shown} | {"reason": reason, "new": is_new})
+        shown = ("cell", "execution_count", "version", "digest", "tokens", "form", "content", "session")
+        more = {"reason": reason, "new": is_new, "involved": item["cell"] in involved}
+        out.append({name: item[name] for name in shown} | more)
     return tuple(out)

@@ -97,8 +97,8 @@ class AgentMagics(Magics):
     @no_var_expand
     @line_magic
     def agent_context(self, line: str) -> None:
-        """%agent_context show | why NAME | prompt [TASK] | pin NAME | unpin NAME | add FILE | hide NAME | unhide NAME |
-        allow MARK | disallow MARK
+        """%agent_context show | why NAME | prompt [TASK] | stale | pin NAME | unpin NAME | add FILE | hide NAME |
+        unhide NAME | allow MARK | disallow MARK
 
         What the conversation holds, and why a cell or definition was sent or left out. `prompt` shows the exact text of
         the last request, or of the one that a task would send. What is hidden, a cell by its number or a name, is sent

@@ -69,7 +69,8 @@ class TurnParts:
 
     `task` is the user's, redacted; `values` and `failure` are texts; `parts` are the project's parts as they are now;
     `removed` are names that no longer exist; `images` are pictures by the name of what they show. `cells` are the
-    notebook's own texts with their entries, and `told` the cells whose source the thread has with them.
+    notebook's own texts with their entries, `told` the cells whose source the thread has with them, and `involved`
+    those that the answer will rest on.
     """
 
     task: str
@@ -82,6 +83,7 @@ class TurnParts:
     cells: tuple[str, ...] = ()
     cell_entries: tuple[Mapping[str, Any], ...] = ()
     told: frozenset[str] = frozenset()
+    involved: frozenset[str] = frozenset()
 
 
 def turn_blocks(parts: TurnParts, held_blocks: Iterable[Block]) -> tuple[Block, ...]:

@@ -129,7 +129,7 @@ class Hydrating:
             inherited=None,
             blocks=(*inherited, *blocks),
             definitions=_receipt(before, blocks, parts.selection),
-            cells=cell_entries(held_definitions([*before, *blocks]), parts.cell_entries),
+            cells=cell_entries(held_definitions([*before, *blocks]), parts.cell_entries, parts.involved),
             left_out=tuple(LeftOut(name=name, reason=reason) for name, reason in parts.selection.left_out),
             images=pictures.listed,
             redactions=tuple(services.scrub.report()),
@@ -157,10 +157,11 @@ class Hydrating:
             values=hydrator.describe_values(task, mode=mode, involved=added.names),
             images=pictures.new,
             failure=_told_once(hydrator.failure(mode=mode, selection=selection), before, added.texts),
-            parts=(*fresh.parts, *hydrator.skills_named(task, count)) if mode != "none" else (),
+            parts=(*fresh.parts, *hydrator.of_project.skills_named(task, count)) if mode != "none" else (),
             removed=fresh.removed,
             cells=added.texts,
             cell_entries=added.holds,
+            involved=added.involved,
             told=frozenset(hydrator.notebook.cells_told(held, added.holds)),
         )
 

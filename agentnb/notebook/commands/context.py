@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
+from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.conversation.turn_blocks import block_text
-from agentnb.agent.kernel_context import Pins
 from agentnb.agent.notebook_context import room_for_definitions
 from agentnb.agent.project import FILE_CHARACTERS, read_added
+from agentnb.agent.project_context import Pins
+from agentnb.agent.stale_answers import stale_among
+from agentnb.agent.state import AgentState
 from agentnb.context.redaction.secret_shapes import KINDS
 from agentnb.context.resolve.outlines import Outline
 from agentnb.context.resolve.resolution import Resolver, Unresolved
@@ -22,6 +25,7 @@ from agentnb.errors import InputError, SchemaUnread, nearest
 from agentnb.notebook.commands.subcommands import dispatch, show_table
 from agentnb.prompt.project_parts import OutlinePart
 from agentnb.session import working_directory
+from agentnb.view.number_format import dollars
 from agentnb.view.prompt_view import PromptPart, cached_shares, prompt_bundle
 from agentnb.view.tables import Code, Figure, Stacked
 from agentnb.view.view_text import cell_words, image_line, with_cell_numbers
@@ -32,11 +36,12 @@ if TYPE_CHECKING:
 
 
 def agent_context(session: Session, run: AgentRun | None, line: str) -> None:
-    """show | why | prompt | pin | unpin | add | hide | unhide | allow | disallow"""
+    """show | why | prompt | stale | pin | unpin | add | hide | unhide | allow | disallow"""
     table: dict[str, Callable[[str], None]] = {
         "show": lambda _: _show(session, run),
         "why": lambda rest: _why(session, run, rest),
         "prompt": lambda rest: _prompt(session, run, rest),
+        "stale": lambda _: _stale(session),
         "pin": lambda rest: _pin(session, rest),
         "unpin": lambda rest: _unpin(session, rest),
         "add": lambda rest: _add(session, rest),
@@ -199,6 +204,19 @@ def _prompt(session: Session, run: AgentRun | None, task: str) -> None:
     ]
     title = "The next request" if task else f"The last request of {run.run_id if run else ''}"
     display(prompt_bundle(title, parts, exact=not task), raw=True)
+
+
+def _stale(session: Session) -> None:
+    """The answers of this conversation that rest on something older, with the price of asking again."""
+    machine = session.machine()
+    turns = Threads(machine).turns(session.thread)
+    states = [(turn.run_id, AgentState.from_json(machine.get(turn.run_id).context)) for turn in turns if turn.complete]
+    rows = [
+        (Stacked(Code(found.run_id), (found.task[:60], found.note)), Figure(f"≈ {dollars(found.cost)}"))
+        for found in stale_among(session.hydrator(), states)
+    ]
+    notes = ["Run an answer's cell again to ask anew."] if rows else ["No answer rests on anything older."]
+    show_table(f"Stale answers ({session.thread})", ("answer", "asking again"), rows, notes)
 
 
 def _hide(session: Session, rest: str) -> None:
