@@ -35,7 +35,6 @@ def begin(
         live,
         clock=session.clock,
         widgets=notebook.settings.live,
-        beside=session.indexing,
         numbers=session.cells.numbers,
     )
     view.paint()
