@@ -43,6 +43,7 @@ from agentnb.view.style import (
     wrapped,
 )
 from agentnb.view.tables import MOST_ROWS, Figure, filled, plain_table
+from agentnb.view.terminal import answer_text
 from agentnb.view.view_text import Doc
 
 MIME = "application/vnd.agentnb.run.v1+json"
@@ -431,7 +432,7 @@ def run_text(doc: Doc) -> str:
         say.identity_line(doc),
     ]
     parts = [
-        markup.to_text(text, width=WIDTH) if isinstance(text, str) else "",
+        answer_text(text, width=WIDTH) if isinstance(text, str) else "",
         *(wrapped(line) for line in say.error_lines(doc)),
         *(wrapped(f"Note: {line}") for line in say.remark_lines(doc)),
         "\n".join([wrapped(say.summary_line(doc)), *_layers_text(doc)]),

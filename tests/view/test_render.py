@@ -18,12 +18,14 @@ from agentnb.view.render import MIME, bundle, live_html, run_html, run_markdown,
 from agentnb.view.tables import Code, Stacked, table_html, table_text
 
 TAGS = {
-    *("div", "p", "span", "strong", "em", "code", "pre", "br", "a", "ul", "ol", "li"),
-    *("table", "tr", "th", "td", "details", "summary", "progress"),
+    *("div", "p", "span", "strong", "em", "s", "code", "pre", "br", "hr", "a", "ul", "ol", "li", "blockquote"),
+    *("h1", "h2", "h3", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "progress"),
 }
-ATTRIBUTES = {"style", "class", "title", "href", "target", "rel", "value", "max", "scope"}
-CLASSES = {"jp-RenderedHTMLCommon agentnb-run", "mathjax_ignore tex2jax_ignore"}
-VOID = {"br"}
+ATTRIBUTES = {"style", "class", "title", "href", "target", "rel", "value", "max", "scope", "start"}
+CLASSES = re.compile(
+    r"jp-RenderedHTMLCommon agentnb-run|mathjax_ignore tex2jax_ignore|agentnb-code( agentnb-code-\d+)?"
+)
+VOID = {"br", "hr"}
 # What JupyterLab's sanitizer for untrusted notebooks drops from a style.
 STRIPPED = re.compile(r"var\(|rgba?\(|url\(|calc\(|transition|animation", re.IGNORECASE)
 
@@ -135,9 +137,9 @@ class Audit(HTMLParser):
     def _check(self, tag: str, name: str, value: str) -> None:
         if name not in ATTRIBUTES:
             self.foreign.append(f"{tag} {name}")
-        if name == "class" and value not in CLASSES:
+        if name == "class" and not CLASSES.fullmatch(value):
             self.foreign.append(f"class {value}")
-        if name == "href" and not value.startswith(("http://", "https://")):
+        if name == "href" and not value.startswith(("http://", "https://", "mailto:")):
             self.foreign.append(f"href {value}")
         if name == "style":
             self.styles.add(value)
@@ -249,7 +251,27 @@ def test_text_adds_no_style_of_its_own(text: str) -> None:
     assert {s for s in theirs - ours if not re.fullmatch(r"margin:2px 0 2px \d+px", s)} <= KNOWN_STYLES
 
 
-SAMPLE = "# a\n## b\n### c\np `c` **b**\n\n- x\n\n1. y\n\n| a | b |\n|---|---|\n| c | d |\n\n```\nx\n```"
+SAMPLE = """# a
+## b
+### c
+p `c` **b**
+
+- x
+- [ ] y
+
+1. y
+
+> q
+
+***
+
+| a | b | c |
+|:-:|---|--:|
+| c | d | e |
+
+```
+x
+```"""
 KNOWN_STYLES = (
     audit(run_html(changed(state="X"))).styles
     | audit(run_html(changed(text=""))).styles
@@ -530,49 +552,6 @@ def test_an_unfinished_run_of_a_dead_kernel_is_not_shown_as_running() -> None:
 
 def test_a_secret_that_was_removed_is_mentioned() -> None:
     assert "1 secret left out before sending" in run_text(changed())
-
-
-@pytest.mark.parametrize(
-    ("text", "html"),
-    [
-        ("a **b** c", "<strong>b</strong>"),
-        ("a *b* c", "<em>b</em>"),
-        ("a **`b`** c", ">b</code></strong>"),
-        ("2 * 3 * 4", "2 * 3 * 4"),
-        ("# Title", "<strong>Title</strong>"),
-        ("[docs](https://example.org/a?b=1)", 'href="https://example.org/a?b=1"'),
-        ("[docs](javascript:alert)", "[docs](javascript:alert)"),
-        ("![pixel](https://example.org/p.png)", "![pixel](https://example.org/p.png)"),
-        ("3. three", '<li value="3"'),
-        ("```python\nx < 1", "x &lt; 1"),
-        ("`a` and `` b`c ``", "b`c"),
-        ("it costs $5", "<span>$</span>5"),
-        ("where $x^2$", "where $x^2$"),
-    ],
-)
-def test_the_markdown_that_is_understood(text: str, html: str) -> None:
-    assert html in markup.to_html(text)
-
-
-@given(hostile)
-def test_markdown_keeps_html_and_images_out(text: str) -> None:
-    blocks = [block for block in markup.parse(markup.to_markdown(text)) if block.kind != "code"]
-    for kind, inside, _ in (span for block in blocks for span in markup._spans(block.text)):
-        if kind == "plain":
-            assert not re.search(r"(?<!\\)!?\[[^\]]*\]\(", inside)
-            assert "<" not in inside
-
-
-@given(st.text(alphabet="`*[]()|#-<> \n\t~1.", max_size=3000))
-@settings(deadline=None, max_examples=30)
-def test_long_runs_of_marks_are_read_in_one_go(text: str) -> None:
-    audited = audit(markup.to_html(text))
-    assert audited.foreign == []
-
-
-def test_a_log_of_200_kilobytes_is_shown() -> None:
-    for line in ("x" * 200_000, "`*[|" * 50_000, "# " * 100_000, "\n".join(["| a"] * 60_000)):
-        assert markup.to_html(line)
 
 
 @pytest.mark.parametrize(
