@@ -41,6 +41,7 @@ from agentnb.durable.journal.protocol import Journal
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.errors import AgentnbError, InputError, RunUnknown, nearest
 from agentnb.models import catalog
+from agentnb.options import options_of
 from agentnb.providers.anthropic import AnthropicProvider
 from agentnb.providers.base import Provider
 from agentnb.providers.calling import Calling
@@ -48,7 +49,7 @@ from agentnb.providers.cassettes import FILE, Cassette
 from agentnb.providers.google import GoogleProvider
 from agentnb.providers.openai import OpenAIProvider
 from agentnb.providers.promptcache import CacheObjects, Held, Ledger, ObjectProvider
-from agentnb.settings import Settings, data_directory, default_model, journal_place
+from agentnb.settings import RunOptions, Settings, data_directory, default_model, journal_place
 from agentnb.simulator import Simulator
 from agentnb.storage import Storage, open_storage
 
@@ -345,25 +346,11 @@ class Session:
         """A request from the settings with the changes that are not None. Raises InputError on half a character."""
         _refuse_half_characters(task)
         settings = self.settings
-        values: dict[str, Any] = {
+        values: dict[str, Any] = {each.name: getattr(settings, each.name) for each in options_of(RunOptions)} | {
             "model": self.model_name(changes.pop("model", None)),
             "thread": self.thread,
             "tools": (*settings.tools, *self.extra_tools),
-            "allow": settings.allow,
-            "budget": settings.budget,
-            "max_steps": settings.max_steps,
-            "max_tokens": settings.max_tokens,
-            "context": settings.context,
-            "replay": settings.replay,
-            "marks": settings.marks,
-            "cache_retention": settings.cache_retention,
-            "stream": settings.stream,
-            "replay_speed": settings.replay_speed,
-            "retry_wait": settings.retry_wait,
             "approval": settings.approval or "deny",
-            "context_tokens": settings.context_tokens,
-            "stale_limit": settings.stale_limit,
-            "thread_stale_limit": settings.thread_stale_limit,
         }
         return Request(task=task, **(values | {name: value for name, value in changes.items() if value is not None}))
 

@@ -1,15 +1,20 @@
-"""What can be set, and by whom: defaults < environment < %config < magic flags."""
+"""Declare every option once, and say who may set it: defaults < environment < %config < magic flags.
+
+An option's name is its %config trait (`AgentNB.<name>`) and its environment variable (`AGENTNB_<NAME>`). What flag it
+has, what values it takes and what it is for stand in its declaration; options.py reads the rest from there.
+"""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from agentnb import options
 from agentnb.errors import SettingsError, nearest
+from agentnb.options import option
 
 TOOLS = ("inspect", "run_code")
 MARKS = ("placed", "automatic")
@@ -28,49 +33,114 @@ KEY_VARIABLES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """One run's settings. `budget` is in US dollars (None: no limit); `context_tokens` bounds a turn's definitions.
+class RunOptions:
+    """The options of one run. A request carries them, and the run's state keeps them."""
 
-    `marks` says who places Anthropic's breakpoints: we (placed), or the provider (automatic: one, at the tail).
-    `cache_retention` "long" asks OpenAI to keep prefixes for 24 h (12 h on models with breakpoints), not 5 or 30 min.
-    `cache_budget` bounds, in US dollars a session, what may be spent on keeping prompts warm and on paid cache objects.
-    `stream` False asks for each reply in one piece, for servers and proxies that cannot stream. `replay_speed` is the
-    pace of recorded replies: 0 gives them at once, 1 as fast as they came. `retry_wait` is the most seconds that are
-    waited where a provider asks for a wait (429, overload); one that asks for more is an error that names the wait.
-    `approval` says what becomes of a tool's call that acts and is not allowed: ask (the run waits for a person's word),
-    deny (the model is told), or empty: ask where a person sits before a front end or a terminal.
-    A thread's prompt is written anew when more than `stale_limit` of it is out-of-date text of the frozen project
-    section, or more than `thread_stale_limit` of it out-of-date text of any kind. `index` False keeps the packages that
-    the notebook refers to from being indexed in the background. `bus` is the address of a Redis or Valkey server that
-    tells other processes what happens to runs. `journal` names where runs are kept, where that is not the data
-    directory: another one, or postgresql://…. Both addresses may hold a password.
-    """
+    model: str = option(
+        "",
+        "provider:model, or sim:model for the simulator; empty: by the keys that are set",
+        flag="model",
+        short="m",
+        metavar="MODEL",
+        completes="model",
+    )
+    tools: tuple[str, ...] = option(
+        TOOLS,
+        "tools the model may ask for, comma-separated; none for none",
+        flag="tools",
+        metavar="NAMES",
+        completes="tool",
+    )
+    allow: tuple[str, ...] = option(
+        (),
+        "tools that may act without being asked about, e.g. run_code",
+        flag="allow",
+        metavar="NAMES",
+        completes="tool",
+    )
+    budget: float | None = option(
+        None,
+        "US dollars; a call that could go beyond is refused",
+        flag="budget",
+        metavar="USD",
+        least=0,
+        example="0.05",
+    )
+    max_steps: int = option(
+        30, "stop after so many steps; the run can be resumed", flag="max-steps", metavar="N", least=1, example="60"
+    )
+    max_tokens: int = option(4096, "tokens that a reply may have", least=1, example="8000")
+    context: str = option(
+        "auto",
+        "auto, marks (only `names` and @names) or none",
+        flag="context",
+        metavar="MODE",
+        completes="context",
+        choices=CONTEXT_MODES,
+    )
+    context_tokens: int = option(4000, "tokens of definitions that a turn may add", least=0, example="4000")
+    stale_limit: float = option(
+        0.10, "share of a prompt that out-of-date text of the project section may have", least=0, most=1, example="0.1"
+    )
+    thread_stale_limit: float = option(
+        0.25, "share of a prompt that may be out of date", least=0, most=1, example="0.25"
+    )
+    replay: str = option(
+        "live",
+        "live, record (into a file beside the notebook), replay (from it) or auto",
+        flag="replay",
+        metavar="MODE",
+        completes="replay",
+        choices=REPLAY,
+    )
+    replay_speed: float = option(
+        0.0, "pace of recorded replies: 0 gives them at once, 1 as recorded", least=0, example="1"
+    )
+    marks: str = option(
+        "placed",
+        "who places Anthropic's breakpoints: placed (agentnb), automatic (one, by the provider)",
+        choices=MARKS,
+    )
+    cache_retention: str = option(
+        "", "long: OpenAI keeps prompt prefixes for 24 h (12 h on models with breakpoints)", choices=CACHE_RETENTION
+    )
+    stream: bool = option(True, "off: ask for each reply in one piece, where a server or proxy cannot stream")
+    retry_wait: float = option(
+        60.0,
+        "seconds waited at most where a provider asks for a wait (429, overload)",
+        least=0,
+        most=LONGEST_RETRY_WAIT,
+        example="300",
+    )
+    approval: str = option(
+        "",
+        "calls that act and are not allowed: ask, deny, or empty: ask where somebody can answer",
+        choices=APPROVAL,
+    )
 
-    model: str = ""
-    home: Path | None = None
-    sim_speed: float = 1.0
-    tools: tuple[str, ...] = TOOLS
-    allow: tuple[str, ...] = ()
-    budget: float | None = None
-    max_steps: int = 30
-    max_tokens: int = 4096
-    context: str = "auto"
-    context_tokens: int = 4000
-    stale_limit: float = 0.10
-    thread_stale_limit: float = 0.25
-    cache_budget: float = 0.0
-    replay: str = "live"
-    marks: str = "placed"
-    cache_retention: str = ""
-    stream: bool = True
-    replay_speed: float = 0.0
-    retry_wait: float = 60.0
-    approval: str = ""
-    index: bool = True
-    bus: str = field(default="", repr=False)
-    journal: str = field(default="", repr=False)
 
-    def with_changes(self, **changes: Any) -> Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(RunOptions):
+    """One kernel's or one script's settings."""
+
+    home: Path | None = option(None, "the data directory; empty: the user's own", config=False)
+    sim_speed: float = option(
+        1.0, "the simulator's pace: 1 is real time, 0 does not wait", least=0, example="10", config=False
+    )
+    cache_budget: float = option(
+        0.0, "US dollars a session may spend on keeping prompts warm and on cache objects", least=0, example="0.05"
+    )
+    index: bool = option(True, "off: do not index the packages that cells refer to")
+    bus: str = option("", "redis://… of a server that tells other kernels what happens to runs", secret=True)
+    journal: str = option(
+        "",
+        "where runs are kept: a directory or postgresql://user@host/database; empty: the data directory",
+        secret=True,
+    )
+    live: bool = option(True, "off: show a run only when it has ended")
+    trace: bool | None = option(None, "record what every cell runs (Python 3.12 or later)")
+
+    def with_changes(self, **changes: Any) -> Self:
         """A copy with every change that is not None. Raises SettingsError on an unknown name or a bad value."""
         known = [each.name for each in fields(self)]
         for name in set(changes) - set(known):
@@ -79,27 +149,14 @@ class Settings:
                 todo=f"{nearest(name, known)} Known: {', '.join(known)}.".strip(),
             )
         changed = replace(self, **{name: value for name, value in changes.items() if value is not None})
-        _check(changed)
+        for each in options.options_of(type(self)):
+            options.check(each, getattr(changed, each.name))
         return changed
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
-    """The defaults with the AGENTNB_… variables applied."""
-    home = environment.get("AGENTNB_HOME")
-    return Settings().with_changes(
-        model=environment.get("AGENTNB_MODEL") or None,
-        home=Path(home).expanduser() if home else None,
-        sim_speed=_number(environment, "AGENTNB_SIM_SPEED"),
-        cache_budget=_number(environment, "AGENTNB_CACHE_BUDGET"),
-        replay=environment.get("AGENTNB_REPLAY") or None,
-        stream=_switch(environment, "AGENTNB_STREAM"),
-        replay_speed=_number(environment, "AGENTNB_REPLAY_SPEED"),
-        retry_wait=_number(environment, "AGENTNB_RETRY_WAIT"),
-        approval=environment.get("AGENTNB_APPROVAL") or None,
-        index=_switch(environment, "AGENTNB_INDEX"),
-        bus=environment.get("AGENTNB_BUS") or None,
-        journal=environment.get("AGENTNB_JOURNAL") or None,
-    )
+    """The defaults with the AGENTNB_… variables applied. Raises SettingsError on a bad value."""
+    return Settings().with_changes(**options.from_environment(Settings, environment))
 
 
 _SECRET_NAMES = re.compile("password|secret|token", re.IGNORECASE)
@@ -124,11 +181,6 @@ class QuietAddress(str):
         return repr(without_password(self))
 
 
-def traces_cells(environment: Mapping[str, str]) -> bool:
-    """Does AGENTNB_TRACE ask to record what every cell runs?"""
-    return environment.get("AGENTNB_TRACE", "").strip().lower() in {"1", "true", "yes", "on"}
-
-
 def data_directory(settings: Settings) -> Path:
     """The directory of the journal and the index: AGENTNB_HOME, or the user's data directory."""
     if settings.home is not None:
@@ -149,62 +201,3 @@ def default_model(environment: Mapping[str, str], served: tuple[str, ...], defau
         if any(environment.get(variable) for variable in KEY_VARIABLES[provider]):
             return f"{provider}:{defaults[provider]}"
     return SIMULATED_DEFAULT
-
-
-def _number(environment: Mapping[str, str], name: str) -> float | None:
-    text = environment.get(name)
-    if not text:
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise SettingsError(f"{name} is not a number: {text!r}", todo="Set it to a number, e.g. 1 or 0.5.") from None
-
-
-def _switch(environment: Mapping[str, str], name: str) -> bool | None:
-    text = environment.get(name, "").strip().lower()
-    if text in ("", "1", "true", "yes", "on"):
-        return True if text else None
-    if text in ("0", "false", "no", "off"):
-        return False
-    raise SettingsError(f"{name} is neither on nor off: {text!r}", todo="Set it to 1 or 0.")
-
-
-_BOUNDS = (
-    ("sim_speed", 0, math.inf, "AGENTNB_SIM_SPEED", "Use 1 (real time), 10 or 0 (do not wait)."),
-    ("max_steps", 1, math.inf, "--max-steps", "Use 1 or more; AgentNB.max_steps = 0 is the default."),
-    ("budget", 0, math.inf, "--budget", "Give US dollars, e.g. 0.05; AgentNB.budget = 0 is no limit."),
-    ("cache_budget", 0, math.inf, "cache_budget", "Give US dollars, e.g. 0.05, or 0 for none."),
-    ("replay_speed", 0, math.inf, "AGENTNB_REPLAY_SPEED", "Use 0 (at once), 1 (as recorded) or more."),
-    ("retry_wait", 0, LONGEST_RETRY_WAIT, "retry_wait", f"Use 0 to {LONGEST_RETRY_WAIT:,.0f} seconds."),
-    ("stale_limit", 0, 1, "stale_limit", "Use 0 to 1, e.g. 0.1."),
-    ("thread_stale_limit", 0, 1, "thread_stale_limit", "Use 0 to 1, e.g. 0.25."),
-    ("context_tokens", 0, math.inf, "context_tokens", "Use 0 or more, e.g. 4000."),
-    ("max_tokens", 1, math.inf, "max_tokens", "Use 1 or more."),
-)
-"""(setting, least, most, what people call it, what to do)."""
-_CHOICES = (
-    ("replay", REPLAY, "--replay"),
-    ("marks", MARKS, "marks"),
-    ("cache_retention", CACHE_RETENTION, "cache_retention"),
-    ("context", CONTEXT_MODES, "--context"),
-    ("approval", APPROVAL, "approval"),
-)
-
-
-def _check(settings: Settings) -> None:
-    for name, least, most, called, todo in _BOUNDS:
-        value = getattr(settings, name)
-        is_number = isinstance(value, int | float) and math.isfinite(value)
-        if value is not None and not (is_number and least <= value <= most):
-            raise SettingsError(f"{called} is {value!r}", todo=todo)
-    for name, known, called in _CHOICES:
-        value = getattr(settings, name)
-        if value not in known:
-            empty = ", or leave it empty" if "" in known else ""
-            raise SettingsError(f"{called} is {value!r}", todo=f"Use {_or([*filter(None, known)])}{empty}.")
-
-
-def _or(words: Sequence[str]) -> str:
-    """`a`, `a or b`, `a, b or c`."""
-    return " or ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)

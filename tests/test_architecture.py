@@ -20,8 +20,8 @@ ORDER = module_table.order()
 """Top-level folders and modules, lowest first, as ARCHITECTURE.md lists them."""
 SIMULATOR_MAY_IMPORT = {"errors", "models.catalog", "simulator"}
 HOMES = {
-    "IPython": ("notebook", "settings"),
-    "traitlets": ("notebook", "settings"),
+    "IPython": ("notebook",),
+    "traitlets": ("notebook",),
     "ipywidgets": ("notebook.live.dashboard",),
     "httpx2": ("providers.transport", "providers.anthropic", "providers.google", "providers.openai"),
     "orjson": ("canonical",),

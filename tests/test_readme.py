@@ -9,7 +9,8 @@ import pytest
 
 from agentnb.notebook.completion import SUBCOMMANDS
 from agentnb.notebook.flags import AGENT_FLAGS
-from agentnb.notebook.kernel import AgentNB
+from agentnb.options import Option, options_of
+from agentnb.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -28,14 +29,13 @@ def test_each_flag_in_the_readme_exists() -> None:
     assert used <= known, used - known
 
 
-@pytest.mark.parametrize("name", sorted(AgentNB.class_own_traits()))
-def test_each_setting_is_named(name: str) -> None:
-    assert f"AgentNB.{name}" in README
+@pytest.mark.parametrize("option", [each for each in options_of(Settings) if each.declared.config])
+def test_each_setting_is_named(option: Option) -> None:
+    assert f"AgentNB.{option.name}" in README or f"--{option.declared.flag}" in README
 
 
-def test_each_environment_variable_is_named_and_each_named_one_is_read() -> None:
-    read = {name for path in (ROOT / "agentnb").rglob("*.py") for name in VARIABLE.findall(path.read_text())}
-    assert set(VARIABLE.findall(README)) == read
+def test_each_environment_variable_in_the_readme_is_read() -> None:
+    assert set(VARIABLE.findall(README)) <= {option.variable for option in options_of(Settings)} | {"AGENTNB_NAME"}
 
 
 @pytest.mark.parametrize("magic", SUBCOMMANDS)

@@ -18,6 +18,7 @@ from agentnb.durable.machine import AgentStateMachine
 from agentnb.providers.base import Provider
 from agentnb.providers.cassettes import Cassette
 from agentnb.providers.promptcache import CacheObjects, Ledger
+from agentnb.settings import RunOptions
 
 Context = dict[str, Any]
 """A run's JSON context between two steps."""
@@ -44,42 +45,20 @@ SHOWN = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """One task and how to carry it out. `cell` and `execution` say who asked; `execution` tells re-runs apart.
+class Request(RunOptions):
+    """One task and the options it is carried out under. `cell` and `execution` say who asked, and tell re-runs apart.
 
-    `marks` says who places the breakpoints: placed (we do) or automatic (the provider).
-    `replay` says where replies come from: live, record, replay (recorded ones only) or auto.
-    `stream` False asks for each reply in one piece; `replay_speed` is the pace of recorded ones, 0 at once.
-    `retry_wait`: the most seconds to wait where a provider asks for it.
     `purse` names the sum that it shares with other runs (money/shared_budget.py); `tags` are added to the run's own.
-    `approval`: what becomes of a call that acts and is not allowed: ask (the run waits for a person's word) or deny.
     `origin` is (run, step) to go on from: the task follows what that run had said by then.
     """
 
     task: str
-    model: str
     thread: str
-    tools: tuple[str, ...] = ()
-    allow: tuple[str, ...] = ()
-    budget: float | None = None
-    max_steps: int = 30
-    max_tokens: int = 4096
-    context: str = "auto"
-    context_tokens: int = 4000
-    stale_limit: float = 0.10
-    thread_stale_limit: float = 0.25
     cell: str | None = None
     execution: str = ""
     origin: tuple[str, int] | None = None
-    replay: str = "live"
-    marks: str = "placed"
-    cache_retention: str = ""
-    stream: bool = True
-    replay_speed: float = 0.0
-    retry_wait: float = 60.0
     purse: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
-    approval: str = "deny"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,7 @@ def begin(
     view = View(
         live,
         clock=session.clock,
-        widgets=notebook.config.live,
+        widgets=notebook.settings.live,
         beside=session.indexing,
         numbers=session.cells.numbers,
     )

@@ -27,16 +27,7 @@ _ARGUMENTS = {
     "unpin": "pin",
     "add": "file",
 }
-_VALUES = {
-    "model": "model",
-    "thread": "thread",
-    "tools": "tool",
-    "allow": "tool",
-    "context": "context",
-    "replay": "replay",
-    "machine": "machine",
-    "from": "run",
-}
+_VALUES = {flag.name: flag.completes for flag in AGENT_FLAGS if flag.completes}
 """Which kind of word a flag wants as its value."""
 LISTS = frozenset({"tools", "allow"})
 """Flags that take several words, comma-separated."""

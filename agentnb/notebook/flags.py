@@ -3,38 +3,79 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
-from agentnb.errors import InputError, nearest
+from agentnb.errors import InputError, SettingsError, nearest
+from agentnb.options import options_of, parse
+from agentnb.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flag:
-    """One flag: its long name, its short one, the name of its value ("" for a switch), and one line of help."""
+    """One flag: its long name, its short one, its value's name ("" for a switch), a line of help, what completes it."""
 
     name: str
     short: str = ""
     value: str = ""
     help: str = ""
+    completes: str = ""
+
+
+def _of_options() -> Iterator[Flag]:
+    """The flags of the options that have one."""
+    for each in options_of(Settings):
+        said = each.declared
+        if said.flag:
+            yield Flag(name=said.flag, short=said.short, value=said.metavar, help=said.help, completes=said.completes)
 
 
 AGENT_FLAGS = (
-    Flag(name="model", short="m", value="MODEL", help="provider:model, or sim:model for the simulator"),
-    Flag(name="thread", short="t", value="NAME", help="the conversation to go on with; `new` begins afresh"),
-    Flag(name="tools", value="NAMES", help="tools the model may ask for, comma-separated; `none` for none"),
-    Flag(name="allow", value="NAMES", help="tools that may act without being asked about, e.g. run_code"),
-    Flag(name="budget", value="USD", help="refuse any call that could go beyond this sum"),
-    Flag(name="max-steps", value="N", help="stop after N steps; the run can be resumed"),
-    Flag(name="context", value="MODE", help="auto, marks (only `names` and @names) or none"),
+    *_of_options(),
+    Flag(
+        name="thread",
+        short="t",
+        value="NAME",
+        help="the conversation to go on with; `new` begins afresh",
+        completes="thread",
+    ),
     Flag(name="dry-run", help="show what would be sent, cost and hit; send nothing"),
     Flag(name="bg", help="go on in the background; the notebook stays free"),
-    Flag(name="machine", value="NAME", help="give the task to the AgentStateMachine in this variable"),
-    Flag(name="from", value="RUN:STEP", help="ask this after what that run had said by that step (default: its last)"),
-    Flag(name="replay", value="MODE", help="live, record (into a file beside the notebook), replay (from it) or auto"),
+    Flag(
+        name="machine",
+        value="NAME",
+        help="give the task to the AgentStateMachine in this variable",
+        completes="machine",
+    ),
+    Flag(
+        name="from",
+        value="RUN:STEP",
+        help="ask this after what that run had said by that step (default: its last)",
+        completes="run",
+    ),
     Flag(name="out", value="NAME", help="put the answer's text into this variable"),
 )
+
+
+def options_given(flags: Mapping[str, str | bool]) -> dict[str, Any]:
+    """The options that the flags set, by name. Raises InputError on a bad word, SettingsError on a bad value."""
+    found = [each for each in options_of(Settings) if each.declared.flag in flags]
+    try:
+        given = {each.name: parse(each, str(flags[each.declared.flag])) for each in found}
+    except SettingsError as error:
+        raise InputError(error.what, todo=error.todo) from None
+    Settings().with_changes(**given)
+    return given
+
+
+def count(flags: Mapping[str, str | bool], name: str) -> int | None:
+    """The flag as a whole number; None where it was not given. Raises InputError where it is none."""
+    text = str(flags.get(name, ""))
+    if text and not text.isdecimal():
+        raise InputError(f"--{name} wants a whole number, not {text!r}", todo=f"Use e.g. --{name} 1.")
+    return int(text) if text else None
+
 
 _TOKEN = re.compile(r"\s*(?:'([^']*)'|\"([^\"]*)\"|(\S+))")
 _FLAG = re.compile(r"--?[A-Za-z]")
@@ -90,30 +131,6 @@ def _value(flag: Flag, after: str) -> tuple[str, str]:
 def _listing(known: tuple[Flag, ...]) -> str:
     names = (f"-{flag.short}/--{flag.name}" if flag.short else f"--{flag.name}" for flag in known)
     return f"Known: {', '.join(names)}."
-
-
-N = TypeVar("N", int, float)
-
-
-def number(flags: Mapping[str, str | bool], name: str, kind: type[N]) -> N | None:
-    """The flag as a number, or None when it was not given. Raises InputError when it is not one."""
-    text = flags.get(name)
-    if text is None:
-        return None
-    try:
-        return kind(str(text).removeprefix("$"))
-    except ValueError:
-        wanted, example = {"int": ("a whole number", "10")}.get(kind.__name__, ("a number", "0.05"))
-        raise InputError(f"--{name} wants {wanted}, not {text!r}", todo=f"Write e.g. --{name} {example}.") from None
-
-
-def names(flags: Mapping[str, str | bool], name: str) -> tuple[str, ...] | None:
-    """The flag as names; None when it was not given, () for `none`."""
-    text = flags.get(name)
-    if text is None:
-        return None
-    found = tuple(part.strip() for part in str(text).split(",") if part.strip())
-    return () if found == ("none",) else found
 
 
 def usage(magic: str, known: tuple[Flag, ...]) -> str:

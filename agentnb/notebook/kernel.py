@@ -12,11 +12,9 @@ from itertools import dropwhile
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Protocol
 
-from traitlets import Bool, Float, Int, TraitError, Unicode, validate
-from traitlets.config.configurable import Configurable
-
+from agentnb.notebook.config import AgentNB
 from agentnb.notebook.hooks.display_hooks import Showing
-from agentnb.settings import QuietAddress, Settings, from_environment, traces_cells
+from agentnb.settings import Settings, from_environment
 
 if TYPE_CHECKING:
     from agentnb.agent.run_document import AgentRun
@@ -32,88 +30,6 @@ asttokens pure_eval decorator.py jedi parso prompt_toolkit debugpy pexpect
 """
 MACHINERY = frozenset(_MACHINERY.split())
 """Packages whose running says nothing about a cell: they run the notebook."""
-
-
-class AgentNB(Configurable):
-    """What `%config AgentNB` sets for this kernel. Empty and zero mean: as the environment or the default says."""
-
-    model = Unicode("", help="provider:model, or sim:model; empty: by the keys that are set").tag(config=True)
-    budget = Float(0.0, help="US dollars a run may cost; 0 means no limit").tag(config=True)
-    max_steps = Int(0, help="steps a run may take; 0 means the default, 30").tag(config=True)
-    max_tokens = Int(0, help="tokens a reply may have; 0 means the default, 4096").tag(config=True)
-    context_tokens = Int(0, help="tokens of definitions a turn may add; 0 means the default, 4000").tag(config=True)
-    stale_limit = Float(
-        -1.0, help="share of a prompt that out-of-date text of the project section may have; -1 means the default, 0.1"
-    ).tag(config=True)
-    thread_stale_limit = Float(-1.0, help="share of a prompt that may be out of date; -1 means the default, 0.25").tag(
-        config=True
-    )
-    marks = Unicode("", help="placed (the default), or automatic: Anthropic places one breakpoint itself").tag(
-        config=True
-    )
-    cache_retention = Unicode("", help="long: OpenAI keeps prompt prefixes for hours").tag(config=True)
-    cache_budget = Float(0.0, help="US dollars a session may spend on keeping prompts warm; 0 means none").tag(
-        config=True
-    )
-    allow = Unicode("", help="tools that may act, comma-separated, e.g. run_code").tag(config=True)
-    stream = Bool(
-        None, allow_none=True, help="False: ask for each reply in one piece; None means the default, True"
-    ).tag(config=True)
-    replay_speed = Float(-1.0, help="pace of recorded replies: 0 at once, 1 as recorded; -1 means the default, 0").tag(
-        config=True
-    )
-    retry_wait = Float(-1.0, help="seconds waited at most where a provider asks for it; -1 means the default, 60").tag(
-        config=True
-    )
-    approval = Unicode(
-        "", help="calls that act and are not allowed: ask, deny, or empty: ask where somebody can answer"
-    ).tag(config=True)
-    index = Bool(
-        None, allow_none=True, help="False: do not index the packages that cells refer to; None means the default, True"
-    ).tag(config=True)
-    bus = Unicode("", help="redis://… of a server that tells other kernels what happens to runs").tag(config=True)
-    journal = Unicode(
-        "", help="where runs are kept: a directory or postgresql://user@host/database; empty: the data directory"
-    ).tag(config=True)
-    live = Bool(True, help="show the dashboard while a run goes on").tag(config=True)
-    trace = Bool(None, allow_none=True, help="record what every cell runs (Python 3.12 or later)").tag(config=True)
-
-    @validate("trace")
-    def _trace_is_possible(self, proposal: Any) -> Any:
-        from agentnb.context.notebook.trace import unavailable
-        from agentnb.notebook.hooks.tracing import INSTEAD
-
-        why = unavailable() if proposal["value"] else ""
-        if why:
-            raise TraitError(f"{why}. {INSTEAD}")
-        return proposal["value"]
-
-    @validate("journal", "bus")
-    def _shows_no_password(self, proposal: Any) -> QuietAddress:
-        return QuietAddress(proposal["value"])
-
-    def over(self, settings: Settings) -> Settings:
-        """The settings with what was set here on top."""
-        return settings.with_changes(
-            model=self.model or None,
-            budget=self.budget or None,
-            max_steps=self.max_steps or None,
-            max_tokens=self.max_tokens or None,
-            context_tokens=self.context_tokens or None,
-            stale_limit=None if self.stale_limit < 0 else self.stale_limit,
-            thread_stale_limit=None if self.thread_stale_limit < 0 else self.thread_stale_limit,
-            marks=self.marks or None,
-            cache_retention=self.cache_retention or None,
-            cache_budget=self.cache_budget or None,
-            stream=self.stream,
-            replay_speed=None if self.replay_speed < 0 else self.replay_speed,
-            retry_wait=None if self.retry_wait < 0 else self.retry_wait,
-            allow=tuple(part.strip() for part in self.allow.split(",") if part.strip()) or None,
-            index=self.index,
-            bus=self.bus or None,
-            journal=self.journal or None,
-            approval=self.approval or None,
-        )
 
 
 _UUID = re.compile(r"([0-9a-f]{8})-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
@@ -149,7 +65,7 @@ class Notebook:
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
-        self.config = AgentNB()
+        self.config = AgentNB(parent=shell)
         self.nonce = secrets.token_hex(2)
         self.cell_id: str | None = None
         self._error: BaseException | None = None
@@ -191,7 +107,7 @@ class Notebook:
 
     @property
     def _wants_trace(self) -> bool:
-        return traces_cells(os.environ) if self.config.trace is None else bool(self.config.trace)
+        return bool(self.settings.trace)
 
     def _record(self, info: Any, *, asked: bool) -> None:
         from agentnb.notebook.hooks.tracing import CellTrace
@@ -224,7 +140,7 @@ class Notebook:
         from agentnb.context.notebook.cells import CellIndex
         from agentnb.session import Session, working_directory
 
-        settings = self.config.over(from_environment(os.environ))
+        settings = self.settings
         if self._session is None:
             transform = self.shell.transform_cell
             self._session = Session(
@@ -239,6 +155,11 @@ class Notebook:
             self._session.cells.record(cell.source, cell_id=cell.cell_id, number=cell.number, failed_at=cell.failed_at)
         self._waiting.clear()
         return self._session
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as they are now: the environment's, with what `%config AgentNB` set on top."""
+        return self.config.over(from_environment(os.environ))
 
     @property
     def opened(self) -> Session | None:

@@ -60,7 +60,7 @@ class AgentCall:
         )
 
     def _run_machine(self, task: str) -> None:
-        max_steps = flags.number(self._given, "max-steps", int)
+        max_steps = flags.options_given(self._given).get("max_steps")
         run_machine(self._notebook, str(self._given["machine"]), task, max_steps=max_steps, finish=self._finish_quietly)
 
     def _request(self, task: str) -> Request:
@@ -68,27 +68,15 @@ class AgentCall:
         thread = given.get("thread")
         if thread == "new":
             self._session.thread = thread = f"session-{secrets.token_hex(4)}"
-        changes = self._session.settings.with_changes(
-            context=given.get("context"),
-            replay=given.get("replay"),
-            max_steps=flags.number(given, "max-steps", int),
-            budget=flags.number(given, "budget", float),
-        )
         self._check_out()
         origin = self._session.origin(str(given["from"])) if "from" in given else None
         if origin is not None and thread is None:
             thread = self._session.find_run(origin[0]).thread
+        approval = approval_here(self._notebook.shell, self._session.settings.approval)
         return self._session.request(
             task,
-            model=given.get("model"),
             thread=thread,
-            tools=flags.names(given, "tools"),
-            allow=flags.names(given, "allow"),
-            context=changes.context,
-            replay=changes.replay,
-            approval=approval_here(self._notebook.shell, changes.approval),
-            max_steps=changes.max_steps,
-            budget=changes.budget,
+            **(flags.options_given(given) | {"approval": approval}),
             origin=origin,
             cell=self._notebook.cell_id,
             execution=self._notebook.execution,
@@ -130,7 +118,7 @@ def show_run(
         view = View(
             live,
             clock=session.clock,
-            widgets=notebook.config.live,
+            widgets=notebook.settings.live,
             beside=session.indexing,
             numbers=session.cells.numbers,
         )

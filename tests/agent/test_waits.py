@@ -55,9 +55,9 @@ def test_the_setting_comes_from_the_environment() -> None:
     assert from_environment({"AGENTNB_REPLAY_SPEED": "1"}).replay_speed == 1.0
     with pytest.raises(SettingsError, match="AGENTNB_STREAM"):
         from_environment({"AGENTNB_STREAM": "perhaps"})
-    with pytest.raises(SettingsError, match="REPLAY_SPEED"):
+    with pytest.raises(SettingsError, match="replay_speed"):
         from_environment({"AGENTNB_REPLAY_SPEED": "-1"})
-    with pytest.raises(SettingsError, match="AGENTNB_RETRY_WAIT is not a number"):
+    with pytest.raises(SettingsError, match="AGENTNB_RETRY_WAIT wants a number"):
         from_environment({"AGENTNB_RETRY_WAIT": "a minute"})
 
 

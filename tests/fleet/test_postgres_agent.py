@@ -126,7 +126,7 @@ def test_the_doctor_says_where_runs_are_kept_and_whether_that_can_be_reached(pos
 
 
 def test_the_notebooks_setting_shows_no_password(capsys):
-    from agentnb.notebook.kernel import AgentNB
+    from agentnb.notebook.config import AgentNB
 
     config = AgentNB()
     config.journal = config.bus = "postgresql://ann:hidden@host/db"

@@ -155,8 +155,8 @@ def test_a_budget_that_is_no_sum(kernel: Any, sum_: str) -> None:
 
 SLIPS = (
     ("%agent --bugdet 1 hello", "Did you mean --budget?"),
-    ("%agent --budget cheap hello", "wants a number, not 'cheap'. Write e.g. --budget 0.05."),
-    ("%agent --max-steps two hello", "wants a whole number, not 'two'. Write e.g. --max-steps 10."),
+    ("%agent --budget cheap hello", "wants a number, not 'cheap'. Use e.g. 0.05."),
+    ("%agent --max-steps two hello", "wants a whole number, not 'two'. Use e.g. 60."),
     ("%agent --dry-run=no hello", "--dry-run takes no value. Write --dry-run, or leave it out."),
     ("%agent --thread", "--thread needs a value. Write --thread NAME:"),
     ("%agent --context all hello", "Use auto, marks or none."),

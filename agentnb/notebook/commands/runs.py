@@ -120,11 +120,7 @@ def _resume(notebook: Notebook, rest: str) -> None:
             "%agent_runs resume wants one run", todo="Write e.g. %agent_runs resume r-20260101-120000-ab12"
         )
     run_id = session.full_run_id(word)
-    limits = Limits(
-        max_steps=flags.number(given, "max-steps", int),
-        budget=flags.number(given, "budget", float),
-        allow=flags.names(given, "allow"),
-    )
+    limits = Limits(**flags.options_given(given))
     finish = Result(notebook.shell.user_ns)
     show_run(notebook, prepare=lambda agent: agent.resume(run_id, limits, given), run_id=run_id, finish=finish)
 
@@ -137,7 +133,7 @@ def _answer(notebook: Notebook, rest: str, *, approved: bool) -> None:
     given, words = flags.split_line(line, ANSWER_FLAGS)
     if approved and words:
         raise InputError(f"%agent_runs approve takes no words, and {words!r} is none of its flags", todo=_LIKE)
-    chosen = _chosen(notebook.session, run_id, flags.number(given, "call", int))
+    chosen = _chosen(notebook.session, run_id, flags.count(given, "call"))
     always = bool(given.get("rest"))
     answers = [Answer(question=item, approved=approved, by=COMMAND, rest=always, reason=words) for item in chosen]
     finish = Result(notebook.shell.user_ns)

@@ -30,7 +30,7 @@ class Watch:
         run, self._history = self._machine.get(run_id), self._machine.history(run_id)
         begun = session.clock.monotonic() - max(0.0, session.clock.now() - run.created)
         self._live = LiveDocument(run_id, _context(run), begun, state=run.state)
-        self._view = View(self._live, clock=session.clock, widgets=notebook.config.live, beside=self._beside)
+        self._view = View(self._live, clock=session.clock, widgets=notebook.settings.live, beside=self._beside)
 
     def watch(self) -> AgentRun:
         """Show the run until it has ended, is paused or waits; gives it as it stands then."""
