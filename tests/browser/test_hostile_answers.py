@@ -21,7 +21,8 @@ texts = json.load(open({payloads!r}))
 runs = [run_html(dict(run_id="r-1", state="COMPLETED", text=text, task=text, notes=[text])) for text in texts]
 display({{"text/html": "".join(runs), "text/plain": ""}}, raw=True)
 dashboard = Dashboard(display, clock=SystemClock())  # the live view stays open
-dashboard.update(dict(run_id="r-2", state="THINKING", text="\\n\\n".join(texts), live=dict(phase=texts[0], elapsed=1.0)))
+going_on = dict(phase=texts[0], elapsed=1.0)
+dashboard.update(dict(run_id="r-2", state="THINKING", text="\\n\\n".join(texts), live=going_on))
 """
 FOREIGN = "script, iframe, object, embed, svg, img, form, input, video, audio, base, meta, link, style"
 RAN = """() => {
