@@ -1,15 +1,19 @@
 """Approvals: which calls of a run wait for a person's word, and what was said of each. Pure.
 
-A call is known by the run, the step at which it was asked about, and its own id. What was said holds for that one call
-alone: a fork is another run, and asks again.
+A call is known by the run, the step at which it was asked about, and its number in the reply; a model's own id says
+nothing. A word holds for what was shown alone: it names the digest of that call, and no other call runs on it. A fork
+is another run, and asks again.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agentnb import canonical
+from agentnb.agent.conversation.turn_blocks import scrubbed_value
 from agentnb.agent.tools.tool import Outcome, ToolBox
 from agentnb.durable.journal.records import AWAITING
 from agentnb.models.messages import ToolCall
@@ -20,22 +24,43 @@ BUTTON, COMMAND, TERMINAL, PROGRAM = "button", "command", "terminal", "program"
 """How a person's word came."""
 
 Context = Mapping[str, Any]
+Scrub = Callable[[str], str]
+
+
+def call_digest(tool: str, arguments: Mapping[str, Any]) -> str:
+    """The SHA-256 of a call as it runs: the tool's name and its arguments, in their order."""
+    return hashlib.sha256(canonical.dump_exact({"tool": tool, "arguments": dict(arguments)})).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposed:
+    """A call of the last reply; `number` is its place among that reply's calls, from 1 on."""
+
+    number: int
+    call: ToolCall
+
+    @property
+    def digest(self) -> str:
+        return call_digest(self.call.name, self.call.arguments)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One call that waits. `number` is its place in the reply's list, which it keeps when others are answered;
-    `arguments` are as they are shown: without secrets."""
+    """One call that waits. `number` is its place in the reply; `arguments` are exactly what runs if it is approved."""
 
     number: int
     step: int
-    call: str
     tool: str
     arguments: Mapping[str, Any]
 
     @property
     def key(self) -> str:
-        return f"approval/{self.step}/{self.call}"
+        return f"approval/{self.step}/{self.number}"
+
+    @property
+    def digest(self) -> str:
+        """What an approval names. It is taken from the arguments that are shown, never kept beside them."""
+        return call_digest(self.tool, self.arguments)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +73,11 @@ class Answer:
     rest: bool = False
     reason: str = ""
 
-    def to_json(self, scrub: Callable[[str], str] = str) -> dict[str, Any]:
+    def to_json(self, scrub: Scrub = str) -> dict[str, Any]:
         return {
             "step": self.question.step,
-            "call": self.question.call,
+            "number": self.question.number,
+            "digest": self.question.digest,
             "approved": self.approved,
             "rest": self.rest and self.approved,
             "reason": "" if self.approved else scrub(self.reason.strip()),
@@ -59,36 +85,25 @@ class Answer:
         }
 
 
-def to_ask(context: Context, run_id: str, box: ToolBox, calls: Iterable[ToolCall]) -> list[ToolCall]:
+def to_ask(context: Context, run_id: str, box: ToolBox, calls: Iterable[Proposed]) -> list[Proposed]:
     """Those of the calls that a person is to be asked about before they are carried out."""
     if context.get("approval") != "ask":
         return []
-    return [call for call in calls if box.asks(call) and said_of(context, run_id, call.call_id) is None]
+    return [item for item in calls if box.asks(item.call) and said_of(context, run_id, item) is None]
 
 
-def asking(context: Context, calls: Sequence[ToolCall], step: int, scrub: Callable[[str], str]) -> list[dict[str, Any]]:
-    """What the context keeps of the calls that are asked about: those of before, and these from this step on."""
-    asked = {call.call_id for call in calls}
-    before = [item for item in context.get("asking") or () if item["call"] not in asked]
-    shown = [
-        {
-            "number": number,
-            "step": step,
-            "call": call.call_id,
-            "tool": call.name,
-            "arguments": _scrubbed(dict(call.arguments), scrub),
-        }
-        for number, call in enumerate(calls, len(before) + 1)
+def asking(context: Context, calls: Sequence[Proposed], step: int) -> list[dict[str, Any]]:
+    """What the context keeps of the calls that are asked about: those of before, and these from this step on.
+
+    Nothing is taken out of a call: what is shown of it is what runs.
+    """
+    numbers = {item.number for item in calls}
+    before = [item for item in context.get("asking") or () if item["number"] not in numbers]
+    added = [
+        {"number": item.number, "step": step, "tool": item.call.name, "arguments": dict(item.call.arguments)}
+        for item in calls
     ]
-    return [*before, *shown]
-
-
-def _scrubbed(value: Any, scrub: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return scrub(value)
-    if isinstance(value, Mapping):
-        return {scrub(str(key)): _scrubbed(item, scrub) for key, item in value.items()}
-    return [_scrubbed(item, scrub) for item in value] if isinstance(value, list | tuple) else value
+    return sorted([*before, *added], key=lambda item: item["number"])
 
 
 def waiting(context: Context, run_id: str) -> list[Question]:
@@ -98,15 +113,25 @@ def waiting(context: Context, run_id: str) -> list[Question]:
 
 
 def _unanswered(context: Context, run_id: str) -> list[Question]:
-    asked = context.get("asking") or ()
-    return [Question(**item) for item in asked if said_of(context, run_id, item["call"]) is None]
+    return [question for question in _questions(context.get("asking")) if _word_on(context, run_id, question) is None]
 
 
-def said_of(context: Context, run_id: str, call: str) -> Mapping[str, Any] | None:
-    """What was said of one of the calls that are asked about now; None before."""
-    steps = [item["step"] for item in context.get("asking") or () if item["call"] == call]
-    found = (item for item in _of_run(context, run_id) if item["call"] == call and item["step"] in steps)
-    return next(found, None)
+def _questions(items: Iterable[Mapping[str, Any]] | None) -> list[Question]:
+    names = ("number", "step", "tool", "arguments")
+    return [Question(**{name: item[name] for name in names}) for item in items or ()]
+
+
+def _word_on(context: Context, run_id: str, question: Question) -> Mapping[str, Any] | None:
+    about = (question.step, question.number, question.digest)
+    said = _of_run(context, run_id)
+    return next((item for item in said if (item["step"], item.get("number"), item.get("digest")) == about), None)
+
+
+def said_of(context: Context, run_id: str, proposed: Proposed) -> Mapping[str, Any] | None:
+    """What was said of a call that is about to run; None where nothing was, or of another text than this."""
+    asked = (question for question in _questions(context.get("asking")) if question.number == proposed.number)
+    same = [question for question in asked if question.digest == proposed.digest]
+    return _word_on(context, run_id, same[0]) if same else None
 
 
 def approved_tools(context: Context, run_id: str) -> frozenset[str]:
@@ -118,14 +143,17 @@ def _of_run(context: Context, run_id: str) -> Iterable[Mapping[str, Any]]:
     return (item for item in context.get("decisions") or () if item["run"] == run_id)
 
 
-def decision(context: Context, run_id: str, data: Any, at: float) -> dict[str, Any] | None:
-    """The delivered word as the context keeps it; None where it is about no call that is asked about."""
+def decision(context: Context, run_id: str, data: Any, *, at: float, scrub: Scrub = str) -> dict[str, Any] | None:
+    """The delivered word as the context keeps it, without secrets; None where it is about no call that is asked about,
+    or about another text than the one that waits."""
     given = data if isinstance(data, Mapping) else {}
+    about = (given.get("step"), given.get("number"), given.get("digest"))
     for question in _unanswered(context, run_id):
-        if (question.step, question.call) == (given.get("step"), given.get("call")):
+        if (question.step, question.number, question.digest) == about:
             word: dict[str, Any] = {name: bool(given.get(name)) for name in ("approved", "rest")}
             word |= {name: str(given.get(name) or "") for name in ("reason", "by")}
-            return {"run": run_id, **vars(question), **word, "at": at}
+            told = vars(question) | {"arguments": scrubbed_value(question.arguments, scrub)}
+            return {"run": run_id, **told, "digest": question.digest, **word, "at": at}
     return None
 
 
@@ -150,4 +178,4 @@ def listed(context: Context, run_id: str) -> dict[str, Any]:
 
 def questions_of(document: Mapping[str, Any]) -> list[Question]:
     """The calls that wait, from a run document."""
-    return [Question(**item) for item in document["approvals"]["waiting"]]
+    return _questions(document["approvals"]["waiting"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, assert_never
 
+from agentnb import canonical
 from agentnb.errors import JournalError
 
 
@@ -43,7 +45,7 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """`call_id` is the provider's own; `arguments` is the decoded JSON object."""
+    """`call_id` is the provider's own, or ours where that is blank or taken; `arguments` is the decoded JSON object."""
 
     call_id: str
     name: str
@@ -201,9 +203,11 @@ class Reply:
     stop_detail: str = field(default="")
 
     def __post_init__(self) -> None:
-        """Raises TypeError on a part of another type than it says: that would be found out only when it is used."""
+        """Give each call an id of its own. Raises TypeError on a part of another type than it says: that would be
+        found out only when it is used."""
         for part in self.content:
             _check_types(part)
+        object.__setattr__(self, "content", _told_apart(self.content, self.message_id))
 
     @property
     def text(self) -> str:
@@ -212,6 +216,24 @@ class Reply:
     @property
     def calls(self) -> tuple[ToolCall, ...]:
         return tuple(part for part in self.content if isinstance(part, ToolCall))
+
+
+def _told_apart(content: Sequence[Content], message_id: str) -> tuple[Content, ...]:
+    """The content with one id a call: a blank id, or one that came before, gives way to ours, the same each time."""
+    given = [part.call_id for part in content if isinstance(part, ToolCall)]
+    if all(map(str.strip, given)) and len(set(given)) == len(given):
+        return tuple(content)
+    name = canonical.digest(repr((message_id, content)))
+    ours = (made for n in itertools.count(1) if (made := f"call_{name}_{n}") not in given)
+    parts: list[Content] = []
+    taken: set[str] = set()
+    for part in content:
+        if isinstance(part, ToolCall):
+            free = part.call_id.strip() and part.call_id not in taken
+            part = part if free else replace(part, call_id=next(ours))  # noqa: PLW2901
+            taken.add(part.call_id)
+        parts.append(part)
+    return tuple(parts)
 
 
 def _check_types(part: Content) -> None:

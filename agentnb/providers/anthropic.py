@@ -146,7 +146,7 @@ def decode_content(wire: Mapping[str, Any]) -> Content:
     if kind == "text" and not wire.get("citations"):
         return Text(wire["text"])
     if kind == "tool_use":
-        return ToolCall(wire["id"], wire["name"], wire["input"])
+        return ToolCall(wire.get("id") or "", wire["name"], wire["input"])
     return Opaque(NAME, dict(wire))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from agentnb import canonical
@@ -109,7 +109,7 @@ def decode_completion(completion: Mapping[str, Any], *, request_id: str | None =
     if not finish or finish == "error":
         raise cut_off(request_id=request_id)
     name = str(completion.get("id") or "")
-    content = tuple(_decode_message(choice.get("message") or {}, name, complete=finish in _WHOLE))
+    content = tuple(_decode_message(choice.get("message") or {}, complete=finish in _WHOLE))
     # Some servers end a reply that calls tools with "stop".
     called = finish in _WHOLE and any(isinstance(part, ToolCall) for part in content)
     return Reply(
@@ -127,24 +127,14 @@ _WHOLE = [finish for finish, stop in _STOPS.items() if stop in (StopReason.END, 
 """The ends of a reply whose calls are meant to be carried out."""
 
 
-def _decode_message(message: Mapping[str, Any], name: str, *, complete: bool) -> Iterator[Content]:
+def _decode_message(message: Mapping[str, Any], *, complete: bool) -> Iterator[Content]:
     text = _text_of(message.get("content")) or _text_of(message.get("refusal"))
     if text:
         yield Text(text)
-    calls = [call for call in message.get("tool_calls") or [] if call.get("function")]
-    ids = _ids_of(calls, name or canonical.digest_of(calls))
-    for call, call_id in zip(calls, ids, strict=True):
-        function = call["function"]
-        yield ToolCall(call_id, function["name"], read_arguments(function.get("arguments"), complete=complete))
-
-
-def _ids_of(calls: Sequence[Mapping[str, Any]], name: str) -> list[str]:
-    """Each call's id; one of ours where a server sent none, or one id for two calls."""
-    ids: list[str] = []
-    for i, call in enumerate(calls):
-        given = call.get("id")
-        ids.append(str(given) if given and given not in ids else f"call_{name}_{i}")
-    return ids
+    for call in message.get("tool_calls") or []:
+        if function := call.get("function"):
+            arguments = read_arguments(function.get("arguments"), complete=complete)
+            yield ToolCall(str(call.get("id") or ""), function["name"], arguments)
 
 
 def _text_of(content: Any) -> str:
@@ -217,7 +207,7 @@ class StreamDecoder:
 
 def _is_piece_of(call: Mapping[str, Any], index: Any, call_id: Any, *, begins: bool) -> bool:
     if call_id and call["id"]:
-        return bool(call_id == call["id"])
+        return bool(call_id == call["id"] and (index is None or index == call["index"]))
     if index is not None:
         return bool(index == call["index"])
     return not (begins and call["function"]["arguments"])

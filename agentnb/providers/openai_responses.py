@@ -221,7 +221,8 @@ def _decode_item(item: Mapping[str, Any], *, complete: bool) -> Iterator[Content
     if kind == "message":
         yield from _decode_message(item)
     elif kind == "function_call":
-        yield ToolCall(item["call_id"], item["name"], read_arguments(item.get("arguments") or "", complete=complete))
+        arguments = read_arguments(item.get("arguments") or "", complete=complete)
+        yield ToolCall(item.get("call_id") or "", item["name"], arguments)
     else:
         yield Opaque(NAME, dict(item))
 

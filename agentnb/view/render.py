@@ -11,6 +11,7 @@ from typing import Any
 
 from agentnb.view import markup, timeline
 from agentnb.view import view_text as say
+from agentnb.view.exact_text import Shown, arguments_shown
 from agentnb.view.number_format import count, dollars, fraction, number, seconds, share
 from agentnb.view.style import (
     BAR,
@@ -284,13 +285,13 @@ def _questions(doc: Doc) -> str:
 
 def _question_html(question: Doc) -> str:
     title = f'<p style="margin:6px 0 0 0">{esc(say.question_title(question))}</p>'
-    return title + "".join(map(_argument_html, say.argument_pairs(question)))
+    return title + "".join(map(_argument_html, arguments_shown(say.part(question, "arguments"))))
 
 
-def _argument_html(argument: tuple[str, str]) -> str:
-    name, value = argument
-    label = f'<div style="{SMALL};{FAINT}">{esc(name)}</div>' if name else ""
-    return f'{label}<pre style="{PRE};max-height:24em;overflow:auto">{esc(value)}</pre>'
+def _argument_html(shown: Shown) -> str:
+    label = f'<div style="{SMALL};{FAINT}">{esc(shown.label)}</div>'
+    # A browser drops the first newline of <pre>: it must not be the code's.
+    return f'{label}<pre style="{PRE};max-height:24em;overflow:auto">\n{esc(shown.text)}</pre>'
 
 
 def _fold(title: str, body: str) -> str:
@@ -400,8 +401,8 @@ def _questions_markdown(doc: Doc) -> list[str]:
     parts = [f"**{_md(say.question_heading(doc))}**"] if found else []
     for question in found:
         parts.append(_md(say.question_title(question)).replace(".", "\\.", 1))
-        for name, value in say.argument_pairs(question):
-            parts += [_md(name), markup.fenced(clean(value), "" if name else "python")]
+        for shown in arguments_shown(say.part(question, "arguments")):
+            parts += [_md(shown.label), markup.fenced(clean(shown.text), shown.language)]
     return [*parts, _md(say.answer_line(doc))] if found else []
 
 
@@ -411,9 +412,9 @@ def questions_text(doc: Doc) -> str:
     parts = [wrapped(say.question_heading(doc))] if found else []
     for question in found:
         parts.append(wrapped(say.question_title(question)))
-        for name, value in say.argument_pairs(question):
-            parts += [f"   {clean(name)}:"] if name else []
-            parts += [f"   | {line}" for line in clean(value).split("\n")]
+        for shown in arguments_shown(say.part(question, "arguments")):
+            parts.append(f"   {clean(shown.label)}")
+            parts += [f"   | {line}" for line in clean(shown.text).split("\n")]
     return "\n".join(parts)
 
 
@@ -443,7 +444,7 @@ def run_text(doc: Doc) -> str:
         questions_text(doc),
         wrapped(say.answer_line(doc)) if doc.get("state") == "WAITING" else "",
     ]
-    return "\n\n".join(part.rstrip() for part in parts if part.strip())
+    return "\n\n".join(part.rstrip("\n") for part in parts if part.strip())
 
 
 def _layer_cells(doc: Doc) -> list[tuple[str, str, str]]:

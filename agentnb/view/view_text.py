@@ -7,7 +7,6 @@ is checked to be.
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -482,27 +481,6 @@ def question_title(question: Doc) -> str:
     return f"{count(question.get('number'))}. {name}" + (
         ", in your kernel and with your rights" if name == "run_code" else ""
     )
-
-
-def argument_pairs(question: Doc) -> list[tuple[str, str]]:
-    """(name, value as a person reads it) of each argument; the one of a tool that runs code needs no name."""
-    arguments = part(question, "arguments")
-    pairs = [(unmasked(name), unmasked(_read(value))) for name, value in arguments.items()]
-    return [("", pairs[0][1])] if len(pairs) == 1 and pairs[0][0] == "code" else pairs
-
-
-def _read(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2, default=str)
-
-
-def unmasked(text: object) -> str:
-    """Text in which nothing hides: marks that reorder or vanish on a screen are written out, as is a lone return."""
-    shown = str(text).replace("\r\n", "\n")
-    return "".join(c if c in "\n\t" or not _hides(c) else f"⟨U+{ord(c):04X}⟩" for c in shown)
-
-
-def _hides(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 def answer_line(doc: Doc) -> str:

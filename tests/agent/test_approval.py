@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import agentnb
-from agentnb.agent.approvals import AWAITING_APPROVAL, BUTTON, EVENT, Answer
+from agentnb.agent.approvals import AWAITING_APPROVAL, BUTTON, EVENT, Answer, call_digest
 from agentnb.agent.deps import Limits
 from agentnb.agent.run_document import AgentRun
 from agentnb.agent.table import BuiltInAgent
@@ -79,7 +79,8 @@ def test_an_approved_call_runs_once_and_the_word_is_journaled(book: Any) -> None
     (word,) = done.receipt["approvals"]["decided"]
     assert (word["run"], word["tool"], word["approved"], word["by"]) == (run.run_id, "run_code", True, "button")
     history = book.session.machine().history(run.run_id)
-    assert [event.data["data"]["call"] for event in history if event.kind == "woken"] == [word["call"]]
+    (event,) = (event for event in history if event.kind == "woken")
+    assert event.data["data"]["digest"] == word["digest"] == call_digest("run_code", {"code": "log.append(1)"})
     assert tools_of(done)[0].decision.at == word["at"]
     assert [step.what for step in done.steps][2:4] == ["asked about run_code", "approved run_code (button)"]
 
@@ -115,7 +116,9 @@ def test_of_two_words_the_first_counts(book: Any) -> None:
     assert book.session.namespace["log"] == [1], "never twice"
 
 
-@pytest.mark.parametrize("data", [None, "yes", {"approved": True}, {"step": 3, "call": "other", "approved": True}])
+@pytest.mark.parametrize(
+    "data", [None, "yes", {"approved": True}, {"step": 3, "number": 1, "digest": "other", "approved": True}]
+)
 def test_a_word_about_no_call_that_waits_changes_nothing(book: Any, data: Any) -> None:
     run = asked(book)
     agent = book.session.agent()
@@ -241,12 +244,16 @@ def test_a_paused_question_can_be_answered_and_a_cancelled_one_cannot(book: Any)
     assert book.session.namespace["log"] == [1]
 
 
-def test_a_question_shows_no_secret(book: Any) -> None:
+def test_a_question_shows_what_runs_and_every_other_copy_is_without_secrets(book: Any) -> None:
     secret = "tr0ub4dor&3zebra"
     book.session.namespace["password"] = secret
     run = asked(book, f"Run `log.append('{secret}')` please.")
-    assert secret not in str(run.receipt["approvals"])
-    assert "append" in str(run.receipt["approvals"])
+    (question,) = run.receipt["approvals"]["waiting"]
+    assert question["arguments"] == {"code": f"log.append('{secret}')"}
+    done = answered(book, run, approved=True)
+    assert book.session.namespace["log"] == [secret], "it is shown, and runs, to the letter"
+    assert secret not in str(done.receipt["approvals"]) + str(tools_of(done))
+    assert "append" in str(done.receipt["approvals"])
 
 
 def test_in_a_script(tmp_path: Path) -> None:

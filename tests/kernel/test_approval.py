@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import scripted
+import shown as views
 
 RUN = "application/vnd.agentnb.run.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -281,3 +283,55 @@ def test_a_click_that_cannot_be_kept_says_why_and_the_buttons_stay(desk: Desk) -
     desk.until(lambda: any("cancelled" in str(state.get("value")) for state in desk.models.values()))
     assert "Approve" in desk.buttons()
     assert desk.value("log") == []
+
+
+HIDDEN = "x = '''-----BEGIN PRIVATE KEY-----\na'''\nlog.append(1)\ny = '''-----END PRIVATE KEY-----'''\nlen(log)"
+
+
+@pytest.fixture
+def server() -> Iterator[scripted.Scripted]:
+    """A model that proposes what it is told to; the simulator proposes only what stands in the task."""
+    made = scripted.Scripted("anthropic")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def proposing(start: Callable[..., Any], server: scripted.Scripted) -> Callable[[], Desk]:
+    """Start a kernel whose model proposes a call with a line that redaction would take for a part of a key."""
+    server.calls = [("c", "run_code", {"code": HIDDEN}), ("c", "run_code", {"code": "log.append(2)"})]
+
+    def make() -> Desk:
+        key = {"ANTHROPIC_API_KEY": "any", "ANTHROPIC_BASE_URL": server.url}
+        made = Desk(start(AGENTNB_MODEL="anthropic:claude-sonnet-4-6", **key))
+        made.ok("%load_ext agentnb\n%config AgentNB.stream = False\nlog = []")
+        return made
+
+    return make
+
+
+def in_every_form(bundle: dict[str, Any]) -> None:
+    for form, read in (("html", views.of_html), ("markdown", views.of_markdown), ("plain", views.of_text)):
+        assert read(bundle[f"text/{form}"]) == [HIDDEN, "log.append(2)"], form
+
+
+def test_a_click_runs_the_call_that_was_shown_though_two_have_one_id(proposing: Callable[[], Desk]) -> None:
+    desk = proposing()
+    shown = desk.ok("%agent --tools run_code go")
+    in_every_form(shown.displays[0])
+    desk.click("Deny 1")
+    desk.until(lambda: "Approve" in desk.buttons())
+    desk.click("Approve")
+    run = desk.until_state(shown, "COMPLETED")
+    assert desk.value("log") == [2]
+    assert [tool["refused"] for step in run["steps"] for tool in step["tools"]] == [True, False]
+
+
+def test_a_command_runs_what_was_shown_after_a_restart(proposing: Callable[[], Desk]) -> None:
+    first = proposing()
+    run_id = first.ok("%agent --tools run_code go").run["run_id"]
+    first.kernel.stop()
+    second = proposing()
+    in_every_form(second.ok(f"%agent_runs show {run_id}").displays[0])
+    assert second.ok(f"%agent_runs approve {run_id}").run["state"] == "COMPLETED"
+    assert second.value("log") == [1, 2]

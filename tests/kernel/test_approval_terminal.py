@@ -14,6 +14,8 @@ from typing import Any
 
 import nbformat
 import pytest
+import scripted
+import shown as views
 from nbclient import NotebookClient
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
@@ -97,6 +99,21 @@ def test_whoever_leaves_the_question_finds_the_run_waiting(terminal: Terminal) -
     terminal.wait(r"In \[\d+\]: ")
     assert "Completed" in terminal.run("get_ipython().run_line_magic('agent_runs', f'approve {run_id}')")
     assert "[1] 'COMPLETED'" in terminal.run("print(log, repr(_agent.state))")
+
+
+def test_a_terminal_shows_what_runs(terminal: Terminal) -> None:
+    code = "x = '''-----BEGIN PRIVATE KEY-----\na'''\nlog.append(1)\ny = '''-----END PRIVATE KEY-----'''\nlen(log)"
+    server = scripted.Scripted("anthropic")
+    server.calls = [("c", "run_code", {"code": code})]
+    terminal.run(f"import os; os.environ.update(ANTHROPIC_BASE_URL={server.url!r}, ANTHROPIC_API_KEY='any')")
+    terminal.run("%config AgentNB.stream = False")
+    terminal.say("%agent -m anthropic:claude-sonnet-4-6 --tools run_code go")
+    seen = terminal.wait(r"Run 1\. run_code\?.*> ")
+    assert views.of_text(seen) == [code]
+    terminal.say("y")
+    terminal.wait(r"\nIn \[\d+\]: ")
+    assert "[1] 'COMPLETED'" in terminal.run("print(log, repr(_agent.state))")
+    server.close()
 
 
 @pytest.mark.parametrize(("setting", "state"), [("", "COMPLETED"), ("ask", "WAITING")])

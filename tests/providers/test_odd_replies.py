@@ -270,7 +270,13 @@ HABITS = {
     "arguments as an object": [
         [piece({"x": 1}, id="a", index=0, name="f"), piece({"x": 2}, id="b", index=1, name="f")]
     ],
-    "the same id twice": [[piece('{"x":1}', id="a", index=0, name="f")], [piece('{"x":2}', id="", index=1, name="f")]],
+    "one id is blank": [[piece('{"x":1}', id="a", index=0, name="f")], [piece('{"x":2}', id="", index=1, name="f")]],
+    "the same id twice": [
+        [piece('{"x"', id="a", index=0, name="f")],
+        [piece(":1}", id="a", index=0)],
+        [piece('{"x"', id="a", index=1, name="f")],
+        [piece(":2}", id="a", index=1)],
+    ],
 }
 
 

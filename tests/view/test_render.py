@@ -30,7 +30,7 @@ VOID = {"br", "hr"}
 STRIPPED = re.compile(r"var\(|rgba?\(|url\(|calc\(|transition|animation", re.IGNORECASE)
 
 
-QUESTION = {"number": 1, "step": 3, "call": "c-1", "tool": "run_code", "arguments": {"code": "fit(gauge)\nplot()"}}
+QUESTION = {"number": 1, "step": 3, "tool": "run_code", "arguments": {"code": "fit(gauge)\nplot()"}}
 WORD = {"run": "r-1", "approved": False, "rest": False, "reason": "not yet", "by": "command", "at": 1732310000.0}
 
 
@@ -398,7 +398,7 @@ def waits(*questions: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_run_that_waits_shows_each_call_whole_and_how_to_answer() -> None:
     code = "\n".join(f"step({n})" for n in range(3000))
-    tide = {"number": 2, "step": 3, "call": "c-2", "tool": "tide", "arguments": {"place": "Dover", "days": [1, 2]}}
+    tide = {"number": 2, "step": 3, "tool": "tide", "arguments": {"place": "Dover", "days": [1, 2]}}
     document = waits(QUESTION | {"arguments": {"code": code}}, tide)
     for view in (run_text(document), visible(run_html(document)), run_markdown(document).replace("\\", "")):
         assert "Waiting for your approval of 2 calls" in view

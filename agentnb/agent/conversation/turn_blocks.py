@@ -76,13 +76,17 @@ def result_block(call: ToolCall, outcome: Outcome) -> Block:
 
 
 def open_calls(blocks: Sequence[Mapping[str, Any]]) -> list[ToolCall]:
-    """The calls of this turn that have no result yet, in order."""
+    """The calls of this turn that have no result yet, in order: those of the last reply, whose results come together.
+
+    A result is that of the first call with its id: an old journal may hold one id for two calls.
+    """
     waiting: list[ToolCall] = []
     for part in (Block.from_json(item).content for item in blocks):
         if isinstance(part, ToolCall):
             waiting.append(part)
         elif isinstance(part, ToolResult):  # servers on one's own machine may use an id again in the next step
-            waiting = [call for call in waiting if call.call_id != part.call_id]
+            answered = next((i for i, call in enumerate(waiting) if call.call_id == part.call_id), None)
+            waiting = [call for i, call in enumerate(waiting) if i != answered]
     return waiting
 
 
@@ -108,6 +112,15 @@ def scrubbed(block: Block, scrub: Callable[[str], str]) -> Block:
         text = scrub(content.text)
         return block if text == content.text else replace(block, content=replace(content, text=text))
     return block
+
+
+def scrubbed_value(value: Any, scrub: Callable[[str], str]) -> Any:
+    """A JSON value with secrets taken out of its texts."""
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, Mapping):
+        return {scrub(str(key)): scrubbed_value(item, scrub) for key, item in value.items()}
+    return [scrubbed_value(item, scrub) for item in value] if isinstance(value, list | tuple) else value
 
 
 def suited(blocks: Iterable[Block], model: Model) -> tuple[Block, ...]:
@@ -214,12 +227,17 @@ def what_came(reply: Reply) -> str:
 
 
 def tool_record(
-    call: ToolCall, outcome: Outcome, seconds: float, word: Mapping[str, Any] | None = None
+    call: ToolCall,
+    outcome: Outcome,
+    seconds: float,
+    word: Mapping[str, Any] | None = None,
+    *,
+    scrub: Callable[[str], str] = str,
 ) -> dict[str, Any]:
-    """One tool call as the run document shows it; `word` is what a person said of it."""
+    """One tool call as the run document tells it, without secrets; `word` is what a person said of it."""
     return {
         "name": call.name,
-        "arguments": dict(call.arguments),
+        "arguments": scrubbed_value(dict(call.arguments), scrub),
         "result": outcome.text,
         "is_error": outcome.is_error,
         "refused": outcome.refused,

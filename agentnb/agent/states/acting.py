@@ -8,7 +8,7 @@ from typing import Any
 
 from agentnb import canonical
 from agentnb.agent import approvals
-from agentnb.agent.approvals import AWAITING_APPROVAL
+from agentnb.agent.approvals import AWAITING_APPROVAL, Proposed
 from agentnb.agent.conversation.turn_blocks import (
     ACTING,
     THINKING,
@@ -33,19 +33,19 @@ class Acting:
         run_id = self._machine.current.run_id
         free = {*context["allow"], *approvals.approved_tools(context, run_id)}
         box = ToolBox(tools=pick(context["tools"], self._services.tools), allow=frozenset(free))
-        calls = open_calls(context["blocks"])
+        calls = [Proposed(number=n, call=call) for n, call in enumerate(open_calls(context["blocks"]), 1)]
         asked = approvals.to_ask(context, run_id, box, calls)
         if asked:
             return self._ask(context, asked)
         records = []
         started = self._services.clock.monotonic()
-        for call in calls:
-            word = approvals.said_of(context, run_id, call.call_id)
-            outcome, seconds = self._timed(box, call, word)
+        for proposed in calls:
+            word = approvals.said_of(context, run_id, proposed)
+            outcome, seconds = self._timed(box, proposed, word)
             outcome = said_once(outcome, context["definitions"])
-            context["blocks"].append(result_block(call, outcome).to_json())
+            context["blocks"].append(result_block(proposed.call, outcome).to_json())
             _hold(context, outcome)
-            records.append(tool_record(call, outcome, seconds, word))
+            records.append(tool_record(proposed.call, outcome, seconds, word, scrub=self._services.scrub.of_output))
         context["asking"] = None
         context["redactions"] = self._services.scrub.report()
         self._machine.current.attach(
@@ -55,42 +55,44 @@ class Acting:
         )
         return THINKING, context
 
-    def _ask(self, context: Context, calls: Sequence[ToolCall]) -> tuple[str, Context]:
+    def _ask(self, context: Context, calls: Sequence[Proposed]) -> tuple[str, Context]:
         """Nothing runs before a person has spoken: not even the reply's other calls, so that the order stays."""
-        scrub, step = self._services.scrub.of_output, self._machine.current.step
-        context["asking"] = approvals.asking(context, calls, step, scrub)
-        context["redactions"] = self._services.scrub.report()
+        context["asking"] = approvals.asking(context, calls, self._machine.current.step)
         _count_wait(context)
-        self._machine.current.attach(what=f"asked about {', '.join(call.name for call in calls)}")
+        self._machine.current.attach(what=f"asked about {', '.join(item.call.name for item in calls)}")
         return AWAITING_APPROVAL, context
 
     def take_word(self, context: Context) -> tuple[str, Context]:
         """AWAITING_APPROVAL: one delivered word. The first on a call counts; one on any other call changes nothing."""
-        current = self._machine.current
-        word = current.event and approvals.decision(context, current.run_id, current.event.data, current.event.at)
+        current, event = self._machine.current, self._machine.current.event
+        scrub = self._services.scrub.of_output
+        word = event and approvals.decision(context, current.run_id, event.data, at=event.at, scrub=scrub)
         if word:
             context["decisions"] = [*(context.get("decisions") or ()), word]
+            context["redactions"] = self._services.scrub.report()
             said = "approved" if word["approved"] else "denied"
             current.attach(what=f"{said} {word['tool']} ({word['by']})", decision=word)
         _count_wait(context)
         return AWAITING_APPROVAL if approvals.waiting(context, current.run_id) else ACTING, context
 
-    def _timed(self, box: ToolBox, call: ToolCall, word: Mapping[str, Any] | None) -> tuple[Outcome, float]:
+    def _timed(self, box: ToolBox, proposed: Proposed, word: Mapping[str, Any] | None) -> tuple[Outcome, float]:
+        call = proposed.call
         if self._services.cancelled.is_set():
             raise RunInterrupted("the run was interrupted before a tool ran")
         self._machine.current.emit("phase", text=f"running {call.name}")
         started = self._services.clock.monotonic()
         denied = approvals.told(word) if word else None
-        outcome = denied or box.problem(call, approved=bool(word)) or self._carry_out(box.tools[call.name], call)
+        outcome = denied or box.problem(call, approved=bool(word)) or self._carry_out(box.tools[call.name], proposed)
         scrub = self._services.scrub if outcome.holds else self._services.scrub.of_output
         outcome = replace(outcome, text=scrub(outcome.text))
         return outcome, self._services.clock.monotonic() - started
 
-    def _carry_out(self, tool: Tool, call: ToolCall) -> Outcome:
+    def _carry_out(self, tool: Tool, proposed: Proposed) -> Outcome:
+        call = proposed.call
         if not tool.acts:
             return self._place(tool, call)
         # An acting tool's effect is keyed (run, step, action): after a crash it is reported, never silently repeated.
-        action = self._machine.current.action(call.call_id)
+        action = self._machine.current.action(f"call {proposed.number}")
 
         def act() -> dict[str, Any]:
             outcome = self._place(tool, call)

@@ -133,7 +133,7 @@ def _answer(notebook: Notebook, rest: str, *, approved: bool) -> None:
     given, words = flags.split_line(line, ANSWER_FLAGS)
     if approved and words:
         raise InputError(f"%agent_runs approve takes no words, and {words!r} is none of its flags", todo=_LIKE)
-    chosen = _chosen(notebook.session, run_id, flags.count(given, "call"))
+    chosen = calls_meant(notebook.session, run_id, flags.count(given, "call"))
     always = bool(given.get("rest"))
     answers = [Answer(question=item, approved=approved, by=COMMAND, rest=always, reason=words) for item in chosen]
     finish = Result(notebook.shell.user_ns)
@@ -143,7 +143,7 @@ def _answer(notebook: Notebook, rest: str, *, approved: bool) -> None:
 _LIKE = "e.g. %agent_runs approve RUN --call 1 --rest, or %agent_runs deny RUN WHY"
 
 
-def _chosen(session: Session, run_id: str, number: int | None) -> list[Question]:
+def calls_meant(session: Session, run_id: str, number: int | None) -> list[Question]:
     """The calls that are meant. Raises InputError where nothing waits, or no call has this number."""
     run = session.machine().get(run_id)
     found = waiting(run.context, run_id) if run.state == AWAITING_APPROVAL else []

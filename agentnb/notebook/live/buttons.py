@@ -12,6 +12,7 @@ from typing import Any
 from agentnb.agent.approvals import BUTTON, Answer, Question, questions_of
 from agentnb.notebook.live.dashboard import VIEW_MIME, close, html_widget, widget_library
 from agentnb.view import view_text as say
+from agentnb.view.exact_text import arguments_shown
 from agentnb.view.style import SMALL, clean, esc, wrap
 
 OnAnswer = Callable[[list[Answer]], None]
@@ -34,7 +35,7 @@ class Buttons:
         self._answer = on_answer
         self._handle: Any = None
         self._open: list[Any] = []
-        self._presses: list[Any] = []
+        self.presses: list[Any] = []
         self._reasons: dict[str, Any] = {}
         self._note: Any = None
         self._box: Any = None
@@ -47,7 +48,7 @@ class Buttons:
     def ask(self, doc: Mapping[str, Any], *, enabled: bool = True) -> None:
         """Show the buttons for what waits; those of before are gone. Not enabled, they wait for `enable`."""
         library, before = widget_library(), self._open
-        self._open, self._presses, self._reasons = [], [], {}
+        self._open, self.presses, self._reasons = [], [], {}
         questions = questions_of(doc)
         self._enabled, alone = enabled, len(questions) == 1
         rows = [self._row(library, item, alone=alone) for item in questions]
@@ -69,7 +70,7 @@ class Buttons:
         self._show({VIEW_MIME: view, **_said(instead)})
 
     def enable(self) -> None:
-        for button in self._presses:
+        for button in self.presses:
             button.disabled = False
 
     def tell(self, trouble: str) -> None:
@@ -79,7 +80,7 @@ class Buttons:
 
     def close(self, said: str) -> None:
         """Put a sentence in their place."""
-        before, self._open, self._presses, self._note = self._open, [], [], None
+        before, self._open, self.presses, self._note = self._open, [], [], None
         if self._handle is not None:
             self._show(_said(said))
         _close_all([*before, *([self._box] if self._box is not None else [])])
@@ -123,12 +124,12 @@ class Buttons:
             library.Button(description=words, tooltip=words, layout=_BUTTON, disabled=not self._enabled)
         )
         button.on_click(lambda pressed: self._pressed(pressed, answers))
-        self._presses.append(button)
+        self.presses.append(button)
         return button
 
     def _pressed(self, button: Any, answers: Callable[[], list[Answer]]) -> None:
         """A click that was on its way when the buttons went, or came before they could be read, says nothing."""
-        if button in self._presses and not button.disabled:
+        if button in self.presses and not button.disabled:
             self._answer(answers())
 
     def _keep(self, widget: Any) -> Any:
@@ -148,10 +149,11 @@ def _word(question: Question, *, approved: bool, rest: bool = False, reason: str
 
 def _begins(question: Question) -> str:
     """`run_code: df.dropna() …`: enough to find the call above."""
-    pairs = say.argument_pairs(vars(question))
-    first = next(iter(pairs[0][1].strip().split("\n")), "") if pairs else ""
-    cut = first if len(first) <= 60 else f"{first[:57]}…"
-    return f"{clean(question.tool)}: {cut}" if cut else clean(question.tool)
+    shown = arguments_shown(question.arguments)
+    whole = shown[0].text if shown else ""
+    first = whole.strip().partition("\n")[0][:60]
+    more = " …" if first != whole or len(shown) > 1 else ""
+    return f"{clean(question.tool)}: {first}{more}" if first else clean(question.tool)
 
 
 def _said(sentence: str) -> dict[str, Any]:

@@ -1,0 +1,120 @@
+"""A call as it is shown before a person lets it run: every character of it, and nothing that hides or moves. Pure.
+
+Whatever a screen would not show, or would show elsewhere, is written out in angle brackets: `⟨U+200B⟩`, `⟨300 spaces⟩`.
+Blank lines that follow each other are one line with their number. A text that itself reads like such a mark has its
+first bracket written out. So two different texts never look the same, and what is shown leads back to what runs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from agentnb.view.number_format import count, plural
+
+BLANK_LINES = 3
+"""So many blank lines, one after the other, are folded."""
+WIDE = 60
+"""A gap of so many columns is written out: what follows it could stand beyond the edge of the view."""
+LONG_LINE = 200
+"""Characters of a line that is said to be long: some views scroll it instead of breaking it."""
+_TAB = 8
+
+_SPACES = r"[0-9,]+ (?:spaces?|tabs?)"
+_LIKE_A_MARK = re.compile(rf"⟨(?=(?:U\+[0-9A-F]{{4,6}}|{_SPACES})⟩)")
+_LIKE_A_FOLD = re.compile(rf"^\[(?=[0-9,]+ blank lines?(?: of {_SPACES}(?:, {_SPACES})*)?\]$)")
+_GAP = re.compile(r"[ \t]{8,}")
+_BLANK = re.compile(r"[ \t]*")
+_NOTHING_SEEN = re.compile(
+    # Letters and signs without a shape: fillers, vowels that are only inherent, the blank braille pattern, selectors.
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U00013441\U00013442\U00016fe4\U0001d159\U000e0000-\U000e0fff]"
+)
+_RIGHT_TO_LEFT = ("R", "AL", "AN")
+LEFT_TO_RIGHT = "\u200e"
+"""Stands around letters that are written from right to left, so that they turn nothing around but themselves."""
+
+
+class Shown(NamedTuple):
+    """One argument of a call. The label says how many lines there are, and whether the value is no text."""
+
+    label: str
+    text: str
+    language: str
+
+
+def arguments_shown(arguments: Mapping[str, Any]) -> list[Shown]:
+    """The arguments of a call in their order."""
+    code = arguments.get("code")
+    if len(arguments) == 1 and isinstance(code, str):
+        return [Shown(f"Code, {_size(code)}:", exact(code), "python")]
+    return [_argument(str(name), value) for name, value in arguments.items()]
+
+
+def _argument(name: str, value: Any) -> Shown:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2, default=str)
+    kind = "" if isinstance(value, str) else "as JSON"
+    size = _size(text) if "\n" in text or len(text) > LONG_LINE else ""
+    return Shown(f"{', '.join(filter(None, (exact(name), kind, size)))}:", exact(text), "")
+
+
+def _size(text: str) -> str:
+    lines = text.split("\n")
+    longest = max(map(len, lines))
+    of = f", the longest of {count(longest)} characters" if longest > LONG_LINE else ""
+    return f"{plural(len(lines), 'line')}{of}"
+
+
+def exact(text: str) -> str:
+    """The text with everything written out that a screen would hide, move or let vanish beyond an edge."""
+    lines: list[str] = []
+    for blank, found in groupby(text.split("\n"), key=lambda line: bool(_BLANK.fullmatch(line))):
+        run = list(found)
+        lines += _folded(run) if blank and len(run) >= BLANK_LINES else map(_line, run)
+    return "\n".join(lines)
+
+
+def _folded(run: list[str]) -> Iterator[str]:
+    """`[12 blank lines]`, and for those that hold something all the same `[3 blank lines of 4 spaces]`."""
+    for line, same in groupby(run):
+        held = f" of {', '.join(_gaps(line))}" if line else ""
+        yield f"[{plural(len(list(same)), 'blank line')}{held}]"
+
+
+def _line(line: str) -> str:
+    bracket = _LIKE_A_FOLD.sub("⟨U+005B⟩", _LIKE_A_MARK.sub("⟨U+27E8⟩", line))
+    seen = _GAP.sub(_gap, "".join(c if c == "\t" or not hides(c) else f"⟨U+{ord(c):04X}⟩" for c in bracket))
+    return seen if seen.isascii() else "".join(_in_order(seen))
+
+
+def _gap(found: re.Match[str]) -> str:
+    gap = found[0]
+    wide = gap.count(" ") + _TAB * gap.count("\t") >= WIDE
+    return "".join(f"⟨{part}⟩" for part in _gaps(gap)) if wide else gap
+
+
+def _gaps(blank: str) -> Iterator[str]:
+    for character, same in groupby(blank):
+        yield plural(len(list(same)), "space" if character == " " else "tab")
+
+
+def _in_order(line: str) -> Iterator[str]:
+    turned = False
+    for character in line:
+        kind = unicodedata.bidirectional(character)
+        turns = kind in _RIGHT_TO_LEFT or (turned and kind == "NSM")  # an accent goes with its letter
+        yield character if turns == turned else f"{LEFT_TO_RIGHT}{character}"
+        turned = turns
+    yield LEFT_TO_RIGHT if turned else ""
+
+
+def hides(character: str) -> bool:
+    """Whether nothing is seen of it, or a space that is none, or whether it moves what stands around it."""
+    if " " <= character <= "~":
+        return False
+    kind = unicodedata.category(character)
+    return kind in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs") or bool(_NOTHING_SEEN.match(character))

@@ -1,0 +1,138 @@
+"""A server that answers with the tool calls it is told to, whatever their ids, on the four wires; asked again, it ends.
+
+The simulator gives each call an id of its own, as the providers do. Other servers, and proxies, do not.
+"""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+Call = tuple[str | None, str, dict[str, Any]]
+"""(id, tool, arguments); the id None is left out."""
+
+MODELS = {
+    "anthropic": "anthropic:claude-sonnet-4-6",
+    "responses": "openai:gpt-4.1",
+    "chat": "openai:gpt-4.1",
+    "google": "google:gemini-3.8-flash",
+}
+ADDRESSES = {"ANTHROPIC_BASE_URL": "", "OPENAI_BASE_URL": "/v1", "GOOGLE_GEMINI_BASE_URL": ""}
+KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GOOGLE_API_KEY")
+
+
+class Scripted:
+    """Every first request of a turn is answered with `calls`, one with results by a last word. Speaks one wire only."""
+
+    def __init__(self, wire: str) -> None:
+        self.calls: Sequence[Call] = ()
+        self.bodies: list[Any] = []
+        self._say = {"anthropic": _anthropic, "responses": _responses, "chat": _chat, "google": _google}[wire]
+        script = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                known = wire != "chat" or self.path.endswith("/chat/completions")
+                answer = script.answer(body) if known else {"error": {"message": "no such path"}}
+                data = json.dumps(answer).encode()
+                self.send_response(200 if known else 404)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def answer(self, body: Any) -> Any:
+        self.bodies.append(body)
+        return self._say([] if results_in(body) else self.calls)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def results_in(body: Any) -> list[tuple[str | None, str]]:
+    """(id, text) of each tool result in a request, in its order."""
+    found: list[tuple[str | None, str]] = []
+    for item in _walk(body):
+        if item.get("type") == "tool_result":
+            found.append((item["tool_use_id"], item["content"][0]["text"]))
+        elif item.get("type") == "function_call_output":
+            found.append((item["call_id"], item["output"][0]["text"]))
+        elif item.get("role") == "tool":
+            found.append((item["tool_call_id"], item["content"]))
+        elif "functionResponse" in item:
+            response = item["functionResponse"]
+            found.append((response.get("id"), next(iter(response["response"].values()))))
+    return found
+
+
+def _walk(value: Any) -> list[dict[str, Any]]:
+    if isinstance(value, dict):
+        return [value, *(found for item in value.values() for found in _walk(item))]
+    return [found for item in value for found in _walk(item)] if isinstance(value, list) else []
+
+
+def _id(name: str, call_id: str | None) -> dict[str, str]:
+    return {} if call_id is None else {name: call_id}
+
+
+def _anthropic(calls: Sequence[Call]) -> Any:
+    content = [{"type": "tool_use", **_id("id", i), "name": name, "input": arguments} for i, name, arguments in calls]
+    usage = {"input_tokens": 9, "output_tokens": 5}
+    whole = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-6", "usage": usage}
+    stop = "tool_use" if calls else "end_turn"
+    return whole | {"content": content or [{"type": "text", "text": "Done."}], "stop_reason": stop}
+
+
+def _responses(calls: Sequence[Call]) -> Any:
+    output: list[Any] = [
+        {
+            "type": "function_call",
+            "id": f"fc_{n}",
+            **_id("call_id", i),
+            "name": name,
+            "arguments": json.dumps(arguments),
+        }
+        for n, (i, name, arguments) in enumerate(calls)
+    ]
+    said = {"type": "output_text", "text": "Done.", "annotations": []}
+    message = {"type": "message", "id": "m_1", "role": "assistant", "status": "completed", "content": [said]}
+    usage = {"input_tokens": 9, "output_tokens": 5, "total_tokens": 14}
+    whole = {"id": "resp_1", "object": "response", "created_at": 1, "model": "gpt-4.1", "usage": usage}
+    return whole | {"status": "completed", "output": output or [message]}
+
+
+def _chat(calls: Sequence[Call]) -> Any:
+    made = [
+        {**_id("id", i), "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+        for i, name, arguments in calls
+    ]
+    message = {"role": "assistant"} | ({"content": None, "tool_calls": made} if made else {"content": "Done."})
+    choice = {"index": 0, "finish_reason": "tool_calls" if made else "stop", "message": message}
+    usage = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
+    whole = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-4.1", "usage": usage}
+    return whole | {"choices": [choice]}
+
+
+def _google(calls: Sequence[Call]) -> Any:
+    parts = [{"functionCall": {**_id("id", i), "name": name, "args": arguments}} for i, name, arguments in calls]
+    content = {"role": "model", "parts": parts or [{"text": "Done."}]}
+    usage = {"promptTokenCount": 9, "candidatesTokenCount": 5, "totalTokenCount": 14}
+    whole = {"modelVersion": "gemini-3.8-flash", "responseId": "g-1", "usageMetadata": usage}
+    return whole | {"candidates": [{"content": content, "finishReason": "STOP"}]}
