@@ -21,6 +21,7 @@ MARKS = ("placed", "automatic")
 CACHE_RETENTION = ("", "long")
 REPLAY = ("live", "auto", "record", "replay")
 APPROVAL = ("", "ask", "deny")
+VIEWS = ("compact", "full")
 CONTEXT_MODES = ("auto", "marks", "none")
 LONGEST_RETRY_WAIT = 86_400.0  # seconds: a day
 SIMULATED_DEFAULT = "sim:claude-sonnet-4-6"
@@ -138,6 +139,9 @@ class Settings(RunOptions):
         secret=True,
     )
     live: bool = option(True, "off: show a run only when it has ended")
+    view: str = option(
+        "compact", "compact: the answer, and one line that opens to the rest; full: all of it at once", choices=VIEWS
+    )
     trace: bool | None = option(None, "record what every cell runs (Python 3.12 or later)")
 
     def with_changes(self, **changes: Any) -> Self:

@@ -75,6 +75,8 @@ class Notebook:
         self._number = _next_number(shell) - 1
         self.showing = Showing(shell, lambda: self.cell_id or f"In[{self._number}]")
         self._session: Session | None = None
+        self.asked_at: float | None = None
+        """When the person asked, in seconds of the monotonic clock; None while no magic of ours runs."""
         self.asked: dict[str, Waiting] = {}
         """The runs of this kernel that wait under a cell with buttons."""
 
@@ -160,6 +162,11 @@ class Notebook:
     def settings(self) -> Settings:
         """The settings as they are now: the environment's, with what `%config AgentNB` set on top."""
         return self.config.over(from_environment(os.environ))
+
+    @property
+    def full_view(self) -> bool:
+        """Whether a run is shown with all its panels at once."""
+        return self.settings.view == "full"
 
     @property
     def opened(self) -> Session | None:

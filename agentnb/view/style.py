@@ -45,6 +45,7 @@ HEAD = f"{FIGURE};font-weight:normal;{FAINT}"
 ROW = "background:transparent;border:0"
 FOOT = "background:transparent;border:0;border-top:1px solid #80808055"
 SUMMARY = f"{SMALL};cursor:pointer;padding:3px 0"
+OUTCOME = "margin:4px 0 0 0;border:0;border-top:1px solid #80808055"
 FOLD = "margin:0;border:0;border-top:1px solid #80808033"
 
 

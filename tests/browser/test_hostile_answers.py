@@ -14,15 +14,17 @@ CELL = """
 import json
 from IPython.display import display
 from agentnb.canonical import SystemClock
-from agentnb.notebook.live.dashboard import Dashboard
+from agentnb.notebook.live.dashboard import Dashboard, Widgets
+from agentnb.view.progress import Progress
 from agentnb.view.render import run_html
 
 texts = json.load(open({payloads!r}))
 runs = [run_html(dict(run_id="r-1", state="COMPLETED", text=text, task=text, notes=[text])) for text in texts]
 display({{"text/html": "".join(runs), "text/plain": ""}}, raw=True)
-dashboard = Dashboard(display, clock=SystemClock())  # the live view stays open
-going_on = dict(phase=texts[0], elapsed=1.0)
-dashboard.update(dict(run_id="r-2", state="THINKING", text="\\n\\n".join(texts), live=going_on))
+for text in texts[:40]:  # live views that stay open
+    run = Progress(began=0.0, state=text, stage=text, text="\\n\\n".join(texts))
+    run.newest.append(text)
+    Dashboard(Widgets(display, None), clock=SystemClock()).update(run)
 """
 FOREIGN = "script, iframe, object, embed, svg, img, form, input, video, audio, base, meta, link, style"
 RAN = """() => {

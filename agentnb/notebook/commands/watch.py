@@ -10,7 +10,7 @@ import queue
 from typing import Any
 
 from agentnb.agent.deps import SHOWN
-from agentnb.agent.run_document import AgentRun, LiveDocument, document_of
+from agentnb.agent.run_document import AgentRun, document_of
 from agentnb.durable.events import JOURNALED_KINDS, Event
 from agentnb.durable.journal import leases, records
 from agentnb.durable.machine import AgentStateMachine
@@ -29,8 +29,7 @@ class Watch:
         self._heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
         run, self._history = self._machine.get(run_id), self._machine.history(run_id)
         begun = session.clock.monotonic() - max(0.0, session.clock.now() - run.created)
-        self._live = LiveDocument(run_id, _context(run), begun, state=run.state)
-        self._view = View(self._live, clock=session.clock, widgets=notebook.settings.live, beside=self._beside)
+        self._view = View(notebook, run, since=begun, beside=self._beside)
 
     def watch(self) -> AgentRun:
         """Show the run until it has ended, is paused or waits; gives it as it stands then."""
