@@ -7,17 +7,13 @@ import re
 from agentnb.view import view_text as say
 from agentnb.view.number_format import count, dollars, number, seconds
 from agentnb.view.style import (
-    BAR,
     CODE,
     FAINT,
-    FIGURE,
     FOLD,
-    FOOT,
     PRE,
     SMALL,
     SMALL_CODE,
     SUMMARY,
-    TABLE,
     clean,
     esc,
     line_html,
@@ -99,21 +95,18 @@ def _tool_html(step: Doc, tool: Doc) -> str:
 
 def _definitions_html(doc: Doc) -> str:
     found = say.dicts(doc, "definitions")
-    if not found:
-        return ""
-    more = line_html(f"and {count(len(found) - MOST_ROWS)} more") if len(found) > MOST_ROWS else ""
-    rows = "".join(_definition_row(item) for item in found[:MOST_ROWS])
-    return f'<table style="{TABLE};max-width:44em">{rows}</table>{more}'
+    more = len(found) - MOST_ROWS + int(number(doc.get("definitions_more")) or 0)
+    shown = "".join(map(_definition_html, found[:MOST_ROWS]))
+    return shown + (line_html(f"and {count(more)} more: %agent_context show") if shown and more > 0 else "")
 
 
-def _definition_row(item: Doc) -> str:
-    """Two lines in one cell rather than five columns, so that a narrow window shows them whole."""
+def _definition_html(item: Doc) -> str:
+    """One paragraph, so that a narrow window shows all of it."""
     facts = [clean(item.get("form") or ""), "new" if item.get("new") else "", say.place(item)]
-    facts.append(clean(item.get("reason") or ""))
+    facts += [clean(item.get("reason") or ""), f"≈ {count(item.get('tokens'))} tokens"]
     name = f'<code style="{SMALL_CODE}">{esc(item.get("name") or "?")}</code>'
-    about = f'<span style="{FAINT}">{esc(" · ".join(filter(None, facts)))}</span>'
-    cell = f'<td style="{BAR};padding:4px 8px 4px 0;line-height:1.6">{name}<br>{about}</td>'
-    return f'<tr style="{FOOT}">{cell}<td style="{FIGURE}">≈ {esc(count(item.get("tokens")))} tokens</td></tr>'
+    about = esc(" · ".join(filter(None, facts)))
+    return f'<p style="margin:3px 0;{SMALL}">{name} <span style="{FAINT}">{about}</span></p>'
 
 
 def _image_html(item: Doc) -> str:

@@ -43,7 +43,7 @@ def saved_words(total: float, uncached: float | None) -> str:
     change = round(100 * (uncached - total) / uncached) if uncached else 0
     if change == 0:
         return ""
-    return f" (saved {change} %)" if change > 0 else f" ({-change} % more: it was written to the prompt cache)"
+    return f" (saved {change} %)" if change > 0 else f" ({-change} % more, stored for the next)"
 
 
 def _context(doc: Doc) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 from agentnb.view.number_format import number
 from agentnb.view.view_text import Doc, dicts, items, part, run_seconds
 
-STEPS, DEFINITIONS, REMARKS = 20, 40, 20
+STEPS, DEFINITIONS, REMARKS = 12, 30, 20
 """So many are kept: the newest steps, the first definitions (the nearest to the question), the newest remarks."""
-RESULT = 800
+RESULT = 240
 """Characters of a tool's result or argument that are kept."""
 PICTURES = 20_000
 """Bytes of pictures, as their letters in the html, that are kept altogether."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from statistics import median
 from types import SimpleNamespace
 from typing import Any
@@ -85,7 +84,7 @@ def text(words: str) -> Any:
     return event("delta", channel="text", text=words)
 
 
-def test_it_paints_five_times_a_second_at_most(made: Any, wire: Wire) -> None:
+def test_it_paints_four_times_a_second_at_most(made: Any, wire: Wire) -> None:
     dashboard, run, clock, _ = made
     dashboard.update(run)
     before = len(wire.messages)
@@ -204,9 +203,9 @@ def test_a_step_costs_the_same_at_any_time_and_little(
             if each is not None:
                 run.feed(each, clock.monotonic())
             clock.advance(0.0125 if each is not None and each.kind == "delta" else INTERVAL * 1.5)  # 80 tokens a second
-            begun = time.process_time()
+            begun, sent = time.process_time(), len(wire.messages)
             dashboard.update(run, changed=each is not None)
-            paints.append(time.process_time() - begun)
+            paints += [time.process_time() - begun] if len(wire.messages) > sent else []
         costs += [wire.bytes - before] if not written else []  # a written answer has a test of its own
     early, late = sum(costs[5:55]), sum(costs[-50:])
     with capsys.disabled():
@@ -216,6 +215,7 @@ def test_a_step_costs_the_same_at_any_time_and_little(
         )
     assert late < 1.1 * early
     assert median(costs) <= 2_000
+    assert median(paints) <= 0.005, "2 ms on the reference machine"
 
 
 def test_a_streamed_answer_is_not_sent_again_and_again(
@@ -259,10 +259,10 @@ def test_what_is_saved_of_a_long_run_is_bounded(events: list[Any], capsys: pytes
     size = len(json.dumps(bundle(document)))
     with capsys.disabled():
         print(f"\n  saved of 600 steps: {size:,} bytes")
-    assert size < 60_000 * 4, size
+    assert size < 60_000
     html = bundle(document, full=True)["text/html"]
-    assert "600 steps, the last 20 shown" in html
-    assert "580 earlier steps: %agent_runs show r-1 --all" in html
+    assert "600 steps, the last 12 shown" in html
+    assert "588 earlier steps: %agent_runs show r-1 --all" in html
 
 
 CELL = """
@@ -275,7 +275,8 @@ from agentnb.view.render import bundle
 import sys
 from agentnb.notebook.live.terminal_view import TerminalView
 clock = ManualClock()
-painter = Widgets(display, get_ipython().kernel.io_loop.call_later) if someone_watches() else TerminalView(display, sys.stdout)
+later = get_ipython().kernel.io_loop.call_later
+painter = Widgets(display, later) if someone_watches() else TerminalView(display, sys.stdout)
 dashboard = Dashboard(painter, clock=clock)
 run = Progress(began=0.0)
 dashboard.update(run)
@@ -330,7 +331,8 @@ def test_a_real_kernel_sends_widgets_then_replaces_them_and_closes_them(messages
     assert kinds.index("update_display_data") < kinds.index("comm_close"), "no view is left without its model"
     values: dict[str, str] = {}
     for message in of("comm_msg"):
-        values |= {message["comm_id"]: v for v in [message["data"].get("state", {}).get("value")] if v is not None}
+        value = message["data"].get("state", {}).get("value")
+        values[message["comm_id"]] = values.get(message["comm_id"], "") if value is None else value
     assert not any(values.values()), "no text stays behind in the models"
 
 

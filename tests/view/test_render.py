@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agentnb.view import markup, number_format
 from agentnb.view.latency_plot import PAPER, latency_svg
-from agentnb.view.render import MIME, bundle, live_html, run_html, run_markdown, run_text
+from agentnb.view.render import MIME, bundle, run_html, run_markdown, run_text
 from agentnb.view.tables import Code, Stacked, table_html, table_text
 
 TAGS = {
@@ -336,16 +336,40 @@ def test_a_text_table_cuts_no_sentence() -> None:
     assert [word for word in words if word not in text.split()] == []
 
 
-def test_the_answer_comes_first_and_the_summary_second() -> None:
-    for view in (visible(run_html(changed())), run_text(changed()), run_markdown(changed())):
-        answer, summary, layers = view.index("K2"), view.index("Completed"), view.index("Semi-static")
-        assert answer < summary < layers
+def test_the_answer_comes_first_then_one_line_then_the_rest() -> None:
+    for form in (visible_html, run_text, run_markdown):
+        compact, full = form(changed()), form(changed(), full=True)
+        assert full.index("K2") < full.index("✓ 1.9 s") < full.index("Project")
+        assert ("Project" in compact) is (form is visible_html), "html has it behind a fold"
 
 
-def test_the_summary_says_state_tokens_share_cost_time_and_simulated() -> None:
-    line = next(line for line in run_text(changed()).split("\n") if "Completed" in line)
-    assert line == "✓ Completed · 2,112 tokens in, 85 % cached · 140 out · $0.0123 · 1.90 s ·"
-    assert "simulated" in run_text(changed()).split("\n")[run_text(changed()).split("\n").index(line) + 1]
+def test_the_line_says_time_cost_savings_context_and_simulated() -> None:
+    cells = [{"cell": 3}, {"cell": 4}]
+    line = "✓ 1.9 s · $0.012 (saved 39 %) · 2 cells, 1 definition · simulated"
+    assert line in run_text(changed(cells=cells)).split("\n")
+    assert line + " · details" in " ".join(
+        visible(run_html(changed(cells=cells))).replace(" ·", " · ").split()
+    ).replace("simulated details", "simulated · details")
+    assert "✗ Failed · 1.9 s" in run_text(changed(state="FAILED"))
+    assert "$0.020 (66 % more: it was written to the prompt cache)" in run_text(
+        changed(cost={"total": 0.02, "uncached": 0.01205})
+    )
+
+
+def test_everything_else_is_behind_one_fold() -> None:
+    assert "<details open" not in run_html(changed())
+    assert run_html(changed(), full=True).count("<details open") == 1
+    assert run_html(changed()) == run_html(changed(), full=True).replace("<details open", "<details")
+
+
+def test_the_clock_never_runs_backwards() -> None:
+    """The live view said 12.1 s, so the static one does not say 1.9 s."""
+    assert "✓ 12 s" in run_text(changed(clock={"seconds": 12.1}))
+    assert "✓ 1.9 s" in run_text(changed(clock={"seconds": 0.2})), "a modelled call counts with its modelled time"
+
+
+def visible_html(document: dict[str, Any], *, full: bool = False) -> str:
+    return visible(run_html(document, full=full))
 
 
 def test_estimates_are_marked_and_reports_are_not() -> None:
@@ -365,11 +389,11 @@ def test_without_an_estimate_the_queue_is_not_told_apart_from_the_prefill() -> N
 def test_what_is_estimated_and_what_was_expected_is_said_under_the_timeline() -> None:
     expected = {"low": 0.7, "middle": 0.8, "high": 0.9, "samples": 12}
     latency = full()["latency"] | {"modelled": False, "expected": expected}
-    for view in (run_text(changed(latency=latency)), visible(run_html(changed(latency=latency)))):
+    for view in (run_text(changed(latency=latency), full=True), visible(run_html(changed(latency=latency)))):
         assert "First token (TTFT) after 980 ms, later than expected (0.70 to 0.90 s, from 12" in view
         assert "estimated from 6 calls" in view
     few = latency | {"queue_estimate": {"seconds": None, "samples": 2}}
-    assert "an estimate takes 5 calls (2 so far)" in run_text(changed(latency=few))
+    assert "an estimate takes 5 calls (2 so far)" in run_text(changed(latency=few), full=True)
 
 
 def test_while_a_call_waits_the_view_says_what_is_expected_and_no_zero() -> None:
@@ -408,8 +432,9 @@ def test_a_run_that_waits_shows_each_call_whole_and_how_to_answer() -> None:
         assert "Dover" in view
         words = " ".join(view.split())
         assert "%agent_runs approve r-1 lets it run, %agent_runs deny r-1 WHY tells the model no" in words
-    assert "$0.0123" in visible(live_html(document)["summary"]), "what it cost so far is on the line of its state"
-    assert not live_html(changed())["questions"].count("<pre")
+    line = visible(run_html(document)).partition("details")[0]
+    assert "Waiting for your approval of 2 calls" in line
+    assert "$0.012" in line, "what it cost so far is on the line of its state"
 
 
 @pytest.mark.parametrize("trick", ["\u202e", "\u2066", "\u200b", "\u2028", "\ufeff", "\x1b", "\r"])
@@ -474,7 +499,7 @@ def test_a_dry_run_says_that_all_is_forecast() -> None:
 
 def test_below_the_minimum_the_distance_is_shown() -> None:
     cache = full()["cache"] | {"prefix": 812, "read": 0}
-    for view in (run_text(changed(cache=cache)), visible(run_html(changed(cache=cache)))):
+    for view in (run_text(changed(cache=cache), full=True), visible(run_html(changed(cache=cache)))):
         assert "812 of 1,024 tokens" in view
 
 
@@ -499,9 +524,9 @@ def test_a_failed_attempt_is_no_step() -> None:
         {"n": 1, "state": "THINKING", "next": "FAILED", "failed": True},
         {"n": 2, "state": "THINKING", "next": "COMPLETED"},
     ]
-    text = run_text(changed(steps=steps))
+    text = run_text(changed(steps=steps), full=True)
     assert "2 steps, 1 failed attempt:" in text
-    assert "     THINKING failed" in text.split("\n")
+    assert "     asking failed" in text.split("\n")
     assert "<td" in run_html(changed(steps=steps))
 
 
@@ -547,7 +572,7 @@ def test_ids_and_dates_in_tables_stay_on_one_line() -> None:
 
 
 def test_an_unfinished_run_of_a_dead_kernel_is_not_shown_as_running() -> None:
-    assert "Not finished, in THINKING" in run_text(changed(state="THINKING"))
+    assert "Not finished: it stopped while asking" in run_text(changed(state="THINKING"))
 
 
 def test_a_secret_that_was_removed_is_mentioned() -> None:
@@ -595,12 +620,8 @@ def test_a_share_is_100_percent_only_of_all_and_0_only_of_nothing(part: int, who
 def test_the_bundle_is_json_without_a_widget() -> None:
     made = bundle(changed())
     assert set(made) == {"text/html", "text/markdown", "text/plain", MIME}
-    assert json.loads(json.dumps(made))[MIME] == changed()
-
-
-def test_live_and_static_views_have_the_same_parts() -> None:
-    document = changed()
-    assert all(part in run_html(document) for part in live_html(document).values())
+    kept = json.loads(json.dumps(made))[MIME]
+    assert {name: kept[name] for name in changed()} == changed()
 
 
 def test_the_latency_plot_brings_its_own_paper() -> None:

@@ -16,11 +16,11 @@ from agentnb.view.markup import settled, to_html
 from agentnb.view.progress import BAR_STYLES, Progress
 from agentnb.view.style import PRE, clean, esc, wrap
 
-INTERVAL = 0.2
+INTERVAL = 0.25
 """Seconds between two repaints."""
 TICK = 0.5
 """Seconds between two repaints of the clock while nothing else happens."""
-PIECE = 600
+PIECE = 400
 """Characters of an answer that are sent again as it grows, at the least; a longer last block is sent less often."""
 VIEW_MIME = "application/vnd.jupyter.widget-view+json"
 SETTLING = 0.3
