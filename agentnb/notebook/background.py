@@ -29,8 +29,9 @@ def begin(
     prepare(agent)
     # The notebook is read now, while no cell runs; the thread only asks and acts.
     agent.machine.execute_step(run_id)
-    view = View(notebook, agent.machine.get(run_id), since=notebook.asked_at, beside=session.indexing)
+    view = View(notebook, agent.machine.get(run_id), since=notebook.asked_at)
     view.paint()
+    notebook.on_page.began(run_id, notebook.whole_cell_id)
     asked = Asked(notebook, run_id, view=view, finish=finish)
     if agent.may_ask(run_id):
         asked.place()

@@ -24,7 +24,7 @@ from agentnb.view.render import bundle
 from agentnb.view.view_text import with_cell_numbers
 
 if TYPE_CHECKING:
-    from agentnb.agent.deps import Request
+    from agentnb.agent.request import Request
     from agentnb.agent.table import BuiltInAgent
 
 _TAKEN = frozenset({RESULT, "In", "Out", "get_ipython"})
@@ -114,13 +114,14 @@ def show_run(
         machine, earlier = agent.machine, notebook.asked.get(run_id)
         if earlier is not None:
             earlier.close("Asked again, or answered, in another cell.")
-        view = View(notebook, agent.machine.get(run_id), since=notebook.asked_at, beside=session.indexing)
+        view = View(notebook, agent.machine.get(run_id), since=notebook.asked_at)
 
     def hear(event: Any) -> None:
         view.feed(event)
         main.touch()
 
     stop = machine.events.subscribe(hear, run_id=run_id)
+    notebook.on_page.began(run_id, notebook.whole_cell_id)
     try:
         _serve(main, agent, run_id, view)
     finally:
@@ -129,6 +130,7 @@ def show_run(
             run = noted(session, agent.as_it_stands(run_id))
             finish(run)
             view.finish(run.receipt, error_follows=agent.raised is not None or main.interrupted)
+            notebook.on_page.ended(run_id)
             Asked(notebook, run_id, view=view, finish=finish, earlier=earlier).ask(run)
     if agent.raised is not None:
         raise agent.raised

@@ -1,4 +1,4 @@
-"""A model provider on loopback that keeps the published rules: wire, prompt cache, TTLs, latency, faults.
+"""Stand in for model providers on loopback and keep their published rules: wire, prompt cache, TTLs, latency, faults.
 
 It is a judge, so it shares no code with what it judges: it imports the standard library, `agentnb.errors` and the
 catalogue only. No model is behind it, and every reply says so. Importing this package is light; the HTTP server
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from agentnb.simulator.engine import Engine
-    from agentnb.simulator.exchange import Recorded
+    from agentnb.simulator.http_messages import Recorded
     from agentnb.simulator.server import Server
 
 __all__ = ["SimClock", "Simulator", "serve"]
@@ -86,7 +86,7 @@ class Simulator:
 
     @property
     def requests(self) -> list[Recorded]:
-        """What was received, in order, when made with `record=True`."""
+        """Return what was received, in order, when made with `record=True`."""
         return self._engine.requests
 
     def inject(
@@ -137,6 +137,6 @@ Point a client at it, with any key:
   export OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY=any
 What is warm, what was asked, what goes wrong next:
   curl {url}/sim/state
-  curl {url}/sim/faults -d '{{"kind": "529", "times": 2, "retry_after": 3}}'
-  curl {url}/sim/limits -d '{{"requests": 5, "tokens": 20000}}'
-  curl {url}/sim/clock -d '{{"advance": 300}}'"""
+  curl {url}/sim/faults --json '{{"kind": "529", "times": 2, "retry_after": 3}}'
+  curl {url}/sim/limits --json '{{"requests": 5, "tokens": 20000}}'
+  curl {url}/sim/clock --json '{{"advance": 300}}'"""

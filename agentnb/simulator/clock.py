@@ -1,4 +1,4 @@
-"""The simulator's time: the machine's own, which can be pushed ahead, or one that moves only when told or waited on."""
+"""Keep the time: the machine's own, which can be pushed ahead, or one that moves only when told or waited on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentnb.errors import InputError
 
 
 class Clock(Protocol):
-    """What the simulator needs of a clock: `now` in seconds since the epoch, and `advance` by seconds."""
+    """Tell and move the time: `now` in seconds since the epoch, and `advance` by seconds."""
 
     def now(self) -> float: ...
 
@@ -22,28 +22,30 @@ class SimClock:
     """Virtual time, safe between threads: it stands still until someone advances it or the simulator would wait."""
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:
-        self._now = start
+        self._ahead = start
         self._lock = threading.Lock()
 
     def now(self) -> float:
-        return self._now
+        return self._ahead
 
     def monotonic(self) -> float:
-        return self._now
+        return self._ahead
 
     def advance(self, seconds: float) -> None:
-        """Move ahead by `seconds`. Raises InputError on a step back."""
-        _refuse_back(seconds)
+        """Move ahead by `seconds`. Raises InputError on a step back, or of over ten years."""
+        if not 0 <= seconds <= _DECADE:
+            raise InputError(
+                "time does not go back, nor on by more than ten years", about=f"advance {seconds}", todo="Give seconds."
+            )
         with self._lock:
-            self._now += seconds
+            self._ahead += seconds
 
 
-class RealClock:
+class RealClock(SimClock):
     """The machine's time, plus what it was pushed ahead: a lesson about expiry need not last five minutes."""
 
     def __init__(self) -> None:
-        self._ahead = 0.0
-        self._lock = threading.Lock()
+        super().__init__(0.0)
 
     def now(self) -> float:
         return time.time() + self._ahead
@@ -51,21 +53,13 @@ class RealClock:
     def monotonic(self) -> float:
         return time.monotonic() + self._ahead
 
-    def advance(self, seconds: float) -> None:
-        """Move ahead by `seconds`. Raises InputError on a step back."""
-        _refuse_back(seconds)
-        with self._lock:
-            self._ahead += seconds
+
+_DECADE = 315_360_000
 
 
 def utc(seconds: float) -> str:
     """RFC 3339 in UTC of seconds since the epoch."""
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat().replace("+00:00", "Z")
-
-
-def _refuse_back(seconds: float) -> None:
-    if seconds < 0:
-        raise InputError("time does not go back", about=f"advance {seconds}", todo="Give seconds of 0 or more.")
 
 
 class Pacer:

@@ -1,4 +1,4 @@
-"""What all wires share: the clock, the seeded queue, token counts, what is warm, the faults, and what was received."""
+"""Hold what all wires share: the clock, the seeded queue, token counts, what is warm, faults, and what was received."""
 
 from __future__ import annotations
 
@@ -8,17 +8,48 @@ import random
 import secrets
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from agentnb.models.catalog import Model
 from agentnb.simulator.clock import Clock
-from agentnb.simulator.exchange import Recorded, Timing
 from agentnb.simulator.faults import Faults
+from agentnb.simulator.http_messages import Recorded, Timing
 from agentnb.simulator.images import tokens_of
 from agentnb.simulator.limits import RateLimits
 from agentnb.simulator.promptcache_rules import PromptCaches
 from agentnb.simulator.tokenizer import count
 
-_REMEMBERED_COUNTS = 20_000
+_PATHS = 1_000
+_REMEMBERED = 20_000
+"""The number of token counts, and of requests, that are remembered; the oldest are forgotten."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Print:
+    """Hold what is remembered of a request, to say later why the next one's prefix missed.
+
+    `parts` are digests or settings by name, in the order in which a change of them is named; then come the `items` of
+    the conversation, to which the next request may only append. `tokens` could be read again; `settings` are
+    compared by the wire.
+    """
+
+    owner: str
+    parts: Mapping[str, object]
+    items: tuple[bytes, ...]
+    tokens: int
+    settings: object = None
+
+    def change(self, now: Print, items: str) -> str:
+        """Name the first part that differs in `now`, or `items` where those do; empty where nothing does."""
+        changed = (name for name, value in self.parts.items() if now.parts.get(name) != value)
+        return next(changed, "" if now.items[: len(self.items)] == self.items else items)
+
+
+def digest(data: bytes) -> bytes:
+    """A short digest, to compare prints by."""
+    return hashlib.sha256(data).digest()[:12]
 
 
 class Engine:
@@ -37,6 +68,7 @@ class Engine:
         self._queues: dict[str, random.Random] = {}
         self._serial = 0
         self._known_counts: OrderedDict[tuple[str, bytes], int] = OrderedDict()
+        self._prints: OrderedDict[str, Print] = OrderedDict()
         self._lock = threading.Lock()
 
     def timing(self, row: Model, *, tokens: int, uncached: int, output: int) -> Timing:
@@ -65,11 +97,23 @@ class Engine:
             known = self._known_counts.get(key)
         if known is None:
             known = count(text, family)
-            with self._lock:
-                self._known_counts[key] = known
-                if len(self._known_counts) > _REMEMBERED_COUNTS:
-                    self._known_counts.popitem(last=False)
+            self._keep(self._known_counts, key, known)
         return known
+
+    def remember(self, reply_id: str, made: Print) -> None:
+        """Keep a request's print under its reply's id."""
+        self._keep(self._prints, reply_id, made)
+
+    def remembered(self, reply_id: str, owner: str) -> Print | None:
+        """Return what this owner's reply left, or None."""
+        found = self._prints.get(reply_id)
+        return found if found is not None and found.owner == owner else None
+
+    def _keep(self, memory: OrderedDict[Any, Any], key: object, value: object) -> None:
+        with self._lock:
+            memory[key] = value
+            if len(memory) > _REMEMBERED:
+                memory.popitem(last=False)
 
     def new_id(self, prefix: str) -> str:
         """An id that no other simulator gives out."""
@@ -80,7 +124,8 @@ class Engine:
 
     def note(self, recorded: Recorded) -> None:
         with self._lock:
-            self.counts[recorded.path] = self.counts.get(recorded.path, 0) + 1
+            if recorded.path in self.counts or len(self.counts) < _PATHS:
+                self.counts[recorded.path] = self.counts.get(recorded.path, 0) + 1
             if self._record:
                 self.requests.append(recorded)
 

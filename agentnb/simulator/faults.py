@@ -1,4 +1,4 @@
-"""Faults on request: what goes wrong with the next generation requests, one-shot or repeated."""
+"""Let the next generation requests go wrong as asked, once or several times."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ class Fault:
 
     `kind`: an HTTP status ("429" "500" "503" "529"); "refusal" (the model declines, in a well-formed reply); "pause"
     (on Anthropic's wire the model pauses its turn in the middle of its text); "refuse" (the connection is reset before
-    any answer);
-    "slow_headers" (nothing for `seconds`); and in mid-reply, after `after_events` stream events: "stall" (silence for
-    `seconds`, then it goes on), "drop" (the connection is reset), "error_event", "garbage". `seconds` are real ones
-    at any speed, since they are for testing timeouts. `retry_after` (seconds) is sent as the header of that name, or
-    in the body where the provider does so (Google).
+    any answer); "slow_headers" (nothing for `seconds`); and in mid-reply, after `after_events` stream events, or before
+    the last one where there are fewer: "stall" (silence for `seconds`, then it goes on), "drop" (the connection is
+    reset), "error_event", "garbage". `seconds` are real ones at any speed, since they are for testing timeouts.
+    `retry_after` (seconds) is sent as the header of that name, or in the body where the provider does so (Google).
     """
 
     kind: str
@@ -43,13 +42,23 @@ class Faults:
         self._lock = threading.Lock()
 
     def inject(self, fault: Fault, times: int = 1) -> None:
-        """Queue `fault` for the next `times` requests. Raises InputError on an unknown kind."""
+        """Queue `fault` for the next `times` requests. Raises InputError on an unknown kind or too large a figure."""
         if fault.kind not in KINDS:
             raise InputError(
                 f"no fault is called {fault.kind!r}",
                 todo=nearest(fault.kind, KINDS) or f"Known: {', '.join(KINDS)}.",
             )
+        ranges = {
+            "times": (times, 1_000),
+            "after_events": (fault.after_events, 10_000),
+            "seconds": (fault.seconds, 3_600),
+        }
+        for name, (value, most) in (ranges | {"retry_after": (fault.retry_after or 0, 86_400)}).items():
+            if not 0 <= value <= most:
+                raise InputError(f"`{name}` is not between 0 and {most:,}", about=repr(value))
         with self._lock:
+            if len(self._waiting) + times > 1_000:
+                raise InputError("over 1,000 faults would wait", todo="Clear them: DELETE /sim/faults.")
             self._waiting.extend([fault] * times)
 
     def take(self) -> Fault | None:

@@ -1,4 +1,4 @@
-"""Rate limits: requests and tokens a minute for each key and model, as token buckets that refill all the time."""
+"""Limit requests and tokens a minute for each key and model, by token buckets that refill all the time."""
 
 from __future__ import annotations
 
@@ -58,12 +58,14 @@ class RateLimits:
     def set(self, a_minute: Mapping[str, Any]) -> None:
         """Replace the limits by `{"requests": n, "tokens": n}` a minute; what is missing is without limit.
 
-        Raises InputError on another name or on what is no whole number above 0.
+        Raises InputError on another name or on what is no whole number from 1 to a billion.
         """
         wrong = {name: value for name, value in a_minute.items() if name not in KINDS or not _is_limit(value)}
         if wrong:
             raise InputError(
-                "a limit is a whole number above 0", about=repr(wrong), todo=f"Known limits: {', '.join(KINDS)}."
+                "a limit is a whole number from 1 to 1,000,000,000",
+                about=repr(wrong),
+                todo=f"Known limits: {', '.join(KINDS)}.",
             )
         with self._lock:
             self._a_minute = {kind: value for kind, value in a_minute.items() if value is not None}
@@ -105,7 +107,7 @@ class RateLimits:
 
 
 def _is_limit(value: object) -> bool:
-    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0)
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 10**9)
 
 
 def retry_headers(error: RequestRefused) -> dict[str, str]:

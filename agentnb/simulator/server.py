@@ -1,4 +1,4 @@
-"""The HTTP edge: sockets, threads, bytes. What to answer is decided elsewhere; here it is sent, on time or broken."""
+"""Serve HTTP: sockets, threads, bytes. What to answer is decided elsewhere; here it is sent, on time or broken."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from agentnb.simulator.exchange import Event, Incoming, Outcome
 from agentnb.simulator.faults import Fault
+from agentnb.simulator.http_messages import Event, Incoming, Outcome
 
 if TYPE_CHECKING:
     from agentnb.simulator.service import Service
 
+MAX_BODY = 32 * 1024**2
+_READ = 65_536
 _GARBAGE = b"<html><body>502 from a proxy that is not the provider</body></html>\n"
 
 
@@ -116,20 +118,21 @@ class Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         service = self.server.service
         began = time.perf_counter()
-        incoming = self._read(service)
-        fault = service.take_fault(incoming)
+        raw = self._body()
+        incoming = self._incoming(service, raw or b"")
+        refused = too_long() if raw is None else turned_away(incoming)
+        fault = service.take_fault(incoming) if refused is None else None
         if fault is not None and fault.kind == "refuse":
             self._reset()
             return
         if fault is not None and fault.kind == "slow_headers":
             self._silence(fault.seconds)
-        outcome = service.outcome(incoming, fault)
-        service.note(incoming, outcome)
+        outcome = refused or service.outcome(incoming, fault)
+        if refused is None:
+            service.note(incoming, outcome)
         self._send(incoming, outcome, fault, began)
 
-    def _read(self, service: Service) -> Incoming:
-        length = int(self.headers.get("content-length") or 0)
-        raw = self.rfile.read(length) if length else self._read_chunks()
+    def _incoming(self, service: Service, raw: bytes) -> Incoming:
         address = urlsplit(self.path)
         return Incoming(
             method=self.command,
@@ -141,15 +144,28 @@ class Handler(BaseHTTPRequestHandler):
             request_id=service.engine.new_id("req_01"),
         )
 
-    def _read_chunks(self) -> bytes:
+    def _body(self) -> bytes | None:
+        """The body; None where it is longer than the limit, what is too much being read and dropped."""
+        out, size = bytearray(), 0
+        for length in self._lengths():
+            size += length
+            for start in range(0, length, _READ):
+                part = self.rfile.read(min(_READ, length - start))
+                if not part:
+                    raise ConnectionError("the client left in the middle of its request")
+                if size <= MAX_BODY:
+                    out += part
+        return bytes(out) if size <= MAX_BODY else None
+
+    def _lengths(self) -> Iterator[int]:
+        """Yield how many bytes come next: all of them, or those of each chunk."""
         if self.headers.get("transfer-encoding", "").lower() != "chunked":
-            return b""
-        out = bytearray()
-        while size := int(self.rfile.readline().split(b";")[0] or b"0", 16):
-            out += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return bytes(out)
+            yield max(0, int(self.headers.get("content-length") or 0))
+            return
+        while size := max(0, int(self.rfile.readline(64).split(b";")[0] or b"0", 16)):
+            yield size
+            self.rfile.readline(64)
+        self.rfile.readline(64)
 
     def _send(self, incoming: Incoming, outcome: Outcome, fault: Fault | None, began: float) -> None:
         pacer = self.server.service.pacer
@@ -177,13 +193,13 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _send_stream(
-        self, incoming: Incoming, outcome: Outcome, events: Iterable[Event], fault: Fault | None, began: float
+        self, incoming: Incoming, outcome: Outcome, events: Sequence[Event], fault: Fault | None, began: float
     ) -> None:
         headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
         self._head(incoming, outcome, began, {**headers, "transfer-encoding": "chunked"})
         tpot = outcome.timing.tpot if outcome.timing is not None else 0.0
         service = self.server.service
-        at = fault.after_events if fault is not None else -1
+        at = min(fault.after_events, len(events) - 1) if fault is not None else -1
         for i, event in enumerate(events):
             if i == at and fault is not None and not self._disturb(fault, outcome):
                 return
@@ -246,6 +262,36 @@ class Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.shutdown(socket.SHUT_RD)
+
+
+def turned_away(incoming: Incoming) -> Outcome | None:
+    """Refuse what a web page could send: by another host's name, from an origin elsewhere, or as a form or text."""
+    origin = incoming.headers.get("origin")
+    hosts = [f"//{incoming.headers.get('host', '')}", *([origin] if origin is not None else [])]
+    if not all(_is_loopback(address) for address in hosts):
+        return _refusal(
+            403, "Only programs on this machine may ask: Host, and Origin where there is one, are loopback."
+        )
+    kind = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if incoming.raw and kind != "application/json":
+        return _refusal(415, f"The body is {kind or 'of no type'}, and has to be application/json.")
+    return None
+
+
+def too_long() -> Outcome:
+    """Refuse a body that is longer than any provider takes."""
+    return _refusal(413, f"The request is longer than {MAX_BODY:,} bytes.")
+
+
+def _refusal(status: int, message: str) -> Outcome:
+    return Outcome(status=status, body={"error": {"type": "invalid_request_error", "message": message}})
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1")
+    except ValueError:
+        return False
 
 
 def _json_or_none(raw: bytes) -> Any:

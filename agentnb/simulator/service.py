@@ -1,4 +1,4 @@
-"""Which wire a request is for, the admin pages under /sim, and the faults: the simulator without its sockets."""
+"""Send each request to its wire, and serve the admin pages under /sim: the simulator without its sockets."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from agentnb.errors import InputError, RequestRefused
-from agentnb.simulator.anthropic_wire import AnthropicWire
+from agentnb.simulator.anthropic.wire import AnthropicWire
 from agentnb.simulator.clock import Pacer
 from agentnb.simulator.engine import Engine
-from agentnb.simulator.exchange import Incoming, Outcome, Recorded
 from agentnb.simulator.faults import Fault, fault_from_json
-from agentnb.simulator.google_wire import GoogleWire
-from agentnb.simulator.openai_wire import OpenAIWire
+from agentnb.simulator.google.wire import GoogleWire
+from agentnb.simulator.http_messages import Incoming, Outcome, Recorded
+from agentnb.simulator.openai.wire import OpenAIWire
 
 _SECRET_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie")
 

@@ -10,7 +10,7 @@ import pytest
 
 from agentnb.models import catalog
 from agentnb.models.messages import Usage
-from agentnb.simulator.anthropic_prompt import pieces
+from agentnb.simulator.anthropic.prompt import pieces
 from agentnb.simulator.clock import RealClock
 from agentnb.simulator.engine import Engine
 

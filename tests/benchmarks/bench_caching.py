@@ -46,7 +46,7 @@ from agentnb.providers.google import GoogleProvider
 from agentnb.providers.openai import OpenAIProvider
 from agentnb.providers.promptcache import rates_of
 from agentnb.simulator import SimClock, Simulator
-from agentnb.simulator.anthropic_prompt import REPLY_START
+from agentnb.simulator.anthropic.prompt import REPLY_START
 
 ADAPTERS: dict[str, type[Calling]] = {
     "anthropic": AnthropicProvider,

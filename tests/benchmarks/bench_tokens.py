@@ -22,7 +22,7 @@ from agentnb.models.tokens import BLOCK_OVERHEAD, TokenCounter
 from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import Simulator
-from agentnb.simulator.anthropic_prompt import pieces
+from agentnb.simulator.anthropic.prompt import pieces
 from agentnb.simulator.clock import RealClock
 from agentnb.simulator.engine import Engine
 

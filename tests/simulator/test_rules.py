@@ -14,7 +14,7 @@ from agentnb.models.catalog import find, rows
 from agentnb.simulator import SimClock, promptcache_rules
 from agentnb.simulator.clock import Pacer
 from agentnb.simulator.engine import Engine
-from agentnb.simulator.exchange import Incoming
+from agentnb.simulator.http_messages import Incoming
 from agentnb.simulator.prefixes import STEP, automatic
 from agentnb.simulator.promptcache_rules import Entry, Piece, chain, plan
 from agentnb.simulator.service import Service
@@ -154,7 +154,7 @@ TOOLS = [
 ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=settings.default.max_examples * 3 // 5)
 @given(st.lists(_words, min_size=1, max_size=4), st.booleans())
 def test_a_conversation_never_fails_never_loops_and_keeps_its_prefix(questions: list[str], thinking: bool) -> None:
     """Whatever is asked: a tool loop ends, usage adds up, and an append-only conversation reads what it wrote."""
@@ -208,7 +208,7 @@ PATHS = {
 }
 
 
-@settings(max_examples=300)
+@settings(max_examples=settings.default.max_examples * 3)
 @given(st.sampled_from(sorted(PATHS)), st.dictionaries(st.sampled_from(FIELDS), _json, max_size=4))
 def test_a_body_of_any_shape_gets_an_answer(path: str, changes: dict[str, Any]) -> None:
     body = {**PATHS[path], **changes}
@@ -322,12 +322,15 @@ def conformance() -> list[tuple[str, str]]:
 
 
 def test_each_rule_of_the_conformance_list_has_its_test() -> None:
-    files = {file.stem: re.findall(r"def test_(\w+)", file.read_text("utf-8")) for file in HERE.glob("test_*.py")}
+    files = {
+        file.relative_to(HERE).with_suffix("").as_posix(): re.findall(r"def test_(\w+)", file.read_text("utf-8"))
+        for file in HERE.rglob("test_*.py")
+    }
     every = [name for names in files.values() for name in names]
     for rule, said in conformance():
         file, _, name = said.strip("| ").rpartition(": ")
         if said.startswith("test_") and not file:  # a whole file
-            assert said.split(" ")[0].split(":")[0] in files, rule
+            assert said.split(" ")[0].strip("| ") in files, rule
             continue
         known = files[file] if file else every
         assert name == "the same" or any(name.strip("…_") in one for one in known), (rule, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -11,7 +12,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import anthropic
@@ -181,7 +182,8 @@ def test_an_unknown_fault_is_named(sim: Simulator) -> None:
 
 
 def post(address: str, body: Any) -> Any:
-    request = urllib.request.Request(address, data=json.dumps(body).encode(), method="POST")
+    kind = {"content-type": "application/json"}
+    request = urllib.request.Request(address, json.dumps(body).encode(), kind, method="POST")
     with urllib.request.urlopen(request) as reply:
         return json.load(reply)
 
@@ -196,6 +198,88 @@ def test_faults_and_time_by_the_admin_pages(sim: Simulator, client: Any, get: Ca
     for page, body in [("faults", {"kind": "odd"}), ("clock", {"advance": -1}), ("clock", {"advance": "x"}), ("x", {})]:
         with pytest.raises(urllib.error.HTTPError):
             post(f"{sim.url}/sim/{page}", body)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"content-type": "application/json; charset=utf-8", "host": "localhost:1"}, 200),
+        ({"origin": "http://localhost:8888"}, 200),
+        ({"host": "[::1]:80"}, 200),
+        ({"content-type": "text/plain"}, 415),
+        ({"content-type": "application/x-www-form-urlencoded"}, 415),
+        ({"content-type": ""}, 415),
+        ({"host": "example.org"}, 403),  # a name that was made to mean this machine
+        ({"host": "[broken"}, 403),
+        ({"origin": "https://example.org"}, 403),
+        ({"origin": "null"}, 403),
+    ],
+)
+@pytest.mark.parametrize("path", ["/sim/faults", "/v1/messages/count_tokens"])
+def test_no_web_page_can_ask(http: Any, sim: Simulator, path: str, headers: dict[str, str], status: int) -> None:
+    bodies = {"/sim/faults": {"kind": "429"}, "/v1/messages/count_tokens": ASK}
+    usual = {"content-type": "application/json", "x-api-key": "any"}
+    reply = http.post(sim.url + path, content=json.dumps(bodies[path]), headers=usual | headers)
+    assert reply.status_code == status, reply.text
+    assert len(sim.requests) == (status == 200 and path.startswith("/v1"))
+    pending = http.get(f"{sim.url}/sim/state").json()["faults"]
+    assert pending == (["429"] if status == 200 and path == "/sim/faults" else [])
+    assert "access-control-allow-origin" not in reply.headers
+    assert http.options(sim.url + path, headers={"origin": "https://example.org"}).status_code == 501
+
+
+def test_a_page_that_is_turned_away_uses_up_no_fault(http: Any, sim: Simulator, client: Any) -> None:
+    sim.inject("429")
+    assert http.post(f"{sim.url}/v1/messages", content=b"{}", headers={"content-type": "text/plain"}).status_code == 415
+    with pytest.raises(anthropic.RateLimitError):
+        client.messages.create(**ASK)
+
+
+@pytest.mark.parametrize(
+    ("page", "body"),
+    [
+        ("faults", {"kind": "429", "times": 20_000_000}),
+        ("faults", {"kind": "429", "times": -1}),
+        ("faults", {"kind": "stall", "seconds": 1e9}),
+        ("faults", {"kind": "stall", "seconds": float("nan")}),
+        ("faults", {"kind": "drop", "after_events": 10**9}),
+        ("faults", {"kind": "429", "retry_after": float("inf")}),
+        ("clock", {"advance": float("inf")}),
+        ("clock", {"advance": float("nan")}),
+        ("limits", {"requests": 10**400}),
+    ],
+)
+def test_figures_are_capped(sim: Simulator, page: str, body: Any) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        post(f"{sim.url}/sim/{page}", body)
+    assert sim.speed == 0
+
+
+def test_waiting_faults_are_capped(sim: Simulator) -> None:
+    sim.inject("429", times=999)
+    with pytest.raises(InputError, match="1,000"):
+        sim.inject("429", times=2)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_is_capped_and_the_connection_goes_on(http: Any, sim: Simulator, *, chunked: bool) -> None:
+    whole = b"x" * (33 * 1024**2)
+    content: Any = iter([whole]) if chunked else whole
+    reply = http.post(f"{sim.url}/v1/messages", content=content, headers={"content-type": "application/json"})
+    assert (reply.status_code, reply.json()["error"]["type"]) == (413, "invalid_request_error")
+    assert http.get(f"{sim.url}/sim/state").status_code == 200
+
+
+def test_a_client_that_leaves_in_mid_request_is_forgotten(make_sim: Callable[..., Simulator]) -> None:
+    threads = set(threading.enumerate())
+    sim = make_sim()
+    with socket.create_connection(("127.0.0.1", int(sim.url.rpartition(":")[2]))) as line:
+        line.sendall(b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000000000\r\n\r\n{")
+        line.shutdown(socket.SHUT_WR)
+        assert line.recv(1) == b""
+    sim.stop()
+    assert set(threading.enumerate()) == threads
 
 
 def test_real_time_can_be_pushed_ahead() -> None:
@@ -248,10 +332,20 @@ def test_the_connection_is_kept_alive(sim: Simulator) -> None:
     assert len(ports) == 1
 
 
+@contextlib.contextmanager
+def served(*options: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
+    """`python -m agentnb simulator` alone, and gone at the end whatever becomes of the test."""
+    command = [sys.executable, "-m", "agentnb", "simulator", "--port", "0", "--speed", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **more) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_serving_any_client_until_interrupted(get: Callable[[str], Any], http: Any) -> None:
-    """`python -m agentnb simulator` alone, asked by the three SDKs as anybody would, with what it says it is set by."""
-    command = [sys.executable, "-m", "agentnb", "simulator", "--port", "0", "--speed", "0", "--requests", "9"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    """Asked by the three SDKs as anybody would, with what it says it is set by."""
+    with served("--requests", "9") as process:
         assert process.stdout is not None
         said = [process.stdout.readline() for _ in range(10)]
         variables = dict(word.split("=") for line in said if "export" in line for word in line.split()[1:])
@@ -275,7 +369,17 @@ def test_serving_any_client_until_interrupted(get: Callable[[str], Any], http: A
         assert sum(state["requests"].values()) == 4
         process.send_signal(signal.SIGINT)
         assert process.stdout.read().endswith("stopped\n")
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
+
+
+def test_in_the_background_where_interrupts_are_ignored_sigterm_ends_it() -> None:
+    with served(preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) as process:
+        assert process.stdout is not None
+        assert "simulated model provider" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read().endswith("stopped\n")
+        assert process.wait(timeout=60) == 0
 
 
 def test_a_port_that_is_taken_is_a_clear_error(sim: Simulator) -> None:

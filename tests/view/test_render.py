@@ -285,7 +285,7 @@ KNOWN_STYLES = (
 @example({"layers": [{"tokens": 1e107}], "cost": {"total": 1e200}, "latency": {"total": 1e90}})
 @example({"layers": [{"tokens": 520}, {"cached_tokens": 5.2e140}]})
 @example({"steps": [{"state": "X" * 300}]})
-@settings(max_examples=200)
+@settings(max_examples=settings.default.max_examples * 2)
 def test_any_damaged_document_still_shows(document: dict[str, Any]) -> None:
     found = audit(run_html(document))
     assert found.foreign == []
@@ -350,9 +350,7 @@ def test_the_line_says_time_cost_savings_context_and_simulated() -> None:
     shown = visible(run_html(changed(cells=cells)))
     assert line + " · details" in " ".join(shown.split())
     assert "✗ Failed · 1.9 s" in run_text(changed(state="FAILED"))
-    assert "$0.02 (66 % more, stored for the next)" in run_text(
-        changed(cost={"total": 0.02, "uncached": 0.01205})
-    )
+    assert "$0.02 (66 % more, stored for the next)" in run_text(changed(cost={"total": 0.02, "uncached": 0.01205}))
 
 
 def test_everything_else_is_behind_one_fold() -> None:

@@ -7,10 +7,8 @@ answer as it streams. Without one the journal is looked at twenty times a second
 from __future__ import annotations
 
 import queue
-from typing import Any
 
-from agentnb.agent.deps import SHOWN
-from agentnb.agent.run_document import AgentRun, document_of
+from agentnb.agent.run_document import AgentRun, document_of, state_of
 from agentnb.durable.events import JOURNALED_KINDS, Event
 from agentnb.durable.journal import leases, records
 from agentnb.durable.machine import AgentStateMachine
@@ -72,14 +70,9 @@ class Watch:
         return f"at work: {leases.describe(owner)}"
 
 
-def _context(run: Any) -> dict[str, Any]:
-    return dict(run.context) if isinstance(run.context, dict) else {}
-
-
 def _picture(machine: AgentStateMachine, event: Event) -> Event:
     """What the journal holds of the run, as the signal with which its own notebook is shown the same."""
-    context = _context(machine.get(event.run_id))
-    shown = {name: context.get(name) for name in SHOWN}
+    shown = state_of(machine.get(event.run_id).context).shown()
     return Event(
         run_id=event.run_id, step=event.step, kind="view", state=event.state, next_state=event.next_state,
         at=event.at, data={"context": shown},

@@ -92,8 +92,14 @@ class Widgets:
     `later(seconds, work)` does something between cells; without it the widgets close at once.
     """
 
-    def __init__(self, display: Callable[..., Any], later: Callable[[float, Callable[[], None]], None] | None) -> None:
+    def __init__(
+        self,
+        display: Callable[..., Any],
+        later: Callable[[float, Callable[[], None]], None] | None,
+        run_id: str = "",
+    ) -> None:
         self._display = display
+        self._run_id = run_id
         self._later = later
         self._handle: Any = None
         self._box: Any = None
@@ -170,11 +176,15 @@ class Widgets:
         self._box = self._fold = self._pieces = None
 
     def _show(self, data: Bundle) -> None:
-        """Into the one output that this view has; its first use makes it."""
+        """Into the one output that this view has; its first use makes it.
+
+        The run's id is the display's and stands in the metadata: by these a page that was loaded anew finds the output.
+        """
+        metadata = {"agentnb": {"run": self._run_id}} if self._run_id else None
         if self._handle is None:
-            self._handle = self._display(data, raw=True, display_id=True)
+            self._handle = self._display(data, raw=True, display_id=self._run_id or True, metadata=metadata)
         else:
-            self._handle.update(data, raw=True)
+            self._handle.update(data, raw=True, metadata=metadata)
 
 
 class Pieces:

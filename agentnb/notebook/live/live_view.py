@@ -44,7 +44,7 @@ class View:
         self._run = _begun(run, self._clock.monotonic() if since is None else since)
         self._painter = self._dashboard = None
         if notebook.settings.live:
-            painter = Widgets(display, _later(notebook.shell)) if someone_watches() else None
+            painter = Widgets(display, _later(notebook.shell), run.run_id) if someone_watches() else None
             self._dashboard = Dashboard(
                 painter or TerminalView(display, sys.stdout, full=self._full), clock=self._clock
             )

@@ -1,0 +1,1 @@
+"""Speak Anthropic's wire."""

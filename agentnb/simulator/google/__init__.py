@@ -1,0 +1,1 @@
+"""Speak Google's wire."""

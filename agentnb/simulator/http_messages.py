@@ -1,0 +1,92 @@
+"""Hold what passes between the HTTP edge and the wires: one request as it came, one outcome as it will go out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incoming:
+    """One HTTP request. Header names are lower case; `body` is its JSON, or None where it has none or is broken.
+
+    `declined`: the model is to decline it, `paused`: to pause in mid-reply where its wire knows that, because a fault
+    says so.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    raw: bytes
+    body: Any
+    request_id: str
+    declined: bool = False
+    paused: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Modelled seconds: waiting in the queue, from there to the first token, and per output token."""
+
+    queue: float
+    ttft: float
+    tpot: float
+    tokens: int
+
+    @property
+    def total(self) -> float:
+        return self.queue + self.ttft + self.tokens * self.tpot
+
+    def header(self) -> str:
+        return f"queue={self.queue:.3f};ttft={self.ttft:.3f};tpot={self.tpot:.4f};total={self.total:.3f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One piece of a stream as sent, and how many output tokens have to be made before it goes out."""
+
+    data: bytes
+    tokens: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Hold what to answer. With `events` it is a stream, else `body` is sent as JSON.
+
+    `server_time` is the header (name, format with milliseconds) in which this provider reports its own time.
+    `on_first_token` runs when the reply begins: then what was written to a prompt cache can be read.
+    `error_event` is what an error in mid-stream looks like on this wire.
+    """
+
+    status: int = 200
+    body: Any = None
+    events: tuple[Event, ...] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timing: Timing | None = None
+    usage: Mapping[str, Any] | None = None
+    error_event: bytes = b""
+    server_time: tuple[str, str] = ("server-timing", "x-originResponse;dur={:.0f}")
+    on_first_token: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """One request as the simulator received it, and what it answered. `usage` is the reply's, None on an error."""
+
+    method: str
+    path: str
+    body: Any
+    raw: bytes
+    status: int
+    usage: Mapping[str, Any] | None
+    headers: Mapping[str, str]
+
+
+def small_groups(tokens: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """One token, then two, three, one, two, … : pieces of uneven size, as a real stream has."""
+    at, size = 0, 1
+    while at < len(tokens):
+        yield tokens[at : at + size]
+        at, size = at + size, size % 3 + 1

@@ -1,0 +1,1 @@
+"""Play the model: read the prompt, call tools, report; nothing reasons."""

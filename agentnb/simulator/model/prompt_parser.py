@@ -1,0 +1,181 @@
+"""Read the conversation: the cells, definitions and values that it holds, the open question, the tools used. Pure.
+
+Our tags are read whatever their attributes; in text without tags functions and classes are found by their heads.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from agentnb.simulator.model.dialogue import Said
+
+_NAMES = "definition|outline|cell|values|variables|error|task"
+_TAG = re.compile(rf'<({_NAMES})\b((?:"[^"]*"|[^">])*)(?<!/)>(.*?)</\1\s*>', re.DOTALL)
+_INNER = re.compile(r"<(output|error)\b[^>]*>(.*?)</\1\s*>", re.DOTALL)
+_FRAME = re.compile(r"</?(?:source|output|error|picture|image)\b[^<>]*>")
+_REMOVED = re.compile(r'<removed\s[^>]*?name="([^"]*)"[^>]*>')
+_ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
+_HEAD = re.compile(r"^([ \t]*)(?:async[ \t]+def|def|class)[ \t]+([A-Za-z_]\w*)[ \t]*[(:]", re.MULTILINE)
+_VALUE = re.compile(r"^[\s*`-]*([A-Za-z_]\w*)`?\s*[:=(,\s-]")
+_ARROW = re.compile(r"^-*>?\s*\d+\s+")  # how a traceback marks its lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A definition that the conversation holds, in its newest version."""
+
+    name: str
+    source: str
+    place: str = ""
+    full: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A cell of the notebook: its number, its source and what stands below it."""
+
+    number: int
+    source: str
+    output: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversation:
+    """Hold what the model was given, in the newest versions, and the question that is open.
+
+    `values` are lines that describe live values, by name. `failure` is the last error as it was told. `calls` and
+    `results` came since the question; `rounds` counts the replies that called tools.
+    """
+
+    question: str = ""
+    definitions: dict[str, Held] = field(default_factory=dict)
+    cells: dict[int, Cell] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
+    failure: str = ""
+    calls: tuple[Said, ...] = ()
+    results: tuple[Said, ...] = ()
+    rounds: int = 0
+
+    def find(self, name: str) -> str:
+        """Return the full name of the definition that `name` means, the newest where several do, or an empty string.
+
+        `networkx.density` means `networkx.classes.function.density`: packages offer names where users find them.
+        """
+        if name in self.definitions:
+            return name
+        first, _, rest = name.partition(".")
+        ends = [full for full in self.definitions if full.endswith(f".{name}") or name.endswith(f".{full}")]
+        offered = [full for full in self.definitions if full.startswith(f"{first}.") and full.endswith(f".{rest}")]
+        return (ends or (offered if rest else []) or [""])[-1]
+
+
+def read(said: Sequence[Said]) -> Conversation:
+    """Read a whole conversation."""
+    start = max((i + 1 for i in _answers(said)), default=0)
+    since = said[start:]
+    asked = [item.text for item in since if item.kind == "text" and item.role == "user"]
+    tasks = [body for text in asked for name, _, body in _TAG.findall(text) if name == "task"]
+    plain = [rest for text in asked if (rest := _TAG.sub("", text).strip())]
+    held = Conversation(
+        question=(tasks or plain or [""])[-1].strip(),
+        calls=tuple(item for item in since if item.kind == "call"),
+        results=tuple(item for item in since if item.kind == "result"),
+        rounds=sum(1 for i, item in enumerate(since) if item.kind == "call" and (not i or since[i - 1].kind != "call")),
+        failure=next((body for text in reversed(asked) for name, _, body in _TAG.findall(text) if name == "error"), ""),
+    )
+    for item in said:
+        if item.kind in ("text", "result") and item.role != "assistant":
+            _take(held, item)
+    return held
+
+
+def _answers(said: Sequence[Said]) -> Iterator[int]:
+    """The index of each assistant text that the user's next text follows, rather than a call's result.
+
+    Thoughts and their signatures may stand between: Gemini's follow the text.
+    """
+    for i, item in enumerate(said):
+        follower = next((later for later in said[i + 1 :] if later.kind != "other"), None)
+        if item.role == "assistant" and item.kind == "text" and follower is not None and follower.role == "user":
+            yield i
+
+
+def _take(held: Conversation, item: Said) -> None:
+    """Add what one text holds. Code in the system prompt that has no tag defines nothing: nobody asked about it."""
+    for name, attributes, body in _TAG.findall(item.text):
+        given = {key: html.unescape(value) for key, value in _ATTRIBUTE.findall(attributes)}
+        if name == "cell":
+            _take_cell(held, given, body)
+        elif name == "definition" and given.get("name"):
+            full = given.get("form", "full") == "full"
+            place = given.get("file") or (f"cell {given['cell']}" if given.get("cell") else "")
+            _keep(held, Held(name=given["name"], source=body.strip("\n"), place=place, full=full), given)
+        elif name == "outline":
+            _take_code(held, body, given.get("file", ""), full=False)
+        elif name in ("values", "variables"):
+            held.values.update((match[1], line.strip()) for line in body.splitlines() if (match := _VALUE.match(line)))
+    for name in _REMOVED.findall(item.text):
+        held.definitions.pop(html.unescape(name), None)
+    if item.role != "system":
+        _take_code(held, _TAG.sub("", item.text), "")
+
+
+def _take_cell(held: Conversation, given: dict[str, str], body: str) -> None:
+    number = next(
+        (int(value) for key, value in given.items() if key != "digest" and re.fullmatch(r"\d{1,6}", value)), None
+    )
+    if number is None:
+        return
+    output = "\n".join(_FRAME.sub("", text).strip("\n") for _, text in _INNER.findall(body))
+    source = _FRAME.sub("", _INNER.sub("", body)).strip("\n")
+    held.cells[number] = Cell(number=number, source=source, output=output)
+    _take_code(held, source, f"cell {number}")
+
+
+def _take_code(held: Conversation, text: str, place: str, *, full: bool = True) -> None:
+    end = 0
+    for match in _HEAD.finditer(text):
+        if match.start() >= end:
+            source = _block(text[match.start() :], match[1])
+            end = match.start() + len(source)
+            _keep(held, Held(name=match[2], source=textwrap.dedent(source), place=place, full=full), {})
+
+
+def _keep(held: Conversation, found: Held, given: dict[str, str]) -> None:
+    """A signature that is sent after the full source does not make the source forgotten, unless it replaces it."""
+    before = held.definitions.get(found.name)
+    if before is None or found.full or not before.full or given.get("replaces"):
+        held.definitions[found.name] = found
+
+
+def _block(text: str, indent: str) -> str:
+    """The lines of the definition that `text` begins with: until one stands no deeper than its head."""
+    lines = text.splitlines(keepends=True)
+    deeper = re.compile(rf"{indent}[ \t]+\S|\s*$|{indent}\)")
+    taken = next((i for i, line in enumerate(lines) if i and not deeper.match(line)), len(lines))
+    return "".join(lines[:taken]).rstrip()
+
+
+def failing(held: Conversation) -> tuple[str, str, str]:
+    """Return (the source that failed, its failing line, the error's type): of all shown lines the innermost held.
+
+    The texts are empty where nothing held has failed.
+    """
+    told = held.failure or next((cell.output for cell in reversed(held.cells.values()) if _error(cell.output)), "")
+    sources = [*(one.source for one in held.definitions.values()), *(one.source for one in held.cells.values())]
+    for line in map(str.strip, reversed(told.splitlines())):
+        bare = _ARROW.sub("", line)
+        found = next((source for source in sources if bare and bare in map(str.strip, source.splitlines())), "")
+        if found and not bare.startswith("#"):
+            return found, bare, _error(told)
+    return "", "", _error(told)
+
+
+def _error(text: str) -> str:
+    """The type of the error that a text tells."""
+    found = re.findall(r"^([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Iteration|Warning))\b", text, re.MULTILINE)
+    return found[0] if found else ""

@@ -1,0 +1,1 @@
+"""Speak OpenAI's wires: Responses and Chat Completions."""

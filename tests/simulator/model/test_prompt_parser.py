@@ -1,0 +1,79 @@
+"""What the simulated model finds in a conversation."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentnb.simulator.model.dialogue import Said
+from agentnb.simulator.model.prompt_parser import Conversation, read
+
+
+def user(*texts: str, role: str = "user") -> Conversation:
+    return read([Said(kind="text", role=role, text=text) for text in texts])
+
+
+def test_cells_with_their_outputs_whatever_their_attributes(cells: str) -> None:
+    held = user(cells)
+    assert held.cells[1].source == "sales = [120, 130, 900]"
+    assert (held.cells[2].output, held.cells[2].source.startswith("def growth")) == ("7.5", True)
+    assert held.definitions["growth"].place == "cell 2"
+    assert set(held.values) == {"sales", "table"}
+
+
+def test_a_cell_that_is_sent_again_replaces_the_older() -> None:
+    held = user('<cell number="1">\nx = 1\n</cell>', '<cell number="1" replaces="ab">\nx = 2\n</cell>')
+    assert held.cells[1].source == "x = 2"
+
+
+def test_values_in_either_element() -> None:
+    held = user("<values>\nweek: list of 337\n</values>", "<variables count='1'>\n- `df` DataFrame 3 x 4\n</variables>")
+    assert held.values == {"week": "week: list of 337", "df": "- `df` DataFrame 3 x 4"}
+
+
+def test_the_newest_version_of_a_definition_counts(tides: str) -> None:
+    newer = tides.replace("2 * PI / period", "6.28 / period").replace('"cd"', '"ce" replaces="cd"')
+    assert "6.28" in user(tides, newer).definitions["tides.omega"].source
+    assert "tides.omega" not in user(tides, '<removed name="tides.omega"/>').definitions
+
+
+def test_a_signature_does_not_hide_the_source(tides: str) -> None:
+    held = user(tides, '<outline file="tides.py">\ndef omega(period): ...\n</outline>')
+    assert held.definitions["tides.omega"].full
+    assert not held.definitions["omega"].full
+
+
+def test_a_name_as_the_package_offers_it_is_found() -> None:
+    held = user('<definition name="networkx.classes.function.density">\ndef density(G): return 0\n</definition>')
+    assert held.find("networkx.density") == held.find("density") == "networkx.classes.function.density"
+    assert held.find("surge") == ""
+
+
+def test_code_without_tags_is_found_in_what_the_user_says_only() -> None:
+    code = "```python\nclass Tide(Wave):\n    def height(self): return 1\n```\nWhat is Tide?"
+    assert list(user(code).definitions) == ["Tide"]
+    assert not user(code, role="system").definitions
+
+
+def test_elements_that_are_only_spoken_of_hold_nothing() -> None:
+    assert user("Cells stand in <cell> elements, definitions in <definition> elements.") == Conversation(
+        question="Cells stand in <cell> elements, definitions in <definition> elements."
+    )
+
+
+def test_the_next_question_starts_anew() -> None:
+    done = [
+        Said(kind="text", role="user", text="Run `1`"),
+        Said(kind="call", role="assistant", name="run_code"),
+        Said(kind="result", role="user", text="1"),
+        Said(kind="text", role="assistant", text="1"),
+        Said(kind="other", role="assistant"),  # Gemini's signatures follow the text
+    ]
+    assert (read(done).rounds, read(done).question) == (1, "Run `1`")
+    after = read([*done, Said(kind="text", role="user", text="Why?")])
+    assert (after.rounds, after.calls, after.question) == (0, (), "Why?")
+
+
+@given(st.text(alphabet='<>/"= celtaskourp123\n', max_size=200))
+def test_any_text_is_read(text: str) -> None:
+    user(text, f'<cell number="1">{text}</cell>', f"<variables>{text}</variables>")
