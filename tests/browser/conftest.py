@@ -37,6 +37,12 @@ BROWSER_FLAGS = [
     "--disable-sync",
 ]
 ERROR = "[data-mime-type='application/vnd.jupyter.error'], [data-mime-type='application/vnd.jupyter.stderr']"
+# Each kernel of Lab's asks a simulator of its own, whose pace is that of the models unless a test wants it at once.
+SPEED = """
+import os
+if os.path.exists("at-once"):
+    os.environ["AGENTNB_SIM_SPEED"] = "0"
+"""
 KEYS = ("ANTHROPIC_API_KEY", "GOOGLE_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY")
 
 
@@ -146,6 +152,11 @@ class Page:
         saved: dict[str, Any] = json.loads(path.read_text())
         return saved
 
+    def resize(self, width: int, height: int) -> None:
+        """Make the window so large, and let Lab lay the notebook out anew."""
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
     def picture(self, name: str, *, of: Any = None) -> Path:
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         path = SCREENSHOTS / f"{name}.png"
@@ -185,6 +196,9 @@ def lab_environment(base: Path) -> dict[str, str]:
     places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "AGENTNB_HOME")
     env |= {name: str(made(base / name.lower())) for name in places}
     env |= {"JUPYTERLAB_SETTINGS_DIR": str(base / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(base / "workspaces")}
+    startup = base / "ipythondir" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "speed.py").write_text(SPEED)
     return env | {"AGENTNB_MODEL": "sim:claude-sonnet-4-6", "JUPYTER_PLATFORM_DIRS": "1"}
 
 
@@ -268,3 +282,11 @@ def light(lab: Lab) -> Iterator[None]:
     lab.theme("JupyterLab Light")
     yield
     lab.theme("JupyterLab Light")
+
+
+@pytest.fixture
+def at_once(lab: Lab) -> Iterator[None]:
+    """Replies come at once: for tests that look at what comes of a run, and not at the run."""
+    (lab.files / "at-once").touch()
+    yield
+    (lab.files / "at-once").unlink()

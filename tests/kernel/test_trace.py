@@ -115,6 +115,7 @@ def test_ids_that_others_hold_are_left_to_them_and_said(start: Callable[..., Any
     assert kernel.ok("%%agent_trace\nprint(outer(1))").stdout == "4\n", "a profile hook does it then"
     assert reasons(kernel, "-t new Why?")["inner"] == "it ran"
     assert kernel.value("[sys.monitoring.get_tool(i) for i in (3, 4, 5)]") == ["other", "third", "other"]
+    kernel.ok("for tool in (3, 4, 5): sys.monitoring.free_tool_id(tool)")
 
 
 @needs_monitoring
