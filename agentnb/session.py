@@ -30,6 +30,7 @@ from agentnb.agent.table import BuiltInAgent
 from agentnb.agent.tools.tool import Outcome, Tool, built_in, run_in
 from agentnb.canonical import Clock, SystemClock
 from agentnb.context.notebook.cells import CellIndex
+from agentnb.context.resolve.held import HeldNames
 from agentnb.durable.bus_redis import RedisBus
 from agentnb.durable.journal import leases
 from agentnb.durable.journal.follow import Follower
@@ -93,6 +94,7 @@ class Session:
         self._more: list[Provider] = []
         self.observed = Observed()
         self._seen: set[str] = set()
+        self._remembered = HeldNames()
         self._threads: Threads | None = None
         self.cancelled = threading.Event()
         self._limits: dict[str, Limits] = {}
@@ -276,6 +278,7 @@ class Session:
             pins=self.pins,
             observed=self.observed,
             seen=self._seen,
+            remembered=self._remembered,
         )
 
     @property
