@@ -38,6 +38,7 @@ def begin(
         numbers=session.cells.numbers,
     )
     view.paint()
+    notebook.on_page.began(run_id, notebook.whole_cell_id)
     asked = Asked(notebook, run_id, view=view, finish=finish)
     if agent.may_ask(run_id):
         asked.place()

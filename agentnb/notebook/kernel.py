@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from agentnb.notebook.config import AgentNB
 from agentnb.notebook.hooks.display_hooks import Showing
+from agentnb.notebook.lab.comm import FrontEnd
+from agentnb.notebook.lab.runs import RunsOnPage
 from agentnb.settings import Settings, from_environment
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class Notebook:
         self.config = AgentNB(parent=shell)
         self.nonce = secrets.token_hex(2)
         self.cell_id: str | None = None
+        self.whole_cell_id: str | None = None
         self._error: BaseException | None = None
         self._ran: tuple[Ran, ...] = ()
         self._trace: CellTrace | None = None
@@ -70,11 +73,15 @@ class Notebook:
         self._session: Session | None = None
         self.asked: dict[str, Waiting] = {}
         """The runs of this kernel that wait under a cell with buttons."""
+        self.front_end = FrontEnd(shell)
+        self.on_page = RunsOnPage(self.front_end)
+        self.front_end.on_page = lambda page: self.on_page.tell(page, self.opened)
 
     def on_cell(self, info: Any) -> None:
         """IPython's pre_run_cell: remember the cell; parsing waits until a task needs it."""
         if info.store_history or self.cell_id is None:  # a cell that runs within another (`%run`) has no id
-            self.cell_id = short_cell_id(getattr(info, "cell_id", None) or "") or None
+            self.whole_cell_id = getattr(info, "cell_id", None) or None
+            self.cell_id = short_cell_id(self.whole_cell_id or "") or None
         if info.store_history and not info.silent:
             self._number = _next_number(self.shell)
             self._waiting.append(Executed(info.raw_cell, self.cell_id, self._number))

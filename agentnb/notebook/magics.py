@@ -118,6 +118,7 @@ def load(shell: Any) -> None:
     shell.events.register("pre_run_cell", notebook.on_cell)
     shell.events.register("post_run_cell", notebook.on_done)
     notebook.showing.start()
+    notebook.front_end.start()
     shell.configurables.append(notebook.config)
     shell.input_transformers_cleanup.append(question_lines)
     shell.input_transformers_cleanup.insert(_before_cell_magics(shell), traced_lines)
@@ -135,6 +136,7 @@ def unload(shell: Any) -> None:
     shell.events.unregister("pre_run_cell", notebook.on_cell)
     shell.events.unregister("post_run_cell", notebook.on_done)
     notebook.showing.stop()
+    notebook.front_end.stop()
     for kind in ("line", "cell"):
         for name in MAGICS:
             shell.magics_manager.magics[kind].pop(name, None)
