@@ -283,7 +283,7 @@ class Hydrator:
     def as_they_are(self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int]) -> tuple[Chosen, ...]:
         """The held definitions that still exist, in their present version and in the form in which they are held."""
         resolver = self._resolver()
-        made = (self._as_held(name, item, str(item["reason"]), resolver, count) for name, item in held.items())
+        made = (self._as_held(n, item, str(item.get("reason", "")), resolver, count) for n, item in held.items())
         return tuple(item for item in made if item is not None)
 
     def parts(
