@@ -20,9 +20,9 @@ from typing import Any
 from agentnb import canonical
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.deps import Services
+from agentnb.agent.hydration.project_context import Pins
 from agentnb.agent.keepalive import KeepAlive
 from agentnb.agent.kernel_context import Hydrator, Observed
-from agentnb.agent.project_context import Pins
 from agentnb.agent.request import Limits, Request
 from agentnb.agent.run_document import AgentRun, document_of
 from agentnb.agent.samples import Samples
@@ -32,6 +32,7 @@ from agentnb.agent.tools.tool import Outcome, Tool, built_in, run_in, without_re
 from agentnb.canonical import Clock, SystemClock
 from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
+from agentnb.context.resolve.held import HeldNames
 from agentnb.durable.bus_redis import RedisBus
 from agentnb.durable.journal import leases
 from agentnb.durable.journal.follow import Follower
@@ -98,6 +99,7 @@ class Session:
         self._more: list[Provider] = []
         self.observed = Observed()
         self._seen: set[str] = set()
+        self._remembered = HeldNames()
         self._threads: Threads | None = None
         self.cancelled = threading.Event()
         self._limits: dict[str, Limits] = {}
@@ -285,6 +287,7 @@ class Session:
             seen=self._seen,
             log=self.log,
             schema_only=self.settings.values == "schema",
+            remembered=self._remembered,
         )
 
     @property

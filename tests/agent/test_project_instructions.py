@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentnb.agent.project_instructions import header_in, instructions_of, named_in, skills_of
+from agentnb.agent.hydration.project_instructions import header_in, instructions_of, named_in, skills_of
 
 HEADER = '# /// script\n# requires-python = ">=3.11"\n# dependencies = ["pandas"]\n# ///\nimport pandas'
 

@@ -1,4 +1,4 @@
-"""An answer knows that its cells, definitions or values are older now; edits that change nothing of them do not mark."""
+"""An answer knows that its cells, definitions or values are older now; edits beside them mark nothing."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from agentnb.agent.attachments import Pictures, pictures_of
 from agentnb.agent.conversation.threads import EARLIER, Threads, folded, left_out
 from agentnb.agent.conversation.turn_blocks import THINKING, closed, scrubbed
 from agentnb.agent.deps import Services
+from agentnb.agent.hydration.notebook_context import cell_entries, room_for_definitions
 from agentnb.agent.kernel_context import with_changed
-from agentnb.agent.notebook_context import cell_entries, room_for_definitions
 from agentnb.agent.request import Request
 from agentnb.agent.segments.segments import Begun, Segments
 from agentnb.agent.segments.window import context_room

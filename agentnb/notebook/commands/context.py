@@ -11,9 +11,9 @@ from IPython.display import display
 
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.conversation.turn_blocks import block_text
-from agentnb.agent.notebook_context import room_for_definitions
-from agentnb.agent.project import FILE_CHARACTERS, read_added
-from agentnb.agent.project_context import Pins
+from agentnb.agent.hydration.notebook_context import room_for_definitions
+from agentnb.agent.hydration.project import FILE_CHARACTERS, read_added
+from agentnb.agent.hydration.project_context import Pins
 from agentnb.agent.stale_answers import stale_among
 from agentnb.agent.state import AgentState
 from agentnb.context.redaction.secret_shapes import KINDS

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentnb.agent.project import own_root, read_added, relative_to
+from agentnb.agent.hydration.project import own_root, read_added, relative_to
 from agentnb.agent.tools.tool import shorten
 
 NAMES = ("AGENTS.md", "CLAUDE.md")

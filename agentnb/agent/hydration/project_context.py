@@ -9,9 +9,9 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from agentnb.agent.notebook_context import CELL
-from agentnb.agent.project import own_root, read_added, relative_to, tree_of
-from agentnb.agent.project_instructions import Skill, header_in, instructions_of, named_in, skills_of
+from agentnb.agent.hydration.notebook_context import CELL
+from agentnb.agent.hydration.project import own_root, read_added, relative_to, tree_of
+from agentnb.agent.hydration.project_instructions import Skill, header_in, instructions_of, named_in, skills_of
 from agentnb.agent.scrubber import Scrubber
 from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
