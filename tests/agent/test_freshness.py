@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agentnb.agent import project as project_files
+from agentnb.agent.hydration import project as project_files
 from agentnb.agent.hydration.project import tree_of
 from agentnb.prompt.project_parts import TreePart
 
