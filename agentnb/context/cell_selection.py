@@ -224,6 +224,7 @@ def _wanted(question: Question, runs: Sequence[CellRun], means: Pointed, named: 
         (2, spoken, [(run, "the last cell") for run in runs[-1:]]),
         (3, FULL, worded),
         (4, BRIEF, since),
+        (4, BRIEF, _last_uses(named, runs)),
         (4, BRIEF, once),
         (5, BRIEF, [(run, "the last cell but one") for run in runs[-2:-1]]),
         (5, BRIEF, twice),
@@ -294,13 +295,26 @@ def _slices(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> tuple[_Found, 
 
 
 def _changed_since(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
-    """The later cells that change what a cell of the question made or changed itself."""
+    """The later cells that change what a cell of the question made or changed, or use it to change something else."""
     found: _Found = []
     for run in seeds:
+        own = run.flow.binds - run.flow.imports
         for later in runs:
-            names = sorted((run.flow.binds | run.flow.changes) & later.flow.changes)
-            if later.order > run.order and names:
-                found.append((later, f"changes {names[0]} after cell {run.number}"))
+            changed = sorted((own | run.flow.changes) & later.flow.changes)
+            used = sorted(own & later.flow.uses) if later.flow.changes else []
+            if later.order > run.order and (changed or used):
+                why = f"changes {changed[0]}" if changed else f"uses {used[0]} to change something"
+                found.append((later, f"{why} after cell {run.number}"))
+    return found
+
+
+def _last_uses(named: Sequence[str], runs: Sequence[CellRun]) -> _Found:
+    """The last cell that uses each name of the question: how a function was called, what became of a value."""
+    found: _Found = []
+    for name in named:
+        user = next((run for run in reversed(runs) if name in run.flow.uses and name not in run.flow.binds), None)
+        if user is not None:
+            found.append((user, f"the last cell that uses {name}"))
     return found
 
 

@@ -63,7 +63,7 @@ def words_of(text: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(_CAMEL.sub(" ", text).replace("_", " "))}
 
 
-_ENDINGS = ("ations", "ation", "ings", "ing", "ies", "ers", "ed", "es", "er", "s", "e", "y")
+_ENDINGS = ("ions", "ion", "ings", "ing", "ies", "ers", "ed", "es", "er", "s", "e", "y")
 
 
 def stem(word: str) -> str:
