@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from agentnb.agent.approvals import PROGRAM, Answer
+from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.run_document import AgentRun
-from agentnb.agent.table import BuiltInAgent
 from agentnb.agent.tools.tool import Tool
 from agentnb.errors import InputError
 from agentnb.session import Session

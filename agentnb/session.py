@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from agentnb import canonical
+from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.deps import Services
 from agentnb.agent.keepalive import KeepAlive
@@ -26,7 +27,6 @@ from agentnb.agent.request import Limits, Request
 from agentnb.agent.run_document import AgentRun, document_of
 from agentnb.agent.samples import Samples
 from agentnb.agent.scrubber import Scrubber
-from agentnb.agent.table import BuiltInAgent
 from agentnb.agent.tools.tool import Outcome, Tool, built_in, run_in
 from agentnb.canonical import Clock, SystemClock
 from agentnb.context.notebook.cells import CellIndex

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agentnb.agent.call_gaps import layers_seen
-from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.conversation.turn_blocks import prompt_tokens, suited
 from agentnb.agent.deps import Services
 from agentnb.agent.money.budget import Quote
+from agentnb.agent.samples import layers_seen
 from agentnb.agent.state import AgentState, LastCall
 from agentnb.models import prices
 from agentnb.models.catalog import is_simulated
@@ -42,9 +41,9 @@ from agentnb.providers.promptcache import (
 class Preparing:
     """Prepares calls. Nothing here sends, pays or writes."""
 
-    def __init__(self, services: Services, threads: Threads) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._threads = threads
+        self._threads = services.threads
 
     def prepare(self, state: AgentState) -> tuple[Call, Prediction]:
         """The next call on this state, and what of it should hit."""

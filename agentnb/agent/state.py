@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, NamedTuple, TypedDict
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 from agentnb.agent.approvals import Approvals, Question
 from agentnb.agent.attachments import SentPicture
@@ -48,6 +49,19 @@ SHOWN = (
     "decisions",
 )
 """The parts of the state that a view needs while the run goes on, by their names in JSON."""
+
+
+class StepEvent(StrEnum):
+    """What happened in a step, as its handler tells it; table.py says where it leads."""
+
+    HYDRATED = "the turn's blocks are laid out"
+    ASKED_FOR_TOOLS = "the reply asks for tools"
+    BROKE_OFF = "the provider broke off, to go on"
+    ANSWERED = "the reply is the answer"
+    CARRIED_OUT = "every call has its result"
+    MUST_ASK = "a call needs a person's word"
+    HEARD = "another call still waits"
+    ALL_SAID = "nothing is left to ask"
 
 
 class HeldDefinition(TypedDict, total=False):
@@ -314,6 +328,10 @@ def _options_from(context: Mapping[str, Any]) -> RunOptions:
         allow=tuple(context["allow"]),
         budget=context["budget"]["limit"],
     )
+
+
+Step: TypeAlias = tuple[StepEvent, AgentState]
+"""What a handler gives back: what happened, and the record after it."""
 
 
 def blocks_to_json(blocks: Iterable[Block]) -> list[Json]:

@@ -12,7 +12,7 @@ from agentnb.agent.tools.tool import Outcome
 from agentnb.errors import AgentnbError, InputError
 
 if TYPE_CHECKING:
-    from agentnb.agent.table import BuiltInAgent
+    from agentnb.agent.built_in import BuiltInAgent
     from agentnb.notebook.live.live_view import View
     from agentnb.session import Session
 

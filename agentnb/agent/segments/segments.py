@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agentnb.agent.conversation.threads import Threads, folded
+from agentnb.agent.conversation.threads import folded
 from agentnb.agent.conversation.turn_blocks import block_weight, suited
 from agentnb.agent.deps import Services
 from agentnb.agent.request import Request
@@ -105,9 +105,9 @@ class Cut:
 class Segments:
     """Chooses segments. Nothing here writes."""
 
-    def __init__(self, services: Services, threads: Threads) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._threads = threads
+        self._threads = services.threads
 
     def choose(self, turns: Sequence[Turn], path: Sequence[Turn], *, kind: str, request: Request) -> Begun:
         """The segment for a new turn on this path."""

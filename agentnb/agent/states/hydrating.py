@@ -8,13 +8,13 @@ from typing import cast
 
 from agentnb import canonical
 from agentnb.agent.attachments import Pictures, pictures_of
-from agentnb.agent.conversation.threads import EARLIER, Threads, folded, left_out
-from agentnb.agent.conversation.turn_blocks import THINKING, closed, scrubbed
+from agentnb.agent.conversation.threads import EARLIER, folded, left_out
+from agentnb.agent.conversation.turn_blocks import closed, scrubbed
 from agentnb.agent.deps import Services
 from agentnb.agent.kernel_context import with_changed
 from agentnb.agent.request import Request
 from agentnb.agent.segments.segments import Begun, Segments
-from agentnb.agent.state import AgentState, HeldDefinition, LeftOut, Segment, is_agents
+from agentnb.agent.state import AgentState, HeldDefinition, LeftOut, Segment, Step, StepEvent, is_agents
 from agentnb.agent.tools.tool import pick
 from agentnb.context.selection import Chosen, Selection
 from agentnb.errors import InputError
@@ -29,10 +29,10 @@ from agentnb.prompt.thread import Turn, held_definitions, is_branch, parent_for,
 class Hydrating:
     """Opens a turn and fills it. Nothing here asks a model."""
 
-    def __init__(self, services: Services, threads: Threads) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._threads = threads
-        self._segments = Segments(services, threads)
+        self._threads = services.threads
+        self._segments = Segments(services)
         self._machine = services.machine
 
     def opening(self, request: Request, run_id: str) -> tuple[AgentState, dict[str, str]]:
@@ -95,7 +95,8 @@ class Hydrating:
         specs = [tool.spec for tool in pick(request.tools, self._services.tools).values()]
         return canonical.digest_of([request.model, [block.digest for block in static_blocks(specs)]])
 
-    def hydrate(self, state: AgentState) -> tuple[str, AgentState]:
+    def __call__(self, state: AgentState) -> Step:
+        """Fill the turn, and say how much it holds."""
         started = self._services.clock.monotonic()
         self._machine.current.emit("phase", text="finding the definitions that the task touches")
         state = self.fill(state, self._machine.current.run_id)
@@ -104,7 +105,7 @@ class Hydrating:
             seconds=round(self._services.clock.monotonic() - started, 6),
             what=f"{held} definition{'' if held == 1 else 's'} held, {new} new",
         )
-        return THINKING, state
+        return StepEvent.HYDRATED, state
 
     def fill(self, state: AgentState, run_id: str) -> AgentState:
         """The state with the turn's own blocks, the segment's where this run begins it, and what is held."""

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agentnb.agent.call_gaps import learn_call
-from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.conversation.turn_blocks import (
-    COMPLETED,
     block_text,
     end_note,
-    next_state,
+    event_of,
     recorded_reply,
     reply_blocks,
     reply_tokens,
@@ -21,7 +18,8 @@ from agentnb.agent.money.budget import affordable_output
 from agentnb.agent.money.costs import LOST, Heard, Lost, lost_call
 from agentnb.agent.money.shared_budget import Purse
 from agentnb.agent.request_planner import Preparing
-from agentnb.agent.state import AgentState, LastCall
+from agentnb.agent.samples import learn_call
+from agentnb.agent.state import AgentState, LastCall, Step, StepEvent
 from agentnb.errors import (
     AgentnbError,
     BudgetExceeded,
@@ -60,13 +58,14 @@ CALIBRATION_LEAST = 200  # tokens: fewer say more about framing than about the t
 class Thinking:
     """Makes a call and settles it."""
 
-    def __init__(self, services: Services, threads: Threads) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._threads = threads
-        self._preparing = Preparing(services, threads)
+        self._threads = services.threads
+        self._preparing = Preparing(services)
         self._machine = services.machine
 
-    def think(self, state: AgentState) -> tuple[str, AgentState]:
+    def __call__(self, state: AgentState) -> Step:
+        """One call: within the limits, predicted, made, and what its reply teaches taken in."""
         if self._machine.current.replaying:
             return self._replay(state)
         self._check_limit(state)
@@ -104,26 +103,24 @@ class Thinking:
             )
         return state, self._preparing.marked(state, call)
 
-    def _make_call(self, state: AgentState, call: Call, prediction: Prediction) -> tuple[str, AgentState]:
+    def _make_call(self, state: AgentState, call: Call, prediction: Prediction) -> Step:
         self._announce(call, prediction, state)
         return self._settle(state, call, prediction, self._ask(call, state))
 
-    def _call_from_purse(
-        self, state: AgentState, call: Call, prediction: Prediction, before: float
-    ) -> tuple[str, AgentState]:
+    def _call_from_purse(self, state: AgentState, call: Call, prediction: Prediction, before: float) -> Step:
         """The call within the sum that this run shares with others; `before` is what the run had spent until then."""
         current = self._machine.current
         purse, key = Purse(self._machine.journal, state.purse), f"{current.run_id}/{current.step}"
         most = purse.reserve(key, self._preparing.quote(call))
         call = replace(call, prompt=replace(call.prompt, max_tokens=most))
         try:
-            onward, state = self._make_call(state, call, prediction)
+            event, state = self._make_call(state, call, prediction)
         except AgentnbError:
             lost = (current.attached or {}).get(LOST)
             purse.settle(key, (Lost.from_json(lost).cost.total or 0.0) if lost else 0.0)
             raise
         purse.settle(key, state.spending.spent - before)
-        return onward, state
+        return event, state
 
     def _affordable(self, state: AgentState, call: Call) -> int:
         """The tokens that the budget still pays for. Raises BudgetExceeded, which says how the run goes on."""
@@ -203,7 +200,7 @@ class Thinking:
         playing = Playing(speed=state.options.replay_speed, wait=services.cancelled.wait, task=state.task)
         return Replaying(live, services.cassette, mode=state.options.replay, clock=services.clock, playing=playing)
 
-    def _settle(self, state: AgentState, call: Call, prediction: Prediction, answer: Answer) -> tuple[str, AgentState]:
+    def _settle(self, state: AgentState, call: Call, prediction: Prediction, answer: Answer) -> Step:
         """Everything that a reply teaches goes into the state, the ledger and the samples; then on."""
         if answer.recorded:
             return self._settle_recorded(state, call, answer)
@@ -226,10 +223,10 @@ class Thinking:
         if answer.wasted != Usage():
             wasted = prices.cost_of(call.model, answer.wasted)
             state = replace(state, spending=state.spending.with_call(answer.wasted, wasted))
-        onward, state = advance(state, reply, cost, sent=len(call.prompt.blocks))
-        if onward == COMPLETED:
+        event, state = advance(state, reply, cost, sent=len(call.prompt.blocks))
+        if event is StepEvent.ANSWERED:
             self._services.keepalive.begin(state.address, call, self._preparing.plan(state, call).pings)
-        return onward, state
+        return event, state
 
     def _told(
         self,
@@ -255,7 +252,7 @@ class Thinking:
         layers = layer_totals(call, call.tokens, cached_share(call.tokens, reply.usage.cache_read))
         return replace(state, last=LastCall(layers=layers, cache=report.to_json(), latency=timing.to_json()))
 
-    def _settle_recorded(self, state: AgentState, call: Call, answer: Answer) -> tuple[str, AgentState]:
+    def _settle_recorded(self, state: AgentState, call: Call, answer: Answer) -> Step:
         """A recorded reply teaches nothing and costs nothing; everything shown of it says that it is recorded."""
         note = f"Recorded {answer.recorded}: nothing was sent and nothing was spent."
         state = replace(state, recorded=answer.recorded).noted(note)
@@ -263,7 +260,7 @@ class Thinking:
         why = f"recorded {answer.recorded}: nothing was sent"
         return self._settle_untaught(state, call, answer, cost=free, why=why, aside=" (recorded)")
 
-    def _settle_uncounted(self, state: AgentState, call: Call, answer: Answer) -> tuple[str, AgentState]:
+    def _settle_uncounted(self, state: AgentState, call: Call, answer: Answer) -> Step:
         """A reply of a server that counts nothing: a missing usage is not zero, so our estimate stands in for it."""
         counter = self._counter(state)
         written = sum(counter.count(block_text(part)) for part in answer.reply.content)
@@ -274,7 +271,7 @@ class Thinking:
 
     def _settle_untaught(
         self, state: AgentState, call: Call, answer: Answer, *, cost: prices.Cost, why: str, aside: str = ""
-    ) -> tuple[str, AgentState]:
+    ) -> Step:
         """A reply whose figures are not those of this call: it is taken in, and nothing is learned from it."""
         reply = answer.reply
         call = replace(call, tokens=settle_tokens(call, (), reply.usage.input_total))
@@ -297,7 +294,7 @@ class Thinking:
             self._services.objects.vanished(name)
         return replace(call, marks=tuple(mark for mark in call.marks if mark.holder not in names)) if names else call
 
-    def _replay(self, state: AgentState) -> tuple[str, AgentState]:
+    def _replay(self, state: AgentState) -> Step:
         """The step again with the recorded reply: no model is asked, and nothing is learned twice."""
         current = self._machine.current
         after = AgentState.from_json(self._machine.context_at(current.run_id, current.step))
@@ -364,8 +361,8 @@ def _wire(provider: Provider, call: Call, state: AgentState) -> Wire:
     return wire if state.options.stream else wire.plain()
 
 
-def advance(state: AgentState, reply: Reply, cost: prices.Cost, *, sent: int) -> tuple[str, AgentState]:
-    """Where a reply leads, and the state after it. `sent` is the number of blocks that the request held."""
+def advance(state: AgentState, reply: Reply, cost: prices.Cost, *, sent: int) -> Step:
+    """What a reply is, and the state after it. `sent` is the number of blocks that the request held."""
     begun = state.text if state.paused else ""
     after = replace(
         state,
@@ -376,4 +373,4 @@ def advance(state: AgentState, reply: Reply, cost: prices.Cost, *, sent: int) ->
         text=begun + reply.text,
         paused=reply.stop is StopReason.PAUSED,  # then the next reply goes on with this one's text
     )
-    return next_state(reply), after.noted(end_note(reply))
+    return event_of(reply), after.noted(end_note(reply))

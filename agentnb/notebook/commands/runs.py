@@ -24,7 +24,7 @@ from agentnb.view.tables import Code, Stacked
 from agentnb.view.view_text import state_words
 
 if TYPE_CHECKING:
-    from agentnb.agent.table import BuiltInAgent
+    from agentnb.agent.built_in import BuiltInAgent
     from agentnb.session import Session
 
 RESUME_FLAGS = (
