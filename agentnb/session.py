@@ -329,10 +329,8 @@ class Session:
         return Scrubber(allow=frozenset(self.pins.allow), variables=variables)
 
     def _tools(self, hydrator: Hydrator) -> dict[str, Tool]:
-        address = self.model_name()
-
         def look(name: str) -> Outcome:
-            return hydrator.look(name, count=self.samples.counter_for(address).count)
+            return hydrator.look(name, count=self.samples.counter_for(self.model_name()).count)
 
         def run(code: str) -> Outcome:
             return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]

@@ -185,5 +185,4 @@ class BuiltInAgent:
         """The state of a journaled context; the machine hands back the very dict that the step before has given."""
         if self._latest is not None and context is self._latest[0]:
             return self._latest[1]
-        state = AgentState.from_json(context)
-        return replace(state, known_model=state.model)
+        return AgentState.from_json(context)

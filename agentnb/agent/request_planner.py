@@ -47,7 +47,7 @@ class Preparing:
 
     def prepare(self, state: AgentState) -> tuple[Call, Prediction]:
         """The next call on this state, and what of it should hit."""
-        model = state.model
+        model = self._services.model(state.address)
         blocks = suited((*self._threads.before(state), *state.blocks), model)
         prompt = Prompt(
             model=model.name,
@@ -135,11 +135,10 @@ class Preparing:
     def _count(self, state: AgentState, prompt: Prompt, known: tuple[int, ...], scope: str) -> tuple[int, ...]:
         """Tokens by block: as settled by an earlier reply where it sent the same prefix, as reported of the reply's own
         blocks, else estimated."""
-        model, sent = state.model, self._sent_like(state, prompt, scope)
-        counter = self._services.samples.counter(model, simulated=state.simulated)
+        sent, counter = self._sent_like(state, prompt, scope), self._services.counter(state.address)
         after = prompt.blocks[len(known) - 1].role if known else None
-        replied = sent.replied if sent is not None else {}
-        new = prompt_tokens(prompt.blocks[len(known) :], counter, model.images, after=after, replied=replied)
+        replied, images = sent.replied if sent is not None else {}, self._services.model(state.address).images
+        new = prompt_tokens(prompt.blocks[len(known) :], counter, images, after=after, replied=replied)
         return (*known, *new)
 
     def quote(self, call: Call) -> Quote | None:

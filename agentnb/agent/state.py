@@ -24,8 +24,6 @@ from agentnb.agent.attachments import SentPicture
 from agentnb.agent.money.budget import Budget
 from agentnb.agent.money.costs import Lost, Spending
 from agentnb.agent.request import Limits
-from agentnb.models import catalog
-from agentnb.models.catalog import Model
 from agentnb.models.layers import Block
 from agentnb.settings import RunOptions
 
@@ -188,8 +186,6 @@ class AgentState:
     last: LastCall | None = None
     approvals: Approvals = field(default_factory=Approvals)
     waits: int = 0
-    known_model: Model | None = field(default=None, repr=False, compare=False)
-    """The catalogue's row, where it was looked up: handed on from step to step, not journaled."""
 
     @property
     def address(self) -> str:
@@ -203,10 +199,6 @@ class AgentState:
     def waiting(self, run_id: str) -> list[Question]:
         """The calls that wait for a person's word."""
         return self.approvals.waiting(run_id, allow=self.options.allow)
-
-    @property
-    def model(self) -> Model:
-        return self.known_model or catalog.lookup(self.address)
 
     def noted(self, *notes: str) -> AgentState:
         """The state with notes for people, each once; empty ones are none."""

@@ -12,7 +12,7 @@ from agentnb.agent.request import Request
 from agentnb.agent.segments.compaction import reason, rewrite_that_pays
 from agentnb.agent.segments.window import room_for, tokens_of, turns_to_leave_out
 from agentnb.agent.state import AgentState, Base
-from agentnb.models import catalog, prices
+from agentnb.models import prices
 from agentnb.models.catalog import Model
 from agentnb.models.layers import Block, Layer, chain_digests
 from agentnb.models.messages import Usage
@@ -115,7 +115,7 @@ class Segments:
         if root is None:
             changed = "New segment: The model or the tools changed, so the prompt is written anew."
             return self._fitted(Begun(root=None, why=changed if path else ""), path, request=request)
-        sent = self._as_sent(path, root, kind, self._services.samples.counter_for(request.model))
+        sent = self._as_sent(path, root, kind, self._services.counter(request.model))
         return self._fitted(self._go_on(sent, request), path, request=request, sent=sent.blocks)
 
     def take_up(self, source: AgentState, path: Sequence[Turn], *, request: Request) -> Begun:
@@ -124,7 +124,7 @@ class Segments:
         `source` is that run's state after the step. A new segment keeps nothing of the old one: what the run had
         said so far is folded into it.
         """
-        counter = self._services.samples.counter_for(request.model)
+        counter = self._services.counter(request.model)
         sent = self._as_sent(path, source.segment.root, source.kind, counter, then=source.blocks)
         begun = self._go_on(sent, request, whole=True)
         return self._fitted(begun, path, request=request, sent=sent.blocks)
@@ -134,7 +134,7 @@ class Segments:
 
         `sent` are the blocks of the segment that there is.
         """
-        model, counter = catalog.lookup(request.model), self._services.samples.counter_for(request.model)
+        model, counter = self._services.model(request.model), self._services.counter(request.model)
         room = room_for(model, request, counter)
         turns = [tokens_of(self._threads.own(turn), model, counter) for turn in path]
         total = tokens_of(sent, model, counter) if begun.root else sum(turns)
@@ -161,7 +161,7 @@ class Segments:
         """Why a new segment pays before the limit asks for one; empty where it does not."""
         end, _ = self._threads.end_of_last_request(sent.turns, sent.root, base=self._threads.base(sent.root))
         paying = rewrite_that_pays(self._services, sent.blocks, share=share, request=request, end=end)
-        return reason(paying, catalog.lookup(request.model)) if paying else ""
+        return reason(paying, self._services.model(request.model)) if paying else ""
 
     def _as_sent(
         self, path: Sequence[Turn], root: str, kind: str, counter: TokenCounter, *, then: Sequence[Block] = ()
@@ -186,7 +186,7 @@ class Segments:
     def _warm(self, sent: Path, request: Request) -> list[int]:
         """The turns of this segment, but the last, whose last request's prefix the provider still holds."""
         services = self._services
-        model = catalog.lookup(request.model)
+        model = self._services.model(request.model)
         scope, now = services.provider_for(request.model).scope, services.clock.now()
         chain = chain_digests(suited(sent.blocks, model), message_salt(model, sent.blocks))
         ends = {
@@ -219,8 +219,8 @@ class Segments:
 
     def _priced(self, sent: Path, request: Request, *, passed: Passed, cut: Cut) -> str:
         """Why so much is written anew, with the price of either way."""
-        model = catalog.lookup(request.model)
-        counter = self._services.samples.counter_for(request.model)
+        model = self._services.model(request.model)
+        counter = self._services.counter(request.model)
         total = tokens_of(sent.blocks, model, counter)
         stale, written = round(passed.share * total), round(cut.rewritten / sum(sent.weights) * total)
         keep = prices.cost_of(model, Usage(cache_read=stale)).total

@@ -23,7 +23,7 @@ from agentnb.models.layers import Block
 from agentnb.models.messages import Text
 from agentnb.models.tokens import TokenCounter
 from agentnb.prompt.blocks import TurnParts, receipt_entry, semi_static_block, static_blocks, turn_blocks
-from agentnb.prompt.thread import Turn, held_definitions, is_branch, parent_for, path_to, removed_definitions
+from agentnb.prompt.thread import Turn, held_definitions, is_branch, parent_for, removed_definitions
 
 
 class Hydrating:
@@ -41,7 +41,7 @@ class Hydrating:
         kind, source = self._kind(request), self._source(request)
         turns = self._threads.turns(request.thread)
         parent = _parent(turns, request, source)
-        path = path_to(turns, parent)
+        path = self._threads.path_to(turns, parent)
         if source is not None and source.kind == kind:
             begun = self._segments.take_up(source, path, request=request)
         else:
@@ -60,7 +60,7 @@ class Hydrating:
 
     def _asked(self, request: Request, segment: Segment) -> AgentState:
         """What was asked for, of whom, and within which limits."""
-        model, simulated = catalog.lookup(request.model), catalog.is_simulated(request.model)
+        model = self._services.model(request.model)
         options = replace(
             request.options,
             tools=tuple(sorted(set(request.tools))),
@@ -75,9 +75,8 @@ class Hydrating:
             purse=request.purse,
             notebook=bool(request.execution),
             label=model.label,
-            simulated=simulated,
-            token_factor=self._services.samples.counter(model, simulated=simulated).factor,
-            known_model=model,
+            simulated=catalog.is_simulated(request.model),
+            token_factor=self._services.counter(request.model).factor,
         )
 
     def _source(self, request: Request) -> AgentState | None:
@@ -141,7 +140,12 @@ class Hydrating:
 
     def _parts(self, state: AgentState, path: Sequence[Turn], before: Sequence[Block], pictures: Pictures) -> TurnParts:
         """What the task touches, and what became of what the thread holds."""
-        hydrator, count, mode, task = self._services.hydrator, _counter(state).count, state.options.context, state.task
+        hydrator, count, mode, task = (
+            self._services.hydrator,
+            self._counter(state).count,
+            state.options.context,
+            state.task,
+        )
         fresh = hydrator.refresh(held_definitions(before), count, gone=removed_definitions(before))
         found = hydrator.select(task, mode=mode, count=count, budget=state.options.context_tokens)
         selection = with_changed(found, (*fresh.changed, *self._dropped(state, path)), fresh.notes)
@@ -155,9 +159,13 @@ class Hydrating:
             removed=fresh.removed,
         )
 
+    def _counter(self, state: AgentState) -> TokenCounter:
+        """The estimator as it was calibrated when the run began: a replay must count as the run did."""
+        return TokenCounter(self._services.model(state.address).tokenizer, state.token_factor)
+
     def _pictures(self, state: AgentState, before: Sequence[Block]) -> Pictures:
         """The pictures that the task names: sent where the model takes pictures and the thread lacks them."""
-        rules = state.model.images
+        rules = self._services.model(state.address).images
         if rules is None:
             return Pictures()
         return pictures_of(self._services.hydrator.draw_pictures(state.task, mode=state.options.context), before, rules)
@@ -168,12 +176,12 @@ class Hydrating:
         if base is None:
             return ()
         sent = [*self._threads.segment(base.root), *self._threads.as_sent(path, root=base.root, kind=state.kind)]
-        return self._services.hydrator.as_they_are(held_definitions(sent), _counter(state).count)
+        return self._services.hydrator.as_they_are(held_definitions(sent), self._counter(state).count)
 
     def _new_segment(self, state: AgentState, path: Sequence[Turn], inherited: Sequence[Block]) -> list[Block]:
         """STATIC and SEMI_STATIC of a segment that begins here; what the thread held is folded into it."""
         services = self._services
-        count = _counter(state).count
+        count = self._counter(state).count
         specs = [services.tools[name].spec for name in state.options.tools]
         held = held_definitions([*self._threads.whole(path), *inherited])
         sent = path[left_out(state, path) :]
@@ -194,11 +202,6 @@ def _told_once(failure: str, before: Sequence[Block]) -> str:
     texts = (block.content.text for block in before if isinstance(block.content, Text))
     told = [text for text in texts if "<error>\n" in text]
     return SAME_ERROR if failure and told and failure in told[-1] else failure
-
-
-def _counter(state: AgentState) -> TokenCounter:
-    """The estimator as it was calibrated when the run began: a replay must count as the run did."""
-    return TokenCounter(state.model.tokenizer, state.token_factor)
 
 
 def _parent(turns: Sequence[Turn], request: Request, source: AgentState | None) -> Turn | None:

@@ -32,7 +32,7 @@ from agentnb.errors import (
 from agentnb.models import prices
 from agentnb.models.catalog import is_simulated
 from agentnb.models.messages import Reply, StopReason, Usage
-from agentnb.models.tokens import TokenCounter, cached_share
+from agentnb.models.tokens import cached_share
 from agentnb.providers import latency
 from agentnb.providers.base import Answer, Provider, Wire
 from agentnb.providers.cassettes import Playing, Replaying
@@ -159,7 +159,7 @@ class Thinking:
             else:
                 emit("delta", channel=kind, text=delta)
 
-        wire, counter = _wire(provider, call, state), self._counter(state)
+        wire, counter = _wire(provider, call, state), self._services.counter(state.address)
         self._connect(provider)
         try:
             answer = provider.ask(wire, on_text)
@@ -168,9 +168,6 @@ class Thinking:
                 self._lose(state, call, error, lost_call(call, Usage.from_json(error.spent), heard.texts, counter))
             raise
         return replace(answer, wasted=lost_call(call, answer.wasted, heard.broken, counter).usage)
-
-    def _counter(self, state: AgentState) -> TokenCounter:
-        return self._services.samples.counter(state.model, simulated=state.simulated)
 
     def _lose(self, state: AgentState, call: Call, error: AgentnbError, lost: Lost) -> None:
         """The call brought nothing: what it had used is billed, so it is kept with the step's event; and the prompt
@@ -262,7 +259,7 @@ class Thinking:
 
     def _settle_uncounted(self, state: AgentState, call: Call, answer: Answer) -> Step:
         """A reply of a server that counts nothing: a missing usage is not zero, so our estimate stands in for it."""
-        counter = self._counter(state)
+        counter = self._services.counter(state.address)
         written = sum(counter.count(block_text(part)) for part in answer.reply.content)
         answer = replace(answer, reply=replace(answer.reply, usage=Usage(input=call.total, output=written)))
         state = state.noted("The server reported no usage: tokens and cost are estimates.")
@@ -301,7 +298,7 @@ class Thinking:
         events = self._machine.history(current.run_id)
         event = next(event for event in events if event.kind == "step" and event.step == current.step)
         reply = recorded_reply(state, after, event.data)
-        cost = prices.cost_of(state.model, reply.usage, at=event.at)
+        cost = prices.cost_of(self._services.model(state.address), reply.usage, at=event.at)
         return advance(replace(state, last=after.last), reply, cost, sent=after.previous_end)
 
     def _learn(
@@ -323,7 +320,7 @@ class Thinking:
             cut=services.ledger.last_cut(state.thread),
         )
         services.ledger.record(warm_entries(call, reply.usage), call.at)
-        replied = reply_tokens(reply_blocks(reply), reply.usage, self._counter(state), call.model)
+        replied = reply_tokens(reply_blocks(reply), reply.usage, self._services.counter(state.address), call.model)
         sent = sent_record(call, run_id=self._machine.current.run_id, replied=replied)
         services.ledger.remember_sent(state.thread, sent)
         learn_call(services.samples, call.prompt, thread=state.thread, at=call.at)
