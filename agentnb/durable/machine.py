@@ -216,15 +216,13 @@ class AgentStateMachine:
 
     def get(self, run_id: str) -> Run:
         """The run as it stands. Raises RunUnknown."""
-        row = self.journal.row(run_id)
-        _, frames = self.journal.frames(run_id, row.summary.step)
+        row, frames, pending = self.journal.snapshot(run_id)
         summary = row.summary
-        pending = self.journal.actions(run_id, summary.step + 1)
         return Run(
             run_id=run_id, state=summary.state, status=summary.status, step=summary.step,
             context=self._stepper.typed(deltas.restore(frames)), tags=summary.tags, created=summary.created,
             updated=summary.updated, error=_error_of(row.error), failed_in=summary.failed_in, origin=summary.origin,
-            unsure=tuple(action.name for _, action in pending if action.status == "begun"), versions=row.versions,
+            unsure=tuple(action.name for action in pending if action.status == "begun"), versions=row.versions,
         )  # fmt: skip
 
     def history(self, run_id: str) -> list[Event]:

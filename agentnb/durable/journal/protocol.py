@@ -22,6 +22,7 @@ from agentnb.durable.journal.records import (
     NewRun,
     RunRow,
     RunSummary,
+    Snapshot,
     StepWrite,
 )
 
@@ -84,6 +85,9 @@ class Journal(Protocol):
 
     def row(self, run_id: str) -> RunRow:
         """Raises RunUnknown."""
+
+    def snapshot(self, run_id: str) -> Snapshot:
+        """The run as it stands, in one look. Raises RunUnknown."""
 
     def claim(self, run_id: str, lease: float, *, take_over: bool = False) -> Claim:
         """Take the run's lease for `lease` seconds, under a new fencing token. Raises LeaseHeld, RunUnknown."""

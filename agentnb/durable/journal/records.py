@@ -82,6 +82,14 @@ class Claim(NamedTuple):
     delivery: Delivery | None
 
 
+class Snapshot(NamedTuple):
+    """A run as it stands: its row, the frames of its context, and the outside effects of the step in flight."""
+
+    row: RunRow
+    frames: list[bytes]
+    pending: list[ActionRow]
+
+
 class StepWrite(NamedTuple):
     """One step to commit: from `state` at `step` - 1 to `next_state` at `step`, under `fence`."""
 

@@ -61,6 +61,19 @@ def test_steps_are_numbered_and_restored(journal):
             journal.frames("r", step)
 
 
+def test_a_snapshot_has_all_that_stands_of_a_run(journal):
+    journal.create(new_run())
+    drive(journal, "r", 35)
+    claim = journal.claim("r", LEASE)
+    journal.begin_action(claim.row.key, 36, "mail", claim.row.fence)
+    row, frames, pending = journal.snapshot("r")
+    assert row == journal.row("r")
+    assert frames == journal.frames("r", 35)[1]
+    assert [(action.name, action.status) for action in pending] == [("mail", "begun")]
+    with pytest.raises(RunUnknown):
+        journal.snapshot("other")
+
+
 def test_a_step_is_committed_once_and_in_order(journal):
     journal.create(new_run())
     claim = journal.claim("r", LEASE)

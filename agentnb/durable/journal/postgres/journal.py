@@ -30,6 +30,7 @@ from agentnb.durable.journal.records import (
     NewRun,
     RunRow,
     RunSummary,
+    Snapshot,
     StepWrite,
 )
 from agentnb.durable.journal.sqlite.statements import events_of, row_of
@@ -183,6 +184,13 @@ class PostgresJournal:
 
     def frames(self, run_id: str, step: int) -> tuple[str, list[bytes]]:
         return chain_of(self._read(sql.FRAMES, {"key": self.row(run_id).key, "step": step}), run_id, step)
+
+    def snapshot(self, run_id: str) -> Snapshot:
+        row = self.row(run_id)
+        step = row.summary.step
+        _, frames = chain_of(self._read(sql.FRAMES, {"key": row.key, "step": step}), run_id, step)
+        pending = actions_of(self._read(sql.ACTIONS, (row.key, step + 1, step + 1)))
+        return Snapshot(row, frames, [action for _, action in pending])
 
     def history(self, run_id: str) -> list[Event]:
         return self._events(sql.HISTORY, (self.row(run_id).key,))

@@ -23,6 +23,7 @@ from agentnb.durable.journal.records import (
     NewRun,
     RunRow,
     RunSummary,
+    Snapshot,
     StepWrite,
 )
 from agentnb.durable.journal.sqlite import statements as sql
@@ -157,6 +158,15 @@ class EmbeddedJournal:
 
     def frames(self, run_id: str, step: int) -> tuple[str, list[bytes]]:
         return self._read(lambda: self._tables.frames(self._tables.known_row(run_id), step))
+
+    def snapshot(self, run_id: str) -> Snapshot:
+        return self._read(lambda: self._snapshot(run_id))
+
+    def _snapshot(self, run_id: str) -> Snapshot:
+        tables = self._tables
+        row = tables.known_row(run_id)
+        pending = [action for _, action in tables.actions(row.key, row.summary.step + 1)]
+        return Snapshot(row, tables.frames(row, row.summary.step)[1], pending)
 
     def history(self, run_id: str) -> list[Event]:
         found, execute = self._tables.known_row, self._connection.execute
