@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from traitlets import Bool, Float, Int, TraitError, TraitType, Unicode, default, validate
+from traitlets import Bool, Float, Int, TraitError, TraitType, Undefined, Unicode, default, validate
 from traitlets.config.configurable import Configurable
 
 from agentnb.errors import SettingsError
@@ -57,6 +57,8 @@ def _trait(chosen: Option) -> TraitType[Any, Any]:
     kinds: dict[str, type[TraitType[Any, Any]]] = {"switch": Bool, "count": Int, "number": Float}
     made = kinds.get(chosen.kind, Unicode)(help=chosen.declared.help, allow_none=chosen.optional)
     made.tag(config=True)
+    # %config sees only what changes, and a switch that nobody has read counts as False: setting False would be lost.
+    made.default_value = Undefined
     return made
 
 
