@@ -45,7 +45,7 @@ from agentnb.providers.calling import Calling
 from agentnb.providers.cassettes import FILE, Cassette
 from agentnb.providers.google import GoogleProvider
 from agentnb.providers.openai import OpenAIProvider
-from agentnb.providers.promptcache import CacheObjects, Held, Ledger, ObjectProvider
+from agentnb.providers.promptcache import CacheObjects, HeldObject, Ledger, ObjectProvider
 from agentnb.settings import RunOptions, Settings, data_directory, default_model, journal_place
 from agentnb.simulator import Simulator
 from agentnb.storage import Storage, open_storage
@@ -391,7 +391,7 @@ class Session:
         """Delete the cache objects of this session at the providers, but for those that another kernel uses; the
         number deleted. What cannot be deleted now ends by itself within the hour."""
         deleted = 0
-        mine: list[Held] = []
+        mine: list[HeldObject] = []
         with contextlib.suppress(AgentnbError):  # at the end the data directory may be gone
             mine = self._objects.mine() if self._objects else []
         for held in mine:
@@ -400,7 +400,7 @@ class Session:
                 deleted += bool(provider and self.objects.leave(provider, held))
         return deleted
 
-    def holder_of(self, held: Held) -> ObjectProvider | None:
+    def holder_of(self, held: HeldObject) -> ObjectProvider | None:
         """The connection to where an object is kept; None where this session cannot reach that: another kernel's
         simulator, or an address that is no longer set."""
         simulated = catalog.is_simulated(held.scope)

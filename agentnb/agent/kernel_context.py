@@ -26,7 +26,7 @@ from agentnb.context.static.definitions import Definition
 from agentnb.context.values import description, static_inspect
 from agentnb.context.values.pictures import Drawn, draw, draw_shown, is_drawable, open_in_pyplot
 from agentnb.prompt.blocks import Project, receipt_entry
-from agentnb.prompt.project_parts import OUTLINE, TREE, OutlinePart, Part, Piece, TreePart
+from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, OutlinePart, Part, TreePart
 
 OUTLINE_ROOM = 12_000
 """Characters for the outlines of the project's modules: about 3,000 tokens."""
@@ -77,7 +77,7 @@ class Freshness:
     current: Mapping[str, str]
     changed: tuple[Chosen, ...] = ()
     removed: tuple[str, ...] = ()
-    parts: tuple[Piece, ...] = ()
+    parts: tuple[AnyPart, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -271,7 +271,7 @@ class Hydrator:
 
     def parts(
         self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-    ) -> tuple[Piece, ...]:
+    ) -> tuple[AnyPart, ...]:
         """The project's files by name, outlines of its modules that the notebook uses, added files and pinned schemas,
         as they are.
 
@@ -415,7 +415,7 @@ def _version(module: ModuleType) -> str:
     return version if isinstance(version, str) else ""
 
 
-def _digests_now(parts: Iterable[Piece], held: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def _digests_now(parts: Iterable[AnyPart], held: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """The digests of the project's parts as they are; "" for what of them was held and is gone."""
     current: dict[str, str] = {}
     for part in parts:

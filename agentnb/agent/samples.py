@@ -15,7 +15,7 @@ from agentnb.models import catalog
 from agentnb.models.catalog import Model
 from agentnb.models.layers import Prompt
 from agentnb.models.tokens import TokenCounter
-from agentnb.providers.promptcache import LAYERS, Call, Seen, Storage, frame_ends, layer_spans, seen
+from agentnb.providers.promptcache import LAYERS, BytesStorage, Call, Seen, frame_ends, layer_spans, seen
 
 KEEP = 64
 LATELY = 20
@@ -28,7 +28,7 @@ KEPT = 7 * 86400.0
 class Samples:
     """Small series per model and thread, newest last, at most 64 each."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: BytesStorage) -> None:
         self._storage = storage
 
     def counter(self, model: Model, *, simulated: bool) -> TokenCounter:

@@ -20,8 +20,8 @@ from agentnb.durable.diagrams import Drawing, draw_machine, draw_timeline, moves
 from agentnb.durable.events import FAILED, Bus, Event
 from agentnb.durable.journal import deltas, records
 from agentnb.durable.journal.open import open_journal
-from agentnb.durable.journal.protocol import Hold, Journal
-from agentnb.durable.journal.records import AWAITING, Mark, NewRun, Run, RunError, RunRow
+from agentnb.durable.journal.protocol import Journal, OwnedRun
+from agentnb.durable.journal.records import AWAITING, NewRun, Run, RunError, RunRow, StatusChange
 from agentnb.durable.states import Handler, Retry, State
 from agentnb.durable.step_context import CURRENT, Current
 from agentnb.durable.step_runner import STATUS_OF, TERMINAL, Stepper
@@ -264,7 +264,7 @@ class AgentStateMachine:
             raise InputError("a run's first step is 1", about=f"{run_id}, step {step}", todo="Give 1 or more.")
         before, frames = self.journal.frames(run_id, step - 1)
         recorded_state, recorded = self.journal.frames(run_id, step)
-        hold = Hold(run_id)
+        hold = OwnedRun(run_id)
         hold.key, hold.state, hold.step = self.journal.row(run_id).key, before, step - 1
         hold.delivery = self.journal.delivered(run_id, step)
         current = Current(self.journal, self.events, hold)
@@ -350,7 +350,7 @@ class AgentStateMachine:
         registered = {name: entry.version for name, entry in self._stepper.states.items()}
         versions = {**row.versions, **registered} if accept_versions else row.versions
         status = records.WAITING if state.startswith(AWAITING) else records.RUNNING
-        mark = Mark(run_id, "resumed", status, state, row.fence, versions=versions)
+        mark = StatusChange(run_id, "resumed", status, state, row.fence, versions=versions)
         self.events.emit(self._alone(run_id, lambda: self.journal.mark(mark)))
 
     def _answer(self, row: RunRow, unsure: str | Mapping[str, Any]) -> None:

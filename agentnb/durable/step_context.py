@@ -12,7 +12,7 @@ from agentnb.durable.journal.records import ActionRow, Delivery
 from agentnb.errors import ActionUnsure, JournalError, RunCancelled, RunInterrupted
 
 if TYPE_CHECKING:
-    from agentnb.durable.journal.protocol import Hold, Journal
+    from agentnb.durable.journal.protocol import Journal, OwnedRun
 
 CURRENT: contextvars.ContextVar[Current | None] = contextvars.ContextVar("agentnb_step", default=None)
 
@@ -25,7 +25,7 @@ class Current:
         "run_id", "state", "step",
     )  # fmt: skip
 
-    def __init__(self, journal: Journal, bus: Bus, hold: Hold) -> None:
+    def __init__(self, journal: Journal, bus: Bus, hold: OwnedRun) -> None:
         self._journal = journal
         self._bus = bus
         self.run_id = hold.run_id

@@ -14,7 +14,7 @@ from agentnb.context.static.definitions import Line
 OUTLINE, TREE = "outline:", "tree:"
 TREE_CHANGES = 20
 """New files, and files that are gone, that one turn tells of; the rest waits for the next."""
-Held = Mapping[str, Mapping[str, object]]
+HeldParts = Mapping[str, Mapping[str, object]]
 """What a thread holds: the newest entry by name (see thread.held_definitions)."""
 
 
@@ -52,7 +52,7 @@ class Part:
             "reason": "part of the project",
         }
 
-    def lacking(self, held: Held) -> tuple[str, list[dict[str, Any]]]:
+    def lacking(self, held: HeldParts) -> tuple[str, list[dict[str, Any]]]:
         """What has to be sent beside what the thread holds, with its entries; an empty text where it holds it all."""
         before = held.get(self.name)
         if before is not None and before["digest"] == self.digest:
@@ -85,12 +85,12 @@ class OutlinePart:
         """The digest of each line, by the name under which it is held."""
         return {f"{self.name}{line.name}": digest(line.text) for line in self.outline.lines}
 
-    def gone(self, held: Held) -> list[str]:
+    def gone(self, held: HeldParts) -> list[str]:
         """The held lines of this module that it no longer has."""
         now = self.digests
         return [name for name in held if name.startswith(self.name) and name not in now]
 
-    def lacking(self, held: Held) -> tuple[str, list[dict[str, Any]]]:
+    def lacking(self, held: HeldParts) -> tuple[str, list[dict[str, Any]]]:
         """The lines that the thread does not hold as they are now, and the names that are gone, with their entries."""
         now, gone = self.digests, self.gone(held)
         lines = {f"{self.name}{line.name}": line for line in self.outline.lines}
@@ -139,11 +139,11 @@ class TreePart:
     def digests(self) -> dict[str, str]:
         return {f"{TREE}{file}": digest(file) for file in self.files}
 
-    def gone(self, held: Held) -> list[str]:
+    def gone(self, held: HeldParts) -> list[str]:
         """The held files that are not there any more."""
         return sorted(name for name in held if name.startswith(TREE) and name.removeprefix(TREE) not in self.files)
 
-    def lacking(self, held: Held) -> tuple[str, list[dict[str, Any]]]:
+    def lacking(self, held: HeldParts) -> tuple[str, list[dict[str, Any]]]:
         """The whole list where the thread holds none; else one line with what changed, TREE_CHANGES of a kind. How
         many files are not told is said beside those that are."""
         again = any(name.startswith(TREE) for name in held)
@@ -171,7 +171,7 @@ class TreePart:
         return f"{left:,} file{'' if left == 1 else 's'}{' or more' if self.others else ''}"
 
 
-Piece = Part | OutlinePart | TreePart
+AnyPart = Part | OutlinePart | TreePart
 
 
 def removed_entry(name: str) -> dict[str, Any]:

@@ -182,7 +182,7 @@ def _diagnosis(wire: Mapping[str, Any] | None) -> str | None:
     return f"{kind} ({missed:,} tokens)" if missed and isinstance(missed, int) else str(kind)
 
 
-class StreamDecoder:
+class AnthropicDecoder:
     """Folds the events of a streamed reply into the message that the plain call would have given."""
 
     def __init__(self) -> None:
@@ -260,8 +260,8 @@ class AnthropicProvider(Calling):
     def encode(self, prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> Wire:
         return Wire(body=encode(prompt, marks, previous_message=previous_message), marks=marks)
 
-    def decoder(self, wire: Wire | None = None) -> StreamDecoder:
-        return StreamDecoder()
+    def decoder(self, wire: Wire | None = None) -> AnthropicDecoder:
+        return AnthropicDecoder()
 
     def _open(self, transport: Transport) -> Any:
         import anthropic

@@ -61,7 +61,7 @@ class Wire:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class CallAnswer:
     """A reply and the timeline of the call that brought it.
 
     `wasted` is what replies that broke off had used by then; `fell_back` says that the wire's fallback was answered.
@@ -110,7 +110,7 @@ class Provider(Protocol):
 
     def connect(self) -> None: ...
 
-    def ask(self, wire: Wire, on_text: OnText) -> Answer: ...
+    def ask(self, wire: Wire, on_text: OnText) -> CallAnswer: ...
 
     @property
     def can_prewarm(self) -> bool: ...

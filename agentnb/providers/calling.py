@@ -35,7 +35,7 @@ from agentnb.errors import (
 from agentnb.models.catalog import Model
 from agentnb.models.layers import Prompt
 from agentnb.models.messages import Reply, Text, Usage
-from agentnb.providers.base import Answer, Decoder, Mark, OnText, Wire
+from agentnb.providers.base import CallAnswer, Decoder, Mark, OnText, Wire
 from agentnb.providers.transport import SHORT_WAIT, CallCut, CallTrace, GaveUp, OnWait, Transport
 
 NO_KEY = "none"  # for a server of one's own, which seldom asks for a key; the SDKs insist on some text
@@ -155,7 +155,7 @@ def read_arguments(text: Any, *, complete: bool) -> Mapping[str, Any]:
     return {}
 
 
-class Lost:
+class LostReplies:
     """What the replies of one call had used that did not come through, as far as their provider said."""
 
     def __init__(self) -> None:
@@ -256,24 +256,24 @@ class Calling:
         """
         self._connect()
 
-    def ask(self, wire: Wire, on_text: OnText) -> Answer:
+    def ask(self, wire: Wire, on_text: OnText) -> CallAnswer:
         """Send, stream, fold. Raises a ProviderError, KeyMissing, or RunInterrupted after `cancel`; from then on its
         `spent` says what the call had used by then."""
         self._connect()
-        lost = Lost()
+        lost = LostReplies()
         try:
             return self._ask(wire, on_text, lost)
         except (ProviderError, RunInterrupted) as error:
             error.spent = lost.usage.to_json()
             raise
 
-    def _ask(self, wire: Wire, on_text: OnText, lost: Lost) -> Answer:
+    def _ask(self, wire: Wire, on_text: OnText, lost: LostReplies) -> CallAnswer:
         trace = self._require_transport().begin(self._tells_of_waits(on_text), longest_wait=wire.retry_wait)
         fell_back, tries = False, 0
         while True:
             try:
                 reply = self._once(wire, on_text, trace, lost)
-                return Answer(reply=reply, trace=trace, wasted=lost.usage, fell_back=fell_back)
+                return CallAnswer(reply=reply, trace=trace, wasted=lost.usage, fell_back=fell_back)
             except ProviderError as error:
                 if wire.fallback is not None and self._falls_back(wire, error):
                     wire, fell_back = wire.otherwise(), True
@@ -372,7 +372,7 @@ class Calling:
     def _request_id(self, trace: CallTrace) -> str | None:
         return trace.response_headers.get(self.vendor.request_id)
 
-    def _in_one_piece(self, wire: Wire, on_text: OnText, trace: CallTrace, lost: Lost) -> Reply:
+    def _in_one_piece(self, wire: Wire, on_text: OnText, trace: CallTrace, lost: LostReplies) -> Reply:
         client = self._connect()
         transport = self._require_transport()
         transport.expect_attempts()
@@ -387,7 +387,7 @@ class Calling:
                     on_text("text", part.text)
             return reply
 
-    def _once(self, wire: Wire, on_text: OnText, trace: CallTrace, lost: Lost) -> Reply:
+    def _once(self, wire: Wire, on_text: OnText, trace: CallTrace, lost: LostReplies) -> Reply:
         if not wire.stream:
             try:
                 return self._in_one_piece(wire, on_text, trace, lost)
@@ -458,7 +458,7 @@ def _seen_from(began: bool, error: Exception) -> Exception:
     return error
 
 
-def _tell_lost(error: ProviderError, lost: Lost) -> None:
+def _tell_lost(error: ProviderError, lost: LostReplies) -> None:
     """What was used for nothing is billed all the same."""
     if not lost.replies:
         return

@@ -21,7 +21,7 @@ from agentnb.canonical import Clock
 from agentnb.errors import InputError, JournalError, KeyMissing, NotRecorded, RunInterrupted
 from agentnb.models.layers import Block, Layer, Prompt, layer_word
 from agentnb.models.messages import Reply, StopReason, Text, Usage, content_from_json, content_to_json
-from agentnb.providers.base import Answer, Mark, OnText, Provider, Wire
+from agentnb.providers.base import CallAnswer, Mark, OnText, Provider, Wire
 from agentnb.providers.transport import CallTrace
 
 FILE = "agentnb-cassette.json"
@@ -251,7 +251,7 @@ class Replaying:
         wire = self._inner.encode(prompt, marks, previous_message=previous_message)
         return replace(wire, layers=layer_digests(prompt), parts=layer_parts(prompt))
 
-    def ask(self, wire: Wire, on_text: OnText) -> Answer:
+    def ask(self, wire: Wire, on_text: OnText) -> CallAnswer:
         """The recorded answer, or a live one that is recorded. Raises NotRecorded where only recorded ones count."""
         entry = None if self._mode == "record" else self._cassette.find(self.model.name, wire.layers)
         if entry is not None:
@@ -276,7 +276,7 @@ class Replaying:
         self._cassette.put(self._entry(wire, answer.reply, pace))
         return answer
 
-    def _play(self, entry: Mapping[str, Any], on_text: OnText) -> Answer:
+    def _play(self, entry: Mapping[str, Any], on_text: OnText) -> CallAnswer:
         trace = CallTrace(started=self._clock.monotonic())
         reply = reply_from_json(entry["reply"])
         pace = read_pace(entry.get("pace", "")) if self._playing.speed else []
@@ -286,7 +286,7 @@ class Replaying:
             trace.last_token = self._clock.monotonic()
             on_text(channel, text)
         trace.finished = self._clock.monotonic()
-        return Answer(reply=reply, trace=trace, recorded=f"{entry['recorded']}, {entry['model']}")
+        return CallAnswer(reply=reply, trace=trace, recorded=f"{entry['recorded']}, {entry['model']}")
 
     def _wait_until(self, moment: float) -> None:
         left = moment - self._clock.monotonic()

@@ -220,7 +220,7 @@ def _decode_part(part: Mapping[str, Any], spare_id: str) -> Iterator[Content]:
         yield Text(text)
 
 
-class StreamDecoder:
+class GoogleDecoder:
     """Folds the chunks of a streamed reply into the response that the plain call would have given."""
 
     def __init__(self) -> None:
@@ -298,8 +298,8 @@ class GoogleProvider(Calling):
         bare = Wire(body=encode(prompt), marks=tuple(mark for mark in marks if not mark.holder))
         return Wire(body=encode(prompt, marks), marks=marks, fallback=bare) if bound else bare
 
-    def decoder(self, wire: Wire | None = None) -> StreamDecoder:
-        return StreamDecoder()
+    def decoder(self, wire: Wire | None = None) -> GoogleDecoder:
+        return GoogleDecoder()
 
     # --- cache objects --------------------------------------------------------------------------------------------
 

@@ -45,8 +45,8 @@ class OpenAIProvider(Calling):
 
     def decoder(self, wire: Wire | None = None) -> Decoder:
         if wire is not None and wire.form == CHAT:
-            return openai_chat.StreamDecoder()
-        return openai_responses.StreamDecoder()
+            return openai_chat.ChatDecoder()
+        return openai_responses.ResponsesDecoder()
 
     def _open(self, transport: Transport) -> Any:
         try:

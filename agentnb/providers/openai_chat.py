@@ -144,7 +144,7 @@ def _text_of(content: Any) -> str:
     return "".join(part["text"] for part in content if part.get("type", "text") == "text")
 
 
-class StreamDecoder:
+class ChatDecoder:
     """Folds the chunks of a streamed completion into the one that the plain call would have given."""
 
     def __init__(self) -> None:

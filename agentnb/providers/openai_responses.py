@@ -273,7 +273,7 @@ _FAILURES: dict[str, tuple[type[ProviderError], str]] = {
 }
 
 
-class StreamDecoder:
+class ResponsesDecoder:
     """Keeps the last whole response of a stream; its items where that one names none."""
 
     def __init__(self) -> None:

@@ -44,7 +44,7 @@ class Timing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Event:
+class StreamEvent:
     """One piece of a stream as sent, and how many output tokens have to be made before it goes out."""
 
     data: bytes
@@ -52,7 +52,7 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class HttpAnswer:
     """Hold what to answer. With `events` it is a stream, else `body` is sent as JSON.
 
     `server_time` is the header (name, format with milliseconds) in which this provider reports its own time.
@@ -62,7 +62,7 @@ class Outcome:
 
     status: int = 200
     body: Any = None
-    events: tuple[Event, ...] | None = None
+    events: tuple[StreamEvent, ...] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     timing: Timing | None = None
     usage: Mapping[str, Any] | None = None

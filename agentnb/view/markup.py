@@ -16,7 +16,7 @@ from typing import Literal
 
 from agentnb.view.style import CODE, PRE, clean
 
-Kind = Literal["paragraph", "heading", "bullet", "number", "code", "table"]
+BlockKind = Literal["paragraph", "heading", "bullet", "number", "code", "table"]
 
 CELL = "text-align:left;padding:3px 10px 3px 0;border:0;border-bottom:1px solid #80808033;vertical-align:top"
 
@@ -38,19 +38,19 @@ _MARKDOWN_ACTIVE = re.compile(r"([\\\[\]])")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class MarkdownBlock:
     """`level`: a heading's depth, a list item's nesting. `note`: a fence's language, an ordered item's number."""
 
-    kind: Kind
+    kind: BlockKind
     text: str
     level: int = 0
     note: str = ""
 
 
-def parse(text: str) -> tuple[Block, ...]:
+def parse(text: str) -> tuple[MarkdownBlock, ...]:
     """The blocks of a text. An unclosed fence runs to the end, as it must while an answer is streaming."""
     lines = clean(text).split("\n")
-    out: list[Block] = []
+    out: list[MarkdownBlock] = []
     at = 0
     while at < len(lines):
         block, used = _next_block(lines, at)
@@ -60,36 +60,36 @@ def parse(text: str) -> tuple[Block, ...]:
     return tuple(out)
 
 
-def _next_block(lines: list[str], at: int) -> tuple[Block | None, int]:
+def _next_block(lines: list[str], at: int) -> tuple[MarkdownBlock | None, int]:
     line = lines[at]
     if not line.strip():
         return None, 1
     if fence := _match(_FENCE, line):
         return _fenced(lines, at, mark=fence[1], language=fence[2])
     if heading := _match(_HEADING, line):
-        return Block(kind="heading", text=heading[2], level=len(heading[1])), 1
+        return MarkdownBlock(kind="heading", text=heading[2], level=len(heading[1])), 1
     if _starts_table(lines, at):
         rows = list(takewhile(lambda row: "|" in row, lines[at:]))
-        return Block(kind="table", text="\n".join(rows)), len(rows)
+        return MarkdownBlock(kind="table", text="\n".join(rows)), len(rows)
     if item := _match(_ITEM, line):
         return _item(lines, at, item)
     rest = _continuation(lines, at + 1)
-    return Block(kind="paragraph", text="\n".join([line.strip(), *rest])), 1 + len(rest)
+    return MarkdownBlock(kind="paragraph", text="\n".join([line.strip(), *rest])), 1 + len(rest)
 
 
 def _match(pattern: re.Pattern[str], line: str) -> re.Match[str] | None:
     return pattern.match(line) if len(line) <= LONG_LINE else None
 
 
-def _fenced(lines: list[str], at: int, *, mark: str, language: str) -> tuple[Block, int]:
+def _fenced(lines: list[str], at: int, *, mark: str, language: str) -> tuple[MarkdownBlock, int]:
     closing = re.compile(rf" {{0,3}}{re.escape(mark[0])}{{{len(mark)},}}[ \t]*$")
     body = list(takewhile(lambda row: not closing.match(row), lines[at + 1 :]))
-    return Block(kind="code", text="\n".join(body), note=language), len(body) + 2
+    return MarkdownBlock(kind="code", text="\n".join(body), note=language), len(body) + 2
 
 
-def _item(lines: list[str], at: int, found: re.Match[str]) -> tuple[Block, int]:
+def _item(lines: list[str], at: int, found: re.Match[str]) -> tuple[MarkdownBlock, int]:
     rest = _continuation(lines, at + 1)
-    return Block(
+    return MarkdownBlock(
         kind="bullet" if found[2] else "number",
         text="\n".join([found[4].strip(), *rest]),
         level=min(4, len(found[1].expandtabs(4)) // 2),
@@ -124,7 +124,7 @@ def to_html(text: str) -> str:
     return "".join(parts)
 
 
-def _block_html(block: Block) -> str:
+def _block_html(block: MarkdownBlock) -> str:
     if block.kind == "code":
         return f'<pre style="{PRE}">{escape(block.text)}</pre>'
     if block.kind == "heading":
@@ -135,13 +135,13 @@ def _block_html(block: Block) -> str:
     return f'<p style="margin:0 0 8px 0">{_inline_html(block.text)}</p>'
 
 
-def _list_html(kind: str, items: Iterable[Block]) -> str:
+def _list_html(kind: str, items: Iterable[MarkdownBlock]) -> str:
     tag = "ol" if kind == "number" else "ul"
     body = "".join(_item_html(item) for item in items)
     return f'<{tag} style="margin:0 0 8px 0;padding-left:24px">{body}</{tag}>'
 
 
-def _item_html(item: Block) -> str:
+def _item_html(item: MarkdownBlock) -> str:
     value = f' value="{int(item.note)}"' if item.note else ""
     return f'<li{value} style="margin:2px 0 2px {item.level * 20}px">{_inline_html(item.text)}</li>'
 
@@ -200,7 +200,7 @@ def to_markdown(text: str) -> str:
     return "\n\n".join(parts)
 
 
-def _block_markdown(block: Block) -> str:
+def _block_markdown(block: MarkdownBlock) -> str:
     if block.kind == "code":
         return fenced(block.text, block.note)
     if block.kind == "heading":
@@ -252,7 +252,7 @@ def to_text(text: str, *, width: int = 80) -> str:
     return "\n\n".join(parts)
 
 
-def _block_text(block: Block, width: int) -> str:
+def _block_text(block: MarkdownBlock, width: int) -> str:
     if block.kind == "code":
         return textwrap.indent(block.text, "    ")
     if block.kind == "table":

@@ -25,7 +25,7 @@ CERTAIN = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
-class Begun:
+class ChosenSegment:
     """The segment to go on with. `root` None begins one: `base` says what it keeps of another, `why` is for the user.
 
     `first` is the first turn that is sent, where the whole conversation would not fit the model's window ("": none
@@ -109,16 +109,16 @@ class Segments:
         self._services = services
         self._threads = services.threads
 
-    def choose(self, turns: Sequence[Turn], path: Sequence[Turn], *, kind: str, request: Request) -> Begun:
+    def choose(self, turns: Sequence[Turn], path: Sequence[Turn], *, kind: str, request: Request) -> ChosenSegment:
         """The segment for a new turn on this path."""
         root = segment_for(turns, path, kind)
         if root is None:
             changed = "New segment: The model or the tools changed, so the prompt is written anew."
-            return self._fitted(Begun(root=None, why=changed if path else ""), path, request=request)
+            return self._fitted(ChosenSegment(root=None, why=changed if path else ""), path, request=request)
         sent = self._as_sent(path, root, kind, self._services.counter(request.model))
         return self._fitted(self._go_on(sent, request), path, request=request, sent=sent.blocks)
 
-    def take_up(self, source: AgentState, path: Sequence[Turn], *, request: Request) -> Begun:
+    def take_up(self, source: AgentState, path: Sequence[Turn], *, request: Request) -> ChosenSegment:
         """The segment for a turn that follows a step of an earlier run: that run's own, unless too much is stale.
 
         `source` is that run's state after the step. A new segment keeps nothing of the old one: what the run had
@@ -129,7 +129,9 @@ class Segments:
         begun = self._go_on(sent, request, whole=True)
         return self._fitted(begun, path, request=request, sent=sent.blocks)
 
-    def _fitted(self, begun: Begun, path: Sequence[Turn], *, request: Request, sent: Sequence[Block] = ()) -> Begun:
+    def _fitted(
+        self, begun: ChosenSegment, path: Sequence[Turn], *, request: Request, sent: Sequence[Block] = ()
+    ) -> ChosenSegment:
         """The same, or a new segment without the oldest turns where the conversation no longer fits the window.
 
         `sent` are the blocks of the segment that there is.
@@ -142,20 +144,20 @@ class Segments:
         if not gone:
             return begun
         first = path[gone].run_id if gone < len(path) else ""
-        return Begun(root=None, first=first, why=_why_shorter(gone, total, model))
+        return ChosenSegment(root=None, first=first, why=_why_shorter(gone, total, model))
 
-    def _go_on(self, sent: Path, request: Request, *, whole: bool = False) -> Begun:
+    def _go_on(self, sent: Path, request: Request, *, whole: bool = False) -> ChosenSegment:
         share, frozen = sent.stale_shares()
         passed = passed_limit(share, frozen, request)
         if passed is None:
             why = "" if whole or request.thread_stale_limit >= 1 else self._pays(sent, request, share)
-            return Begun(root=None, why=why) if why else Begun(root=sent.root)
+            return ChosenSegment(root=None, why=why) if why else ChosenSegment(root=sent.root)
         cuts = self._cuts(sent, request.thread_stale_limit * CERTAIN, request)
         # To keep the project section is to keep its old text.
         cut = cuts[0] if whole or passed.frozen else min(cuts, key=lambda cut: cut.price)
         base = Base(sent.root, cut.kept) if cut.kept else None
         why = self._priced(sent, request, passed=passed, cut=cut)
-        return Begun(root=None, base=base, why=why, replaced=passed.frozen)
+        return ChosenSegment(root=None, base=base, why=why, replaced=passed.frozen)
 
     def _pays(self, sent: Path, request: Request, share: float) -> str:
         """Why a new segment pays before the limit asks for one; empty where it does not."""

@@ -13,7 +13,7 @@ from agentnb.agent.conversation.turn_blocks import closed, scrubbed
 from agentnb.agent.deps import Services
 from agentnb.agent.kernel_context import with_changed
 from agentnb.agent.request import Request
-from agentnb.agent.segments.segments import Begun, Segments
+from agentnb.agent.segments.segments import ChosenSegment, Segments
 from agentnb.agent.state import AgentState, HeldDefinition, LeftOut, Segment, Step, StepEvent, is_agents
 from agentnb.agent.tools.tool import pick
 from agentnb.context.selection import Chosen, Selection
@@ -211,7 +211,7 @@ def _parent(turns: Sequence[Turn], request: Request, source: AgentState | None) 
     return next((turn for turn in turns if turn.run_id == source.parent), None)
 
 
-def _segment_of(begun: Begun, run_id: str) -> Segment:
+def _segment_of(begun: ChosenSegment, run_id: str) -> Segment:
     """The segment that the turn goes on with or begins."""
     if begun.root is not None:
         return Segment(root=begun.root)

@@ -34,7 +34,7 @@ from agentnb.models.catalog import is_simulated
 from agentnb.models.messages import Reply, StopReason, Usage
 from agentnb.models.tokens import cached_share
 from agentnb.providers import latency
-from agentnb.providers.base import Answer, Provider, Wire
+from agentnb.providers.base import CallAnswer, Provider, Wire
 from agentnb.providers.cassettes import Playing, Replaying
 from agentnb.providers.promptcache import (
     CacheReport,
@@ -147,7 +147,7 @@ class Thinking:
         self._machine.current.emit("view", context=replace(state, last=last).shown())
         self._machine.current.emit("phase", text="waiting for the first token")
 
-    def _ask(self, call: Call, state: AgentState) -> Answer:
+    def _ask(self, call: Call, state: AgentState) -> CallAnswer:
         provider, emit, heard = self._provider(state), self._machine.current.emit, Heard()
 
         def on_text(kind: str, delta: str) -> None:
@@ -197,7 +197,7 @@ class Thinking:
         playing = Playing(speed=state.options.replay_speed, wait=services.cancelled.wait, task=state.task)
         return Replaying(live, services.cassette, mode=state.options.replay, clock=services.clock, playing=playing)
 
-    def _settle(self, state: AgentState, call: Call, prediction: Prediction, answer: Answer) -> Step:
+    def _settle(self, state: AgentState, call: Call, prediction: Prediction, answer: CallAnswer) -> Step:
         """Everything that a reply teaches goes into the state, the ledger and the samples; then on."""
         if answer.recorded:
             return self._settle_recorded(state, call, answer)
@@ -249,7 +249,7 @@ class Thinking:
         layers = layer_totals(call, call.tokens, cached_share(call.tokens, reply.usage.cache_read))
         return replace(state, last=LastCall(layers=layers, cache=report.to_json(), latency=timing.to_json()))
 
-    def _settle_recorded(self, state: AgentState, call: Call, answer: Answer) -> Step:
+    def _settle_recorded(self, state: AgentState, call: Call, answer: CallAnswer) -> Step:
         """A recorded reply teaches nothing and costs nothing; everything shown of it says that it is recorded."""
         note = f"Recorded {answer.recorded}: nothing was sent and nothing was spent."
         state = replace(state, recorded=answer.recorded).noted(note)
@@ -257,7 +257,7 @@ class Thinking:
         why = f"recorded {answer.recorded}: nothing was sent"
         return self._settle_untaught(state, call, answer, cost=free, why=why, aside=" (recorded)")
 
-    def _settle_uncounted(self, state: AgentState, call: Call, answer: Answer) -> Step:
+    def _settle_uncounted(self, state: AgentState, call: Call, answer: CallAnswer) -> Step:
         """A reply of a server that counts nothing: a missing usage is not zero, so our estimate stands in for it."""
         counter = self._services.counter(state.address)
         written = sum(counter.count(block_text(part)) for part in answer.reply.content)
@@ -267,7 +267,7 @@ class Thinking:
         return self._settle_untaught(state, call, answer, cost=cost, why="the server reported no usage")
 
     def _settle_untaught(
-        self, state: AgentState, call: Call, answer: Answer, *, cost: prices.Cost, why: str, aside: str = ""
+        self, state: AgentState, call: Call, answer: CallAnswer, *, cost: prices.Cost, why: str, aside: str = ""
     ) -> Step:
         """A reply whose figures are not those of this call: it is taken in, and nothing is learned from it."""
         reply = answer.reply
@@ -284,7 +284,7 @@ class Thinking:
         state = self._told(state, call, reply, report=report, timing=timing, cost=cost, aside=aside)
         return advance(state, reply, cost, sent=len(call.prompt.blocks))
 
-    def _without_vanished(self, call: Call, answer: Answer) -> Call:
+    def _without_vanished(self, call: Call, answer: CallAnswer) -> Call:
         """A cache object that was gone is forgotten; the call was answered without it."""
         names = [mark.holder for mark in call.marks if mark.holder] if answer.fell_back else []
         for name in names:
@@ -335,7 +335,7 @@ class Thinking:
         if estimated >= CALIBRATION_LEAST:
             samples.learn_tokens(call.model, simulated=simulated, estimated=estimated, reported=reported)
 
-    def _timing(self, state: AgentState, call: Call, prediction: Prediction, answer: Answer) -> latency.Latency:
+    def _timing(self, state: AgentState, call: Call, prediction: Prediction, answer: CallAnswer) -> latency.Latency:
         """What the call took, beside what was expected of it before; the queue of a real call is estimated."""
         usage = answer.reply.usage
         timing = latency.from_trace(answer.trace, output_tokens=usage.output)

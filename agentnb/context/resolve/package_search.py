@@ -96,7 +96,7 @@ class PackageSearch:
                 if f".{qualified}".endswith(f".{name}") and file:
                     yield file.by_name[qualified]
 
-    def _places(self, name: str) -> Iterator[_Place]:
+    def _places(self, name: str) -> Iterator[_LikelyFile]:
         left = TOTAL_BYTES
         for package, root in self._packages:
             for path, stamp in _listed(root, tests=name.lower().startswith("test")).items():
@@ -105,11 +105,11 @@ class PackageSearch:
                 if rank is not None:
                     module = _module_in(root, package, path)
                     private = any(part.startswith("_") for part in f"{module}.{name}".split("."))
-                    yield _Place(path, module, (private, *rank))
+                    yield _LikelyFile(path, module, (private, *rank))
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _LikelyFile:
     """A file that seems to define a name. The lower its rank, the likelier it is meant."""
 
     path: str

@@ -116,7 +116,7 @@ def _own_words(value: Any, limit: int) -> str:
     return said[0][: 2 * limit] if said and type(said[0]) is str else ""
 
 
-def _known(value: Any) -> _Known | None:
+def _known(value: Any) -> _KnownClass | None:
     """The describer of a library's own class. A subclass elsewhere is not taken: its methods may be the user's code."""
     top = static_inspect.class_name(type(value))[0].partition(".")[0]
     if top not in _TOPS:
@@ -448,7 +448,7 @@ def _picture(value: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _KnownClass:
     """How values of one library's class are told: at length, and inside another value."""
 
     module: str
@@ -461,41 +461,41 @@ def _shaped(value: Any) -> str:
     return f"{static_inspect.class_name(type(value))[1]} {' x '.join(map(str, value.shape))}"
 
 
-LIBRARIES: tuple[_Known, ...] = (
-    _Known("pandas", "DataFrame", _frame, _shaped),
-    _Known("pandas", "Series", _series, _shaped),
-    _Known("pandas", "Timestamp", lambda value: value.isoformat(), lambda value: value.isoformat()),
-    _Known("pandas._libs.tslibs.nattype", "NaTType", lambda value: "NaT", lambda value: "NaT"),
-    _Known("pandas._libs.missing", "NAType", lambda value: "NA", lambda value: "NA"),
-    _Known("pandas", "Timedelta", lambda value: value.isoformat(), lambda value: value.isoformat()),
-    _Known("pandas", "Period", str, str),
-    _Known("pandas", "Interval", str, str),
-    _Known(
+LIBRARIES: tuple[_KnownClass, ...] = (
+    _KnownClass("pandas", "DataFrame", _frame, _shaped),
+    _KnownClass("pandas", "Series", _series, _shaped),
+    _KnownClass("pandas", "Timestamp", lambda value: value.isoformat(), lambda value: value.isoformat()),
+    _KnownClass("pandas._libs.tslibs.nattype", "NaTType", lambda value: "NaT", lambda value: "NaT"),
+    _KnownClass("pandas._libs.missing", "NAType", lambda value: "NA", lambda value: "NA"),
+    _KnownClass("pandas", "Timedelta", lambda value: value.isoformat(), lambda value: value.isoformat()),
+    _KnownClass("pandas", "Period", str, str),
+    _KnownClass("pandas", "Interval", str, str),
+    _KnownClass(
         "pandas.io.formats.style", "Styler", lambda value: f"Styler of {_shaped(value.data)}", static_inspect.type_name
     ),
-    _Known("pandas.api.extensions", "ExtensionArray", _extension, static_inspect.type_name),
-    _Known("pandas", "Index", _index, lambda value: f"{type(value).__name__} of {len(value)}"),
-    _Known("pandas.core.groupby", "GroupBy", _groups, static_inspect.type_name),
-    _Known("polars", "DataFrame", _polars, _shaped),
-    _Known("polars", "Series", _polars_series, _shaped),
-    _Known("polars", "LazyFrame", lambda value: "polars LazyFrame, not collected", lambda value: "LazyFrame"),
-    _Known("numpy", "ndarray", arrays.array, arrays.short),
-    _Known(
+    _KnownClass("pandas.api.extensions", "ExtensionArray", _extension, static_inspect.type_name),
+    _KnownClass("pandas", "Index", _index, lambda value: f"{type(value).__name__} of {len(value)}"),
+    _KnownClass("pandas.core.groupby", "GroupBy", _groups, static_inspect.type_name),
+    _KnownClass("polars", "DataFrame", _polars, _shaped),
+    _KnownClass("polars", "Series", _polars_series, _shaped),
+    _KnownClass("polars", "LazyFrame", lambda value: "polars LazyFrame, not collected", lambda value: "LazyFrame"),
+    _KnownClass("numpy", "ndarray", arrays.array, arrays.short),
+    _KnownClass(
         "numpy", "generic", lambda value: f"{value.dtype} {_plain(value.item())}", lambda value: _plain(value.item())
     ),
-    _Known("torch", "Tensor", arrays.tensor, _shaped),
-    _Known("matplotlib.figure", "Figure", figures.matplotlib_figure, static_inspect.type_name),
-    _Known("matplotlib.axes", "Axes", figures.matplotlib_axes, static_inspect.type_name),
-    _Known("matplotlib.artist", "Artist", figures.matplotlib_artist, static_inspect.type_name),
-    _Known(
+    _KnownClass("torch", "Tensor", arrays.tensor, _shaped),
+    _KnownClass("matplotlib.figure", "Figure", figures.matplotlib_figure, static_inspect.type_name),
+    _KnownClass("matplotlib.axes", "Axes", figures.matplotlib_axes, static_inspect.type_name),
+    _KnownClass("matplotlib.artist", "Artist", figures.matplotlib_artist, static_inspect.type_name),
+    _KnownClass(
         "PIL.Image",
         "Image",
         _picture,
         lambda value: f"{static_inspect.type_name(value)} {value.size[0]} x {value.size[1]}",
     ),
-    _Known("sqlite3", "Connection", about_database, static_inspect.type_name),
-    _Known("duckdb", "DuckDBPyConnection", about_database, static_inspect.type_name),
-    _Known("sqlalchemy.engine", "Engine", about_database, static_inspect.type_name),
+    _KnownClass("sqlite3", "Connection", about_database, static_inspect.type_name),
+    _KnownClass("duckdb", "DuckDBPyConnection", about_database, static_inspect.type_name),
+    _KnownClass("sqlalchemy.engine", "Engine", about_database, static_inspect.type_name),
 )
 _TOPS = frozenset(known.module.partition(".")[0] for known in LIBRARIES) | {"_duckdb", "mpl_toolkits"}
 """Top packages whose classes are taken at their word; their subclasses elsewhere are not."""

@@ -18,16 +18,16 @@ from agentnb.durable.journal.records import (
     Claim,
     Committed,
     Delivery,
-    Mark,
     NewRun,
     RunRow,
     RunSummary,
     Snapshot,
+    StatusChange,
     StepWrite,
 )
 
 
-class Hold:
+class OwnedRun:
     """A run that this process holds: where it is, its context's bytes, and the live context. Never durable."""
 
     __slots__ = (
@@ -73,7 +73,7 @@ class Journal(Protocol):
         """run_id -> (key, fence, lease seconds) of the runs that are in a step in this process right now."""
 
     @property
-    def holds(self) -> dict[str, Hold]:
+    def holds(self) -> dict[str, OwnedRun]:
         """What the state machines of this process remember of the runs they hold; nothing durable."""
 
     @property
@@ -107,7 +107,7 @@ class Journal(Protocol):
     def commit(self, write: StepWrite) -> Committed:
         """Write one step. Raises StepConflict where somebody else has moved or claimed the run."""
 
-    def mark(self, mark: Mark) -> Event:
+    def mark(self, mark: StatusChange) -> Event:
         """Change a run's status without a step. Raises StepConflict where the fencing token does not match."""
 
     def request(self, run_id: str, control: str, *, in_flight: bool) -> Event | None:

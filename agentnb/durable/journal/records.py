@@ -119,7 +119,7 @@ class Committed(NamedTuple):
     seq: int = 0
 
 
-class Mark(NamedTuple):
+class StatusChange(NamedTuple):
     """A change of a run that is no step: failed, retried, paused, resumed, cancelled. Under `fence`, None: any."""
 
     run_id: str

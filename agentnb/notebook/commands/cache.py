@@ -21,7 +21,7 @@ from agentnb.providers.promptcache import (
     LAYERS,
     Call,
     Choice,
-    Held,
+    HeldObject,
     Plan,
     Prediction,
     Reuse,
@@ -120,7 +120,7 @@ def _warm_row(entry: Warm, now: float) -> tuple[object, ...]:
     return (name_of(entry), "longest prefix", Figure(f"≈ {entry.tokens:,}"), span(entry.until - now), until)
 
 
-def _held_row(session: Session, held: Held, now: float) -> tuple[object, ...]:
+def _held_row(session: Session, held: HeldObject, now: float) -> tuple[object, ...]:
     what = f"object of {session.objects.used_by(held)}"
     until = number_format.time_of_day(held.until)
     return (name_of(held), what, Figure(f"{held.tokens:,}"), span(held.until - now), until)
@@ -143,7 +143,7 @@ def _policy(session: Session, now: float, outlook: Outlook, notes: Sequence[str]
     _show_policy(session, call.model, plan, (*warm[:2], begun), [*objects, *notes])
 
 
-def _object_notes(model: Model, reuse: Reuse, held: Held | None) -> list[str]:
+def _object_notes(model: Model, reuse: Reuse, held: HeldObject | None) -> list[str]:
     """Whether a cache object would pay, or what becomes of the one that there is."""
     if model.cache.kind is not CacheKind.EXPLICIT_OBJECT:
         return []

@@ -43,7 +43,7 @@ class Channel(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class CellMark:
     """Who wrote a cell; kept in its metadata."""
 
     run: str
@@ -59,7 +59,7 @@ class _Page:
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class _PageRequest:
     message: dict[str, Any]
     cell: str
     on_done: Callable[[Done], None]
@@ -80,7 +80,7 @@ class FrontEnd:
         self._beacon: Channel | None = None
         self._lock = threading.Lock()
         self._pages: OrderedDict[str, _Page] = OrderedDict()
-        self._requests: dict[str, _Request] = {}
+        self._requests: dict[str, _PageRequest] = {}
         self.on_page: Callable[[Hello], None] = _nothing
         self.on_approval: Callable[[Approval], None] = _nothing
 
@@ -129,7 +129,7 @@ class FrontEnd:
         source: str,
         *,
         below: str,
-        mark: Mark,
+        mark: CellMark,
         kind: str = "code",
         on_done: Callable[[Done], None] = _nothing,
     ) -> bool:
@@ -138,7 +138,7 @@ class FrontEnd:
         return self._request(wanted, below, on_done)
 
     def propose_cell(
-        self, source: str, *, below: str, why: str, mark: Mark, on_done: Callable[[Done], None] = _nothing
+        self, source: str, *, below: str, why: str, mark: CellMark, on_done: Callable[[Done], None] = _nothing
     ) -> bool:
         """Show a new cell's text below another, for a person to insert or reject."""
         wanted = {"type": "propose", "cell": below, "digest": None, "source": source, "why": why, "mark": _plain(mark)}
@@ -151,7 +151,7 @@ class FrontEnd:
         cell: str,
         digest: str,
         why: str,
-        mark: Mark,
+        mark: CellMark,
         on_done: Callable[[Done], None] = _nothing,
     ) -> bool:
         """Show the difference to a cell's text, for a person to accept or reject.
@@ -171,7 +171,7 @@ class FrontEnd:
         with self._lock:
             if not self._pages:
                 return False
-            self._requests[name] = _Request(message, cell, on_done)
+            self._requests[name] = _PageRequest(message, cell, on_done)
         return self._send(message)
 
     def _send(self, message: dict[str, Any]) -> bool:
@@ -229,5 +229,5 @@ class FrontEnd:
             self._pages.pop(channel.comm_id, None)
 
 
-def _plain(mark: Mark) -> dict[str, str]:
+def _plain(mark: CellMark) -> dict[str, str]:
     return {"run": mark.run, "model": mark.model}

@@ -10,7 +10,7 @@ from typing import Any
 from agentnb.models.catalog import Model
 from agentnb.simulator.images import Counter
 from agentnb.simulator.model.dialogue import Ask, Offer, Said
-from agentnb.simulator.promptcache_rules import Piece
+from agentnb.simulator.promptcache_rules import PromptPiece
 
 TOOLS_PREAMBLE = 260
 """Tokens that the API adds before the first tool: its own instructions on how to call tools."""
@@ -19,7 +19,7 @@ PER_TOOL, PER_TURN, PER_CALL, PER_RESULT, PER_DOCUMENT, REPLY_START = 9, 4, 12, 
 text or picture of another address, and at the very end (where the reply begins; never cached)."""
 
 
-def pieces(body: Mapping[str, Any], count: Counter) -> list[Piece]:
+def pieces(body: Mapping[str, Any], count: Counter) -> list[PromptPiece]:
     """Every block of the prompt in render order: tools, system, messages. Marks are taken out and kept as `ttl`."""
     out = [*_tool_pieces(body, count), *_system_pieces(body, count), *_message_pieces(body, count)]
     top = body.get("cache_control")
@@ -30,7 +30,7 @@ def pieces(body: Mapping[str, Any], count: Counter) -> list[Piece]:
     return out
 
 
-def _is_thinking(piece: Piece) -> bool:
+def _is_thinking(piece: PromptPiece) -> bool:
     return b'"type":"thinking"' in piece.data and piece.data.startswith(b'["assistant"')
 
 
@@ -52,26 +52,26 @@ def blocks_of(content: Any) -> list[Mapping[str, Any]]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content or [])
 
 
-def _tool_pieces(body: Mapping[str, Any], count: Counter) -> Iterator[Piece]:
+def _tool_pieces(body: Mapping[str, Any], count: Counter) -> Iterator[PromptPiece]:
     for i, tool in enumerate(body.get("tools") or []):
         data = _canonical(tool)
         tokens = count(data.decode()) + PER_TOOL + (0 if i else TOOLS_PREAMBLE)
-        yield Piece(section="tools", data=data, tokens=tokens, ttl=_ttl(tool))
+        yield PromptPiece(section="tools", data=data, tokens=tokens, ttl=_ttl(tool))
 
 
-def _system_pieces(body: Mapping[str, Any], count: Counter) -> Iterator[Piece]:
+def _system_pieces(body: Mapping[str, Any], count: Counter) -> Iterator[PromptPiece]:
     for block in blocks_of(body.get("system") or []):
-        yield Piece(section="system", data=_canonical(block), tokens=count(block["text"]) + 1, ttl=_ttl(block))
+        yield PromptPiece(section="system", data=_canonical(block), tokens=count(block["text"]) + 1, ttl=_ttl(block))
 
 
-def _message_pieces(body: Mapping[str, Any], count: Counter) -> Iterator[Piece]:
+def _message_pieces(body: Mapping[str, Any], count: Counter) -> Iterator[PromptPiece]:
     speaker = ""
     for message in body["messages"]:
         for block in blocks_of(message["content"]):
             turn = PER_TURN if message["role"] != speaker else 0
             speaker = message["role"]
             data = b'["' + speaker.encode() + b'",' + _canonical(block) + b"]"
-            yield Piece(section="messages", data=data, tokens=_tokens(block, count) + turn, ttl=_ttl(block))
+            yield PromptPiece(section="messages", data=data, tokens=_tokens(block, count) + turn, ttl=_ttl(block))
 
 
 def _tokens(block: Mapping[str, Any], count: Counter) -> int:

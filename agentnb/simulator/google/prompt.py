@@ -13,7 +13,7 @@ from typing import Any
 from agentnb.models.catalog import Model
 from agentnb.simulator.images import Counter, standard
 from agentnb.simulator.model.dialogue import Ask, Offer, Said
-from agentnb.simulator.prefixes import Block
+from agentnb.simulator.prefixes import PrefixBlock
 
 PER_TOOL, PER_TURN, PER_CALL, PER_MEDIA = 8, 3, 8, 258
 
@@ -54,24 +54,24 @@ def declarations(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [found for tool in body.get("tools") or [] for found in tool.get("functionDeclarations") or []]
 
 
-def blocks(body: Mapping[str, Any], count: Counter) -> list[Block]:
+def blocks(body: Mapping[str, Any], count: Counter) -> list[PrefixBlock]:
     """Every part of the prompt in render order: tools, system, contents."""
     return [*_tool_blocks(body, count), *_part_blocks("system", "system", system_of(body), count), *_turns(body, count)]
 
 
-def _tool_blocks(body: Mapping[str, Any], count: Counter) -> Iterator[Block]:
+def _tool_blocks(body: Mapping[str, Any], count: Counter) -> Iterator[PrefixBlock]:
     for found in declarations(body):
         text = _json(found)
-        yield Block(section="tools", head="tool", text=text, overhead=PER_TOOL, tokens=count(text) + PER_TOOL)
+        yield PrefixBlock(section="tools", head="tool", text=text, overhead=PER_TOOL, tokens=count(text) + PER_TOOL)
 
 
-def _turns(body: Mapping[str, Any], count: Counter) -> Iterator[Block]:
+def _turns(body: Mapping[str, Any], count: Counter) -> Iterator[PrefixBlock]:
     for content in contents_of(body.get("contents")):
         role = content.get("role") or "user" if isinstance(content, Mapping) else "user"
         yield from _part_blocks("contents", role, content, count)
 
 
-def _part_blocks(section: str, role: str, content: Any, count: Counter) -> Iterator[Block]:
+def _part_blocks(section: str, role: str, content: Any, count: Counter) -> Iterator[PrefixBlock]:
     if not content:
         return
     for i, part in enumerate(parts_of(content)):
@@ -82,7 +82,7 @@ def _part_blocks(section: str, role: str, content: Any, count: Counter) -> Itera
             head, text = f"{role}:{hashlib.sha256(text.encode()).hexdigest()}", ""
             overhead = count.picture(standard((part.get("inlineData") or {}).get("data"))) or PER_MEDIA
         overhead += thought_tokens(part) + (0 if i else PER_TURN)
-        yield Block(section=section, head=head, text=text, overhead=overhead, tokens=count(text) + overhead)
+        yield PrefixBlock(section=section, head=head, text=text, overhead=overhead, tokens=count(text) + overhead)
 
 
 def _is_media(part: Mapping[str, Any]) -> bool:

@@ -10,15 +10,15 @@ from typing import Any
 
 from agentnb.models.catalog import Model
 from agentnb.simulator.google.prompt import thought_seal
-from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Answer
+from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Spoken
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class ReplyShape:
     """One reply and what is needed to spell it. `body` is the request's."""
 
     row: Model
-    said: Answer
+    said: Spoken
     usage: Mapping[str, Any]
     response_id: str
     body: Any
@@ -106,7 +106,7 @@ class Shape:
         }
 
 
-def usage_of(total: int, cached: int, said: Answer) -> dict[str, Any]:
+def usage_of(total: int, cached: int, said: Spoken) -> dict[str, Any]:
     """usageMetadata: the prompt count includes what was cached, the candidates' excludes thoughts."""
     thoughts = len(said.thinking)
     return {

@@ -54,7 +54,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Spoken:
     """Hold what is said. `stop` is end, tools, max_tokens, refusal, pause, or stop_sequence (`sequence` is which).
 
     `thinking` and `pieces` are the thought and the text cut into tokens; `call_pieces[i]` the arguments of call i as

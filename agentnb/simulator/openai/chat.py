@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentnb.simulator.http_messages import Event, small_groups
-from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Answer
+from agentnb.simulator.http_messages import StreamEvent, small_groups
+from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Spoken
 
 _FINISH = {
     "end": "stop",
@@ -26,7 +26,7 @@ class Chat:
     reply_id: str
     created: int
     model: str
-    said: Answer
+    said: Spoken
     call_ids: tuple[str, ...]
     usage: Mapping[str, Any]
 
@@ -58,7 +58,7 @@ class Chat:
         function = {"name": self.said.calls[i].name, "arguments": arguments}
         return {"id": self.call_ids[i], "type": "function", "function": function}
 
-    def events(self, *, with_usage: bool) -> Iterator[Event]:
+    def events(self, *, with_usage: bool) -> Iterator[StreamEvent]:
         """The stream; `with_usage` as `stream_options.include_usage` asks for. The first token comes with TTFT."""
         first = {"role": "assistant", "content": "", "refusal": None}
         yield self._chunk(first, None, max(0, len(self.said.thinking) - 1), with_usage=with_usage)
@@ -75,16 +75,18 @@ class Chat:
                 yield self._chunk(delta, None, len(group), with_usage=with_usage)
         yield self._chunk({}, _FINISH[self.said.stop], min(1, self.said.tokens), with_usage=with_usage)
         if with_usage:
-            yield Event(data=_data({**self._base("chat.completion.chunk"), "choices": [], "usage": self.usage}))
-        yield Event(data=b"data: [DONE]\n\n")
+            yield StreamEvent(data=_data({**self._base("chat.completion.chunk"), "choices": [], "usage": self.usage}))
+        yield StreamEvent(data=b"data: [DONE]\n\n")
 
-    def _chunk(self, delta: Mapping[str, Any], finish: str | None, tokens: int, *, with_usage: bool) -> Event:
+    def _chunk(self, delta: Mapping[str, Any], finish: str | None, tokens: int, *, with_usage: bool) -> StreamEvent:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         extra = {"usage": None} if with_usage else {}
-        return Event(data=_data({**self._base("chat.completion.chunk"), "choices": [choice], **extra}), tokens=tokens)
+        return StreamEvent(
+            data=_data({**self._base("chat.completion.chunk"), "choices": [choice], **extra}), tokens=tokens
+        )
 
 
-def usage_of(total: int, read: int, written: int | None, said: Answer) -> dict[str, Any]:
+def usage_of(total: int, read: int, written: int | None, said: Spoken) -> dict[str, Any]:
     """Chat usage: prompt tokens include what was read and written. `written` None: the model has no such field."""
     writes = {} if written is None else {"cache_write_tokens": written}
     return {

@@ -18,7 +18,7 @@ from typing import Any
 from agentnb.models.catalog import Model
 from agentnb.simulator.images import Counter, data_of
 from agentnb.simulator.model.dialogue import Ask, Offer, Said
-from agentnb.simulator.prefixes import Block
+from agentnb.simulator.prefixes import PrefixBlock
 
 PER_TOOL, PER_ITEM, PER_CALL, PER_MEDIA, REPLY_START = 8, 4, 8, 800, 3
 
@@ -169,35 +169,37 @@ def _unmarked(part: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in part.items() if key != "prompt_cache_breakpoint"}
 
 
-def blocks(talk: Talk, count: Counter) -> list[Block]:
+def blocks(talk: Talk, count: Counter) -> list[PrefixBlock]:
     """Every part of the prompt in render order: tools, then the items."""
     tools = [_json({key: tool.get(key) for key in ("name", "description", "parameters")}) for tool in talk.tools]
     return [
         *(
-            Block(section="tools", head="tool", text=text, overhead=PER_TOOL, tokens=count(text) + PER_TOOL)
+            PrefixBlock(section="tools", head="tool", text=text, overhead=PER_TOOL, tokens=count(text) + PER_TOOL)
             for text in tools
         ),
         *(_block(item, count) for item in talk.items),
     ]
 
 
-def _block(item: Item, count: Counter) -> Block:
+def _block(item: Item, count: Counter) -> PrefixBlock:
     if item.kind == "media":
         return _media(item, count)
     overhead = {"text": PER_ITEM, "call": PER_CALL, "result": PER_CALL, "reasoning": 0}[item.kind]
     text = f"{item.name}\n{item.text}" if item.kind == "call" else item.text
     tokens = count(text) + overhead
     head = f"{item.role}:{item.kind}"
-    return Block(
+    return PrefixBlock(
         section="input", head=head, text=text, overhead=overhead, tokens=tokens, ttl=item.ttl, ends_item=item.ends
     )
 
 
-def _media(item: Item, count: Counter) -> Block:
+def _media(item: Item, count: Counter) -> PrefixBlock:
     """Not words: it is one piece, whose bytes tell it apart and whose tokens follow a rule of their own."""
     tokens = (count.picture(data_of(item.name)) or PER_MEDIA) + PER_ITEM
     head = f"{item.role}:media:{hashlib.sha256(item.text.encode()).hexdigest()}"
-    return Block(section="input", head=head, text="", overhead=tokens, tokens=tokens, ttl=item.ttl, ends_item=item.ends)
+    return PrefixBlock(
+        section="input", head=head, text="", overhead=tokens, tokens=tokens, ttl=item.ttl, ends_item=item.ends
+    )
 
 
 def image_url(part: Mapping[str, Any]) -> Any:

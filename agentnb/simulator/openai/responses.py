@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentnb.simulator.http_messages import Event, small_groups
-from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Answer
+from agentnb.simulator.http_messages import StreamEvent, small_groups
+from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Spoken
 
 _CUT = {"max_tokens": "max_output_tokens", "refusal": "content_filter"}
 
@@ -24,7 +24,7 @@ class Response:
     response_id: str
     created: int
     body: Mapping[str, Any]
-    said: Answer
+    said: Spoken
     ids: tuple[str, ...]
     usage: Mapping[str, Any]
     extra: Mapping[str, Any]
@@ -107,11 +107,11 @@ class Response:
             "status": status,
         }
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[StreamEvent]:
         """The stream, numbered. The first token comes with TTFT."""
         for number, (value, tokens) in enumerate(self._values()):
             value["sequence_number"] = number
-            yield Event(data=event_bytes(value), tokens=tokens)
+            yield StreamEvent(data=event_bytes(value), tokens=tokens)
 
     def _values(self) -> Iterator[tuple[dict[str, Any], int]]:
         yield {"type": "response.created", "response": self._base("in_progress")}, 0
@@ -158,7 +158,7 @@ class Response:
         yield {"type": "response.output_item.done", "item": item}, 0
 
 
-def usage_of(total: int, read: int, written: Mapping[str, int], said: Answer) -> dict[str, Any]:
+def usage_of(total: int, read: int, written: Mapping[str, int], said: Spoken) -> dict[str, Any]:
     """Responses usage: input tokens include what was read and written."""
     details: dict[str, Any] = {"cached_tokens": read, "cache_write_tokens": sum(written.values())}
     if written.get("12h"):

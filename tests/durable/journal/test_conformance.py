@@ -9,7 +9,7 @@ import pytest
 
 from agentnb.durable import ownership
 from agentnb.durable.journal import deltas
-from agentnb.durable.journal.records import ActionRow, Mark, NewRun, StepWrite
+from agentnb.durable.journal.records import ActionRow, NewRun, StatusChange, StepWrite
 from agentnb.errors import LeaseHeld, RunExists, RunFinished, RunUnknown, StepConflict, StepUnknown
 
 LEASE = 60.0
@@ -94,7 +94,7 @@ def test_whoever_was_overtaken_cannot_commit_mark_or_renew(journal):
         with pytest.raises(StepConflict):
             journal.commit(step_of(old, 1, status=status))
     with pytest.raises(StepConflict):
-        journal.mark(Mark("r", "failed", "failed", "FAILED", old.row.fence))
+        journal.mark(StatusChange("r", "failed", "failed", "FAILED", old.row.fence))
     assert not journal.renew(old.row.key, old.row.fence, LEASE)
     journal.release(old.row.key, old.row.fence)
     journal.commit(step_of(new, 1))

@@ -18,19 +18,19 @@ from agentnb.durable.journal import leases
 from agentnb.durable.journal.postgres import statements as sql
 from agentnb.durable.journal.postgres.connecting import Rows, Server, count, rows
 from agentnb.durable.journal.postgres.migrations import migrate
-from agentnb.durable.journal.postgres.tables import Tables, actions_of, chain_of, delivery_of
-from agentnb.durable.journal.protocol import Hold
+from agentnb.durable.journal.postgres.tables import PostgresTables, actions_of, chain_of, delivery_of
+from agentnb.durable.journal.protocol import OwnedRun
 from agentnb.durable.journal.records import (
     RUNNING,
     ActionRow,
     Claim,
     Committed,
     Delivery,
-    Mark,
     NewRun,
     RunRow,
     RunSummary,
     Snapshot,
+    StatusChange,
     StepWrite,
 )
 from agentnb.durable.journal.sqlite.statements import events_of, row_of
@@ -72,7 +72,7 @@ class PostgresJournal:
         self.clock: Clock = self._counted or self._told
         self.owner = leases.new_owner()
         self.active: dict[str, tuple[int, int, float]] = {}
-        self.holds: dict[str, Hold] = {}
+        self.holds: dict[str, OwnedRun] = {}
         self.busy: dict[str, Any] = {}
         self._users = 1
         migrate(self._server)
@@ -156,7 +156,7 @@ class PostgresJournal:
         made = self._read(sql.MADE, (w.key, w.step, w.fence))
         return Committed(made[0][0], RUNNING, made[0][1]) if made else None
 
-    def mark(self, mark: Mark) -> Event:
+    def mark(self, mark: StatusChange) -> Event:
         return self._write(lambda tables: tables.mark(mark))
 
     def request(self, run_id: str, control: str, *, in_flight: bool) -> Event | None:
@@ -228,10 +228,10 @@ class PostgresJournal:
         """The time by a clock of the caller's own; None: the server knows it."""
         return None if self._counted is None else self._counted.now()
 
-    def _write(self, work: Callable[[Tables], T]) -> T:
+    def _write(self, work: Callable[[PostgresTables], T]) -> T:
         def transact(begun: Any) -> T:
             self._told.hear(begun.now)
-            return work(Tables(begun, owner=self.owner, clock=self.clock, counted=self._counted))
+            return work(PostgresTables(begun, owner=self.owner, clock=self.clock, counted=self._counted))
 
         return self._whole(lambda: self._server.write(transact))
 
