@@ -10,11 +10,17 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeAlias
 
 import orjson
 
 from agentnb.errors import ContextNotStorable
+
+JsonObject: TypeAlias = dict[str, Any]
+"""A JSON object. What its values are is not known before they are read."""
+JsonMapping: TypeAlias = Mapping[str, Any]
+"""The same, only to be read."""
 
 DIGEST_HEX = 16
 """Hex digits of a shown digest: 64 bits tell a notebook's few thousand blocks apart with odds of 1e-12."""

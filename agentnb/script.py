@@ -10,6 +10,7 @@ from agentnb.agent.approvals import PROGRAM, Answer
 from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.run_document import AgentRun
 from agentnb.agent.tools.tool import Tool
+from agentnb.canonical import JsonObject
 from agentnb.errors import InputError
 from agentnb.session import Session
 from agentnb.settings import from_environment
@@ -30,7 +31,7 @@ class Agent:
         thread: str | None = None,
         tools: list[str | Tool] | None = None,
         allow: list[str] | None = None,
-        namespace: dict[str, Any] | None = None,
+        namespace: JsonObject | None = None,
         session: Session | None = None,
         raise_errors: bool = True,
         **settings: Any,

@@ -28,7 +28,7 @@ from agentnb.agent.run_document import AgentRun, document_of
 from agentnb.agent.samples import Samples
 from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.tool import Outcome, Tool, built_in, run_in
-from agentnb.canonical import Clock, SystemClock
+from agentnb.canonical import Clock, JsonObject, SystemClock
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.durable.bus_redis import RedisBus
 from agentnb.durable.journal import leases
@@ -312,7 +312,7 @@ class Session:
         """A request from the settings with the changes that are not None. Raises InputError on half a character."""
         _refuse_half_characters(task)
         settings = self.settings
-        values: dict[str, Any] = {each.name: getattr(settings, each.name) for each in options_of(RunOptions)} | {
+        values: JsonObject = {each.name: getattr(settings, each.name) for each in options_of(RunOptions)} | {
             "model": self.model_name(changes.pop("model", None)),
             "thread": self.thread,
             "tools": (*settings.tools, *self.extra_tools),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from agentnb.canonical import digest
+from agentnb.canonical import JsonObject, digest
 from agentnb.context.values.pictures import Drawn
 from agentnb.models.catalog import ImageRules
 from agentnb.models.layers import Block
@@ -79,7 +79,7 @@ def _entry(name: str, image: Image, *, seconds: float, rules: ImageRules, new: b
     }
 
 
-def with_data(listed: Iterable[SentPicture], blocks: Iterable[Block]) -> list[dict[str, Any]]:
+def with_data(listed: Iterable[SentPicture], blocks: Iterable[Block]) -> list[JsonObject]:
     """The receipt's list with the pictures themselves (base64), where these blocks hold them."""
     images = (block.content for block in blocks if isinstance(block.content, Image))
     data = {digest(image.data): image.data for image in images}

@@ -16,10 +16,11 @@ from agentnb.agent.money.costs import lost_calls
 from agentnb.agent.request import Limits, Request
 from agentnb.agent.request_planner import Preparing
 from agentnb.agent.run_document import DRY_RUN, AgentRun, document_of, run_document
-from agentnb.agent.state import AgentState, Json
+from agentnb.agent.state import AgentState
 from agentnb.agent.states.hydrating import Hydrating
 from agentnb.agent.table import BEGIN, TABLE, Row
 from agentnb.agent.tools.tool import pick
+from agentnb.canonical import JsonObject
 from agentnb.durable.journal import records
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.durable.states import Handler
@@ -39,7 +40,7 @@ class BuiltInAgent:
         self._preparing = Preparing(services)
         self._limits = services.limits
         self._taken_up: set[str] = set()
-        self._latest: tuple[Json, AgentState] | None = None
+        self._latest: tuple[JsonObject, AgentState] | None = None
         self.raised: Exception | None = None
         for name, row in TABLE.items():
             self._machine.register_state(name, self._handler(row), leads_to=tuple(row.next.values()))
@@ -161,7 +162,7 @@ class BuiltInAgent:
         """A row's handler as the machine calls it: JSON in, JSON out, under the run's present limits."""
         handle = row.handler(self._services)
 
-        def step(context: Json) -> tuple[str, Json]:
+        def step(context: JsonObject) -> tuple[str, JsonObject]:
             self.raised = None
             if self._services.cancelled.is_set():
                 raise RunInterrupted("the run was interrupted")
@@ -181,7 +182,7 @@ class BuiltInAgent:
 
         return step
 
-    def _at(self, context: Json) -> AgentState:
+    def _at(self, context: JsonObject) -> AgentState:
         """The state of a journaled context; the machine hands back the very dict that the step before has given."""
         if self._latest is not None and context is self._latest[0]:
             return self._latest[1]

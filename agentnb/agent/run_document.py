@@ -9,6 +9,7 @@ from typing import Any, cast
 from agentnb.agent.attachments import with_data
 from agentnb.agent.money.costs import LOST, NOTHING, lost_calls
 from agentnb.agent.state import AgentState, Segment, is_agents
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.durable.events import Event
 from agentnb.durable.journal.records import Run, RunError
 from agentnb.models.layers import Layer
@@ -19,7 +20,7 @@ SCHEMA = "agentnb.run.v1"
 DRY_RUN, WAITING = "DRY_RUN", "WAITING"
 
 
-class Fields(dict[str, Any]):
+class Fields(JsonObject):
     """A dict whose keys are attributes too, so that `_agent.usage.output` and `_agent.usage["output"]` both work."""
 
     def __getattr__(self, name: str) -> Any:
@@ -41,7 +42,7 @@ def fields(value: Any) -> Any:
     return value
 
 
-def _fields(value: Mapping[str, Any]) -> Fields:
+def _fields(value: JsonMapping) -> Fields:
     found = fields(value)
     assert isinstance(found, Fields), "a mapping gives Fields"
     return found
@@ -58,8 +59,8 @@ class AgentRun:
     `usage` and `cost` (US dollars) sum over the run's calls; `latency` (seconds) and `cache` are the last call's.
     """
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
-        self.receipt: dict[str, Any] = dict(document)
+    def __init__(self, document: JsonMapping) -> None:
+        self.receipt: JsonObject = dict(document)
 
     @property
     def run_id(self) -> str:
@@ -120,7 +121,7 @@ class AgentRun:
         return self.text
 
 
-EMPTY_LATENCY: dict[str, Any] = {
+EMPTY_LATENCY: JsonObject = {
     "connect": None,
     "headers": None,
     "first_event": None,
@@ -131,7 +132,7 @@ EMPTY_LATENCY: dict[str, Any] = {
     "modelled": False,
 }
 
-EMPTY_CACHE: dict[str, Any] = {
+EMPTY_CACHE: JsonObject = {
     "expected": 0,
     "read": 0,
     "written": 0,
@@ -142,7 +143,7 @@ EMPTY_CACHE: dict[str, Any] = {
 }
 
 
-def empty_layers() -> list[dict[str, Any]]:
+def empty_layers() -> list[JsonObject]:
     return [{"name": layer.value, "tokens": 0, "cached_tokens": 0, "digest": "", "estimated": True} for layer in Layer]
 
 
@@ -151,9 +152,9 @@ def run_document(
     run_id: str,
     standing: str,
     state: AgentState,
-    steps: Iterable[Mapping[str, Any]],
-    error: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    steps: Iterable[JsonMapping],
+    error: JsonMapping | None = None,
+) -> JsonObject:
     """The run document: everything that is shown of a run, as JSON. `standing` is the state's name or what the run is
     instead: PAUSED, CANCELLED, WAITING, DRY_RUN."""
     last, spending = state.last or {}, state.spending
@@ -193,7 +194,7 @@ def run_document(
 def state_of(context: object) -> AgentState:
     """The state of a journaled context. One of another machine than the agent's has a task and a text at most."""
     if is_agents(context):
-        return AgentState.from_json(cast(Mapping[str, Any], context))
+        return AgentState.from_json(cast(JsonMapping, context))
     found = context if isinstance(context, Mapping) else {}
     return AgentState(
         task=str(found.get("task", "")),
@@ -204,7 +205,7 @@ def state_of(context: object) -> AgentState:
     )
 
 
-def step_record(event: Event) -> dict[str, Any] | None:
+def step_record(event: Event) -> JsonObject | None:
     """One journaled event as a step of the document, or None when it is not a step."""
     if event.kind not in ("step", "failed"):
         return None
@@ -226,7 +227,7 @@ def step_record(event: Event) -> dict[str, Any] | None:
     }
 
 
-def error_record(error: RunError | None) -> dict[str, Any] | None:
+def error_record(error: RunError | None) -> JsonObject | None:
     """The journal's RunError as the document shows it."""
     if error is None:
         return None
@@ -234,7 +235,7 @@ def error_record(error: RunError | None) -> dict[str, Any] | None:
     return {"type": error.type, "code": code, "message": error.message.removesuffix(f" [{code}]"), "todo": ""}
 
 
-def document_of(run: Run, events: Iterable[Event]) -> dict[str, Any]:
+def document_of(run: Run, events: Iterable[Event]) -> JsonObject:
     """The document of a journaled run and its history."""
     listed = list(events)
     steps = [record for record in map(step_record, listed) if record is not None]
@@ -249,11 +250,11 @@ class LiveDocument:
     def __init__(
         self,
         run_id: str,
-        context: Mapping[str, Any],
+        context: JsonMapping,
         started: float,
         *,
         state: str = "HYDRATING",
-        steps: Iterable[dict[str, Any]] = (),
+        steps: Iterable[JsonObject] = (),
     ) -> None:
         self._context = dict(context)
         self._run_id = run_id
@@ -278,7 +279,7 @@ class LiveDocument:
             self._standing = event.next_state
             self._text.clear()
 
-    def document(self, now: float) -> dict[str, Any]:
+    def document(self, now: float) -> JsonObject:
         """The document as it stands; `now` in seconds of the clock that `started` came from."""
         state = state_of(self._context)
         if self._text:
@@ -286,13 +287,13 @@ class LiveDocument:
         document = run_document(run_id=self._run_id, standing=self._standing, state=state, steps=self._steps)
         return document | {"live": {"phase": self._phase, "elapsed": max(0.0, now - self._started)}}
 
-    def _view(self, data: Mapping[str, Any]) -> None:
+    def _view(self, data: JsonMapping) -> None:
         self._context |= {name: value for name, value in data["context"].items() if value is not None}
 
-    def _set_phase(self, data: Mapping[str, Any]) -> None:
+    def _set_phase(self, data: JsonMapping) -> None:
         self._phase = str(data["text"])
 
-    def _delta(self, data: Mapping[str, Any]) -> None:
+    def _delta(self, data: JsonMapping) -> None:
         if data["channel"] == "restart":  # the reply broke off and begins anew
             self._text.clear()
             self._phase = "asking again: the reply broke off"

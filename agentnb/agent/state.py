@@ -17,17 +17,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
+from typing import Literal, NamedTuple, TypeAlias, TypedDict
 
 from agentnb.agent.approvals import Approvals, Question
 from agentnb.agent.attachments import SentPicture
 from agentnb.agent.money.budget import Budget
 from agentnb.agent.money.costs import Lost, Spending
 from agentnb.agent.request import Limits
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.models.layers import Block
 from agentnb.settings import RunOptions
 
-Json = dict[str, Any]
 FORMAT = 1
 
 SHOWN = (
@@ -116,8 +116,8 @@ class Segment:
     replaced: bool = False
     blocks: tuple[Block, ...] | None = None
 
-    def to_json(self) -> Json:
-        values: Json = {"segment_root": self.root}
+    def to_json(self) -> JsonObject:
+        values: JsonObject = {"segment_root": self.root}
         if self.begins:
             values["segment_base"] = self.base._asdict() if self.base else None
             values |= {"frame_replaced": self.replaced, "segment_first": self.first}
@@ -126,7 +126,7 @@ class Segment:
         return values
 
     @classmethod
-    def from_json(cls, context: Mapping[str, Any]) -> Segment:
+    def from_json(cls, context: JsonMapping) -> Segment:
         base, blocks = context.get("segment_base"), context.get("segment_blocks")
         return cls(
             root=context["segment_root"],
@@ -225,17 +225,17 @@ class AgentState:
         spending = replace(spending, settled=(run_id, len(all_of_them)))
         return replace(self, spending=spending).noted(*(one.note for one in new))
 
-    def shown(self) -> Json:
+    def shown(self) -> JsonObject:
         """What a view needs while the run goes on, as JSON."""
         bare = replace(self, blocks=(), inherited=None if self.inherited is None else ())
         values = replace(bare, segment=Segment(root=self.segment.root)).to_json()
         return {name: values.get(name) for name in SHOWN}
 
-    def to_json(self) -> Json:
+    def to_json(self) -> JsonObject:
         """The JSON that is journaled, keys in the order in which a run comes to have them."""
         return self._asked() | self._turn() | self._hydrated() | self._thought()
 
-    def _asked(self) -> Json:
+    def _asked(self) -> JsonObject:
         return {
             "format": FORMAT,
             "task": self.task,
@@ -251,7 +251,7 @@ class AgentState:
             "token_factor": self.token_factor,
         }
 
-    def _turn(self) -> Json:
+    def _turn(self) -> JsonObject:
         return {
             "parent": self.parent,
             "turn": self.turn,
@@ -266,7 +266,7 @@ class AgentState:
             "text": self.text,
         }
 
-    def _hydrated(self) -> Json:
+    def _hydrated(self) -> JsonObject:
         if self.inherited is not None:
             return {}
         return {
@@ -276,15 +276,15 @@ class AgentState:
             "redactions": [dict(item) for item in self.redactions],
         }
 
-    def _thought(self) -> Json:
+    def _thought(self) -> JsonObject:
         optional = {"last": self.last, "paused": self.paused, "recorded": self.recorded, "waits": self.waits or None}
         known = {name: value for name, value in optional.items() if value is not None}
         return self.spending.to_json() | known | self.approvals.to_json()
 
     @classmethod
-    def from_json(cls, context: Mapping[str, Any]) -> AgentState:
+    def from_json(cls, context: JsonMapping) -> AgentState:
         """The record of a journaled context."""
-        values: Json = {name: context[name] for name in _PLAIN if name in context}
+        values: JsonObject = {name: context[name] for name in _PLAIN if name in context}
         values |= {name: tuple(context[name]) for name in _LISTS if name in context}
         inherited = context.get("inherited")
         return cls(
@@ -312,7 +312,7 @@ _OF_THEIR_OWN = ("tools", "allow", "budget")
 _KEPT_OPTIONS = tuple(each.name for each in fields(RunOptions) if each.name not in (*_BEFORE_THE_RUN, *_OF_THEIR_OWN))
 
 
-def _options_from(context: Mapping[str, Any]) -> RunOptions:
+def _options_from(context: JsonMapping) -> RunOptions:
     names = {name: _JSON_NAMES.get(name, name) for name in _KEPT_OPTIONS}
     return RunOptions(
         **{name: context[stored] for name, stored in names.items() if stored in context},
@@ -326,11 +326,11 @@ Step: TypeAlias = tuple[StepEvent, AgentState]
 """What a handler gives back: what happened, and the record after it."""
 
 
-def blocks_to_json(blocks: Iterable[Block]) -> list[Json]:
+def blocks_to_json(blocks: Iterable[Block]) -> list[JsonObject]:
     return [block.to_json() for block in blocks]
 
 
-def blocks_from_json(items: Iterable[Mapping[str, Any]]) -> tuple[Block, ...]:
+def blocks_from_json(items: Iterable[JsonMapping]) -> tuple[Block, ...]:
     return tuple(Block.from_json(item) for item in items)
 
 

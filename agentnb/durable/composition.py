@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from agentnb.canonical import JsonMapping
 from agentnb.durable.journal import records
 from agentnb.durable.journal.records import Run
 from agentnb.durable.machine import AgentStateMachine
@@ -34,7 +35,7 @@ class Branch:
 
 Back = Callable[[Any, Any], tuple[str, Any]]
 """`(parent's context, context of the run inside) -> (next_state, context)`."""
-Join = Callable[[Any, Mapping[str, Any]], tuple[str, Any]]
+Join = Callable[[Any, JsonMapping], tuple[str, Any]]
 """`(parent's context, contexts of the branches by name) -> (next_state, context)`."""
 
 

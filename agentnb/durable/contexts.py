@@ -6,9 +6,10 @@ home this is, reads and writes them; it comes with the providers' SDKs and is im
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from agentnb.canonical import JsonMapping
 from agentnb.errors import ContextNotStorable
 
 
@@ -16,7 +17,7 @@ class Codec(NamedTuple):
     """`plain` turns a handler's context into a dict of JSON values, `typed` turns that back."""
 
     plain: Callable[[Any], Any]
-    typed: Callable[[Mapping[str, Any]], Any]
+    typed: Callable[[JsonMapping], Any]
 
 
 def _same(context: Any) -> Any:
@@ -45,7 +46,7 @@ def _pydantic_codec(context_type: Any) -> Codec:
         except (PydanticSerializationError, ValueError) as error:
             raise _refused(context_type, str(error)) from error
 
-    def typed(values: Mapping[str, Any]) -> Any:
+    def typed(values: JsonMapping) -> Any:
         try:
             return adapter.validate_python(values)
         except ValidationError as error:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agentnb.canonical import Clock, dump_exact, load
+from agentnb.canonical import Clock, JsonMapping, JsonObject, dump_exact, load
 from agentnb.durable import ownership
 from agentnb.durable.contexts import codec_for
 from agentnb.durable.diagrams import Drawing, draw_machine, draw_timeline, moves_of
@@ -182,7 +182,7 @@ class AgentStateMachine:
         self,
         run_id: str,
         *,
-        unsure: str | Mapping[str, Any] | None = None,
+        unsure: str | JsonMapping | None = None,
         accept_versions: bool = False,
         take_over: bool = False,
     ) -> Run:
@@ -353,7 +353,7 @@ class AgentStateMachine:
         mark = StatusChange(run_id, "resumed", status, state, row.fence, versions=versions)
         self.events.emit(self._alone(run_id, lambda: self.journal.mark(mark)))
 
-    def _answer(self, row: RunRow, unsure: str | Mapping[str, Any]) -> None:
+    def _answer(self, row: RunRow, unsure: str | JsonMapping) -> None:
         step = row.summary.step + 1
         for _, action in self.journal.actions(row.summary.run_id, step):
             answered = action.status == "begun" and (isinstance(unsure, str) or action.name in unsure)
@@ -370,7 +370,7 @@ def _error_of(data: bytes | None) -> RunError | None:
         ) from error
 
 
-def _answered(unsure: str | Mapping[str, Any], name: str) -> dict[str, Any]:
+def _answered(unsure: str | JsonMapping, name: str) -> JsonObject:
     answer = unsure if isinstance(unsure, str) else unsure[name]
     if answer == "repeat":
         return {"status": "failed", "data": dump_exact("repeated by request")}

@@ -6,7 +6,7 @@ import contextvars
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from agentnb.canonical import dump_exact, load
+from agentnb.canonical import JsonObject, dump_exact, load
 from agentnb.durable.events import Bus, Event
 from agentnb.durable.journal.records import ActionRow, Delivery
 from agentnb.errors import ActionUnsure, JournalError, RunCancelled, RunInterrupted
@@ -35,7 +35,7 @@ class Current:
         self.fence = hold.fence
         self.attempt = hold.attempt + 1
         self.delivery: Delivery | None = hold.delivery
-        self.attached: dict[str, Any] | None = None
+        self.attached: JsonObject | None = None
         self.begun: set[str] | None = None
         self.over = False
         """True when the step has ended, with or without this handler: what it does now is in vain."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from agentnb.canonical import dump_exact, load
+from agentnb.canonical import JsonObject, dump_exact, load
 from agentnb.durable import ownership
 from agentnb.durable.contexts import PLAIN, Codec
 from agentnb.durable.events import COMPLETED, FAILED, Bus, Event
@@ -237,7 +237,7 @@ class Stepper:
         )
         self.events.emit(event)
 
-    def _describe(self, error: Exception) -> dict[str, Any]:
+    def _describe(self, error: Exception) -> JsonObject:
         text = "".join(traceback.format_exception(type(error), error, _foreign(error.__traceback__)))
         return {
             "type": type(error).__name__,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from agentnb.agent.money.shared_budget import Purse
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.durable.journal import records
 from agentnb.durable.journal.open import open_journal
 from agentnb.durable.journal.records import RunRow
@@ -191,7 +192,7 @@ class DaskExecutor:
         _distributed().fire_and_forget(task)  # it goes on when this kernel has gone
         return task
 
-    def _note_lost(self, tasks: dict[str, Any]) -> None:
+    def _note_lost(self, tasks: JsonObject) -> None:
         """Have runs fail whose task Dask has given up, so that the journal says why they do not go on."""
         for run_id, task in list(tasks.items()):
             if task.status == "pending":
@@ -226,7 +227,7 @@ def connected(client: Any) -> Any:
         return distributed.Client(client, timeout=CONNECT_SECONDS, set_as_default=False)
 
 
-def differences(found: Mapping[str, Any]) -> str:
+def differences(found: JsonMapping) -> str:
     """What is not the same on the workers as here, of what `Client.get_versions` found; empty where all is well."""
     here = found["client"]["packages"]
     said = []

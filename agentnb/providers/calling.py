@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from agentnb import canonical
-from agentnb.canonical import Clock
+from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.errors import (
     AccessRefused,
     CallTimeout,
@@ -136,7 +136,7 @@ def unreadable(error: object) -> StreamBroken:
     return StreamBroken("the reply could not be read", about=str(error)[:200], todo="Resume the run to ask again.")
 
 
-def read_arguments(text: Any, *, complete: bool) -> Mapping[str, Any]:
+def read_arguments(text: Any, *, complete: bool) -> JsonMapping:
     """A call's arguments from its JSON, or as some servers send them: read already. Raises StreamBroken where a
     `complete` reply holds something else; a call that was cut off by a limit is not carried out, so its arguments do
     not matter."""
@@ -209,19 +209,19 @@ class Calling:
         """The SDK's client over our HTTP client. Raises KeyMissing or PackageMissing."""
         raise NotImplementedError
 
-    def _stream(self, client: Any, wire: Wire) -> Iterator[Mapping[str, Any]]:
+    def _stream(self, client: Any, wire: Wire) -> Iterator[JsonMapping]:
         """The reply's events as plain JSON; may raise whatever the SDK raises."""
         raise NotImplementedError
 
-    def _whole(self, client: Any, wire: Wire) -> Mapping[str, Any]:
+    def _whole(self, client: Any, wire: Wire) -> JsonMapping:
         """The reply in one piece as plain JSON; may raise whatever the SDK raises."""
         raise NotImplementedError
 
-    def decode(self, wire: Wire, whole: Mapping[str, Any], *, request_id: str | None) -> Reply:
+    def decode(self, wire: Wire, whole: JsonMapping, *, request_id: str | None) -> Reply:
         """The reply that `_whole` gave, in our words."""
         raise NotImplementedError
 
-    def used(self, wire: Wire, whole: Mapping[str, Any]) -> Usage:
+    def used(self, wire: Wire, whole: JsonMapping) -> Usage:
         """What the reply that `_whole` gave had used, whatever else it holds."""
         raise NotImplementedError
 
@@ -286,7 +286,7 @@ class Calling:
                     raise
                 on_text("restart", "")
 
-    def send(self, wire: Wire) -> Iterator[Mapping[str, Any]]:
+    def send(self, wire: Wire) -> Iterator[JsonMapping]:
         """The raw events of a streamed call, as JSON; errors are ours."""
         client = self._connect()
         self._require_transport().expect_attempts()
@@ -473,7 +473,7 @@ def no_api(trace: CallTrace) -> bool:
     return "html" in kind or bool(kind and trace.streamed and "event-stream" not in kind)
 
 
-def whole_object(value: Any) -> dict[str, Any]:
+def whole_object(value: Any) -> JsonObject:
     """An SDK's whole reply as plain JSON. What is no JSON comes through as text: raises StreamBroken on that."""
     if not hasattr(value, "to_dict"):
         raise unreadable(value)

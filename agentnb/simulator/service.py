@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from agentnb.simulator.clock import Pacer
 from agentnb.simulator.engine import Engine
 from agentnb.simulator.faults import Fault, fault_from_json
 from agentnb.simulator.google.wire import GoogleWire
-from agentnb.simulator.http_messages import HttpAnswer, Incoming, Recorded
+from agentnb.simulator.http_messages import HttpAnswer, Incoming, Recorded, WireMapping, WireObject
 from agentnb.simulator.openai.wire import OpenAIWire
 
 _SECRET_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie")
@@ -101,7 +101,7 @@ class Service:
         except InputError as error:
             return HttpAnswer(status=400, body={"error": str(error)})
 
-    def _welcome(self, _: Any) -> Mapping[str, Any]:
+    def _welcome(self, _: Any) -> WireMapping:
         return {
             "what": "agentnb's simulated model provider: no model is behind it",
             "instance": self.engine.instance,
@@ -109,7 +109,7 @@ class Service:
             "admin": list(self._pages),
         }
 
-    def _state(self, _: Any) -> Mapping[str, Any]:
+    def _state(self, _: Any) -> WireMapping:
         engine = self.engine
         now = engine.clock.now()
         return {
@@ -133,20 +133,20 @@ class Service:
             ],
         }
 
-    def _add_fault(self, body: dict[str, Any]) -> Mapping[str, Any]:
+    def _add_fault(self, body: WireObject) -> WireMapping:
         fault, times = fault_from_json(body)
         self.engine.faults.inject(fault, times)
         return {"faults": self.engine.faults.pending()}
 
-    def _clear_faults(self, _: Any) -> Mapping[str, Any]:
+    def _clear_faults(self, _: Any) -> WireMapping:
         self.engine.faults.clear()
         return {"faults": []}
 
-    def _limit(self, body: dict[str, Any]) -> Mapping[str, Any]:
+    def _limit(self, body: WireObject) -> WireMapping:
         self.engine.limits.set(body)
         return {"limits": self.engine.limits.state()}
 
-    def _advance(self, body: dict[str, Any]) -> Mapping[str, Any]:
+    def _advance(self, body: WireObject) -> WireMapping:
         seconds = body.get("advance", 0)
         if isinstance(seconds, bool) or not isinstance(seconds, int | float):
             raise InputError("`advance` is not a number of seconds", about=repr(seconds))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, assert_never
+from typing import assert_never
 
 from agentnb import canonical
 from agentnb.agent.approvals import Decision
 from agentnb.agent.scrubber import scrubbed_value
 from agentnb.agent.state import AgentState, StepEvent
 from agentnb.agent.tools.tool import Outcome
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.models.catalog import ImageRules, Model
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import (
@@ -225,7 +226,7 @@ def tool_record(
     word: Decision | None = None,
     *,
     scrub: Callable[[str], str] = str,
-) -> dict[str, Any]:
+) -> JsonObject:
     """One tool call as the run document tells it, without secrets; `word` is what a person said of it."""
     return {
         "name": call.name,
@@ -254,7 +255,7 @@ def end_note(reply: Reply) -> str:
     return "" if reply.text.strip() or reply.calls else "The model ended without an answer."
 
 
-def recorded_reply(before: AgentState, after: AgentState, data: Mapping[str, Any]) -> Reply:
+def recorded_reply(before: AgentState, after: AgentState, data: JsonMapping) -> Reply:
     """The reply that a journaled THINKING step took in: its blocks from the states, the rest from its event."""
     return Reply(
         content=tuple(block.content for block in after.blocks[len(before.blocks) :]),

@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from agentnb.agent.money.budget import Budget, Quote, affordable_output
+from agentnb.canonical import JsonObject
 from agentnb.durable.journal.protocol import Journal
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.errors import BudgetExceeded, LeaseHeld, RunExists, StepConflict
@@ -21,7 +22,7 @@ LEASE = 10.0  # seconds: a change takes milliseconds, and who died in one should
 PAUSE, MOST = 0.05, 120.0
 """Seconds between two attempts, and in all: for the purse itself, and for others' calls to be settled."""
 
-PurseState = dict[str, Any]
+PurseState = JsonObject
 """The purse's context: `limit` and `spent` in US dollars, and what is set aside for calls in flight, by their keys."""
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 from agentnb import canonical
 from agentnb.agent.approvals import Decision, Proposed
@@ -12,6 +12,7 @@ from agentnb.agent.conversation.turn_blocks import open_calls, result_block, too
 from agentnb.agent.deps import Services
 from agentnb.agent.state import AgentState, HeldDefinition, Step, StepEvent
 from agentnb.agent.tools.tool import Outcome, Tool, ToolBox, carry_out, pick
+from agentnb.canonical import JsonObject
 from agentnb.errors import ActionUnsure, RunInterrupted
 from agentnb.models.messages import ToolCall
 
@@ -78,7 +79,7 @@ class Acting:
         # An acting tool's effect is keyed (run, step, action): after a crash it is reported, never silently repeated.
         action = self._machine.current.action(f"call {proposed.number}")
 
-        def act() -> dict[str, Any]:
+        def act() -> JsonObject:
             outcome = self._place(tool, call)
             # The journal keeps the result of an action: it too must be without secrets.
             return {"text": self._services.scrub.of_output(outcome.text), "is_error": outcome.is_error}

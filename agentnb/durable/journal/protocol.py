@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
-from agentnb.canonical import Clock
+from agentnb.canonical import Clock, JsonObject
 from agentnb.durable.events import Event
 from agentnb.durable.journal.deltas import Encoded
 from agentnb.durable.journal.records import (
@@ -77,7 +77,7 @@ class Journal(Protocol):
         """What the state machines of this process remember of the runs they hold; nothing durable."""
 
     @property
-    def busy(self) -> dict[str, Any]:
+    def busy(self) -> JsonObject:
         """run_id -> the token of the call in this process that is at work on it."""
 
     def create(self, new: NewRun) -> None:

@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from agentnb.canonical import Clock
+from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.errors import ProviderError
 from agentnb.models import catalog, prices
 from agentnb.models.catalog import CacheKind, Model
@@ -42,13 +42,13 @@ class ObjectProvider(Protocol):
 
     scope: str
 
-    def make_object(self, prompt: Prompt, last: int, *, seconds: int, label: str) -> Mapping[str, Any]: ...
+    def make_object(self, prompt: Prompt, last: int, *, seconds: int, label: str) -> JsonMapping: ...
 
-    def extend_cache(self, name: str, *, seconds: int) -> Mapping[str, Any]: ...
+    def extend_cache(self, name: str, *, seconds: int) -> JsonMapping: ...
 
     def delete_cache(self, name: str) -> None: ...
 
-    def list_caches(self) -> list[dict[str, Any]]: ...
+    def list_caches(self) -> list[JsonObject]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,7 +314,7 @@ class CacheObjects:
         """This session needs it no more: delete it, or leave it to the others that use it. Whether it was deleted."""
         return self._leave(provider, held, [user for user in held.users if user.owner == self._owner])
 
-    def abandoned(self, listed: Mapping[str, Any], scope: str) -> bool | None:
+    def abandoned(self, listed: JsonMapping, scope: str) -> bool | None:
         """Whether a listed object is ours and nobody uses it. None: the ledger does not know it, and whoever made it
         may be alive, in another kernel or on another machine."""
         if not ours(listed):
@@ -347,12 +347,12 @@ def _price(model: Model, tokens: int, seconds: float, *, fresh: bool) -> float |
     return (made if fresh else 0.0) + prices.storage_cost(model, tokens=tokens, seconds=max(seconds, 0.0))
 
 
-def ours(listed: Mapping[str, Any]) -> bool:
+def ours(listed: JsonMapping) -> bool:
     """Whether a listed cache object carries our label."""
     return _LABELLED.fullmatch(str(listed.get("displayName") or "")) is not None
 
 
-def maker(listed: Mapping[str, Any]) -> str:
+def maker(listed: JsonMapping) -> str:
     """The session that made an object of ours, by its label; empty where the label does not say."""
     found = _LABELLED.fullmatch(str(listed.get("displayName") or ""))
     return (found["maker"] or "") if found else ""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from agentnb.simulator.http_messages import StreamEvent, small_groups
+from agentnb.simulator.http_messages import StreamEvent, WireMapping, small_groups
 from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Spoken
 
 
-def stream(message: Mapping[str, Any], said: Spoken) -> Iterator[StreamEvent]:
+def stream(message: WireMapping, said: Spoken) -> Iterator[StreamEvent]:
     """The events of a streamed reply. Each goes out when its last token is made; the first token comes with TTFT."""
     head = {**message, "content": [], "stop_reason": None, "stop_sequence": None}
     head["usage"] = {**message["usage"], "output_tokens": min(1, said.tokens)}
@@ -40,7 +39,7 @@ def _text_events(index: int, tokens: tuple[str, ...]) -> Iterator[StreamEvent]:
     yield _stop(index)
 
 
-def _thinking_events(index: int, block: Mapping[str, Any], tokens: tuple[str, ...]) -> Iterator[StreamEvent]:
+def _thinking_events(index: int, block: WireMapping, tokens: tuple[str, ...]) -> Iterator[StreamEvent]:
     yield from _start(index, {"type": "thinking", "thinking": "", "signature": ""})
     for i, group in enumerate(small_groups(tokens)):
         yield _delta(index, {"type": "thinking_delta", "thinking": "".join(group)}, len(group) - (0 if i else 1))
@@ -48,7 +47,7 @@ def _thinking_events(index: int, block: Mapping[str, Any], tokens: tuple[str, ..
     yield _stop(index)
 
 
-def _call_events(index: int, block: Mapping[str, Any], tokens: tuple[str, ...]) -> Iterator[StreamEvent]:
+def _call_events(index: int, block: WireMapping, tokens: tuple[str, ...]) -> Iterator[StreamEvent]:
     yield from _start(index, {**block, "input": {}}, CALL_OVERHEAD - (1 if index == 0 else 0))
     yield _delta(index, {"type": "input_json_delta", "partial_json": ""}, 0)
     for group in small_groups(tokens):
@@ -56,14 +55,14 @@ def _call_events(index: int, block: Mapping[str, Any], tokens: tuple[str, ...]) 
     yield _stop(index)
 
 
-def _start(index: int, block: Mapping[str, Any], tokens: int = 0) -> Iterator[StreamEvent]:
+def _start(index: int, block: WireMapping, tokens: int = 0) -> Iterator[StreamEvent]:
     value = {"type": "content_block_start", "index": index, "content_block": block}
     yield StreamEvent(data=event_bytes("content_block_start", value), tokens=tokens)
     if index == 0:
         yield StreamEvent(data=event_bytes("ping", {"type": "ping"}))
 
 
-def _delta(index: int, delta: Mapping[str, Any], tokens: int) -> StreamEvent:
+def _delta(index: int, delta: WireMapping, tokens: int) -> StreamEvent:
     value = {"type": "content_block_delta", "index": index, "delta": delta}
     return StreamEvent(data=event_bytes("content_block_delta", value), tokens=tokens)
 
@@ -72,7 +71,7 @@ def _stop(index: int) -> StreamEvent:
     return StreamEvent(data=event_bytes("content_block_stop", {"type": "content_block_stop", "index": index}))
 
 
-def event_bytes(name: str, value: Mapping[str, Any]) -> bytes:
+def event_bytes(name: str, value: WireMapping) -> bytes:
     """One server-sent event."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return f"event: {name}\ndata: {text}\n\n".encode("utf-8", "replace")

@@ -16,7 +16,7 @@ from agentnb.simulator.anthropic.checks import check, refuse
 from agentnb.simulator.anthropic.stream import event_bytes, stream
 from agentnb.simulator.clock import utc
 from agentnb.simulator.engine import Engine, Print, digest
-from agentnb.simulator.http_messages import HttpAnswer, Incoming
+from agentnb.simulator.http_messages import HttpAnswer, Incoming, WireMapping, WireObject
 from agentnb.simulator.limits import Left, OverLimit, RefusedForNow, retry_headers
 from agentnb.simulator.model.dialogue import Spoken
 from agentnb.simulator.model.reply_text import answer
@@ -56,7 +56,7 @@ _BOUND_THINKING = ("claude-5",)
 class _AnthropicRequest:
     """One request and what the rules make of it. `end` is the digest of the whole prompt, `started` epoch seconds."""
 
-    body: Mapping[str, Any]
+    body: WireMapping
     row: Model
     scope: tuple[str, str]
     pieces: list[rules.PromptPiece]
@@ -170,7 +170,7 @@ class AnthropicWire:
             raise refuse(f"prompt is too long: {work.total} tokens > {row.window} maximum")
         return work
 
-    def _message(self, work: _AnthropicRequest, said: Spoken) -> dict[str, Any]:
+    def _message(self, work: _AnthropicRequest, said: Spoken) -> WireObject:
         message_id = self._engine.new_id("msg_01")
         return {
             "model": work.body["model"],
@@ -185,7 +185,7 @@ class AnthropicWire:
             **self._diagnostics(work, message_id),
         }
 
-    def _content(self, said: Spoken, end: str) -> list[dict[str, Any]]:
+    def _content(self, said: Spoken, end: str) -> list[WireObject]:
         thought = "".join(said.thinking)
         spoken = [
             *([{"type": "thinking", "thinking": thought, "signature": _signature(end, thought)}] if thought else []),
@@ -202,7 +202,7 @@ class AnthropicWire:
             for call in said.calls
         ]
 
-    def _diagnostics(self, work: _AnthropicRequest, message_id: str) -> dict[str, Any]:
+    def _diagnostics(self, work: _AnthropicRequest, message_id: str) -> WireObject:
         """`diagnostics` where the request asked for them; remembers this request for the next one to compare."""
         now = _print(work)
         self._engine.remember(message_id, now)
@@ -254,7 +254,7 @@ def _limit_headers(left: Iterable[Left], now: float) -> dict[str, str]:
     return headers
 
 
-def _model_info(row: Model) -> dict[str, Any]:
+def _model_info(row: Model) -> WireObject:
     return {
         "type": "model",
         "id": row.name,
@@ -266,7 +266,7 @@ def _model_info(row: Model) -> dict[str, Any]:
     }
 
 
-def _usage(plan: rules.CachePlan, said: Spoken) -> dict[str, Any]:
+def _usage(plan: rules.CachePlan, said: Spoken) -> WireObject:
     return {
         "input_tokens": plan.plain + prompt.REPLY_START,
         "cache_creation_input_tokens": plan.write_5m + plan.write_1h,
@@ -287,7 +287,7 @@ def _signature(end: str, thought: str) -> str:
     return base64.b64encode(hashlib.sha256(f"{end}:{thought}".encode("utf-8", "replace")).digest()).decode()
 
 
-def _check_signatures(body: Mapping[str, Any], bare: list[str]) -> None:
+def _check_signatures(body: WireMapping, bare: list[str]) -> None:
     """Newer models refuse a thought that comes back behind another prompt than the one it was thought behind."""
     for at, where, block in prompt.thoughts(body):
         if at == 0 or block["signature"] != _signature(bare[at - 1], block["thinking"]):
@@ -308,7 +308,7 @@ def _print(work: _AnthropicRequest) -> Print:
     )
 
 
-def _miss_reason(previous: Print | None, now: Print, work: _AnthropicRequest) -> dict[str, Any] | None:
+def _miss_reason(previous: Print | None, now: Print, work: _AnthropicRequest) -> WireObject | None:
     """Tell why this request could not reuse the previous one's prefix; None where it only appends to it."""
     if previous is None:
         return {"type": "previous_message_not_found"}

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agentnb.models.catalog import Model
+from agentnb.simulator.http_messages import WireMapping
 from agentnb.simulator.images import Counter, standard
 from agentnb.simulator.model.dialogue import Ask, Offer, Said
 from agentnb.simulator.prefixes import PrefixBlock
@@ -45,27 +46,27 @@ def parts_of(content: Any) -> list[Any]:
     return [{"text": part} if isinstance(part, str) else part for part in contents_of(parts)]
 
 
-def system_of(body: Mapping[str, Any]) -> Any:
+def system_of(body: WireMapping) -> Any:
     return body.get("systemInstruction")
 
 
-def declarations(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def declarations(body: WireMapping) -> list[WireMapping]:
     """Every function declaration in the body's tools."""
     return [found for tool in body.get("tools") or [] for found in tool.get("functionDeclarations") or []]
 
 
-def blocks(body: Mapping[str, Any], count: Counter) -> list[PrefixBlock]:
+def blocks(body: WireMapping, count: Counter) -> list[PrefixBlock]:
     """Every part of the prompt in render order: tools, system, contents."""
     return [*_tool_blocks(body, count), *_part_blocks("system", "system", system_of(body), count), *_turns(body, count)]
 
 
-def _tool_blocks(body: Mapping[str, Any], count: Counter) -> Iterator[PrefixBlock]:
+def _tool_blocks(body: WireMapping, count: Counter) -> Iterator[PrefixBlock]:
     for found in declarations(body):
         text = _json(found)
         yield PrefixBlock(section="tools", head="tool", text=text, overhead=PER_TOOL, tokens=count(text) + PER_TOOL)
 
 
-def _turns(body: Mapping[str, Any], count: Counter) -> Iterator[PrefixBlock]:
+def _turns(body: WireMapping, count: Counter) -> Iterator[PrefixBlock]:
     for content in contents_of(body.get("contents")):
         role = content.get("role") or "user" if isinstance(content, Mapping) else "user"
         yield from _part_blocks("contents", role, content, count)
@@ -85,11 +86,11 @@ def _part_blocks(section: str, role: str, content: Any, count: Counter) -> Itera
         yield PrefixBlock(section=section, head=head, text=text, overhead=overhead, tokens=count(text) + overhead)
 
 
-def _is_media(part: Mapping[str, Any]) -> bool:
+def _is_media(part: WireMapping) -> bool:
     return isinstance(part.get("inlineData") or part.get("fileData"), Mapping)
 
 
-def _part(part: Mapping[str, Any]) -> tuple[str, int]:
+def _part(part: WireMapping) -> tuple[str, int]:
     """(text, tokens of structure)."""
     if "text" in part:
         return str(part["text"]), 0
@@ -105,7 +106,7 @@ def thought_seal(tokens: int, digest: bytes) -> str:
     return base64.b64encode(b"%d:" % tokens + digest).decode()
 
 
-def thought_tokens(part: Mapping[str, Any]) -> int:
+def thought_tokens(part: WireMapping) -> int:
     """Tokens of the thought that comes back with the part's signature; none with another server's."""
     try:
         count, colon, _ = base64.b64decode(str(standard(part.get("thoughtSignature")) or ""), validate=True).partition(
@@ -120,7 +121,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def ask_of(body: Mapping[str, Any], row: Model) -> Ask:
+def ask_of(body: WireMapping, row: Model) -> Ask:
     """The request as the model reads it."""
     config = body.get("generationConfig") or {}
     calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
@@ -138,7 +139,7 @@ def ask_of(body: Mapping[str, Any], row: Model) -> Ask:
     )
 
 
-def _offer(found: Mapping[str, Any]) -> Offer:
+def _offer(found: WireMapping) -> Offer:
     schema = found.get("parametersJsonSchema") or found.get("parameters") or {}
     return Offer(name=found["name"], description=found.get("description") or "", schema=_lower_types(schema))
 
@@ -153,7 +154,7 @@ def _lower_types(schema: Any) -> Any:
     return [_lower_types(item) for item in schema] if isinstance(schema, list) else schema
 
 
-def _said(body: Mapping[str, Any]) -> Iterator[Said]:
+def _said(body: WireMapping) -> Iterator[Said]:
     for part in parts_of(system_of(body)) if system_of(body) else []:
         yield _one("system", part)
     for content in contents_of(body.get("contents")):
@@ -162,7 +163,7 @@ def _said(body: Mapping[str, Any]) -> Iterator[Said]:
             yield _one("assistant" if role == "model" else "user", part)
 
 
-def _one(role: str, part: Mapping[str, Any]) -> Said:
+def _one(role: str, part: WireMapping) -> Said:
     if part.get("thought"):
         return Said(kind="other", role=role)
     if "text" in part:
@@ -175,7 +176,7 @@ def _one(role: str, part: Mapping[str, Any]) -> Said:
     return Said(kind="other", role=role)
 
 
-def _result(role: str, found: Mapping[str, Any]) -> Said:
+def _result(role: str, found: WireMapping) -> Said:
     """The SDK wraps what a tool returned in `result` or `output`, and a failure in `error`."""
     response = found.get("response") or {}
     failed = "error" in response

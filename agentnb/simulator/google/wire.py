@@ -17,7 +17,7 @@ from agentnb.simulator.google import prompt
 from agentnb.simulator.google.caches import DEFAULT_TTL, CachedContent, CachedContents, end_of_life
 from agentnb.simulator.google.checks import check, refuse
 from agentnb.simulator.google.reply import ReplyShape, details, sse, usage_of
-from agentnb.simulator.http_messages import HttpAnswer, Incoming, StreamEvent
+from agentnb.simulator.http_messages import HttpAnswer, Incoming, StreamEvent, WireMapping, WireObject
 from agentnb.simulator.limits import OverLimit, RefusedForNow
 from agentnb.simulator.model.dialogue import Spoken
 from agentnb.simulator.model.reply_text import answer
@@ -96,7 +96,7 @@ class GoogleWire:
         """A refusal in this wire's shape."""
         code = error.status or 400
         message = _over(error) if isinstance(error, OverLimit) else error.what
-        said: dict[str, Any] = {"code": code, "message": message, "status": _STATUS.get(code, "UNKNOWN")}
+        said: WireObject = {"code": code, "message": message, "status": _STATUS.get(code, "UNKNOWN")}
         if isinstance(error, RefusedForNow) and error.wait is not None:
             said["details"] = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{error.wait}s"}]
         return HttpAnswer(status=code, body={"error": said}, server_time=_SERVER_TIME)
@@ -122,7 +122,7 @@ class GoogleWire:
             return self._count(body.get("generateContentRequest") or body, row)
         return self._generate(incoming, address, row, key)
 
-    def _count(self, body: Mapping[str, Any], row: Model) -> HttpAnswer:
+    def _count(self, body: WireMapping, row: Model) -> HttpAnswer:
         total = sum(block.tokens for block in prompt.blocks(body, self._engine.counter(row)))
         return HttpAnswer(body={"totalTokens": total, "promptTokensDetails": details(total)}, server_time=_SERVER_TIME)
 
@@ -153,7 +153,7 @@ class GoogleWire:
             on_first=lambda: engine.caches.write(scope, use.writes, started),
         )
 
-    def _with_cached(self, body: Mapping[str, Any], address: _Address, row: Model, key: str) -> tuple[Any, int]:
+    def _with_cached(self, body: WireMapping, address: _Address, row: Model, key: str) -> tuple[Any, int]:
         """(the body with what its cache object holds put in front, the tokens of that object)."""
         name = body.get("cachedContent")
         if not name:
@@ -175,7 +175,7 @@ class GoogleWire:
         return {**held.body, **body, "contents": contents}, held.tokens
 
     def _outcome(
-        self, incoming: Incoming, row: Model, said: Spoken, *, usage: Mapping[str, Any], on_first: Any
+        self, incoming: Incoming, row: Model, said: Spoken, *, usage: WireMapping, on_first: Any
     ) -> HttpAnswer:
         shape = ReplyShape(
             row=row, said=said, usage=usage, response_id=self._engine.new_id("sim")[:23], body=incoming.body
@@ -220,7 +220,7 @@ class GoogleWire:
             return {}
         raise refuse("Method not allowed", 404)
 
-    def _create(self, body: Mapping[str, Any], key: str) -> CachedContent:
+    def _create(self, body: WireMapping, key: str) -> CachedContent:
         short = str(body.get("model", "")).rpartition("/")[2]
         row = find(short, "google")
         if row is None:
@@ -252,7 +252,7 @@ class GoogleWire:
             raise refuse("Either ttl or expire_time must be set.")
         return self.caches.update(name, key, until)
 
-    def _list(self, incoming: Incoming, address: _Address, key: str) -> dict[str, Any]:
+    def _list(self, incoming: Incoming, address: _Address, key: str) -> WireObject:
         found = self.caches.of(key)
         size = min(int(incoming.query.get("pageSize") or 100), 1000)
         start = int(incoming.query.get("pageToken") or 0)
@@ -309,7 +309,7 @@ def _model_list(address: _Address) -> HttpAnswer:
     return HttpAnswer(body=one[0], server_time=_SERVER_TIME)
 
 
-def _model_info(row: Model) -> dict[str, Any]:
+def _model_info(row: Model) -> WireObject:
     return {
         "name": f"models/{row.name}",
         "displayName": row.label,

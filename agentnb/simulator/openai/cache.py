@@ -11,6 +11,7 @@ from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model
 from agentnb.simulator import promptcache_rules as rules
 from agentnb.simulator.engine import Engine, Print, digest
+from agentnb.simulator.http_messages import WireMapping, WireObject
 from agentnb.simulator.openai.prompt import Talk
 from agentnb.simulator.prefixes import PrefixBlock, Use, automatic, breakpoints, step_digests
 
@@ -21,7 +22,7 @@ class UnderstoodRequest:
 
     owner: str
     row: Model
-    body: Mapping[str, Any]
+    body: WireMapping
     talk: Talk
     blocks: Sequence[PrefixBlock]
 
@@ -44,7 +45,7 @@ def use_of(asked: UnderstoodRequest, engine: Engine) -> Use:
     return found
 
 
-def diagnosis(before: Print | None, now: Print, read: int) -> dict[str, Any]:
+def diagnosis(before: Print | None, now: Print, read: int) -> WireObject:
     """`prompt_cache_diagnostics`: how this request compares with an earlier response."""
     if before is None:
         return {"type": "comparison_response_not_found"}
@@ -88,7 +89,7 @@ def print_of(asked: UnderstoodRequest) -> Print:
     )
 
 
-def check_options(body: Mapping[str, Any], row: Model) -> None:
+def check_options(body: WireMapping, row: Model) -> None:
     """Breakpoints and their options exist on models that have them only. Raises RequestRefused."""
     options = body.get("prompt_cache_options")
     if options is not None and not row.cache.breakpoints:

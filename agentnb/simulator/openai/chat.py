@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from agentnb.simulator.http_messages import StreamEvent, small_groups
+from agentnb.simulator.http_messages import StreamEvent, WireMapping, WireObject, small_groups
 from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Spoken
 
 _FINISH = {
@@ -28,9 +28,9 @@ class Chat:
     model: str
     said: Spoken
     call_ids: tuple[str, ...]
-    usage: Mapping[str, Any]
+    usage: WireMapping
 
-    def _base(self, kind: str) -> dict[str, Any]:
+    def _base(self, kind: str) -> WireObject:
         return {
             "id": self.reply_id,
             "object": kind,
@@ -40,9 +40,9 @@ class Chat:
             "system_fingerprint": "fp_simulator",
         }
 
-    def whole(self) -> dict[str, Any]:
+    def whole(self) -> WireObject:
         """The plain reply."""
-        message: dict[str, Any] = {"role": "assistant", "content": self.said.text or None, "refusal": None}
+        message: WireObject = {"role": "assistant", "content": self.said.text or None, "refusal": None}
         if self.said.calls:
             message["tool_calls"] = [self._call(i) for i in range(len(self.said.calls))]
         choice = {
@@ -53,7 +53,7 @@ class Chat:
         }
         return {**self._base("chat.completion"), "choices": [choice], "usage": self.usage}
 
-    def _call(self, i: int) -> dict[str, Any]:
+    def _call(self, i: int) -> WireObject:
         arguments = "".join(self.said.call_pieces[i])
         function = {"name": self.said.calls[i].name, "arguments": arguments}
         return {"id": self.call_ids[i], "type": "function", "function": function}
@@ -78,7 +78,7 @@ class Chat:
             yield StreamEvent(data=_data({**self._base("chat.completion.chunk"), "choices": [], "usage": self.usage}))
         yield StreamEvent(data=b"data: [DONE]\n\n")
 
-    def _chunk(self, delta: Mapping[str, Any], finish: str | None, tokens: int, *, with_usage: bool) -> StreamEvent:
+    def _chunk(self, delta: WireMapping, finish: str | None, tokens: int, *, with_usage: bool) -> StreamEvent:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         extra = {"usage": None} if with_usage else {}
         return StreamEvent(
@@ -86,7 +86,7 @@ class Chat:
         )
 
 
-def usage_of(total: int, read: int, written: int | None, said: Spoken) -> dict[str, Any]:
+def usage_of(total: int, read: int, written: int | None, said: Spoken) -> WireObject:
     """Chat usage: prompt tokens include what was read and written. `written` None: the model has no such field."""
     writes = {} if written is None else {"cache_write_tokens": written}
     return {

@@ -7,6 +7,7 @@ from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model, find
+from agentnb.simulator.http_messages import WireMapping
 from agentnb.simulator.images import refusal_of_openai
 from agentnb.simulator.openai.prompt import image_url
 
@@ -29,7 +30,7 @@ def model_of(body: Any) -> Model:
     return row
 
 
-def check_chat(body: Mapping[str, Any]) -> None:
+def check_chat(body: WireMapping) -> None:
     """Check a Chat Completions body's messages."""
     messages = body.get("messages")
     if not isinstance(messages, list):
@@ -57,7 +58,7 @@ def _check_pictures(content: Any, where: str) -> None:
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
-def _check_chat_tools(messages: Sequence[Mapping[str, Any]]) -> None:
+def _check_chat_tools(messages: Sequence[WireMapping]) -> None:
     waiting: list[str] = []
     for i, message in enumerate(messages):
         if message["role"] == "tool":
@@ -83,7 +84,7 @@ def _refuse_waiting(waiting: Sequence[str]) -> None:
         )
 
 
-def check_responses(body: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> None:
+def check_responses(body: WireMapping, items: Sequence[WireMapping]) -> None:
     """Check a Responses body and its items. No response is kept here, so none can be continued."""
     if "input" not in body:
         raise refuse("Missing required parameter: 'input'.", param="input")

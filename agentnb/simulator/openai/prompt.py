@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentnb.models.catalog import Model
+from agentnb.simulator.http_messages import WireMapping, WireObject
 from agentnb.simulator.images import Counter, data_of
 from agentnb.simulator.model.dialogue import Ask, Offer, Said
 from agentnb.simulator.prefixes import PrefixBlock
@@ -45,16 +46,16 @@ class Talk:
     """One request of either API, in one shape."""
 
     items: tuple[Item, ...]
-    tools: tuple[Mapping[str, Any], ...]
+    tools: tuple[WireMapping, ...]
     choice: str = "auto"
     parallel: bool = True
     max_tokens: int | None = None
     stops: tuple[str, ...] = ()
     thinks: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: WireMapping = field(default_factory=dict)
 
 
-def chat_talk(body: Mapping[str, Any], *, reasons: bool) -> Talk:
+def chat_talk(body: WireMapping, *, reasons: bool) -> Talk:
     """A Chat Completions body."""
     ttl = (body.get("prompt_cache_options") or {}).get("ttl", "30m")
     stop = body.get("stop") or ()
@@ -74,7 +75,7 @@ def chat_talk(body: Mapping[str, Any], *, reasons: bool) -> Talk:
     )
 
 
-def responses_talk(body: Mapping[str, Any], *, reasons: bool) -> Talk:
+def responses_talk(body: WireMapping, *, reasons: bool) -> Talk:
     """A Responses body."""
     ttl = (body.get("prompt_cache_options") or {}).get("ttl", "30m")
     text, reasoning = body.get("text") or {}, body.get("reasoning") or {}
@@ -103,7 +104,7 @@ def _without_earlier_reasoning(items: list[Item]) -> list[Item]:
     return [item for i, item in enumerate(items) if item.kind != "reasoning" or i > asked]
 
 
-def input_items(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def input_items(body: WireMapping) -> list[WireMapping]:
     """The body's input as items: a bare string is one user message."""
     given = body.get("input")
     return [{"role": "user", "content": given}] if isinstance(given, str) else list(given or [])
@@ -116,8 +117,12 @@ def _choice(choice: Any) -> str:
     return {"required": "any", "none": "none"}.get(str(choice), "auto")
 
 
-def _chat_items(message: Mapping[str, Any], ttl: str) -> Iterator[Item]:
-    role = {"developer": "system"}.get(message["role"], message["role"])
+def _role(message: WireMapping) -> str:
+    return "system" if message["role"] == "developer" else str(message["role"])
+
+
+def _chat_items(message: WireMapping, ttl: str) -> Iterator[Item]:
+    role = _role(message)
     if role == "tool":
         text = "".join(item.text for item in _parts("user", message.get("content"), ttl))
         yield Item(kind="result", role="user", text=text, call_id=message.get("tool_call_id", ""))
@@ -128,10 +133,10 @@ def _chat_items(message: Mapping[str, Any], ttl: str) -> Iterator[Item]:
         yield Item(kind="call", role=role, text=function["arguments"], name=function["name"], call_id=call["id"])
 
 
-def _response_items(item: Mapping[str, Any], ttl: str) -> Iterator[Item]:
+def _response_items(item: WireMapping, ttl: str) -> Iterator[Item]:
     kind = item.get("type", "message")
     if kind == "message":
-        yield from _parts({"developer": "system"}.get(item["role"], item["role"]), item.get("content"), ttl)
+        yield from _parts(_role(item), item.get("content"), ttl)
     elif kind == "function_call":
         yield Item(kind="call", role="assistant", text=item["arguments"], name=item["name"], call_id=item["call_id"])
     elif kind == "function_call_output":
@@ -165,7 +170,7 @@ def _parts(role: str, content: Any, ttl: str) -> Iterator[Item]:
         )
 
 
-def _unmarked(part: Mapping[str, Any]) -> dict[str, Any]:
+def _unmarked(part: WireMapping) -> WireObject:
     return {key: value for key, value in part.items() if key != "prompt_cache_breakpoint"}
 
 
@@ -202,7 +207,7 @@ def _media(item: Item, count: Counter) -> PrefixBlock:
     )
 
 
-def image_url(part: Mapping[str, Any]) -> Any:
+def image_url(part: WireMapping) -> Any:
     """The address of a picture, which Chat wraps in an object."""
     found = part.get("image_url")
     return found.get("url") if isinstance(found, Mapping) else found
@@ -236,7 +241,7 @@ def _said(item: Item, names: Mapping[str, str]) -> Said:
     return Said(kind="text" if item.kind == "text" and item.text else "other", role=item.role, text=item.text)
 
 
-def _arguments(text: str) -> Mapping[str, Any]:
+def _arguments(text: str) -> WireMapping:
     try:
         value = json.loads(text)
     except ValueError:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model, rows
 from agentnb.simulator.engine import Engine
-from agentnb.simulator.http_messages import HttpAnswer, Incoming
+from agentnb.simulator.http_messages import HttpAnswer, Incoming, WireMapping, WireObject
 from agentnb.simulator.limits import Left, OverLimit, RefusedForNow, retry_headers
 from agentnb.simulator.model.dialogue import Spoken
 from agentnb.simulator.model.reply_text import answer
@@ -155,21 +155,21 @@ class OpenAIWire:
             extra=self._caching_fields(work, response_id),
         )
 
-    def _caching_fields(self, work: _OpenAIRequest, response_id: str) -> dict[str, Any]:
+    def _caching_fields(self, work: _OpenAIRequest, response_id: str) -> WireObject:
         """`prompt_cache_options` as applied, and the diagnosis where one was asked for."""
         now = print_of(work.asked)
         self._engine.remember(response_id, now)
         if not work.asked.row.cache.breakpoints:
             return {}
         asked = work.asked.body.get("prompt_cache_options") or {}
-        fields: dict[str, Any] = {"prompt_cache_options": {"mode": "implicit", "ttl": "30m", **asked}}
+        fields: WireObject = {"prompt_cache_options": {"mode": "implicit", "ttl": "30m", **asked}}
         if comparison := asked.get("comparison_response_id"):
             fields["prompt_cache_diagnostics"] = diagnosis(
                 self._engine.remembered(comparison, now.owner), now, work.use.read
             )
         return fields
 
-    def _work(self, body: Mapping[str, Any], talk: prompt.Talk, row: Model, owner: str) -> _OpenAIRequest:
+    def _work(self, body: WireMapping, talk: prompt.Talk, row: Model, owner: str) -> _OpenAIRequest:
         check_options(body, row)
         blocks = prompt.blocks(talk, self._engine.counter(row))
         asked = UnderstoodRequest(owner=owner, row=row, body=body, talk=talk, blocks=blocks)
@@ -181,7 +181,7 @@ class OpenAIWire:
         return _OpenAIRequest(asked=asked, use=use_of(asked, self._engine), started=started, left=left)
 
     def _outcome(
-        self, work: _OpenAIRequest, said: Spoken, whole: dict[str, Any], events: Any, error_event: bytes
+        self, work: _OpenAIRequest, said: Spoken, whole: WireObject, events: Any, error_event: bytes
     ) -> HttpAnswer:
         engine, use, asked = self._engine, work.use, work.asked
         engine.limits.spend((asked.owner, asked.row.name), said.tokens)

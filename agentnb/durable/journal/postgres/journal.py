@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
-from agentnb.canonical import Clock, SystemClock
+from agentnb.canonical import Clock, JsonObject, SystemClock
 from agentnb.durable.events import Event
 from agentnb.durable.journal import leases
 from agentnb.durable.journal.postgres import statements as sql
@@ -73,7 +73,7 @@ class PostgresJournal:
         self.owner = leases.new_owner()
         self.active: dict[str, tuple[int, int, float]] = {}
         self.holds: dict[str, OwnedRun] = {}
-        self.busy: dict[str, Any] = {}
+        self.busy: JsonObject = {}
         self._users = 1
         migrate(self._server)
         self._told.hear(self._read(f"SELECT {sql.NOW}")[0][0])

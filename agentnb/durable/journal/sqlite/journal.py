@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agentnb.canonical import Clock, SystemClock, load
+from agentnb.canonical import Clock, JsonObject, SystemClock, load
 from agentnb.durable.events import Event
 from agentnb.durable.journal import leases
 from agentnb.durable.journal.protocol import OwnedRun
@@ -52,7 +52,7 @@ class EmbeddedJournal:
         self.owner = leases.new_owner()
         self.active: dict[str, tuple[int, int, float]] = {}
         self.holds: dict[str, OwnedRun] = {}
-        self.busy: dict[str, Any] = {}
+        self.busy: JsonObject = {}
         self._options = (synchronous, busy_seconds)
         self._users = 1
         self._open()
