@@ -34,7 +34,7 @@ class Agent:
         namespace: JsonObject | None = None,
         session: Session | None = None,
         raise_errors: bool = True,
-        **settings: Any,
+        **settings: object,
     ) -> None:
         given: list[str | Tool] = list(tools) if tools is not None else ["inspect"]
         self.session = session or Session(settings=from_environment(os.environ).with_changes(**settings))
@@ -47,7 +47,7 @@ class Agent:
         self._allow = tuple(allow or ())
         self._raise = raise_errors
 
-    def run(self, task: str, **changes: Any) -> AgentRun:
+    def run(self, task: str, **changes: object) -> AgentRun:
         """Carry out one task in this agent's thread. Raises InputError on an empty one, and what the run raised."""
         words: object = task
         if not isinstance(words, str) or not words.strip():

@@ -33,7 +33,7 @@ class Fields(JsonObject):
         return sorted({*super().__dir__(), *self})
 
 
-def fields(value: Any) -> Any:
+def fields(value: object) -> Any:
     """`value` with every dict inside it turned into Fields."""
     if isinstance(value, Mapping):
         return Fields({str(key): fields(item) for key, item in value.items()})

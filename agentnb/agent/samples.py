@@ -83,11 +83,11 @@ class Samples:
         series = [*self.hits(address), (round(age, 3), hit)][-KEEP:]
         self._write(f"hits/{address}", [list(item) for item in series])
 
-    def _read(self, key: str, default: Any) -> Any:
+    def _read(self, key: str, default: object) -> Any:
         raw = self._storage.get(key)
         return default if raw is None else canonical.load(raw)
 
-    def _write(self, key: str, value: Any) -> None:
+    def _write(self, key: str, value: object) -> None:
         self._storage.set(key, canonical.dump(value))
 
 

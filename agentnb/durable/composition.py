@@ -20,7 +20,7 @@ from agentnb.durable.step_context import CURRENT, Current
 from agentnb.errors import HandlerError, JournalError, LeaseHeld, RunSuspended, RunUnknown
 
 
-def _same(context: Any) -> Any:
+def _same(context: object) -> Any:
     return context
 
 
@@ -45,7 +45,7 @@ def submachine(branch: Branch, *, back: Back, name: str = "sub") -> Handler:
     A branch that fails fails the state; one that is paused, or waits for an event, pauses the parent run.
     """
 
-    def handler(context: Any) -> tuple[str, Any]:
+    def handler(context: object) -> tuple[str, Any]:
         return back(context, _finished(_run(_current(), name, branch, context)).context)
 
     return handler
@@ -57,7 +57,7 @@ def parallel(branches: Mapping[str, Branch], *, join: Join, most: int = 16) -> H
     All are brought to a stop before the state ends: when one fails, the others' work is kept for the next attempt.
     """
 
-    def handler(context: Any) -> tuple[str, Any]:
+    def handler(context: object) -> tuple[str, Any]:
         current = _current()
         runs = _run_all(current, branches, context, most)
         return join(context, {name: _finished(run).context for name, run in runs.items()})
@@ -65,7 +65,7 @@ def parallel(branches: Mapping[str, Branch], *, join: Join, most: int = 16) -> H
     return handler
 
 
-def _run_all(current: Current, branches: Mapping[str, Branch], context: Any, most: int) -> dict[str, Run]:
+def _run_all(current: Current, branches: Mapping[str, Branch], context: object, most: int) -> dict[str, Run]:
     with ThreadPoolExecutor(max_workers=max(1, min(most, len(branches)))) as pool:
         futures = {name: pool.submit(_run, current, name, branch, context) for name, branch in branches.items()}
         try:
@@ -92,7 +92,7 @@ def _pause(machine: AgentStateMachine, run_id: str) -> None:
         return  # it has ended, or was never begun
 
 
-def _run(current: Current, name: str, branch: Branch, context: Any) -> Run:
+def _run(current: Current, name: str, branch: Branch, context: object) -> Run:
     run_id = _name(current, name)
     try:
         run = branch.machine.get(run_id)

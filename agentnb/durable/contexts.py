@@ -20,7 +20,7 @@ class Codec(NamedTuple):
     typed: Callable[[JsonMapping], Any]
 
 
-def _same(context: Any) -> Any:
+def _same(context: object) -> Any:
     return context
 
 
@@ -38,7 +38,7 @@ def _pydantic_codec(context_type: Any) -> Codec:
 
     adapter = TypeAdapter(context_type)
 
-    def plain(context: Any) -> Any:
+    def plain(context: object) -> Any:
         if isinstance(context, dict):
             context = typed(context)
         try:
@@ -57,6 +57,6 @@ def _pydantic_codec(context_type: Any) -> Codec:
     return Codec(plain, typed)
 
 
-def _refused(context_type: Any, reason: str) -> ContextNotStorable:
+def _refused(context_type: object, reason: str) -> ContextNotStorable:
     name = getattr(context_type, "__name__", str(context_type))
     return ContextNotStorable(f"the context does not fit {name}: {reason}", todo="Return what the type allows.")

@@ -129,7 +129,7 @@ class AgentStateMachine:
 
     # Beginning and going on
 
-    def initialize_run(self, run_id: str, state: str, context: Any, *, tags: Mapping[str, str] | None = None) -> Run:
+    def initialize_run(self, run_id: str, state: str, context: object, *, tags: Mapping[str, str] | None = None) -> Run:
         """Make a run at step 0. Raises RunExists, StateUnknown, ContextNotStorable; nothing is committed then."""
         if not run_id or run_id.__class__ is not str:
             raise InputError("a run_id must be text and not empty", about=repr(run_id), todo="Give a new name.")
@@ -205,7 +205,7 @@ class AgentStateMachine:
             self._make_ready(row, accept_versions)
         return self.get(run_id)
 
-    def send(self, run_id: str, name: str, data: Any = None, *, event_id: str | None = None) -> bool:
+    def send(self, run_id: str, name: str, data: object = None, *, event_id: str | None = None) -> bool:
         """Deliver an outside event: it wakes the state AWAITING_<name>, now or when the run comes there.
 
         `event_id` makes the delivery idempotent: False where the same one has come before.
@@ -244,7 +244,7 @@ class AgentStateMachine:
         """What happened to the run, and when, as a picture. Raises RunUnknown."""
         return draw_timeline(self.journal.history(run_id))
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return self.drawing()._repr_mimebundle_()
 
     def fork(self, run_id: str, step: int, new_run_id: str, *, tags: Mapping[str, str] | None = None) -> Run:

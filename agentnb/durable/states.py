@@ -51,7 +51,7 @@ class State:
     leads_to: tuple[str, ...] = field(default=())
     """States it may go to, where the writer of the machine says so: for the drawing."""
 
-    def call(self, context: Any) -> Any:
+    def call(self, context: object) -> Any:
         """The handler's answer. Raises what it raises, and StateTimeout."""
         if self.timeout is None:
             return self.handler(context)

@@ -46,12 +46,12 @@ class Current:
         """The outside event (`.name`, `.data`) that woke an AWAITING_ state; None where its time was over instead."""
         return self.delivery
 
-    def attach(self, **data: Any) -> None:
+    def attach(self, **data: object) -> None:
         """Keep JSON values with this step's event: its usage, its latency. They are not part of the context."""
         dump_exact(data, "attach")
         self.attached = {**(self.attached or {}), **data}
 
-    def emit(self, kind: str, **data: Any) -> None:
+    def emit(self, kind: str, **data: object) -> None:
         """Tell a signal to whoever listens now. It is not journaled."""
         if self._bus.heard:
             at, state = self._journal.clock.now(), self.state
@@ -116,7 +116,7 @@ class Action:
             current.begun = {*(current.begun or ()), self.name}
         return before
 
-    def done(self, result: Any = None) -> None:
+    def done(self, result: object = None) -> None:
         """Note that it has happened, with its JSON result."""
         self._end("done", dump_exact(result, f"result of {self.name}"))
 
@@ -129,7 +129,7 @@ class Action:
         current = self._current
         self._journal.end_action(current.key, current.step, ActionRow(self.name, status, current.fence, data))
 
-    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+    def run(self, function: Callable[..., Any], *args: object) -> Any:
         """The JSON result of `function(*args)`: called once, and from then on the recorded one.
 
         Raises what the function raises, and ActionUnsure where it may have happened in an execution that was cut off.
@@ -143,7 +143,7 @@ class Action:
             raise JournalError(f"{self.name} has no recorded result to replay", about=self.key)
         return self._call(function, *args)
 
-    def _call(self, function: Callable[..., Any], *args: Any) -> Any:
+    def _call(self, function: Callable[..., Any], *args: object) -> Any:
         try:
             result = function(*args)
         except RunInterrupted:

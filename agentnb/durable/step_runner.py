@@ -133,11 +133,11 @@ class Stepper:
             raise StateUnknown("a terminal state has no handler", about=name)
         return entry
 
-    def call(self, entry: State, current: Current, context: Any) -> Any:
+    def call(self, entry: State, current: Current, context: object) -> Any:
         # In a copy of the context variables: an interrupt at any line leaves no step behind as the present one.
         return contextvars.copy_context().run(_call, entry, current, context)
 
-    def _commit(self, hold: OwnedRun, current: Current, answer: Any) -> Advance:
+    def _commit(self, hold: OwnedRun, current: Current, answer: object) -> Advance:
         next_state, context = self.checked(hold.state, answer)
         plain = context if self._codec is PLAIN else self._codec.plain(context)
         encoded = deltas.encode(plain, hold.encoded, hold.nulls)
@@ -160,7 +160,7 @@ class Stepper:
             self._tell_step(write, current, done)
         return next_state, done.status
 
-    def checked(self, state: str, answer: Any) -> tuple[str, Any]:
+    def checked(self, state: str, answer: object) -> tuple[str, Any]:
         """The handler's answer, if it is one. Nothing has been committed when this raises."""
         if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[0], str):
             raise HandlerError(
@@ -322,12 +322,12 @@ def _storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _call(entry: State, current: Current, context: Any) -> Any:
+def _call(entry: State, current: Current, context: object) -> Any:
     CURRENT.set(current)
     try:
         return entry.handler(context) if entry.timeout is None else entry.call(context)

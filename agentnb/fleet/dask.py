@@ -54,7 +54,7 @@ class DaskExecutor:
     tried again that could not reach its journal; a task whose worker died is repeated by Dask in any case.
     """
 
-    def __init__(self, client: Any, *, journal: str | Path = "", bus: str = "", retries: int = 3) -> None:
+    def __init__(self, client: object, *, journal: str | Path = "", bus: str = "", retries: int = 3) -> None:
         settings = from_environment(os.environ)
         self._address = checked_journal(journal or journal_place(settings))
         self._bus, self._retries = bus or settings.bus, retries
@@ -129,7 +129,7 @@ class DaskExecutor:
         allow: Sequence[str] = (),
         budget: float | None = None,
         name: str = "",
-        **changes: Any,
+        **changes: object,
     ) -> Fleet:
         """Have the agent carry out each task on a worker, in a conversation of its own, without a notebook's context.
 
@@ -216,7 +216,7 @@ class DaskExecutor:
             raise VersionsDiffer(said, about=place, todo="Install the same versions here and on the workers.")
 
 
-def connected(client: Any) -> Any:
+def connected(client: object) -> Any:
     """A `distributed.Client`. Raises FleetUnreachable, PackageMissing, and InputError for something else."""
     distributed = _distributed()
     if isinstance(client, distributed.Client):

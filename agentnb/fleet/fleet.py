@@ -104,7 +104,7 @@ class Fleet:
             "error": run.error.message if run.error else "",
         }
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> JsonObject:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> JsonObject:
         results = self.results()
         runs = [Code(result["run"].removeprefix(self.name)) for result in results]
         shown = [(run, r["standing"], r["step"], r["seconds"], _short(r)) for run, r in zip(runs, results, strict=True)]

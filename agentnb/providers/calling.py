@@ -124,7 +124,7 @@ def cut_off(*, request_id: str | None = None) -> StreamBroken:
     )
 
 
-def read(act: Callable[..., _Read], *given: Any, **named: Any) -> _Read:
+def read(act: Callable[..., _Read], *given: object, **named: object) -> _Read:
     """What `act` makes of a provider's JSON. Raises StreamBroken where that has another shape than it knows."""
     try:
         return act(*given, **named)
@@ -209,11 +209,11 @@ class Calling:
         """The SDK's client over our HTTP client. Raises KeyMissing or PackageMissing."""
         raise NotImplementedError
 
-    def _stream(self, client: Any, wire: Wire) -> Iterator[JsonMapping]:
+    def _stream(self, client: object, wire: Wire) -> Iterator[JsonMapping]:
         """The reply's events as plain JSON; may raise whatever the SDK raises."""
         raise NotImplementedError
 
-    def _whole(self, client: Any, wire: Wire) -> JsonMapping:
+    def _whole(self, client: object, wire: Wire) -> JsonMapping:
         """The reply in one piece as plain JSON; may raise whatever the SDK raises."""
         raise NotImplementedError
 
@@ -240,7 +240,7 @@ class Calling:
         """Whether `wire.fallback` is worth trying after this error."""
         return False
 
-    def _prewarm(self, client: Any, wire: Wire) -> Usage:
+    def _prewarm(self, client: object, wire: Wire) -> Usage:
         raise NotImplementedError
 
     # --- asking ---------------------------------------------------------------------------------------------------
@@ -473,7 +473,7 @@ def no_api(trace: CallTrace) -> bool:
     return "html" in kind or bool(kind and trace.streamed and "event-stream" not in kind)
 
 
-def whole_object(value: Any) -> JsonObject:
+def whole_object(value: object) -> JsonObject:
     """An SDK's whole reply as plain JSON. What is no JSON comes through as text: raises StreamBroken on that."""
     if not hasattr(value, "to_dict"):
         raise unreadable(value)

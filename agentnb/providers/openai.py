@@ -65,13 +65,13 @@ class OpenAIProvider(Calling):
         except openai.OpenAIError as error:
             raise VENDOR.missing_key() from error
 
-    def _stream(self, client: Any, wire: Wire) -> Iterator[JsonMapping]:
+    def _stream(self, client: object, wire: Wire) -> Iterator[JsonMapping]:
         options = {"stream_options": {"include_usage": True}} if wire.form == CHAT else {}
         with _create(client, wire.form, wire.body, stream=True, **options) as stream:
             for event in stream:
                 yield event.to_dict(mode="json", warnings=False)
 
-    def _whole(self, client: Any, wire: Wire) -> JsonMapping:
+    def _whole(self, client: object, wire: Wire) -> JsonMapping:
         return whole_object(_create(client, wire.form, wire.body))
 
     def decode(self, wire: Wire, whole: JsonMapping, *, request_id: str | None) -> Reply:
@@ -87,7 +87,7 @@ class OpenAIProvider(Calling):
     def can_prewarm(self) -> bool:
         return self.model.cache.breakpoints > 0 and not self._speaks_chat_only
 
-    def _prewarm(self, client: Any, wire: Wire) -> Usage:
+    def _prewarm(self, client: object, wire: Wire) -> Usage:
         options = dict(wire.body.get("prompt_cache_options") or {}) | {"prewarm": True}
         response = _create(client, RESPONSES, {**wire.body, "prompt_cache_options": options})
         return openai_responses.decode_usage(response.to_dict(mode="json", warnings=False).get("usage") or {})

@@ -195,7 +195,7 @@ class ChatDecoder:
         call["function"]["arguments"] += arguments
         return str(arguments)
 
-    def _call_of(self, index: Any, call_id: Any, *, begins: bool) -> JsonObject:
+    def _call_of(self, index: object, call_id: object, *, begins: bool) -> JsonObject:
         """The call that a piece belongs to. Some servers send no index, or the same one for several calls."""
         mine = (one for one in reversed(self._calls) if _is_piece_of(one, index, call_id, begins=begins))
         call = next(mine, None)
@@ -206,7 +206,7 @@ class ChatDecoder:
         return call
 
 
-def _is_piece_of(call: JsonMapping, index: Any, call_id: Any, *, begins: bool) -> bool:
+def _is_piece_of(call: JsonMapping, index: object, call_id: object, *, begins: bool) -> bool:
     if call_id and call["id"]:
         return bool(call_id == call["id"] and (index is None or index == call["index"]))
     if index is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, assert_never
+from typing import assert_never
 
 from agentnb import canonical
 from agentnb.canonical import JsonMapping, JsonObject
@@ -252,7 +252,7 @@ def _diagnosis(wire: JsonMapping | None) -> str | None:
 _AGAIN: tuple[type[ProviderError], str] = (ServerFault, "Resume the run to ask again.")
 
 
-def failure(said: Any, *, request_id: str | None = None) -> ProviderError:
+def failure(said: object, *, request_id: str | None = None) -> ProviderError:
     """What went wrong after the reply had begun; the SDK hands it on as an event and raises nothing."""
     error = said if isinstance(said, Mapping) else {"message": said}
     code, message = str(error.get("code") or error.get("type") or ""), str(error.get("message") or "no reason given")

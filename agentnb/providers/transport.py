@@ -188,7 +188,7 @@ class Transport:
     def close(self) -> None:
         self.client.close()
 
-    def _send_uncut(self, *arguments: Any, **options: Any) -> Any:
+    def _send_uncut(self, *arguments: object, **options: object) -> Any:
         """The client's own `send`, but for what is not to be sent again: a call that was cancelled, and one whose
         provider wants to be left alone for longer than we wait (one SDK knows no way to be told so)."""
         if self.cancelled:
@@ -200,7 +200,7 @@ class Transport:
             self._answer = self._answered(*arguments, **options)
         return self._answer
 
-    def _answered(self, *arguments: Any, **options: Any) -> Any:
+    def _answered(self, *arguments: object, **options: object) -> Any:
         """One attempt. None where it brought no answer and another is worth it, after a wait like that of a refusal:
         the SDKs' own after a bad connection cannot be interrupted."""
         import httpx2

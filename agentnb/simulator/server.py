@@ -65,7 +65,7 @@ class SimulatorServer(HTTPServer):
             self._live[request] = thread
         thread.start()
 
-    def _serve(self, request: socket.socket, client_address: Any) -> None:
+    def _serve(self, request: socket.socket, client_address: object) -> None:
         try:
             # OSError: the client went away, or stop() closed the line. ValueError: I/O on a file that stop() closed.
             with contextlib.suppress(OSError, ValueError):
@@ -112,7 +112,7 @@ class HttpHandler(BaseHTTPRequestHandler):
     def do_PATCH(self) -> None:
         self._handle()
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Say nothing: the simulator lives inside a kernel, whose stderr is the user's."""
 
     def _handle(self) -> None:
@@ -301,5 +301,5 @@ def _json_or_none(raw: bytes) -> Any:
         return None
 
 
-def _encode(body: Any) -> bytes:
+def _encode(body: object) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -101,7 +101,7 @@ class Service:
         except InputError as error:
             return HttpAnswer(status=400, body={"error": str(error)})
 
-    def _welcome(self, _: Any) -> WireMapping:
+    def _welcome(self, _: object) -> WireMapping:
         return {
             "what": "agentnb's simulated model provider: no model is behind it",
             "instance": self.engine.instance,
@@ -109,7 +109,7 @@ class Service:
             "admin": list(self._pages),
         }
 
-    def _state(self, _: Any) -> WireMapping:
+    def _state(self, _: object) -> WireMapping:
         engine = self.engine
         now = engine.clock.now()
         return {
@@ -138,7 +138,7 @@ class Service:
         self.engine.faults.inject(fault, times)
         return {"faults": self.engine.faults.pending()}
 
-    def _clear_faults(self, _: Any) -> WireMapping:
+    def _clear_faults(self, _: object) -> WireMapping:
         self.engine.faults.clear()
         return {"faults": []}
 

@@ -31,7 +31,7 @@ def refuse(message: str, status: int = 400) -> RequestRefused:
     return RequestRefused(message, status=status)
 
 
-def check(body: Any, *, counting: bool = False, goes_on: bool = False) -> Model:
+def check(body: object, *, counting: bool = False, goes_on: bool = False) -> Model:
     """Check a whole request body; the model's row. `counting`: for count_tokens, which takes no max_tokens. `goes_on`:
     it ends with a turn that the model paused, which comes back as it is."""
     if not isinstance(body, Mapping):
@@ -124,7 +124,7 @@ def _check_tools(body: WireMapping) -> None:
     _check_choice(body.get("tool_choice"), names)
 
 
-def _check_choice(choice: Any, names: list[str]) -> None:
+def _check_choice(choice: object, names: list[str]) -> None:
     if not isinstance(choice, Mapping):
         return
     if choice.get("type") in ("any", "tool") and not names:
@@ -147,7 +147,7 @@ def _check_messages(messages: list[Any], *, prefill: bool) -> None:
     _check_tool_pairs(messages)
 
 
-def _check_message(i: int, message: Any, *, last: bool) -> None:
+def _check_message(i: int, message: object, *, last: bool) -> None:
     if not isinstance(message, Mapping) or "role" not in message:
         raise refuse(f"messages.{i}.role: Field required")
     if message["role"] not in ("user", "assistant", "system"):
@@ -162,7 +162,7 @@ def _check_message(i: int, message: Any, *, last: bool) -> None:
             _check_block(f"messages.{i}.content.{j}", block)
 
 
-def _check_block(where: str, block: Any) -> None:
+def _check_block(where: str, block: object) -> None:
     if not isinstance(block, Mapping) or block.get("type") not in _BLOCK_TYPES:
         found = block.get("type") if isinstance(block, Mapping) else block
         raise refuse(f"{where}: Input tag '{found}' found using 'type' does not match any of the expected tags")

@@ -108,11 +108,11 @@ def _canonical(block: WireMapping) -> bytes:
     return _json(fields)
 
 
-def _plain(part: Any) -> Any:
+def _plain(part: object) -> Any:
     return {key: part[key] for key in sorted(part) if key != "cache_control"} if isinstance(part, Mapping) else part
 
 
-def _json(value: Any) -> bytes:
+def _json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 

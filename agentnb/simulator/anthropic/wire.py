@@ -6,7 +6,6 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model, rows
@@ -225,7 +224,7 @@ def _key(incoming: Incoming) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:12]
 
 
-def _last_words(message: Any) -> str:
+def _last_words(message: object) -> str:
     """A digest of the last block of an assistant's message, where that is text; empty elsewhere."""
     content = message.get("content") if isinstance(message, Mapping) and message.get("role") == "assistant" else None
     last = content[-1] if isinstance(content, list) and content else None
@@ -233,7 +232,7 @@ def _last_words(message: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest() if isinstance(text, str) else ""
 
 
-def _ends_with(body: Any, paused: set[str]) -> bool:
+def _ends_with(body: object, paused: set[str]) -> bool:
     messages = body.get("messages") if isinstance(body, Mapping) else None
     return isinstance(messages, list) and bool(messages) and _last_words(messages[-1]) in paused
 

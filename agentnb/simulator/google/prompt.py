@@ -22,7 +22,7 @@ PER_TOOL, PER_TURN, PER_CALL, PER_MEDIA = 8, 3, 8, 258
 _FREE = ("args", "response", "parametersJsonSchema", "parameters", "responseJsonSchema", "responseSchema", "labels")
 
 
-def camel(value: Any) -> Any:
+def camel(value: object) -> Any:
     """The body with its field names in one spelling: the API takes `thinking_config` for `thinkingConfig`, and the SDK
     sends both. What the user's own JSON holds is left alone."""
     if isinstance(value, list):
@@ -38,7 +38,7 @@ def contents_of(value: Any) -> list[Any]:
     return [value] if isinstance(value, Mapping) else list(value or [])
 
 
-def parts_of(content: Any) -> list[Any]:
+def parts_of(content: object) -> list[Any]:
     """A content's parts; a bare string is one text part."""
     if isinstance(content, str):
         return [{"text": content}]
@@ -72,7 +72,7 @@ def _turns(body: WireMapping, count: Counter) -> Iterator[PrefixBlock]:
         yield from _part_blocks("contents", role, content, count)
 
 
-def _part_blocks(section: str, role: str, content: Any, count: Counter) -> Iterator[PrefixBlock]:
+def _part_blocks(section: str, role: str, content: object, count: Counter) -> Iterator[PrefixBlock]:
     if not content:
         return
     for i, part in enumerate(parts_of(content)):
@@ -117,7 +117,7 @@ def thought_tokens(part: WireMapping) -> int:
     return int(count) if colon and count.isdigit() and len(count) < 7 else 0
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -144,7 +144,7 @@ def _offer(found: WireMapping) -> Offer:
     return Offer(name=found["name"], description=found.get("description") or "", schema=_lower_types(schema))
 
 
-def _lower_types(schema: Any) -> Any:
+def _lower_types(schema: object) -> Any:
     """Google's own schemas say STRING where JSON schema says string."""
     if isinstance(schema, Mapping):
         return {

@@ -135,6 +135,6 @@ def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def sse(value: Any) -> bytes:
+def sse(value: object) -> bytes:
     """One event, with the line ends that Google sends."""
     return f"data: {json.dumps(value, ensure_ascii=False)}\r\n\r\n".encode("utf-8", "replace")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model
@@ -117,5 +116,5 @@ def check_marks(asked: UnderstoodRequest) -> None:
         )
 
 
-def _bytes(value: Any) -> bytes:
+def _bytes(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, default=str).encode("utf-8", "surrogatepass")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from agentnb.simulator.http_messages import StreamEvent, WireMapping, WireObject, small_groups
 from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Spoken
@@ -103,7 +102,7 @@ def usage_of(total: int, read: int, written: int | None, said: Spoken) -> WireOb
     }
 
 
-def _data(value: Any) -> bytes:
+def _data(value: object) -> bytes:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return f"data: {text}\n\n".encode("utf-8", "replace")
 

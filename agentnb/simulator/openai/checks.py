@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model, find
@@ -17,7 +16,7 @@ def refuse(message: str, *, param: str = "", status: int = 400) -> RequestRefuse
     return RequestRefused(message, about=param, status=status)
 
 
-def model_of(body: Any) -> Model:
+def model_of(body: object) -> Model:
     """The row of the body's model."""
     if not isinstance(body, Mapping):
         raise refuse("We could not parse the JSON body of your request.")
@@ -47,7 +46,7 @@ def check_chat(body: WireMapping) -> None:
     _check_chat_tools(messages)
 
 
-def _check_pictures(content: Any, where: str) -> None:
+def _check_pictures(content: object, where: str) -> None:
     for j, part in enumerate(content if isinstance(content, list) else []):
         if isinstance(part, Mapping) and part.get("type") in ("image_url", "input_image") and not part.get("file_id"):
             param = f"{where}[{j}].image_url"
@@ -119,7 +118,7 @@ def check_window(total: int, row: Model, *, param: str) -> None:
         )
 
 
-def check_reasoning(asked: Any, row: Model, *, param: str) -> None:
+def check_reasoning(asked: object, row: Model, *, param: str) -> None:
     """Only reasoning models (here: those with breakpoints, which are the later ones) take a reasoning effort."""
     if asked and not row.cache.breakpoints:
         raise refuse(f"Unsupported parameter: '{param}' is not supported with this model.", param=param)

@@ -110,7 +110,7 @@ def input_items(body: WireMapping) -> list[WireMapping]:
     return [{"role": "user", "content": given}] if isinstance(given, str) else list(given or [])
 
 
-def _choice(choice: Any) -> str:
+def _choice(choice: object) -> str:
     """auto, any, none, or the name of a tool."""
     if isinstance(choice, Mapping):
         return str(choice.get("name") or (choice.get("function") or {}).get("name") or "auto")
@@ -249,5 +249,5 @@ def _arguments(text: str) -> WireMapping:
     return value if isinstance(value, dict) else {}
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -97,7 +97,7 @@ class PostgresJournal:
     def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
         return self._summaries(f"{sql.SELECT_ROW} ORDER BY id DESC LIMIT %s::bigint", (limit,))
 
-    def _summaries(self, query: str, values: Any) -> list[RunSummary]:
+    def _summaries(self, query: str, values: object) -> list[RunSummary]:
         found = self._read(query, values)
         return self._whole(lambda: [row_of(row).summary for row in found])
 
@@ -122,7 +122,7 @@ class PostgresJournal:
     def commit(self, write: StepWrite) -> Committed:
         tried = 0
 
-        def step(connection: Any) -> Committed | None:
+        def step(connection: object) -> Committed | None:
             nonlocal tried
             tried += 1
             return self._commit_usual(connection, write)
@@ -203,7 +203,7 @@ class PostgresJournal:
         """A number that grows with what there is to follow."""
         return int(self._read(sql.SETTLED)[0][0])
 
-    def _events(self, query: str, values: Any) -> list[Event]:
+    def _events(self, query: str, values: object) -> list[Event]:
         found = self._read(query, values)
         return self._whole(lambda: events_of(found))
 
@@ -235,7 +235,7 @@ class PostgresJournal:
 
         return self._whole(lambda: self._server.write(transact))
 
-    def _read(self, query: str, values: Any = ()) -> Rows:
+    def _read(self, query: str, values: object = ()) -> Rows:
         return self._server.read(query, values)
 
     def _whole(self, read: Callable[[], T]) -> T:
