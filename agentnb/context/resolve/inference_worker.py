@@ -99,7 +99,7 @@ def _forget_changed(manager: Any) -> None:
         _seen.clear()
 
 
-def _place(node: Any) -> FoundPlace:
+def _place(node: object) -> FoundPlace:
     """The definition behind an attribute: among its owner's attributes, else what the node is inferred as."""
     for find in (_owner_attributes, _inferred):
         for found in find(node):
@@ -174,7 +174,7 @@ def _restrained() -> Any:
     except (ImportError, AttributeError):  # another jedi, which cannot be held back in these ways
         return None
 
-    def load_own(state: Any, dotted_name: str, *rest: Any, **more: Any) -> Any:
+    def load_own(state: object, dotted_name: str, *rest: object, **more: object) -> Any:
         return load(state, dotted_name, *rest, **more) if _is_pythons(dotted_name) else None
 
     access.load_module = load_own

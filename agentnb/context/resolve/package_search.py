@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
+from agentnb.canonical import JsonMapping
 from agentnb.context.notebook.trace import is_library
 from agentnb.context.resolve.files import module_file
 from agentnb.context.resolve.text import Texts
@@ -37,9 +37,7 @@ _TEST = re.compile(r"(?:^|\.)(?:tests?|_?testing_?|conftest|benchmarks?|examples
 _Stamp = tuple[int, int]
 
 
-def packages_in_use(
-    targets: Iterable[str], namespace: Mapping[str, Any], roots: Iterable[Path] = ()
-) -> dict[str, Path]:
+def packages_in_use(targets: Iterable[str], namespace: JsonMapping, roots: Iterable[Path] = ()) -> dict[str, Path]:
     """Name -> directory (or the one file) of the packages that cells import and that the namespace's modules are of.
 
     `targets` are dotted names as cells import them. Compiled and built-in modules have no files. Imports nothing.

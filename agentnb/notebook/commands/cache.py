@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.errors import AgentnbError, InputError
 from agentnb.models import catalog, prices
 from agentnb.models.catalog import CacheKind, Model
@@ -297,7 +298,7 @@ def _listed_objects(session: Session, now: float) -> tuple[list[tuple[object, ..
     return rows, [*notes, "Prefixes are from our own ledger: no provider lists what it holds of them."]
 
 
-def _listed_row(session: Session, one: Mapping[str, Any], scope: str, now: float) -> tuple[object, ...]:
+def _listed_row(session: Session, one: JsonMapping, scope: str, now: float) -> tuple[object, ...]:
     tokens = (one.get("usageMetadata") or {}).get("totalTokenCount") or 0
     held = next((held for held in session.ledger.held(scope) if held.name == one.get("name")), None)
     whose = "not ours" if not ours(one) else session.objects.used_by(held) if held else "nobody known here"
@@ -375,7 +376,7 @@ def _segment_notes(run: AgentRun) -> list[str]:
     return [note for note in run.receipt["notes"] if note.startswith("New segment:")]
 
 
-def _call_row(step: dict[str, Any]) -> tuple[object, ...]:
+def _call_row(step: JsonObject) -> tuple[object, ...]:
     report = step["cache"]
     return (
         Stacked(report["reason"], (f"step {step['n']}",)),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from agentnb.canonical import JsonMapping
 from agentnb.errors import AgentnbError, InputError, ProviderError, RequestRefused, RunUnknown
 from agentnb.models import catalog, prices
 from agentnb.models.messages import Usage
@@ -57,7 +57,7 @@ def holders(session: Session) -> list[ObjectProvider]:
     return list({one.scope: one for one in found}.values())
 
 
-def close_in(listed: Mapping[str, Any], now: float) -> float:
+def close_in(listed: JsonMapping, now: float) -> float:
     """Seconds until a listed object ends; 0 where that is not said."""
     try:
         return datetime.fromisoformat(str(listed.get("expireTime"))).timestamp() - now

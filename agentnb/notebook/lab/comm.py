@@ -9,10 +9,11 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.notebook.lab.protocol import (
     TARGET,
     Approval,
@@ -33,13 +34,13 @@ class Channel(Protocol):
 
     comm_id: str
 
-    def send(self, data: dict[str, Any]) -> None: ...
+    def send(self, data: JsonObject) -> None: ...
 
     def close(self) -> None: ...
 
-    def on_msg(self, callback: Callable[[dict[str, Any]], None]) -> None: ...
+    def on_msg(self, callback: Callable[[JsonObject], None]) -> None: ...
 
-    def on_close(self, callback: Callable[[dict[str, Any]], None]) -> None: ...
+    def on_close(self, callback: Callable[[JsonObject], None]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class _Page:
 
 @dataclass(frozen=True, slots=True)
 class _PageRequest:
-    message: dict[str, Any]
+    message: JsonObject
     cell: str
     on_done: Callable[[Done], None]
 
@@ -75,7 +76,7 @@ class FrontEnd:
     `on_page` is called when a page has come, `on_approval` with a person's word on a call that waits.
     """
 
-    def __init__(self, shell: Any) -> None:
+    def __init__(self, shell: object) -> None:
         self._manager = getattr(getattr(shell, "kernel", None), "comm_manager", None)
         self._beacon: Channel | None = None
         self._lock = threading.Lock()
@@ -161,11 +162,11 @@ class FrontEnd:
         wanted = {"type": "propose", "cell": cell, "digest": digest, "source": source, "why": why, "mark": _plain(mark)}
         return self._request(wanted, cell, on_done)
 
-    def repaint(self, run: str, data: Mapping[str, Any] | None, *, cell: str | None = None) -> bool:
+    def repaint(self, run: str, data: JsonMapping | None, *, cell: str | None = None) -> bool:
         """Show the run so in the outputs that show it; in none, below `cell`. None: no widget of it is alive."""
         return self._send({"type": "repaint", "run": run, "cell": cell, "data": None if data is None else dict(data)})
 
-    def _request(self, message: dict[str, Any], cell: str, on_done: Callable[[Done], None]) -> bool:
+    def _request(self, message: JsonObject, cell: str, on_done: Callable[[Done], None]) -> bool:
         name = secrets.token_hex(8)
         message = message | {"id": name}
         with self._lock:
@@ -174,7 +175,7 @@ class FrontEnd:
             self._requests[name] = _PageRequest(message, cell, on_done)
         return self._send(message)
 
-    def _send(self, message: dict[str, Any]) -> bool:
+    def _send(self, message: JsonObject) -> bool:
         with self._lock:
             page = self._newest()
         if page is not None:
@@ -184,7 +185,7 @@ class FrontEnd:
     def _newest(self) -> _Page | None:
         return next(reversed(self._pages.values()), None)
 
-    def _opened(self, channel: Channel, message: dict[str, Any]) -> None:
+    def _opened(self, channel: Channel, message: JsonObject) -> None:
         """A page has opened a comm. What it did not answer as its former self is asked again."""
         hello = hello_from(message["content"]["data"])
         if hello is None:
@@ -202,7 +203,7 @@ class FrontEnd:
             channel.send(request)
         self.on_page(hello)
 
-    def _heard(self, channel: Channel, message: dict[str, Any]) -> None:
+    def _heard(self, channel: Channel, message: JsonObject) -> None:
         told = message_from(message["content"]["data"])
         if isinstance(told, Cells):
             self._told(channel, told)

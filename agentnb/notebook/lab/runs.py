@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from agentnb.canonical import JsonMapping
 from agentnb.notebook.lab.comm import FrontEnd
 from agentnb.notebook.lab.protocol import Hello
 
@@ -55,7 +55,7 @@ class RunsOnPage:
                 self._front_end.repaint(run, _as_it_stands(run, session)[1], cell=place.cell)
 
 
-def _as_it_stands(run_id: str, session: Session | None) -> tuple[bool, Mapping[str, Any] | None]:
+def _as_it_stands(run_id: str, session: Session | None) -> tuple[bool, JsonMapping | None]:
     """Return whether a process is at work on the run, and its view; None where this kernel does not know it."""
     from agentnb.durable.journal import leases, records
     from agentnb.errors import RunUnknown
