@@ -48,10 +48,6 @@ def _fields(value: JsonMapping) -> Fields:
     return found
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
 class AgentRun:
     """A finished run, or one that failed, is paused, waits or was dry. Every attribute is read from `receipt`, the
     JSON-able run document.
@@ -104,7 +100,8 @@ class AgentRun:
 
     @property
     def cost(self) -> float | None:
-        return _number(self.receipt["cost"]["total"])
+        total = self.receipt["cost"]["total"]
+        return None if total is None else float(total)
 
     @property
     def latency(self) -> Fields:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from agentnb.canonical import JsonMapping
+from agentnb.durable.contexts import Context
 from agentnb.durable.journal import records
 from agentnb.durable.journal.records import Run
 from agentnb.durable.machine import AgentStateMachine
@@ -20,7 +20,7 @@ from agentnb.durable.step_context import CURRENT, Current
 from agentnb.errors import HandlerError, JournalError, LeaseHeld, RunSuspended, RunUnknown
 
 
-def _same(context: object) -> Any:
+def _same(context: Context) -> Context:
     return context
 
 
@@ -30,12 +30,12 @@ class Branch:
 
     machine: AgentStateMachine
     start: str
-    into: Callable[[Any], Any] = _same
+    into: Callable[[Context], Context] = _same
 
 
-Back = Callable[[Any, Any], tuple[str, Any]]
+Back = Callable[[Context, Context], tuple[str, Context]]
 """`(parent's context, context of the run inside) -> (next_state, context)`."""
-Join = Callable[[Any, JsonMapping], tuple[str, Any]]
+Join = Callable[[Context, JsonMapping], tuple[str, Context]]
 """`(parent's context, contexts of the branches by name) -> (next_state, context)`."""
 
 
@@ -45,7 +45,7 @@ def submachine(branch: Branch, *, back: Back, name: str = "sub") -> Handler:
     A branch that fails fails the state; one that is paused, or waits for an event, pauses the parent run.
     """
 
-    def handler(context: object) -> tuple[str, Any]:
+    def handler(context: Context) -> tuple[str, Context]:
         return back(context, _finished(_run(_current(), name, branch, context)).context)
 
     return handler
@@ -57,7 +57,7 @@ def parallel(branches: Mapping[str, Branch], *, join: Join, most: int = 16) -> H
     All are brought to a stop before the state ends: when one fails, the others' work is kept for the next attempt.
     """
 
-    def handler(context: object) -> tuple[str, Any]:
+    def handler(context: Context) -> tuple[str, Context]:
         current = _current()
         runs = _run_all(current, branches, context, most)
         return join(context, {name: _finished(run).context for name, run in runs.items()})

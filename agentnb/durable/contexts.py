@@ -7,20 +7,23 @@ home this is, reads and writes them; it comes with the providers' SDKs and is im
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from agentnb.canonical import JsonMapping
 from agentnb.errors import ContextNotStorable
+
+Context: TypeAlias = Any
+"""A run's context as its handlers hold it: a dict, or of the type that the machine was given."""
 
 
 class Codec(NamedTuple):
     """`plain` turns a handler's context into a dict of JSON values, `typed` turns that back."""
 
-    plain: Callable[[Any], Any]
-    typed: Callable[[JsonMapping], Any]
+    plain: Callable[[Context], Any]
+    typed: Callable[[JsonMapping], Context]
 
 
-def _same(context: object) -> Any:
+def _same(context: Context) -> Context:
     return context
 
 
@@ -38,7 +41,7 @@ def _pydantic_codec(context_type: Any) -> Codec:
 
     adapter = TypeAdapter(context_type)
 
-    def plain(context: object) -> Any:
+    def plain(context: Context) -> Any:
         if isinstance(context, dict):
             context = typed(context)
         try:
@@ -46,7 +49,7 @@ def _pydantic_codec(context_type: Any) -> Codec:
         except (PydanticSerializationError, ValueError) as error:
             raise _refused(context_type, str(error)) from error
 
-    def typed(values: JsonMapping) -> Any:
+    def typed(values: JsonMapping) -> Context:
         try:
             return adapter.validate_python(values)
         except ValidationError as error:

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -79,7 +79,7 @@ class _Subscriber:
 _RUNNING: set[asyncio.Task[object]] = set()
 
 
-async def _wait_for(result: Any) -> object:
+async def _wait_for(result: Awaitable[object]) -> object:
     return await result
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from agentnb.canonical import Clock, JsonMapping, JsonObject, dump_exact, load
 from agentnb.durable import ownership
-from agentnb.durable.contexts import codec_for
+from agentnb.durable.contexts import Context, codec_for
 from agentnb.durable.diagrams import Drawing, draw_machine, draw_timeline, moves_of
 from agentnb.durable.events import FAILED, Bus, Event
 from agentnb.durable.journal import deltas, records
@@ -48,9 +48,9 @@ class Replay:
     """What a step gives when its handler runs again on the recorded context, beside what was recorded."""
 
     next_state: str
-    context: Any
+    context: Context
     recorded_state: str
-    recorded_context: Any
+    recorded_context: Context
 
     @property
     def same(self) -> bool:
@@ -229,7 +229,7 @@ class AgentStateMachine:
         """Everything that happened to the run, oldest first. Raises RunUnknown."""
         return self.journal.history(run_id)
 
-    def context_at(self, run_id: str, step: int) -> Any:
+    def context_at(self, run_id: str, step: int) -> Context:
         """The context as it was after `step`; 0 is the one it began with. Raises RunUnknown, StepUnknown."""
         return self._stepper.typed(deltas.restore(self.journal.frames(run_id, step)[1]))
 
@@ -302,7 +302,13 @@ class AgentStateMachine:
     # Parts
 
     def _create(
-        self, run_id: str, state: str, encoded: deltas.Encoded, *, tags: Mapping[str, str], origin: Any = None
+        self,
+        run_id: str,
+        state: str,
+        encoded: deltas.Encoded,
+        *,
+        tags: Mapping[str, str],
+        origin: tuple[str, int] | None = None,
     ) -> None:
         versions = {name: entry.version for name, entry in self._stepper.states.items()}
         status = records.WAITING if state.startswith(AWAITING) else STATUS_OF.get(state, records.RUNNING)

@@ -129,7 +129,7 @@ class Action:
         current = self._current
         self._journal.end_action(current.key, current.step, ActionRow(self.name, status, current.fence, data))
 
-    def run(self, function: Callable[..., Any], *args: object) -> Any:
+    def run(self, function: Callable[..., object], *args: object) -> Any:
         """The JSON result of `function(*args)`: called once, and from then on the recorded one.
 
         Raises what the function raises, and ActionUnsure where it may have happened in an execution that was cut off.
@@ -143,7 +143,7 @@ class Action:
             raise JournalError(f"{self.name} has no recorded result to replay", about=self.key)
         return self._call(function, *args)
 
-    def _call(self, function: Callable[..., Any], *args: object) -> Any:
+    def _call(self, function: Callable[..., object], *args: object) -> Any:
         try:
             result = function(*args)
         except RunInterrupted:

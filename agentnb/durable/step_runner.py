@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from agentnb.canonical import JsonObject, dump_exact, load
 from agentnb.durable import ownership
-from agentnb.durable.contexts import PLAIN, Codec
+from agentnb.durable.contexts import PLAIN, Codec, Context
 from agentnb.durable.events import COMPLETED, FAILED, Bus, Event
 from agentnb.durable.journal import deltas, records
 from agentnb.durable.journal.protocol import Journal, OwnedRun
@@ -133,7 +133,7 @@ class Stepper:
             raise StateUnknown("a terminal state has no handler", about=name)
         return entry
 
-    def call(self, entry: State, current: Current, context: object) -> Any:
+    def call(self, entry: State, current: Current, context: Context) -> Any:
         # In a copy of the context variables: an interrupt at any line leaves no step behind as the present one.
         return contextvars.copy_context().run(_call, entry, current, context)
 
@@ -160,7 +160,7 @@ class Stepper:
             self._tell_step(write, current, done)
         return next_state, done.status
 
-    def checked(self, state: str, answer: object) -> tuple[str, Any]:
+    def checked(self, state: str, answer: object) -> tuple[str, Context]:
         """The handler's answer, if it is one. Nothing has been committed when this raises."""
         if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[0], str):
             raise HandlerError(
@@ -279,7 +279,7 @@ class Stepper:
             )
         hold.checked = self._registered
 
-    def typed(self, encoded: deltas.Encoded) -> Any:
+    def typed(self, encoded: deltas.Encoded) -> Context:
         return self._codec.typed(deltas.decode(encoded))
 
     def _tell_step(self, write: StepWrite, current: Current, done: Committed) -> None:
@@ -327,7 +327,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _call(entry: State, current: Current, context: object) -> Any:
+def _call(entry: State, current: Current, context: Context) -> Any:
     CURRENT.set(current)
     try:
         return entry.handler(context) if entry.timeout is None else entry.call(context)

@@ -8,9 +8,10 @@ and bytes; what they mean is the state machine's business.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from agentnb.canonical import Clock, JsonObject
+from agentnb.durable.contexts import Context
 from agentnb.durable.events import Event
 from agentnb.durable.journal.deltas import Encoded
 from agentnb.durable.journal.records import (
@@ -51,7 +52,7 @@ class OwnedRun:
         self.encoded: Encoded = {}
         self.nulls: set[str] = set()
         """Keys whose values have or had a null in them: see canonical.dump_members."""
-        self.context: Any = None
+        self.context: Context = None
         self.delivery: Delivery | None = None
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+from agentnb.durable.contexts import Context
+
 RUNNING, PAUSED, WAITING = "running", "paused", "waiting"
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
 FINISHED = frozenset({COMPLETED, FAILED, CANCELLED})
@@ -166,7 +168,7 @@ class Run:
     state: str
     status: str
     step: int
-    context: Any
+    context: Context
     tags: Tags
     created: float
     updated: float

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from agentnb import canonical
+from agentnb.canonical import JsonObject
 
 E = TypeVar("E")
 
@@ -158,7 +159,7 @@ class Ledger:
         objects = self._all("object/", _held)
         return sorted((h for h in objects if scope in (None, h.scope)), key=lambda h: h.made)
 
-    def _all(self, start: str, made: Callable[[Any], E]) -> list[E]:
+    def _all(self, start: str, made: Callable[[JsonObject], E]) -> list[E]:
         found = (_read(self._storage.get(key), made) for key in self._storage.keys(start))
         return [entry for entry in found if entry is not None]
 
@@ -167,7 +168,7 @@ class Ledger:
         self._storage.delete(f"object/{name}")
 
 
-def _read(raw: bytes | None, made: Callable[[Any], E]) -> E | None:
+def _read(raw: bytes | None, made: Callable[[JsonObject], E]) -> E | None:
     """An entry; None where there is none, or where another version of this package wrote what this one cannot read."""
     if raw is None:
         return None
@@ -177,15 +178,15 @@ def _read(raw: bytes | None, made: Callable[[Any], E]) -> E | None:
         return None
 
 
-def _warm(value: Any) -> Warm:
+def _warm(value: JsonObject) -> Warm:
     return Warm(**value)
 
 
-def _sent(value: Any) -> Sent:
+def _sent(value: JsonObject) -> Sent:
     return Sent(**(value | {name: tuple(value[name]) for name in ("chain", "labels", "digests", "tokens")}))
 
 
-def _held(value: Any) -> HeldObject:
+def _held(value: JsonObject) -> HeldObject:
     return HeldObject(**(value | {"users": tuple(User(**user) for user in value["users"])}))
 
 
