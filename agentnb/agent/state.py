@@ -20,7 +20,6 @@ from enum import StrEnum
 from typing import Literal, NamedTuple, TypeAlias, TypedDict
 
 from agentnb.agent.approvals import Approvals, Question
-from agentnb.agent.attachments import SentPicture
 from agentnb.agent.money.budget import Budget
 from agentnb.agent.money.costs import Lost, Spending
 from agentnb.agent.request import Limits
@@ -40,6 +39,7 @@ SHOWN = (
     "calls",
     "last",
     "budget",
+    "cells",
     "definitions",
     "redactions",
     "images",
@@ -82,6 +82,21 @@ class LeftOut(TypedDict):
 
     name: str
     reason: str
+
+
+class SentPicture(TypedDict):
+    """A picture that the conversation holds, as the receipt lists it. `new`: since this turn; `seconds` to draw it."""
+
+    name: str
+    text: str
+    media_type: str
+    width: int
+    height: int
+    bytes: int
+    tokens: int
+    seconds: float
+    digest: str
+    new: bool
 
 
 class LastCall(TypedDict, total=False):
@@ -178,6 +193,7 @@ class AgentState:
     text: str = ""
     paused: bool | None = None
     recorded: str | None = None
+    cells: tuple[JsonMapping, ...] = ()
     definitions: tuple[HeldDefinition, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     images: tuple[SentPicture, ...] = ()
@@ -270,6 +286,7 @@ class AgentState:
         if self.inherited is not None:
             return {}
         return {
+            "cells": [dict(item) for item in self.cells],
             "definitions": [dict(item) for item in self.definitions],
             "left_out": [dict(item) for item in self.left_out],
             "images": [dict(item) for item in self.images],
@@ -302,7 +319,7 @@ _PLAIN = (
     "task", "thread", "purse", "notebook", "label", "simulated", "token_factor", "parent", "turn", "branch", "kind",
     "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits",
 )  # fmt: skip
-_LISTS = ("notes", "definitions", "left_out", "images", "redactions")
+_LISTS = ("notes", "cells", "definitions", "left_out", "images", "redactions")
 
 _JSON_NAMES = {"context": "mode"}
 """Options that have another name in JSON."""

@@ -20,7 +20,7 @@ from agentnb.notebook.lab.protocol import (
     Cells,
     Done,
     Hello,
-    NotebookText,
+    PageText,
     hello_from,
     message_from,
 )
@@ -54,7 +54,7 @@ class CellMark:
 @dataclass(slots=True)
 class _Page:
     channel: Channel
-    notebook: NotebookText
+    notebook: PageText
     texts: dict[str, str] = field(default_factory=dict)
     has_texts: bool = False
 
@@ -112,7 +112,7 @@ class FrontEnd:
         """Return whether a page has opened a comm and has not closed it."""
         return bool(self._pages)
 
-    def notebook(self) -> NotebookText | None:
+    def notebook(self) -> PageText | None:
         """Return the notebook as the page that spoke last told it; None before it told any text."""
         with self._lock:
             page = self._newest()

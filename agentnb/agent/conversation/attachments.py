@@ -4,29 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypedDict
 
+from agentnb.agent.state import SentPicture
 from agentnb.canonical import JsonObject, digest
 from agentnb.context.values.pictures import Drawn
 from agentnb.models.catalog import ImageRules
 from agentnb.models.layers import Block
 from agentnb.models.messages import Image
 from agentnb.models.tokens import image_tokens
-
-
-class SentPicture(TypedDict):
-    """A picture that the conversation holds, as the receipt lists it. `new`: since this turn; `seconds` to draw it."""
-
-    name: str
-    text: str
-    media_type: str
-    width: int
-    height: int
-    bytes: int
-    tokens: int
-    seconds: float
-    digest: str
-    new: bool
 
 
 @dataclass(frozen=True, kw_only=True)
