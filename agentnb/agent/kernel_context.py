@@ -22,7 +22,7 @@ from agentnb.context.notebook.notebook_text import KEYS, NotebookText
 from agentnb.context.notebook.trace import Ran, below_packages, frames_of
 from agentnb.context.notebook.tracebacks import describe_failure
 from agentnb.context.resolve.files import SHARED
-from agentnb.context.resolve.held import HeldNames, Seen
+from agentnb.context.resolve.held import HeldNames, SeenName
 from agentnb.context.resolve.outlines import Outline, fitted, modules_in_use, words_of
 from agentnb.context.resolve.resolution import Resolver, Unresolved
 from agentnb.context.selection import Chosen, Selection, marks, measured, render, select
@@ -222,7 +222,7 @@ class Hydrator:
             notes=tuple(dict.fromkeys([*resolver.notes, *notes])),
         )
 
-    def _now(self, name: str, form: str, resolver: Resolver) -> Seen | None:
+    def _now(self, name: str, form: str, resolver: Resolver) -> SeenName | None:
         """What a held definition is now; it is resolved only where something that it depends on has changed."""
         allowed = ",".join(sorted(self.pins.allow))  # what may be said of secrets changes the text
         known = self.remembered.known(name, f"{form} {allowed}", self.cells, self.namespace)
@@ -236,7 +236,7 @@ class Hydrator:
         self.seen.add(name)
         made = self._clean(Chosen(definition=found, form=form, reason="", tokens=0))
         notes = tuple(note for note in resolver.notes if note not in before)
-        seen = Seen(digest=made.definition.digest, shown=made.shown, notes=notes)
+        seen = SeenName(digest=made.definition.digest, shown=made.shown, notes=notes)
         self.remembered.keep(f"{form} {allowed}", found, seen, self.cells, self.namespace)
         return seen
 

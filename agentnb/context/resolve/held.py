@@ -16,11 +16,11 @@ from agentnb.context.resolve.files import module_file, stamp_of
 from agentnb.context.static.definitions import Definition
 from agentnb.context.values import static_inspect
 
-_Mark = tuple[object, ...]
+_Stamp = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenName:
     """What a held name was: its digest, what its signature shows, and what was noted about it."""
 
     digest: str
@@ -29,9 +29,9 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    seen: Seen
-    mark: _Mark
+class _KeptName:
+    seen: SeenName
+    mark: _Stamp
     file: Path | None
     roots: tuple[str, ...]
 
@@ -40,27 +40,29 @@ class _Kept:
 class HeldNames:
     """What is remembered in a session, by name and form."""
 
-    _kept: dict[tuple[str, str], _Kept] = field(default_factory=dict)
+    _kept: dict[tuple[str, str], _KeptName] = field(default_factory=dict)
 
-    def known(self, name: str, form: str, cells: CellIndex, namespace: Mapping[str, Any]) -> Seen | None:
+    def known(self, name: str, form: str, cells: CellIndex, namespace: Mapping[str, Any]) -> SeenName | None:
         """Return what the name is, where nothing that it depends on has changed since it was looked at."""
         kept = self._kept.get((name, form))
         if kept is None or _mark(name, kept.file, kept.roots, cells, namespace) != kept.mark:
             return None
         return kept.seen
 
-    def keep(self, form: str, found: Definition, seen: Seen, cells: CellIndex, namespace: Mapping[str, Any]) -> None:
+    def keep(
+        self, form: str, found: Definition, seen: SeenName, cells: CellIndex, namespace: Mapping[str, Any]
+    ) -> None:
         """Remember what a definition is now."""
         file = _file_of(found)
         roots = tuple(dict.fromkeys(name.partition(".")[0].removesuffix("()") for name in found.references))
         roots = roots if found.origin == "cell" else ()  # the imports that go along with it are the cells' own
         mark = _mark(found.name, file, roots, cells, namespace)
-        self._kept[found.name, form] = _Kept(seen, mark, file, roots)
+        self._kept[found.name, form] = _KeptName(seen, mark, file, roots)
 
 
 def _mark(
     name: str, file: Path | None, roots: tuple[str, ...], cells: CellIndex, namespace: Mapping[str, Any]
-) -> _Mark:
+) -> _Stamp:
     """What a name's meaning depends on: how its root and its imports are bound, live objects, and the file's stamp."""
     parts = name.split(".")
     value = namespace.get(parts[0], static_inspect.MISSING)
