@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,29 +11,35 @@ from pathlib import Path
 from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
+from agentnb.agent.notebook_context import CELL, NAME, Additions, NotebookContext
 from agentnb.agent.project import own_root, read_added, relative_to, tree_of
 from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.tool import Outcome, shorten
+from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.notebook.displays import Shown, names_of, speaks_of_figure
+from agentnb.context.notebook.notebook_text import KEYS, NotebookText
 from agentnb.context.notebook.trace import Ran, below_packages, frames_of
 from agentnb.context.notebook.tracebacks import describe_failure
 from agentnb.context.resolve.files import SHARED
 from agentnb.context.resolve.outlines import Outline, fitted, modules_in_use, words_of
-from agentnb.context.resolve.package_search import PackageNames
 from agentnb.context.resolve.resolution import Resolver, Unresolved
 from agentnb.context.selection import Chosen, Selection, marks, measured, render, select
 from agentnb.context.static.definitions import Definition
 from agentnb.context.values import description, static_inspect
 from agentnb.context.values.pictures import Drawn, draw, draw_shown, is_drawable, open_in_pyplot
-from agentnb.context.values.schemas import is_bound_to_its_thread
+from agentnb.context.values.schema_only import WITHHELD, describe_schema
+from agentnb.models.framing import framed
 from agentnb.prompt.blocks import Project, receipt_entry
-from agentnb.prompt.project_parts import OUTLINE, TREE, OutlinePart, Part, Piece, TreePart
+from agentnb.prompt.project_parts import OUTLINE, TREE, Held, OutlinePart, Part, Piece, TreePart
 
+_NO_DEFINITIONS = (OUTLINE, TREE, CELL, NAME, *KEYS)
 OUTLINE_ROOM = 12_000
 """Characters for the outlines of the project's modules: about 3,000 tokens."""
 MAX_VALUES = 12
 MAX_PICTURES = 4
+_WORDS = ("auto", "cells")
+"""The modes in which the words of a task count, not its marks alone."""
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _SCAN = 20_000  # characters of the task that are searched for variable names; a pasted log goes on for much longer
 
@@ -56,13 +61,16 @@ class Pins:
 class Observed:
     """What the kernel saw just before the task: functions that a traced cell ran, the error of a cell that failed.
 
-    `notes` say what it could not see; `shown` are the figures of the newest cell that showed any.
+    `notes` say what it could not see; `shown` are the figures of the newest cell that showed any. `text` is the
+    notebook as it is written, where that can be had; `asking` is the id of the cell that asks.
     """
 
     ran: tuple[Ran, ...] = ()
     error: BaseException | None = None
     notes: tuple[str, ...] = ()
     shown: tuple[Shown, ...] = ()
+    text: NotebookText | None = None
+    asking: str = ""
 
     @property
     def reached(self) -> tuple[Ran, ...]:
@@ -99,14 +107,57 @@ class Hydrator:
     pins: Pins = field(default_factory=Pins)
     observed: Observed = field(default_factory=Observed)
     seen: set[str] = field(default_factory=set)
-    on_main: Callable[[Callable[[], Outcome]], Outcome] = field(default=lambda work: work())
-    packages_in_use: PackageNames | None = None
+    log: CellLog = field(default_factory=CellLog)
+    schema_only: bool = False
+
+    @property
+    def notebook(self) -> NotebookContext:
+        """The cells that ran, and the names that they bound."""
+        return NotebookContext(
+            log=self.log,
+            namespace=self.namespace,
+            bound=self._own_names,
+            scrub=self.scrub,
+            schema_only=self.schema_only,
+            text=self.observed.text,
+            asking=self.observed.asking,
+        )
+
+    def _own_names(self) -> list[str]:
+        """The names that cells have bound to something of their own: an import is a package's."""
+        imports = self.cells.imports()
+        return [name for name in self.cells.names if name not in imports]
+
+    def additions(
+        self, task: str, earlier: str, held: Held, *, mode: str, count: Callable[[str], int], budget: int
+    ) -> Additions:
+        """What the thread lacks of the notebook: cells, their outputs, names, the notebook's own text."""
+        if mode not in _WORDS:
+            return Additions()
+        notebook = self.notebook
+        return notebook.additions(notebook.question(task, earlier), held, count=count, budget=budget)
+
+    def read_cell(self, number: int, part: str, *, count: Callable[[str], int]) -> Outcome:
+        """One cell at length, for the `read_cell` tool."""
+        text, holds = self.notebook.read(number, part, count)
+        if text:
+            return Outcome(text=text, holds=holds)
+        known = ", ".join(str(run.number) for run in self.log.runs[-30:]) or "none"
+        return Outcome(text=f"No cell has the number {number}. The cells that ran: {known}.", is_error=True)
 
     def select(self, task: str, *, mode: str, count: Callable[[str], int], budget: int) -> Selection:
         """The definitions that the task touches, what they need one step on, and those that are pinned."""
         resolver = self._resolver()
         ran = self.observed.reached if mode == "auto" else ()
-        found = select(task, resolver, mode=mode, count=count, budget=budget, ran=ran)
+        found = select(
+            task,
+            resolver,
+            mode="none" if mode == "cells" else mode,
+            count=count,
+            budget=budget,
+            ran=ran,
+            code=self.cells.code(),
+        )
         chosen = {item.definition.name: item for item in found.chosen}
         notes = [*found.notes, *self.observed.notes]
         for name in self.pins.names:
@@ -128,13 +179,13 @@ class Hydrator:
         found = resolver.resolve(name)
         if isinstance(found, Unresolved):
             return None, f"{name} is pinned, but {found.reason}. {found.nearest}".rstrip()
-        full = _in_full(found, "pinned", count)
+        full = _in_full(resolver.whole(found), "pinned", count)
         if full.tokens <= budget:
             return full, ""
         short = _chosen(found, "signature", "pinned, but too large to go along in full", count)
         return short, (
             f"{name} is pinned by its signature only: ≈ {full.tokens:,} tokens are more than the {budget:,} that a "
-            "task may add (AgentNB.context_tokens). Pin what of it matters."
+            "task may add of definitions (a quarter of AgentNB.context_tokens). Pin what of it matters."
         )
 
     def refresh(
@@ -142,8 +193,8 @@ class Hydrator:
     ) -> Freshness:
         """The held definitions and parts compared with what is there now; and those of `gone` that are there again."""
         parts = self.parts(count, held)
-        current = _digests_now(parts, held)
-        removed = [name for name, digest in current.items() if not digest and not name.startswith((OUTLINE, TREE))]
+        current = _digests_now(parts, held) | self.notebook.digests(held)
+        removed = [name for name, digest in current.items() if not digest and not name.startswith(_NO_DEFINITIONS)]
         resolver, changed = self._resolver(), []
         for name, made in self._now(held, resolver, count):
             if made is None:
@@ -154,7 +205,7 @@ class Hydrator:
             else:
                 current[name] = made.definition.digest
                 changed += [made] if current[name] != held[name]["digest"] else []
-        gone = (name for name in gone if not name.startswith((OUTLINE, TREE)))
+        gone = (name for name in gone if not name.startswith(_NO_DEFINITIONS))
         back = (found for name in gone if (found := _by_its_name(resolver, name)) is not None)
         changed += [self._clean(_in_full(found, "defined again", count)) for found in back]
         return Freshness(
@@ -168,7 +219,7 @@ class Hydrator:
         for name, item in held.items():
             if item["form"] not in ("full", "signature"):
                 continue
-            found = _by_its_name(resolver, name)
+            found = _by_its_name(resolver, name, form=str(item["form"]))
             if found is not None:
                 self.seen.add(name)
                 yield name, self._clean(_chosen(found, str(item["form"]), "changed since it was sent", count))
@@ -178,9 +229,10 @@ class Hydrator:
     def look(self, name: str, *, count: Callable[[str], int]) -> Outcome:
         """One more definition by name, or a variable's value, for the `inspect` tool."""
         name = name.strip().strip("`@")
-        found = self._resolver().resolve(name)
+        resolver = self._resolver()
+        found = resolver.resolve(name)
         if not isinstance(found, Unresolved):
-            chosen = self._clean(_in_full(found, "inspected by the model", count))
+            chosen = self._clean(_in_full(resolver.whole(found), "inspected by the model", count))
             self.seen.add(chosen.definition.name)
             return Outcome(text=render(chosen), holds=(receipt_entry(chosen),))
         if name in self.namespace:
@@ -188,11 +240,11 @@ class Hydrator:
         hint = f" {found.nearest}" if found.nearest else ""
         return Outcome(text=f"{found.reason}{hint}", is_error=True)
 
-    def describe_values(self, task: str, *, mode: str) -> tuple[str, ...]:
-        """Short descriptions of the live variables that the task names, in the order of their first mention; and of
-        the figures that were shown, where it speaks of such."""
+    def describe_values(self, task: str, *, mode: str, involved: Iterable[str] = ()) -> tuple[str, ...]:
+        """Short descriptions of the live variables that the task names, in the order of their first mention; of those
+        that it involves otherwise; and of the figures that were shown, where it speaks of such."""
         words = _words(task, mode)
-        data = self._data_named(words)
+        data = self._data_named([*words, *involved])
         named = [self._described(name) for name in data[:MAX_VALUES]]
         if len(data) > MAX_VALUES:
             named.append(self.scrub(f"(named too, and not described: {', '.join(data[MAX_VALUES:][:MAX_VALUES])})"))
@@ -207,7 +259,7 @@ class Hydrator:
         works = [(name, partial(self._draw_named, name)) for name in named]
         works += [(name, partial(self._draw_shown, name, item)) for name, item in self._figures(task, mode).items()]
         out: dict[str, Drawn] = {}
-        for name, work in works:
+        for name, work in works if not self.schema_only else ():
             drawn = work() if len(out) < MAX_PICTURES else None
             seen = [item.image.data for item in out.values() if item.image is not None]
             if drawn is not None and (drawn.image is None or drawn.image.data not in seen):
@@ -226,7 +278,7 @@ class Hydrator:
     def _figures(self, task: str, mode: str) -> dict[str, Shown]:
         """The figures that a cell has shown, by name, where the task speaks of such and names none of its own."""
         named = self._data_named(_words(task, mode))
-        if mode != "auto" or not speaks_of_figure(task[:_SCAN], names_data=bool(named)):
+        if mode not in _WORDS or self.schema_only or not speaks_of_figure(task[:_SCAN], names_data=bool(named)):
             return {}
         if any(is_drawable(self.namespace[name]) for name in named):
             return {}
@@ -236,11 +288,9 @@ class Hydrator:
         return names_of(found[-MAX_PICTURES:])
 
     def _described(self, name: str) -> str:
-        """The description of a variable. What answers in its own thread only is asked there, which is the main one."""
-        value = self.namespace[name]
-        if is_bound_to_its_thread(value) and threading.current_thread() is not threading.main_thread():
-            return self.scrub.of_output(self.on_main(lambda: Outcome(text=description.describe(name, value))).text)
-        return self.scrub.of_output(description.describe(name, value))
+        if self.schema_only:
+            return self.scrub(describe_schema(name, self.namespace[name]))
+        return self.scrub.of_output(description.describe(name, self.namespace[name]))
 
     def _data_named(self, words: Iterable[str]) -> list[str]:
         return [name for name in dict.fromkeys(words) if self._is_data(name)]
@@ -255,10 +305,12 @@ class Hydrator:
     def failure(self, *, mode: str, selection: Selection) -> str:
         """The error of the cell that has just failed, if one has: where, and the locals of the innermost frames; of
         functions that the selection has not in full, the statements around."""
-        if self.observed.error is None or mode != "auto":
+        if self.observed.error is None or mode not in _WORDS:
             return ""
-        short = {item.definition.name for item in selection.chosen if item.form == "signature"}
-        short.update(name for name, _ in selection.left_out)
+        told = (item for item in selection.chosen if item.form == "signature" and not item.definition.library)
+        short = {item.definition.name for item in told} | {name for name, _ in selection.left_out}
+        if self.schema_only:
+            return framed("error", f"{type(self.observed.error).__name__} ({WITHHELD})")
         return self.scrub.of_output(describe_failure(self.observed.error, project=self.project, short=short))
 
     def snapshot(self, count: Callable[[str], int], *, folded: Mapping[str, Mapping[str, Any]]) -> Project:
@@ -271,8 +323,10 @@ class Hydrator:
         resolver = self._resolver()
         out = []
         for name, item in held.items():
-            found = resolver.resolve(name) if item["form"] in ("full", "signature") else None
-            if found is not None and not isinstance(found, Unresolved) and found.name == name:
+            form = str(item["form"])
+            alone = form in ("full", "signature") and not item.get("inside")
+            found = _by_its_name(resolver, name, form=form) if alone else None
+            if found is not None:
                 out.append(self._clean(_chosen(found, str(item["form"]), str(item["reason"]), count)))
         return tuple(out)
 
@@ -347,7 +401,7 @@ class Hydrator:
         return chosen if clean is chosen.definition else replace(chosen, definition=clean)
 
     def _resolver(self) -> Resolver:
-        return Resolver(cells=self.cells, namespace=self.namespace, project=self.project, packages=self.packages_in_use)
+        return Resolver(cells=self.cells, namespace=self.namespace, project=self.project)
 
     def _own_modules(self) -> Iterable[str]:
         return modules_in_use(self.cells, self.namespace, self._is_own) if self.project is not None else ()
@@ -374,7 +428,7 @@ def _words(task: str, mode: str) -> list[str]:
     """The words of the task that may name something, marks first."""
     if mode == "none":
         return []
-    return [*marks(task), *(_WORD.findall(task[:_SCAN]) if mode == "auto" else ())]
+    return [*marks(task), *(_WORD.findall(task[:_SCAN]) if mode in _WORDS else ())]
 
 
 def _shown_in_words(name: str, shown: Shown) -> str:
@@ -389,10 +443,12 @@ def _in_full(found: Definition, reason: str, count: Callable[[str], int]) -> Cho
     return _chosen(found, "full", reason, count)
 
 
-def _by_its_name(resolver: Resolver, name: str) -> Definition | None:
+def _by_its_name(resolver: Resolver, name: str, *, form: str = "full") -> Definition | None:
     """The definition that still goes by the name under which it is held. A part of the project has no such name."""
     found = resolver.resolve(name)
-    return found if not isinstance(found, Unresolved) and found.name == name else None
+    if isinstance(found, Unresolved) or found.name != name:
+        return None
+    return resolver.whole(found) if form == "full" else found
 
 
 def _reads_the_same(made: Chosen, item: Mapping[str, Any]) -> bool:

@@ -24,7 +24,7 @@ from agentnb.view.render import bundle
 from agentnb.view.view_text import with_cell_numbers
 
 if TYPE_CHECKING:
-    from agentnb.agent.deps import Request
+    from agentnb.agent.request import Request
     from agentnb.agent.table import BuiltInAgent
 
 _TAKEN = frozenset({RESULT, "In", "Out", "get_ipython"})
@@ -47,6 +47,7 @@ class AgentCall:
         with before_the_run():
             self._notebook.observe()
             request = self._request(task)
+            self._warn(request)
             run_id = self._session.new_run_id()
             if self._given.get("dry-run"):
                 self._finish(self._session.agent().dry_run(request, run_id))
@@ -58,6 +59,20 @@ class AgentCall:
             run_id=run_id,
             finish=self._finish_quietly,
         )
+
+    def _warn(self, request: Request) -> None:
+        """Say before anything is paid that the task points at what is not there; asked again, it is asked all the
+        same."""
+        asked = (request.cell, request.task)
+        if request.context not in ("auto", "cells") or asked == self._notebook.warned or request.origin is not None:
+            return
+        missing = self._session.hydrator().notebook.missing(request.task)
+        if missing:
+            self._notebook.warned = asked
+            raise InputError(
+                f"{missing}; nothing was asked",
+                todo="Run the cells above it (Run > Run All Above). Run this cell again to ask all the same.",
+            )
 
     def _run_machine(self, task: str) -> None:
         max_steps = flags.options_given(self._given).get("max_steps")
@@ -119,7 +134,6 @@ def show_run(
             live,
             clock=session.clock,
             widgets=notebook.settings.live,
-            beside=session.indexing,
             numbers=session.cells.numbers,
         )
 
@@ -128,6 +142,7 @@ def show_run(
         main.touch()
 
     stop = machine.events.subscribe(hear, run_id=run_id)
+    notebook.on_page.began(run_id, notebook.whole_cell_id)
     try:
         _serve(main, agent, run_id, view)
     finally:
@@ -136,6 +151,7 @@ def show_run(
             run = noted(session, agent.as_it_stands(run_id))
             finish(run)
             view.finish(run.receipt, error_follows=agent.raised is not None or main.interrupted)
+            notebook.on_page.ended(run_id)
             Asked(notebook, run_id, view=view, finish=finish, earlier=earlier).ask(run)
     if agent.raised is not None:
         raise agent.raised

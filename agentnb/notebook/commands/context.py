@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentnb.agent.kernel_context import Pins
+from agentnb.agent.notebook_context import room_for_definitions
 from agentnb.agent.project import FILE_CHARACTERS, read_added
 from agentnb.context.redaction.secret_shapes import KINDS
 from agentnb.context.resolve.outlines import Outline
@@ -41,9 +42,8 @@ def agent_context(session: Session, run: AgentRun | None, line: str) -> None:
 
 def _show(session: Session, run: AgentRun | None) -> None:
     kept = _kept_lines(session)
-    index = [f"Package {item}." for item in session.indexer.progress()]
     if run is None and kept:
-        show_table(f"Context of the next task ({session.thread})", (), (), [*kept, *index])
+        show_table(f"Context of the next task ({session.thread})", (), (), kept)
         return
     if run is None:
         raise InputError("there is no conversation yet", todo="Run %%agent first, or %%agent --dry-run.")
@@ -53,7 +53,7 @@ def _show(session: Session, run: AgentRun | None) -> None:
         f"Definitions in the conversation ({run.thread})",
         ("definition", "tokens", "this turn"),
         [_definition_row(item) for item in _numbered(session, run)["definitions"]],
-        [*kept, *_left_out(run), *redacted, *pictures, *run.receipt["notes"], *index],
+        [*kept, *_left_out(run), *redacted, *pictures, *run.receipt["notes"]],
     )
 
 
@@ -141,10 +141,7 @@ def _outlines(session: Session) -> list[Outline]:
 
 
 def _resolved(session: Session, name: str) -> Definition | Unresolved:
-    session.refresh_index()
-    resolver = Resolver(
-        cells=session.cells, namespace=session.namespace, project=session.project, packages=session.indexer
-    )
+    resolver = Resolver(cells=session.cells, namespace=session.namespace, project=session.project)
     return resolver.resolve(name)
 
 
@@ -161,7 +158,8 @@ def _pin(session: Session, rest: str) -> None:
     if found.name not in pins.names:
         pins.names.append(found.name)
     count = session.samples.counter_for(session.model_name()).count
-    note = session.hydrator().why_not_in_full(found.name, count=count, budget=session.settings.context_tokens)
+    room = room_for_definitions(session.settings.context_tokens)
+    note = session.hydrator().why_not_in_full(found.name, count=count, budget=room)
     _show_pins(session, pins, [note] if note else [])
 
 
