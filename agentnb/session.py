@@ -31,6 +31,7 @@ from agentnb.agent.tools.tool import Outcome, Tool, built_in, run_in, without_re
 from agentnb.canonical import Clock, SystemClock
 from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
+from agentnb.context.resolve.held import HeldNames
 from agentnb.durable.bus_redis import RedisBus
 from agentnb.durable.journal import leases
 from agentnb.durable.journal.follow import Follower
@@ -97,6 +98,7 @@ class Session:
         self._more: list[Provider] = []
         self.observed = Observed()
         self._seen: set[str] = set()
+        self._remembered = HeldNames()
         self._threads: Threads | None = None
         self.cancelled = threading.Event()
         self._limits: dict[str, Limits] = {}
@@ -282,6 +284,7 @@ class Session:
             seen=self._seen,
             log=self.log,
             schema_only=self.settings.values == "schema",
+            remembered=self._remembered,
         )
 
     @property

@@ -23,6 +23,7 @@ REPLAY = ("live", "auto", "record", "replay")
 APPROVAL = ("", "ask", "deny")
 CONTEXT_MODES = ("auto", "cells", "marks", "none")
 VALUES = ("full", "schema")
+VIEWS = ("compact", "full")
 LONGEST_RETRY_WAIT = 86_400.0  # seconds: a day
 SIMULATED_DEFAULT = "sim:claude-sonnet-4-6"
 
@@ -146,6 +147,9 @@ class Settings(RunOptions):
         secret=True,
     )
     live: bool = option(True, "off: show a run only when it has ended")
+    view: str = option(
+        "compact", "compact: the answer, and one line that opens to the rest; full: all of it at once", choices=VIEWS
+    )
     trace: bool | None = option(None, "record what every cell runs; on where Python is 3.12 or later")
 
     def with_changes(self, **changes: Any) -> Self:

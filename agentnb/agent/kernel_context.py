@@ -22,6 +22,7 @@ from agentnb.context.notebook.notebook_text import KEYS, NotebookText
 from agentnb.context.notebook.trace import Ran, below_packages, frames_of
 from agentnb.context.notebook.tracebacks import describe_failure
 from agentnb.context.resolve.files import SHARED
+from agentnb.context.resolve.held import HeldNames, Seen
 from agentnb.context.resolve.outlines import Outline, fitted, modules_in_use, words_of
 from agentnb.context.resolve.resolution import Resolver, Unresolved
 from agentnb.context.selection import Chosen, Selection, marks, measured, render, select
@@ -109,6 +110,7 @@ class Hydrator:
     seen: set[str] = field(default_factory=set)
     log: CellLog = field(default_factory=CellLog)
     schema_only: bool = False
+    remembered: HeldNames = field(default_factory=HeldNames)
 
     @property
     def notebook(self) -> NotebookContext:
@@ -195,36 +197,56 @@ class Hydrator:
         parts = self.parts(count, held)
         current = _digests_now(parts, held) | self.notebook.digests(held)
         removed = [name for name, digest in current.items() if not digest and not name.startswith(_NO_DEFINITIONS)]
-        resolver, changed = self._resolver(), []
-        for name, made in self._now(held, resolver, count):
-            if made is None:
+        resolver, changed, notes = self._resolver(), [], list[str]()
+        for name, item in held.items():
+            if item["form"] not in ("full", "signature"):
+                continue
+            now = self._now(name, str(item["form"]), resolver)
+            if now is not None and (item["digest"] == now.digest or (now.shown and now.shown == item.get("shown"))):
+                current[name] = str(item["digest"])
+                notes += now.notes
+            elif (made := self._as_held(name, item, "changed since it was sent", resolver, count)) is not None:
+                current[name] = made.definition.digest
+                changed.append(made)
+            elif name in self.seen:
                 removed.append(name)
                 current[name] = ""
-            elif _reads_the_same(made, held[name]):
-                current[name] = str(held[name]["digest"])
-            else:
-                current[name] = made.definition.digest
-                changed += [made] if current[name] != held[name]["digest"] else []
         gone = (name for name in gone if not name.startswith(_NO_DEFINITIONS))
         back = (found for name in gone if (found := _by_its_name(resolver, name)) is not None)
         changed += [self._clean(_in_full(found, "defined again", count)) for found in back]
         return Freshness(
-            current=current, changed=tuple(changed), removed=tuple(removed), parts=parts, notes=resolver.notes
+            current=current,
+            changed=tuple(changed),
+            removed=tuple(removed),
+            parts=parts,
+            notes=tuple(dict.fromkeys([*resolver.notes, *notes])),
         )
 
-    def _now(
-        self, held: Mapping[str, Mapping[str, Any]], resolver: Resolver, count: Callable[[str], int]
-    ) -> Iterator[tuple[str, Chosen | None]]:
-        """Each held definition as it is now; None where it was there in this session and is gone."""
-        for name, item in held.items():
-            if item["form"] not in ("full", "signature"):
-                continue
-            found = _by_its_name(resolver, name, form=str(item["form"]))
-            if found is not None:
-                self.seen.add(name)
-                yield name, self._clean(_chosen(found, str(item["form"]), "changed since it was sent", count))
-            elif name in self.seen:
-                yield name, None
+    def _now(self, name: str, form: str, resolver: Resolver) -> Seen | None:
+        """What a held definition is now; it is resolved only where something that it depends on has changed."""
+        allowed = ",".join(sorted(self.pins.allow))  # what may be said of secrets changes the text
+        known = self.remembered.known(name, f"{form} {allowed}", self.cells, self.namespace)
+        if known is not None:
+            self.seen.add(name)
+            return known
+        before = set(resolver.notes)
+        found = _by_its_name(resolver, name, form=form)
+        if found is None:
+            return None
+        self.seen.add(name)
+        made = self._clean(Chosen(definition=found, form=form, reason="", tokens=0))
+        notes = tuple(note for note in resolver.notes if note not in before)
+        seen = Seen(digest=made.definition.digest, shown=made.shown, notes=notes)
+        self.remembered.keep(f"{form} {allowed}", found, seen, self.cells, self.namespace)
+        return seen
+
+    def _as_held(
+        self, name: str, item: Mapping[str, Any], reason: str, resolver: Resolver, count: Callable[[str], int]
+    ) -> Chosen | None:
+        """A held definition in its present version and in the form in which it is held."""
+        form = str(item["form"])
+        found = _by_its_name(resolver, name, form=form) if form in ("full", "signature") else None
+        return self._clean(_chosen(found, form, reason, count)) if found is not None else None
 
     def look(self, name: str, *, count: Callable[[str], int]) -> Outcome:
         """One more definition by name, or a variable's value, for the `inspect` tool."""
@@ -321,14 +343,9 @@ class Hydrator:
     def as_they_are(self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int]) -> tuple[Chosen, ...]:
         """The held definitions that still exist, in their present version and in the form in which they are held."""
         resolver = self._resolver()
-        out = []
-        for name, item in held.items():
-            form = str(item["form"])
-            alone = form in ("full", "signature") and not item.get("inside")
-            found = _by_its_name(resolver, name, form=form) if alone else None
-            if found is not None:
-                out.append(self._clean(_chosen(found, str(item["form"]), str(item["reason"]), count)))
-        return tuple(out)
+        alone = {name: item for name, item in held.items() if not item.get("inside")}  # others go with their cell
+        made = (self._as_held(n, item, str(item.get("reason", "")), resolver, count) for n, item in alone.items())
+        return tuple(item for item in made if item is not None)
 
     def parts(
         self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
@@ -445,15 +462,8 @@ def _in_full(found: Definition, reason: str, count: Callable[[str], int]) -> Cho
 
 def _by_its_name(resolver: Resolver, name: str, *, form: str = "full") -> Definition | None:
     """The definition that still goes by the name under which it is held. A part of the project has no such name."""
-    found = resolver.resolve(name)
-    if isinstance(found, Unresolved) or found.name != name:
-        return None
-    return resolver.whole(found) if form == "full" else found
-
-
-def _reads_the_same(made: Chosen, item: Mapping[str, Any]) -> bool:
-    """Of a signature that reads as it did nothing is out of date, whatever became of the body."""
-    return bool(made.shown) and made.shown == item.get("shown")
+    found = resolver.exactly(name)
+    return resolver.whole(found) if found is not None and form == "full" else found
 
 
 def with_changed(selection: Selection, changed: Iterable[Chosen], notes: Iterable[str] = ()) -> Selection:

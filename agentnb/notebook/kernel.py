@@ -90,6 +90,8 @@ class Notebook:
         self._session: Session | None = None
         self.warned: tuple[str | None, str] | None = None
         """The cell and the task that were not asked yet, since what they point at is not there."""
+        self.asked_at: float | None = None
+        """When the person asked, in seconds of the monotonic clock; None while no magic of ours runs."""
         self.asked: dict[str, Waiting] = {}
         """The runs of this kernel that wait under a cell with buttons."""
         self.front_end = FrontEnd(shell)
@@ -233,6 +235,11 @@ class Notebook:
     def settings(self) -> Settings:
         """The settings as they are now: the environment's, with what `%config AgentNB` set on top."""
         return self.config.over(from_environment(os.environ))
+
+    @property
+    def full_view(self) -> bool:
+        """Whether a run is shown with all its panels at once."""
+        return self.settings.view == "full"
 
     @property
     def opened(self) -> Session | None:

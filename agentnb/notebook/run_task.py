@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from agentnb.agent.run_document import WAITING, AgentRun, LiveDocument
+from agentnb.agent.run_document import WAITING, AgentRun
 from agentnb.errors import InputError, RunInterrupted
 from agentnb.notebook import flags
 from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
@@ -110,7 +110,8 @@ class AgentCall:
 
     def _finish(self, run: AgentRun) -> None:
         self._finish_quietly(run)
-        display(bundle(with_cell_numbers(run.receipt, self._session.cells.numbers)), raw=True)
+        shown = with_cell_numbers(run.receipt, self._session.cells.numbers)
+        display(bundle(shown, full=self._notebook.full_view), raw=True)
 
 
 def show_run(
@@ -128,14 +129,7 @@ def show_run(
         machine, earlier = agent.machine, notebook.asked.get(run_id)
         if earlier is not None:
             earlier.close("Asked again, or answered, in another cell.")
-        begun = machine.get(run_id)
-        live = LiveDocument(run_id, begun.context, session.clock.monotonic(), state=begun.state)
-        view = View(
-            live,
-            clock=session.clock,
-            widgets=notebook.settings.live,
-            numbers=session.cells.numbers,
-        )
+        view = View(notebook, agent.machine.get(run_id), since=notebook.asked_at)
 
     def hear(event: Any) -> None:
         view.feed(event)
