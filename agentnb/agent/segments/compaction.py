@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from agentnb.agent.conversation.turn_blocks import prompt_tokens, suited
 from agentnb.agent.deps import Services
 from agentnb.agent.request import Request
-from agentnb.models import catalog, prices
+from agentnb.models import prices
 from agentnb.models.catalog import Model
 from agentnb.models.layers import Block, Layer, chain_digests
 from agentnb.models.messages import Usage
@@ -47,10 +47,10 @@ def rewrite_that_pays(
 
     `end` is the number of leading blocks that the thread's last request sent.
     """
-    model = catalog.lookup(request.model)
+    model = services.model(request.model)
     if share <= 0 or not 0 < end <= len(blocks):
         return None
-    counter = services.samples.counter_for(request.model)
+    counter = services.counter(request.model)
     tokens = prompt_tokens(blocks, counter, model.images)
     total = sum(tokens)
     if total < model.cache.minimum:
@@ -82,7 +82,7 @@ def _rates(model: Model) -> Rates:
 
 def _lasts(services: Services, request: Request, prefix: str, trust: Trust) -> float:
     """The pauses in seconds that this prefix outlives, with the TTL that it was sent with."""
-    model = catalog.lookup(request.model)
+    model = services.model(request.model)
     entry = services.ledger.remembered(services.provider_for(request.model).scope, model.name, prefix)
     if model.cache.breakpoints:
         return TTL_SECONDS[entry.ttl] if entry else max(TTL_SECONDS[ttl] for ttl in model.cache.ttls)
@@ -91,7 +91,7 @@ def _lasts(services: Services, request: Request, prefix: str, trust: Trust) -> f
 
 def _chance(services: Services, request: Request, prefix: str, trust: Trust) -> float:
     """The chance that a prefix is in the prompt cache: by the ledger, or by what was seen of unasked ones."""
-    model, provider = catalog.lookup(request.model), services.provider_for(request.model)
+    model, provider = services.model(request.model), services.provider_for(request.model)
     now = services.clock.now()
     entry = services.ledger.remembered(provider.scope, model.name, prefix)
     if entry is None:

@@ -29,15 +29,15 @@ from agentnb.providers.promptcache.explicit_caches import (
     weighed,
 )
 from agentnb.providers.promptcache.hit_rates import Trust
-from agentnb.providers.promptcache.ledger import Held, Ledger, Sent, Storage, User, Warm
+from agentnb.providers.promptcache.ledger import BytesStorage, HeldObject, Ledger, Sent, User, Warm
 from agentnb.providers.promptcache.policy import (
     LAYERS,
     SLACK,
     TTL_SECONDS,
     UNASKED,
     BreakEven,
+    CachingOption,
     Choice,
-    Option,
     Plan,
     Rates,
     Seen,
@@ -59,14 +59,15 @@ __all__ = [
     "TTL_SECONDS",
     "UNASKED",
     "BreakEven",
+    "BytesStorage",
     "CacheObjects",
     "CacheReport",
+    "CachingOption",
     "Call",
     "Choice",
-    "Held",
+    "HeldObject",
     "Ledger",
     "ObjectProvider",
-    "Option",
     "Plan",
     "Prediction",
     "Rates",
@@ -74,7 +75,6 @@ __all__ = [
     "Rewrite",
     "Seen",
     "Sent",
-    "Storage",
     "Trust",
     "User",
     "Warm",
