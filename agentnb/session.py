@@ -27,8 +27,9 @@ from agentnb.agent.run_document import AgentRun, document_of
 from agentnb.agent.samples import Samples
 from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.table import BuiltInAgent
-from agentnb.agent.tools.tool import Outcome, Tool, built_in, run_in
+from agentnb.agent.tools.tool import Outcome, Tool, built_in, run_in, without_result
 from agentnb.canonical import Clock, SystemClock
+from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.resolve.held import HeldNames
 from agentnb.durable.bus_redis import RedisBus
@@ -59,6 +60,8 @@ ADAPTERS: Mapping[str, type[Calling]] = {
 SERVED = tuple(ADAPTERS)
 """The providers that have an adapter."""
 
+_SEES_NO_VALUE = ("inspect", "read_cell")
+"""Built-in tools that keep to names and shapes by themselves where values are not to be sent."""
 _SIMULATED_PATHS = {"openai": "/v1"}
 
 
@@ -75,6 +78,7 @@ class Session:
     clock: Clock = field(default_factory=SystemClock)
     namespace: MutableMapping[str, Any] = field(default_factory=dict)
     cells: CellIndex = field(default_factory=lambda: CellIndex(str))
+    log: CellLog = field(default_factory=CellLog)
     transform: Callable[[str], str] = str
     project: Path | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)  # it has keys and passwords
@@ -278,6 +282,8 @@ class Session:
             pins=self.pins,
             observed=self.observed,
             seen=self._seen,
+            log=self.log,
+            schema_only=self.settings.values == "schema",
             remembered=self._remembered,
         )
 
@@ -307,7 +313,13 @@ class Session:
         def run(code: str) -> Outcome:
             return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]
 
-        return built_in(look=look, run=run) | self._tools_of_the_user() | self.extra_tools
+        def read(number: int, part: str = "all") -> Outcome:
+            return hydrator.read_cell(number, part, count=self.samples.counter_for(address).count)
+
+        tools = built_in(look=look, run=run, read=read) | self._tools_of_the_user() | self.extra_tools
+        if self.settings.values != "schema":
+            return tools
+        return {name: tool if name in _SEES_NO_VALUE else without_result(tool) for name, tool in tools.items()}
 
     def _tools_of_the_user(self) -> dict[str, Tool]:
         """What `@agentnb.tool` made in the user's namespace: there to be named with --tools, never there by default."""
