@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 
 from agentnb.context.static.definitions import Definition, FileDefinitions, Import
 from agentnb.context.static.dispatch import registered_with
-from agentnb.context.static.incremental_parse import parse_cell
 from agentnb.context.static.name_usage import SELF, dotted, uses
+from agentnb.context.static.scanner import parse_cell
 from agentnb.context.static.syntax import PARSE_ERRORS, parse
 
 PYTHON_BODIES = frozenset({"time", "capture", "prun", "agent_trace", "memit", "snakeviz", "scalene", "pyinstrument"})
@@ -291,7 +291,10 @@ def _above(cell: FileDefinitions, line: int) -> FileDefinitions:
     """The cell up to the statement that failed at `line` of its code."""
     lines = cell.parsed or cell.lines
     line += next((number for number, text in enumerate(lines) if text.strip()), 0)
-    first = next((piece.first for piece in cell.pieces if piece.first <= line <= piece.last), 1)
+    body = parse("\n".join(lines)).body
+    failed = next((node for node in body if (node.end_lineno or node.lineno) >= line), None)
+    decorators = getattr(failed, "decorator_list", [])
+    first = min([node.lineno for node in (failed, *decorators) if node is not None], default=1)
     return parse_cell("\n".join(lines[: first - 1]), cell=cell.cell)
 
 

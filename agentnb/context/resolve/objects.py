@@ -14,7 +14,7 @@ from typing import Any
 from agentnb.context.resolve import library
 from agentnb.context.resolve.text import CellNames, Texts, sourceless
 from agentnb.context.static.definitions import Definition, FileDefinitions
-from agentnb.context.static.incremental_parse import parse_cell
+from agentnb.context.static.scanner import parse_cell
 from agentnb.context.static.syntax import first_line, normalise
 from agentnb.context.values import static_inspect
 

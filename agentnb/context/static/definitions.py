@@ -133,17 +133,6 @@ class ParseError:
         return f"line {self.line}: {self.message}" if self.line else self.message
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Piece:
-    """A top-level statement with what follows it up to the next. Of a file that changes, the pieces that did not are
-    taken over. `ends`: where what it brought ends in the file's entries, imports, stars and deleted names."""
-
-    first: int
-    last: int
-    digest: str
-    ends: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FileDefinitions:
     """What one file or cell defines. `error` says why a part of it could not be read; what could be is there.
@@ -163,7 +152,6 @@ class FileDefinitions:
     outdated: bool = False
     cell: str = ""
     parsed: tuple[str, ...] | None = None  # for cells with magics: the lines as Python, where `lines` are as typed
-    pieces: tuple[Piece, ...] = ()  # empty where the file has to be scanned as a whole
     made: Mapping[str, str] = field(default_factory=dict)  # for cells: what their own scope binds; `Model()` if a call
     imported: frozenset[str] = frozenset()  # for cells: of these names what they import counts, not what they define
     library: bool = False
