@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agentnb.context.static.definitions import Entry, FileDefinitions, Import, ParseError
-from agentnb.context.static.dispatch import registration
 from agentnb.context.static.name_usage import (
     FunctionNode,
     absolute_module,
@@ -198,10 +197,7 @@ class _Scanner:
             self._join(where.prefix + node.name, _span(node))
         else:
             stub = any(name.rpartition(".")[2] == "overload" for name in names)
-            base, types = registration(node, method=where.owner == "class")
-            name = node.name if node.name.strip("_") or not base else f"{base.rpartition('.')[2]}[{types}]"
-            base = where.prefix + base if base else ""
-            self._add(name, kind, _span(node), where, weight=0 if stub else None, registers=base)
+            self._add(node.name, kind, _span(node), where, weight=0 if stub else None)
         self._block(node.body, where.inside(f"{node.name}.<locals>", "function"))
 
     def _join(self, name: str, span: tuple[int, int]) -> None:
@@ -219,13 +215,11 @@ class _Scanner:
         bases: tuple[str, ...] = (),
         weight: int | None = None,
         columns: tuple[int, int] | None = None,
-        registers: str = "",
     ) -> None:
         full = where.prefix + name
         self._places[full] = len(self.entries)
         weight = where.weight if weight is None else weight
-        entry = Entry(name=full, kind=kind, spans=(span,), weight=weight, bases=bases, columns=columns)
-        self.entries.append(replace(entry, registers=registers) if registers else entry)
+        self.entries.append(Entry(name=full, kind=kind, spans=(span,), weight=weight, bases=bases, columns=columns))
 
     def _assignment(self, node: ast.Assign | ast.AnnAssign, where: _Where) -> None:
         if where.owner == "function":
