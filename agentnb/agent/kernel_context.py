@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -335,10 +335,9 @@ class Hydrator:
             return framed("error", f"{type(self.observed.error).__name__} ({WITHHELD})")
         return self.scrub.of_output(describe_failure(self.observed.error, project=self.project, short=short))
 
-    def snapshot(self, count: Callable[[str], int], *, folded: Mapping[str, Mapping[str, Any]]) -> Project:
-        """What SEMI_STATIC freezes: packages, files, outlines, added files, and the held definitions as they are."""
-        kept = self.as_they_are(folded, count)
-        return Project(packages=self.packages(), parts=self.parts(count), folded=kept)
+    def snapshot(self, count: Callable[[str], int], *, folded: Sequence[Chosen]) -> Project:
+        """What SEMI_STATIC freezes: packages, files, outlines, added files, and these definitions of the thread."""
+        return Project(packages=self.packages(), parts=self.parts(count), folded=tuple(folded))
 
     def as_they_are(self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int]) -> tuple[Chosen, ...]:
         """The held definitions that still exist, in their present version and in the form in which they are held."""
