@@ -305,17 +305,11 @@ def _is_meant(word: str, found: Definition) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _UsedName:
-    """What the code of `user` uses. `brief`: told by its signature, whatever room there is."""
+    """What the code of `user` uses."""
 
     definition: Definition
     user: str
-    reason: str = ""
     receiver: Definition | None = None
-    brief: bool = False
-
-    @property
-    def why(self) -> str:
-        return self.reason or f"used by {self.user}"
 
 
 class _Walk:
@@ -345,9 +339,13 @@ class _Walk:
             if key in self._seen or use.definition.library or not _is_worth_telling(use.definition, user.definition):
                 continue
             self._seen.add(key)
-            full = int(self._purse.total * LARGE_SHARE) if step <= FULL_STEPS and not use.brief else 0
+            full = int(self._purse.total * LARGE_SHARE) if step <= FULL_STEPS else 0
             held = self._purse.holds(use.definition)
-            form = "full" if held else self._purse.add(without_docs(use.definition), use.why, full_limit=full)
+            form = (
+                "full"
+                if held
+                else self._purse.add(without_docs(use.definition), f"used by {use.user}", full_limit=full)
+            )
             if form == "full" or (use.definition.kind == "class" and step <= FULL_STEPS):
                 yield use
 
@@ -364,13 +362,8 @@ class _Walk:
                 yield _UsedName(
                     used, name, receiver=user.receiver if is_own else self._receiver(found, reference, used)
                 )
-        for used in self._resolver.implementations(found):
-            yield _UsedName(used, name, f"registered with {name}")
         for member in found.members:
             yield from (_UsedName(guess, name) for guess in self._guesses(found, *member.split(".")))
-        overloads = self._resolver.overloads(found) if not user.user else None
-        if overloads is not None:
-            yield _UsedName(overloads, name, f"overloads of {name}", brief=True)
 
     def _guesses(self, user: Definition, value: str, member: str) -> list[Definition]:
         """A cell may handle any class in use, and names its values alike; a module's code handles its own package's."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from agentnb.canonical import JsonObject, digest
 from agentnb.context.resolve.files import FileIndex, decoded, read_bytes
 from agentnb.context.static.definitions import FileDefinitions
-from agentnb.context.static.incremental_parse import parse_definitions
+from agentnb.context.static.scanner import parse_definitions
 from agentnb.context.static.syntax import normalise, parse
 from agentnb.errors import InputError, PathOutsideRoot, nearest
 from agentnb.models.layers import Layer

@@ -39,7 +39,7 @@ class Old:
         tables = gzip.decompress((DATA / "journal.sql.gz").read_bytes()).decode()
         database.executescript(f"BEGIN; {tables} COMMIT;")
         database.close()
-        settings = Settings(model="sim:claude-sonnet-4-6", home=home, sim_speed=0)
+        settings = Settings(model="sim:claude-sonnet-4-6", home=home, sim_speed=0, tools=("inspect", "run_code"))
         self.simulator = simulator
         self.session = Session(settings=settings, simulated=simulator, environment={})
         self.session.namespace["log"] = []

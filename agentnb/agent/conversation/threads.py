@@ -16,6 +16,8 @@ from agentnb.models.messages import Text, ToolResult
 from agentnb.prompt.thread import Turn, path_to
 from agentnb.providers.promptcache import Sent
 
+STEADY = 8
+"""Turns for which a definition must have stood unchanged to be written into the project section again."""
 EARLIER = "(earlier turn)"
 """Ends the reason of a definition that is held but that the turn did not touch."""
 MOST_PATHS = 32
@@ -119,6 +121,18 @@ class Threads:
                 out += () if self.base(turn.segment_root) else self.segment(turn.segment_root)
             out += self.own(turn)
         return out
+
+    def edited(self, path: Sequence[Turn]) -> set[str]:
+        """The definitions that were sent in a new version within the last STEADY turns of the path."""
+        versions: dict[str, str] = {}
+        found: set[str] = set()
+        for number, turn in enumerate(path):
+            for item in (item for block in self.own(turn) for item in block.holds):
+                name, digest = str(item["name"]), str(item["digest"])
+                if versions.get(name, digest) != digest and number >= len(path) - STEADY:
+                    found.add(name)
+                versions[name] = digest
+        return found
 
     def end_of_last_request(self, path: Sequence[Turn], root: str, *, base: Base | None) -> tuple[int, str | None]:
         """How many leading blocks this segment's last request on the path sent, and its reply's id; else (0, None)."""

@@ -1,4 +1,8 @@
-"""Which segment a turn goes on with; and when too much of it is out of date, where a new one begins, by price."""
+"""Choose the segment that a turn goes on with, or begin a new one.
+
+A new one begins when too much of the prompt is out of date, when the conversation would outgrow the model's window, or
+when the prompt cache has let the prompt go and anything of it is out of date: then leaving that out costs nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,6 @@ from agentnb.agent.conversation.threads import folded
 from agentnb.agent.conversation.turn_blocks import block_weight, suited
 from agentnb.agent.deps import Services
 from agentnb.agent.request import Request
-from agentnb.agent.segments.compaction import reason, rewrite_that_pays
 from agentnb.agent.segments.window import room_for, tokens_of, turns_to_leave_out
 from agentnb.agent.state import AgentState, Base
 from agentnb.models import prices
@@ -18,7 +21,7 @@ from agentnb.models.layers import Block, Layer, chain_digests
 from agentnb.models.messages import Usage
 from agentnb.models.tokens import TokenCounter
 from agentnb.prompt.thread import Turn, held_definitions, segment_for, stale_share, stale_weights
-from agentnb.providers.promptcache import message_salt
+from agentnb.providers.promptcache import TTL_SECONDS, Trust, message_salt
 
 CERTAIN = 0.95
 """Part of a stale limit that is used: the share is an estimate, and the limit must hold all the same."""
@@ -150,7 +153,7 @@ class Segments:
         share, frozen = sent.stale_shares()
         passed = passed_limit(share, frozen, request)
         if passed is None:
-            why = "" if whole or request.thread_stale_limit >= 1 else self._pays(sent, request, share)
+            why = "" if whole or request.thread_stale_limit >= 1 else self._let_go(sent, request, share)
             return ChosenSegment(root=None, why=why) if why else ChosenSegment(root=sent.root)
         cuts = self._cuts(sent, request.thread_stale_limit * CERTAIN, request)
         # To keep the project section is to keep its old text.
@@ -159,11 +162,31 @@ class Segments:
         why = self._priced(sent, request, passed=passed, cut=cut)
         return ChosenSegment(root=None, base=base, why=why, replaced=passed.frozen)
 
-    def _pays(self, sent: Path, request: Request, share: float) -> str:
-        """Why a new segment pays before the limit asks for one; empty where it does not."""
+    def _let_go(self, sent: Path, request: Request, share: float) -> str:
+        """Why a new segment costs nothing: the prompt cache has let this one go, and a part of it is out of date."""
         end, _ = self._threads.end_of_last_request(sent.turns, sent.root, base=self._threads.base(sent.root))
-        paying = rewrite_that_pays(self._services, sent.blocks, share=share, request=request, end=end)
-        return reason(paying, self._services.model(request.model)) if paying else ""
+        model, counter = self._services.model(request.model), self._services.samples.counter_for(request.model)
+        total = tokens_of(sent.blocks, model, counter)
+        known = 0 < end <= len(sent.blocks) and total >= model.cache.minimum
+        if share <= 0 or not known or self._may_be_warm(sent, request, end):
+            return ""
+        return (
+            f"New segment: ≈ {round(share * total):,} of ≈ {total:,} tokens were out of date, and the prompt cache had "
+            "let the conversation go, so it is paid for in full anyway."
+        )
+
+    def _may_be_warm(self, sent: Path, request: Request, end: int) -> bool:
+        """Whether the provider may still hold what the last request sent, or a part of it in a cache object."""
+        services, model = self._services, self._services.model(request.model)
+        scope, now = services.provider_for(request.model).scope, services.clock.now()
+        chain = chain_digests(suited(sent.blocks, model), message_salt(model, sent.blocks))[:end]
+        if any(held.until > now and held.prefix in chain for held in services.ledger.held(scope)):
+            return True
+        entry = services.ledger.remembered(scope, model.name, chain[-1])
+        if entry is None or model.cache.breakpoints:
+            return entry is not None and entry.until > now
+        ttl = TTL_SECONDS[entry.ttl]
+        return Trust(found=services.samples.hits(request.model)).expects(now - (entry.until - ttl), ttl)
 
     def _as_sent(
         self, path: Sequence[Turn], root: str, kind: str, counter: TokenCounter, *, then: Sequence[Block] = ()

@@ -116,13 +116,14 @@ class Hydrating:
         inherited = list(state.inherited or ())
         if not inherited:
             state = self._with_last_request(state, path)
+        hot: tuple[Chosen, ...] = ()
         if state.segment.root == run_id and not state.segment.base:
-            frozen = tuple(self._new_segment(state, path, inherited))
+            frozen, hot = self._new_segment(state, path, inherited)
             state = replace(state, segment=replace(state.segment, blocks=frozen))
             inherited = folded(inherited)
         before = [*self._threads.before(state), *inherited]
         pictures = self._pictures(state, before)
-        parts = self._parts(state, path, before, pictures)
+        parts = self._parts(state, path, before, pictures, hot)
         blocks = [scrubbed(block, services.scrub) for block in turn_blocks(parts, before)]
         return replace(
             state,
@@ -142,16 +143,27 @@ class Hydrating:
         message = message or threads.last_reply(path, state.address)
         return replace(state, previous_end=end, previous_message=message)
 
-    def _parts(self, state: AgentState, path: Sequence[Turn], before: Sequence[Block], pictures: Pictures) -> TurnParts:
-        """What the task touches, and what became of what the thread holds."""
-        hydrator, count = self._services.hydrator, self._counter(state).count
-        mode, task = state.options.context, state.task
+    def _parts(
+        self,
+        state: AgentState,
+        path: Sequence[Turn],
+        before: Sequence[Block],
+        pictures: Pictures,
+        hot: Sequence[Chosen],
+    ) -> TurnParts:
+        """What the task touches, what became of what the thread holds, and what is `hot`: edited of late."""
+        hydrator, count, mode, task = (
+            self._services.hydrator,
+            self._counter(state).count,
+            state.options.context,
+            state.task,
+        )
         held, budget = held_definitions(before), state.options.context_tokens
         fresh = hydrator.refresh(held, count, gone=removed_definitions(before))
         added = hydrator.additions(task, _earlier_task(before), held, mode=mode, count=count, budget=budget)
         room = min(budget - added.tokens, room_for_definitions(budget))
         found = hydrator.select(task, mode=mode, count=count, budget=max(0, room))
-        selection = with_changed(found, (*fresh.changed, *self._dropped(state, path)), fresh.notes)
+        selection = with_changed(found, (*fresh.changed, *self._dropped(state, path), *hot), fresh.notes)
         return TurnParts(
             task=task,
             selection=selection,
@@ -184,8 +196,12 @@ class Hydrating:
         sent = [*self._threads.segment(base.root), *self._threads.as_sent(path, root=base.root, kind=state.kind)]
         return self._services.hydrator.as_they_are(held_definitions(sent), self._counter(state).count)
 
-    def _new_segment(self, state: AgentState, path: Sequence[Turn], inherited: Sequence[Block]) -> list[Block]:
-        """STATIC and SEMI_STATIC of a segment that begins here; what the thread held is folded into it."""
+    def _new_segment(
+        self, state: AgentState, path: Sequence[Turn], inherited: Sequence[Block]
+    ) -> tuple[tuple[Block, ...], tuple[Chosen, ...]]:
+        """STATIC and SEMI_STATIC of a segment that begins here: what the thread held and has not changed of late is
+        folded into it. What was edited lately is returned: it goes to the thread's end, where the next edit makes
+        little out of date."""
         services = self._services
         count = self._counter(state).count
         specs = [services.tools[name].spec for name in state.options.tools]
@@ -194,10 +210,15 @@ class Hydrating:
         if len(sent) < len(path):
             touched = set().union(*(self._threads.touched(turn) for turn in sent))
             held = {name: item for name, item in held.items() if name in touched}
-        project = replace(services.hydrator.snapshot(count, folded=held), left_out=len(path) - len(sent))
+        now = services.hydrator.as_they_are(held, count)
+        edited = self._threads.edited(path)
+        changed = {one.definition.name for one in now if one.definition.digest != held[one.definition.name]["digest"]}
+        hot = tuple(one for one in now if one.definition.name in edited | changed)
+        steady = tuple(one for one in now if one not in hot)
+        project = replace(services.hydrator.snapshot(count, folded=steady), left_out=len(path) - len(sent))
         outline = semi_static_block(project)
         blocks = [*static_blocks(specs), *([outline] if outline else [])]
-        return [scrubbed(block, services.scrub) for block in blocks]
+        return tuple(scrubbed(block, services.scrub) for block in blocks), hot
 
 
 SAME_ERROR = "<error>The error told last still stands: no cell has run without one since.</error>"

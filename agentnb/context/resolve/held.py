@@ -16,11 +16,11 @@ from agentnb.context.resolve.files import module_file, stamp_of
 from agentnb.context.static.definitions import Definition
 from agentnb.context.values import static_inspect
 
-_Stamp = tuple[object, ...]
+_Mark = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class SeenName:
+class HeldNow:
     """What a held name was: its digest, what its signature shows, and what was noted about it."""
 
     digest: str
@@ -30,8 +30,8 @@ class SeenName:
 
 @dataclass(frozen=True, slots=True)
 class _KeptName:
-    seen: SeenName
-    mark: _Stamp
+    seen: HeldNow
+    mark: _Mark
     file: Path | None
     roots: tuple[str, ...]
 
@@ -42,16 +42,14 @@ class HeldNames:
 
     _kept: dict[tuple[str, str], _KeptName] = field(default_factory=dict)
 
-    def known(self, name: str, form: str, cells: CellIndex, namespace: Mapping[str, Any]) -> SeenName | None:
+    def known(self, name: str, form: str, cells: CellIndex, namespace: Mapping[str, Any]) -> HeldNow | None:
         """Return what the name is, where nothing that it depends on has changed since it was looked at."""
         kept = self._kept.get((name, form))
         if kept is None or _mark(name, kept.file, kept.roots, cells, namespace) != kept.mark:
             return None
         return kept.seen
 
-    def keep(
-        self, form: str, found: Definition, seen: SeenName, cells: CellIndex, namespace: Mapping[str, Any]
-    ) -> None:
+    def keep(self, form: str, found: Definition, seen: HeldNow, cells: CellIndex, namespace: Mapping[str, Any]) -> None:
         """Remember what a definition is now."""
         file = _file_of(found)
         roots = tuple(dict.fromkeys(name.partition(".")[0].removesuffix("()") for name in found.references))
@@ -62,7 +60,7 @@ class HeldNames:
 
 def _mark(
     name: str, file: Path | None, roots: tuple[str, ...], cells: CellIndex, namespace: Mapping[str, Any]
-) -> _Stamp:
+) -> _Mark:
     """What a name's meaning depends on: how its root and its imports are bound, live objects, and the file's stamp."""
     parts = name.split(".")
     value = namespace.get(parts[0], static_inspect.MISSING)

@@ -254,35 +254,6 @@ def _wrapped_by_name(own: JsonMapping) -> Any:
     return next(held, None) if name else None
 
 
-_DISPATCHER = functools.singledispatch(plain).__code__  # type: ignore[attr-defined]
-"""The code that every function of `functools.singledispatch` is."""
-
-
-def registered(value: Any) -> list[FunctionType]:
-    """The functions that `functools.singledispatch` or `singledispatchmethod` keeps for one, the base among them, in
-    the order of their registration. Its registry is looked at where its own code keeps it: anybody may replace
-    `registry`."""
-    value = own_dict(value).get("dispatcher") if is_a(value, functools.singledispatchmethod) else value
-    for _ in range(UNWRAP_LIMIT):
-        if not is_a(value, FunctionType) or value.__code__ is _DISPATCHER:
-            break
-        value = own_dict(value).get("__wrapped__")
-    found = _enclosed(_enclosed(value, "dispatch"), "registry")
-    kept = [unwrap(item) for item in list(found.values())] if type(found) is dict else []
-    return [item for item in kept if is_a(item, FunctionType)]
-
-
-def _enclosed(function: Any, name: str) -> Any:
-    """What a function's own code has under `name` from the function around it; MISSING where it has no such name."""
-    cells = function.__closure__ or () if is_a(function, FunctionType) else ()
-    names = function.__code__.co_freevars if cells else ()
-    held = next((cell for known, cell in zip(names, cells, strict=True) if known == name), None)
-    try:
-        return MISSING if held is None else held.cell_contents
-    except ValueError:  # not yet bound
-        return MISSING
-
-
 def compiled_text(value: Any) -> tuple[str, str, str, str] | None:
     """(qualified name, kind, signature, doc) of something compiled; None for what is not, or says nothing."""
     if is_a(value, type):

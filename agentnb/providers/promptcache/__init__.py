@@ -51,7 +51,6 @@ from agentnb.providers.promptcache.policy import (
     span,
 )
 from agentnb.providers.promptcache.prompt_diff import first_change, shared
-from agentnb.providers.promptcache.rewriting import Rewrite, pays_to_rewrite, saved_by_rewriting
 
 __all__ = [
     "LAYERS",
@@ -72,7 +71,6 @@ __all__ = [
     "Prediction",
     "Rates",
     "Reuse",
-    "Rewrite",
     "Seen",
     "Sent",
     "Trust",
@@ -97,13 +95,11 @@ __all__ = [
     "observed_hit",
     "ours",
     "pays",
-    "pays_to_rewrite",
     "place_marks",
     "plan_for",
     "plan_layers",
     "predict",
     "rates_of",
-    "saved_by_rewriting",
     "seen",
     "sent_record",
     "settle_tokens",
