@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import cast
 
 from agentnb import canonical
-from agentnb.agent.attachments import Pictures, pictures_of
-from agentnb.agent.conversation.threads import EARLIER, Threads, folded, left_out
-from agentnb.agent.conversation.turn_blocks import THINKING, closed, scrubbed
+from agentnb.agent.conversation.attachments import Pictures, pictures_of
+from agentnb.agent.conversation.threads import EARLIER, folded, left_out
+from agentnb.agent.conversation.turn_blocks import closed, scrubbed
 from agentnb.agent.deps import Services
 from agentnb.agent.kernel_context import with_changed
 from agentnb.agent.notebook_context import cell_entries, room_for_definitions
 from agentnb.agent.request import Request
-from agentnb.agent.segments.segments import Begun, Segments
+from agentnb.agent.segments.segments import ChosenSegment, Segments
 from agentnb.agent.segments.window import context_room
-from agentnb.agent.state import AgentState, HeldDefinition, LeftOut, Segment, is_agents
+from agentnb.agent.state import AgentState, HeldDefinition, LeftOut, Segment, Step, StepEvent, is_agents
 from agentnb.agent.tools.tool import pick
 from agentnb.context.selection import Chosen, Selection
 from agentnb.errors import InputError
@@ -25,16 +25,16 @@ from agentnb.models.layers import Block
 from agentnb.models.messages import Text
 from agentnb.models.tokens import TokenCounter
 from agentnb.prompt.blocks import TurnParts, receipt_entry, semi_static_block, static_blocks, turn_blocks
-from agentnb.prompt.thread import Turn, held_definitions, is_branch, parent_for, path_to, removed_definitions
+from agentnb.prompt.thread import Turn, held_definitions, is_branch, parent_for, removed_definitions
 
 
 class Hydrating:
     """Opens a turn and fills it. Nothing here asks a model."""
 
-    def __init__(self, services: Services, threads: Threads) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._threads = threads
-        self._segments = Segments(services, threads)
+        self._threads = services.threads
+        self._segments = Segments(services)
         self._machine = services.machine
 
     def opening(self, request: Request, run_id: str) -> tuple[AgentState, dict[str, str]]:
@@ -43,7 +43,7 @@ class Hydrating:
         kind, source = self._kind(request), self._source(request)
         turns = self._threads.turns(request.thread)
         parent = _parent(turns, request, source)
-        path = path_to(turns, parent)
+        path = self._threads.path_to(turns, parent)
         if source is not None and source.kind == kind:
             begun = self._segments.take_up(source, path, request=request)
         else:
@@ -62,7 +62,7 @@ class Hydrating:
 
     def _asked(self, request: Request, segment: Segment) -> AgentState:
         """What was asked for, of whom, and within which limits."""
-        model, simulated = catalog.lookup(request.model), catalog.is_simulated(request.model)
+        model = self._services.model(request.model)
         options = replace(
             request.options,
             tools=tuple(sorted(set(request.tools))),
@@ -78,9 +78,8 @@ class Hydrating:
             purse=request.purse,
             notebook=bool(request.execution),
             label=model.label,
-            simulated=simulated,
-            token_factor=self._services.samples.counter(model, simulated=simulated).factor,
-            known_model=model,
+            simulated=catalog.is_simulated(request.model),
+            token_factor=self._services.counter(request.model).factor,
         )
 
     def _source(self, request: Request) -> AgentState | None:
@@ -98,7 +97,8 @@ class Hydrating:
         specs = [tool.spec for tool in pick(request.tools, self._services.tools).values()]
         return canonical.digest_of([request.model, [block.digest for block in static_blocks(specs)]])
 
-    def hydrate(self, state: AgentState) -> tuple[str, AgentState]:
+    def __call__(self, state: AgentState) -> Step:
+        """Fill the turn, and say how much it holds."""
         started = self._services.clock.monotonic()
         self._machine.current.emit("phase", text="finding the definitions that the task touches")
         state = self.fill(state, self._machine.current.run_id)
@@ -107,7 +107,7 @@ class Hydrating:
             seconds=round(self._services.clock.monotonic() - started, 6),
             what=f"{held} definition{'' if held == 1 else 's'} held, {new} new",
         )
-        return THINKING, state
+        return StepEvent.HYDRATED, state
 
     def fill(self, state: AgentState, run_id: str) -> AgentState:
         """The state with the turn's own blocks, the segment's where this run begins it, and what is held."""
@@ -152,7 +152,12 @@ class Hydrating:
         hot: Sequence[Chosen],
     ) -> TurnParts:
         """What the task touches, what became of what the thread holds, and what is `hot`: edited of late."""
-        hydrator, count, mode, task = self._services.hydrator, _counter(state).count, state.options.context, state.task
+        hydrator, count, mode, task = (
+            self._services.hydrator,
+            self._counter(state).count,
+            state.options.context,
+            state.task,
+        )
         held, budget = held_definitions(before), state.options.context_tokens
         fresh = hydrator.refresh(held, count, gone=removed_definitions(before))
         added = hydrator.additions(task, _earlier_task(before), held, mode=mode, count=count, budget=budget)
@@ -172,9 +177,13 @@ class Hydrating:
             told=frozenset(hydrator.notebook.cells_told(held, added.holds)),
         )
 
+    def _counter(self, state: AgentState) -> TokenCounter:
+        """The estimator as it was calibrated when the run began: a replay must count as the run did."""
+        return TokenCounter(self._services.model(state.address).tokenizer, state.token_factor)
+
     def _pictures(self, state: AgentState, before: Sequence[Block]) -> Pictures:
         """The pictures that the task names: sent where the model takes pictures and the thread lacks them."""
-        rules = state.model.images
+        rules = self._services.model(state.address).images
         if rules is None:
             return Pictures()
         return pictures_of(self._services.hydrator.draw_pictures(state.task, mode=state.options.context), before, rules)
@@ -185,7 +194,7 @@ class Hydrating:
         if base is None:
             return ()
         sent = [*self._threads.segment(base.root), *self._threads.as_sent(path, root=base.root, kind=state.kind)]
-        return self._services.hydrator.as_they_are(held_definitions(sent), _counter(state).count)
+        return self._services.hydrator.as_they_are(held_definitions(sent), self._counter(state).count)
 
     def _new_segment(
         self, state: AgentState, path: Sequence[Turn], inherited: Sequence[Block]
@@ -194,7 +203,7 @@ class Hydrating:
         folded into it. What was edited lately is returned: it goes to the thread's end, where the next edit makes
         little out of date."""
         services = self._services
-        count = _counter(state).count
+        count = self._counter(state).count
         specs = [services.tools[name].spec for name in state.options.tools]
         held = held_definitions([*self._threads.whole(path), *inherited])
         sent = path[left_out(state, path) :]
@@ -233,11 +242,6 @@ def _told_once(failure: str, before: Sequence[Block], cells: Sequence[str] = ())
     return SAME_ERROR if failure and told and failure in told[-1] else failure
 
 
-def _counter(state: AgentState) -> TokenCounter:
-    """The estimator as it was calibrated when the run began: a replay must count as the run did."""
-    return TokenCounter(state.model.tokenizer, state.token_factor)
-
-
 def _parent(turns: Sequence[Turn], request: Request, source: AgentState | None) -> Turn | None:
     """The turn that the new one follows; None for the first."""
     if source is None:
@@ -245,7 +249,7 @@ def _parent(turns: Sequence[Turn], request: Request, source: AgentState | None) 
     return next((turn for turn in turns if turn.run_id == source.parent), None)
 
 
-def _segment_of(begun: Begun, run_id: str) -> Segment:
+def _segment_of(begun: ChosenSegment, run_id: str) -> Segment:
     """The segment that the turn goes on with or begins."""
     if begun.root is not None:
         return Segment(root=begun.root)

@@ -19,7 +19,7 @@ from typing import Any
 
 IDLE_SECONDS = 600.0
 CELLS = "<cells>"
-Answer = tuple[str | None, int, str] | None
+FoundPlace = tuple[str | None, int, str] | None
 """(file, or None for the cells themselves; line; name), or None where nobody knows."""
 
 
@@ -45,7 +45,7 @@ def _read(questions: queue.SimpleQueue[bytes]) -> None:
     os._exit(0)  # the kernel is gone: whatever is being inferred, nobody waits for it
 
 
-def answer(code: str, expression: str, path: list[str]) -> Answer:
+def answer(code: str, expression: str, path: list[str]) -> FoundPlace:
     """Where the definition of `expression` after `code` stands, with `path` as the import path."""
     import astroid  # noqa: F401 - before `path`: a user's file may be called like a part of it
 
@@ -61,7 +61,7 @@ def answer(code: str, expression: str, path: list[str]) -> Answer:
 _seen: dict[str, tuple[int, int]] = {}
 
 
-def _by_astroid(code: str, expression: str) -> Answer:
+def _by_astroid(code: str, expression: str) -> FoundPlace:
     import astroid
 
     manager = astroid.MANAGER
@@ -89,7 +89,7 @@ def _forget_changed(manager: Any) -> None:
         _seen.clear()
 
 
-def _place(node: Any) -> Answer:
+def _place(node: object) -> FoundPlace:
     """The definition behind an attribute: among its owner's attributes, else what the node is inferred as."""
     for find in (_owner_attributes, _inferred):
         for found in find(node):
@@ -118,7 +118,7 @@ def _safely(produce: Callable[[], Any]) -> Iterator[Any]:
         return
 
 
-def _located(found: Any) -> Answer:
+def _located(found: Any) -> FoundPlace:
     found = getattr(found, "_proxied", found)
     kind = type(found).__name__
     if kind not in {"FunctionDef", "AsyncFunctionDef", "ClassDef", "AssignName", "AssignAttr"}:

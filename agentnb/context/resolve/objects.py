@@ -11,6 +11,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from agentnb.canonical import JsonMapping
 from agentnb.context.resolve import library
 from agentnb.context.resolve.text import CellNames, Texts, sourceless
 from agentnb.context.static.definitions import Definition, FileDefinitions
@@ -35,9 +36,7 @@ class LiveObjects:
         self.notes: dict[str, None] = {}
         """Definitions of cells that what lives was not made of."""
 
-    def walk(
-        self, scope: Mapping[str, Any], parts: list[str], *, module: ModuleType | None = None
-    ) -> Definition | None:
+    def walk(self, scope: JsonMapping, parts: list[str], *, module: ModuleType | None = None) -> Definition | None:
         value: Any = scope.get(parts[0], static_inspect.MISSING)
         owner: Any = module
         for i, part in enumerate(parts[1:], 1):
@@ -56,7 +55,7 @@ class LiveObjects:
             return None
         return self._in_classes(_classes_of(owner), rest[0])
 
-    def _of_value(self, owner: Any, parts: list[str], value: Any) -> Definition | None:
+    def _of_value(self, owner: object, parts: list[str], value: object) -> Definition | None:
         name = parts[-1]
         inner = static_inspect.unwrap(value)
         told = self._of_library(value, inner)
@@ -92,7 +91,7 @@ class LiveObjects:
             return library.of_class(inner)
         return None
 
-    def _alias(self, owner: Any, parts: list[str], value: Any) -> Definition | None:
+    def _alias(self, owner: object, parts: list[str], value: object) -> Definition | None:
         """`Rows = list[dict]` and `Number: TypeAlias = int` mean what is written, not the class that they lead to."""
         written = self._as_written(owner, parts) if owner is None or static_inspect.is_a(owner, ModuleType) else None
         return written if written and (written.kind == "type alias" or static_inspect.is_generic(value)) else None

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from agentnb.canonical import JsonMapping
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.resolve import inference, library
 from agentnb.context.resolve.files import FileIndex, module_file, module_name
@@ -69,7 +70,7 @@ class Resolver:
         self,
         *,
         cells: CellIndex,
-        namespace: Mapping[str, Any],
+        namespace: JsonMapping,
         project: Path | None = None,
         index: FileIndex | None = None,
         patience: float = inference.SECONDS,
@@ -393,7 +394,7 @@ class Resolver:
 
     # what a definition's code means ------------------------------------------------------------------------------
 
-    def _live_scope(self, user: Definition) -> tuple[Mapping[str, Any], ModuleType | None]:
+    def _live_scope(self, user: Definition) -> tuple[JsonMapping, ModuleType | None]:
         if user.origin == "cell":
             return self._namespace, None
         parts = user.name.split(".")
@@ -404,7 +405,7 @@ class Resolver:
         return {}, None
 
     def _follow(
-        self, user: Definition, scope: tuple[Mapping[str, Any], ModuleType | None], parts: list[str]
+        self, user: Definition, scope: tuple[JsonMapping, ModuleType | None], parts: list[str]
     ) -> Definition | None:
         names, module = scope
         if parts[0] in names and not (user.origin == "cell" and parts[0] in SHELL_NAMES):
