@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any, cast
 
-from agentnb.agent.attachments import with_data
+from agentnb.agent.conversation.attachments import with_data
 from agentnb.agent.money.costs import LOST, NOTHING, lost_calls
 from agentnb.agent.state import AgentState, Segment, is_agents
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.durable.events import Event
 from agentnb.durable.journal.records import Run, RunError
 from agentnb.models.layers import Layer
@@ -19,7 +19,7 @@ SCHEMA = "agentnb.run.v1"
 DRY_RUN, WAITING = "DRY_RUN", "WAITING"
 
 
-class Fields(dict[str, Any]):
+class Fields(JsonObject):
     """A dict whose keys are attributes too, so that `_agent.usage.output` and `_agent.usage["output"]` both work."""
 
     def __getattr__(self, name: str) -> Any:
@@ -32,7 +32,7 @@ class Fields(dict[str, Any]):
         return sorted({*super().__dir__(), *self})
 
 
-def fields(value: Any) -> Any:
+def fields(value: object) -> Any:
     """`value` with every dict inside it turned into Fields."""
     if isinstance(value, Mapping):
         return Fields({str(key): fields(item) for key, item in value.items()})
@@ -41,14 +41,10 @@ def fields(value: Any) -> Any:
     return value
 
 
-def _fields(value: Mapping[str, Any]) -> Fields:
+def _fields(value: JsonMapping) -> Fields:
     found = fields(value)
     assert isinstance(found, Fields), "a mapping gives Fields"
     return found
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
 
 
 class AgentRun:
@@ -58,8 +54,8 @@ class AgentRun:
     `usage` and `cost` (US dollars) sum over the run's calls; `latency` (seconds) and `cache` are the last call's.
     """
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
-        self.receipt: dict[str, Any] = dict(document)
+    def __init__(self, document: JsonMapping) -> None:
+        self.receipt: JsonObject = dict(document)
 
     @property
     def run_id(self) -> str:
@@ -103,7 +99,8 @@ class AgentRun:
 
     @property
     def cost(self) -> float | None:
-        return _number(self.receipt["cost"]["total"])
+        total = self.receipt["cost"]["total"]
+        return None if total is None else float(total)
 
     @property
     def latency(self) -> Fields:
@@ -120,7 +117,7 @@ class AgentRun:
         return self.text
 
 
-EMPTY_LATENCY: dict[str, Any] = {
+EMPTY_LATENCY: JsonObject = {
     "connect": None,
     "headers": None,
     "first_event": None,
@@ -131,7 +128,7 @@ EMPTY_LATENCY: dict[str, Any] = {
     "modelled": False,
 }
 
-EMPTY_CACHE: dict[str, Any] = {
+EMPTY_CACHE: JsonObject = {
     "expected": 0,
     "read": 0,
     "written": 0,
@@ -142,7 +139,7 @@ EMPTY_CACHE: dict[str, Any] = {
 }
 
 
-def empty_layers() -> list[dict[str, Any]]:
+def empty_layers() -> list[JsonObject]:
     return [{"name": layer.value, "tokens": 0, "cached_tokens": 0, "digest": "", "estimated": True} for layer in Layer]
 
 
@@ -151,9 +148,9 @@ def run_document(
     run_id: str,
     standing: str,
     state: AgentState,
-    steps: Iterable[Mapping[str, Any]],
-    error: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    steps: Iterable[JsonMapping],
+    error: JsonMapping | None = None,
+) -> JsonObject:
     """The run document: everything that is shown of a run, as JSON. `standing` is the state's name or what the run is
     instead: PAUSED, CANCELLED, WAITING, DRY_RUN."""
     last, spending = state.last or {}, state.spending
@@ -182,6 +179,7 @@ def run_document(
         "latency": last.get("latency") or dict(EMPTY_LATENCY),
         "cache": last.get("cache") or dict(EMPTY_CACHE),
         "budget": None if budget.limit is None else {"limit": budget.limit, "spent": budget.spent},
+        "cells": list(state.cells),
         "definitions": list(state.definitions),
         "left_out": list(state.left_out),
         "redactions": list(state.redactions),
@@ -193,7 +191,7 @@ def run_document(
 def state_of(context: object) -> AgentState:
     """The state of a journaled context. One of another machine than the agent's has a task and a text at most."""
     if is_agents(context):
-        return AgentState.from_json(cast(Mapping[str, Any], context))
+        return AgentState.from_json(cast(JsonMapping, context))
     found = context if isinstance(context, Mapping) else {}
     return AgentState(
         task=str(found.get("task", "")),
@@ -204,7 +202,7 @@ def state_of(context: object) -> AgentState:
     )
 
 
-def step_record(event: Event) -> dict[str, Any] | None:
+def step_record(event: Event) -> JsonObject | None:
     """One journaled event as a step of the document, or None when it is not a step."""
     if event.kind not in ("step", "failed"):
         return None
@@ -226,7 +224,7 @@ def step_record(event: Event) -> dict[str, Any] | None:
     }
 
 
-def error_record(error: RunError | None) -> dict[str, Any] | None:
+def error_record(error: RunError | None) -> JsonObject | None:
     """The journal's RunError as the document shows it."""
     if error is None:
         return None
@@ -234,70 +232,10 @@ def error_record(error: RunError | None) -> dict[str, Any] | None:
     return {"type": error.type, "code": code, "message": error.message.removesuffix(f" [{code}]"), "todo": ""}
 
 
-def document_of(run: Run, events: Iterable[Event]) -> dict[str, Any]:
+def document_of(run: Run, events: Iterable[Event]) -> JsonObject:
     """The document of a journaled run and its history."""
     listed = list(events)
     steps = [record for record in map(step_record, listed) if record is not None]
     standing = {"paused": "PAUSED", "cancelled": "CANCELLED", "waiting": WAITING}.get(run.status, run.state)
     state = state_of(run.context).with_lost(run.run_id, lost_calls(listed))
     return run_document(run_id=run.run_id, standing=standing, state=state, steps=steps, error=error_record(run.error))
-
-
-class LiveDocument:
-    """The run document while the run goes on: a fold over the bus's events. Feed it from one thread at a time."""
-
-    def __init__(
-        self,
-        run_id: str,
-        context: Mapping[str, Any],
-        started: float,
-        *,
-        state: str = "HYDRATING",
-        steps: Iterable[dict[str, Any]] = (),
-    ) -> None:
-        self._context = dict(context)
-        self._run_id = run_id
-        self._started = started
-        self._standing = state
-        self._steps = list(steps)
-        self._text: list[str] = []
-        self._phase = ""
-
-    @property
-    def run_id(self) -> str:
-        return self._run_id
-
-    def feed(self, event: Event) -> None:
-        """Take one event of this run."""
-        handler = {"view": self._view, "phase": self._set_phase, "delta": self._delta}.get(event.kind)
-        if handler is not None:
-            handler(event.data)
-        record = step_record(event)
-        if record is not None:
-            self._steps.append(record)
-            self._standing = event.next_state
-            self._text.clear()
-
-    def document(self, now: float) -> dict[str, Any]:
-        """The document as it stands; `now` in seconds of the clock that `started` came from."""
-        state = state_of(self._context)
-        if self._text:
-            state = replace(state, text=(state.text if state.paused else "") + "".join(self._text))
-        document = run_document(run_id=self._run_id, standing=self._standing, state=state, steps=self._steps)
-        return document | {"live": {"phase": self._phase, "elapsed": max(0.0, now - self._started)}}
-
-    def _view(self, data: Mapping[str, Any]) -> None:
-        self._context |= {name: value for name, value in data["context"].items() if value is not None}
-
-    def _set_phase(self, data: Mapping[str, Any]) -> None:
-        self._phase = str(data["text"])
-
-    def _delta(self, data: Mapping[str, Any]) -> None:
-        if data["channel"] == "restart":  # the reply broke off and begins anew
-            self._text.clear()
-            self._phase = "asking again: the reply broke off"
-        elif data["channel"] == "text":
-            self._text.append(data["text"])
-            self._phase = "answering"
-        else:
-            self._phase = "thinking" if data["channel"] == "thinking" else "asking for a tool"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import display
 
 from agentnb.agent.approvals import TERMINAL, Answer, Question, questions_of
-from agentnb.agent.run_document import WAITING, AgentRun, LiveDocument
+from agentnb.agent.run_document import WAITING, AgentRun
 from agentnb.errors import AgentnbError
 from agentnb.notebook.kernel import Notebook, Waiting
 from agentnb.notebook.live.buttons import Buttons
@@ -25,7 +25,7 @@ from agentnb.notebook.loop import Loop, drive, noted
 from agentnb.view.view_text import Doc
 
 if TYPE_CHECKING:
-    from agentnb.agent.table import BuiltInAgent
+    from agentnb.agent.built_in import BuiltInAgent
 
 SETTLING = 0.7
 """Seconds before the buttons of a question that follows another can be pressed: the second half of a double click
@@ -112,7 +112,7 @@ class Asked:
         counted = agent.answer(self._run_id, answers)
         run = agent.as_it_stands(self._run_id)
         if run.state == WAITING:  # others are still open; or this one was answered elsewhere
-            self._view.reopen(self._live(run, agent.machine.get(self._run_id).context))
+            self._view.reopen(agent.machine.get(self._run_id))
             self.over(run)
         elif not counted:
             self._view.replace(run.receipt)
@@ -122,16 +122,12 @@ class Asked:
             )
         else:
             self._buttons.close("Answered; the run goes on above.")
-            self._view.reopen(self._live(run, agent.machine.get(self._run_id).context))
+            self._view.reopen(agent.machine.get(self._run_id))
             self._view.paint()
             drive(agent, self._run_id, self._view, loop, end=lambda: self._ended(agent))
 
     def _ended(self, agent: BuiltInAgent) -> None:
         self.over(noted(self._notebook.session, agent.as_it_stands(self._run_id)), follows=True)
-
-    def _live(self, run: AgentRun, context: Any) -> LiveDocument:
-        now = self._notebook.session.clock.monotonic()
-        return LiveDocument(self._run_id, context, now, state=run.state, steps=run.receipt["steps"])
 
 
 def ask_in_terminal(document: Doc, *, read: Callable[[str], str] = input) -> list[Answer]:

@@ -1,4 +1,4 @@
-"""Tools: a schema from the signature, a policy that says which may run unasked, and the two that come built in."""
+"""Tools: a schema from the signature, a policy that says which may run unasked, and those that come built in."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import traceback
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Union, get_args, get_origin, overload
 
+from agentnb.context.notebook.schema_only import WITHHELD
 from agentnb.context.redaction.redactor import cut_point
 from agentnb.errors import InputError, ToolUnknown, nearest
 from agentnb.models.messages import ToolCall, ToolSpec
@@ -206,6 +207,17 @@ def carry_out(tool: Tool, call: ToolCall) -> Outcome:
     return result if isinstance(result, Outcome) else Outcome(text=shorten(_as_text(result)))
 
 
+def without_result(tool: Tool) -> Tool:
+    """The tool as it may be used where no value is to be sent: it runs, and only whether it failed is told."""
+
+    def call(**arguments: Any) -> Outcome:
+        outcome = carry_out(tool, ToolCall("", tool.name, arguments))
+        said = "It failed" if outcome.is_error else "It ran"
+        return Outcome(text=f"{said}. What it gave is {WITHHELD}.", is_error=outcome.is_error, refused=outcome.refused)
+
+    return replace(tool, call=call)
+
+
 def _as_text(result: Any) -> str:
     return result if isinstance(result, str) else repr(result)
 
@@ -243,6 +255,21 @@ INSPECT = ToolSpec(
     },
 )
 
+READ_CELL = ToolSpec(
+    "read_cell",
+    "Bring a cell of the notebook into the conversation at length: its source and all of its outputs as they were when "
+    "it ran. For cells that the outline lists, and for those whose outputs were cut. No side effects.",
+    {
+        "type": "object",
+        "properties": {
+            "number": {"type": "integer", "description": "The cell's number, as `number` or the outline gives it."},
+            "part": {"enum": ["all", "source"], "description": "`source` leaves the outputs out; default `all`."},
+        },
+        "required": ["number"],
+        "additionalProperties": False,
+    },
+)
+
 RUN_CODE = ToolSpec(
     "run_code",
     "Run Python in the person's kernel, with their variables, and get what was printed and the value of the last "
@@ -258,9 +285,19 @@ RUN_CODE = ToolSpec(
 )
 
 
-def built_in(*, look: Callable[[str], Outcome], run: Callable[[str], Outcome]) -> dict[str, Tool]:
-    """The built-in tools over the two things they need: `look(name)` and `run(code)`, parameters named so."""
+def built_in(
+    *, look: Callable[[str], Outcome], run: Callable[[str], Outcome], read: Callable[..., Outcome]
+) -> dict[str, Tool]:
+    """The built-in tools over what they need: `look(name)`, `run(code)`, `read(number, part)`, parameters named so."""
     made = (
+        Tool(
+            name=READ_CELL.name,
+            description=READ_CELL.description,
+            parameters=READ_CELL.parameters,
+            call=read,
+            acts=False,
+            on_main=False,
+        ),
         Tool(
             name=INSPECT.name,
             description=INSPECT.description,

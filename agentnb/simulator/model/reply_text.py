@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from agentnb.simulator.model import tool_choice
-from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Answer, Ask, Said, Wanted
+from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Ask, Said, Spoken, Wanted
 from agentnb.simulator.model.prompt_parser import Cell, Conversation, read
 from agentnb.simulator.model.written_code import write
 from agentnb.simulator.tokenizer import pieces
@@ -21,14 +21,14 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 _CELLS = re.compile(r"\b(?:cells?|In|Out)\b[ \[]*(\d{1,6})", re.IGNORECASE)
 
 
-def answer(ask: Ask, *, declined: bool = False, paused: bool = False) -> Answer:
+def answer(ask: Ask, *, declined: bool = False, paused: bool = False) -> Spoken:
     """Return the reply to `ask`: tool calls where the question wants them, else text; cut where the request says.
 
     With `declined` the model says nothing and stops as a refusal does; `paused` it stops in the middle of its text.
     What an unfinished message of its own has said already it does not say again.
     """
     if declined:
-        return Answer(stop="refusal")
+        return Spoken(stop="refusal")
     held = read(ask.said)
     calls = tool_choice.wanted(ask, held)
     text = _first(calls) if calls else report(ask.model.label, held)
@@ -48,7 +48,7 @@ def _begun(said: Sequence[Said]) -> str:
     return "".join(reversed(texts))
 
 
-def _paused(said: Answer) -> Answer:
+def _paused(said: Spoken) -> Spoken:
     """The first half of the text. No message may end with a space."""
     end = max(len(said.pieces) // 2, 1)
     while end < len(said.pieces) and said.pieces[end - 1] != said.pieces[end - 1].rstrip():
@@ -67,8 +67,9 @@ def report(label: str, held: Conversation) -> str:
         return f"{opening} The request holds no question."
     named, given = _named(held), _all(held, _named(held))
     told = f"I was given {given}." if given else "Nothing of the notebook came with the question."
-    looked = [] if held.results else [_quoted(held, named), _missing(held)]
-    parts = [" ".join(filter(None, [opening, told, *looked])), _results(held.results), _code(held)]
+    code = "" if held.results else _code(held)
+    looked = [] if held.results else [_quoted(held, named), "" if code else _missing(held)]
+    parts = [" ".join(filter(None, [opening, told, *looked])), _results(held.results), code]
     return "\n\n".join(filter(None, parts))
 
 
@@ -82,8 +83,8 @@ def _named(held: Conversation) -> list[str]:
 
 
 def _all(held: Conversation, named: Sequence[str] = ()) -> str:
-    """`the cells 1 and 2 with its output, the definition `clean` (cell 1) and the values `df` and `x``"""
-    cells = [f"{cell.number}{' with its output' if cell.output else ''}" for cell in held.cells.values()]
+    """`the cells 1 and 2 (with output), the definition `clean` (cell 1) and the values `df` and `x``"""
+    cells = [f"{cell.number}{' (with output)' if cell.output else ''}" for cell in held.cells.values()]
     places = {name: f" ({found.place})" if found.place else "" for name, found in held.definitions.items()}
     definitions = [f"`{name}`{places[name]}" for name in sorted(places, key=lambda name: name not in named)]
     values = [f"`{name}`" for name in sorted(held.values, key=lambda name: name not in named)]
@@ -105,9 +106,11 @@ def _quoted(held: Conversation, named: Sequence[str]) -> str:
     if first in held.values:
         return _cited("Its value now is", held.values[first])
     if first:
-        return _cited(f"`{first}` begins with", held.definitions[first].source.strip().partition("\n")[0])
+        lines = held.definitions[first].source.strip().splitlines() or [first]
+        end = f" It ends with {_code_span(lines[-1].strip())}." if len(lines) > 1 else ""
+        return f"`{first}` begins with {_code_span(lines[0])}.{end}"
     if held.failure.strip():
-        return _cited("The error is", held.failure.strip().splitlines()[0])
+        return _cited("The error is", next(line for line in held.failure.splitlines() if line.strip()))
     words = set(_WORD.findall(held.question)) - set(keyword.kwlist)
     shown = [cell for cell in held.cells.values() if cell.output.strip()]
     if shown:
@@ -123,7 +126,11 @@ def _shows(cell: Cell) -> str:
 
 
 def _cited(before: str, line: str) -> str:
-    return f"{before} `{_shortened(line.replace('`', '´'), 120)}`." if line.strip() else ""
+    return f"{before} {_code_span(line)}." if line.strip() else ""
+
+
+def _code_span(line: str) -> str:
+    return f"`{_shortened(line.replace('`', '´'), 120)}`"
 
 
 def _missing(held: Conversation) -> str:
@@ -158,7 +165,7 @@ def _in_a_line(item: Said) -> str:
 
 
 def _code(held: Conversation) -> str:
-    written = None if held.results else write(held)
+    written = write(held)
     return f"Here is {written.what}:\n\n```python\n{written.code}\n```" if written else ""
 
 
@@ -172,27 +179,27 @@ def _listing(words: Iterable[str]) -> str:
     return " and ".join(part for part in (", ".join(items[:-1]), items[-1] if items else "") if part)
 
 
-def _cut(ask: Ask, thought: Sequence[str], text: str, calls: Sequence[Wanted]) -> Answer:
+def _cut(ask: Ask, thought: Sequence[str], text: str, calls: Sequence[Wanted]) -> Spoken:
     """Stop at the first stop sequence, then at the limit of tokens. A call that does not fit whole is left out."""
     limit = ask.max_tokens if ask.max_tokens is not None else ask.model.max_output
     if len(thought) > limit:
-        return Answer(thinking=tuple(thought[:limit]), stop="max_tokens")
+        return Spoken(thinking=tuple(thought[:limit]), stop="max_tokens")
     said = _cut_text(ask, text, calls, limit - len(thought))
     return replace(said, thinking=tuple(thought))
 
 
-def _cut_text(ask: Ask, text: str, calls: Sequence[Wanted], limit: int) -> Answer:
+def _cut_text(ask: Ask, text: str, calls: Sequence[Wanted], limit: int) -> Spoken:
     kept, sequence = _stop(text, ask.stops)
     family = ask.model.tokenizer
     tokens = pieces(kept, family)
     if sequence is not None and len(tokens) <= limit:
-        return Answer(pieces=tuple(tokens), stop="stop_sequence", sequence=sequence)
+        return Spoken(pieces=tuple(tokens), stop="stop_sequence", sequence=sequence)
     if len(tokens) > limit:
-        return Answer(pieces=tuple(tokens[:limit]), stop="max_tokens")
+        return Spoken(pieces=tuple(tokens[:limit]), stop="max_tokens")
     call_pieces = [tuple(pieces(json.dumps(dict(call.arguments), ensure_ascii=False), family)) for call in calls]
     spent = itertools.accumulate(len(part) + CALL_OVERHEAD for part in call_pieces)
     fits = sum(1 for cost in spent if cost <= limit - len(tokens))
-    return Answer(
+    return Spoken(
         pieces=tuple(tokens),
         calls=tuple(calls[:fits]),
         call_pieces=tuple(call_pieces[:fits]),
