@@ -126,7 +126,9 @@ STALL = "get_ipython()._agentnb_notebook.session.simulator().inject(kind='stall'
 def test_an_interrupt_in_mid_stream_keeps_what_was_committed(kernel: Any) -> None:
     kernel.ok(f"def area(w, h):\n    return w * h\n{STALL}")
     request = kernel.send("%agent Explain `area` at length, please.")
-    streaming = kernel.collect(request, until=lambda r: "the model writes" in str([m["content"] for m in r.messages[-3:]]))
+    streaming = kernel.collect(
+        request, until=lambda r: "the model writes" in str([m["content"] for m in r.messages[-3:]])
+    )
     assert streaming.messages
     kernel.manager.interrupt_kernel()
     result = kernel.collect(request, into=streaming, timeout=20)
@@ -226,7 +228,9 @@ def test_a_second_interrupt_while_the_end_is_painted(kernel: Any, place: str) ->
         f"    os.kill(os.getpid(), signal.SIGINT)\n    ending(*given, **more)\n{place} = interrupted"
     )
     request = kernel.send("%agent Explain yourself at length, please.")
-    streaming = kernel.collect(request, until=lambda r: "the model writes" in str([m["content"] for m in r.messages[-3:]]))
+    streaming = kernel.collect(
+        request, until=lambda r: "the model writes" in str([m["content"] for m in r.messages[-3:]])
+    )
     kernel.manager.interrupt_kernel()
     result = kernel.collect(request, into=streaming, timeout=20)
     assert "resume" in message_of(result)
