@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from agentnb.canonical import JsonObject
 from agentnb.models.catalog import LatencyProfile
 from agentnb.providers.transport import CallTrace
 
@@ -54,7 +54,7 @@ class Latency:
         """Seconds from the open connection to the first token that the model made, shown or not: queue and prefill."""
         return max(0.0, self.ttft - self.connect - self.thinking)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {
             "connect": round(self.connect, 6),
             "headers": round(self.headers, 6),

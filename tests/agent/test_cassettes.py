@@ -12,7 +12,7 @@ from agentnb.canonical import ManualClock
 from agentnb.errors import InputError, NotRecorded, RunInterrupted
 from agentnb.models import catalog
 from agentnb.models.messages import Reply, StopReason, Text, Usage
-from agentnb.providers.base import Answer, OnText, Wire
+from agentnb.providers.base import CallAnswer, OnText, Wire
 from agentnb.providers.cassettes import FILE, Cassette, Playing, Replaying
 from agentnb.providers.transport import CallTrace
 
@@ -159,7 +159,7 @@ class Slow:
         self.model = catalog.lookup("anthropic:claude-sonnet-4-6")
         self._clock = clock
 
-    def ask(self, wire: Wire, on_text: OnText) -> Answer:
+    def ask(self, wire: Wire, on_text: OnText) -> CallAnswer:
         trace = CallTrace(started=self._clock.monotonic())
         self._clock.advance(2.0)
         on_text("thinking", "hm")
@@ -170,7 +170,7 @@ class Slow:
             on_text("text", word)
         usage = Usage(input=10, output=4)
         reply = Reply(content=(Text("High water at noon."),), stop=StopReason.END, usage=usage, model="m")
-        return Answer(reply=reply, trace=trace)
+        return CallAnswer(reply=reply, trace=trace)
 
 
 @pytest.mark.parametrize(("speed", "expected"), [(1.0, [3.0, 1.0, 1.0, 1.0]), (2.0, [1.5, 0.5, 0.5, 0.5]), (0.0, [])])

@@ -39,7 +39,7 @@ class Old:
         tables = gzip.decompress((DATA / "journal.sql.gz").read_bytes()).decode()
         database.executescript(f"BEGIN; {tables} COMMIT;")
         database.close()
-        settings = Settings(model="sim:claude-sonnet-4-6", home=home, sim_speed=0)
+        settings = Settings(model="sim:claude-sonnet-4-6", home=home, sim_speed=0, tools=("inspect", "run_code"))
         self.simulator = simulator
         self.session = Session(settings=settings, simulated=simulator, environment={})
         self.session.namespace["log"] = []
@@ -62,6 +62,11 @@ def without_call_ids(value: Any) -> Any:
     return [without_call_ids(item) for item in value] if isinstance(value, list) else value
 
 
+def only(now: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
+    """What the newer one says of the older one's keys: it may have more."""
+    return {name: value for name, value in now.items() if name in then}
+
+
 @pytest.fixture
 def old(tmp_path: Path) -> Iterator[Old]:
     with Simulator(speed=0, record=True) as simulator:
@@ -73,7 +78,8 @@ def old(tmp_path: Path) -> Iterator[Old]:
 def test_every_run_is_shown_as_it_was(old: Old) -> None:
     for name, document in DOCUMENTS.items():
         run = old.session.find_run(document["run_id"])
-        assert json.loads(json.dumps(run.receipt)) == without_call_ids(document), name
+        shown = json.loads(json.dumps(run.receipt))
+        assert only(shown, document) == without_call_ids(document), name
         assert run.run_id in run_html(run.receipt), name
         assert run_text(run.receipt), name
 
@@ -101,19 +107,17 @@ def test_a_run_that_waits_takes_a_person_s_word(old: Old) -> None:
 
 
 @pytest.mark.parametrize("name", ["follow_up", "decided", "inspects", "pictured", "shared", "forked"])
-def test_a_follow_up_sends_the_same_bytes_first(old: Old, name: str) -> None:
+def test_a_follow_up_sends_what_was_said(old: Old, name: str) -> None:
     before = DOCUMENTS[name]
     last = (before["run_id"], len(before["steps"]))
     run = old.ask("And then?", thread=before["thread"], origin=last if name in ("follow_up", "forked") else None)
     assert run.state == "COMPLETED", run.error
-    assert not [note for note in run.receipt["notes"] if note.startswith("New segment")]
-    context = old.session.machine().get(run.run_id).context
-    earlier = old.session.machine().get(before["run_id"]).context
-    assert context["segment_root"] == earlier["segment_root"]
     sent = json.dumps(old.simulator.requests[-1].body)
-    for block in earlier["blocks"]:
-        if block["content"]["type"] == "text":
-            assert json.dumps(block["content"]["text"]) in sent
+    earlier = old.session.machine().get(before["run_id"]).context
+    # Instructions and tools may have changed since: then a new segment begins, and holds the definitions itself.
+    texts = [b["content"]["text"] for b in earlier["blocks"] if b["content"]["type"] == "text" and not b["holds"]]
+    assert texts
+    assert all(json.dumps(text) in sent for text in texts)
 
 
 def test_a_changed_definition_is_sent_again_in_an_old_thread(old: Old) -> None:
@@ -127,7 +131,9 @@ def test_an_old_step_is_replayed_alike(old: Old) -> None:
     for name in ("first", "inspects", "pictured"):
         agent, run_id = old.session.agent(), DOCUMENTS[name]["run_id"]
         steps = [step["n"] for step in DOCUMENTS[name]["steps"] if step["state"] == "THINKING"]
-        assert all(agent.machine.replay(run_id, step).same for step in steps), name
+        for replay in (agent.machine.replay(run_id, step) for step in steps):
+            assert only(replay.context, replay.recorded_context) == replay.recorded_context, name
+            assert replay.next_state == replay.recorded_state
 
 
 def test_every_step_s_state_is_written_as_it_was_read(old: Old) -> None:
@@ -135,4 +141,6 @@ def test_every_step_s_state_is_written_as_it_was_read(old: Old) -> None:
     for name, document in DOCUMENTS.items():
         for step in range(machine.get(document["run_id"]).step + 1):
             context = machine.context_at(document["run_id"], step)
-            assert AgentState.from_json(context).to_json() == without_call_ids(context), (name, step)
+            written = AgentState.from_json(context).to_json()
+            assert only(written, context) == without_call_ids(context), (name, step)
+            assert AgentState.from_json(written).to_json() == written

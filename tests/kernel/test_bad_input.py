@@ -19,6 +19,11 @@ def message_of(result: Any) -> str:
 
 
 @pytest.mark.parametrize("code", ["%%agent\n", "%%agent\n   \n\n", "%agent", "%agent   "])
+def is_writing(result: Any) -> bool:
+    """The live view says that the model writes."""
+    return "the model writes" in str([message["content"] for message in result.messages[-3:]])
+
+
 def test_an_empty_task(kernel: Any, code: str) -> None:
     assert "empty" in message_of(kernel.run(code))
     kernel.ok("%agent still alive")

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Union, get_args, get_origin, overload
 
+from agentnb.context.notebook.schema_only import WITHHELD
 from agentnb.context.redaction.redactor import cut_point
-from agentnb.context.values.schema_only import WITHHELD
 from agentnb.errors import InputError, ToolUnknown, nearest
 from agentnb.models.messages import ToolCall, ToolSpec
 
