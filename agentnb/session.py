@@ -1,4 +1,4 @@
-"""What one kernel (or one script) holds open: the data directory, the journal, connections, the simulator.
+"""Hold open what one kernel (or one script) needs: the data directory, the journal, connections, the simulator.
 
 Everything is opened on first use, so that loading the extension costs nothing and writes nothing.
 """
@@ -132,7 +132,7 @@ class Session:
 
     @property
     def keepalive(self) -> KeepAlive:
-        """What keeps this session's last prompt warm through a pause, within the cache budget."""
+        """Return what keeps this session's last prompt warm through a pause, within the cache budget."""
         if self._keepalive is None:
             self._keepalive = KeepAlive(connect=self._connect, ledger=self.ledger, clock=self.clock, money=self.objects)
         return self._keepalive
@@ -165,8 +165,10 @@ class Session:
 
     @property
     def bus(self) -> RedisBus | None:
-        """What tells other processes of this session's runs; None where none is set. Raises SettingsError on a bad
-        address, and PackageMissing. Whether a server answers is not asked."""
+        """Return what tells other processes of this session's runs; None where none is set.
+
+        Raises SettingsError on a bad address, and PackageMissing. Whether a server answers is not asked.
+        """
         address = self.settings.bus
         if self._bus is not None and self._bus[0] != address:
             self._bus[1].close()
@@ -176,7 +178,7 @@ class Session:
         return self._bus[1] if self._bus else None
 
     def follow(self, *, after: int | None = None) -> Follower:
-        """What happens to the runs of this session's journal, in any process: told by the bus, or looked for."""
+        """Follow what happens to the runs of this session's journal, in any process: told by the bus, or looked for."""
         return self.bus.follow(self.journal, after=after) if self.bus else Follower(self.journal, after=after)
 
     def machine(self, scrub: Scrubber | None = None) -> AgentStateMachine:
@@ -273,7 +275,7 @@ class Session:
         return provider
 
     def hydrator(self, scrub: Scrubber | None = None) -> Hydrator:
-        """What this kernel can tell a model now."""
+        """Return what this kernel can tell a model now."""
         return Hydrator(
             cells=self.cells,
             namespace=self.namespace,
@@ -289,7 +291,7 @@ class Session:
 
     @property
     def pins(self) -> Pins:
-        """What is pinned and added in this session's thread."""
+        """Return what is pinned and added in this session's thread."""
         raw = self.storage.get(f"pins/{self.thread}")
         return Pins(**canonical.load(raw)) if raw else Pins()
 

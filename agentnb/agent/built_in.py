@@ -128,8 +128,10 @@ class BuiltInAgent:
         return self._preparing.marked(state, replace(call, prompt=cut, marks=(), tokens=call.tokens[:sent]))
 
     def outlook(self, run_id: str) -> tuple[Call, Plan, Prediction, latency.Expected, Reuse]:
-        """What the next call on this run's prompt begins with: how its layers are cached, what should hit, when its
-        first token may be expected, and how often its frame was asked with."""
+        """Tell how the layers of the next call on this run's prompt are cached, and what of it should hit.
+
+        Also when its first token may be expected, and how often its frame was asked with.
+        """
         state = self._state(run_id)
         call, prediction = self._preparing.prepare(state)
         plan = self._preparing.plan(state, call)
@@ -137,7 +139,7 @@ class BuiltInAgent:
         return call, plan, prediction, first, self._preparing.reuse(state, call)
 
     def dry_run(self, request: Request, run_id: str) -> AgentRun:
-        """What would be sent, what it would cost and what would hit. Sends nothing and commits nothing."""
+        """Tell what would be sent, what it would cost and what would hit. Sends nothing and commits nothing."""
         state, _ = self._hydrating.opening(request, run_id)
         state = self._hydrating.fill(state, run_id)
         call, prediction = self._preparing.prepare(state)
