@@ -234,7 +234,7 @@ def test_an_outline_shows_a_signature_to_which_nothing_has_to_be_added(book: Any
     long = "\n".join(f"    kind = kind + {i}" for i in range(200))
     (project / "taxrates.py").write_text(f"{MODULE}\n\ndef longest(kind):\n{long}\n    return kind\n")
     book.cell("def total(kind):\n    return taxrates.longest(kind)", "total")
-    run = book.ask("Explain `total`.", context_tokens=200)
+    run = book.ask("Explain `total`.", context_tokens=900)
     (found,) = [item for item in run.receipt["definitions"] if item["name"] == "taxrates.longest"]
     assert found["form"] == "signature"
     assert found["reason"].startswith("used by total; in full, ")
