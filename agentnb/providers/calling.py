@@ -32,7 +32,7 @@ from agentnb.errors import (
     ServerFault,
     StreamBroken,
 )
-from agentnb.models.catalog import Model
+from agentnb.models.catalog import Model, retirement
 from agentnb.models.layers import Prompt
 from agentnb.models.messages import Reply, Text, Usage
 from agentnb.providers.base import CallAnswer, Decoder, Mark, OnText, Wire
@@ -364,6 +364,8 @@ class Calling:
                 f"Set {self.vendor.address} to the address of the API itself (a compatible server's often ends in "
                 "/v1); for a server that cannot stream, %config AgentNB.stream = False."
             )
+        if error.status == 404 and not self._own_address() and (over := retirement(self.model, self._clock.now())):
+            error.todo = over
         seconds, limit = transport.trace.asked_wait, transport.longest_wait
         if seconds and isinstance(error, RateLimited | Overloaded):
             longer = f" agentnb itself waits at most {limit:,.0f} s (AgentNB.retry_wait)." if seconds > limit else ""
