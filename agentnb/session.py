@@ -314,14 +314,12 @@ class Session:
         def read(number: int, part: str = "all") -> Outcome:
             return hydrator.read_cell(number, part, count=self.samples.counter_for(self.model_name()).count)
 
-        tools = built_in(look=look, run=run, read=read) | self._tools_of_the_user() | self.extra_tools
+        # What `@agentnb.tool` made in the user's namespace is there to be named with --tools, never by default.
+        of_the_user = {value.name: value for value in list(self.namespace.values()) if type(value) is Tool}
+        tools = built_in(look=look, run=run, read=read) | of_the_user | self.extra_tools
         if self.settings.values != "schema":
             return tools
         return {name: tool if name in _SEES_NO_VALUE else without_result(tool) for name, tool in tools.items()}
-
-    def _tools_of_the_user(self) -> dict[str, Tool]:
-        """What `@agentnb.tool` made in the user's namespace: there to be named with --tools, never there by default."""
-        return {value.name: value for value in list(self.namespace.values()) if type(value) is Tool}
 
     def request(self, task: str, **changes: Any) -> Request:
         """A request from the settings with the changes that are not None. Raises InputError on half a character."""

@@ -40,7 +40,7 @@ class BuiltInAgent:
         self._preparing = Preparing(services)
         self._limits = services.limits
         self._taken_up: set[str] = set()
-        self._latest: tuple[JsonObject, AgentState] | None = None
+        self._latest: tuple[JsonObject, AgentState | None] = ({}, None)
         self.raised: Exception | None = None
         for name, row in TABLE.items():
             self._machine.register_state(name, self._handler(row), leads_to=tuple(row.next.values()))
@@ -100,15 +100,12 @@ class BuiltInAgent:
             key = answer.question.key
             word = answer.to_json(self._services.scrub)
             counted += key in waiting_now and self._machine.send(run_id, EVENT, word, event_id=key)
-        self._take_words(run_id)
-        return counted
-
-    def _take_words(self, run_id: str) -> None:
-        """Take what was delivered, one word a step: those too that a kernel delivered before it died."""
+        # One word a step: those too that a kernel delivered before it died.
         before, run = -1, self._machine.get(run_id)
         while run.state == AWAITING_APPROVAL and run.step != before:
             self._machine.execute_step(run_id)
             run, before = self._machine.get(run_id), run.step
+        return counted
 
     @property
     def machine(self) -> AgentStateMachine:
@@ -167,7 +164,10 @@ class BuiltInAgent:
             if self._services.cancelled.is_set():
                 raise RunInterrupted("the run was interrupted")
             run_id = self._machine.current.run_id
-            state = self._at(context).limited(self._limits.get(run_id, Limits()))
+            # The machine hands back the very dict that the step before has given: then it need not be read again.
+            given, known = self._latest
+            state = known if known is not None and context is given else AgentState.from_json(context)
+            state = state.limited(self._limits.get(run_id, Limits()))
             if run_id in self._taken_up:
                 state = state.with_lost(run_id, lost_calls(self._machine.history(run_id)))
             try:
@@ -181,9 +181,3 @@ class BuiltInAgent:
             return row.next[event], self._latest[0]
 
         return step
-
-    def _at(self, context: JsonObject) -> AgentState:
-        """The state of a journaled context; the machine hands back the very dict that the step before has given."""
-        if self._latest is not None and context is self._latest[0]:
-            return self._latest[1]
-        return AgentState.from_json(context)

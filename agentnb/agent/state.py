@@ -29,25 +29,6 @@ from agentnb.settings import RunOptions
 
 FORMAT = 1
 
-SHOWN = (
-    "task",
-    "text",
-    "paused",
-    "notes",
-    "usage",
-    "cost",
-    "calls",
-    "last",
-    "budget",
-    "cells",
-    "definitions",
-    "redactions",
-    "images",
-    "asking",
-    "decisions",
-)
-"""The parts of the state that a view needs while the run goes on, by their names in JSON."""
-
 
 class StepEvent(StrEnum):
     """What happened in a step, as its handler tells it; table.py says where it leads."""
@@ -242,10 +223,8 @@ class AgentState:
         return replace(self, spending=spending).noted(*(one.note for one in new))
 
     def shown(self) -> JsonObject:
-        """What a view needs while the run goes on, as JSON."""
-        bare = replace(self, blocks=(), inherited=None if self.inherited is None else ())
-        values = replace(bare, segment=Segment(root=self.segment.root)).to_json()
-        return {name: values.get(name) for name in SHOWN}
+        """What a live view needs: the money so far, and the last call or the one about to be made."""
+        return {"cost": self.spending.to_json().get("cost"), "last": self.last}
 
     def to_json(self) -> JsonObject:
         """The JSON that is journaled, keys in the order in which a run comes to have them."""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentnb.view import markup, timeline
+from agentnb.view import timeline
 from agentnb.view import view_text as say
+from agentnb.view.answer import markup
+from agentnb.view.answer.terminal import answer_text
 from agentnb.view.exact_text import ArgumentText, arguments_shown
 from agentnb.view.folds import folds_html, step_cells
 from agentnb.view.number_format import count, fraction, number, share
@@ -33,7 +35,6 @@ from agentnb.view.style import (
     wrapped,
 )
 from agentnb.view.tables import MOST_ROWS
-from agentnb.view.terminal import answer_text
 from agentnb.view.view_text import Doc
 
 MIME = "application/vnd.agentnb.run.v1+json"

@@ -40,13 +40,8 @@ def pictures_of(drawn: Mapping[str, Drawn], before: Iterable[Block], rules: Imag
         for name, item in drawn.items()
         if item.image is not None
     )
-    return Pictures(new=new, listed=listed, notes=(*failed, *_warning(list(names))))
-
-
-def _warning(names: list[str]) -> tuple[str, ...]:
-    if not names:
-        return ()
-    return (f"Sent as a picture: {', '.join(names)}. What a picture shows cannot be redacted.",)
+    sent = (f"Sent as a picture: {', '.join(names)}. What a picture shows cannot be redacted.",) if names else ()
+    return Pictures(new=new, listed=listed, notes=(*failed, *sent))
 
 
 def _entry(name: str, image: Image, *, seconds: float, rules: ImageRules, new: bool) -> SentPicture:

@@ -43,8 +43,10 @@ def reply_blocks(reply: Reply) -> tuple[Block, ...]:
     content = list(reply.content) if event_of(reply) is StepEvent.ASKED_FOR_TOOLS else _whole_parts(reply)
     if not any(isinstance(part, Text | ToolCall) for part in content):
         content.append(Text("(no answer)"))  # a user turn must be answered, or the next request is refused
+    labels = (f"call of {part.name}" if isinstance(part, ToolCall) else "reply" for part in content)
     return tuple(
-        Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=part, label=_reply_label(part)) for part in content
+        Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=part, label=label)
+        for part, label in zip(content, labels, strict=True)
     )
 
 
@@ -60,10 +62,6 @@ def _whole_parts(reply: Reply) -> list[Content]:
         kept += [*thinking, part] if isinstance(part, Text) else []
         thinking = []
     return kept + (thinking if reply.stop in (StopReason.END, StopReason.PAUSED) else [])
-
-
-def _reply_label(part: Content) -> str:
-    return f"call of {part.name}" if isinstance(part, ToolCall) else "reply"
 
 
 def result_block(call: ToolCall, outcome: Outcome) -> Block:

@@ -91,7 +91,14 @@ class Hydrating:
         context = self._machine.context_at(run_id, step)
         if not is_agents(context):
             raise InputError("the run is not one of %%agent's", about=run_id, todo="Choose one from %agent_runs list.")
-        return AgentState.from_json(context)
+        state = AgentState.from_json(context)
+        if state.thread != request.thread:
+            raise InputError(
+                f"the run belongs to the conversation {state.thread}",
+                about=run_id,
+                todo="Leave -t out: the task goes on there.",
+            )
+        return state
 
     def _kind(self, request: Request) -> str:
         """Model, tools and instructions: what a segment freezes by its own. A change of any begins a new one."""

@@ -29,7 +29,7 @@ class HeldNow:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _KeptName:
     seen: HeldNow
     mark: _Mark
     file: Path | None
@@ -40,7 +40,7 @@ class _Kept:
 class HeldNames:
     """What is remembered in a session, by name and form."""
 
-    _kept: dict[tuple[str, str], _Kept] = field(default_factory=dict)
+    _kept: dict[tuple[str, str], _KeptName] = field(default_factory=dict)
 
     def known(self, name: str, form: str, cells: CellIndex, namespace: Mapping[str, Any]) -> HeldNow | None:
         """Return what the name is, where nothing that it depends on has changed since it was looked at."""
@@ -55,7 +55,7 @@ class HeldNames:
         roots = tuple(dict.fromkeys(name.partition(".")[0].removesuffix("()") for name in found.references))
         roots = roots if found.origin == "cell" else ()  # the imports that go along with it are the cells' own
         mark = _mark(found.name, file, roots, cells, namespace)
-        self._kept[found.name, form] = _Kept(seen, mark, file, roots)
+        self._kept[found.name, form] = _KeptName(seen, mark, file, roots)
 
 
 def _mark(

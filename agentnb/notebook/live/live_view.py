@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
+from agentnb.agent.run_document import state_of
 from agentnb.canonical import Clock
 from agentnb.durable.journal.records import Run
 from agentnb.notebook.live.dashboard import Dashboard, Widgets, someone_watches
@@ -105,13 +106,14 @@ class View:
 
 def _begun(run: Run, began: float) -> Progress:
     """The run as it stands when its live view opens."""
-    context = run.context if isinstance(run.context, Mapping) else {}
+    state = state_of(run.context)
+    cost = state.spending.cost
     return Progress(
         began=began,
         state=run.state,
-        simulated=bool(context.get("simulated")),
+        simulated=state.simulated,
         steps=run.step,
-        cost=float((context.get("cost") or {}).get("total") or 0.0),
+        cost=(cost.total or 0.0) if cost else 0.0,
     )
 
 
