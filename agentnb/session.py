@@ -207,15 +207,25 @@ class Session:
 
     def provider(self, address: str) -> Provider:
         """The connection to a model. Opening it sends nothing."""
-        if address not in self._providers:
-            self._providers[address] = self._connect(address)
-        return self._providers[address]
+        return self._connection(self._providers, address)
+
+    def _connection(self, made: dict[str, Provider], address: str) -> Provider:
+        """The connection among those made; a new one where its provider is at another place by now."""
+        if address not in made:
+            made[address] = self._connect(address)
+        elif not catalog.is_simulated(address) and made[address].scope != self._place(address):
+            made[address].close()
+            made[address] = self._connect(address)
+        return made[address]
+
+    def _place(self, address: str) -> str:
+        return ADAPTERS[catalog.lookup(address).provider].place(self.environment)
 
     def _connect(self, address: str) -> Provider:
         model = catalog.lookup(address)
         adapter = ADAPTERS[model.provider]
         if not catalog.is_simulated(address):
-            return adapter(model, clock=self.clock, scope=adapter.place(self.environment))
+            return adapter(model, clock=self.clock, scope=self._place(address))
         simulator = self.simulator()
         return adapter(
             model,
@@ -267,10 +277,10 @@ class Session:
         made: dict[str, Provider] = {}
 
         def provider(address: str) -> Provider:
-            if address not in made:
-                made[address] = self._connect(address)
-                self._more.append(made[address])
-            return made[address]
+            connection = self._connection(made, address)
+            if connection not in self._more:
+                self._more.append(connection)
+            return connection
 
         return provider
 

@@ -58,7 +58,8 @@ class Hydrating:
         )
         if source is not None and begun.root:  # a new segment was never sent before: nothing of it is a request's end
             state = replace(state, previous_end=source.previous_end, previous_message=source.previous_message)
-        return state.noted(begun.why), _tags(state, request)
+        retired = catalog.retirement(self._services.model(state.address), self._services.clock.now())
+        return state.noted(begun.why, "" if state.simulated else retired), _tags(state, request)
 
     def _asked(self, request: Request, segment: Segment) -> AgentState:
         """Return the state of what was asked for, of whom, and within which limits."""
