@@ -21,8 +21,9 @@ from agentnb import canonical
 from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.deps import Services
+from agentnb.agent.hydration.project_context import Pins
 from agentnb.agent.keepalive import KeepAlive
-from agentnb.agent.kernel_context import Hydrator, Observed, Pins
+from agentnb.agent.kernel_context import Hydrator, Observed
 from agentnb.agent.request import Limits, Request
 from agentnb.agent.run_document import AgentRun, document_of
 from agentnb.agent.samples import Samples
@@ -286,12 +287,14 @@ class Session:
 
     def hydrator(self, scrub: Scrubber | None = None) -> Hydrator:
         """Return what this kernel can tell a model now."""
+        pins = self.pins
+        self.log.hidden = {name.removeprefix("cell:") for name in pins.hidden if name.startswith("cell:")}
         return Hydrator(
             cells=self.cells,
             namespace=self.namespace,
             scrub=scrub or self.scrubber(),
             project=self.project,
-            pins=self.pins,
+            pins=pins,
             observed=self.observed,
             seen=self._seen,
             log=self.log,
