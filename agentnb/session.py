@@ -1,4 +1,4 @@
-"""What one kernel (or one script) holds open: the data directory, the journal, connections, the simulator.
+"""Hold open what one kernel (or one script) needs: the data directory, the journal, connections, the simulator.
 
 Everything is opened on first use, so that loading the extension costs nothing and writes nothing.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from agentnb import canonical
+from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.deps import Services
 from agentnb.agent.hydration.project_context import Pins
@@ -27,9 +28,8 @@ from agentnb.agent.request import Limits, Request
 from agentnb.agent.run_document import AgentRun, document_of
 from agentnb.agent.samples import Samples
 from agentnb.agent.scrubber import Scrubber
-from agentnb.agent.table import BuiltInAgent
 from agentnb.agent.tools.tool import Outcome, Tool, built_in, run_in, without_result
-from agentnb.canonical import Clock, SystemClock
+from agentnb.canonical import Clock, JsonObject, SystemClock
 from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.resolve.held import HeldNames
@@ -48,7 +48,7 @@ from agentnb.providers.calling import Calling
 from agentnb.providers.cassettes import FILE, Cassette
 from agentnb.providers.google import GoogleProvider
 from agentnb.providers.openai import OpenAIProvider
-from agentnb.providers.promptcache import CacheObjects, Held, Ledger, ObjectProvider
+from agentnb.providers.promptcache import CacheObjects, HeldObject, Ledger, ObjectProvider
 from agentnb.settings import RunOptions, Settings, data_directory, default_model, journal_place
 from agentnb.simulator import Simulator
 from agentnb.storage import Storage, open_storage
@@ -133,7 +133,7 @@ class Session:
 
     @property
     def keepalive(self) -> KeepAlive:
-        """What keeps this session's last prompt warm through a pause, within the cache budget."""
+        """Return what keeps this session's last prompt warm through a pause, within the cache budget."""
         if self._keepalive is None:
             self._keepalive = KeepAlive(connect=self._connect, ledger=self.ledger, clock=self.clock, money=self.objects)
         return self._keepalive
@@ -166,8 +166,10 @@ class Session:
 
     @property
     def bus(self) -> RedisBus | None:
-        """What tells other processes of this session's runs; None where none is set. Raises SettingsError on a bad
-        address, and PackageMissing. Whether a server answers is not asked."""
+        """Return what tells other processes of this session's runs; None where none is set.
+
+        Raises SettingsError on a bad address, and PackageMissing. Whether a server answers is not asked.
+        """
         address = self.settings.bus
         if self._bus is not None and self._bus[0] != address:
             self._bus[1].close()
@@ -177,7 +179,7 @@ class Session:
         return self._bus[1] if self._bus else None
 
     def follow(self, *, after: int | None = None) -> Follower:
-        """What happens to the runs of this session's journal, in any process: told by the bus, or looked for."""
+        """Follow what happens to the runs of this session's journal, in any process: told by the bus, or looked for."""
         return self.bus.follow(self.journal, after=after) if self.bus else Follower(self.journal, after=after)
 
     def machine(self, scrub: Scrubber | None = None) -> AgentStateMachine:
@@ -206,15 +208,25 @@ class Session:
 
     def provider(self, address: str) -> Provider:
         """The connection to a model. Opening it sends nothing."""
-        if address not in self._providers:
-            self._providers[address] = self._connect(address)
-        return self._providers[address]
+        return self._connection(self._providers, address)
+
+    def _connection(self, made: dict[str, Provider], address: str) -> Provider:
+        """The connection among those made; a new one where its provider is at another place by now."""
+        if address not in made:
+            made[address] = self._connect(address)
+        elif not catalog.is_simulated(address) and made[address].scope != self._place(address):
+            made[address].close()
+            made[address] = self._connect(address)
+        return made[address]
+
+    def _place(self, address: str) -> str:
+        return ADAPTERS[catalog.lookup(address).provider].place(self.environment)
 
     def _connect(self, address: str) -> Provider:
         model = catalog.lookup(address)
         adapter = ADAPTERS[model.provider]
         if not catalog.is_simulated(address):
-            return adapter(model, clock=self.clock, scope=adapter.place(self.environment))
+            return adapter(model, clock=self.clock, scope=self._place(address))
         simulator = self.simulator()
         return adapter(
             model,
@@ -266,15 +278,15 @@ class Session:
         made: dict[str, Provider] = {}
 
         def provider(address: str) -> Provider:
-            if address not in made:
-                made[address] = self._connect(address)
-                self._more.append(made[address])
-            return made[address]
+            connection = self._connection(made, address)
+            if connection not in self._more:
+                self._more.append(connection)
+            return connection
 
         return provider
 
     def hydrator(self, scrub: Scrubber | None = None) -> Hydrator:
-        """What this kernel can tell a model now."""
+        """Return what this kernel can tell a model now."""
         pins = self.pins
         self.log.hidden = {name.removeprefix("cell:") for name in pins.hidden if name.startswith("cell:")}
         return Hydrator(
@@ -292,7 +304,7 @@ class Session:
 
     @property
     def pins(self) -> Pins:
-        """What is pinned and added in this session's thread."""
+        """Return what is pinned and added in this session's thread."""
         raw = self.storage.get(f"pins/{self.thread}")
         return Pins(**canonical.load(raw)) if raw else Pins()
 
@@ -308,31 +320,27 @@ class Session:
         return Scrubber(allow=frozenset(self.pins.allow), variables=variables)
 
     def _tools(self, hydrator: Hydrator) -> dict[str, Tool]:
-        address = self.model_name()
-
         def look(name: str) -> Outcome:
-            return hydrator.look(name, count=self.samples.counter_for(address).count)
+            return hydrator.look(name, count=self.samples.counter_for(self.model_name()).count)
 
         def run(code: str) -> Outcome:
             return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]
 
         def read(number: int, part: str = "all") -> Outcome:
-            return hydrator.read_cell(number, part, count=self.samples.counter_for(address).count)
+            return hydrator.read_cell(number, part, count=self.samples.counter_for(self.model_name()).count)
 
-        tools = built_in(look=look, run=run, read=read) | self._tools_of_the_user() | self.extra_tools
+        # What `@agentnb.tool` made in the user's namespace is there to be named with --tools, never by default.
+        of_the_user = {value.name: value for value in list(self.namespace.values()) if type(value) is Tool}
+        tools = built_in(look=look, run=run, read=read) | of_the_user | self.extra_tools
         if self.settings.values != "schema":
             return tools
         return {name: tool if name in _SEES_NO_VALUE else without_result(tool) for name, tool in tools.items()}
-
-    def _tools_of_the_user(self) -> dict[str, Tool]:
-        """What `@agentnb.tool` made in the user's namespace: there to be named with --tools, never there by default."""
-        return {value.name: value for value in list(self.namespace.values()) if type(value) is Tool}
 
     def request(self, task: str, **changes: Any) -> Request:
         """A request from the settings with the changes that are not None. Raises InputError on half a character."""
         _refuse_half_characters(task)
         settings = self.settings
-        values: dict[str, Any] = {each.name: getattr(settings, each.name) for each in options_of(RunOptions)} | {
+        values: JsonObject = {each.name: getattr(settings, each.name) for each in options_of(RunOptions)} | {
             "model": self.model_name(changes.pop("model", None)),
             "thread": self.thread,
             "tools": (*settings.tools, *self.extra_tools),
@@ -411,7 +419,7 @@ class Session:
         """Delete the cache objects of this session at the providers, but for those that another kernel uses; the
         number deleted. What cannot be deleted now ends by itself within the hour."""
         deleted = 0
-        mine: list[Held] = []
+        mine: list[HeldObject] = []
         with contextlib.suppress(AgentnbError):  # at the end the data directory may be gone
             mine = self._objects.mine() if self._objects else []
         for held in mine:
@@ -420,7 +428,7 @@ class Session:
                 deleted += bool(provider and self.objects.leave(provider, held))
         return deleted
 
-    def holder_of(self, held: Held) -> ObjectProvider | None:
+    def holder_of(self, held: HeldObject) -> ObjectProvider | None:
         """The connection to where an object is kept; None where this session cannot reach that: another kernel's
         simulator, or an address that is no longer set."""
         simulated = catalog.is_simulated(held.scope)

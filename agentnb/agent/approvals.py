@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from agentnb import canonical
 from agentnb.agent.scrubber import scrubbed_value
 from agentnb.agent.tools.tool import Outcome, ToolBox
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.durable.journal.records import AWAITING
 from agentnb.models.messages import ToolCall
 
@@ -26,7 +26,7 @@ BUTTON, COMMAND, TERMINAL, PROGRAM = "button", "command", "terminal", "program"
 Scrub = Callable[[str], str]
 
 
-def call_digest(tool: str, arguments: Mapping[str, Any]) -> str:
+def call_digest(tool: str, arguments: JsonMapping) -> str:
     """The SHA-256 of a call as it runs: the tool's name and its arguments, in their order."""
     return hashlib.sha256(canonical.dump_exact({"tool": tool, "arguments": dict(arguments)})).hexdigest()
 
@@ -50,7 +50,7 @@ class Question:
     number: int
     step: int
     tool: str
-    arguments: Mapping[str, Any]
+    arguments: JsonMapping
 
     @property
     def key(self) -> str:
@@ -58,13 +58,16 @@ class Question:
 
     @property
     def digest(self) -> str:
-        """What an approval names. It is taken from the arguments that are shown, never kept beside them."""
+        """Return what an approval names. It is taken from the arguments that are shown, never kept beside them."""
         return call_digest(self.tool, self.arguments)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a person said of one call: `rest` approves the tool for the rest of the run, `reason` is for the model."""
+    """Holds what a person said of one call.
+
+    `rest` approves the tool for the rest of the run, `reason` is for the model.
+    """
 
     question: Question
     approved: bool
@@ -72,7 +75,7 @@ class Answer:
     rest: bool = False
     reason: str = ""
 
-    def to_json(self, scrub: Scrub = str) -> dict[str, Any]:
+    def to_json(self, scrub: Scrub = str) -> JsonObject:
         return {
             "step": self.question.step,
             "number": self.question.number,
@@ -100,17 +103,17 @@ class Decision:
     by: str
     at: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         shown = {"digest": self.digest} if self.digest else {}
         return {"run": self.run, **vars(self.question), **shown, **self.said}
 
     @property
-    def said(self) -> dict[str, Any]:
+    def said(self) -> JsonObject:
         """The word alone."""
         return {name: getattr(self, name) for name in ("approved", "rest", "reason", "by", "at")}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Decision:
+    def from_json(cls, value: JsonMapping) -> Decision:
         word = {name: value[name] for name in ("run", "approved", "rest", "reason", "by", "at")}
         return cls(question=_question(value), digest=value.get("digest", ""), **word)
 
@@ -128,7 +131,7 @@ class Decision:
         )
 
 
-def _question(value: Mapping[str, Any]) -> Question:
+def _question(value: JsonMapping) -> Question:
     """A question from JSON that may say more."""
     return Question(**{name: value[name] for name in ("number", "step", "tool", "arguments")})
 
@@ -144,9 +147,9 @@ class Approvals:
     asking: tuple[Question, ...] | None = None
     decisions: tuple[Decision, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        """What is journaled: nothing before the first reply with calls."""
-        values: dict[str, Any] = {}
+    def to_json(self) -> JsonObject:
+        """Return what is journaled: nothing before the first reply with calls."""
+        values: JsonObject = {}
         if self.asking is not None:
             values["asking"] = [dict(vars(question)) for question in self.asking] or None
         if self.decisions:
@@ -154,7 +157,7 @@ class Approvals:
         return values
 
     @classmethod
-    def from_json(cls, context: Mapping[str, Any]) -> Approvals:
+    def from_json(cls, context: JsonMapping) -> Approvals:
         asking = tuple(_question(item) for item in context.get("asking") or ())
         return cls(
             asking=asking if "asking" in context else None,
@@ -192,7 +195,7 @@ class Approvals:
         return next((word for word, of in said if of == about), None)
 
     def said_of(self, run_id: str, proposed: Proposed) -> Decision | None:
-        """What was said of a call that is about to run; None where nothing was, or of another text than this."""
+        """Return what was said of a call that is about to run; None where nothing was, or of another text than this."""
         asked = (question for question in self.asking or () if question.number == proposed.number)
         same = [question for question in asked if question.digest == proposed.digest]
         return self._word_on(run_id, same[0]) if same else None
@@ -223,12 +226,12 @@ class Approvals:
                 )
         return None
 
-    def listed(self, run_id: str, *, allow: Iterable[str]) -> dict[str, Any]:
-        """What waits and what was said, for the run document."""
+    def listed(self, run_id: str, *, allow: Iterable[str]) -> JsonObject:
+        """List what waits and what was said, for the run document."""
         waiting = [dict(vars(question)) for question in self.waiting(run_id, allow=allow)]
         return {"waiting": waiting, "decided": [word.to_json() for word in self._of_run(run_id)]}
 
 
-def questions_of(document: Mapping[str, Any]) -> list[Question]:
+def questions_of(document: JsonMapping) -> list[Question]:
     """The calls that wait, from a run document."""
     return [_question(item) for item in document["approvals"]["waiting"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from agentnb.context.notebook.notebook_text import KEYS, NotebookText
 from agentnb.context.notebook.schema_only import WITHHELD, describe_schema
 from agentnb.context.notebook.trace import Ran, frames_of
 from agentnb.context.notebook.tracebacks import describe_failure
-from agentnb.context.resolve.held import HeldNames, Seen
+from agentnb.context.resolve.held import HeldNames, HeldNow
 from agentnb.context.resolve.resolution import Resolver, Unresolved
 from agentnb.context.selection import Chosen, Selection, marks, measured, render, select
 from agentnb.context.static.definitions import Definition
@@ -29,7 +29,7 @@ from agentnb.context.values import description, static_inspect
 from agentnb.context.values.pictures import Drawn, draw, draw_shown, is_drawable, open_in_pyplot
 from agentnb.models.framing import framed
 from agentnb.prompt.blocks import Project, receipt_entry
-from agentnb.prompt.project_parts import OUTLINE, TREE, Held, Piece
+from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, HeldParts
 
 _NO_DEFINITIONS = (OUTLINE, TREE, CELL, NAME, *KEYS)
 MAX_VALUES = 12
@@ -71,7 +71,7 @@ class Freshness:
     current: Mapping[str, str]
     changed: tuple[Chosen, ...] = ()
     removed: tuple[str, ...] = ()
-    parts: tuple[Piece, ...] = ()
+    parts: tuple[AnyPart, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -113,7 +113,7 @@ class Hydrator:
         return [name for name in self.cells.names if name not in left_out]
 
     def additions(
-        self, task: str, earlier: str, held: Held, *, mode: str, count: Callable[[str], int], budget: int
+        self, task: str, earlier: str, held: HeldParts, *, mode: str, count: Callable[[str], int], budget: int
     ) -> Additions:
         """What the thread lacks of the notebook: cells, their outputs, names, the notebook's own text."""
         if mode not in _WORDS:
@@ -205,7 +205,7 @@ class Hydrator:
             notes=tuple(dict.fromkeys([*resolver.notes, *notes])),
         )
 
-    def _now(self, name: str, form: str, resolver: Resolver) -> Seen | None:
+    def _now(self, name: str, form: str, resolver: Resolver) -> HeldNow | None:
         """What a held definition is now; it is resolved only where something that it depends on has changed."""
         allowed = ",".join(sorted(self.pins.allow))  # what may be said of secrets changes the text
         known = self.remembered.known(name, f"{form} {allowed}", self.cells, self.namespace)
@@ -219,7 +219,7 @@ class Hydrator:
         self.seen.add(name)
         made = self._clean(Chosen(definition=found, form=form, reason="", tokens=0))
         notes = tuple(note for note in resolver.notes if note not in before)
-        seen = Seen(digest=made.definition.digest, shown=made.shown, notes=notes)
+        seen = HeldNow(digest=made.definition.digest, shown=made.shown, notes=notes)
         self.remembered.keep(f"{form} {allowed}", found, seen, self.cells, self.namespace)
         return seen
 
@@ -338,10 +338,9 @@ class Hydrator:
             return framed("error", f"{type(self.observed.error).__name__} ({WITHHELD})")
         return self.scrub.of_output(describe_failure(self.observed.error, project=self.project, short=short))
 
-    def snapshot(self, count: Callable[[str], int], *, folded: Mapping[str, Mapping[str, Any]]) -> Project:
-        """What SEMI_STATIC freezes: packages, files, outlines, added files, and the held definitions as they are."""
-        kept = self.as_they_are(folded, count)
-        return Project(packages=self.of_project.packages(), parts=self.parts(count), folded=kept)
+    def snapshot(self, count: Callable[[str], int], *, folded: Sequence[Chosen]) -> Project:
+        """What SEMI_STATIC freezes: packages, files, outlines, added files, and these definitions of the thread."""
+        return Project(packages=self.of_project.packages(), parts=self.parts(count), folded=tuple(folded))
 
     @property
     def of_project(self) -> ProjectContext:
@@ -358,7 +357,7 @@ class Hydrator:
 
     def parts(
         self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-    ) -> tuple[Piece, ...]:
+    ) -> tuple[AnyPart, ...]:
         """The project's parts as they are now."""
         return self.of_project.parts(count, held)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agentnb.agent.call_gaps import layers_seen
-from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.conversation.turn_blocks import prompt_tokens, suited
 from agentnb.agent.deps import Services
 from agentnb.agent.money.budget import Quote
+from agentnb.agent.samples import layers_seen
 from agentnb.agent.state import AgentState, LastCall
 from agentnb.models import prices
 from agentnb.models.catalog import is_simulated
@@ -17,6 +16,7 @@ from agentnb.models.messages import Usage
 from agentnb.models.tokens import cached_share
 from agentnb.providers import latency
 from agentnb.providers.promptcache import (
+    TTL_SECONDS,
     UNASKED,
     CacheReport,
     Call,
@@ -36,19 +36,20 @@ from agentnb.providers.promptcache import (
     place_marks,
     plan_layers,
     predict,
+    written_for,
 )
 
 
 class Preparing:
     """Prepares calls. Nothing here sends, pays or writes."""
 
-    def __init__(self, services: Services, threads: Threads) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._threads = threads
+        self._threads = services.threads
 
     def prepare(self, state: AgentState) -> tuple[Call, Prediction]:
         """The next call on this state, and what of it should hit."""
-        model = state.model
+        model = self._services.model(state.address)
         blocks = suited((*self._threads.before(state), *state.blocks), model)
         prompt = Prompt(
             model=model.name,
@@ -104,7 +105,7 @@ class Preparing:
         )
 
     def object_to_come(self, state: AgentState, call: Call) -> str:
-        """What a dry run says of the cache object that the call would be preceded by; empty where there is none."""
+        """Tell, for a dry run, which cache object would be made before the call; empty where none would."""
         objects = self._services.objects
         if objects.find(call.prompt, call.model, call.scope) is not None:
             return ""
@@ -136,17 +137,16 @@ class Preparing:
     def _count(self, state: AgentState, prompt: Prompt, known: tuple[int, ...], scope: str) -> tuple[int, ...]:
         """Tokens by block: as settled by an earlier reply where it sent the same prefix, as reported of the reply's own
         blocks, else estimated."""
-        model, sent = state.model, self._sent_like(state, prompt, scope)
-        counter = self._services.samples.counter(model, simulated=state.simulated)
+        sent, counter = self._sent_like(state, prompt, scope), self._services.counter(state.address)
         after = prompt.blocks[len(known) - 1].role if known else None
-        replied = sent.replied if sent is not None else {}
-        new = prompt_tokens(prompt.blocks[len(known) :], counter, model.images, after=after, replied=replied)
+        replied, images = sent.replied if sent is not None else {}, self._services.model(state.address).images
+        new = prompt_tokens(prompt.blocks[len(known) :], counter, images, after=after, replied=replied)
         return (*known, *new)
 
     def quote(self, call: Call) -> Quote | None:
         """The worst case of the next call: nothing hits, everything is written at the dearest TTL asked for."""
-        dearest = {"cache_write_1h": call.total} if any(m.ttl == "1h" for m in call.marks) else {}
-        usage = Usage(**(dearest or {"cache_write_5m": call.total} if call.marks else {"input": call.total}))
+        longest = max((mark.ttl for mark in call.marks), key=TTL_SECONDS.__getitem__, default="")
+        usage = written_for(call.model, longest, call.total) if longest else Usage(input=call.total)
         worst = prices.cost_of(call.model, usage).total
         per_token = prices.cost_of(call.model, Usage(output=1_000_000)).total
         if worst is None or per_token is None:

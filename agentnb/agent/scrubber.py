@@ -37,11 +37,11 @@ class Scrubber:
         return self(text)
 
     def report(self) -> list[dict[str, str]]:
-        """What was taken, for the receipt: kind and mark of each."""
+        """List what was taken, for the receipt: kind and mark of each."""
         return [{"kind": kind, "mark": mark} for mark, kind in sorted(self.found.items())]
 
 
-def scrubbed_value(value: Any, scrub: Callable[[str], str]) -> Any:
+def scrubbed_value(value: object, scrub: Callable[[str], str]) -> Any:
     """A JSON value with secrets taken out of its texts."""
     if isinstance(value, str):
         return scrub(value)

@@ -16,39 +16,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, NamedTuple, TypedDict
+from enum import StrEnum
+from typing import Literal, NamedTuple, TypeAlias, TypedDict
 
 from agentnb.agent.approvals import Approvals, Question
-from agentnb.agent.attachments import SentPicture
 from agentnb.agent.money.budget import Budget
 from agentnb.agent.money.costs import Lost, Spending
 from agentnb.agent.request import Limits
-from agentnb.models import catalog
-from agentnb.models.catalog import Model
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.models.layers import Block
 from agentnb.settings import RunOptions
 
-Json = dict[str, Any]
 FORMAT = 1
 
-SHOWN = (
-    "task",
-    "text",
-    "paused",
-    "notes",
-    "usage",
-    "cost",
-    "calls",
-    "last",
-    "budget",
-    "cells",
-    "definitions",
-    "redactions",
-    "images",
-    "asking",
-    "decisions",
-)
-"""The parts of the state that a view needs while the run goes on, by their names in JSON."""
+
+class StepEvent(StrEnum):
+    """Names what happened in a step, as its handler tells it; table.py says where it leads."""
+
+    HYDRATED = "the turn's blocks are laid out"
+    ASKED_FOR_TOOLS = "the reply asks for tools"
+    BROKE_OFF = "the provider broke off, to go on"
+    ANSWERED = "the reply is the answer"
+    CARRIED_OUT = "every call has its result"
+    MUST_ASK = "a call needs a person's word"
+    HEARD = "another call still waits"
+    ALL_SAID = "nothing is left to ask"
 
 
 class HeldDefinition(TypedDict, total=False):
@@ -73,6 +65,21 @@ class LeftOut(TypedDict):
     reason: str
 
 
+class SentPicture(TypedDict):
+    """A picture that the conversation holds, as the receipt lists it. `new`: since this turn; `seconds` to draw it."""
+
+    name: str
+    text: str
+    media_type: str
+    width: int
+    height: int
+    bytes: int
+    tokens: int
+    seconds: float
+    digest: str
+    new: bool
+
+
 class LastCall(TypedDict, total=False):
     """The run's last call, or the one that is about to be made: its layers, prompt cache and latency, as shown."""
 
@@ -83,7 +90,7 @@ class LastCall(TypedDict, total=False):
 
 
 class Base(NamedTuple):
-    """What a segment keeps of another: its turns up to `kept` go as the segment with this `root` sent them."""
+    """Tells what a segment keeps of another: its turns up to `kept` go as the segment with this `root` sent them."""
 
     root: str
     kept: str
@@ -105,8 +112,8 @@ class Segment:
     replaced: bool = False
     blocks: tuple[Block, ...] | None = None
 
-    def to_json(self) -> Json:
-        values: Json = {"segment_root": self.root}
+    def to_json(self) -> JsonObject:
+        values: JsonObject = {"segment_root": self.root}
         if self.begins:
             values["segment_base"] = self.base._asdict() if self.base else None
             values |= {"frame_replaced": self.replaced, "segment_first": self.first}
@@ -115,7 +122,7 @@ class Segment:
         return values
 
     @classmethod
-    def from_json(cls, context: Mapping[str, Any]) -> Segment:
+    def from_json(cls, context: JsonMapping) -> Segment:
         base, blocks = context.get("segment_base"), context.get("segment_blocks")
         return cls(
             root=context["segment_root"],
@@ -137,13 +144,13 @@ class AgentState:
     Whom: `label` is the model's name for people, `simulated` says that the simulator answers. `token_factor` is the
     estimator's calibration when the run began: a replay must count as the run did.
 
-    Where the turn hangs: `parent` is the run of the turn before, `turn` its number on the path, `branch` says that it
+    Where the turn hangs: `parent` is the run of the turn before, `turn` its number on the path. `branch` says that it
     goes another way than a turn before it. `kind` is the digest of what a segment freezes by its own.
 
     What was said: `blocks` are the turn's own, as sent and answered; of the whole request, `previous_end` leading
     blocks were sent before, and `previous_message` is the id of the reply to that. `inherited` are the blocks taken
-    along from the run that it follows; None once HYDRATING has used them. `text` is the answer so far, `paused` that
-    the next reply goes on with it (None before the first), `recorded` the day and model of a recorded reply.
+    along from the run that it follows; None once HYDRATING has used them. `text` is the answer so far; `paused` says
+    that the next reply goes on with it, None before the first. `recorded` is the day and model of a recorded reply.
     """
 
     task: str
@@ -167,7 +174,7 @@ class AgentState:
     text: str = ""
     paused: bool | None = None
     recorded: str | None = None
-    cells: tuple[Mapping[str, Any], ...] = ()
+    cells: tuple[JsonMapping, ...] = ()
     definitions: tuple[HeldDefinition, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     images: tuple[SentPicture, ...] = ()
@@ -176,8 +183,6 @@ class AgentState:
     last: LastCall | None = None
     approvals: Approvals = field(default_factory=Approvals)
     waits: int = 0
-    known_model: Model | None = field(default=None, repr=False, compare=False)
-    """The catalogue's row, where it was looked up: handed on from step to step, not journaled."""
 
     @property
     def address(self) -> str:
@@ -191,10 +196,6 @@ class AgentState:
     def waiting(self, run_id: str) -> list[Question]:
         """The calls that wait for a person's word."""
         return self.approvals.waiting(run_id, allow=self.options.allow)
-
-    @property
-    def model(self) -> Model:
-        return self.known_model or catalog.lookup(self.address)
 
     def noted(self, *notes: str) -> AgentState:
         """The state with notes for people, each once; empty ones are none."""
@@ -221,17 +222,15 @@ class AgentState:
         spending = replace(spending, settled=(run_id, len(all_of_them)))
         return replace(self, spending=spending).noted(*(one.note for one in new))
 
-    def shown(self) -> Json:
-        """What a view needs while the run goes on, as JSON."""
-        bare = replace(self, blocks=(), inherited=None if self.inherited is None else ())
-        values = replace(bare, segment=Segment(root=self.segment.root)).to_json()
-        return {name: values.get(name) for name in SHOWN}
+    def shown(self) -> JsonObject:
+        """Return what a live view needs: the money so far, and the last call or the one about to be made."""
+        return {"cost": self.spending.to_json().get("cost"), "last": self.last}
 
-    def to_json(self) -> Json:
+    def to_json(self) -> JsonObject:
         """The JSON that is journaled, keys in the order in which a run comes to have them."""
         return self._asked() | self._turn() | self._hydrated() | self._thought()
 
-    def _asked(self) -> Json:
+    def _asked(self) -> JsonObject:
         return {
             "format": FORMAT,
             "task": self.task,
@@ -247,7 +246,7 @@ class AgentState:
             "token_factor": self.token_factor,
         }
 
-    def _turn(self) -> Json:
+    def _turn(self) -> JsonObject:
         return {
             "parent": self.parent,
             "turn": self.turn,
@@ -262,7 +261,7 @@ class AgentState:
             "text": self.text,
         }
 
-    def _hydrated(self) -> Json:
+    def _hydrated(self) -> JsonObject:
         if self.inherited is not None:
             return {}
         return {
@@ -273,15 +272,15 @@ class AgentState:
             "redactions": [dict(item) for item in self.redactions],
         }
 
-    def _thought(self) -> Json:
+    def _thought(self) -> JsonObject:
         optional = {"last": self.last, "paused": self.paused, "recorded": self.recorded, "waits": self.waits or None}
         known = {name: value for name, value in optional.items() if value is not None}
         return self.spending.to_json() | known | self.approvals.to_json()
 
     @classmethod
-    def from_json(cls, context: Mapping[str, Any]) -> AgentState:
+    def from_json(cls, context: JsonMapping) -> AgentState:
         """The record of a journaled context."""
-        values: Json = {name: context[name] for name in _PLAIN if name in context}
+        values: JsonObject = {name: context[name] for name in _PLAIN if name in context}
         values |= {name: tuple(context[name]) for name in _LISTS if name in context}
         inherited = context.get("inherited")
         return cls(
@@ -309,7 +308,7 @@ _OF_THEIR_OWN = ("tools", "allow", "budget")
 _KEPT_OPTIONS = tuple(each.name for each in fields(RunOptions) if each.name not in (*_BEFORE_THE_RUN, *_OF_THEIR_OWN))
 
 
-def _options_from(context: Mapping[str, Any]) -> RunOptions:
+def _options_from(context: JsonMapping) -> RunOptions:
     names = {name: _JSON_NAMES.get(name, name) for name in _KEPT_OPTIONS}
     return RunOptions(
         **{name: context[stored] for name, stored in names.items() if stored in context},
@@ -319,11 +318,15 @@ def _options_from(context: Mapping[str, Any]) -> RunOptions:
     )
 
 
-def blocks_to_json(blocks: Iterable[Block]) -> list[Json]:
+Step: TypeAlias = tuple[StepEvent, AgentState]
+"""Holds what a handler gives back: what happened, and the record after it."""
+
+
+def blocks_to_json(blocks: Iterable[Block]) -> list[JsonObject]:
     return [block.to_json() for block in blocks]
 
 
-def blocks_from_json(items: Iterable[Mapping[str, Any]]) -> tuple[Block, ...]:
+def blocks_from_json(items: Iterable[JsonMapping]) -> tuple[Block, ...]:
     return tuple(Block.from_json(item) for item in items)
 
 

@@ -6,13 +6,12 @@ the layers stand in it from most static to most dynamic, turn by turn.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
 
-from agentnb.canonical import digest, dump
+from agentnb.canonical import JsonMapping, JsonObject, digest, dump
 from agentnb.models.messages import Content, Role, content_from_json, content_to_json
 
 
@@ -38,6 +37,7 @@ _WORDS = {
     "SEMI_STATIC": "Project",
     "HYDRATION": "Your notebook",
     "DYNAMIC": "Conversation",
+    "THREAD": "Conversation",  # where the prompt cache's policy takes what grows as one
 }
 
 
@@ -49,7 +49,7 @@ class Block:
     role: Role
     content: Content
     label: str = ""
-    holds: tuple[Mapping[str, Any], ...] = field(default=())
+    holds: tuple[JsonMapping, ...] = field(default=())
 
     @cached_property
     def canonical(self) -> bytes:
@@ -60,7 +60,12 @@ class Block:
     def digest(self) -> str:
         return digest(self.canonical)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
+        """Return the block as the journal keeps it. Only to be read: it is made once, for all steps of its turn."""
+        return self._json
+
+    @cached_property
+    def _json(self) -> JsonObject:
         return {
             "layer": self.layer.value,
             "role": self.role.value,
@@ -70,7 +75,7 @@ class Block:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Block:
+    def from_json(cls, value: JsonMapping) -> Block:
         return cls(
             layer=Layer(value["layer"]),
             role=Role(value["role"]),

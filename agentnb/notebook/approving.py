@@ -25,7 +25,7 @@ from agentnb.notebook.loop import Loop, drive, noted
 from agentnb.view.view_text import Doc
 
 if TYPE_CHECKING:
-    from agentnb.agent.table import BuiltInAgent
+    from agentnb.agent.built_in import BuiltInAgent
 
 SETTLING = 0.7
 """Seconds before the buttons of a question that follows another can be pressed: the second half of a double click

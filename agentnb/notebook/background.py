@@ -16,7 +16,7 @@ from agentnb.notebook.live.live_view import View
 from agentnb.notebook.loop import Loop, drive, noted
 
 if TYPE_CHECKING:
-    from agentnb.agent.table import BuiltInAgent
+    from agentnb.agent.built_in import BuiltInAgent
 
 
 def begin(

@@ -24,8 +24,8 @@ from agentnb.view.render import bundle
 from agentnb.view.view_text import with_cell_numbers
 
 if TYPE_CHECKING:
+    from agentnb.agent.built_in import BuiltInAgent
     from agentnb.agent.request import Request
-    from agentnb.agent.table import BuiltInAgent
 
 _TAKEN = frozenset({RESULT, "In", "Out", "get_ipython"})
 

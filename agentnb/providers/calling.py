@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from agentnb import canonical
-from agentnb.canonical import Clock
+from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.errors import (
     AccessRefused,
     CallTimeout,
@@ -32,10 +32,10 @@ from agentnb.errors import (
     ServerFault,
     StreamBroken,
 )
-from agentnb.models.catalog import Model
+from agentnb.models.catalog import Model, retirement
 from agentnb.models.layers import Prompt
 from agentnb.models.messages import Reply, Text, Usage
-from agentnb.providers.base import Answer, Decoder, Mark, OnText, Wire
+from agentnb.providers.base import CallAnswer, Decoder, Mark, OnText, Wire
 from agentnb.providers.transport import SHORT_WAIT, CallCut, CallTrace, GaveUp, OnWait, Transport
 
 NO_KEY = "none"  # for a server of one's own, which seldom asks for a key; the SDKs insist on some text
@@ -62,8 +62,8 @@ class Vendor:
         is_set = " nor ".join(self.keys) + (" is set" if len(self.keys) > 1 else " is not set")
         return KeyMissing(
             f"no API key for {self.label}: {'neither ' if len(self.keys) > 1 else ''}{is_set}",
-            todo=f"Set {self.keys[0]} before starting the kernel, or ask the simulator, which needs no key: "
-            f"%%agent -m sim:{self.example}",
+            todo=f"Set {self.keys[0]}, here by os.environ or before starting the kernel, or ask the simulator, which "
+            f"needs no key: %%agent -m sim:{self.example}",
         )
 
     def missing_package(self, install: str) -> PackageMissing:
@@ -124,7 +124,7 @@ def cut_off(*, request_id: str | None = None) -> StreamBroken:
     )
 
 
-def read(act: Callable[..., _Read], *given: Any, **named: Any) -> _Read:
+def read(act: Callable[..., _Read], *given: object, **named: object) -> _Read:
     """What `act` makes of a provider's JSON. Raises StreamBroken where that has another shape than it knows."""
     try:
         return act(*given, **named)
@@ -136,7 +136,7 @@ def unreadable(error: object) -> StreamBroken:
     return StreamBroken("the reply could not be read", about=str(error)[:200], todo="Resume the run to ask again.")
 
 
-def read_arguments(text: Any, *, complete: bool) -> Mapping[str, Any]:
+def read_arguments(text: Any, *, complete: bool) -> JsonMapping:
     """A call's arguments from its JSON, or as some servers send them: read already. Raises StreamBroken where a
     `complete` reply holds something else; a call that was cut off by a limit is not carried out, so its arguments do
     not matter."""
@@ -155,7 +155,7 @@ def read_arguments(text: Any, *, complete: bool) -> Mapping[str, Any]:
     return {}
 
 
-class Lost:
+class LostReplies:
     """What the replies of one call had used that did not come through, as far as their provider said."""
 
     def __init__(self) -> None:
@@ -175,8 +175,8 @@ class Lost:
 class Calling:
     """One model behind one SDK client. An adapter fills in `vendor`, `_open`, `_stream`, `_translate`, `decoder`.
 
-    Without `key` and `base_url` the SDK's own variables speak. Calls are made one after the other; `cancel` may come
-    from any thread.
+    Without `key` and `base_url` the SDK's own variables speak, as they are when a call begins. Calls are made one after
+    the other; `cancel` may come from any thread.
     """
 
     vendor: ClassVar[Vendor]
@@ -191,6 +191,7 @@ class Calling:
         self._base_url = base_url
         self._transport: Transport | None = None
         self._client: Any = None
+        self._opened_with = 0
 
     @classmethod
     def place(cls, environment: Mapping[str, str]) -> str:
@@ -209,19 +210,19 @@ class Calling:
         """The SDK's client over our HTTP client. Raises KeyMissing or PackageMissing."""
         raise NotImplementedError
 
-    def _stream(self, client: Any, wire: Wire) -> Iterator[Mapping[str, Any]]:
+    def _stream(self, client: object, wire: Wire) -> Iterator[JsonMapping]:
         """The reply's events as plain JSON; may raise whatever the SDK raises."""
         raise NotImplementedError
 
-    def _whole(self, client: Any, wire: Wire) -> Mapping[str, Any]:
+    def _whole(self, client: object, wire: Wire) -> JsonMapping:
         """The reply in one piece as plain JSON; may raise whatever the SDK raises."""
         raise NotImplementedError
 
-    def decode(self, wire: Wire, whole: Mapping[str, Any], *, request_id: str | None) -> Reply:
+    def decode(self, wire: Wire, whole: JsonMapping, *, request_id: str | None) -> Reply:
         """The reply that `_whole` gave, in our words."""
         raise NotImplementedError
 
-    def used(self, wire: Wire, whole: Mapping[str, Any]) -> Usage:
+    def used(self, wire: Wire, whole: JsonMapping) -> Usage:
         """What the reply that `_whole` gave had used, whatever else it holds."""
         raise NotImplementedError
 
@@ -240,7 +241,7 @@ class Calling:
         """Whether `wire.fallback` is worth trying after this error."""
         return False
 
-    def _prewarm(self, client: Any, wire: Wire) -> Usage:
+    def _prewarm(self, client: object, wire: Wire) -> Usage:
         raise NotImplementedError
 
     # --- asking ---------------------------------------------------------------------------------------------------
@@ -254,26 +255,26 @@ class Calling:
 
         Raises KeyMissing or PackageMissing.
         """
-        self._connect()
+        self._begin()
 
-    def ask(self, wire: Wire, on_text: OnText) -> Answer:
+    def ask(self, wire: Wire, on_text: OnText) -> CallAnswer:
         """Send, stream, fold. Raises a ProviderError, KeyMissing, or RunInterrupted after `cancel`; from then on its
         `spent` says what the call had used by then."""
-        self._connect()
-        lost = Lost()
+        self._begin()
+        lost = LostReplies()
         try:
             return self._ask(wire, on_text, lost)
         except (ProviderError, RunInterrupted) as error:
             error.spent = lost.usage.to_json()
             raise
 
-    def _ask(self, wire: Wire, on_text: OnText, lost: Lost) -> Answer:
+    def _ask(self, wire: Wire, on_text: OnText, lost: LostReplies) -> CallAnswer:
         trace = self._require_transport().begin(self._tells_of_waits(on_text), longest_wait=wire.retry_wait)
         fell_back, tries = False, 0
         while True:
             try:
                 reply = self._once(wire, on_text, trace, lost)
-                return Answer(reply=reply, trace=trace, wasted=lost.usage, fell_back=fell_back)
+                return CallAnswer(reply=reply, trace=trace, wasted=lost.usage, fell_back=fell_back)
             except ProviderError as error:
                 if wire.fallback is not None and self._falls_back(wire, error):
                     wire, fell_back = wire.otherwise(), True
@@ -286,7 +287,7 @@ class Calling:
                     raise
                 on_text("restart", "")
 
-    def send(self, wire: Wire) -> Iterator[Mapping[str, Any]]:
+    def send(self, wire: Wire) -> Iterator[JsonMapping]:
         """The raw events of a streamed call, as JSON; errors are ours."""
         client = self._connect()
         self._require_transport().expect_attempts()
@@ -300,7 +301,7 @@ class Calling:
 
     def prewarm(self, wire: Wire) -> Usage:
         """Fill or refresh the prompt cache with this request, and generate nothing. What it used; it costs."""
-        client = self._connect()
+        client = self._begin()
         self._require_transport().begin(longest_wait=SHORT_WAIT)
         with self._errors_are_ours():
             return self._prewarm(client, wire)
@@ -364,6 +365,8 @@ class Calling:
                 f"Set {self.vendor.address} to the address of the API itself (a compatible server's often ends in "
                 "/v1); for a server that cannot stream, %config AgentNB.stream = False."
             )
+        if error.status == 404 and not self._own_address() and (over := retirement(self.model, self._clock.now())):
+            error.todo = over
         seconds, limit = transport.trace.asked_wait, transport.longest_wait
         if seconds and isinstance(error, RateLimited | Overloaded):
             longer = f" agentnb itself waits at most {limit:,.0f} s (AgentNB.retry_wait)." if seconds > limit else ""
@@ -372,7 +375,7 @@ class Calling:
     def _request_id(self, trace: CallTrace) -> str | None:
         return trace.response_headers.get(self.vendor.request_id)
 
-    def _in_one_piece(self, wire: Wire, on_text: OnText, trace: CallTrace, lost: Lost) -> Reply:
+    def _in_one_piece(self, wire: Wire, on_text: OnText, trace: CallTrace, lost: LostReplies) -> Reply:
         client = self._connect()
         transport = self._require_transport()
         transport.expect_attempts()
@@ -387,7 +390,7 @@ class Calling:
                     on_text("text", part.text)
             return reply
 
-    def _once(self, wire: Wire, on_text: OnText, trace: CallTrace, lost: Lost) -> Reply:
+    def _once(self, wire: Wire, on_text: OnText, trace: CallTrace, lost: LostReplies) -> Reply:
         if not wire.stream:
             try:
                 return self._in_one_piece(wire, on_text, trace, lost)
@@ -406,6 +409,7 @@ class Calling:
             if delta is not None and delta[1]:
                 trace.first_token = trace.first_token or now
                 trace.last_token = now
+                trace.thought |= delta[0] == "thinking"
                 on_text(*delta)
         trace.finished = self._clock.monotonic()
         if self._require_transport().cancelled:
@@ -437,8 +441,22 @@ class Calling:
         assert self._transport is not None, "connected by _connect"
         return self._transport
 
+    def _begin(self) -> Any:
+        """The client for a call that begins: another one where the SDK's variables have changed since it was made."""
+        if self._client is not None and self._opened_with != self._variables():
+            self.close()
+        return self._connect()
+
+    def _variables(self) -> int:
+        """The SDK's variables as a salted hash: to tell whether they changed, no key has to be kept."""
+        if self.simulated:
+            return 0
+        ours = {name.partition("_")[0] + "_" for name in (*self.vendor.keys, self.vendor.address)}
+        return hash(tuple(sorted(item for item in os.environ.items() if item[0].startswith(tuple(ours)))))
+
     def _connect(self) -> Any:
         if self._client is None:
+            self._opened_with = self._variables()
             transport = Transport(self._clock, trust_environment=not self.simulated)
             try:
                 self._client = self._open(transport)
@@ -458,7 +476,7 @@ def _seen_from(began: bool, error: Exception) -> Exception:
     return error
 
 
-def _tell_lost(error: ProviderError, lost: Lost) -> None:
+def _tell_lost(error: ProviderError, lost: LostReplies) -> None:
     """What was used for nothing is billed all the same."""
     if not lost.replies:
         return
@@ -473,7 +491,7 @@ def no_api(trace: CallTrace) -> bool:
     return "html" in kind or bool(kind and trace.streamed and "event-stream" not in kind)
 
 
-def whole_object(value: Any) -> dict[str, Any]:
+def whole_object(value: object) -> JsonObject:
     """An SDK's whole reply as plain JSON. What is no JSON comes through as text: raises StreamBroken on that."""
     if not hasattr(value, "to_dict"):
         raise unreadable(value)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from agentnb.canonical import JsonMapping
 from agentnb.view.number_format import count, plural
 
 BLANK_LINES = 3
@@ -39,7 +40,7 @@ LEFT_TO_RIGHT = "\u200e"
 """Stands around letters that are written from right to left, so that they turn nothing around but themselves."""
 
 
-class Shown(NamedTuple):
+class ArgumentText(NamedTuple):
     """One argument of a call. The label says how many lines there are, and whether the value is no text."""
 
     label: str
@@ -47,19 +48,19 @@ class Shown(NamedTuple):
     language: str
 
 
-def arguments_shown(arguments: Mapping[str, Any]) -> list[Shown]:
+def arguments_shown(arguments: JsonMapping) -> list[ArgumentText]:
     """The arguments of a call in their order."""
     code = arguments.get("code")
     if len(arguments) == 1 and isinstance(code, str):
-        return [Shown(f"Code, {_size(code)}:", exact(code), "python")]
+        return [ArgumentText(f"Code, {_size(code)}:", exact(code), "python")]
     return [_argument(str(name), value) for name, value in arguments.items()]
 
 
-def _argument(name: str, value: Any) -> Shown:
+def _argument(name: str, value: object) -> ArgumentText:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2, default=str)
     kind = "" if isinstance(value, str) else "as JSON"
     size = _size(text) if "\n" in text or len(text) > LONG_LINE else ""
-    return Shown(f"{', '.join(filter(None, (exact(name), kind, size)))}:", exact(text), "")
+    return ArgumentText(f"{', '.join(filter(None, (exact(name), kind, size)))}:", exact(text), "")
 
 
 def _size(text: str) -> str:

@@ -6,10 +6,10 @@ What it keeps does not grow with the run: the newest steps alone, and the text o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from agentnb.canonical import JsonMapping
 from agentnb.view import view_text as say
 from agentnb.view.number_format import count, number, plural, short_dollars, short_seconds
 from agentnb.view.style import SMALL, clean, esc
@@ -37,7 +37,7 @@ BAR_STYLES = (
 """For the bar of the live view, which is never saved: sent once, so that a tick is short."""
 
 
-class Event(Protocol):
+class ProgressEvent(Protocol):
     """What is read of one of a run's events."""
 
     kind: Any
@@ -71,7 +71,7 @@ class Progress:
     _parts: list[str] = field(default_factory=list)
     _loading_since: float | None = None
 
-    def feed(self, event: Event, now: float) -> None:
+    def feed(self, event: ProgressEvent, now: float) -> None:
         """Take one event of this run."""
         if event.kind == "delta":
             self._delta(event.data, now)
@@ -90,7 +90,7 @@ class Progress:
             self._parts.clear()
         return self.text
 
-    def _delta(self, data: Mapping[str, Any], now: float) -> None:
+    def _delta(self, data: JsonMapping, now: float) -> None:
         channel = data.get("channel")
         if channel == "restart":  # the reply broke off and begins anew
             self.text, self.stage, self.first_token = "", "asking again: the reply broke off", None
@@ -111,7 +111,7 @@ class Progress:
             self.ready = now
         self.stage = text
 
-    def _view(self, context: Mapping[str, Any], now: float) -> None:
+    def _view(self, context: JsonMapping, now: float) -> None:
         cost = number((context.get("cost") or {}).get("total"))
         self.cost = self.cost if cost is None else cost
         last = context.get("last") or {}
@@ -123,7 +123,7 @@ class Progress:
             self._parts.clear()
             self.sent = _sent(last)
 
-    def _step(self, event: Event) -> None:
+    def _step(self, event: ProgressEvent) -> None:
         self.state, self.stage, self.call_began, self.first_token = str(event.next_state), "", None, None
         if event.kind == "step":
             self.steps += 1
@@ -190,14 +190,14 @@ class Progress:
         return f'<div style="{SMALL}">{"<br>".join(map(esc, [*earlier, *self.newest]))}</div>'
 
 
-def _sent(last: Mapping[str, Any]) -> str:
+def _sent(last: JsonMapping) -> str:
     tokens, cached = say.layer_totals({"layers": last.get("layers"), "live": {}})
     if not tokens:
         return ""
     return f"≈ {count(tokens)} tokens" + (f", ≈ {count(cached)} of them cached" if cached else "")
 
 
-def _step_words(event: Event) -> str:
+def _step_words(event: ProgressEvent) -> str:
     data = event.data
     what = clean("failed" if event.kind == "failed" else data.get("what") or "")[:200]
     took = f" ({short_seconds(data['seconds'])})" if number(data.get("seconds")) is not None else ""

@@ -19,6 +19,11 @@ def message_of(result: Any) -> str:
 
 
 @pytest.mark.parametrize("code", ["%%agent\n", "%%agent\n   \n\n", "%agent", "%agent   "])
+def is_writing(result: Any) -> bool:
+    """The live view says that the model writes."""
+    return "the model writes" in str([message["content"] for message in result.messages[-3:]])
+
+
 def test_an_empty_task(kernel: Any, code: str) -> None:
     assert "empty" in message_of(kernel.run(code))
     kernel.ok("%agent still alive")
@@ -126,7 +131,9 @@ STALL = "get_ipython()._agentnb_notebook.session.simulator().inject(kind='stall'
 def test_an_interrupt_in_mid_stream_keeps_what_was_committed(kernel: Any) -> None:
     kernel.ok(f"def area(w, h):\n    return w * h\n{STALL}")
     request = kernel.send("%agent Explain `area` at length, please.")
-    streaming = kernel.collect(request, until=lambda r: "answering" in str([m["content"] for m in r.messages[-3:]]))
+    streaming = kernel.collect(
+        request, until=lambda r: "the model writes" in str([m["content"] for m in r.messages[-3:]])
+    )
     assert streaming.messages
     kernel.manager.interrupt_kernel()
     result = kernel.collect(request, into=streaming, timeout=20)
@@ -226,7 +233,9 @@ def test_a_second_interrupt_while_the_end_is_painted(kernel: Any, place: str) ->
         f"    os.kill(os.getpid(), signal.SIGINT)\n    ending(*given, **more)\n{place} = interrupted"
     )
     request = kernel.send("%agent Explain yourself at length, please.")
-    streaming = kernel.collect(request, until=lambda r: "answering" in str([m["content"] for m in r.messages[-3:]]))
+    streaming = kernel.collect(
+        request, until=lambda r: "the model writes" in str([m["content"] for m in r.messages[-3:]])
+    )
     kernel.manager.interrupt_kernel()
     result = kernel.collect(request, into=streaming, timeout=20)
     assert "resume" in message_of(result)

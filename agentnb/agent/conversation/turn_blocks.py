@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, assert_never
+from typing import assert_never
 
 from agentnb import canonical
 from agentnb.agent.approvals import Decision
 from agentnb.agent.scrubber import scrubbed_value
-from agentnb.agent.state import AgentState
+from agentnb.agent.state import AgentState, StepEvent
 from agentnb.agent.tools.tool import Outcome
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.models.catalog import ImageRules, Model
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import (
@@ -29,23 +30,23 @@ from agentnb.models.messages import (
 )
 from agentnb.models.tokens import BLOCK_OVERHEAD, TokenCounter, image_tokens, pieces, scale_to_total
 
-HYDRATING, THINKING, ACTING, COMPLETED = "HYDRATING", "THINKING", "ACTING", "COMPLETED"
 
-
-def next_state(reply: Reply) -> str:
-    """Where a reply leads: to its tools, back to the model when it paused, or to the end."""
+def event_of(reply: Reply) -> StepEvent:
+    """Tell what a reply is: a demand for tools, one that the provider goes on with, or the answer."""
     if reply.calls and reply.stop in (StopReason.TOOLS, StopReason.END):
-        return ACTING
-    return THINKING if reply.stop is StopReason.PAUSED else COMPLETED
+        return StepEvent.ASKED_FOR_TOOLS
+    return StepEvent.BROKE_OFF if reply.stop is StopReason.PAUSED else StepEvent.ANSWERED
 
 
 def reply_blocks(reply: Reply) -> tuple[Block, ...]:
     """A reply as blocks of the thread: sent back exactly as it came. Of one that was cut off, only what is whole."""
-    content = list(reply.content) if next_state(reply) == ACTING else _whole_parts(reply)
+    content = list(reply.content) if event_of(reply) is StepEvent.ASKED_FOR_TOOLS else _whole_parts(reply)
     if not any(isinstance(part, Text | ToolCall) for part in content):
         content.append(Text("(no answer)"))  # a user turn must be answered, or the next request is refused
+    labels = (f"call of {part.name}" if isinstance(part, ToolCall) else "reply" for part in content)
     return tuple(
-        Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=part, label=_reply_label(part)) for part in content
+        Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=part, label=label)
+        for part, label in zip(content, labels, strict=True)
     )
 
 
@@ -61,10 +62,6 @@ def _whole_parts(reply: Reply) -> list[Content]:
         kept += [*thinking, part] if isinstance(part, Text) else []
         thinking = []
     return kept + (thinking if reply.stop in (StopReason.END, StopReason.PAUSED) else [])
-
-
-def _reply_label(part: Content) -> str:
-    return f"call of {part.name}" if isinstance(part, ToolCall) else "reply"
 
 
 def result_block(call: ToolCall, outcome: Outcome) -> Block:
@@ -165,7 +162,7 @@ def _frame(block: Block, before: Role | None) -> int:
 
 
 def reply_tokens(blocks: Sequence[Block], usage: Usage, counter: TokenCounter, model: Model) -> dict[str, int]:
-    """What a reply's blocks will count for as input, by digest: the output that was reported, shared among them.
+    """Return what a reply's blocks will count for as input, by digest: the reported output, shared among them.
 
     What was thought counts again where it is sent back (recorded: OpenAI's reasoning 1,792 of 1,792, Gemini 3's 102 of
     102), but for models that drop it. Anthropic does not tell it apart.
@@ -227,7 +224,7 @@ def tool_record(
     word: Decision | None = None,
     *,
     scrub: Callable[[str], str] = str,
-) -> dict[str, Any]:
+) -> JsonObject:
     """One tool call as the run document tells it, without secrets; `word` is what a person said of it."""
     return {
         "name": call.name,
@@ -241,7 +238,7 @@ def tool_record(
 
 
 def end_note(reply: Reply) -> str:
-    """What a person is to know of how a reply ended; nothing where it ended as it should."""
+    """Tell a person how a reply ended; nothing where it ended as it should."""
     why = f": {reply.stop_detail}" if reply.stop_detail else ""
     notes = {
         StopReason.MAX_TOKENS: f"The answer was cut off at {reply.usage.output:,} tokens (AgentNB.max_tokens).",
@@ -256,7 +253,7 @@ def end_note(reply: Reply) -> str:
     return "" if reply.text.strip() or reply.calls else "The model ended without an answer."
 
 
-def recorded_reply(before: AgentState, after: AgentState, data: Mapping[str, Any]) -> Reply:
+def recorded_reply(before: AgentState, after: AgentState, data: JsonMapping) -> Reply:
     """The reply that a journaled THINKING step took in: its blocks from the states, the rest from its event."""
     return Reply(
         content=tuple(block.content for block in after.blocks[len(before.blocks) :]),

@@ -3,14 +3,13 @@ for looking at live names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any
 
 from agentnb.agent.scrubber import Scrubber
-from agentnb.canonical import digest
-from agentnb.context.cell_selection import CellChoice, Held, Picked, Question, choose
+from agentnb.canonical import JsonMapping, JsonObject, digest
+from agentnb.context.cell_selection import CellChoice, CellQuestion, HeldCell, Picked, choose
 from agentnb.context.notebook.basis import content_of
 from agentnb.context.notebook.cell_runs import CellLog, CellRun, cleaned, without_values
 from agentnb.context.notebook.cell_text import FORMS, OUTLINE, WHOLE, cell_body, cell_element, is_entire
@@ -18,7 +17,7 @@ from agentnb.context.notebook.missing import what_is_missing
 from agentnb.context.notebook.namespace import NameLine, names_of, names_text
 from agentnb.context.notebook.notebook_text import KEYS, NotebookText, parts_of
 from agentnb.context.notebook.schema_only import WITHHELD
-from agentnb.prompt.project_parts import Held as HeldMap
+from agentnb.prompt.project_parts import HeldParts
 
 CELL, NAME = "cell:", "name:"
 """How the names of what a thread holds begin, where it is a cell or a line of the list of names."""
@@ -39,7 +38,7 @@ class Additions:
     """What a turn adds of the notebook: texts with the entries of what they hold, and the names that matter."""
 
     texts: tuple[str, ...] = ()
-    holds: tuple[Mapping[str, Any], ...] = ()
+    holds: tuple[JsonMapping, ...] = ()
     names: tuple[str, ...] = ()
     involved: frozenset[str] = frozenset()
     tokens: int = 0
@@ -50,24 +49,26 @@ class NotebookContext:
     """The cells that ran in this kernel, and the names that they bound."""
 
     log: CellLog
-    namespace: Mapping[str, Any]
+    namespace: JsonMapping
     bound: Callable[[], Iterable[str]]
     scrub: Scrubber
     schema_only: bool = False
     text: NotebookText | None = None
     asking: str = ""
 
-    def question(self, task: str, earlier: str) -> Question:
+    def question(self, task: str, earlier: str) -> CellQuestion:
         """The task with its place: the cells by their order in the notebook and the one above, where that is known."""
         if self.text is None:
-            return Question(task=task, earlier=earlier)
+            return CellQuestion(task=task, earlier=earlier)
         runs = {run.cell: run for run in self.log.runs}
         placed = tuple(runs[cell.cell] for cell in self.text.cells if cell.cell in runs)
         over = [runs[cell.cell] for cell in self.text.above(self.asking) if cell.cell in runs]
         above = over[-1] if over and self.text.knows(self.asking) else None
-        return Question(task=task, earlier=earlier, placed=placed, above=above)
+        return CellQuestion(task=task, earlier=earlier, placed=placed, above=above)
 
-    def additions(self, question: Question, held: HeldMap, *, count: Callable[[str], int], budget: int) -> Additions:
+    def additions(
+        self, question: CellQuestion, held: HeldParts, *, count: Callable[[str], int], budget: int
+    ) -> Additions:
         """What the thread lacks of the notebook for this question."""
         runs = self.log.runs
         names, entries = self._names(held, count)
@@ -100,7 +101,7 @@ class NotebookContext:
         told = without_values(run, WITHHELD) if self.schema_only else run
         return cleaned(told, self.scrub, self.scrub.of_output)
 
-    def digests(self, held: HeldMap) -> dict[str, str]:
+    def digests(self, held: HeldParts) -> dict[str, str]:
         """The digests of held cells and names as they are now: their own where nothing of them changed."""
         now = {line.key: line.digest for line in self._lines()}
         found = {}
@@ -115,7 +116,7 @@ class NotebookContext:
                 found[name] = now.get(name, str(item["digest"]))
         return found
 
-    def cells_told(self, held: HeldMap, holds: Iterable[Mapping[str, Any]]) -> set[str]:
+    def cells_told(self, held: HeldParts, holds: Iterable[JsonMapping]) -> set[str]:
         """The cells of which the thread, with what is added now, has the present run's source."""
         known = {str(item["cell"]): item for item in [*held.values(), *holds] if str(item["name"]).startswith(CELL)}
         return {
@@ -124,7 +125,7 @@ class NotebookContext:
             if item.get("entire") and (run := self.log.of_cell(cell)) is not None and item["run"] == self._run_id(run)
         }
 
-    def read(self, number: int, part: str, count: Callable[[str], int]) -> tuple[str, tuple[Mapping[str, Any], ...]]:
+    def read(self, number: int, part: str, count: Callable[[str], int]) -> tuple[str, tuple[JsonMapping, ...]]:
         """A cell at length by its number, for the model; an empty text where there is none."""
         found = self.log.of_number(number)
         if found is None:
@@ -142,7 +143,7 @@ class NotebookContext:
     def _run_id(self, run: CellRun) -> str:
         return f"{self.log.session}:{run.number}"
 
-    def _held_cells(self, held: HeldMap) -> dict[str, Held]:
+    def _held_cells(self, held: HeldParts) -> dict[str, HeldCell]:
         found = {}
         for name, item in held.items():
             if not name.startswith(CELL):
@@ -150,13 +151,13 @@ class NotebookContext:
             session, _, number = str(item["run"]).rpartition(":")
             # What ran in an earlier kernel is replaced by any run of this one.
             there = int(number) if session == self.log.session else 0
-            found[name.removeprefix(CELL)] = Held(number=there, form=str(item["form"]), body=str(item["body"]))
+            found[name.removeprefix(CELL)] = HeldCell(number=there, form=str(item["form"]), body=str(item["body"]))
         return found
 
-    def _entry(self, item: Picked) -> dict[str, Any]:
+    def _entry(self, item: Picked) -> JsonObject:
         return self._cell_entry(item.run, item.form.name, item.body, item.text, item.tokens, item.reason)
 
-    def _cell_entry(self, run: CellRun, form: str, body: str, text: str, tokens: int, reason: str) -> dict[str, Any]:
+    def _cell_entry(self, run: CellRun, form: str, body: str, text: str, tokens: int, reason: str) -> JsonObject:
         return {
             "name": run.key,
             "cell": run.cell,
@@ -173,15 +174,15 @@ class NotebookContext:
             "reason": reason,
         }
 
-    def _outlined(self, choice: CellChoice) -> list[dict[str, Any]]:
+    def _outlined(self, choice: CellChoice) -> list[JsonObject]:
         each = choice.outline_tokens // max(1, len(choice.outlined))
         why = "not needed by the question; its line stands in the outline"
         return [self._cell_entry(run, OUTLINE.name, "", choice.outline_text, each, why) for run in choice.outlined]
 
-    def _written(self, held: HeldMap, count: Callable[[str], int], room: int) -> tuple[list[str], list[dict[str, Any]]]:
+    def _written(self, held: HeldParts, count: Callable[[str], int], room: int) -> tuple[list[str], list[JsonObject]]:
         """What the thread lacks of the notebook's own text, up to `room` tokens."""
         texts: list[str] = []
-        entries: list[dict[str, Any]] = []
+        entries: list[JsonObject] = []
         text = self.text.without(self.log.hidden) if self.text is not None else None
         parts = parts_of(text, self.log.runs, asking=self.asking) if text is not None else ()
         for part in parts:
@@ -198,7 +199,7 @@ class NotebookContext:
     def _lines(self) -> tuple[NameLine, ...]:
         return names_of(self.namespace, self.bound())
 
-    def _names(self, held: HeldMap, count: Callable[[str], int]) -> tuple[str, list[dict[str, Any]]]:
+    def _names(self, held: HeldParts, count: Callable[[str], int]) -> tuple[str, list[JsonObject]]:
         """The lines that the thread lacks of the list of names."""
         lines = self._lines()
         known = {name: item for name, item in held.items() if name.startswith(NAME)}
@@ -209,7 +210,7 @@ class NotebookContext:
         if not new and not gone:
             return "", []
         text = names_text(new, gone, renewed=bool(known), scrub=self.scrub)
-        entries: list[dict[str, Any]] = [
+        entries: list[JsonObject] = [
             {"name": line.key, "digest": line.digest, "form": "name", "tokens": count(line.text), "reason": "a name"}
             for line in new
         ]
@@ -220,8 +221,8 @@ class NotebookContext:
 
 
 def cell_entries(
-    held: HeldMap, new: Iterable[Mapping[str, Any]], involved: AbstractSet[str] = frozenset()
-) -> tuple[dict[str, Any], ...]:
+    held: HeldParts, new: Iterable[JsonMapping], involved: AbstractSet[str] = frozenset()
+) -> tuple[JsonObject, ...]:
     """The receipt's list of cells: each that the context holds, in the order in which they ran."""
     fresh = {(str(item["name"]), str(item["run"])) for item in new if str(item["name"]).startswith(CELL)}
     cells = [item for name, item in held.items() if name.startswith(CELL)]

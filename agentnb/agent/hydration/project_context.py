@@ -20,7 +20,7 @@ from agentnb.context.resolve.files import SHARED
 from agentnb.context.resolve.outlines import Outline, fitted, modules_in_use, words_of
 from agentnb.context.static.definitions import Definition
 from agentnb.context.values import static_inspect
-from agentnb.prompt.project_parts import OUTLINE, TREE, OutlinePart, Part, Piece, TreePart
+from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, OutlinePart, Part, TreePart
 
 OUTLINE_ROOM = 12_000
 """Characters for the outlines of the project's modules: about 3,000 tokens."""
@@ -61,7 +61,7 @@ class ProjectContext:
 
     def parts(
         self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-    ) -> tuple[Piece, ...]:
+    ) -> tuple[AnyPart, ...]:
         """The project's files by name, outlines of its modules that the notebook uses, added files and pinned schemas,
         as they are.
 
@@ -192,7 +192,7 @@ _WHOLE_PARTS = ("file:", "schema:", "instructions:", "header:", "skills:", "skil
 """How the names of the parts begin that are sent as a whole."""
 
 
-def digests_now(parts: Iterable[Piece], held: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def digests_now(parts: Iterable[AnyPart], held: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """The digests of the project's parts as they are; "" for what of them was held and is gone."""
     current: dict[str, str] = {}
     for part in parts:

@@ -1,4 +1,4 @@
-"""The program that `inference.py` talks to: astroid, then jedi, infer what an expression means. [home of both]
+"""Answer `inference.py`, in a process of its own: astroid infers what an expression means. [home of astroid]
 
 Run by its path in isolated mode: a line of JSON in, a line of JSON out. It reads source text and imports nothing but
 compiled modules of Python's own library. It ends with its standard input, or after ten minutes without a question.
@@ -19,7 +19,7 @@ from typing import Any
 
 IDLE_SECONDS = 600.0
 CELLS = "<cells>"
-Answer = tuple[str | None, int, str] | None
+FoundPlace = tuple[str | None, int, str] | None
 """(file, or None for the cells themselves; line; name), or None where nobody knows."""
 
 
@@ -45,25 +45,15 @@ def _read(questions: queue.SimpleQueue[bytes]) -> None:
     os._exit(0)  # the kernel is gone: whatever is being inferred, nobody waits for it
 
 
-def answer(code: str, expression: str, path: list[str]) -> Answer:
+def answer(code: str, expression: str, path: list[str]) -> FoundPlace:
     """Where the definition of `expression` after `code` stands, with `path` as the import path."""
-    steps = (partial(_by_astroid, code, expression), partial(_by_jedi, code, expression, path))
-    _load()  # before `path`: a user's file may be called like a part of them
+    import astroid  # noqa: F401 - before `path`: a user's file may be called like a part of it
+
     sys.path[:] = path
-    for step in steps:
-        try:
-            found = step()
-        except (Exception, RecursionError):  # noqa: BLE001 - both fail in many ways on other people's code
-            found = None
-        if found is not None:
-            return found
-    return None
-
-
-def _load() -> None:
-    import astroid  # noqa: F401
-
-    _jedi()
+    try:
+        return _by_astroid(code, expression)
+    except (Exception, RecursionError):  # noqa: BLE001 - it fails in many ways on other people's code
+        return None
 
 
 # astroid --------------------------------------------------------------------------------------------------------------
@@ -71,7 +61,7 @@ def _load() -> None:
 _seen: dict[str, tuple[int, int]] = {}
 
 
-def _by_astroid(code: str, expression: str) -> Answer:
+def _by_astroid(code: str, expression: str) -> FoundPlace:
     import astroid
 
     manager = astroid.MANAGER
@@ -99,7 +89,7 @@ def _forget_changed(manager: Any) -> None:
         _seen.clear()
 
 
-def _place(node: Any) -> Answer:
+def _place(node: object) -> FoundPlace:
     """The definition behind an attribute: among its owner's attributes, else what the node is inferred as."""
     for find in (_owner_attributes, _inferred):
         for found in find(node):
@@ -128,7 +118,7 @@ def _safely(produce: Callable[[], Any]) -> Iterator[Any]:
         return
 
 
-def _located(found: Any) -> Answer:
+def _located(found: Any) -> FoundPlace:
     found = getattr(found, "_proxied", found)
     kind = type(found).__name__
     if kind not in {"FunctionDef", "AsyncFunctionDef", "ClassDef", "AssignName", "AssignAttr"}:
@@ -149,59 +139,6 @@ def _name_in_cells(found: Any) -> str:
     if type(scope).__name__ == "FunctionDef":
         return owner
     return f"{owner}.{found.name}" if owner else str(found.name)
-
-
-# jedi -----------------------------------------------------------------------------------------------------------------
-
-_KINDS = frozenset({"function", "class", "property", "statement"})
-_loaded: list[Any] = []
-
-
-def _jedi() -> Any:
-    """jedi as IPython brings it, without its pickles and its imports of other people's modules; None without it."""
-    if not _loaded:
-        _loaded.append(_restrained())
-    return _loaded[0]
-
-
-def _restrained() -> Any:
-    try:
-        import jedi
-        import parso.cache
-        from jedi.inference.compiled import access
-
-        load, _, _ = access.load_module, parso.cache._load_from_file_system, parso.cache._save_to_file_system
-    except (ImportError, AttributeError):  # another jedi, which cannot be held back in these ways
-        return None
-
-    def load_own(state: Any, dotted_name: str, *rest: Any, **more: Any) -> Any:
-        return load(state, dotted_name, *rest, **more) if _is_pythons(dotted_name) else None
-
-    access.load_module = load_own
-    parso.cache._load_from_file_system = parso.cache._save_to_file_system = lambda *_, **__: None
-    return jedi
-
-
-def _is_pythons(module: str) -> bool:
-    return module.partition(".")[0] in sys.stdlib_module_names
-
-
-def _by_jedi(code: str, expression: str, path: list[str]) -> Answer:
-    """The one definition that jedi names; where it names several, none."""
-    jedi = _jedi()
-    if jedi is None:
-        return None
-    project = jedi.Project(Path(__file__).parent, sys_path=path, smart_sys_path=False)
-    text = f"{code}\n{expression}\n"
-    script = jedi.Script(text, project=project, environment=jedi.InterpreterEnvironment())
-    names = script.goto(text.count("\n"), len(expression), follow_imports=True)
-    found = [name for name in names if name.type in _KINDS and name.line]
-    if not found or len({name.full_name for name in found}) > 1:
-        return None
-    name = found[0]
-    if name.module_path is None:
-        return None, name.line, str(name.full_name).removeprefix("__main__.")
-    return str(name.module_path), name.line, str(name.name)
 
 
 if __name__ == "__main__":

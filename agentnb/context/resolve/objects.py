@@ -1,23 +1,28 @@
 """What a dotted name means by the live objects: they are looked at, never asked, and lead to their source's text."""
 
 from __future__ import annotations
+import __future__
 
 import builtins
 import linecache
 import re
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from agentnb.canonical import JsonMapping
 from agentnb.context.resolve import library
+from agentnb.context.resolve.files import stamp_of
 from agentnb.context.resolve.text import CellNames, Texts, sourceless
 from agentnb.context.static.definitions import Definition, FileDefinitions
-from agentnb.context.static.incremental_parse import parse_cell
+from agentnb.context.static.scanner import parse_cell
 from agentnb.context.static.syntax import first_line, normalise
 from agentnb.context.values import static_inspect
 
+STARTED = time.time()
 CODE_KINDS = frozenset({"function", "async function", "class"})
 _SETS = re.compile(r"^[ \t]+(?:def [^\n]*:[ \t]*)?self\.(\w+)\s*(?::[^=\n]+)?=(?!=)", re.MULTILINE)
 _LITERALS = frozenset({bool, int, float, complex, str, bytes})
@@ -35,9 +40,7 @@ class LiveObjects:
         self.notes: dict[str, None] = {}
         """Definitions of cells that what lives was not made of."""
 
-    def walk(
-        self, scope: Mapping[str, Any], parts: list[str], *, module: ModuleType | None = None
-    ) -> Definition | None:
+    def walk(self, scope: JsonMapping, parts: list[str], *, module: ModuleType | None = None) -> Definition | None:
         value: Any = scope.get(parts[0], static_inspect.MISSING)
         owner: Any = module
         for i, part in enumerate(parts[1:], 1):
@@ -56,7 +59,7 @@ class LiveObjects:
             return None
         return self._in_classes(_classes_of(owner), rest[0])
 
-    def _of_value(self, owner: Any, parts: list[str], value: Any) -> Definition | None:
+    def _of_value(self, owner: object, parts: list[str], value: object) -> Definition | None:
         name = parts[-1]
         inner = static_inspect.unwrap(value)
         told = self._of_library(value, inner)
@@ -92,7 +95,7 @@ class LiveObjects:
             return library.of_class(inner)
         return None
 
-    def _alias(self, owner: Any, parts: list[str], value: Any) -> Definition | None:
+    def _alias(self, owner: object, parts: list[str], value: object) -> Definition | None:
         """`Rows = list[dict]` and `Number: TypeAlias = int` mean what is written, not the class that they lead to."""
         written = self._as_written(owner, parts) if owner is None or static_inspect.is_a(owner, ModuleType) else None
         return written if written and (written.kind == "type alias" or static_inspect.is_generic(value)) else None
@@ -192,15 +195,10 @@ class LiveObjects:
         if library.is_library_function(code):
             return library.of_function(code, function)
         file = self._file_of(code, static_inspect.plain(function.__module__) if function else "")
-        return _at_code(file, code) if file else None
-
-    def registered(self, scope: Mapping[str, Any], parts: list[str]) -> list[Definition]:
-        """What `functools.singledispatch` keeps for the function of that name, the base among it."""
-        value: Any = scope.get(parts[0], static_inspect.MISSING)
-        for part in parts[1:]:
-            value = static_inspect.MISSING if value is static_inspect.MISSING else static_inspect.attribute(value, part)
-        found = (self.of_code(function.__code__, function) for function in static_inspect.registered(value))
-        return list({item.name: item for item in found if item is not None}.values())
+        found = _at_code(file, code) if file else None
+        if found is not None and _is_edited(code.co_filename) and not _is_made_of(code, found):
+            self.notes[f"{found.name} was edited since it was imported: the kernel runs the earlier version"] = None
+        return found
 
     def why_sourceless(self, value: Any, name: str) -> str:
         """Why a function or class has no text to show."""
@@ -211,9 +209,6 @@ class LiveObjects:
     def _of_cell_code(self, code: CodeType) -> Definition | None:
         """What the cells say of a function; where a condition chose, or no cell has it, what the code was made of."""
         name = code.co_qualname
-        registered = self._of_registered(code)
-        if registered is not None:
-            return registered
         known, cell = self._cells.find(name), self._cells.definitions.cell_of(name)
         if known and cell and name not in cell.repeated and _text_of(code).strip() == "\n".join(cell.lines).strip():
             return known
@@ -229,15 +224,6 @@ class LiveObjects:
                 f"{name} was defined again, but its earlier version is in use: run again what was made of it"
             ] = None
         return known
-
-    def _of_registered(self, code: CodeType) -> Definition | None:
-        """An implementation that has no name of its own: by what it was made of, and as its cell has it now."""
-        file = self._file_of(code) if not code.co_name.strip("_") else None
-        entry = file.at_line(code.co_firstlineno, code.co_name) if file else None
-        if file is None or entry is None or not entry.registers:
-            return None
-        known, ran = self._cells.find(entry.name), file.by_name[entry.name]
-        return known if known is not None and known.source == ran.source else ran
 
     def _file_of(self, code: CodeType, module: str = "") -> FileDefinitions | None:
         """The file that the code was compiled from; of what ran otherwise, the text that IPython keeps to show it."""
@@ -290,13 +276,40 @@ def _text_of(code: CodeType) -> str:
     return "".join(entry[2]) if len(entry) == 4 else ""
 
 
+def _is_edited(file: str) -> bool:
+    """Whether a file was written after this kernel began: one that was not is as it was imported."""
+    return stamp_of(Path(file))[0] > STARTED * 1e9
+
+
+def _is_made_of(code: CodeType, found: Definition) -> bool:
+    """Whether the code is what compiling the definition's text gives. Nothing of it is run."""
+    try:
+        flags = code.co_flags & __future__.annotations.compiler_flag
+        made = compile(found.framed or found.source, "<text>", "exec", flags=flags, dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    waiting = [made]
+    while waiting:
+        one = waiting.pop()
+        if one.co_name == code.co_name and _does(one) == _does(code):
+            return True
+        waiting += [item for item in one.co_consts if isinstance(item, CodeType)]
+    return False
+
+
+def _does(code: CodeType) -> tuple[object, ...]:
+    """What a function does, whatever line it stands on."""
+    held = tuple(_does(item) if isinstance(item, CodeType) else repr(item) for item in code.co_consts)
+    return code.co_code, code.co_names, code.co_varnames, held
+
+
 def _classes_of(owner: Any) -> tuple[type, ...]:
     return static_inspect.bases_of(owner if static_inspect.is_a(owner, type) else type(owner))
 
 
 def _at_code(file: FileDefinitions, code: CodeType) -> Definition | None:
     entry = file.at_line(code.co_firstlineno, code.co_name)
-    other = entry is None or (entry.name.rpartition(".")[2] != code.co_name and not entry.registers)
+    other = entry is None or (entry.name.rpartition(".")[2] != code.co_name)
     if entry is None or (other and code.co_qualname in file.chosen):
         return file.by_name.get(code.co_qualname)  # the file changed since it was loaded
     return file.by_name[entry.name] if file.chosen[entry.name] is entry else file.build(entry)
