@@ -326,8 +326,8 @@ class Session:
         def run(code: str) -> Outcome:
             return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]
 
-        def read(number: int, part: str = "all") -> Outcome:
-            return hydrator.read_cell(number, part, count=self.samples.counter_for(self.model_name()).count)
+        def read(number: int) -> Outcome:
+            return hydrator.read_cell(number, count=self.samples.counter_for(self.model_name()).count)
 
         # What `@agentnb.tool` made in the user's namespace is there to be named with --tools, never by default.
         of_the_user = {value.name: value for value in list(self.namespace.values()) if type(value) is Tool}

@@ -258,14 +258,10 @@ INSPECT = ToolSpec(
 
 READ_CELL = ToolSpec(
     "read_cell",
-    "Bring a cell of the notebook into the conversation at length: its source and all of its outputs as they were when "
-    "it ran. For cells that the outline lists, and for those whose outputs were cut. No side effects.",
+    "Read a cell at length, by its number.",
     {
         "type": "object",
-        "properties": {
-            "number": {"type": "integer", "description": "The cell's number, as `number` or the outline gives it."},
-            "part": {"enum": ["all", "source"], "description": "`source` leaves the outputs out; default `all`."},
-        },
+        "properties": {"number": {"type": "integer"}},
         "required": ["number"],
         "additionalProperties": False,
     },
@@ -289,7 +285,7 @@ RUN_CODE = ToolSpec(
 def built_in(
     *, look: Callable[[str], Outcome], run: Callable[[str], Outcome], read: Callable[..., Outcome]
 ) -> dict[str, Tool]:
-    """The built-in tools over what they need: `look(name)`, `run(code)`, `read(number, part)`, parameters named so."""
+    """The built-in tools over what they need: `look(name)`, `run(code)`, `read(number)`, parameters named so."""
     made = (
         Tool(
             name=READ_CELL.name,
