@@ -258,7 +258,7 @@ INSPECT = ToolSpec(
 
 READ_CELL = ToolSpec(
     "read_cell",
-    "Read a cell at length.",
+    "Read a cell at length, by its number.",
     {
         "type": "object",
         "properties": {"number": {"type": "integer"}},
