@@ -106,7 +106,7 @@ class Preparing:
         )
 
     def object_to_come(self, state: AgentState, call: Call) -> str:
-        """What a dry run says of the cache object that the call would be preceded by; empty where there is none."""
+        """Tell, for a dry run, which cache object would be made before the call; empty where none would."""
         objects = self._services.objects
         if objects.find(call.prompt, call.model, call.scope) is not None:
             return ""

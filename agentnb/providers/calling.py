@@ -409,6 +409,7 @@ class Calling:
             if delta is not None and delta[1]:
                 trace.first_token = trace.first_token or now
                 trace.last_token = now
+                trace.thought |= delta[0] == "thinking"
                 on_text(*delta)
         trace.finished = self._clock.monotonic()
         if self._require_transport().cancelled:
