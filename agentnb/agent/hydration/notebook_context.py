@@ -204,7 +204,8 @@ class NotebookContext:
         lines = self._lines()
         known = {name: item for name, item in held.items() if name.startswith(NAME)}
         new = [line for line in lines if known.get(line.key, {}).get("digest") != line.digest]
-        gone = [name.removeprefix(NAME) for name in known if name not in {line.key for line in lines}]
+        listed = {line.key for line in lines}
+        gone = [name.removeprefix(NAME) for name in known if name not in listed]
         gone = [name for name in gone if name not in self.namespace and self.log.runs]
         if not new and not gone:
             return "", []
