@@ -248,7 +248,14 @@ def test_the_setting_decides_and_without_the_live_view_there_are_commands(desk: 
     assert plain.run["state"] == "WAITING"
     assert len(plain.displays) == 1
     assert "%agent_runs approve" in plain.text
-    assert "ask or deny" in desk.kernel.run("%config AgentNB.approval = 'maybe'\n%agent hi").error
+
+
+def test_a_word_that_the_setting_does_not_know_is_refused_in_the_cell_and_changes_nothing(desk: Desk) -> None:
+    desk.ok("import logging; logging.basicConfig(filename='notebook.log', force=True)")
+    desk.ok("%config AgentNB.approval = 'deny'")
+    assert "Use ask or deny, or leave it empty." in desk.ok("%config AgentNB.approval = 'maybe'").stdout
+    refused = desk.ok("%agent Run `log.append(1)` please").run
+    assert [tool["refused"] for step in refused["steps"] for tool in step["tools"]] == [True]
 
 
 def test_new_limits_of_a_run_that_waits_hold_after_the_click(desk: Desk) -> None:
