@@ -19,9 +19,10 @@ from typing import Any
 
 from agentnb import canonical
 from agentnb.agent.conversation.threads import Threads
-from agentnb.agent.deps import Limits, Request, Services
+from agentnb.agent.deps import Services
 from agentnb.agent.keepalive import KeepAlive
 from agentnb.agent.kernel_context import Hydrator, Observed, Pins
+from agentnb.agent.request import Limits, Request
 from agentnb.agent.run_document import AgentRun, document_of
 from agentnb.agent.samples import Samples
 from agentnb.agent.scrubber import Scrubber

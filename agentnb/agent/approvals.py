@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agentnb import canonical
-from agentnb.agent.conversation.turn_blocks import scrubbed_value
+from agentnb.agent.scrubber import scrubbed_value
 from agentnb.agent.tools.tool import Outcome, ToolBox
 from agentnb.durable.journal.records import AWAITING
 from agentnb.models.messages import ToolCall
@@ -23,7 +23,6 @@ AWAITING_APPROVAL = f"{AWAITING}{EVENT}"
 BUTTON, COMMAND, TERMINAL, PROGRAM = "button", "command", "terminal", "program"
 """How a person's word came."""
 
-Context = Mapping[str, Any]
 Scrub = Callable[[str], str]
 
 
@@ -85,97 +84,151 @@ class Answer:
         }
 
 
-def to_ask(context: Context, run_id: str, box: ToolBox, calls: Iterable[Proposed]) -> list[Proposed]:
-    """Those of the calls that a person is to be asked about before they are carried out."""
-    if context.get("approval") != "ask":
-        return []
-    return [item for item in calls if box.asks(item.call) and said_of(context, run_id, item) is None]
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """A person's word as the run keeps it: on which call (without secrets), what, how it came, and when.
 
-
-def asking(context: Context, calls: Sequence[Proposed], step: int) -> list[dict[str, Any]]:
-    """What the context keeps of the calls that are asked about: those of before, and these from this step on.
-
-    Nothing is taken out of a call: what is shown of it is what runs.
+    `digest` is that of the call that was shown. A journal older than digests has none, and its words hold no more.
     """
-    numbers = {item.number for item in calls}
-    before = [item for item in context.get("asking") or () if item["number"] not in numbers]
-    added = [
-        {"number": item.number, "step": step, "tool": item.call.name, "arguments": dict(item.call.arguments)}
-        for item in calls
-    ]
-    return sorted([*before, *added], key=lambda item: item["number"])
+
+    run: str
+    question: Question
+    digest: str
+    approved: bool
+    rest: bool
+    reason: str
+    by: str
+    at: float
+
+    def to_json(self) -> dict[str, Any]:
+        shown = {"digest": self.digest} if self.digest else {}
+        return {"run": self.run, **vars(self.question), **shown, **self.said}
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The word alone."""
+        return {name: getattr(self, name) for name in ("approved", "rest", "reason", "by", "at")}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Decision:
+        word = {name: value[name] for name in ("run", "approved", "rest", "reason", "by", "at")}
+        return cls(question=_question(value), digest=value.get("digest", ""), **word)
+
+    @property
+    def denial(self) -> Outcome | None:
+        """The outcome of a call that was denied, in words for the model; None where it was approved."""
+        if self.approved:
+            return None
+        why = f" They say: {self.reason}" if self.reason else ""
+        return Outcome(
+            text=f"Denied: the person was shown this call of {self.question.tool} and did not approve it; nothing of "
+            f"it ran.{why}\nGo on without it; do not ask for the same again.",
+            is_error=True,
+            refused=True,
+        )
 
 
-def waiting(context: Context, run_id: str) -> list[Question]:
-    """The calls that nothing was said of yet, in the order of the reply."""
-    free = {*context.get("allow", ()), *approved_tools(context, run_id)}
-    return [question for question in _unanswered(context, run_id) if question.tool not in free]
+def _question(value: Mapping[str, Any]) -> Question:
+    """A question from JSON that may say more."""
+    return Question(**{name: value[name] for name in ("number", "step", "tool", "arguments")})
 
 
-def _unanswered(context: Context, run_id: str) -> list[Question]:
-    return [question for question in _questions(context.get("asking")) if _word_on(context, run_id, question) is None]
+@dataclass(frozen=True, kw_only=True)
+class Approvals:
+    """Which calls of a run a person is asked about, and what was said.
 
+    `asking` are calls of the last reply; None before the first reply with calls. `decisions` are the words said so far,
+    those to an earlier run too where this one is its fork.
+    """
 
-def _questions(items: Iterable[Mapping[str, Any]] | None) -> list[Question]:
-    names = ("number", "step", "tool", "arguments")
-    return [Question(**{name: item[name] for name in names}) for item in items or ()]
+    asking: tuple[Question, ...] | None = None
+    decisions: tuple[Decision, ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """What is journaled: nothing before the first reply with calls."""
+        values: dict[str, Any] = {}
+        if self.asking is not None:
+            values["asking"] = [dict(vars(question)) for question in self.asking] or None
+        if self.decisions:
+            values["decisions"] = [word.to_json() for word in self.decisions]
+        return values
 
-def _word_on(context: Context, run_id: str, question: Question) -> Mapping[str, Any] | None:
-    about = (question.step, question.number, question.digest)
-    said = _of_run(context, run_id)
-    return next((item for item in said if (item["step"], item.get("number"), item.get("digest")) == about), None)
+    @classmethod
+    def from_json(cls, context: Mapping[str, Any]) -> Approvals:
+        asking = tuple(_question(item) for item in context.get("asking") or ())
+        return cls(
+            asking=asking if "asking" in context else None,
+            decisions=tuple(Decision.from_json(item) for item in context.get("decisions") or ()),
+        )
 
+    def to_ask(self, run_id: str, box: ToolBox, calls: Iterable[Proposed]) -> list[Proposed]:
+        """Those of the calls that a person is to be asked about before they are carried out."""
+        return [item for item in calls if box.asks(item.call) and self.said_of(run_id, item) is None]
 
-def said_of(context: Context, run_id: str, proposed: Proposed) -> Mapping[str, Any] | None:
-    """What was said of a call that is about to run; None where nothing was, or of another text than this."""
-    asked = (question for question in _questions(context.get("asking")) if question.number == proposed.number)
-    same = [question for question in asked if question.digest == proposed.digest]
-    return _word_on(context, run_id, same[0]) if same else None
+    def asked(self, calls: Sequence[Proposed], step: int) -> Approvals:
+        """The same with these calls asked about from this step on, beside those of before.
 
+        Nothing is taken out of a call: what is shown of it is what runs.
+        """
+        numbers = {item.number for item in calls}
+        before = [item for item in self.asking or () if item.number not in numbers]
+        added = (
+            Question(number=item.number, step=step, tool=item.call.name, arguments=dict(item.call.arguments))
+            for item in calls
+        )
+        return replace(self, asking=tuple(sorted([*before, *added], key=lambda item: item.number)))
 
-def approved_tools(context: Context, run_id: str) -> frozenset[str]:
-    """The tools that were approved for the rest of this run."""
-    return frozenset(item["tool"] for item in _of_run(context, run_id) if item["approved"] and item["rest"])
+    def waiting(self, run_id: str, *, allow: Iterable[str]) -> list[Question]:
+        """The calls that nothing was said of yet, in the order of the reply, but for tools that need no question."""
+        free = {*allow, *self.approved_tools(run_id)}
+        return [question for question in self._unanswered(run_id) if question.tool not in free]
 
+    def _unanswered(self, run_id: str) -> list[Question]:
+        return [question for question in self.asking or () if self._word_on(run_id, question) is None]
 
-def _of_run(context: Context, run_id: str) -> Iterable[Mapping[str, Any]]:
-    return (item for item in context.get("decisions") or () if item["run"] == run_id)
+    def _word_on(self, run_id: str, question: Question) -> Decision | None:
+        about = (question.step, question.number, question.digest)
+        said = ((word, (word.question.step, word.question.number, word.digest)) for word in self._of_run(run_id))
+        return next((word for word, of in said if of == about), None)
 
+    def said_of(self, run_id: str, proposed: Proposed) -> Decision | None:
+        """What was said of a call that is about to run; None where nothing was, or of another text than this."""
+        asked = (question for question in self.asking or () if question.number == proposed.number)
+        same = [question for question in asked if question.digest == proposed.digest]
+        return self._word_on(run_id, same[0]) if same else None
 
-def decision(context: Context, run_id: str, data: Any, *, at: float, scrub: Scrub = str) -> dict[str, Any] | None:
-    """The delivered word as the context keeps it, without secrets; None where it is about no call that is asked about,
-    or about another text than the one that waits."""
-    given = data if isinstance(data, Mapping) else {}
-    about = (given.get("step"), given.get("number"), given.get("digest"))
-    for question in _unanswered(context, run_id):
-        if (question.step, question.number, question.digest) == about:
-            word: dict[str, Any] = {name: bool(given.get(name)) for name in ("approved", "rest")}
-            word |= {name: str(given.get(name) or "") for name in ("reason", "by")}
-            told = vars(question) | {"arguments": scrubbed_value(question.arguments, scrub)}
-            return {"run": run_id, **told, "digest": question.digest, **word, "at": at}
-    return None
+    def approved_tools(self, run_id: str) -> frozenset[str]:
+        """The tools that were approved for the rest of this run."""
+        return frozenset(word.question.tool for word in self._of_run(run_id) if word.approved and word.rest)
 
+    def _of_run(self, run_id: str) -> list[Decision]:
+        return [word for word in self.decisions if word.run == run_id]
 
-def told(word: Mapping[str, Any]) -> Outcome | None:
-    """The outcome of a call that was denied, in words for the model; None where it was approved."""
-    if word["approved"]:
+    def decision(self, run_id: str, data: object, *, at: float, scrub: Scrub = str) -> Decision | None:
+        """The delivered word as the run keeps it, without secrets; None where it is about no call that is asked about,
+        or about another text than the one that waits."""
+        given = data if isinstance(data, Mapping) else {}
+        about = (given.get("step"), given.get("number"), given.get("digest"))
+        for question in self._unanswered(run_id):
+            if (question.step, question.number, question.digest) == about:
+                return Decision(
+                    run=run_id,
+                    question=replace(question, arguments=scrubbed_value(question.arguments, scrub)),
+                    digest=question.digest,
+                    approved=bool(given.get("approved")),
+                    rest=bool(given.get("rest")),
+                    reason=str(given.get("reason") or ""),
+                    by=str(given.get("by") or ""),
+                    at=at,
+                )
         return None
-    why = f" They say: {word['reason']}" if word["reason"] else ""
-    return Outcome(
-        text=f"Denied: the person was shown this call of {word['tool']} and did not approve it; nothing of it ran.{why}"
-        "\nGo on without it; do not ask for the same again.",
-        is_error=True,
-        refused=True,
-    )
 
-
-def listed(context: Context, run_id: str) -> dict[str, Any]:
-    """What waits and what was said, for the run document."""
-    open_now = [dict(vars(question)) for question in waiting(context, run_id)]
-    return {"waiting": open_now, "decided": [dict(item) for item in _of_run(context, run_id)]}
+    def listed(self, run_id: str, *, allow: Iterable[str]) -> dict[str, Any]:
+        """What waits and what was said, for the run document."""
+        waiting = [dict(vars(question)) for question in self.waiting(run_id, allow=allow)]
+        return {"waiting": waiting, "decided": [word.to_json() for word in self._of_run(run_id)]}
 
 
 def questions_of(document: Mapping[str, Any]) -> list[Question]:
     """The calls that wait, from a run document."""
-    return _questions(document["approvals"]["waiting"])
+    return [_question(item) for item in document["approvals"]["waiting"]]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypedDict
 
 from agentnb.canonical import digest
 from agentnb.context.values.pictures import Drawn
@@ -14,12 +14,27 @@ from agentnb.models.messages import Image
 from agentnb.models.tokens import image_tokens
 
 
+class SentPicture(TypedDict):
+    """A picture that the conversation holds, as the receipt lists it. `new`: since this turn; `seconds` to draw it."""
+
+    name: str
+    text: str
+    media_type: str
+    width: int
+    height: int
+    bytes: int
+    tokens: int
+    seconds: float
+    digest: str
+    new: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
     """`new` are sent with this turn, by name; `listed` is the receipt's list of all that were named."""
 
     new: tuple[tuple[str, Image], ...] = ()
-    listed: list[dict[str, Any]] = field(default_factory=list)
+    listed: tuple[SentPicture, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -35,11 +50,11 @@ def pictures_of(drawn: Mapping[str, Drawn], before: Iterable[Block], rules: Imag
         if item.image is None
     )
     names = dict(new)
-    listed = [
-        _entry(name, item.image, seconds=item.seconds, rules=rules) | {"new": name in names}
+    listed = tuple(
+        _entry(name, item.image, seconds=item.seconds, rules=rules, new=name in names)
         for name, item in drawn.items()
         if item.image is not None
-    ]
+    )
     return Pictures(new=new, listed=listed, notes=(*failed, *_warning(list(names))))
 
 
@@ -49,7 +64,7 @@ def _warning(names: list[str]) -> tuple[str, ...]:
     return (f"Sent as a picture: {', '.join(names)}. What a picture shows cannot be redacted.",)
 
 
-def _entry(name: str, image: Image, *, seconds: float, rules: ImageRules) -> dict[str, Any]:
+def _entry(name: str, image: Image, *, seconds: float, rules: ImageRules, new: bool) -> SentPicture:
     return {
         "name": name,
         "text": image.text,
@@ -60,11 +75,12 @@ def _entry(name: str, image: Image, *, seconds: float, rules: ImageRules) -> dic
         "tokens": image_tokens(rules, image.width, image.height),
         "seconds": seconds,
         "digest": digest(image.data),
+        "new": new,
     }
 
 
-def with_data(listed: Iterable[Mapping[str, Any]], blocks: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The receipt's list with the pictures themselves (base64), where these blocks, as JSON, hold them."""
-    contents = [block["content"] for block in blocks]
-    data = {digest(item["data"]): item["data"] for item in contents if item.get("type") == "image"}
+def with_data(listed: Iterable[SentPicture], blocks: Iterable[Block]) -> list[dict[str, Any]]:
+    """The receipt's list with the pictures themselves (base64), where these blocks hold them."""
+    images = (block.content for block in blocks if isinstance(block.content, Image))
+    data = {digest(image.data): image.data for image in images}
     return [dict(item) | ({"data": data[item["digest"]]} if item["digest"] in data else {}) for item in listed]

@@ -1,15 +1,15 @@
-"""What the parts of the built-in agent share: a request, new limits, and what they need of the outside."""
+"""What the parts of the built-in agent need of the outside: the machine, the notebook, providers, the clock."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.keepalive import KeepAlive
 from agentnb.agent.kernel_context import Hydrator
+from agentnb.agent.request import Limits
 from agentnb.agent.samples import Samples
 from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.tool import Outcome, Tool
@@ -18,56 +18,8 @@ from agentnb.durable.machine import AgentStateMachine
 from agentnb.providers.base import Provider
 from agentnb.providers.cassettes import Cassette
 from agentnb.providers.promptcache import CacheObjects, Ledger
-from agentnb.settings import RunOptions
-
-Context = dict[str, Any]
-"""A run's JSON context between two steps."""
 
 OnMain = Callable[[Callable[[], Outcome]], Outcome]
-
-SHOWN = (
-    "task",
-    "text",
-    "paused",
-    "notes",
-    "usage",
-    "cost",
-    "calls",
-    "last",
-    "budget",
-    "definitions",
-    "redactions",
-    "images",
-    "asking",
-    "decisions",
-)
-"""The parts of the context that a view needs while the run goes on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request(RunOptions):
-    """One task and the options it is carried out under. `cell` and `execution` say who asked, and tell re-runs apart.
-
-    `purse` names the sum that it shares with other runs (money/shared_budget.py); `tags` are added to the run's own.
-    `origin` is (run, step) to go on from: the task follows what that run had said by then.
-    """
-
-    task: str
-    thread: str
-    cell: str | None = None
-    execution: str = ""
-    origin: tuple[str, int] | None = None
-    purse: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """New limits of a resumed run, as whole sums, not additions; None leaves the old one."""
-
-    max_steps: int | None = None
-    budget: float | None = None
-    allow: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

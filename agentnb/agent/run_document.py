@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
-from agentnb.agent import approvals
 from agentnb.agent.attachments import with_data
-from agentnb.agent.money.costs import LOST, with_lost
+from agentnb.agent.money.costs import LOST, NOTHING, lost_calls
+from agentnb.agent.state import AgentState, Segment, is_agents
+from agentnb.durable.events import Event
+from agentnb.durable.journal.records import Run, RunError
 from agentnb.models.layers import Layer
 from agentnb.models.messages import Usage
+from agentnb.settings import RunOptions
 
 SCHEMA = "agentnb.run.v1"
 DRY_RUN, WAITING = "DRY_RUN", "WAITING"
@@ -143,46 +147,64 @@ def empty_layers() -> list[dict[str, Any]]:
 
 
 def run_document(
-    *, run_id: str, state: str, context: Mapping[str, Any], steps: Iterable[Mapping[str, Any]], error: Any = None
+    *,
+    run_id: str,
+    standing: str,
+    state: AgentState,
+    steps: Iterable[Mapping[str, Any]],
+    error: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The run document: everything that is shown of a run, as JSON. `context` is the agent's journaled context."""
-    last = context.get("last") or {}
-    budget = context.get("budget") or {}
-    listed = list(steps)
+    """The run document: everything that is shown of a run, as JSON. `standing` is the state's name or what the run is
+    instead: PAUSED, CANCELLED, WAITING, DRY_RUN."""
+    last, spending = state.last or {}, state.spending
+    cost, budget = spending.cost or NOTHING, state.budget
     return {
         "schema": SCHEMA,
         "run_id": run_id,
-        "thread": context.get("thread", ""),
-        "turn": context.get("turn", 1),
-        "branch": bool(context.get("branch")),
-        "state": state,
-        "model": context.get("model", ""),
-        "label": context.get("label", ""),
-        "simulated": bool(context.get("simulated")),
-        "recorded": context.get("recorded"),
-        "task": context.get("task", ""),
-        "text": context.get("text", ""),
+        "thread": state.thread,
+        "turn": state.turn,
+        "branch": state.branch,
+        "state": standing,
+        "model": state.address,
+        "label": state.label,
+        "simulated": state.simulated,
+        "recorded": state.recorded,
+        "task": state.task,
+        "text": state.text,
         "error": error,
-        "notes": list(context.get("notes", ())),
+        "notes": list(state.notes),
         "live": None,
-        "steps": listed,
+        "steps": list(steps),
         "layers": last.get("layers") or empty_layers(),
         "token_error": last.get("token_error"),
-        "usage": dict(context.get("usage") or Usage().to_json()) | {"calls": context.get("calls", 0)},
-        "cost": dict(context.get("cost") or {"total": 0.0, "uncached": 0.0, "known": True})
-        | {"simulated": bool(context.get("simulated"))},
+        "usage": (spending.usage or Usage()).to_json() | {"calls": spending.calls},
+        "cost": {"total": cost.total, "uncached": cost.uncached, "known": cost.known, "simulated": state.simulated},
         "latency": last.get("latency") or dict(EMPTY_LATENCY),
         "cache": last.get("cache") or dict(EMPTY_CACHE),
-        "budget": None if budget.get("limit") is None else dict(budget),
-        "definitions": list(context.get("definitions", ())),
-        "left_out": list(context.get("left_out", ())),
-        "redactions": list(context.get("redactions", ())),
-        "approvals": approvals.listed(context, run_id),
-        "images": with_data(context.get("images") or (), context.get("blocks") or ()),
+        "budget": None if budget.limit is None else {"limit": budget.limit, "spent": budget.spent},
+        "definitions": list(state.definitions),
+        "left_out": list(state.left_out),
+        "redactions": list(state.redactions),
+        "approvals": state.approvals.listed(run_id, allow=state.options.allow),
+        "images": with_data(state.images, state.blocks),
     }
 
 
-def step_record(event: Any) -> dict[str, Any] | None:
+def state_of(context: object) -> AgentState:
+    """The state of a journaled context. One of another machine than the agent's has a task and a text at most."""
+    if is_agents(context):
+        return AgentState.from_json(cast(Mapping[str, Any], context))
+    found = context if isinstance(context, Mapping) else {}
+    return AgentState(
+        task=str(found.get("task", "")),
+        text=str(found.get("text", "")),
+        thread="",
+        options=RunOptions(),
+        segment=Segment(root=""),
+    )
+
+
+def step_record(event: Event) -> dict[str, Any] | None:
     """One journaled event as a step of the document, or None when it is not a step."""
     if event.kind not in ("step", "failed"):
         return None
@@ -204,7 +226,7 @@ def step_record(event: Any) -> dict[str, Any] | None:
     }
 
 
-def error_record(error: Any) -> dict[str, Any] | None:
+def error_record(error: RunError | None) -> dict[str, Any] | None:
     """The journal's RunError as the document shows it."""
     if error is None:
         return None
@@ -212,13 +234,13 @@ def error_record(error: Any) -> dict[str, Any] | None:
     return {"type": error.type, "code": code, "message": error.message.removesuffix(f" [{code}]"), "todo": ""}
 
 
-def document_of(run: Any, events: Iterable[Any]) -> dict[str, Any]:
+def document_of(run: Run, events: Iterable[Event]) -> dict[str, Any]:
     """The document of a journaled run and its history."""
     listed = list(events)
     steps = [record for record in map(step_record, listed) if record is not None]
-    state = {"paused": "PAUSED", "cancelled": "CANCELLED", "waiting": WAITING}.get(run.status, run.state)
-    context = with_lost(run.context, run.run_id, listed)
-    return run_document(run_id=run.run_id, state=state, context=context, steps=steps, error=error_record(run.error))
+    standing = {"paused": "PAUSED", "cancelled": "CANCELLED", "waiting": WAITING}.get(run.status, run.state)
+    state = state_of(run.context).with_lost(run.run_id, lost_calls(listed))
+    return run_document(run_id=run.run_id, standing=standing, state=state, steps=steps, error=error_record(run.error))
 
 
 class LiveDocument:
@@ -236,12 +258,12 @@ class LiveDocument:
         self._context = dict(context)
         self._run_id = run_id
         self._started = started
-        self._state = state
+        self._standing = state
         self._steps = list(steps)
         self._text: list[str] = []
         self._phase = ""
 
-    def feed(self, event: Any) -> None:
+    def feed(self, event: Event) -> None:
         """Take one event of this run."""
         handler = {"view": self._view, "phase": self._set_phase, "delta": self._delta}.get(event.kind)
         if handler is not None:
@@ -249,14 +271,15 @@ class LiveDocument:
         record = step_record(event)
         if record is not None:
             self._steps.append(record)
-            self._state = event.next_state
+            self._standing = event.next_state
             self._text.clear()
 
     def document(self, now: float) -> dict[str, Any]:
         """The document as it stands; `now` in seconds of the clock that `started` came from."""
-        begun = self._context.get("text", "") if self._context.get("paused") else ""
-        context = self._context | ({"text": begun + "".join(self._text)} if self._text else {})
-        document = run_document(run_id=self._run_id, state=self._state, context=context, steps=self._steps)
+        state = state_of(self._context)
+        if self._text:
+            state = replace(state, text=(state.text if state.paused else "") + "".join(self._text))
+        document = run_document(run_id=self._run_id, standing=self._standing, state=state, steps=self._steps)
         return document | {"live": {"phase": self._phase, "elapsed": max(0.0, now - self._started)}}
 
     def _view(self, data: Mapping[str, Any]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from agentnb.context.redaction.redactor import named_secrets, redact
 
@@ -38,3 +39,12 @@ class Scrubber:
     def report(self) -> list[dict[str, str]]:
         """What was taken, for the receipt: kind and mark of each."""
         return [{"kind": kind, "mark": mark} for mark, kind in sorted(self.found.items())]
+
+
+def scrubbed_value(value: Any, scrub: Callable[[str], str]) -> Any:
+    """A JSON value with secrets taken out of its texts."""
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, Mapping):
+        return {scrub(str(key)): scrubbed_value(item, scrub) for key, item in value.items()}
+    return [scrubbed_value(item, scrub) for item in value] if isinstance(value, list | tuple) else value

@@ -2,8 +2,8 @@
 
 ACTING -> AWAITING_APPROVAL -> ACTING where a person is to be asked first.
 
-Each handler takes the run's JSON context and gives the next state and context; the machine commits that as one
-step. What a handler needs of the outside (provider, notebook, ledger, clock) comes in `Services`.
+Each handler takes the run's state, a record, and gives the next state's name and the record then; the machine commits
+its JSON as one step. What a handler needs of the outside (provider, notebook, ledger, clock) comes in `Services`.
 """
 
 from __future__ import annotations
@@ -11,25 +11,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
 
-from agentnb.agent.approvals import AWAITING_APPROVAL, COMMAND, EVENT, Answer, Question, waiting
+from agentnb.agent.approvals import AWAITING_APPROVAL, COMMAND, EVENT, Answer, Question
 from agentnb.agent.conversation.turn_blocks import (
     ACTING,
     HYDRATING,
     THINKING,
 )
-from agentnb.agent.deps import SHOWN, Context, Limits, Request, Services
+from agentnb.agent.deps import Services
 from agentnb.agent.money.budget import affordable_output
-from agentnb.agent.money.costs import budget_of, with_lost
+from agentnb.agent.money.costs import lost_calls
+from agentnb.agent.request import Limits, Request
 from agentnb.agent.request_planner import Preparing
 from agentnb.agent.run_document import DRY_RUN, AgentRun, document_of, run_document
+from agentnb.agent.state import AgentState, Json
 from agentnb.agent.states.acting import Acting
 from agentnb.agent.states.hydrating import Hydrating
 from agentnb.agent.states.thinking import Thinking
 from agentnb.agent.tools.tool import pick
 from agentnb.durable.journal import records
 from agentnb.durable.machine import AgentStateMachine
+from agentnb.durable.states import Handler
 from agentnb.errors import AgentnbError, RunInterrupted
 from agentnb.models import prices
 from agentnb.providers import latency
@@ -48,6 +50,7 @@ class BuiltInAgent:
         self._acting = Acting(services)
         self._limits = services.limits
         self._taken_up: set[str] = set()
+        self._latest: tuple[Json, AgentState] | None = None
         self.raised: Exception | None = None
         for name, handler in (
             (HYDRATING, self._hydrating.hydrate),
@@ -59,8 +62,8 @@ class BuiltInAgent:
 
     def begin(self, request: Request, run_id: str) -> None:
         """Commit the run's step 0: where it hangs in its thread, and under which limits."""
-        context, tags = self._hydrating.opening(request, run_id)
-        self._machine.initialize_run(run_id, HYDRATING, context, tags=tags)
+        state, tags = self._hydrating.opening(request, run_id)
+        self._machine.initialize_run(run_id, HYDRATING, state.to_json(), tags=tags)
 
     def resume(self, run_id: str, limits: Limits, answers: Mapping[str, object] = MappingProxyType({})) -> None:
         """Make a paused or failed run ready to go on, with new limits where they are given. Executes nothing.
@@ -89,14 +92,15 @@ class BuiltInAgent:
 
     def may_ask(self, run_id: str) -> bool:
         """Whether the run may come to wait for a person's word: it has tools that act and are not allowed."""
-        context = self._machine.get(run_id).context
-        tools = (self._services.tools[name] for name in context["tools"])
-        return context.get("approval") == "ask" and any(t.acts and t.name not in context["allow"] for t in tools)
+        state = self._state(run_id)
+        tools = (self._services.tools[name] for name in state.options.tools)
+        return state.options.approval == "ask" and any(t.acts and t.name not in state.options.allow for t in tools)
 
     def questions(self, run_id: str) -> list[Question]:
         """The calls of the run that wait for a person's word."""
         run = self._machine.get(run_id)
-        return waiting(run.context, run_id) if run.state == AWAITING_APPROVAL else []
+        waits = run.state == AWAITING_APPROVAL
+        return AgentState.from_json(run.context).waiting(run_id) if waits else []
 
     def answer(self, run_id: str, answers: Iterable[Answer]) -> int:
         """Journal what a person said; the number of words that counted: of two on one call the first does.
@@ -135,66 +139,66 @@ class BuiltInAgent:
 
     def last_call(self, run_id: str) -> Call:
         """The run's last request as it was sent, which the next one will begin with: for keeping it warm."""
-        context = self._machine.get(run_id).context
-        sent = context["previous_end"]
-        call, _ = self._preparing.prepare(context)
+        state = self._state(run_id)
+        sent = state.previous_end
+        call, _ = self._preparing.prepare(state)
         cut = replace(call.prompt, blocks=call.prompt.blocks[:sent], previous_end=0)
-        return self._preparing.marked(context, replace(call, prompt=cut, marks=(), tokens=call.tokens[:sent]))
+        return self._preparing.marked(state, replace(call, prompt=cut, marks=(), tokens=call.tokens[:sent]))
 
     def outlook(self, run_id: str) -> tuple[Call, Plan, Prediction, latency.Expected, Reuse]:
         """What the next call on this run's prompt begins with: how its layers are cached, what should hit, when its
         first token may be expected, and how often its frame was asked with."""
-        context = self._machine.get(run_id).context
-        call, prediction = self._preparing.prepare(context)
-        plan = self._preparing.plan(context, call)
-        first = self._preparing.expect_first_token(context, call, prediction)
-        return call, plan, prediction, first, self._preparing.reuse(context, call)
+        state = self._state(run_id)
+        call, prediction = self._preparing.prepare(state)
+        plan = self._preparing.plan(state, call)
+        first = self._preparing.expect_first_token(state, call, prediction)
+        return call, plan, prediction, first, self._preparing.reuse(state, call)
 
     def dry_run(self, request: Request, run_id: str) -> AgentRun:
         """What would be sent, what it would cost and what would hit. Sends nothing and commits nothing."""
-        context, _ = self._hydrating.opening(request, run_id)
-        self._hydrating.fill(context, run_id)
-        call, prediction = self._preparing.prepare(context)
-        affordable_output(budget_of(context), self._preparing.quote(call))
-        context["last"] = self._preparing.expected_view(call, prediction)
+        state, _ = self._hydrating.opening(request, run_id)
+        state = self._hydrating.fill(state, run_id)
+        call, prediction = self._preparing.prepare(state)
+        affordable_output(state.budget, self._preparing.quote(call))
         usage = expected_usage(call, prediction.tokens)
-        cost = prices.cost_of(call.model, usage)
-        context["usage"] = usage.to_json()
-        context["cost"] = {"total": cost.total, "uncached": cost.uncached, "known": cost.known}
-        context["notes"].append(
-            f"Nothing was sent. The reply (at most {call.prompt.max_tokens:,} tokens) would come on top."
+        first = self._preparing.expect_first_token(state, call, prediction)
+        spending = replace(state.spending, usage=usage, cost=prices.cost_of(call.model, usage))
+        state = replace(state, last=self._preparing.expected_view(call, prediction), spending=spending).noted(
+            f"Nothing was sent. The reply (at most {call.prompt.max_tokens:,} tokens) would come on top.",
+            self._preparing.object_to_come(state, call),
+            f"First token expected in {first}.",
         )
-        if made := self._preparing.object_to_come(context, call):
-            context["notes"].append(made)
-        first = self._preparing.expect_first_token(context, call, prediction)
-        context["notes"].append(f"First token expected in {first}.")
-        return AgentRun(run_document(run_id=run_id, state=DRY_RUN, context=context, steps=()))
+        return AgentRun(run_document(run_id=run_id, standing=DRY_RUN, state=state, steps=()))
 
-    def _guarded(self, handler: Callable[[Context], tuple[str, Context]]) -> Any:
-        def guarded(context: Context) -> tuple[str, Context]:
+    def _state(self, run_id: str) -> AgentState:
+        return AgentState.from_json(self._machine.get(run_id).context)
+
+    def _guarded(self, handler: Callable[[AgentState], tuple[str, AgentState]]) -> Handler:
+        """The handler as the machine calls it: JSON in, JSON out, under the run's present limits."""
+
+        def guarded(context: Json) -> tuple[str, Json]:
             self.raised = None
             if self._services.cancelled.is_set():
                 raise RunInterrupted("the run was interrupted")
             run_id = self._machine.current.run_id
+            state = self._at(context).limited(self._limits.get(run_id, Limits()))
             if run_id in self._taken_up:
-                context = with_lost(context, run_id, self._machine.history(run_id))
-            _apply_limits(context, self._limits.get(run_id, Limits()))
+                state = state.with_lost(run_id, lost_calls(self._machine.history(run_id)))
             try:
-                state, after = handler(context)
+                onward, state = handler(state)
                 self._taken_up.discard(run_id)
             except Exception as error:
                 self.raised = error  # the machine keeps its text; whoever asked raises the error itself
                 raise
-            self._machine.current.emit("view", context={name: after.get(name) for name in SHOWN})
-            return state, after
+            self._machine.current.emit("view", context=state.shown())
+            self._latest = (state.to_json(), state)
+            return onward, self._latest[0]
 
         return guarded
 
-
-def _apply_limits(context: Context, limits: Limits) -> None:
-    if limits.max_steps is not None:
-        context["max_steps"] = limits.max_steps
-    if limits.budget is not None:
-        context["budget"] = context["budget"] | {"limit": limits.budget}
-    if limits.allow is not None:
-        context["allow"] = sorted(limits.allow)
+    def _at(self, context: Json) -> AgentState:
+        """The state of a journaled context; the machine hands back the very dict that the step before has given."""
+        if self._latest is not None and context is self._latest[0]:
+            return self._latest[1]
+        state = AgentState.from_json(context)
+        return replace(state, known_model=state.model)

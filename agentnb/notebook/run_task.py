@@ -24,7 +24,7 @@ from agentnb.view.render import bundle
 from agentnb.view.view_text import with_cell_numbers
 
 if TYPE_CHECKING:
-    from agentnb.agent.deps import Request
+    from agentnb.agent.request import Request
     from agentnb.agent.table import BuiltInAgent
 
 _TAKEN = frozenset({RESULT, "In", "Out", "get_ipython"})

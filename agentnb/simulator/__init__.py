@@ -1,4 +1,4 @@
-"""A model provider on loopback that keeps the published rules: wire, prompt cache, TTLs, latency, faults.
+"""Stand in for model providers on loopback and keep their published rules: wire, prompt cache, TTLs, latency, faults.
 
 It is a judge, so it shares no code with what it judges: it imports the standard library, `agentnb.errors` and the
 catalogue only. No model is behind it, and every reply says so. Importing this package is light; the HTTP server
@@ -86,7 +86,7 @@ class Simulator:
 
     @property
     def requests(self) -> list[Recorded]:
-        """What was received, in order, when made with `record=True`."""
+        """Return what was received, in order, when made with `record=True`."""
         return self._engine.requests
 
     def inject(

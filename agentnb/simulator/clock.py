@@ -1,4 +1,4 @@
-"""The simulator's time: the machine's own, which can be pushed ahead, or one that moves only when told or waited on."""
+"""Keep the time: the machine's own, which can be pushed ahead, or one that moves only when told or waited on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentnb.errors import InputError
 
 
 class Clock(Protocol):
-    """What the simulator needs of a clock: `now` in seconds since the epoch, and `advance` by seconds."""
+    """Tell and move the time: `now` in seconds since the epoch, and `advance` by seconds."""
 
     def now(self) -> float: ...
 

@@ -1,4 +1,4 @@
-"""What all wires share: the clock, the seeded queue, token counts, what is warm, the faults, and what was received."""
+"""Hold what all wires share: the clock, the seeded queue, token counts, what is warm, faults, and what was received."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from agentnb.simulator.tokenizer import count
 
 _PATHS = 1_000
 _REMEMBERED = 20_000
-"""How many token counts, and how many requests, are remembered; the oldest are forgotten."""
+"""The number of token counts, and of requests, that are remembered; the oldest are forgotten."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Print:
-    """What is remembered of a request, to say later why the next one's prefix missed.
+    """Hold what is remembered of a request, to say later why the next one's prefix missed.
 
     `parts` are digests or settings by name, in the order in which a change of them is named; then come the `items` of
     the conversation, to which the next request may only append. `tokens` could be read again; `settings` are

@@ -1,4 +1,4 @@
-"""Faults on request: what goes wrong with the next generation requests, one-shot or repeated."""
+"""Let the next generation requests go wrong as asked, once or several times."""
 
 from __future__ import annotations
 

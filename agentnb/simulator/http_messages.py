@@ -1,4 +1,4 @@
-"""What passes between the HTTP edge and the wires: one request as it came, one outcome as it will go out."""
+"""Hold what passes between the HTTP edge and the wires: one request as it came, one outcome as it will go out."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What to answer. With `events` it is a stream, else `body` is sent as JSON.
+    """Hold what to answer. With `events` it is a stream, else `body` is sent as JSON.
 
     `server_time` is the header (name, format with milliseconds) in which this provider reports its own time.
     `on_first_token` runs when the reply begins: then what was written to a prompt cache can be read.

@@ -1,4 +1,4 @@
-"""Pictures in a request: what the APIs refuse of them, and how many tokens they count for. Pure.
+"""Read pictures in a request: what the APIs refuse of them, and how many tokens they count for. Pure.
 
 A judge shares no code with the judged: sizes are read from the picture's own bytes, and the published rules, whose
 figures the catalogue holds, are worked out here once more.
@@ -22,7 +22,7 @@ _MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GI
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """What the bytes of a picture say: its real media type, its size in pixels (0 where it is not read) and bytes."""
+    """Hold what the bytes of a picture say: its media type, its size in pixels (0 where that is not read) and bytes."""
 
     media_type: str
     width: int
@@ -44,7 +44,7 @@ def standard(data: object) -> object:
 
 
 def read_picture(data: bytes) -> Picture | None:
-    """What is known of a picture by its first bytes; None where it is none."""
+    """Read a picture's first bytes; None where it is none."""
     kind = next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
     if kind is None:
         return None
@@ -128,7 +128,7 @@ class Counter(Protocol):
 
 
 def refusal_of_anthropic(source: object) -> str:
-    """What the Messages API says of an image source that it does not take, after the place; empty where it does."""
+    """Return what the Messages API says of an image source, after the place; empty where it takes it."""
     if not isinstance(source, Mapping) or source.get("type") not in ("base64", "url", "file"):
         return "image.source: Input should be a valid image source"
     if source["type"] != "base64":
@@ -153,7 +153,7 @@ def refusal_of_anthropic(source: object) -> str:
 
 
 def refusal_of_google(where: str, inline: Mapping[str, Any]) -> str:
-    """What the Gemini API says of inline data that it does not take; empty where it does, or for other media."""
+    """Return what the Gemini API says of inline data that it does not take; empty where it does, or for other media."""
     kind = str(inline.get("mimeType") or "")
     if not kind:
         return f"* GenerateContentRequest.{where}.inline_data.mime_type: must be set.\n"
@@ -168,7 +168,7 @@ def refusal_of_google(where: str, inline: Mapping[str, Any]) -> str:
 
 
 def refusal_of_openai(param: str, url: object) -> str:
-    """What OpenAI's APIs say of an image's address that they do not take; empty where they do."""
+    """Return what OpenAI's APIs say of an image's address that they do not take; empty where they do."""
     address = url if isinstance(url, str) else ""
     if address.startswith(("https://", "http://")):
         return ""

@@ -1,4 +1,4 @@
-"""Rate limits: requests and tokens a minute for each key and model, as token buckets that refill all the time."""
+"""Limit requests and tokens a minute for each key and model, by token buckets that refill all the time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How OpenAI and Google cache prefixes, as published, and as pure functions. Anthropic's rules: promptcache_rules.
+"""Apply OpenAI's and Google's published rules of prompt caching, as pure functions. Anthropic's: promptcache_rules.
 
 Automatic (OpenAI up to GPT-5.5): whole steps of 128 tokens from 1024 on, never the last token. Breakpoints (GPT-5.6
 and later): exact positions that are marked, plus an implicit one at the end unless that is switched off. Implicit
@@ -41,7 +41,7 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """What one request reads and writes; `written` by TTL, in tokens that are charged as writes."""
+    """Hold what one request reads and writes; `written` by TTL, in tokens that are charged as writes."""
 
     read: int = 0
     written: Mapping[str, int] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Anthropic's published rules of prompt caching, as pure functions over the pieces of one request.
+"""Apply Anthropic's published rules of prompt caching, as pure functions over the pieces of one request.
 
 Only marked positions are written; a mark looks back over at most 20 positions, its own being the first; what lies
 below the model's minimum is ignored without a word. Which rule comes from where: tests/simulator/CONFORMANCE.md.
@@ -36,7 +36,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What one request reads and writes. `total` counts all pieces; the parts do not overlap.
+    """Hold what one request reads and writes. `total` counts all pieces; the parts do not overlap.
 
     `hits` are entries to refresh; `writes` are (digest, tokens up to it, ttl) of entries to make.
     """
@@ -79,7 +79,7 @@ def chain(pieces: Iterable[Piece], salts: Mapping[str, bytes]) -> list[str]:
 def plan(
     pieces: Sequence[Piece], digests: Sequence[str], live: Mapping[str, Entry], *, minimum: int, lookback: int
 ) -> Plan:
-    """Which of the `live` entries this request reads, and what it writes."""
+    """Plan which of the `live` entries this request reads, and what it writes."""
     ends = _running_total(pieces)
     marks = [i for i, piece in enumerate(pieces) if piece.ttl and ends[i] >= minimum]
     found = [hit for mark in marks if (hit := _look_back(mark, digests, live, lookback)) is not None]
@@ -112,7 +112,7 @@ def _look_back(mark: int, digests: Sequence[str], live: Mapping[str, Entry], loo
 
 
 class PromptCaches:
-    """What is warm, per scope (API key and model). It dies with the simulator."""
+    """Hold what is warm, per scope (API key and model). It dies with the simulator."""
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], dict[str, Entry]] = {}

@@ -1,4 +1,4 @@
-"""The HTTP edge: sockets, threads, bytes. What to answer is decided elsewhere; here it is sent, on time or broken."""
+"""Serve HTTP: sockets, threads, bytes. What to answer is decided elsewhere; here it is sent, on time or broken."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class Handler(BaseHTTPRequestHandler):
         return bytes(out) if size <= MAX_BODY else None
 
     def _lengths(self) -> Iterator[int]:
-        """How many bytes come next: all of them, or those of each chunk."""
+        """Yield how many bytes come next: all of them, or those of each chunk."""
         if self.headers.get("transfer-encoding", "").lower() != "chunked":
             yield max(0, int(self.headers.get("content-length") or 0))
             return

@@ -1,4 +1,4 @@
-"""Which wire a request is for, the admin pages under /sim, and the faults: the simulator without its sockets."""
+"""Send each request to its wire, and serve the admin pages under /sim: the simulator without its sockets."""
 
 from __future__ import annotations
 

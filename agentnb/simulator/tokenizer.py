@@ -1,4 +1,4 @@
-"""The simulator's own tokenizer: deterministic word pieces, one scale per family.
+"""Cut text into tokens of the simulator's own: deterministic word pieces, one scale per family.
 
 It is nobody's real tokenizer and is not meant to agree with any estimate: like the real ones it cuts words, and
 families differ (English prose has about 1.3 times as many tokens in claude-5 as in claude-4). In claude-4 a token is
@@ -35,5 +35,5 @@ def pieces(text: str, family: str) -> list[str]:
 
 
 def count(text: str, family: str) -> int:
-    """How many tokens `text` has in `family`."""
+    """Count the tokens of `text` in `family`."""
     return len(pieces(text, family))

@@ -12,7 +12,7 @@ import pytest
 
 import agentnb
 from agentnb.agent.approvals import AWAITING_APPROVAL, BUTTON, EVENT, Answer, call_digest
-from agentnb.agent.deps import Limits
+from agentnb.agent.request import Limits
 from agentnb.agent.run_document import AgentRun
 from agentnb.agent.table import BuiltInAgent
 from agentnb.errors import InputError

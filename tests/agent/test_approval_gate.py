@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
 import scripted
@@ -186,12 +185,12 @@ def test_a_word_on_another_text_lets_nothing_run(desk: Callable[[str], Desk]) ->
 @given(shown.payloads(), shown.payloads())
 def test_acting_runs_only_what_has_the_digest(seen: str, hidden: str) -> None:
     """A journal whose question and whose call are no longer one: the person is asked again, with the call itself."""
-    context: dict[str, Any] = {"approval": "ask"}
     proposed = Proposed(number=1, call=ToolCall("c", "run_code", {"code": seen}))
-    context["asking"] = approvals.asking(context, [proposed], 3)
-    (question,) = approvals.waiting(context, "r")
-    word = approvals.decision(context, "r", Answer(question=question, approved=True, by=BUTTON).to_json(), at=0.0)
-    context["decisions"] = [word]
+    asked = approvals.Approvals().asked([proposed], 3)
+    (question,) = asked.waiting("r", allow=())
+    word = asked.decision("r", Answer(question=question, approved=True, by=BUTTON).to_json(), at=0.0)
+    assert word is not None
+    said = replace(asked, decisions=(word,))
 
     @tool(name="run_code")
     def run_code(code: str) -> str:
@@ -200,9 +199,9 @@ def test_acting_runs_only_what_has_the_digest(seen: str, hidden: str) -> None:
 
     box = ToolBox(tools={"run_code": run_code})
     other = Proposed(number=1, call=ToolCall("c", "run_code", {"code": hidden}))
-    again = approvals.to_ask(context, "r", box, [other])
+    again = said.to_ask("r", box, [other])
     assert again == ([] if seen == hidden else [other])
-    assert approvals.to_ask(context, "r", box, [proposed]) == []
+    assert said.to_ask("r", box, [proposed]) == []
 
 
 # --- one id for two calls -----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agentnb.agent.deps import Limits
+from agentnb.agent.request import Limits
 from agentnb.errors import ActionUnsure
 
 

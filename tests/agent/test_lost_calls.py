@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentnb.agent.deps import Limits
+from agentnb.agent.request import Limits
 
 PAGE = f"Explain this page, please:\n\n{textwrap.__doc__ or ''}{open.__doc__ or ''}" * 2
 MODELS = ["sim:claude-sonnet-4-6", "sim:gemini-2.5-flash", "sim:gpt-4.1"]

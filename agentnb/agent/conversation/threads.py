@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from agentnb.agent.conversation.turn_blocks import plain
+from agentnb.agent.state import AgentState, Base, is_agents
+from agentnb.durable.journal.records import COMPLETED
 from agentnb.durable.machine import AgentStateMachine
-from agentnb.errors import RunUnknown
+from agentnb.errors import JournalError, RunUnknown
 from agentnb.models import catalog
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Text, ToolResult
@@ -21,14 +22,21 @@ FOLDED = "(This definition now stands in another place of this conversation.)"
 
 
 class Threads:
-    """Reads turns and their blocks. A finished turn never changes, so its blocks are read once."""
+    """Reads turns and their blocks. A finished turn never changes, so its state is read once."""
 
     def __init__(self, machine: AgentStateMachine) -> None:
         self._machine = machine
-        self._blocks: dict[str, tuple[Block, ...]] = {}
-        self._segments: dict[str, tuple[Block, ...]] = {}
-        self._bases: dict[str, Mapping[str, Any] | None] = {}
-        self._firsts: dict[str, str | None] = {}
+        self._finished: dict[str, AgentState] = {}
+
+    def _state(self, run_id: str) -> AgentState:
+        """The state of a turn as it stands. Raises RunUnknown."""
+        if run_id in self._finished:
+            return self._finished[run_id]
+        run = self._machine.get(run_id)
+        state = AgentState.from_json(run.context)
+        if run.status == COMPLETED:
+            self._finished[run_id] = state
+        return state
 
     def turns(self, thread: str) -> list[Turn]:
         """The thread's turns in order of their beginning."""
@@ -48,32 +56,29 @@ class Threads:
 
     def segment(self, root: str) -> tuple[Block, ...]:
         """The blocks that the segment froze: STATIC and SEMI_STATIC."""
-        base = self.base(root)
-        if base:
-            return self.segment(base["root"])
-        if root not in self._segments:
-            stored = self._machine.get(root).context["segment_blocks"]
-            self._segments[root] = tuple(Block.from_json(item) for item in stored)
-        return self._segments[root]
+        frozen = self._state(root).segment
+        if frozen.base:
+            return self.segment(frozen.base.root)
+        if frozen.blocks is None:
+            raise JournalError(
+                "the run ended before it had read the notebook", about=root, todo="Ask its task anew in a cell."
+            )
+        return frozen.blocks
 
-    def base(self, root: str) -> Mapping[str, Any] | None:
-        """What the segment keeps of another: `{"root", "kept"}`; None where it froze blocks of its own."""
-        if root not in self._bases:
-            self._bases[root] = self._machine.get(root).context.get("segment_base")
-        return self._bases[root]
+    def base(self, root: str) -> Base | None:
+        """What the segment keeps of another; None where it froze blocks of its own."""
+        return self._state(root).segment.base
 
     def first(self, root: str) -> str | None:
         """The first turn that the segment sends; None where it sends all of its path."""
-        if root not in self._firsts:
-            self._firsts[root] = self._machine.get(root).context.get("segment_first")
-        return self._firsts[root]
+        return self._state(root).segment.first
 
     def as_sent(self, path: Sequence[Turn], *, root: str, kind: str) -> tuple[Block, ...]:
         """The blocks of the path's turns as a segment sends them that has begun already."""
         return self.path(path, root=root, kind=kind, base=self.base(root), first=self.first(root))
 
     def path(
-        self, path: Sequence[Turn], *, root: str, kind: str, base: Mapping[str, Any] | None, first: str | None = None
+        self, path: Sequence[Turn], *, root: str, kind: str, base: Base | None, first: str | None = None
     ) -> tuple[Block, ...]:
         """The blocks of the path's turns as the segment with this root sends them.
 
@@ -84,10 +89,10 @@ class Threads:
         """
         ids = [turn.run_id for turn in path]
         begins = ids.index(root) if root in ids else (0 if any(t.segment_root == root for t in path) else len(path))
-        kept = ids.index(base["kept"]) + 1 if base and base["kept"] in ids else 0
+        kept = ids.index(base.kept) + 1 if base and base.kept in ids else 0
         out: list[Block] = []
         if base and kept:
-            out += self.as_sent(path[:kept], root=base["root"], kind=kind)
+            out += self.as_sent(path[:kept], root=base.root, kind=kind)
         start = max(kept, _place_of(first, ids, root))
         for number, turn in enumerate(path[start:], start):
             blocks: Sequence[Block] = self.own(turn)
@@ -112,37 +117,76 @@ class Threads:
             out += self.own(turn)
         return out
 
-    def end_of_last_request(
-        self, path: Sequence[Turn], root: str, *, base: Mapping[str, Any] | None
-    ) -> tuple[int, str | None]:
+    def end_of_last_request(self, path: Sequence[Turn], root: str, *, base: Base | None) -> tuple[int, str | None]:
         """How many leading blocks this segment's last request on the path sent, and its reply's id; else (0, None)."""
         for turn in reversed(path):
             if turn.segment_root == root:
-                return self.end_of(turn.run_id), self._machine.get(turn.run_id).context["previous_message"]
-        return (self.end_of(base["kept"]), None) if base else (0, None)
+                return self.end_of(turn.run_id), self._state(turn.run_id).previous_message
+        return (self.end_of(base.kept), None) if base else (0, None)
 
     def last_reply(self, path: Sequence[Turn], address: str) -> str | None:
         """The id of the path's last reply where it came from the same provider: what that can compare a request with,
         to say why a new segment missed."""
-        before = self._machine.get(path[-1].run_id).context if path else None
-        same = before is not None and _whom(before["model"]) == _whom(address)
-        return before["previous_message"] if before is not None and same else None
+        before = self._state(path[-1].run_id) if path else None
+        return before.previous_message if before and _whom(before.address) == _whom(address) else None
 
     def end_of(self, run_id: str) -> int:
         """How many leading blocks the turn's last request sent."""
-        return int(self._machine.get(run_id).context["previous_end"])
+        return self._state(run_id).previous_end
 
     def own(self, turn: Turn) -> tuple[Block, ...]:
         """The turn's own blocks, as they were sent and answered."""
-        if turn.run_id not in self._blocks:
-            context = self._machine.get(turn.run_id).context
-            self._blocks[turn.run_id] = tuple(Block.from_json(item) for item in context["blocks"])
-        return self._blocks[turn.run_id]
+        return self._state(turn.run_id).blocks
 
     def touched(self, turn: Turn) -> set[str]:
         """The names of the definitions that the turn's task touched, or that were sent with it."""
-        definitions = self._machine.get(turn.run_id).context.get("definitions", ())
-        return {str(item["name"]) for item in definitions if not str(item["reason"]).endswith(EARLIER)}
+        held = self._state(turn.run_id).definitions
+        return {item["name"] for item in held if not item["reason"].endswith(EARLIER)}
+
+    # The turn of a state, which may be at work
+
+    def path_of(self, state: AgentState) -> tuple[Turn, ...]:
+        """The turns before this one."""
+        turns = self.turns(state.thread)
+        return path_to(turns, next((turn for turn in turns if turn.run_id == state.parent), None))
+
+    def before(self, state: AgentState) -> tuple[Block, ...]:
+        """What this turn's requests begin with: its segment's frozen blocks, and the turns before it."""
+        return (*self._frozen(state), *self._path_blocks(state))
+
+    def base_of(self, state: AgentState) -> Base | None:
+        """What this turn's segment keeps of another, from its own state where it begins the segment."""
+        return state.segment.base if state.segment.begins else self.base(state.segment.root)
+
+    def _frozen(self, state: AgentState) -> tuple[Block, ...]:
+        if state.segment.blocks is not None:
+            return state.segment.blocks
+        base = self.base_of(state)
+        return self.segment(base.root if base else state.segment.root)
+
+    def _path_blocks(self, state: AgentState) -> tuple[Block, ...]:
+        segment, path = state.segment, self.path_of(state)
+        if segment.begins:
+            return self.path(path, root=segment.root, kind=state.kind, base=segment.base, first=segment.first)
+        return self.as_sent(path, root=segment.root, kind=state.kind)
+
+    def sent(self, sent: Sent | None) -> tuple[Block, ...]:
+        """The blocks of a request that was sent, as the journal has them; () where its run is not in this journal."""
+        if sent is None:
+            return ()
+        try:
+            context = self._machine.get(sent.run_id).context
+        except RunUnknown:
+            return ()
+        if not is_agents(context):
+            return ()
+        state = AgentState.from_json(context)
+        return (*self.before(state), *state.blocks)[: len(sent.chain)]
+
+
+def left_out(state: AgentState, path: Sequence[Turn]) -> int:
+    """How many of the path's oldest turns the segment that this turn begins does not send."""
+    return _place_of(state.segment.first, [turn.run_id for turn in path], state.segment.root)
 
 
 def _place_of(first: str | None, ids: Sequence[str], root: str) -> int:
@@ -157,61 +201,6 @@ def _whom(address: str) -> tuple[str, bool]:
     simulated, provider, name = catalog.split_address(address)
     row = catalog.find(name, provider)
     return provider or (row.provider if row else ""), simulated
-
-
-def path_of(threads: Threads, context: Mapping[str, Any]) -> tuple[Turn, ...]:
-    """The turns before the one whose context this is."""
-    turns = threads.turns(context["thread"])
-    parent = next((turn for turn in turns if turn.run_id == context["parent"]), None)
-    return path_to(turns, parent)
-
-
-def path_blocks(threads: Threads, context: Mapping[str, Any]) -> tuple[Block, ...]:
-    """The blocks of the turns before this one, as this segment sends them."""
-    root, kind, path = context["segment_root"], context["kind"], path_of(threads, context)
-    if begins_segment(context):
-        first = context.get("segment_first")
-        return threads.path(path, root=root, kind=kind, base=context.get("segment_base"), first=first)
-    return threads.as_sent(path, root=root, kind=kind)
-
-
-def begins_segment(context: Mapping[str, Any]) -> bool:
-    """Whether this turn begins its segment, of which its own context tells then."""
-    return "segment_base" in context or "segment_blocks" in context
-
-
-def left_out(context: Mapping[str, Any], path: Sequence[Turn]) -> int:
-    """How many of the path's oldest turns the segment that this turn begins does not send."""
-    return _place_of(context.get("segment_first"), [turn.run_id for turn in path], context["segment_root"])
-
-
-def base_of(threads: Threads, context: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What this turn's segment keeps of another, from its own context where it begins the segment."""
-    if "segment_base" in context:
-        found: Mapping[str, Any] | None = context["segment_base"]
-        return found
-    return None if "segment_blocks" in context else threads.base(context["segment_root"])
-
-
-def segment_blocks(threads: Threads, context: Mapping[str, Any]) -> tuple[Block, ...]:
-    """The frozen blocks of the segment, from this turn's own context where it begins one."""
-    stored = context.get("segment_blocks")
-    if stored is None:
-        base = base_of(threads, context)
-        return threads.segment(base["root"] if base else context["segment_root"])
-    return tuple(Block.from_json(item) for item in stored)
-
-
-def sent_blocks(threads: Threads, machine: AgentStateMachine, sent: Sent | None) -> tuple[Block, ...]:
-    """The blocks of a request that was sent, as the journal has them; () where its run is not in this journal."""
-    try:
-        context = machine.get(sent.run_id).context if sent else {}
-    except RunUnknown:
-        return ()
-    if sent is None or "blocks" not in context:
-        return ()
-    own = (Block.from_json(item) for item in context["blocks"])
-    return (*segment_blocks(threads, context), *path_blocks(threads, context), *own)[: len(sent.chain)]
 
 
 def folded(blocks: Sequence[Block]) -> list[Block]:

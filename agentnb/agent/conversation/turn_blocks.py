@@ -8,6 +8,9 @@ from types import MappingProxyType
 from typing import Any, assert_never
 
 from agentnb import canonical
+from agentnb.agent.approvals import Decision
+from agentnb.agent.scrubber import scrubbed_value
+from agentnb.agent.state import AgentState
 from agentnb.agent.tools.tool import Outcome
 from agentnb.models.catalog import ImageRules, Model
 from agentnb.models.layers import Block, Layer
@@ -75,13 +78,13 @@ def result_block(call: ToolCall, outcome: Outcome) -> Block:
     )
 
 
-def open_calls(blocks: Sequence[Mapping[str, Any]]) -> list[ToolCall]:
+def open_calls(blocks: Iterable[Block]) -> list[ToolCall]:
     """The calls of this turn that have no result yet, in order: those of the last reply, whose results come together.
 
     A result is that of the first call with its id: an old journal may hold one id for two calls.
     """
     waiting: list[ToolCall] = []
-    for part in (Block.from_json(item).content for item in blocks):
+    for part in (block.content for block in blocks):
         if isinstance(part, ToolCall):
             waiting.append(part)
         elif isinstance(part, ToolResult):  # servers on one's own machine may use an id again in the next step
@@ -112,15 +115,6 @@ def scrubbed(block: Block, scrub: Callable[[str], str]) -> Block:
         text = scrub(content.text)
         return block if text == content.text else replace(block, content=replace(content, text=text))
     return block
-
-
-def scrubbed_value(value: Any, scrub: Callable[[str], str]) -> Any:
-    """A JSON value with secrets taken out of its texts."""
-    if isinstance(value, str):
-        return scrub(value)
-    if isinstance(value, Mapping):
-        return {scrub(str(key)): scrubbed_value(item, scrub) for key, item in value.items()}
-    return [scrubbed_value(item, scrub) for item in value] if isinstance(value, list | tuple) else value
 
 
 def suited(blocks: Iterable[Block], model: Model) -> tuple[Block, ...]:
@@ -230,7 +224,7 @@ def tool_record(
     call: ToolCall,
     outcome: Outcome,
     seconds: float,
-    word: Mapping[str, Any] | None = None,
+    word: Decision | None = None,
     *,
     scrub: Callable[[str], str] = str,
 ) -> dict[str, Any]:
@@ -242,7 +236,7 @@ def tool_record(
         "is_error": outcome.is_error,
         "refused": outcome.refused,
         "seconds": round(seconds, 6),
-        "decision": {name: word[name] for name in ("approved", "rest", "reason", "by", "at")} if word else None,
+        "decision": word.said if word else None,
     }
 
 
@@ -262,22 +256,18 @@ def end_note(reply: Reply) -> str:
     return "" if reply.text.strip() or reply.calls else "The model ended without an answer."
 
 
-def recorded_reply(before: Sequence[Mapping[str, Any]], after: Mapping[str, Any], data: Mapping[str, Any]) -> Reply:
-    """The reply that a journaled THINKING step took in: its blocks from the contexts, the rest from its event."""
-    blocks = [Block.from_json(item) for item in after["blocks"][len(before) :]]
+def recorded_reply(before: AgentState, after: AgentState, data: Mapping[str, Any]) -> Reply:
+    """The reply that a journaled THINKING step took in: its blocks from the states, the rest from its event."""
     return Reply(
-        content=tuple(block.content for block in blocks),
+        content=tuple(block.content for block in after.blocks[len(before.blocks) :]),
         stop=StopReason(data["stop"]),
         usage=Usage.from_json(data["usage"]),
-        model=after["model"],
-        message_id=after["previous_message"] or "",
+        model=after.address,
+        message_id=after.previous_message or "",
     )
 
 
-def closed(blocks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def closed(blocks: Sequence[Block]) -> tuple[Block, ...]:
     """Blocks that a new question may follow: a call without a result gets one that says why."""
-    results = [
-        result_block(call, Outcome(text="Not carried out: the conversation was taken up again here.", is_error=True))
-        for call in open_calls(blocks)
-    ]
-    return [*(dict(item) for item in blocks), *(block.to_json() for block in results)]
+    why = Outcome(text="Not carried out: the conversation was taken up again here.", is_error=True)
+    return (*blocks, *(result_block(call, why) for call in open_calls(blocks)))

@@ -7,19 +7,79 @@ event says what was lost, and the run's sum and budget take it in.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass, replace
 from typing import Any
 
-from agentnb.agent.money.budget import Budget
+from agentnb.durable.events import Event
 from agentnb.models import prices
 from agentnb.models.messages import Usage
+from agentnb.models.prices import Cost
 from agentnb.models.tokens import TokenCounter
 from agentnb.providers.promptcache import Call
 
-Context = dict[str, Any]
 LOST = "lost_usage"
 """Under this name a failed or paused step's event holds what its call had used: usage, cost, whether estimated."""
-_NOTHING = {"total": 0.0, "uncached": 0.0, "known": True}
+NOTHING = Cost(total=0.0, uncached=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spending:
+    """The sum over a run's calls so far.
+
+    `spent` counts against the run's budget. `usage` and `cost` are None until a call is settled; `cost` also holds what
+    was paid beside the calls, for cache objects. `settled` is (run, number): so many of that run's lost calls are in.
+    """
+
+    spent: float = 0.0
+    usage: Usage | None = None
+    calls: int = 0
+    cost: Cost | None = None
+    settled: tuple[str, int] | None = None
+
+    def with_call(self, usage: Usage, cost: Cost) -> Spending:
+        """The sums with one call more."""
+        return replace(
+            self,
+            usage=self.usage + usage if self.usage else usage,
+            calls=self.calls + 1,
+            cost=_sum(self.cost or NOTHING, cost),
+            spent=self.spent + (cost.total or 0.0),
+        )
+
+    def paid(self, dollars: float) -> Spending:
+        """The sums with what was paid beside the calls, for a cache object."""
+        before = self.cost or NOTHING
+        total = None if before.total is None else before.total + dollars
+        return replace(self, cost=replace(before, total=total), spent=self.spent + dollars)
+
+    def to_json(self) -> dict[str, Any]:
+        """What is journaled beside the budget: nothing before the first call."""
+        sums: dict[str, Any] = {}
+        if self.usage is not None:
+            sums |= {"usage": self.usage.to_json(), "calls": self.calls}
+        if self.cost is not None:
+            sums["cost"] = {"total": self.cost.total, "uncached": self.cost.uncached, "known": self.cost.known}
+        if self.settled is not None:
+            sums["settled"] = {"run": self.settled[0], "count": self.settled[1]}
+        return sums
+
+    @classmethod
+    def from_json(cls, context: Mapping[str, Any]) -> Spending:
+        usage, cost, settled = context.get("usage"), context.get("cost"), context.get("settled")
+        return cls(
+            spent=context["budget"]["spent"],
+            usage=Usage.from_json(usage) if usage else None,
+            calls=context.get("calls", 0),
+            cost=Cost(total=cost["total"], uncached=cost["uncached"]) if cost else None,
+            settled=(settled["run"], settled["count"]) if settled else None,
+        )
+
+
+def _sum(one: Cost, other: Cost) -> Cost:
+    def add(a: float | None, b: float | None) -> float | None:
+        return a + b if one.known and other.known and a is not None and b is not None else None
+
+    return Cost(total=add(one.total, other.total), uncached=add(one.uncached, other.uncached))
 
 
 class Heard:
@@ -45,68 +105,40 @@ class Heard:
         return [text for text in self._texts[:-1] if text]
 
 
-def lost_usage(call: Call, reported: Usage, texts: Sequence[str], counter: TokenCounter) -> tuple[Usage, bool]:
-    """What replies that broke off had used, and whether that is an estimate: some providers count at the end only."""
-    if reported.input_total or not texts:
-        return reported, False
-    return Usage(input=call.total * len(texts), output=sum(map(counter.count, texts))), True
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """What a call had used that brought no reply, and whether that is an estimate."""
+
+    usage: Usage
+    cost: Cost
+    estimated: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """What the failed step's event holds."""
+        cost = {"total": self.cost.total, "uncached": self.cost.uncached}
+        return {"usage": self.usage.to_json(), "cost": cost, "estimated": self.estimated}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Lost:
+        return cls(usage=Usage.from_json(value["usage"]), cost=Cost(**value["cost"]), estimated=value["estimated"])
+
+    @property
+    def note(self) -> str:
+        """What people are told of it."""
+        about = "≈ " if self.estimated else ""
+        price = "" if self.cost.total is None else f", {about}${self.cost.total:.4f}"
+        used = f"{about}{self.usage.input_total:,} input and {about}{self.usage.output:,} output tokens"
+        return f"A call that brought no reply had used {used}{price}: the sums hold that."
 
 
-def lost_record(call: Call, usage: Usage, *, estimated: bool) -> dict[str, Any]:
-    """What the failed step's event holds."""
-    cost = asdict(prices.cost_of(call.model, usage))
-    priced = {name: cost[name] for name in ("total", "uncached")}
-    return {"usage": usage.to_json(), "cost": priced, "estimated": estimated}
+def lost_call(call: Call, reported: Usage, texts: Sequence[str], counter: TokenCounter) -> Lost:
+    """What replies that broke off had used; an estimate where the provider counts at the end only."""
+    estimated = bool(texts) and not reported.input_total
+    usage = Usage(input=call.total * len(texts), output=sum(map(counter.count, texts))) if estimated else reported
+    return Lost(usage=usage, cost=prices.cost_of(call.model, usage), estimated=estimated)
 
 
-def budget_of(context: Mapping[str, Any]) -> Budget:
-    return Budget(limit=context["budget"]["limit"], spent=context["budget"]["spent"])
-
-
-def add_up(context: Context, usage: Usage, cost: prices.Cost) -> None:
-    """Add one call to the run's sum."""
-    total = Usage.from_json(context["usage"]) + usage if context.get("usage") else usage
-    context["usage"] = total.to_json()
-    context["calls"] = context.get("calls", 0) + 1
-    before = context.get("cost") or _NOTHING
-    known = before["known"] and cost.known
-    context["cost"] = {
-        "total": before["total"] + cost.total if known and cost.total is not None else None,
-        "uncached": before["uncached"] + cost.uncached if known and cost.uncached is not None else None,
-        "known": known,
-    }
-    context["budget"] = context["budget"] | {"spent": context["budget"]["spent"] + (cost.total or 0.0)}
-
-
-def pay(context: Context, dollars: float) -> None:
-    """Add what was paid beside the calls, for a cache object, to the run's cost."""
-    before = context.get("cost") or _NOTHING
-    if before["total"] is not None:
-        context["cost"] = before | {"total": before["total"] + dollars}
-    context["budget"] = context["budget"] | {"spent": context["budget"]["spent"] + dollars}
-
-
-def note(context: Context, text: str) -> None:
-    """A note for people, once."""
-    context["notes"] = [*context["notes"], *([] if text in context["notes"] else [text])]
-
-
-def with_lost(context: Context, run_id: str, events: Iterable[Any]) -> Context:
-    """The context with what failed steps' calls had used, as far as its sum does not hold that yet."""
-    lost = [event.data[LOST] for event in events if event.kind in ("failed", "paused") and LOST in (event.data or {})]
-    settled = context.get("settled") or {}
-    done = settled.get("count", 0) if settled.get("run") == run_id else 0  # a fork has a history of its own
-    if len(lost) <= done:
-        return context
-    context = dict(context)
-    for one in lost[done:]:
-        usage = Usage.from_json(one["usage"])
-        add_up(context, usage, prices.Cost(**one["cost"]))
-        note(context, _told(usage, one["cost"]["total"], "≈ " if one["estimated"] else ""))
-    return context | {"settled": {"run": run_id, "count": len(lost)}}
-
-
-def _told(usage: Usage, dollars: float | None, about: str) -> str:
-    price = "" if dollars is None else f", {about}${dollars:.4f}"
-    used = f"{about}{usage.input_total:,} input and {about}{usage.output:,} output tokens"
-    return f"A call that brought no reply had used {used}{price}: the sums hold that."
+def lost_calls(events: Iterable[Event]) -> list[Lost]:
+    """What the run's failed and paused steps had used, oldest first."""
+    ended = (event for event in events if event.kind in ("failed", "paused"))
+    return [Lost.from_json(event.data[LOST]) for event in ended if LOST in (event.data or {})]

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agentnb.agent.conversation.turn_blocks import prompt_tokens, suited
-from agentnb.agent.deps import Request, Services
+from agentnb.agent.deps import Services
+from agentnb.agent.request import Request
 from agentnb.models import catalog, prices
 from agentnb.models.catalog import Model
 from agentnb.models.layers import Block, Layer, chain_digests

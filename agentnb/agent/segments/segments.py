@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from agentnb.agent.conversation.threads import Threads, folded
 from agentnb.agent.conversation.turn_blocks import block_weight, suited
-from agentnb.agent.deps import Request, Services
+from agentnb.agent.deps import Services
+from agentnb.agent.request import Request
 from agentnb.agent.segments.compaction import reason, rewrite_that_pays
 from agentnb.agent.segments.window import room_for, tokens_of, turns_to_leave_out
+from agentnb.agent.state import AgentState, Base
 from agentnb.models import catalog, prices
 from agentnb.models.catalog import Model
 from agentnb.models.layers import Block, Layer, chain_digests
@@ -27,13 +28,13 @@ CERTAIN = 0.95
 class Begun:
     """The segment to go on with. `root` None begins one: `base` says what it keeps of another, `why` is for the user.
 
-    `base` is `{"root": the other segment's, "kept": the last turn that is sent as that one sent it}`. `first` is the
-    first turn that is sent, where the whole conversation would not fit the model's window ("": none before this one).
+    `first` is the first turn that is sent, where the whole conversation would not fit the model's window ("": none
+    before this one).
     `replaced`: so much of the other's project section is out of date that no turn goes on with it.
     """
 
     root: str | None
-    base: Mapping[str, Any] | None = None
+    base: Base | None = None
     first: str | None = None
     why: str = ""
     replaced: bool = False
@@ -117,16 +118,14 @@ class Segments:
         sent = self._as_sent(path, root, kind, self._services.samples.counter_for(request.model))
         return self._fitted(self._go_on(sent, request), path, request=request, sent=sent.blocks)
 
-    def take_up(self, source: Mapping[str, Any], path: Sequence[Turn], *, request: Request) -> Begun:
+    def take_up(self, source: AgentState, path: Sequence[Turn], *, request: Request) -> Begun:
         """The segment for a turn that follows a step of an earlier run: that run's own, unless too much is stale.
 
-        `source` is that run's context after the step. A new segment keeps nothing of the old one: what the run had
+        `source` is that run's state after the step. A new segment keeps nothing of the old one: what the run had
         said so far is folded into it.
         """
-        own = [Block.from_json(item) for item in source["blocks"]]
-        sent = self._as_sent(
-            path, source["segment_root"], source["kind"], self._services.samples.counter_for(request.model), then=own
-        )
+        counter = self._services.samples.counter_for(request.model)
+        sent = self._as_sent(path, source.segment.root, source.kind, counter, then=source.blocks)
         begun = self._go_on(sent, request, whole=True)
         return self._fitted(begun, path, request=request, sent=sent.blocks)
 
@@ -154,7 +153,7 @@ class Segments:
         cuts = self._cuts(sent, request.thread_stale_limit * CERTAIN, request)
         # To keep the project section is to keep its old text.
         cut = cuts[0] if whole or passed.frozen else min(cuts, key=lambda cut: cut.price)
-        base = {"root": sent.root, "kept": cut.kept} if cut.kept else None
+        base = Base(sent.root, cut.kept) if cut.kept else None
         why = self._priced(sent, request, passed=passed, cut=cut)
         return Begun(root=None, base=base, why=why, replaced=passed.frozen)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentnb.agent.conversation.turn_blocks import prompt_tokens
-from agentnb.agent.deps import Request
+from agentnb.agent.request import Request
 from agentnb.models.catalog import Model
 from agentnb.models.layers import Block
 from agentnb.models.tokens import TokenCounter

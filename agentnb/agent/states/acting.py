@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from agentnb import canonical
-from agentnb.agent import approvals
-from agentnb.agent.approvals import AWAITING_APPROVAL, Proposed
+from agentnb.agent.approvals import AWAITING_APPROVAL, Approvals, Decision, Proposed
 from agentnb.agent.conversation.turn_blocks import (
     ACTING,
     THINKING,
@@ -16,7 +15,8 @@ from agentnb.agent.conversation.turn_blocks import (
     result_block,
     tool_record,
 )
-from agentnb.agent.deps import Context, Services
+from agentnb.agent.deps import Services
+from agentnb.agent.state import AgentState, HeldDefinition
 from agentnb.agent.tools.tool import Outcome, Tool, ToolBox, carry_out, pick
 from agentnb.errors import ActionUnsure, RunInterrupted
 from agentnb.models.messages import ToolCall
@@ -29,59 +29,61 @@ class Acting:
         self._services = services
         self._machine = services.machine
 
-    def act(self, context: Context) -> tuple[str, Context]:
-        run_id = self._machine.current.run_id
-        free = {*context["allow"], *approvals.approved_tools(context, run_id)}
-        box = ToolBox(tools=pick(context["tools"], self._services.tools), allow=frozenset(free))
-        calls = [Proposed(number=n, call=call) for n, call in enumerate(open_calls(context["blocks"]), 1)]
-        asked = approvals.to_ask(context, run_id, box, calls)
+    def act(self, state: AgentState) -> tuple[str, AgentState]:
+        run_id, approvals = self._machine.current.run_id, state.approvals
+        free = {*state.options.allow, *approvals.approved_tools(run_id)}
+        box = ToolBox(tools=pick(state.options.tools, self._services.tools), allow=frozenset(free))
+        calls = [Proposed(number=n, call=call) for n, call in enumerate(open_calls(state.blocks), 1)]
+        asked = approvals.to_ask(run_id, box, calls) if state.options.approval == "ask" else []
         if asked:
-            return self._ask(context, asked)
+            return self._ask(state, asked)
         records = []
         started = self._services.clock.monotonic()
         for proposed in calls:
-            word = approvals.said_of(context, run_id, proposed)
+            word = approvals.said_of(run_id, proposed)
             outcome, seconds = self._timed(box, proposed, word)
-            outcome = said_once(outcome, context["definitions"])
-            context["blocks"].append(result_block(proposed.call, outcome).to_json())
-            _hold(context, outcome)
+            outcome = said_once(outcome, state.definitions)
+            state = replace(
+                state,
+                blocks=(*state.blocks, result_block(proposed.call, outcome)),
+                definitions=_holding(state.definitions, outcome),
+            )
             records.append(tool_record(proposed.call, outcome, seconds, word, scrub=self._services.scrub.of_output))
-        context["asking"] = None
-        context["redactions"] = self._services.scrub.report()
         self._machine.current.attach(
             seconds=round(self._services.clock.monotonic() - started, 6),
             what=", ".join(f"{r['name']}{' (refused)' if r['refused'] else ''}" for r in records),
             tools=records,
         )
-        return THINKING, context
+        return THINKING, self._with(state, replace(approvals, asking=()))
 
-    def _ask(self, context: Context, calls: Sequence[Proposed]) -> tuple[str, Context]:
+    def _ask(self, state: AgentState, calls: Sequence[Proposed]) -> tuple[str, AgentState]:
         """Nothing runs before a person has spoken: not even the reply's other calls, so that the order stays."""
-        context["asking"] = approvals.asking(context, calls, self._machine.current.step)
-        _count_wait(context)
         self._machine.current.attach(what=f"asked about {', '.join(item.call.name for item in calls)}")
-        return AWAITING_APPROVAL, context
+        asked = state.approvals.asked(calls, self._machine.current.step)
+        return AWAITING_APPROVAL, replace(state, approvals=asked, waits=state.waits + 1)
 
-    def take_word(self, context: Context) -> tuple[str, Context]:
+    def _with(self, state: AgentState, approvals: Approvals) -> AgentState:
+        return replace(state, approvals=approvals, redactions=tuple(self._services.scrub.report()))
+
+    def take_word(self, state: AgentState) -> tuple[str, AgentState]:
         """AWAITING_APPROVAL: one delivered word. The first on a call counts; one on any other call changes nothing."""
-        current, event = self._machine.current, self._machine.current.event
+        current, event, approvals = self._machine.current, self._machine.current.event, state.approvals
         scrub = self._services.scrub.of_output
-        word = event and approvals.decision(context, current.run_id, event.data, at=event.at, scrub=scrub)
+        word = approvals.decision(current.run_id, event.data, at=event.at, scrub=scrub) if event else None
         if word:
-            context["decisions"] = [*(context.get("decisions") or ()), word]
-            context["redactions"] = self._services.scrub.report()
-            said = "approved" if word["approved"] else "denied"
-            current.attach(what=f"{said} {word['tool']} ({word['by']})", decision=word)
-        _count_wait(context)
-        return AWAITING_APPROVAL if approvals.waiting(context, current.run_id) else ACTING, context
+            state = self._with(state, replace(approvals, decisions=(*approvals.decisions, word)))
+            said = "approved" if word.approved else "denied"
+            current.attach(what=f"{said} {word.question.tool} ({word.by})", decision=word.to_json())
+        state = replace(state, waits=state.waits + 1)
+        return AWAITING_APPROVAL if state.waiting(current.run_id) else ACTING, state
 
-    def _timed(self, box: ToolBox, proposed: Proposed, word: Mapping[str, Any] | None) -> tuple[Outcome, float]:
+    def _timed(self, box: ToolBox, proposed: Proposed, word: Decision | None) -> tuple[Outcome, float]:
         call = proposed.call
         if self._services.cancelled.is_set():
             raise RunInterrupted("the run was interrupted before a tool ran")
         self._machine.current.emit("phase", text=f"running {call.name}")
         started = self._services.clock.monotonic()
-        denied = approvals.told(word) if word else None
+        denied = word.denial if word else None
         outcome = denied or box.problem(call, approved=bool(word)) or self._carry_out(box.tools[call.name], proposed)
         scrub = self._services.scrub if outcome.holds else self._services.scrub.of_output
         outcome = replace(outcome, text=scrub(outcome.text))
@@ -118,7 +120,7 @@ class Acting:
         return carry_out(tool, call)
 
 
-def said_once(outcome: Outcome, held: Sequence[Mapping[str, Any]]) -> Outcome:
+def said_once(outcome: Outcome, held: Sequence[HeldDefinition]) -> Outcome:
     """The outcome; or, where the conversation holds these definitions in full as they are now, where they stand."""
     known = {(item["name"], item["digest"]) for item in held if item["form"] == "full"}
     if not outcome.holds or not all((item["name"], item["digest"]) in known for item in outcome.holds):
@@ -127,12 +129,9 @@ def said_once(outcome: Outcome, held: Sequence[Mapping[str, Any]]) -> Outcome:
     return replace(outcome, text=f"Already above, in full and unchanged since: {names}.", holds=())
 
 
-def _hold(context: Context, outcome: Outcome) -> None:
+def _holding(held: Sequence[HeldDefinition], outcome: Outcome) -> tuple[HeldDefinition, ...]:
+    """What the conversation holds after the outcome: what that brought is new, and takes the place of what was."""
     for item in outcome.holds:
-        entry = dict(item) | {"new": True}
-        context["definitions"] = [d for d in context["definitions"] if d["name"] != item["name"]] + [entry]
-
-
-def _count_wait(context: Context) -> None:
-    """Steps that only ask or listen do not count towards --max-steps."""
-    context["waits"] = context.get("waits", 0) + 1
+        entry = cast(HeldDefinition, dict(item) | {"new": True})
+        held = (*(other for other in held if other["name"] != item["name"]), entry)
+    return tuple(held)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agentnb.agent.call_gaps import learn_call
-from agentnb.agent.conversation.threads import Threads, sent_blocks
+from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.conversation.turn_blocks import (
     COMPLETED,
     block_text,
@@ -16,11 +16,12 @@ from agentnb.agent.conversation.turn_blocks import (
     reply_tokens,
     what_came,
 )
-from agentnb.agent.deps import SHOWN, Context, Services
+from agentnb.agent.deps import Services
 from agentnb.agent.money.budget import affordable_output
-from agentnb.agent.money.costs import LOST, Heard, add_up, budget_of, lost_record, lost_usage, note, pay
+from agentnb.agent.money.costs import LOST, Heard, Lost, lost_call
 from agentnb.agent.money.shared_budget import Purse
 from agentnb.agent.request_planner import Preparing
+from agentnb.agent.state import AgentState, LastCall
 from agentnb.errors import (
     AgentnbError,
     BudgetExceeded,
@@ -30,10 +31,10 @@ from agentnb.errors import (
     StepLimitReached,
     StreamBroken,
 )
-from agentnb.models import catalog, prices
+from agentnb.models import prices
 from agentnb.models.catalog import is_simulated
 from agentnb.models.messages import Reply, StopReason, Usage
-from agentnb.models.tokens import cached_share
+from agentnb.models.tokens import TokenCounter, cached_share
 from agentnb.providers import latency
 from agentnb.providers.base import Answer, Provider, Wire
 from agentnb.providers.cassettes import Playing, Replaying
@@ -65,93 +66,92 @@ class Thinking:
         self._preparing = Preparing(services, threads)
         self._machine = services.machine
 
-    def _with_object(self, context: Context, call: Call) -> Call:
+    def think(self, state: AgentState) -> tuple[str, AgentState]:
+        if self._machine.current.replaying:
+            return self._replay(state)
+        self._check_limit(state)
+        self._services.keepalive.stop()
+        before = state.spending.spent
+        call, prediction = self._preparing.prepare(state)
+        if state.options.replay in ("live", "record"):
+            state, call = self._with_object(state, call)
+            prediction = self._preparing.predict(state, call)
+        if state.budget.limit is not None:
+            call = replace(call, prompt=replace(call.prompt, max_tokens=self._affordable(state, call)))
+        if state.purse:
+            return self._call_from_purse(state, call, prediction, before)
+        return self._make_call(state, call, prediction)
+
+    def _with_object(self, state: AgentState, call: Call) -> tuple[AgentState, Call]:
         """The call bound to a cache object, where the provider keeps such, one pays, and the budget allows it."""
-        objects, provider = self._services.objects, self._services.provider_for(context["model"])
+        objects, provider = self._services.objects, self._services.provider_for(state.address)
         if not isinstance(provider, ObjectProvider):
-            return call
+            return state, call
         before, existed = objects.spent, objects.find(call.prompt, call.model, call.scope) is not None
         held = objects.ensure(
             provider,
             call,
-            thread=context["thread"],
-            reuse=self._preparing.reuse(context, call),
-            replaced=bool(context.get("frame_replaced")),
+            thread=state.thread,
+            reuse=self._preparing.reuse(state, call),
+            replaced=state.segment.replaced,
         )
         if held is not None and objects.spent > before:
-            pay(context, objects.spent - before)
+            paid = objects.spent - before
             lives = span(held.until - self._services.clock.now())
-            context["notes"].append(
+            state = replace(state, spending=state.spending.paid(paid)).noted(
                 f"A cache object holds {held.tokens:,} tokens for the next {lives}: "
-                f"{'extended' if existed else 'made'} for ${objects.spent - before:.4f} of the cache budget."
+                f"{'extended' if existed else 'made'} for ${paid:.4f} of the cache budget."
             )
-        return self._preparing.marked(context, call)
+        return state, self._preparing.marked(state, call)
 
-    def think(self, context: Context) -> tuple[str, Context]:
-        if self._machine.current.replaying:
-            return self._replay(context)
-        self._check_limit(context)
-        self._services.keepalive.stop()
-        before = context["budget"]["spent"]
-        call, prediction = self._preparing.prepare(context)
-        if context.get("replay", "live") in ("live", "record"):
-            call = self._with_object(context, call)
-            prediction = self._preparing.predict(context, call)
-        if budget_of(context).limit is not None:
-            call = replace(call, prompt=replace(call.prompt, max_tokens=self._affordable(context, call)))
-        if "purse" in context:
-            return self._call_from_purse(context, call, prediction, before)
-        return self._make_call(context, call, prediction)
-
-    def _make_call(self, context: Context, call: Call, prediction: Prediction) -> tuple[str, Context]:
-        self._announce(call, prediction, context)
-        return self._settle(context, call, prediction, self._ask(call, context))
+    def _make_call(self, state: AgentState, call: Call, prediction: Prediction) -> tuple[str, AgentState]:
+        self._announce(call, prediction, state)
+        return self._settle(state, call, prediction, self._ask(call, state))
 
     def _call_from_purse(
-        self, context: Context, call: Call, prediction: Prediction, before: float
-    ) -> tuple[str, Context]:
+        self, state: AgentState, call: Call, prediction: Prediction, before: float
+    ) -> tuple[str, AgentState]:
         """The call within the sum that this run shares with others; `before` is what the run had spent until then."""
         current = self._machine.current
-        purse, key = Purse(self._machine.journal, context["purse"]), f"{current.run_id}/{current.step}"
+        purse, key = Purse(self._machine.journal, state.purse), f"{current.run_id}/{current.step}"
         most = purse.reserve(key, self._preparing.quote(call))
         call = replace(call, prompt=replace(call.prompt, max_tokens=most))
         try:
-            state, context = self._make_call(context, call, prediction)
+            onward, state = self._make_call(state, call, prediction)
         except AgentnbError:
             lost = (current.attached or {}).get(LOST)
-            purse.settle(key, (lost["cost"]["total"] or 0.0) if lost else 0.0)
+            purse.settle(key, (Lost.from_json(lost).cost.total or 0.0) if lost else 0.0)
             raise
-        purse.settle(key, context["budget"]["spent"] - before)
-        return state, context
+        purse.settle(key, state.spending.spent - before)
+        return onward, state
 
-    def _affordable(self, context: Context, call: Call) -> int:
+    def _affordable(self, state: AgentState, call: Call) -> int:
         """The tokens that the budget still pays for. Raises BudgetExceeded, which says how the run goes on."""
         try:
-            return affordable_output(budget_of(context), self._preparing.quote(call))
+            return affordable_output(state.budget, self._preparing.quote(call))
         except BudgetExceeded as error:
             go_on = f"%agent_runs resume {self._machine.current.run_id} --budget USD goes on with more."
             raise BudgetExceeded(error.what, todo=f"{error.todo} {go_on}") from None
 
-    def _check_limit(self, context: Context) -> None:
-        step = self._machine.current.step - context.get("waits", 0)
-        if step > context["max_steps"]:
+    def _check_limit(self, state: AgentState) -> None:
+        most = state.options.max_steps
+        if self._machine.current.step - state.waits > most:
             raise StepLimitReached(
-                f"the run reached its limit of {context['max_steps']} step{'s' if context['max_steps'] != 1 else ''}",
-                todo=f"Nothing is lost: %agent_runs resume {self._machine.current.run_id} --max-steps "
-                f"{context['max_steps'] * 2} goes on.",
+                f"the run reached its limit of {most} step{'s' if most != 1 else ''}",
+                todo=f"Nothing is lost: %agent_runs resume {self._machine.current.run_id} --max-steps {most * 2} "
+                "goes on.",
             )
 
-    def _announce(self, call: Call, prediction: Prediction, context: Context) -> None:
+    def _announce(self, call: Call, prediction: Prediction, state: AgentState) -> None:
         last = self._preparing.expected_view(call, prediction)
-        if context.get("stream", True):
-            first = self._preparing.expect_first_token(context, call, prediction)
+        if state.options.stream:
+            first = self._preparing.expect_first_token(state, call, prediction)
             last["latency"] = {"expected": first.to_json()}
-        view = {name: context.get(name) for name in SHOWN} | {"last": last}
-        self._machine.current.emit("view", context=view)
+        self._machine.current.emit("view", context=replace(state, last=last).shown())
         self._machine.current.emit("phase", text="waiting for the first token")
 
-    def _ask(self, call: Call, context: Context) -> Answer:
-        provider, emit, heard = self._provider(context), self._machine.current.emit, Heard()
+    def _ask(self, call: Call, state: AgentState) -> Answer:
+        provider, emit, heard = self._provider(state), self._machine.current.emit, Heard()
 
         def on_text(kind: str, delta: str) -> None:
             heard.take(kind, delta)
@@ -162,26 +162,28 @@ class Thinking:
             else:
                 emit("delta", channel=kind, text=delta)
 
-        wire, counter = _wire(provider, call, context), self._services.samples.counter_for(context["model"])
+        wire, counter = _wire(provider, call, state), self._counter(state)
         self._connect(provider)
         try:
             answer = provider.ask(wire, on_text)
         except (ProviderError, RunInterrupted) as error:
             if error.spent is not None:
-                used = lost_usage(call, Usage.from_json(error.spent), heard.texts, counter)
-                self._lose(context, call, error, *used)
+                self._lose(state, call, error, lost_call(call, Usage.from_json(error.spent), heard.texts, counter))
             raise
-        return replace(answer, wasted=lost_usage(call, answer.wasted, heard.broken, counter)[0])
+        return replace(answer, wasted=lost_call(call, answer.wasted, heard.broken, counter).usage)
 
-    def _lose(self, context: Context, call: Call, error: AgentnbError, usage: Usage, estimated: bool) -> None:
+    def _counter(self, state: AgentState) -> TokenCounter:
+        return self._services.samples.counter(state.model, simulated=state.simulated)
+
+    def _lose(self, state: AgentState, call: Call, error: AgentnbError, lost: Lost) -> None:
         """The call brought nothing: what it had used is billed, so it is kept with the step's event; and the prompt
         cache may hold what it sent."""
         ledger = self._services.ledger
-        if usage.input_total or isinstance(error, _READ_PERHAPS):
-            ledger.remember_cut(context["thread"], sent_record(call, run_id=self._machine.current.run_id))
-            ledger.record(warm_entries(call, usage), call.at)
-        if usage.input_total:
-            self._machine.current.attach(**{LOST: lost_record(call, usage, estimated=estimated)})
+        if lost.usage.input_total or isinstance(error, _READ_PERHAPS):
+            ledger.remember_cut(state.thread, sent_record(call, run_id=self._machine.current.run_id))
+            ledger.record(warm_entries(call, lost.usage), call.at)
+        if lost.usage.input_total:
+            self._machine.current.attach(**{LOST: lost.to_json()})
 
     def _connect(self, provider: Provider) -> None:
         """Before the first call the SDK is imported: said, since it takes a second, and interruptible after it."""
@@ -192,44 +194,46 @@ class Thinking:
         if self._services.cancelled.is_set():
             raise RunInterrupted("the run was interrupted before the call")
 
-    def _provider(self, context: Context) -> Provider:
+    def _provider(self, state: AgentState) -> Provider:
         """Who answers: the model, or the cassette where the run was asked to record or to replay."""
         services = self._services
-        live = services.provider_for(context["model"])
-        mode = context.get("replay", "live")
-        if mode == "live":
+        live = services.provider_for(state.address)
+        if state.options.replay == "live":
             return live
-        playing = Playing(speed=context.get("replay_speed", 0.0), wait=services.cancelled.wait, task=context["task"])
-        return Replaying(live, services.cassette, mode=mode, clock=services.clock, playing=playing)
+        playing = Playing(speed=state.options.replay_speed, wait=services.cancelled.wait, task=state.task)
+        return Replaying(live, services.cassette, mode=state.options.replay, clock=services.clock, playing=playing)
 
-    def _settle(self, context: Context, call: Call, prediction: Prediction, answer: Answer) -> tuple[str, Context]:
-        """Everything that a reply teaches goes into the context, the ledger and the samples; then on."""
+    def _settle(self, state: AgentState, call: Call, prediction: Prediction, answer: Answer) -> tuple[str, AgentState]:
+        """Everything that a reply teaches goes into the state, the ledger and the samples; then on."""
         if answer.recorded:
-            return self._settle_recorded(context, call, answer)
+            return self._settle_recorded(state, call, answer)
         if not answer.reply.usage.input_total:
-            return self._settle_uncounted(context, call, answer)
+            return self._settle_uncounted(state, call, answer)
         reply, usage = answer.reply, answer.reply.usage
-        timing = self._timing(context, call, prediction, answer)
-        bound, call = call, self._without_vanished(context, call, answer)
-        known = self._preparing.known(context, call.prompt, call.scope)
+        timing = self._timing(state, call, prediction, answer)
+        bound, call = call, self._without_vanished(call, answer)
+        if call is not bound:
+            state = state.noted("The cache object had vanished at the provider; the call went out without it.")
+        known = self._preparing.known(state, call.prompt, call.scope)
         self._calibrate(call, len(known), usage.input_total - sum(known))
         call = replace(call, tokens=settle_tokens(call, known, usage.input_total))
-        report = self._learn(context, call, prediction, reply, vanished=call.marks != bound.marks)
+        report = self._learn(state, call, prediction, reply, vanished=call.marks != bound.marks)
         if answer.trace.streamed:
             uncached, seconds = usage.input_total - usage.cache_read, timing.ttft - timing.connect
-            self._services.samples.learn_first_token(context["model"], usage.input_total, uncached, seconds)
+            self._services.samples.learn_first_token(state.address, usage.input_total, uncached, seconds)
         cost = prices.cost_of(call.model, usage)
-        self._tell(context, call, reply, report=report, timing=timing, cost=cost)
+        state = self._told(state, call, reply, report=report, timing=timing, cost=cost)
         if answer.wasted != Usage():
-            add_up(context, answer.wasted, prices.cost_of(call.model, answer.wasted))
-        state = advance(context, reply, cost, sent=len(call.prompt.blocks))
-        if state == COMPLETED:
-            self._services.keepalive.begin(context["model"], call, self._preparing.plan(context, call).pings)
-        return state, context
+            wasted = prices.cost_of(call.model, answer.wasted)
+            state = replace(state, spending=state.spending.with_call(answer.wasted, wasted))
+        onward, state = advance(state, reply, cost, sent=len(call.prompt.blocks))
+        if onward == COMPLETED:
+            self._services.keepalive.begin(state.address, call, self._preparing.plan(state, call).pings)
+        return onward, state
 
-    def _tell(
+    def _told(
         self,
-        context: Context,
+        state: AgentState,
         call: Call,
         reply: Reply,
         *,
@@ -237,13 +241,8 @@ class Thinking:
         timing: latency.Latency,
         cost: prices.Cost,
         aside: str = "",
-    ) -> None:
-        """The call as the view and the list of steps show it."""
-        context["last"] = {
-            "layers": layer_totals(call, call.tokens, cached_share(call.tokens, reply.usage.cache_read)),
-            "cache": report.to_json(),
-            "latency": timing.to_json(),
-        }
+    ) -> AgentState:
+        """The state with the call as the view shows it; the list of steps gets it too."""
         self._machine.current.attach(
             seconds=round(timing.total, 6),
             what=f"{what_came(reply)}{aside}",
@@ -253,27 +252,29 @@ class Thinking:
             cache=report.to_json(),
             stop=reply.stop.value,
         )
+        layers = layer_totals(call, call.tokens, cached_share(call.tokens, reply.usage.cache_read))
+        return replace(state, last=LastCall(layers=layers, cache=report.to_json(), latency=timing.to_json()))
 
-    def _settle_recorded(self, context: Context, call: Call, answer: Answer) -> tuple[str, Context]:
+    def _settle_recorded(self, state: AgentState, call: Call, answer: Answer) -> tuple[str, AgentState]:
         """A recorded reply teaches nothing and costs nothing; everything shown of it says that it is recorded."""
-        context["recorded"] = answer.recorded
-        note(context, f"Recorded {answer.recorded}: nothing was sent and nothing was spent.")
+        note = f"Recorded {answer.recorded}: nothing was sent and nothing was spent."
+        state = replace(state, recorded=answer.recorded).noted(note)
         free = prices.Cost(total=0.0, uncached=0.0)
         why = f"recorded {answer.recorded}: nothing was sent"
-        return self._settle_untaught(context, call, answer, cost=free, why=why, aside=" (recorded)")
+        return self._settle_untaught(state, call, answer, cost=free, why=why, aside=" (recorded)")
 
-    def _settle_uncounted(self, context: Context, call: Call, answer: Answer) -> tuple[str, Context]:
+    def _settle_uncounted(self, state: AgentState, call: Call, answer: Answer) -> tuple[str, AgentState]:
         """A reply of a server that counts nothing: a missing usage is not zero, so our estimate stands in for it."""
-        counter = self._services.samples.counter_for(context["model"])
+        counter = self._counter(state)
         written = sum(counter.count(block_text(part)) for part in answer.reply.content)
         answer = replace(answer, reply=replace(answer.reply, usage=Usage(input=call.total, output=written)))
-        note(context, "The server reported no usage: tokens and cost are estimates.")
+        state = state.noted("The server reported no usage: tokens and cost are estimates.")
         cost = prices.cost_of(call.model, answer.reply.usage)
-        return self._settle_untaught(context, call, answer, cost=cost, why="the server reported no usage")
+        return self._settle_untaught(state, call, answer, cost=cost, why="the server reported no usage")
 
     def _settle_untaught(
-        self, context: Context, call: Call, answer: Answer, *, cost: prices.Cost, why: str, aside: str = ""
-    ) -> tuple[str, Context]:
+        self, state: AgentState, call: Call, answer: Answer, *, cost: prices.Cost, why: str, aside: str = ""
+    ) -> tuple[str, AgentState]:
         """A reply whose figures are not those of this call: it is taken in, and nothing is learned from it."""
         reply = answer.reply
         call = replace(call, tokens=settle_tokens(call, (), reply.usage.input_total))
@@ -286,52 +287,49 @@ class Thinking:
             reason=why,
         )
         timing = latency.from_trace(answer.trace, output_tokens=reply.usage.output)
-        self._tell(context, call, reply, report=report, timing=timing, cost=cost, aside=aside)
-        return advance(context, reply, cost, sent=len(call.prompt.blocks)), context
+        state = self._told(state, call, reply, report=report, timing=timing, cost=cost, aside=aside)
+        return advance(state, reply, cost, sent=len(call.prompt.blocks))
 
-    def _without_vanished(self, context: Context, call: Call, answer: Answer) -> Call:
+    def _without_vanished(self, call: Call, answer: Answer) -> Call:
         """A cache object that was gone is forgotten; the call was answered without it."""
         names = [mark.holder for mark in call.marks if mark.holder] if answer.fell_back else []
         for name in names:
             self._services.objects.vanished(name)
-            note(context, "The cache object had vanished at the provider; the call went out without it.")
         return replace(call, marks=tuple(mark for mark in call.marks if mark.holder not in names)) if names else call
 
-    def _replay(self, context: Context) -> tuple[str, Context]:
+    def _replay(self, state: AgentState) -> tuple[str, AgentState]:
         """The step again with the recorded reply: no model is asked, and nothing is learned twice."""
         current = self._machine.current
-        after = self._machine.context_at(current.run_id, current.step)
+        after = AgentState.from_json(self._machine.context_at(current.run_id, current.step))
         events = self._machine.history(current.run_id)
         event = next(event for event in events if event.kind == "step" and event.step == current.step)
-        reply = recorded_reply(context["blocks"], after, event.data)
-        context["last"] = after["last"]
-        cost = prices.cost_of(catalog.lookup(context["model"]), reply.usage, at=event.at)
-        return advance(context, reply, cost, sent=after["previous_end"]), context
+        reply = recorded_reply(state, after, event.data)
+        cost = prices.cost_of(state.model, reply.usage, at=event.at)
+        return advance(replace(state, last=after.last), reply, cost, sent=after.previous_end)
 
     def _learn(
-        self, context: Context, call: Call, prediction: Prediction, reply: Reply, *, vanished: bool
+        self, state: AgentState, call: Call, prediction: Prediction, reply: Reply, *, vanished: bool
     ) -> CacheReport:
         services = self._services
-        previous = services.ledger.last_sent(context["thread"])
+        previous = services.ledger.last_sent(state.thread)
         observed = observed_hit(call, services.ledger, reply.usage)
         if observed is not None:
-            services.samples.learn_hit(context["model"], *observed)
+            services.samples.learn_hit(state.address, *observed)
         report = compare(
             call,
             prediction,
             reply.usage,
             previous=previous,
             diagnosis=reply.diagnosis,
-            earlier=lambda: sent_blocks(self._threads, self._machine, previous),
+            earlier=lambda: self._threads.sent(previous),
             vanished=vanished,
-            cut=services.ledger.last_cut(context["thread"]),
+            cut=services.ledger.last_cut(state.thread),
         )
         services.ledger.record(warm_entries(call, reply.usage), call.at)
-        counter = services.samples.counter_for(context["model"])
-        replied = reply_tokens(reply_blocks(reply), reply.usage, counter, call.model)
+        replied = reply_tokens(reply_blocks(reply), reply.usage, self._counter(state), call.model)
         sent = sent_record(call, run_id=self._machine.current.run_id, replied=replied)
-        services.ledger.remember_sent(context["thread"], sent)
-        learn_call(services.samples, call.prompt, thread=context["thread"], at=call.at)
+        services.ledger.remember_sent(state.thread, sent)
+        learn_call(services.samples, call.prompt, thread=state.thread, at=call.at)
         return report
 
     def _calibrate(self, call: Call, known: int, reported: int) -> None:
@@ -343,42 +341,39 @@ class Thinking:
         if estimated >= CALIBRATION_LEAST:
             samples.learn_tokens(call.model, simulated=simulated, estimated=estimated, reported=reported)
 
-    def _timing(self, context: Context, call: Call, prediction: Prediction, answer: Answer) -> latency.Latency:
+    def _timing(self, state: AgentState, call: Call, prediction: Prediction, answer: Answer) -> latency.Latency:
         """What the call took, beside what was expected of it before; the queue of a real call is estimated."""
         usage = answer.reply.usage
         timing = latency.from_trace(answer.trace, output_tokens=usage.output)
         if not timing.streamed:
             return timing
-        timing = replace(timing, expected=self._preparing.expect_first_token(context, call, prediction))
+        timing = replace(timing, expected=self._preparing.expect_first_token(state, call, prediction))
         if timing.modelled:
             return timing
         uncached = usage.input_total - usage.cache_read
-        queue, count = latency.queue_estimate(timing, uncached, self._preparing.first_tokens(context))
+        queue, count = latency.queue_estimate(timing, uncached, self._preparing.first_tokens(state))
         return replace(timing, queue=queue, queue_samples=count)
 
 
-def _wire(provider: Provider, call: Call, context: Context) -> Wire:
+def _wire(provider: Provider, call: Call, state: AgentState) -> Wire:
     """The request as it goes out, within the run's limits."""
-    wire = provider.encode(call.prompt, call.marks, previous_message=context["previous_message"])
-    wire = replace(wire, retry_wait=context.get("retry_wait", wire.retry_wait))
-    if budget_of(context).limit is not None:
+    wire = provider.encode(call.prompt, call.marks, previous_message=state.previous_message)
+    wire = replace(wire, retry_wait=state.options.retry_wait)
+    if state.budget.limit is not None:
         wire = replace(wire, attempts=1)  # what was reserved pays for one reply, not for one that broke off too
-    return wire if context.get("stream", True) else wire.plain()
+    return wire if state.options.stream else wire.plain()
 
 
-def advance(context: Context, reply: Reply, cost: prices.Cost, *, sent: int) -> str:
-    """The context after a reply, and the state it leads to. `sent` is the number of blocks that the request held."""
-    add_up(context, reply.usage, cost)
-    context["blocks"] = [*context["blocks"], *(block.to_json() for block in reply_blocks(reply))]
-    context["previous_end"] = sent
-    context["previous_message"] = reply.message_id or None
-    _take_answer(context, reply)
-    return next_state(reply)
-
-
-def _take_answer(context: Context, reply: Reply) -> None:
-    context["text"] = (context["text"] if context.get("paused") else "") + reply.text
-    context["paused"] = reply.stop is StopReason.PAUSED  # then the next reply goes on with this one's text
-    note = end_note(reply)
-    if note:
-        context["notes"].append(note)
+def advance(state: AgentState, reply: Reply, cost: prices.Cost, *, sent: int) -> tuple[str, AgentState]:
+    """Where a reply leads, and the state after it. `sent` is the number of blocks that the request held."""
+    begun = state.text if state.paused else ""
+    after = replace(
+        state,
+        spending=state.spending.with_call(reply.usage, cost),
+        blocks=(*state.blocks, *reply_blocks(reply)),
+        previous_end=sent,
+        previous_message=reply.message_id or None,
+        text=begun + reply.text,
+        paused=reply.stop is StopReason.PAUSED,  # then the next reply goes on with this one's text
+    )
+    return next_state(reply), after.noted(end_note(reply))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from agentnb.agent.approvals import AWAITING_APPROVAL, COMMAND, Answer, Question, waiting
-from agentnb.agent.deps import Limits
-from agentnb.agent.run_document import WAITING
+from agentnb.agent.approvals import AWAITING_APPROVAL, COMMAND, Answer, Question
+from agentnb.agent.request import Limits
+from agentnb.agent.run_document import WAITING, state_of
 from agentnb.durable.machine import Replay
 from agentnb.errors import InputError
 from agentnb.notebook import flags
@@ -146,7 +146,7 @@ _LIKE = "e.g. %agent_runs approve RUN --call 1 --rest, or %agent_runs deny RUN W
 def calls_meant(session: Session, run_id: str, number: int | None) -> list[Question]:
     """The calls that are meant. Raises InputError where nothing waits, or no call has this number."""
     run = session.machine().get(run_id)
-    found = waiting(run.context, run_id) if run.state == AWAITING_APPROVAL else []
+    found = state_of(run.context).waiting(run_id) if run.state == AWAITING_APPROVAL else []
     if not found:
         raise InputError(
             f"the run does not wait for approval; it is {run.status}",

@@ -9,8 +9,7 @@ from __future__ import annotations
 import queue
 from typing import Any
 
-from agentnb.agent.deps import SHOWN
-from agentnb.agent.run_document import AgentRun, LiveDocument, document_of
+from agentnb.agent.run_document import AgentRun, LiveDocument, document_of, state_of
 from agentnb.durable.events import JOURNALED_KINDS, Event
 from agentnb.durable.journal import leases, records
 from agentnb.durable.machine import AgentStateMachine
@@ -79,8 +78,7 @@ def _context(run: Any) -> dict[str, Any]:
 
 def _picture(machine: AgentStateMachine, event: Event) -> Event:
     """What the journal holds of the run, as the signal with which its own notebook is shown the same."""
-    context = _context(machine.get(event.run_id))
-    shown = {name: context.get(name) for name in SHOWN}
+    shown = state_of(machine.get(event.run_id).context).shown()
     return Event(
         run_id=event.run_id, step=event.step, kind="view", state=event.state, next_state=event.next_state,
         at=event.at, data={"context": shown},

@@ -1,1 +1,1 @@
-"""Anthropic's wire."""
+"""Speak Anthropic's wire."""

@@ -1,4 +1,4 @@
-"""What the Anthropic Messages API refuses, in its own words. Raises RequestRefused with the HTTP status."""
+"""Refuse what the Anthropic Messages API refuses, in its own words. Raises RequestRefused with the HTTP status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An Anthropic request body as the cache rules see it (pieces in render order) and as the model reads it. Pure."""
+"""Read an Anthropic request body: as pieces in render order for the cache rules, and as the model reads it. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _is_thinking(piece: Piece) -> bool:
 
 
 def salts(body: Mapping[str, Any]) -> dict[str, bytes]:
-    """What invalidates a section without standing in it: speed the system; tool_choice, thinking, effort, images the
+    """Return what spoils a section without standing in it: speed the system; tool_choice, thinking, effort, images the
     messages."""
     choice = body.get("tool_choice") or ({"type": "auto"} if body.get("tools") else None)
     config = body.get("output_config") or {}

@@ -1,4 +1,4 @@
-"""A Messages reply as the event stream that the real API sends. Pure."""
+"""Spell a Messages reply as the event stream that the real API sends. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Anthropic Messages wire: routes, reply shapes and the event stream, as in the recordings of the real API."""
+"""Serve the Anthropic Messages wire: routes, reply shapes and the event stream, as the real API was recorded."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ class AnthropicWire:
         self._paused: set[str] = set()
 
     def owns(self, incoming: Incoming) -> bool:
-        """Whether the request is for this wire. `/v1/models` is, when it comes with Anthropic's version header."""
+        """Tell whether the request is for this wire. `/v1/models` is, when it comes with Anthropic's version header."""
         return incoming.path.startswith("/v1/messages") or (
             incoming.path.startswith("/v1/models") and "anthropic-version" in incoming.headers
         )
 
     def generates(self, incoming: Incoming) -> bool:
-        """Whether the request asks for a reply: faults hit only these."""
+        """Tell whether the request asks for a reply: faults hit only these."""
         return incoming.method == "POST" and incoming.path == "/v1/messages"
 
     def answer(self, incoming: Incoming) -> Outcome:
@@ -111,7 +111,7 @@ class AnthropicWire:
         return Outcome(status=status, body=body, headers=retry_headers(error))
 
     def fault(self, status: int, request_id: str, wait: float | None) -> Outcome:
-        """What the provider answers when it cannot serve, asking to wait so many seconds."""
+        """Answer as the provider does when it cannot serve, asking to wait so many seconds."""
         return self.error(RefusedForNow(_FAULT_MESSAGES[status], status=status, wait=wait), request_id)
 
     def _models(self, incoming: Incoming) -> Outcome:
@@ -307,7 +307,7 @@ def _print(work: _Work) -> Print:
 
 
 def _miss_reason(previous: Print | None, now: Print, work: _Work) -> dict[str, Any] | None:
-    """Why this request could not reuse the previous one's prefix; None where it only appends to it."""
+    """Tell why this request could not reuse the previous one's prefix; None where it only appends to it."""
     if previous is None:
         return {"type": "previous_message_not_found"}
     if changed := previous.change(now, "messages"):

@@ -1,1 +1,1 @@
-"""Google's wire."""
+"""Speak Google's wire."""

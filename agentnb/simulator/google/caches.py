@@ -1,4 +1,4 @@
-"""Google's cachedContents: caches that are objects with a name, a TTL, a minimum size and a price for storage."""
+"""Keep Google's cachedContents: caches that are objects with a name, a TTL, a minimum size and a price for storage."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _token_hours(found: CachedContent, until: float) -> float:
 
 
 def end_of_life(body: Mapping[str, Any], now: float) -> float | None:
-    """When the cache that `body` describes shall end, by `ttl` ("300s") or `expireTime`; None: it says nothing."""
+    """Return when the cache of `body` shall end, by `ttl` ("300s") or `expireTime`; None: it says nothing."""
     ttl, expire = body.get("ttl"), body.get("expireTime")
     if ttl is not None and expire is not None:
         raise _refused("Only one of ttl and expire_time may be set.")

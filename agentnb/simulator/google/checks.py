@@ -1,4 +1,4 @@
-"""What the Gemini API refuses in a request, in its own words. Raises RequestRefused with the HTTP status."""
+"""Refuse what the Gemini API refuses, in its own words. Raises RequestRefused with the HTTP status."""
 
 from __future__ import annotations
 

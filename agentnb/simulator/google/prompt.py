@@ -1,4 +1,4 @@
-"""A generateContent body as parts in render order, and as the model reads it. Pure."""
+"""Read a generateContent body: as parts in render order, and as the model reads it. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Gemini reply in its fields, whole or in chunks. Pure."""
+"""Spell a Gemini reply in its fields, whole or in chunks. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Gemini wire: generateContent, streamGenerateContent, countTokens and cachedContents, for the developer API
+"""Serve the Gemini wire: generateContent, streamGenerateContent, countTokens and cachedContents, for the developer API
 (`/v1beta/models/…`) and for Vertex AI (`/v1beta1/projects/…/locations/…/publishers/google/models/…`)."""
 
 from __future__ import annotations
@@ -68,14 +68,14 @@ class GoogleWire:
         self.caches = CachedContents(engine.clock.now)
 
     def owns(self, incoming: Incoming) -> bool:
-        """Whether the request is for this wire; a bare list of models is, when it comes with Google's key header."""
+        """Tell whether the request is for this wire; a list of models is where it comes with Google's key header."""
         address = _parse(incoming.path)
         if address is None:
             return False
         return bool(address.method or address.caches or "x-goog-api-key" in incoming.headers or address.project)
 
     def generates(self, incoming: Incoming) -> bool:
-        """Whether the request asks for a reply: faults hit only these."""
+        """Tell whether the request asks for a reply: faults hit only these."""
         address = _parse(incoming.path)
         return address is not None and address.method in _GENERATING
 
@@ -102,7 +102,7 @@ class GoogleWire:
         return Outcome(status=code, body={"error": said}, server_time=_SERVER_TIME)
 
     def fault(self, status: int, request_id: str, wait: float | None) -> Outcome:
-        """What the provider answers when it cannot serve; it has no 529, so that is a 503."""
+        """Answer as the provider does when it cannot serve; it has no 529, so that is a 503."""
         code = 503 if status == 529 else status
         return self.error(RefusedForNow(_FAULT_MESSAGES[code], status=code, wait=wait), request_id)
 

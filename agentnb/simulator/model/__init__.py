@@ -1,1 +1,1 @@
-"""The simulated model: it reads the prompt, calls tools and reports; nothing reasons."""
+"""Play the model: read the prompt, call tools, report; nothing reasons."""

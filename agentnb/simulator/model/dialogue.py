@@ -1,4 +1,4 @@
-"""A conversation as the simulated model reads it, whichever wire it came by."""
+"""Hold a conversation as the simulated model reads it, whichever wire it came by."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the model says. `stop` is end, tools, max_tokens, refusal, pause, or stop_sequence (`sequence` is which).
+    """Hold what is said. `stop` is end, tools, max_tokens, refusal, pause, or stop_sequence (`sequence` is which).
 
     `thinking` and `pieces` are the thought and the text cut into tokens; `call_pieces[i]` the arguments of call i as
     JSON, cut likewise. A call costs `CALL_OVERHEAD` tokens more, for its name and frame.

@@ -45,7 +45,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Conversation:
-    """What the model was given, in the newest versions, and the question that is open.
+    """Hold what the model was given, in the newest versions, and the question that is open.
 
     `values` are lines that describe live values, by name. `failure` is the last error as it was told. `calls` and
     `results` came since the question; `rounds` counts the replies that called tools.

@@ -73,7 +73,7 @@ def report(label: str, held: Conversation) -> str:
 
 
 def _named(held: Conversation) -> list[str]:
-    """What the question names: definitions by their full name, values, cells by number. Marked names come first."""
+    """List the cells, definitions (by full name) and values that the question names. Marked names come first."""
     marked = tool_choice.identifiers(held.question)
     words = [*marked, *([] if marked else _WORD.findall(held.question))]
     known = [found for word in words if (found := held.find(word) or (word if word in held.values else ""))]
@@ -133,18 +133,28 @@ def _missing(held: Conversation) -> str:
 
 
 def _results(items: Sequence[Said]) -> str:
-    """What the tools brought, a line each."""
+    """List what the tools brought, a line each; of a single result that is longer, quote the beginning."""
+    if len(items) == 1 and len(lines := items[0].text.strip().splitlines()) > 1 and not read(items).definitions:
+        fence = "```" if "```" not in items[0].text else "~~~~"
+        more = [f"… {len(lines) - 6} more lines"] if len(lines) > 6 else []
+        return "\n".join(
+            [f"{_returned(items[0])}:\n", fence, *(_shortened(one, 240) for one in lines[:6]), *more, fence]
+        )
     more = [f"- … {len(items) - _NOTED} more"] if len(items) > _NOTED else []
     return "\n".join([*(f"- {_in_a_line(item)}" for item in items[:_NOTED]), *more])
 
 
+def _returned(item: Said) -> str:
+    return f"`{item.name or 'the tool'}` {'failed with' if item.is_error else 'returned'}"
+
+
 def _in_a_line(item: Said) -> str:
-    name, brought = f"`{item.name or 'the tool'}`", read([item])
+    brought = read([item])
     if brought.definitions and not item.is_error:
-        return f"{name} brought {_all(brought)}."
+        return f"`{item.name}` brought {_all(brought)}."
     lines = item.text.strip().splitlines() or ["nothing"]
     size = f" {len(lines)} lines, the first" if len(lines) > 1 else ""
-    return _cited(f"{name} {'failed with' if item.is_error else 'returned'}{size}", lines[0])
+    return _cited(f"{_returned(item)}{size}", lines[0])
 
 
 def _code(held: Conversation) -> str:

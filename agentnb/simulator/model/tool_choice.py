@@ -140,7 +140,7 @@ def _calls(part: _Clause, held: Conversation) -> list[Wanted]:
 
 
 def _things(part: _Clause, kind: str, held: Conversation) -> list[Any]:
-    """What the clause names of a kind. What is held in full is not inspected again."""
+    """List what the clause names of a kind. What is held in full is not inspected again."""
     if kind == "cell":
         return _cells(part, held)
     if kind == "file":
@@ -171,7 +171,7 @@ def _fill(part: _Clause, held: Conversation, given: dict[str, Any]) -> dict[str,
 
 
 def _known(name: str, part: _Clause, held: Conversation) -> Any:
-    """What the clause says for a parameter of this name; None where it says nothing."""
+    """Return what the clause says for a parameter of this name; None where it says nothing."""
     kind = _KIND_OF.get(name)
     if kind == "code":
         return _code(part.text, part.offer, held) or _code(part.whole, part.offer, held) or None

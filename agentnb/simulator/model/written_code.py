@@ -133,7 +133,7 @@ def _guarded(source: str, line: str, kind: str) -> str:
 
 
 def _instead(node: ast.stmt) -> str:
-    """What happens where the guarded statement fails."""
+    """Return the statement that runs where the guarded one fails."""
     if isinstance(node, ast.Return):
         return "return None"
     names = (

@@ -1,1 +1,1 @@
-"""OpenAI's wires: Responses and Chat Completions."""
+"""Speak OpenAI's wires: Responses and Chat Completions."""

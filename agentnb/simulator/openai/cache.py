@@ -1,4 +1,4 @@
-"""OpenAI's prompt caching applied to one request, and why the one before it was not reused."""
+"""Apply OpenAI's prompt caching to one request, and tell why the one before it was not reused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Asked:
 
 
 def use_of(asked: Asked, engine: Engine) -> Use:
-    """What this request reads (and thereby renews) and writes, by the model's kind: in steps, or by breakpoints."""
+    """Return what this request reads (and so renews) and writes: in steps or by breakpoints, as the model does."""
     started = engine.clock.now()
     live = engine.caches.live(asked.scope, started)
     found = _by_breakpoints(asked, live) if asked.row.cache.breakpoints else _by_steps(asked, live)
@@ -74,7 +74,7 @@ def _by_steps(asked: Asked, live: Mapping[str, rules.Entry]) -> Use:
 
 
 def print_of(asked: Asked) -> Print:
-    """What to remember of a request."""
+    """Make the print of a request."""
     digests = {
         name: [digest(block.piece().data) for block in asked.blocks if block.section == name]
         for name in ("tools", "input")

@@ -1,4 +1,4 @@
-"""A Chat Completions reply in its fields, whole or as chunks. Pure."""
+"""Spell a Chat Completions reply in its fields, whole or as chunks. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What OpenAI's APIs refuse, in their own words. Raises RequestRefused; its `about` is the error's `param`."""
+"""Refuse what OpenAI's APIs refuse, in their own words. Raises RequestRefused; its `about` is the error's `param`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chat Completions and Responses bodies as one list of items, as blocks in render order, and as the model reads them.
+"""Read Chat Completions and Responses bodies: as items, as blocks in render order, and as the model reads them.
 
 Pure. Reasoning that comes back is rendered and counts as it did when it was thought: of all turns, or of the present
 one only, as `reasoning.context` says. Models with breakpoints (GPT-5.6 and later), the only ones here that reason, take
@@ -144,7 +144,7 @@ def _response_items(item: Mapping[str, Any], ttl: str) -> Iterator[Item]:
 
 
 def _unsealed(sealed: str) -> str:
-    """What the simulator thought; another server's seal as it stands."""
+    """Return what the simulator thought; another server's seal as it stands."""
     try:
         return base64.b64decode(sealed, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""A Responses reply in its fields, whole or as events. Pure."""
+"""Spell a Responses reply in its fields, whole or as events. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OpenAI's two wires: Responses and Chat Completions, with their prompt caching. The base URL may end in /v1 or not."""
+"""Serve OpenAI's two wires, Responses and Chat Completions, with their prompt caching. `/v1` may be left out."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ class OpenAIWire:
         self._engine = engine
 
     def owns(self, incoming: Incoming) -> bool:
-        """Whether the request is for this wire; a bare list of models is, when no other wire claims it."""
+        """Tell whether the request is for this wire; a bare list of models is, when no other wire claims it."""
         path = _short(incoming.path)
         return path.startswith(("/responses", "/chat/completions")) or (
             path.startswith("/models") and "anthropic-version" not in incoming.headers
         )
 
     def generates(self, incoming: Incoming) -> bool:
-        """Whether the request asks for a reply: faults hit only these."""
+        """Tell whether the request asks for a reply: faults hit only these."""
         return incoming.method == "POST" and _short(incoming.path) in ("/responses", "/chat/completions")
 
     def answer(self, incoming: Incoming) -> Outcome:
@@ -92,7 +92,7 @@ class OpenAIWire:
         return Outcome(status=status, body={"error": body}, headers=headers, server_time=_SERVER_TIME)
 
     def fault(self, status: int, request_id: str, wait: float | None) -> Outcome:
-        """What the provider answers when it cannot serve; it has no 529, so that is a 503."""
+        """Answer as the provider does when it cannot serve; it has no 529, so that is a 503."""
         code = 503 if status == 529 else status
         return self.error(RefusedForNow(_FAULT_MESSAGES[code], status=code, wait=wait), request_id)
 

@@ -87,6 +87,12 @@ def test_results_take_a_line_each(ask: Asker, tides: str) -> None:
     ]
 
 
+def test_the_beginning_of_a_single_longer_result_is_quoted(ask: Asker) -> None:
+    lines = [f"line {number}" for number in range(9)]
+    said = ask("Run `1`", call("run_code", code="1"), result("run_code", "\n".join(lines))).text
+    assert said.endswith("`run_code` returned:\n\n```\n" + "\n".join(lines[:6]) + "\n… 3 more lines\n```")
+
+
 def test_of_very_many_results_the_rest_is_counted(ask: Asker) -> None:
     made = [item for n in range(15) for item in (call("run_code", code="1"), result("run_code", str(n)))]
     said = ask("Run `1`", *made).text

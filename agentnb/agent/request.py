@@ -1,0 +1,39 @@
+"""A request: one task and the options it is carried out under; and new limits for a run that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from agentnb.settings import RunOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(RunOptions):
+    """One task and the options it is carried out under. `cell` and `execution` say who asked, and tell re-runs apart.
+
+    `purse` names the sum that it shares with other runs (money/shared_budget.py); `tags` are added to the run's own.
+    `origin` is (run, step) to go on from: the task follows what that run had said by then.
+    """
+
+    task: str
+    thread: str
+    cell: str | None = None
+    execution: str = ""
+    origin: tuple[str, int] | None = None
+    purse: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def options(self) -> RunOptions:
+        """The options alone."""
+        return RunOptions(**{each.name: getattr(self, each.name) for each in fields(RunOptions)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """New limits of a resumed run, as whole sums, not additions; None leaves the old one."""
+
+    max_steps: int | None = None
+    budget: float | None = None
+    allow: tuple[str, ...] | None = None

@@ -1,0 +1,329 @@
+"""The agent's state: one frozen record of a run between two steps, and the JSON that is journaled of it.
+
+A handler gets the record and gives another one; nothing is changed in place. The record is read from JSON when a run
+is claimed, and written at each step's end. Its JSON has the keys that it had before it had a type, so that journals
+of either time are read by either code: what is there from the first step on is always written, and what a later state
+finds out is written from that state on.
+
+- HYDRATING replaces `inherited` by the turn's `blocks`, and lists the definitions, pictures and secrets it found.
+- THINKING adds the reply's blocks and text, the spending, and the account of the last call.
+- ACTING adds results, and what a person is asked and has said.
+
+An older journal lacks the options that came later: those have their declared defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, NamedTuple, TypedDict
+
+from agentnb.agent.approvals import Approvals, Question
+from agentnb.agent.attachments import SentPicture
+from agentnb.agent.money.budget import Budget
+from agentnb.agent.money.costs import Lost, Spending
+from agentnb.agent.request import Limits
+from agentnb.models import catalog
+from agentnb.models.catalog import Model
+from agentnb.models.layers import Block
+from agentnb.settings import RunOptions
+
+Json = dict[str, Any]
+FORMAT = 1
+
+SHOWN = (
+    "task",
+    "text",
+    "paused",
+    "notes",
+    "usage",
+    "cost",
+    "calls",
+    "last",
+    "budget",
+    "definitions",
+    "redactions",
+    "images",
+    "asking",
+    "decisions",
+)
+"""The parts of the state that a view needs while the run goes on, by their names in JSON."""
+
+
+class HeldDefinition(TypedDict, total=False):
+    """A definition that the conversation holds: where it stands, in which form, and why. `new`: since this turn."""
+
+    name: str
+    file: str
+    cell: str | None
+    lines: list[int]
+    form: Literal["full", "signature", "removed"]
+    digest: str
+    tokens: int
+    reason: str
+    shown: str
+    new: bool
+
+
+class LeftOut(TypedDict):
+    """A definition that the task touches and that was not sent, and why."""
+
+    name: str
+    reason: str
+
+
+class LastCall(TypedDict, total=False):
+    """The run's last call, or the one that is about to be made: its layers, prompt cache and latency, as shown."""
+
+    layers: list[dict[str, object]]
+    cache: dict[str, object]
+    latency: dict[str, object] | None
+    token_error: dict[str, object]
+
+
+class Base(NamedTuple):
+    """What a segment keeps of another: its turns up to `kept` go as the segment with this `root` sent them."""
+
+    root: str
+    kept: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """The segment that a turn goes on with, by the run that began it.
+
+    `begins` says that this run does. Only then are the others set: `base`, `first` (the first turn that is sent; None:
+    all of the path), `replaced` (no turn goes on with the old project section), and the frozen `blocks`; None where
+    they are not made yet, or where the base's are used.
+    """
+
+    root: str
+    begins: bool = False
+    base: Base | None = None
+    first: str | None = None
+    replaced: bool = False
+    blocks: tuple[Block, ...] | None = None
+
+    def to_json(self) -> Json:
+        values: Json = {"segment_root": self.root}
+        if self.begins:
+            values["segment_base"] = self.base._asdict() if self.base else None
+            values |= {"frame_replaced": self.replaced, "segment_first": self.first}
+        if self.blocks is not None:
+            values["segment_blocks"] = blocks_to_json(self.blocks)
+        return values
+
+    @classmethod
+    def from_json(cls, context: Mapping[str, Any]) -> Segment:
+        base, blocks = context.get("segment_base"), context.get("segment_blocks")
+        return cls(
+            root=context["segment_root"],
+            begins="segment_base" in context or blocks is not None,
+            base=Base(base["root"], base["kept"]) if base else None,
+            first=context.get("segment_first"),
+            replaced=bool(context.get("frame_replaced")),
+            blocks=None if blocks is None else blocks_from_json(blocks),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentState:
+    """One run of the agent between two steps.
+
+    What was asked: `task` without secrets, in `thread`, under `options` (as new limits left them), out of `purse`.
+    `notebook` says that a cell asked, `waits` how many steps only asked or listened: `max_steps` does not count them.
+
+    Whom: `label` is the model's name for people, `simulated` says that the simulator answers. `token_factor` is the
+    estimator's calibration when the run began: a replay must count as the run did.
+
+    Where the turn hangs: `parent` is the run of the turn before, `turn` its number on the path, `branch` says that it
+    goes another way than a turn before it. `kind` is the digest of what a segment freezes by its own.
+
+    What was said: `blocks` are the turn's own, as sent and answered; of the whole request, `previous_end` leading
+    blocks were sent before, and `previous_message` is the id of the reply to that. `inherited` are the blocks taken
+    along from the run that it follows; None once HYDRATING has used them. `text` is the answer so far, `paused` that
+    the next reply goes on with it (None before the first), `recorded` the day and model of a recorded reply.
+    """
+
+    task: str
+    thread: str
+    options: RunOptions
+    segment: Segment
+    purse: str = ""
+    notebook: bool = False
+    label: str = ""
+    simulated: bool = False
+    token_factor: float = 1.0
+    parent: str | None = None
+    turn: int = 1
+    branch: bool = False
+    kind: str = ""
+    blocks: tuple[Block, ...] = ()
+    inherited: tuple[Block, ...] | None = ()
+    previous_end: int = 0
+    previous_message: str | None = None
+    notes: tuple[str, ...] = ()
+    text: str = ""
+    paused: bool | None = None
+    recorded: str | None = None
+    definitions: tuple[HeldDefinition, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    images: tuple[SentPicture, ...] = ()
+    redactions: tuple[Mapping[str, str], ...] = ()
+    spending: Spending = field(default_factory=Spending)
+    last: LastCall | None = None
+    approvals: Approvals = field(default_factory=Approvals)
+    waits: int = 0
+    known_model: Model | None = field(default=None, repr=False, compare=False)
+    """The catalogue's row, where it was looked up: handed on from step to step, not journaled."""
+
+    @property
+    def address(self) -> str:
+        """The model's address: `provider:model` or `sim:model`."""
+        return self.options.model
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(limit=self.options.budget, spent=self.spending.spent)
+
+    def waiting(self, run_id: str) -> list[Question]:
+        """The calls that wait for a person's word."""
+        return self.approvals.waiting(run_id, allow=self.options.allow)
+
+    @property
+    def model(self) -> Model:
+        return self.known_model or catalog.lookup(self.address)
+
+    def noted(self, *notes: str) -> AgentState:
+        """The state with notes for people, each once; empty ones are none."""
+        new = [text for text in dict.fromkeys(notes) if text and text not in self.notes]
+        return replace(self, notes=(*self.notes, *new)) if new else self
+
+    def limited(self, limits: Limits) -> AgentState:
+        """The state under new limits, where they are given."""
+        given = {name: value for name, value in vars(limits).items() if value is not None}
+        if "allow" in given:
+            given["allow"] = tuple(sorted(given["allow"]))
+        return replace(self, options=replace(self.options, **given)) if given else self
+
+    def with_lost(self, run_id: str, lost: Iterable[Lost]) -> AgentState:
+        """The state with what calls had used that brought nothing, as far as its sums do not hold that yet."""
+        all_of_them, spending = list(lost), self.spending
+        # A fork has a history of its own.
+        done = spending.settled[1] if spending.settled and spending.settled[0] == run_id else 0
+        new = all_of_them[done:]
+        if not new:
+            return self
+        for one in new:
+            spending = spending.with_call(one.usage, one.cost)
+        spending = replace(spending, settled=(run_id, len(all_of_them)))
+        return replace(self, spending=spending).noted(*(one.note for one in new))
+
+    def shown(self) -> Json:
+        """What a view needs while the run goes on, as JSON."""
+        bare = replace(self, blocks=(), inherited=None if self.inherited is None else ())
+        values = replace(bare, segment=Segment(root=self.segment.root)).to_json()
+        return {name: values.get(name) for name in SHOWN}
+
+    def to_json(self) -> Json:
+        """The JSON that is journaled, keys in the order in which a run comes to have them."""
+        return self._asked() | self._turn() | self._hydrated() | self._thought()
+
+    def _asked(self) -> Json:
+        return {
+            "format": FORMAT,
+            "task": self.task,
+            "thread": self.thread,
+            "notebook": self.notebook,
+            **{_JSON_NAMES.get(name, name): getattr(self.options, name) for name in _KEPT_OPTIONS},
+            "tools": list(self.options.tools),
+            "allow": list(self.options.allow),
+            "budget": {"limit": self.options.budget, "spent": self.spending.spent},
+            **({"purse": self.purse} if self.purse else {}),
+            "label": self.label,
+            "simulated": self.simulated,
+            "token_factor": self.token_factor,
+        }
+
+    def _turn(self) -> Json:
+        return {
+            "parent": self.parent,
+            "turn": self.turn,
+            "branch": self.branch,
+            "kind": self.kind,
+            **({} if self.inherited is None else {"inherited": blocks_to_json(self.inherited)}),
+            "previous_end": self.previous_end,
+            "previous_message": self.previous_message,
+            **self.segment.to_json(),
+            "blocks": blocks_to_json(self.blocks),
+            "notes": list(self.notes),
+            "text": self.text,
+        }
+
+    def _hydrated(self) -> Json:
+        if self.inherited is not None:
+            return {}
+        return {
+            "definitions": [dict(item) for item in self.definitions],
+            "left_out": [dict(item) for item in self.left_out],
+            "images": [dict(item) for item in self.images],
+            "redactions": [dict(item) for item in self.redactions],
+        }
+
+    def _thought(self) -> Json:
+        optional = {"last": self.last, "paused": self.paused, "recorded": self.recorded, "waits": self.waits or None}
+        known = {name: value for name, value in optional.items() if value is not None}
+        return self.spending.to_json() | known | self.approvals.to_json()
+
+    @classmethod
+    def from_json(cls, context: Mapping[str, Any]) -> AgentState:
+        """The record of a journaled context."""
+        values: Json = {name: context[name] for name in _PLAIN if name in context}
+        values |= {name: tuple(context[name]) for name in _LISTS if name in context}
+        inherited = context.get("inherited")
+        return cls(
+            **values,
+            options=_options_from(context),
+            segment=Segment.from_json(context),
+            blocks=blocks_from_json(context["blocks"]),
+            inherited=None if inherited is None else blocks_from_json(inherited),
+            spending=Spending.from_json(context),
+            approvals=Approvals.from_json(context),
+        )
+
+
+_PLAIN = (
+    "task", "thread", "purse", "notebook", "label", "simulated", "token_factor", "parent", "turn", "branch", "kind",
+    "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits",
+)  # fmt: skip
+_LISTS = ("notes", "definitions", "left_out", "images", "redactions")
+
+_JSON_NAMES = {"context": "mode"}
+"""Options that have another name in JSON."""
+_BEFORE_THE_RUN = ("stale_limit", "thread_stale_limit")
+"""Options that only choose the segment, which is done when the run begins."""
+_OF_THEIR_OWN = ("tools", "allow", "budget")
+_KEPT_OPTIONS = tuple(each.name for each in fields(RunOptions) if each.name not in (*_BEFORE_THE_RUN, *_OF_THEIR_OWN))
+
+
+def _options_from(context: Mapping[str, Any]) -> RunOptions:
+    names = {name: _JSON_NAMES.get(name, name) for name in _KEPT_OPTIONS}
+    return RunOptions(
+        **{name: context[stored] for name, stored in names.items() if stored in context},
+        tools=tuple(context["tools"]),
+        allow=tuple(context["allow"]),
+        budget=context["budget"]["limit"],
+    )
+
+
+def blocks_to_json(blocks: Iterable[Block]) -> list[Json]:
+    return [block.to_json() for block in blocks]
+
+
+def blocks_from_json(items: Iterable[Mapping[str, Any]]) -> tuple[Block, ...]:
+    return tuple(Block.from_json(item) for item in items)
+
+
+def is_agents(context: object) -> bool:
+    """Whether a journaled context is the agent's: runs of other machines lie in the same journal."""
+    return isinstance(context, Mapping) and "blocks" in context and "segment_root" in context
