@@ -22,12 +22,18 @@ from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.deps import Services
 from agentnb.agent.keepalive import KeepAlive
 from agentnb.agent.kernel_context import Hydrator, Observed, Pins
+from agentnb.agent.project import own_root
 from agentnb.agent.request import Limits, Request
 from agentnb.agent.run_document import AgentRun, document_of
 from agentnb.agent.samples import Samples
 from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.table import BuiltInAgent
-from agentnb.agent.tools.tool import Outcome, Tool, built_in, run_in
+from agentnb.agent.tools.files import ProjectFiles
+from agentnb.agent.tools.notebook import NotebookTools
+from agentnb.agent.tools.project_tests import ProjectTests
+from agentnb.agent.tools.registry import built_in
+from agentnb.agent.tools.run_code import run_in
+from agentnb.agent.tools.tool import Outcome, Tool
 from agentnb.canonical import Clock, SystemClock
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.notebook.trace import below_packages
@@ -79,6 +85,7 @@ class Session:
     namespace: MutableMapping[str, Any] = field(default_factory=dict)
     cells: CellIndex = field(default_factory=lambda: CellIndex(str))
     transform: Callable[[str], str] = str
+    cell_text: Callable[[int], str | None] = lambda number: None
     project: Path | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)  # it has keys and passwords
     extra_tools: dict[str, Tool] = field(default_factory=dict)
@@ -337,7 +344,11 @@ class Session:
         def run(code: str) -> Outcome:
             return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]
 
-        return built_in(look=look, run=run) | self._tools_of_the_user() | self.extra_tools
+        root = own_root(self.project) if self.project else None
+        notebook = NotebookTools(look=look, run=run, cell_text=self.cell_text)
+        tests = ProjectTests(root, cancelled=self.cancelled.is_set)
+        made = built_in(notebook=notebook, files=ProjectFiles(root), tests=tests)
+        return made | self._tools_of_the_user() | self.extra_tools
 
     def _tools_of_the_user(self) -> dict[str, Tool]:
         """What `@agentnb.tool` made in the user's namespace: there to be named with --tools, never there by default."""
