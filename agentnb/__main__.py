@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import threading
 import time
@@ -114,6 +115,7 @@ def _runs(chosen: argparse.Namespace) -> int:
 def _simulator(chosen: argparse.Namespace) -> int:
     from agentnb.simulator import serve
 
+    _end_by_sigterm()
     asked = {"requests": chosen.requests, "tokens": chosen.tokens}
     limits = {kind: number for kind, number in asked.items() if number is not None}
     try:
@@ -124,6 +126,11 @@ def _simulator(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _end_by_sigterm() -> None:
+    """Take SIGTERM for an interrupt: a shell's job in the background ignores interrupts."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def _say(line: str) -> None:
     """At once, also where a program reads it."""
     print(line, flush=True)
@@ -132,6 +139,7 @@ def _say(line: str) -> None:
 def _local(chosen: argparse.Namespace) -> int:
     from agentnb.providers import local
 
+    _end_by_sigterm()
     local.serve(chosen.weights, port=chosen.port, window=chosen.window, say=_say, wait=threading.Event().wait)
     return 0
 

@@ -12,8 +12,8 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,6 @@ from agentnb.agent.tools.run_code import run_in
 from agentnb.agent.tools.tool import Outcome, Tool
 from agentnb.canonical import Clock, SystemClock
 from agentnb.context.notebook.cells import CellIndex
-from agentnb.context.notebook.trace import below_packages
-from agentnb.context.resolve import files
-from agentnb.context.resolve.indexer import Indexer, packages_in_use
-from agentnb.context.resolve.packages import PackageIndex
 from agentnb.durable.bus_redis import RedisBus
 from agentnb.durable.journal import leases
 from agentnb.durable.journal.follow import Follower
@@ -94,7 +90,6 @@ class Session:
     def __post_init__(self) -> None:
         self.thread = f"session-{secrets.token_hex(4)}"
         self._storage: Storage | None = None
-        self._indexer: Indexer | None = None
         self._journal: Journal | None = None
         self._journal_place: str | Path = ""
         self._bus: tuple[str, RedisBus] | None = None
@@ -120,32 +115,6 @@ class Session:
         if self._storage is None:
             self._storage = open_storage(self.home)
         return self._storage
-
-    @property
-    def indexer(self) -> Indexer:
-        """The index of the packages in use. It grows in the background, and only by `refresh_index`."""
-        if self._indexer is None:
-            files.SHARED.stored = index = PackageIndex(self.home)
-            self._indexer = Indexer(index)
-        return self._indexer
-
-    def refresh_index(self) -> None:
-        """Bring the packages that the notebook refers to up to date in the index; returns at once.
-
-        The project's own, which change, are looked through at every task; the others once in a session.
-        """
-        if not self.settings.index:
-            return
-        roots = [path for path in (self.project, self.project / "src") if path.is_dir()] if self.project else []
-        found = packages_in_use(self.cells.imported(), self.namespace, roots)
-        own = [name for name, path in found.items() if not below_packages(str(path)) and _is_within(path, roots)]
-        self.indexer.want(found, again=own)
-
-    def indexing(self) -> str:
-        """How far the index has come with the package at hand, while it is at work; else an empty text."""
-        if self._indexer is None or not self._indexer.busy:
-            return ""
-        return next((str(item) for item in self._indexer.progress() if item.done < item.files), "")
 
     @property
     def ledger(self) -> Ledger:
@@ -268,8 +237,7 @@ class Session:
         cancelled = threading.Event() if alone else self.cancelled
         cancelled.clear()
         scrub = self.scrubber()
-        hydrator = replace(self.hydrator(scrub), on_main=on_main)
-        self.refresh_index()
+        hydrator = self.hydrator(scrub)
         machine = self.machine(scrub)
         if self._threads is None:
             self._threads = Threads(machine)
@@ -315,7 +283,6 @@ class Session:
             pins=self.pins,
             observed=self.observed,
             seen=self._seen,
-            packages_in_use=self.indexer,
         )
 
     @property
@@ -423,7 +390,6 @@ class Session:
             self.simulated.stop()
             self.simulated = None
         self._threads = None
-        self._close_index()
         if self._bus is not None:
             self._bus[1].close()
             self._bus = None
@@ -433,13 +399,6 @@ class Session:
         if self._storage is not None:
             self._storage.close()
             self._storage = None
-
-    def _close_index(self) -> None:
-        if self._indexer is not None:
-            self._indexer.stop()
-            if files.SHARED.stored is self._indexer.index:
-                files.SHARED.stored = None
-            self._indexer = None
 
     def close_objects(self) -> int:
         """Delete the cache objects of this session at the providers, but for those that another kernel uses; the
@@ -462,10 +421,6 @@ class Session:
             return None
         provider = self.provider(f"sim:{held.model}" if simulated else f"google:{held.model}")
         return provider if isinstance(provider, ObjectProvider) and provider.scope == held.scope else None
-
-
-def _is_within(path: Path, roots: Sequence[Path]) -> bool:
-    return any(path.is_relative_to(root) for root in roots)
 
 
 _HALF = re.compile("[\ud800-\udfff]")

@@ -130,7 +130,6 @@ class Settings(RunOptions):
     cache_budget: float = option(
         0.0, "US dollars a session may spend on keeping prompts warm and on cache objects", least=0, example="0.05"
     )
-    index: bool = option(True, "off: do not index the packages that cells refer to")
     bus: str = option("", "redis://… of a server that tells other kernels what happens to runs", secret=True)
     journal: str = option(
         "",
@@ -138,7 +137,7 @@ class Settings(RunOptions):
         secret=True,
     )
     live: bool = option(True, "off: show a run only when it has ended")
-    trace: bool | None = option(None, "record what every cell runs (Python 3.12 or later)")
+    trace: bool | None = option(None, "record what every cell runs; on where Python is 3.12 or later")
 
     def with_changes(self, **changes: Any) -> Self:
         """A copy with every change that is not None. Raises SettingsError on an unknown name or a bad value."""
@@ -182,7 +181,7 @@ class QuietAddress(str):
 
 
 def data_directory(settings: Settings) -> Path:
-    """The directory of the journal and the index: AGENTNB_HOME, or the user's data directory."""
+    """The directory of the journal: AGENTNB_HOME, or the user's data directory."""
     if settings.home is not None:
         return settings.home
     import platformdirs

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,12 +22,14 @@ except ImportError:  # the browser environment has no hypothesis, and no propert
     pass
 else:
     # No deadline: timings belong in benchmarks. CI repeats the same examples, so that a red run can be repeated;
-    # everywhere else each run searches anew.
-    # `make check` asks for fewer examples; `make test` searches in full.
-    settings.register_profile("search", deadline=None)
-    settings.register_profile("quick", deadline=None, max_examples=int(os.environ.get("AGENTNB_EXAMPLES", "100")))
-    settings.register_profile("ci", deadline=None, derandomize=True)
-    settings.load_profile("quick" if "AGENTNB_EXAMPLES" in os.environ else "ci" if os.environ.get("CI") else "search")
+    # everywhere else each run searches anew. `make check` asks for few examples, `make search` for thousands.
+    EXAMPLES = int(os.environ.get("AGENTNB_EXAMPLES", "100"))
+    settings.register_profile("agentnb", deadline=None, max_examples=EXAMPLES, derandomize="CI" in os.environ)
+    settings.load_profile("agentnb")
+
+# A job in the background ignores interrupts, and so would all that it starts: kernels and servers end by them.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "GOOGLE_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY")
 LOOPBACK = ("127.", "localhost", "::1")

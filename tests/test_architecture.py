@@ -23,6 +23,7 @@ HOMES = {
     "IPython": ("notebook",),
     "traitlets": ("notebook",),
     "ipywidgets": ("notebook.live.dashboard",),
+    "comm": ("notebook.lab.comm",),
     "httpx2": ("providers.transport", "providers.anthropic", "providers.google", "providers.openai"),
     "orjson": ("canonical",),
     "diskcache": ("storage",),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,13 +20,11 @@ from agentnb.context.notebook.trace import Ran, below_packages, frames_of
 from agentnb.context.notebook.tracebacks import describe_failure
 from agentnb.context.resolve.files import SHARED
 from agentnb.context.resolve.outlines import Outline, fitted, modules_in_use, words_of
-from agentnb.context.resolve.package_search import PackageNames
 from agentnb.context.resolve.resolution import Resolver, Unresolved
 from agentnb.context.selection import Chosen, Selection, marks, measured, render, select
 from agentnb.context.static.definitions import Definition
 from agentnb.context.values import description, static_inspect
 from agentnb.context.values.pictures import Drawn, draw, draw_shown, is_drawable, open_in_pyplot
-from agentnb.context.values.schemas import is_bound_to_its_thread
 from agentnb.prompt.blocks import Project, receipt_entry
 from agentnb.prompt.project_parts import OUTLINE, TREE, OutlinePart, Part, Piece, TreePart
 
@@ -99,14 +96,12 @@ class Hydrator:
     pins: Pins = field(default_factory=Pins)
     observed: Observed = field(default_factory=Observed)
     seen: set[str] = field(default_factory=set)
-    on_main: Callable[[Callable[[], Outcome]], Outcome] = field(default=lambda work: work())
-    packages_in_use: PackageNames | None = None
 
     def select(self, task: str, *, mode: str, count: Callable[[str], int], budget: int) -> Selection:
         """The definitions that the task touches, what they need one step on, and those that are pinned."""
         resolver = self._resolver()
         ran = self.observed.reached if mode == "auto" else ()
-        found = select(task, resolver, mode=mode, count=count, budget=budget, ran=ran)
+        found = select(task, resolver, mode=mode, count=count, budget=budget, ran=ran, code=self.cells.code())
         chosen = {item.definition.name: item for item in found.chosen}
         notes = [*found.notes, *self.observed.notes]
         for name in self.pins.names:
@@ -128,7 +123,7 @@ class Hydrator:
         found = resolver.resolve(name)
         if isinstance(found, Unresolved):
             return None, f"{name} is pinned, but {found.reason}. {found.nearest}".rstrip()
-        full = _in_full(found, "pinned", count)
+        full = _in_full(resolver.whole(found), "pinned", count)
         if full.tokens <= budget:
             return full, ""
         short = _chosen(found, "signature", "pinned, but too large to go along in full", count)
@@ -168,7 +163,7 @@ class Hydrator:
         for name, item in held.items():
             if item["form"] not in ("full", "signature"):
                 continue
-            found = _by_its_name(resolver, name)
+            found = _by_its_name(resolver, name, form=str(item["form"]))
             if found is not None:
                 self.seen.add(name)
                 yield name, self._clean(_chosen(found, str(item["form"]), "changed since it was sent", count))
@@ -178,9 +173,10 @@ class Hydrator:
     def look(self, name: str, *, count: Callable[[str], int]) -> Outcome:
         """One more definition by name, or a variable's value, for the `inspect` tool."""
         name = name.strip().strip("`@")
-        found = self._resolver().resolve(name)
+        resolver = self._resolver()
+        found = resolver.resolve(name)
         if not isinstance(found, Unresolved):
-            chosen = self._clean(_in_full(found, "inspected by the model", count))
+            chosen = self._clean(_in_full(resolver.whole(found), "inspected by the model", count))
             self.seen.add(chosen.definition.name)
             return Outcome(text=render(chosen), holds=(receipt_entry(chosen),))
         if name in self.namespace:
@@ -236,11 +232,7 @@ class Hydrator:
         return names_of(found[-MAX_PICTURES:])
 
     def _described(self, name: str) -> str:
-        """The description of a variable. What answers in its own thread only is asked there, which is the main one."""
-        value = self.namespace[name]
-        if is_bound_to_its_thread(value) and threading.current_thread() is not threading.main_thread():
-            return self.scrub.of_output(self.on_main(lambda: Outcome(text=description.describe(name, value))).text)
-        return self.scrub.of_output(description.describe(name, value))
+        return self.scrub.of_output(description.describe(name, self.namespace[name]))
 
     def _data_named(self, words: Iterable[str]) -> list[str]:
         return [name for name in dict.fromkeys(words) if self._is_data(name)]
@@ -257,8 +249,8 @@ class Hydrator:
         functions that the selection has not in full, the statements around."""
         if self.observed.error is None or mode != "auto":
             return ""
-        short = {item.definition.name for item in selection.chosen if item.form == "signature"}
-        short.update(name for name, _ in selection.left_out)
+        told = (item for item in selection.chosen if item.form == "signature" and not item.definition.library)
+        short = {item.definition.name for item in told} | {name for name, _ in selection.left_out}
         return self.scrub.of_output(describe_failure(self.observed.error, project=self.project, short=short))
 
     def snapshot(self, count: Callable[[str], int], *, folded: Mapping[str, Mapping[str, Any]]) -> Project:
@@ -271,8 +263,9 @@ class Hydrator:
         resolver = self._resolver()
         out = []
         for name, item in held.items():
-            found = resolver.resolve(name) if item["form"] in ("full", "signature") else None
-            if found is not None and not isinstance(found, Unresolved) and found.name == name:
+            form = str(item["form"])
+            found = _by_its_name(resolver, name, form=form) if form in ("full", "signature") else None
+            if found is not None:
                 out.append(self._clean(_chosen(found, str(item["form"]), str(item["reason"]), count)))
         return tuple(out)
 
@@ -347,7 +340,7 @@ class Hydrator:
         return chosen if clean is chosen.definition else replace(chosen, definition=clean)
 
     def _resolver(self) -> Resolver:
-        return Resolver(cells=self.cells, namespace=self.namespace, project=self.project, packages=self.packages_in_use)
+        return Resolver(cells=self.cells, namespace=self.namespace, project=self.project)
 
     def _own_modules(self) -> Iterable[str]:
         return modules_in_use(self.cells, self.namespace, self._is_own) if self.project is not None else ()
@@ -389,10 +382,12 @@ def _in_full(found: Definition, reason: str, count: Callable[[str], int]) -> Cho
     return _chosen(found, "full", reason, count)
 
 
-def _by_its_name(resolver: Resolver, name: str) -> Definition | None:
+def _by_its_name(resolver: Resolver, name: str, *, form: str = "full") -> Definition | None:
     """The definition that still goes by the name under which it is held. A part of the project has no such name."""
     found = resolver.resolve(name)
-    return found if not isinstance(found, Unresolved) and found.name == name else None
+    if isinstance(found, Unresolved) or found.name != name:
+        return None
+    return resolver.whole(found) if form == "full" else found
 
 
 def _reads_the_same(made: Chosen, item: Mapping[str, Any]) -> bool:

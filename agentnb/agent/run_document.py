@@ -263,6 +263,10 @@ class LiveDocument:
         self._text: list[str] = []
         self._phase = ""
 
+    @property
+    def run_id(self) -> str:
+        return self._run_id
+
     def feed(self, event: Event) -> None:
         """Take one event of this run."""
         handler = {"view": self._view, "phase": self._set_phase, "delta": self._delta}.get(event.kind)

@@ -1,13 +1,13 @@
-"""Which definitions a task needs, in which form, under a token budget; and why each was chosen or left out.
+"""Choose which definitions a task needs, in which form, under a token budget; say why each was chosen or left out.
 
-The names that the task marks or mentions come first, in full; then, ring by ring, what their code refers to. Nothing
-here re-orders or re-writes the task's text.
+What the task names comes first, then the user's functions that a cell ran, then what their code uses: two steps in
+full, one more by signature. That is the user's own code. A library's is told by its signature and the parts of its
+docstring that matter, where the task names it or the user's code that is told uses it.
 """
 
 from __future__ import annotations
 
 import builtins
-import heapq
 import keyword
 import re
 import sys
@@ -19,8 +19,9 @@ from agentnb.canonical import digest
 from agentnb.context.notebook.trace import Ran
 from agentnb.context.resolve.resolution import DOTTED, Resolver, Unresolved
 from agentnb.context.static.definitions import Definition, without_docs
+from agentnb.context.static.docstrings import brief
 from agentnb.context.static.english_words import is_codelike, is_english
-from agentnb.context.static.name_usage import BRANCH, MENTIONED
+from agentnb.context.static.name_usage import SELF
 
 Mode = Literal["auto", "marks", "none"]
 BUDGET = 4000
@@ -33,28 +34,18 @@ MARKS_LIMIT = 200
 """Marks that are looked up; a pasted page of documentation has more, and means none of them."""
 NOTES_LIMIT = 10
 """Marks that lead nowhere and are told one by one."""
+FULL_STEPS, STEPS = 2, 3
+"""Steps from what is named that are told in full, and at all."""
 LARGE_SHARE = 0.4
 """A definition that is not named stands in full only if it takes at most this share of the budget."""
-FULL_SHARE, FULL_SHARE_RAN = 0.92, 0.97
-"""Share of the budget for full bodies, more where it is known what ran; the rest goes to signatures."""
 DOC_SHARE = 0.25
 """A named definition keeps its long docstring up to this share of the budget: more is left for what it calls."""
-LEAST_LIKELY = 0.04
-"""What is less likely than this to be reached is not worth its tokens."""
-COST_POWER = 0.5
-"""How much a short definition is preferred: likelihood / tokens ** COST_POWER decides who comes next."""
-STEP = 0.7
-"""Weight of each step away from what was named."""
-GUESSED = 0.4
-"""Weight of a member that is only guessed from the classes of the notebook's variables."""
-GUESSED_OF_MANY = 0.05
-"""The same for names that dicts, lists, sets and strings have too: `x.update()` is hardly ever a graph's."""
-NEXT_LIMIT = 60
-"""Candidates without room in full that are still told by signature, or listed as left out."""
+LIBRARY_SHARE = 0.15
+"""Share of the budget for library text that the task names, and of what is chosen for what only the code uses."""
+LEAST_LIBRARY = 200
+"""Tokens that what only the code uses may take even beside little code."""
 LEFT_OUT_LIMIT = 100
-"""Left-out definitions whose reason is kept, the likelier first."""
-FOLLOWED_LIMIT = 400
-"""Definitions that are looked into; each costs about a millisecond."""
+"""Left-out definitions whose reason is kept."""
 
 _FENCE = re.compile(r"^[ \t]*+(```++|~~~++)[^\n]*+\n.*?(?:^[ \t]*+\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _BACKTICK = re.compile(r"(?<!`)`([^`\n]{1,200})`(?!`)")
@@ -66,6 +57,11 @@ _DECORATED = re.compile(
     r"(?:\([^\n]*\))?[ \t]*(?:#[^\n]*)?\n(?:[ \t]*@[^\n]*\n)*[ \t]*(?:async[ \t]+def|def|class)[ \t]"
 )
 _FILE_ENDINGS = "csv json py txt md parquet ipynb toml yaml yml html png jpg xlsx zip gz log sql db tsv"
+_SOURCE = re.compile(
+    r"\b(?:source(?: code)?|implementation|implemented|implements?|body|internals?|under the hood|code of)\b",
+    re.IGNORECASE,
+)
+"""Words by which a task asks for a library's code itself."""
 _BUILTINS = frozenset(dir(builtins)) | frozenset(keyword.kwlist)
 
 
@@ -77,6 +73,7 @@ class Chosen:
     form: str  # "full" or "signature"
     reason: str
     tokens: int
+    told: str = ""  # a library's signature as it goes along, with the parts of its docstring that matter
 
     @property
     def shown(self) -> str:
@@ -141,8 +138,9 @@ class _Budget:
         inside = (".".join(parts[:end]) for end in range(1, len(parts)))
         return definition.name in self._present or any(name in self._whole for name in inside)
 
-    def add(self, definition: Definition, reason: str, *, full_limit: int) -> bool:
-        """Take it in the richest form that fits: in full up to `full_limit` tokens, else its signature.
+    def add(self, definition: Definition, reason: str, *, full_limit: int, told: str = "") -> str:
+        """Take it in the richest form that fits: in full up to `full_limit` tokens, else its signature. Return that
+        form, or an empty text where none fits.
 
         A long docstring is the first to go.
         """
@@ -150,16 +148,17 @@ class _Budget:
         for shown, form, limit in self._forms(definition, full_limit):
             short = f"; in full, {whole:,} tokens did not fit into the {self.left:,} left" if whole else ""
             why = f"{reason}{short}" if form == "signature" else reason
-            chosen = measured(Chosen(definition=shown, form=form, reason=why, tokens=0), self.count)
+            text = told if form == "signature" else ""
+            chosen = measured(Chosen(definition=shown, form=form, reason=why, tokens=0, told=text), self.count)
             cost = chosen.tokens
             if cost <= min(limit, self.left):
                 self.take(chosen)
-                return True
+                return form
             whole = cost
         self.leave(
             definition, f"{reason}, but {cost:,} tokens did not fit into the {self.left:,} left of {self.total:,}"
         )
-        return False
+        return ""
 
     def _forms(self, definition: Definition, full_limit: int) -> Iterator[tuple[Definition, str, int]]:
         if definition.source and full_limit:
@@ -183,6 +182,16 @@ def measured(chosen: Chosen, count: Callable[[str], int]) -> Chosen:
     return replace(chosen, tokens=count(render(chosen)))
 
 
+@dataclass(frozen=True, slots=True)
+class _Root:
+    """What the task names. `receiver` is the class on whose instance it is called, `name` what the task calls it."""
+
+    definition: Definition
+    reason: str
+    name: str = ""
+    receiver: Definition | None = None
+
+
 def select(
     task: str,
     resolver: Resolver,
@@ -191,12 +200,14 @@ def select(
     count: Callable[[str], int],
     budget: int = BUDGET,
     ran: Sequence[Ran] = (),
+    code: str = "",
 ) -> Selection:
-    """The definitions that `task` touches, then what running them most likely reaches, within `budget` tokens.
+    """The definitions that `task` touches, then what their code uses, within `budget` tokens.
 
     `mode`: "auto" takes marks and known names in the text, "marks" marks only, "none" nothing. `count` gives the
-    tokens of a text. `ran` is what a cell really executed (context/trace.py): it comes before what is only likely, and
-    the user's functions in a traceback come with what the task names. Marks that mean nothing become notes.
+    tokens of a text. `ran` is what a cell really executed (context/trace.py): the user's functions in it come next, in
+    the order in which they were called. `code` is what the notebook runs: which parameters it passes to a library.
+    Marks that mean nothing become notes.
     """
     if mode == "none":
         return Selection()
@@ -207,28 +218,35 @@ def select(
     if len(notes) > NOTES_LIMIT:
         notes[NOTES_LIMIT:] = [f"{len(notes) - NOTES_LIMIT} more marked names have no definition here."]
     purse = _Budget(count=count, total=budget)
-    roots += _failed(resolver, ran)
-    for definition, reason in roots:
-        if not purse.holds(definition):
-            purse.add(definition, reason, full_limit=budget)
-    _Frontier(resolver, purse).fill(ran)
+    own = [*(root for root in roots if not root.definition.library), *_failed(resolver, ran)]
+    _Walk(resolver, purse).take(own, list(_executed(resolver, ran)))
+    foreign = [*(root for root in roots if root.definition.library), *_failed(resolver, ran, library=True)]
+    _add_libraries(foreign, resolver, purse, task=task, code=f"{task}\n{code}")
     present = {item.definition.name for item in purse.chosen}
     left_out = [(name, why) for name, why in purse.left_out.items() if name not in present]
     left_out = sorted(left_out[:LEFT_OUT_LIMIT])
     return Selection(chosen=tuple(purse.chosen), left_out=tuple(left_out), notes=(*notes, *resolver.notes))
 
 
-def _marked(task: str, resolver: Resolver, notes: list[str]) -> Iterator[tuple[Definition, str]]:
+def _marked(task: str, resolver: Resolver, notes: list[str]) -> Iterator[_Root]:
     for name in marks(task)[:MARKS_LIMIT]:
+        # `df.isna().sum` names `df.isna` too.
+        calls = [name[: match.start()] for match in re.finditer(r"\(\)\.", name)]
+        made = [(part, resolver.resolve(part)) for part in calls]
+        yield from (_root(part, found, MARKED, resolver) for part, found in made if isinstance(found, Definition))
         found = resolver.resolve(name)
         if isinstance(found, Unresolved):
             owner = resolver.class_of(name)
             if owner is not None:
-                yield owner, f"the class of {name}, {MARKED}"
+                yield _Root(owner, f"the class of {name}, {MARKED}")
             elif found.kind == "missing" and not _is_ordinary(name, resolver):
                 notes.append(f"{name}: {found.reason}. {found.nearest}".rstrip())
         elif not _is_ordinary(name, resolver):
-            yield found, MARKED
+            yield _root(name, found, MARKED, resolver)
+
+
+def _root(name: str, found: Definition, reason: str, resolver: Resolver) -> _Root:
+    return _Root(found, reason, name, None if found.library else resolver.receiver(name))
 
 
 def _is_ordinary(name: str, resolver: Resolver) -> bool:
@@ -237,29 +255,34 @@ def _is_ordinary(name: str, resolver: Resolver) -> bool:
     return not resolver.known(name) and (root in _BUILTINS or last in _FILE_ENDINGS.split())
 
 
-def _mentioned(task: str, resolver: Resolver) -> Iterator[tuple[Definition, str]]:
+def _mentioned(task: str, resolver: Resolver) -> Iterator[_Root]:
     """Definitions whose names stand in the text. A name that is also an English word needs to be the user's own."""
     for word in _words(task):
         if not resolver.known(word):
-            found = resolver.elsewhere(word) if is_codelike(word) else None
-            if found is not None:
-                yield found, "named in the task"
             continue
         found = resolver.mentioned(word)
         if found is None:
             owner = resolver.class_of(word) if is_codelike(word) else None
             if owner is not None:
-                yield owner, f"the class of {word}, named in the task"
+                yield _Root(owner, f"the class of {word}, named in the task")
         elif found.kind != "import" and _is_meant(word, found):
-            yield found, "named in the task"
+            yield _root(word, found, "named in the task", resolver)
 
 
-def _failed(resolver: Resolver, ran: Iterable[Ran]) -> Iterator[tuple[Definition, str]]:
-    """The user's own functions in the traceback of a cell that failed, the innermost first."""
+def _failed(resolver: Resolver, ran: Iterable[Ran], *, library: bool = False) -> Iterator[_Root]:
+    """The user's own functions in the traceback of a cell that failed, the innermost first; or a `library`'s."""
     for item in ran:
-        found = resolver.of_code(item.code) if item.failed else None
-        if found is not None and _is_worth_telling(found, found):
-            yield found, item.reason
+        found = resolver.of_code(item.code) if (item.library if library else item.failed) else None
+        if found is not None and found.library == library:
+            yield _Root(found, item.reason)
+
+
+def _executed(resolver: Resolver, ran: Iterable[Ran]) -> Iterator[_Root]:
+    """The user's functions that a cell ran, in the order of their first calls."""
+    for item in ran:
+        found = resolver.of_code(item.code) if not (item.failed or item.library) else None
+        if found is not None and not found.library:
+            yield _Root(found, item.reason)
 
 
 def _words(task: str) -> Iterator[str]:
@@ -277,196 +300,137 @@ def _is_meant(word: str, found: Definition) -> bool:
     return not is_english(word, strict=not own)
 
 
-# what running it reaches ----------------------------------------------------------------------------------------------
+# what their code uses -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
+class _Use:
+    """What the code of `user` uses. `brief`: told by its signature, whatever room there is."""
+
     definition: Definition
-    likely: float
-    depth: int
     user: str
     reason: str = ""
-    brief: bool = False  # told by its signature, whatever room there is
-    alone: bool = False  # what it uses is not told
+    receiver: Definition | None = None
+    brief: bool = False
 
     @property
     def why(self) -> str:
         return self.reason or f"used by {self.user}"
 
 
-class _Frontier:
-    """Best first: of all that is referred to so far, next comes what is likely to run and short."""
+class _Walk:
+    """Goes from what is named to what its code uses, ring by ring, and takes what fits."""
 
     def __init__(self, resolver: Resolver, purse: _Budget) -> None:
         self._resolver = resolver
         self._purse = purse
-        self._best: dict[str, _Candidate] = {}
-        self._heap: list[tuple[float, str]] = []
-        self._costs: dict[str, int] = {}
-        self._followed: set[str] = set()
-        self._seen = 1.0
-        self._unlikely: dict[str, _Candidate] = {}
+        self._seen: set[tuple[str, str]] = set()
 
-    def fill(self, ran: Sequence[Ran]) -> None:
-        roots = tuple(self._purse.chosen)
-        self._seen = NOT_SEEN if ran else 1.0
+    def take(self, roots: Sequence[_Root], ran: Sequence[_Root]) -> None:
+        total = self._purse.total
+        for root in roots:
+            if not self._purse.holds(root.definition):
+                self._purse.add(root.definition, root.reason, full_limit=total)
         for item in ran:
-            found = self._resolver.of_code(item.code)
-            if found is not None and _is_worth_telling(found, found):
-                likely = max(RAN_LIKELY**item.depth, LEAST_LIKELY)
-                # Of another's code that an error passed through only what raised it says more than its name does.
-                brief = item.library and not item.raised
-                made = _Candidate(found, likely, item.depth, "", item.reason, brief=brief, alone=item.library)
-                self._offer(made)
-        for chosen in roots:
-            self._expand(chosen.definition, 1.0, 0)
-            self._tell_overloads(chosen.definition)
-        full = int(self._purse.total * (FULL_SHARE_RAN if ran else FULL_SHARE))
-        later = [candidate for candidate in self._pop_all() if not self._take_full(candidate, full)]
-        self._signatures(later)
-        for candidate in self._unlikely.values():
-            if candidate.definition.name not in self._best:
-                self._purse.leave(candidate.definition, f"{candidate.why}, but the named code hardly ever runs it")
-        rest = self._purse.chosen[len(roots) :]
-        rest.sort(key=lambda item: (self._best[item.definition.name].depth, item.definition.name))
-        self._purse.chosen[len(roots) :] = rest
+            if not self._purse.holds(item.definition):
+                self._purse.add(without_docs(item.definition), item.reason, full_limit=int(total * LARGE_SHARE))
+        ring = [_Use(root.definition, "", receiver=root.receiver) for root in (*roots, *ran)]
+        for step in range(1, STEPS + 1):
+            ring = [use for user in ring for use in self._taken(user, step)]
 
-    def _pop_all(self) -> Iterator[_Candidate]:
-        """Candidates by rank; taking one may offer more, and a better offer of the same name stands before it."""
-        seen: set[str] = set()
-        while self._heap:
-            _, name = heapq.heappop(self._heap)
-            if name not in seen:
-                seen.add(name)
-                yield self._best[name]
-
-    def _take_full(self, candidate: _Candidate, full: int) -> bool:
-        if self._purse.holds(candidate.definition):
-            return True
-        cost = self._costs[candidate.definition.name]
-        fits = cost <= min(full - self._purse.spent, int(self._purse.total * LARGE_SHARE))
-        if not fits or candidate.brief:
-            return False
-        self._purse.take(Chosen(definition=candidate.definition, form="full", reason=candidate.why, tokens=cost))
-        if not candidate.alone:
-            self._expand(candidate.definition, candidate.likely, candidate.depth)
-        return True
-
-    def _signatures(self, candidates: Iterable[_Candidate]) -> None:
-        ranked = sorted(candidates, key=lambda item: (-item.likely, item.definition.name))
-        for number, candidate in enumerate(ranked):
-            if self._purse.holds(candidate.definition):
+    def _taken(self, user: _Use, step: int) -> Iterator[_Use]:
+        """What the code of `user` uses and the budget takes; a signature leads no further."""
+        for use in self._uses(user):
+            key = use.definition.name, use.receiver.name if use.receiver else ""
+            if key in self._seen or use.definition.library or not _is_worth_telling(use.definition, user.definition):
                 continue
-            if number < NEXT_LIMIT:
-                self._purse.add(candidate.definition, candidate.why, full_limit=0)
-            else:
-                self._purse.leave(candidate.definition, f"{candidate.why}, but {NEXT_LIMIT} others are likelier to run")
+            self._seen.add(key)
+            full = int(self._purse.total * LARGE_SHARE) if step <= FULL_STEPS and not use.brief else 0
+            held = self._purse.holds(use.definition)
+            form = "full" if held else self._purse.add(without_docs(use.definition), use.why, full_limit=full)
+            if form == "full" or (use.definition.kind == "class" and step <= FULL_STEPS):
+                yield use
 
-    def _offer(self, candidate: _Candidate) -> None:
-        if self._purse.holds(candidate.definition):
+    def _uses(self, user: _Use) -> Iterator[_Use]:
+        found, name = user.definition, user.definition.name
+        if found.kind == "class" and not self._purse.holds(replace(found, name=f"{name}.__init__")):
+            made = self._resolver.follow(found, f"{SELF}.__init__")
+            yield from [_Use(made, name, receiver=found)] if made and made.kind == "method" else []
             return
-        if candidate.likely < LEAST_LIKELY:
-            self._unlikely.setdefault(candidate.definition.name, candidate)
-            return
-        known = self._best.get(candidate.definition.name)
-        if known is not None and known.likely >= candidate.likely:
-            return
-        definition = known.definition if known else without_docs(candidate.definition)
-        self._best[definition.name] = replace(candidate, definition=definition)
-        if definition.name not in self._costs:
-            self._costs[definition.name] = self._purse.count(
-                render(Chosen(definition=definition, form="full", reason="", tokens=0))
-            )
-        cost = self._costs[definition.name]
-        heapq.heappush(self._heap, (-candidate.likely / cost**COST_POWER, definition.name))
-
-    def _expand(self, user: Definition, likely: float, depth: int) -> None:
-        if user.name in self._followed or len(self._followed) >= FOLLOWED_LIMIT:
-            return
-        self._followed.add(user.name)
-        for reference, p in self._uses(user):
-            found = self._resolver.follow(user, reference)
-            if found is not None:
-                self._reach(found, user, likely * p * STEP, depth + 1)
-        for found in self._wrappers(user):
-            self._reach(found, user, likely * STEP, depth + 1)
-        for found in self._resolver.implementations(user):
-            why = f"registered with {user.name}"
-            self._offer(_Candidate(found, likely * STEP * BRANCH * self._seen, depth + 1, user.name, why))
-        for member, p in user.members:
-            guesses = self._guesses(user, *member.split("."))
-            for found in guesses:
-                self._reach(found, user, likely * p * STEP * _weight(found) / len(guesses), depth + 1)
-
-    def _tell_overloads(self, named: Definition) -> None:
-        """How a function may be called: nothing of it runs."""
-        found = self._resolver.overloads(named)
-        if found is not None:
-            why = f"overloads of {named.name}"
-            self._offer(_Candidate(found, STEP, 1, named.name, why, brief=True))
-
-    def _is_foreign(self, found: Definition, user: Definition) -> bool:
-        """Another package's code is told by its signature: the model knows it, or will ask. The project's is not."""
-        other = found.origin == "file" and found.name.partition(".")[0] != user.name.partition(".")[0]
-        return other and not self._resolver.in_project(found)
+        for reference in found.references:
+            used = self._resolver.follow(found, reference, user.receiver)
+            if used is not None:
+                is_own = reference.startswith(f"{SELF}.")
+                yield _Use(used, name, receiver=user.receiver if is_own else self._receiver(found, reference, used))
+        for used in self._resolver.implementations(found):
+            yield _Use(used, name, f"registered with {name}")
+        for member in found.members:
+            yield from (_Use(guess, name) for guess in self._guesses(found, *member.split(".")))
+        overloads = self._resolver.overloads(found) if not user.user else None
+        if overloads is not None:
+            yield _Use(overloads, name, f"overloads of {name}", brief=True)
 
     def _guesses(self, user: Definition, value: str, member: str) -> list[Definition]:
-        """A library's code handles its own classes; the notebook's may handle any, and names its values alike."""
+        """A cell may handle any class in use, and names its values alike; a module's code handles its own package's."""
         if user.origin == "cell":
-            found = self._resolver.members_in_use(member, variable=value)
-            return [one for one in found if not (member.startswith("__") and self._is_foreign(one, user))]
-        package = user.name.partition(".")[0]
-        return [found for found in self._resolver.members_in_use(member) if found.name.partition(".")[0] == package]
+            named = self._resolver.known(value)
+            return (
+                list(self._resolver.members_in_use(member, variable=value))
+                if named or member not in _CONTAINERS
+                else []
+            )
+        package = f"{user.name.partition('.')[0]}."
+        return [found for found in self._resolver.members_in_use(member) if found.name.startswith(package)]
 
-    def _wrappers(self, user: Definition) -> Iterator[Definition]:
-        """Decorators that put a function of their own around the user's: whoever calls it runs that first."""
-        for name in _DECORATOR.findall(user.source.partition("def ")[0]) if user.kind in _WRAPPED else ():
-            found = self._resolver.follow(user, name)
-            if found is not None and found.kind == "function" and _INNER.search(found.source):
-                yield found
-
-    def _uses(self, user: Definition) -> Iterable[tuple[str, float]]:
-        if user.kind == "class" and not self._purse.holds(replace(user, name=f"{user.name}.__init__")):
-            return [(f"{user.name.rpartition('.')[2]}.__init__", 1.0)]
-        return zip(user.references, user.likelihoods, strict=True)
-
-    def _reach(self, found: Definition, user: Definition, likely: float, depth: int) -> None:
-        if not _is_worth_telling(found, user):
-            return
-        likely *= self._seen
-        if found.kind == "property":
-            likely = min(1.0, likely / MENTIONED)  # reading it runs it
-        foreign = self._is_foreign(found, user)
-        self._offer(_Candidate(found, likely, depth, user.name, brief=foreign))
-        if found.kind == "class" and not foreign:
-            made = self._resolver.follow(found, f"{found.name.rpartition('.')[2]}.__init__")
-            if made is not None and made.kind == "method" and _is_worth_telling(made, user):
-                self._offer(_Candidate(made, likely, depth, user.name))
+    def _receiver(self, user: Definition, reference: str, used: Definition) -> Definition | None:
+        return self._resolver.receiver_of(user, reference) if used.kind in {"method", "property"} else None
 
 
-RAN_LIKELY = 0.75
-"""Weight of what ran, to the power of its depth: nearer calls first; none is too unlikely."""
-NOT_SEEN = 0.6
-"""Where it is known what ran: weight of what was not seen to."""
-
-
-_DECORATOR = re.compile(r"^@([\w.]+)", re.MULTILINE)
-_INNER = re.compile(r"\n[ \t]+(?:async )?def ")
-_WRAPPED = frozenset({"function", "async function", "method"})
 _CONTAINERS = frozenset(name for kind in (dict, list, set, str) for name in dir(kind) if not name.startswith("_"))
-
-
-def _weight(guess: Definition) -> float:
-    return GUESSED_OF_MANY if guess.name.rpartition(".")[2] in _CONTAINERS else GUESSED
+"""Names that dicts, lists, sets and strings have too: `x.update()` is hardly ever a method of the user's."""
 
 
 def _is_worth_telling(found: Definition, user: Definition) -> bool:
-    """Python's own library is known to every model; modules and compiled code have nothing to show."""
-    if found.kind == "import" or not found.source or (found.name == user.name and found is not user):
-        return False
-    top = found.name.partition(".")[0]
-    return found.origin == "cell" or top not in sys.stdlib_module_names or top == user.name.partition(".")[0]
+    """Modules and compiled code have nothing to show."""
+    return found.kind != "import" and bool(found.source) and (found.name != user.name or found is user)
+
+
+def _add_libraries(roots: Sequence[_Root], resolver: Resolver, purse: _Budget, *, task: str, code: str) -> None:
+    """Add library code: what the task names, in full only where it asks for the source; then, by what room that
+    leaves, what the user's code that was chosen uses."""
+    asked = bool(_SOURCE.search(task))
+    limit = purse.total if asked else int(purse.total * LIBRARY_SHARE)
+    own, told = purse.spent, 0
+    for root in roots:
+        found = resolver.whole(root.definition) if asked else root.definition
+        told_as = brief(found.signature, found.docstring, name=root.name.rpartition(".")[2], code=code)
+        if purse.holds(found) or (found.kind == "import" and not found.doc):
+            continue
+        before = purse.spent
+        if told < limit:
+            purse.add(found, root.reason, full_limit=purse.total if asked else 0, told=told_as)
+        else:
+            purse.leave(found, f"{root.reason}, but {limit:,} tokens are the most for library code")
+        told += purse.spent - before
+    share = max(LIBRARY_SHARE / (1 - LIBRARY_SHARE) * own, min(LEAST_LIBRARY, limit))
+    for chosen in [item for item in purse.chosen if item.form == "full" and not item.definition.library]:
+        for reference in chosen.definition.references:
+            used, name = resolver.follow(chosen.definition, reference), reference.rpartition(".")[2]
+            named = used is not None and used.name.rpartition(".")[2] == name  # and not only its owner
+            if used is None or not (named and used.library and _is_foreign(used)) or purse.holds(used):
+                continue
+            reason = f"used by {chosen.definition.name}"
+            told_as = brief(used.signature, used.docstring, name=name, code=chosen.definition.source)
+            made = Chosen(definition=used, form="signature", reason=reason, tokens=0, told=told_as)
+            made = measured(made, purse.count)
+            if told + made.tokens <= min(share, told + purse.left):
+                purse.take(made)
+                told += made.tokens
+
+
+def _is_foreign(found: Definition) -> bool:
+    """Python's own library is known to every model, and so is what a module is for."""
+    return found.kind != "import" and found.name.partition(".")[0] not in sys.stdlib_module_names
 
 
 # rendering ------------------------------------------------------------------------------------------------------------
@@ -487,7 +451,7 @@ def render(chosen: Chosen, *, replaces: str | None = None) -> str:
     attributes |= {"digest": found.digest, "form": chosen.form}
     if replaces:
         attributes["replaces"] = replaces
-    body = found.text if chosen.form == "full" else found.signature
+    body = found.text if chosen.form == "full" else chosen.told or found.signature
     return f"<definition {attributes_of(attributes)}>\n{body}\n</definition>"
 
 

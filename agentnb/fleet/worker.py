@@ -218,5 +218,4 @@ def settings_of(order: Order) -> Settings:
     settings = from_environment(os.environ)
     journal = _own(order.journal, "AGENTNB_JOURNAL")
     home = None if "://" in journal else Path(journal)  # one machine: what was learned of prompt caches is shared too
-    # A worker has no notebook whose packages it could index.
-    return settings.with_changes(home=home, index=False, journal=journal, bus=_own(order.bus, "AGENTNB_BUS") or None)
+    return settings.with_changes(home=home, journal=journal, bus=_own(order.bus, "AGENTNB_BUS") or None)

@@ -59,7 +59,7 @@ class Asked:
         self._view = view
         self._finish = finish
         self._earlier = earlier  # the same run under another cell: its view must not go on telling that it waits
-        self._buttons = Buttons(display, self._answered)
+        self._buttons = Buttons(display, self._answered, run_id)
         self._asks = False
 
     def place(self) -> None:
@@ -71,6 +71,7 @@ class Asked:
         """The run has stopped: show it as it stands, and the buttons where it waits."""
         self._finish(run)
         self._view.finish(run.receipt)
+        self._notebook.on_page.ended(self._run_id)
         self.ask(run, follows=follows)
 
     def ask(self, run: AgentRun, *, follows: bool = False) -> None:

@@ -35,10 +35,10 @@ def begin(
         live,
         clock=session.clock,
         widgets=notebook.settings.live,
-        beside=session.indexing,
         numbers=session.cells.numbers,
     )
     view.paint()
+    notebook.on_page.began(run_id, notebook.whole_cell_id)
     asked = Asked(notebook, run_id, view=view, finish=finish)
     if agent.may_ask(run_id):
         asked.place()

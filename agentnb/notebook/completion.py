@@ -78,11 +78,8 @@ def _fitting(start: str, words: Iterable[str]) -> list[str]:
 # --- what the notebook offers ------------------------------------------------------------------------------------
 
 
-def offers_of(notebook: Notebook, typed: str = "") -> Offers:
-    """The words that this notebook offers now. Nothing is opened, and nothing is written, for a completion.
-
-    `typed` is the beginning of the word: what packages in use define is looked up by it.
-    """
+def offers_of(notebook: Notebook) -> Offers:
+    """The words that this notebook offers now. Nothing is opened, and nothing is written, for a completion."""
     return {
         "model": _models,
         "context": lambda: CONTEXT_MODES,
@@ -92,7 +89,7 @@ def offers_of(notebook: Notebook, typed: str = "") -> Offers:
             *(tool.name for tool in _values(notebook, "agentnb.agent.tools.tool", "Tool").values()),
         ],
         "machine": lambda: _values(notebook, "agentnb.durable.machine", "AgentStateMachine"),
-        "definition": lambda: [*_definitions(notebook), *_indexed(notebook, typed)],
+        "definition": lambda: _definitions(notebook),
         "run": lambda: [run.run_id for run in _runs(notebook)],
         "thread": lambda: ["new", *(run.tags["thread"] for run in _runs(notebook) if _is_named(run.tags))],
         "pin": lambda: _pins(notebook),
@@ -133,10 +130,6 @@ def _definitions(notebook: Notebook) -> list[str]:
     return [*(str(item["name"]) for item in held), *sorted(own)]
 
 
-def _indexed(notebook: Notebook, typed: str) -> list[str]:
-    return notebook.opened.indexer.beginning(typed) if notebook.opened is not None and typed else []
-
-
 def _is_code(value: object) -> bool:
     return type(value).__name__ in ("function", "type", "module", "ABCMeta", "EnumType")
 
@@ -163,7 +156,7 @@ def matcher_for(notebook: Notebook) -> Callable[[Any], dict[str, Any]]:
     @context_matcher(identifier="agentnb.completion")  # type: ignore[untyped-decorator]
     def match(context: Any) -> dict[str, Any]:
         line = context.line_with_cursor[: context.cursor_position]
-        found = complete_words(line, offers_of(notebook, line.rpartition(" ")[2]))
+        found = complete_words(line, offers_of(notebook))
         fragment, words = found or ("", [])
         # IPython lets the others speak where we say nothing: what is typed already keeps Python's keywords away.
         words = words or [fragment] * bool(fragment)

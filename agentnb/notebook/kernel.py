@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import dropwhile
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentnb.notebook.config import AgentNB
 from agentnb.notebook.hooks.display_hooks import Showing
+from agentnb.notebook.lab.comm import FrontEnd
+from agentnb.notebook.lab.runs import RunsOnPage
 from agentnb.settings import Settings, from_environment
 
 if TYPE_CHECKING:
@@ -24,13 +26,6 @@ if TYPE_CHECKING:
 
 RESULT = "_agent"
 """The user's variable that holds the last run."""
-_MACHINERY = """
-IPython ipykernel traitlets ipywidgets comm zmq tornado jupyter_client matplotlib_inline stack_data executing
-asttokens pure_eval decorator.py jedi parso prompt_toolkit debugpy pexpect
-"""
-MACHINERY = frozenset(_MACHINERY.split())
-"""Packages whose running says nothing about a cell: they run the notebook."""
-
 
 _UUID = re.compile(r"([0-9a-f]{8})-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
@@ -68,6 +63,7 @@ class Notebook:
         self.config = AgentNB(parent=shell)
         self.nonce = secrets.token_hex(2)
         self.cell_id: str | None = None
+        self.whole_cell_id: str | None = None
         self._error: BaseException | None = None
         self._ran: tuple[Ran, ...] = ()
         self._trace: CellTrace | None = None
@@ -77,11 +73,15 @@ class Notebook:
         self._session: Session | None = None
         self.asked: dict[str, Waiting] = {}
         """The runs of this kernel that wait under a cell with buttons."""
+        self.front_end = FrontEnd(shell)
+        self.on_page = RunsOnPage(self.front_end)
+        self.front_end.on_page = lambda page: self.on_page.tell(page, self.opened)
 
     def on_cell(self, info: Any) -> None:
         """IPython's pre_run_cell: remember the cell; parsing waits until a task needs it."""
         if info.store_history or self.cell_id is None:  # a cell that runs within another (`%run`) has no id
-            self.cell_id = short_cell_id(getattr(info, "cell_id", None) or "") or None
+            self.whole_cell_id = getattr(info, "cell_id", None) or None
+            self.cell_id = short_cell_id(self.whole_cell_id or "") or None
         if info.store_history and not info.silent:
             self._number = _next_number(self.shell)
             self._waiting.append(Executed(info.raw_cell, self.cell_id, self._number))
@@ -107,12 +107,13 @@ class Notebook:
 
     @property
     def _wants_trace(self) -> bool:
-        return bool(self.settings.trace)
+        wanted = self.settings.trace
+        return sys.version_info >= (3, 12) if wanted is None else wanted
 
     def _record(self, info: Any, *, asked: bool) -> None:
         from agentnb.notebook.hooks.tracing import CellTrace
 
-        self._trace = self._trace or CellTrace(is_worth_telling, is_machinery)
+        self._trace = self._trace or CellTrace()
         self._trace.begin(info, asked=asked)
 
     def record_cell(self, source: str) -> None:
@@ -127,7 +128,7 @@ class Notebook:
         """Hand what was seen to the session for the task that begins; a trace goes with one task."""
         from agentnb.agent.kernel_context import Observed
 
-        note = self._trace.note if self._trace is not None and self._wants_trace else ""
+        note = self._trace.note if self._trace is not None and self.settings.trace else ""
         session = self.session
         notes = (*session.cells.take_notes(), *([note] if note else []))
         shown = self.showing.latest()
@@ -213,21 +214,6 @@ def line_of_failure(error: BaseException, namespace: Mapping[str, Any], *, inner
     if not lines:
         return (error.lineno or 0) if isinstance(error, SyntaxError) else 0
     return lines[-1 if inner else 0]
-
-
-def is_worth_telling(file: str) -> bool:
-    """Whether a traced cell's functions in this file are kept: the user's and packages', not the notebook's own."""
-    from agentnb.context.notebook.trace import is_user_or_package
-
-    return is_user_or_package(file) and not is_machinery(file)
-
-
-@lru_cache(4096)
-def is_machinery(file: str) -> bool:
-    """Whether the file belongs to what runs the notebook."""
-    from agentnb.context.notebook.trace import below_packages
-
-    return below_packages(file).partition("/")[0] in MACHINERY
 
 
 def _is_ours(cell: str) -> bool:

@@ -48,18 +48,17 @@ class AgentMagics(Magics):
     def agent_trace(self, line: str, cell: str) -> None:
         """%%agent_trace
 
-        Run the cell and record which functions it really executed, in the threads that it starts too: their definitions
-        go with the next task, before what is only likely to matter. On Python 3.11 the recording makes calls about four
-        times slower; from 3.12 on it costs next to nothing.
+        Run the cell and record which functions of yours it really executed, in the threads that it starts too: their
+        definitions go with the next task. On Python 3.11 the recording makes calls about four times slower; from 3.12
+        on it costs next to nothing, and every cell is recorded (`AgentNB.trace`).
         """
         from agentnb.context.notebook.trace import recording
-        from agentnb.notebook.kernel import is_machinery, is_worth_telling
 
         if line.strip():
             raise InputError("%%agent_trace takes no flags", todo="Put the code below it.")
         # What stands below runs as the cell itself (kernel.traced_lines); one of our own magics runs within this one.
         self._notebook.record_cell(cell)
-        with recording(is_worth_telling, is_machinery) as record:
+        with recording() as record:
             self._notebook.shell.run_cell(cell, store_history=False)
         self._notebook.traced(record.ran)
 
@@ -119,6 +118,7 @@ def load(shell: Any) -> None:
     shell.events.register("pre_run_cell", notebook.on_cell)
     shell.events.register("post_run_cell", notebook.on_done)
     notebook.showing.start()
+    notebook.front_end.start()
     shell.configurables.append(notebook.config)
     shell.input_transformers_cleanup.append(question_lines)
     shell.input_transformers_cleanup.insert(_before_cell_magics(shell), traced_lines)
@@ -136,6 +136,7 @@ def unload(shell: Any) -> None:
     shell.events.unregister("pre_run_cell", notebook.on_cell)
     shell.events.unregister("post_run_cell", notebook.on_done)
     notebook.showing.stop()
+    notebook.front_end.stop()
     for kind in ("line", "cell"):
         for name in MAGICS:
             shell.magics_manager.magics[kind].pop(name, None)

@@ -119,7 +119,6 @@ def show_run(
             live,
             clock=session.clock,
             widgets=notebook.settings.live,
-            beside=session.indexing,
             numbers=session.cells.numbers,
         )
 
@@ -128,6 +127,7 @@ def show_run(
         main.touch()
 
     stop = machine.events.subscribe(hear, run_id=run_id)
+    notebook.on_page.began(run_id, notebook.whole_cell_id)
     try:
         _serve(main, agent, run_id, view)
     finally:
@@ -136,6 +136,7 @@ def show_run(
             run = noted(session, agent.as_it_stands(run_id))
             finish(run)
             view.finish(run.receipt, error_follows=agent.raised is not None or main.interrupted)
+            notebook.on_page.ended(run_id)
             Asked(notebook, run_id, view=view, finish=finish, earlier=earlier).ask(run)
     if agent.raised is not None:
         raise agent.raised

@@ -171,10 +171,10 @@ def test_old_and_new_cells_in_turn_use_one_object_each(slow: Slow) -> None:
         for cell in ("old", "new"):
             run = slow.ask("Again?", cell=cell, pause=250)
             frames.add(run.layers[1].digest)
-    assert slow.made <= 2
-    assert len(slow.listed()) == slow.made > 0
+    assert 0 < slow.made <= 2
+    alive = len(slow.listed())  # one that is asked for no more may have lapsed by itself
     slow.session.close_objects()
-    assert slow.sent("DELETE") == [200] * slow.made
+    assert slow.sent("DELETE") == [200] * alive
     assert slow.listed() == []
 
 

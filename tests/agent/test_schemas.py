@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 from typing import Any
 
 import pytest
@@ -45,17 +44,3 @@ def test_a_pinned_schema_is_frozen_until_it_is_pinned_again(book: Any, shop: sql
     assert book.session.pins.schemas == {}
     with pytest.raises(InputError):
         context.agent_context(book.session, None, "unpin db")
-
-
-def test_a_connection_is_asked_in_its_own_thread(book: Any, shop: sqlite3.Connection) -> None:
-    """In a notebook the agent works in a thread of its own; sqlite3 answers only the thread that opened it."""
-    from agentnb.notebook.main_thread import MainThread
-
-    main = MainThread(cancel=lambda: None)
-    request = book.session.request("What is in `db`?", cell="c", execution="1")
-    agent = book.session.agent(on_main=main.run_here)
-    agent.begin(request, "r-1")
-    run = main.serve(lambda: agent.drive("r-1"), paint=lambda: None)
-    assert run.state == "COMPLETED"
-    assert "CREATE TABLE items" in json.dumps(book.bodies[-1])
-    assert threading.current_thread() is threading.main_thread()

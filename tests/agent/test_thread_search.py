@@ -204,12 +204,13 @@ class Search(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
+@pytest.mark.hypothesis
 def test_no_order_of_events_breaks_a_thread(wire: ModuleType) -> None:
     machine: Callable[[], RuleBasedStateMachine] = type("Searching", (Search,), {"wire": wire})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25,
+            max_examples=max(1, settings.default.max_examples // 4),
             stateful_step_count=10,
             deadline=None,
             database=None,

@@ -17,8 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from agentnb.context.notebook.trace import Recording, Watch, unavailable
-from agentnb.notebook.kernel import is_machinery, is_worth_telling
+from agentnb.context.notebook.trace import Recording, Watch, is_users, unavailable
 
 
 def fibonacci() -> None:
@@ -78,7 +77,7 @@ def cpu(work: Callable[[], None]) -> float:
 
 def recorded(work: Callable[[], None]) -> Callable[[], None]:
     def cell() -> None:
-        watch = Watch(Recording(is_worth_telling, is_machinery))
+        watch = Watch(Recording(is_users))
         watch.start()
         work()
         watch.stop()

@@ -37,6 +37,12 @@ BROWSER_FLAGS = [
     "--disable-sync",
 ]
 ERROR = "[data-mime-type='application/vnd.jupyter.error'], [data-mime-type='application/vnd.jupyter.stderr']"
+# Each kernel of Lab's asks a simulator of its own, whose pace is that of the models unless a test wants it at once.
+SPEED = """
+import os
+if os.path.exists("at-once"):
+    os.environ["AGENTNB_SIM_SPEED"] = "0"
+"""
 KEYS = ("ANTHROPIC_API_KEY", "GOOGLE_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY")
 
 
@@ -55,8 +61,8 @@ class Lab:
     files: Path
     settings: Path
 
-    def put(self, name: str, cells: list[str]) -> Path:
-        """A fresh notebook with these code cells."""
+    def put(self, name: str, cells: list[Any]) -> Path:
+        """A fresh notebook with these code cells, or whole cells."""
         path = self.files / name
         path.write_text(json.dumps(notebook_of(cells)))
         return path
@@ -71,11 +77,9 @@ class Lab:
         path.write_text(json.dumps(values))
 
 
-def notebook_of(cells: list[str]) -> dict[str, Any]:
-    made = [
-        {"cell_type": "code", "id": f"cell-{n}", "metadata": {}, "execution_count": None, "outputs": [], "source": text}
-        for n, text in enumerate(cells)
-    ]
+def notebook_of(cells: list[Any]) -> dict[str, Any]:
+    code = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
+    made = [c if isinstance(c, dict) else code | {"id": f"cell-{n}", "source": c} for n, c in enumerate(cells)]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
 
@@ -96,6 +100,12 @@ class Page:
         self.page = page
         self.lab = lab
 
+    def open_in_notebook(self, name: str) -> Page:
+        """In Notebook 7, which the same server serves."""
+        self.page.goto(f"{self.lab.url}/notebooks/{name}", timeout=PATIENCE)
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
+        return self
+
     def open(self, name: str) -> Page:
         # `reset` drops the workspace, so that every test begins with this notebook alone.
         self.page.goto(f"{self.lab.url}/lab/tree/{name}?reset", timeout=PATIENCE)
@@ -107,7 +117,9 @@ class Page:
     def wait_idle(self) -> None:
         """Lab drops a Shift+Enter that comes before the kernel is idle for the first time."""
         status = self.page.locator("#jp-main-statusbar", has_text=re.compile(r"\| Idle"))
-        status.wait_for(timeout=PATIENCE)
+        if "/notebooks/" in self.page.url:  # it tells every status but idle and busy in words
+            status = self.page.locator(".jp-NotebookKernelStatus-fade:empty")
+        status.wait_for(state="attached", timeout=PATIENCE)
 
     def cell(self, index: int) -> Any:
         return self.page.locator(".jp-Notebook .jp-Cell").nth(index)
@@ -145,6 +157,11 @@ class Page:
             self.page.wait_for_timeout(50)
         saved: dict[str, Any] = json.loads(path.read_text())
         return saved
+
+    def resize(self, width: int, height: int) -> None:
+        """Make the window so large, and let Lab lay the notebook out anew."""
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def picture(self, name: str, *, of: Any = None) -> Path:
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
@@ -184,7 +201,14 @@ def lab_environment(base: Path) -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if name not in KEYS}
     places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "AGENTNB_HOME")
     env |= {name: str(made(base / name.lower())) for name in places}
+    # The extension as the tree has it, whatever is installed: this directory is looked through first.
+    extension = base / "jupyter_data_dir" / "labextensions" / "agentnb-jupyter"
+    extension.parent.mkdir()
+    extension.symlink_to(ROOT / "agentnb" / "notebook" / "lab" / "built")
     env |= {"JUPYTERLAB_SETTINGS_DIR": str(base / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(base / "workspaces")}
+    startup = base / "ipythondir" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "speed.py").write_text(SPEED)
     return env | {"AGENTNB_MODEL": "sim:claude-sonnet-4-6", "JUPYTER_PLATFORM_DIRS": "1"}
 
 
@@ -230,14 +254,15 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(browser: Any, lab: Lab) -> Iterator[Any]:
-    """`open_page(name, width=…, height=…)` opens a notebook in a fresh context."""
+    """`open_page(name, width=…, height=…, in_notebook=…)` opens a notebook in a fresh context."""
     contexts = []
 
-    def opened(name: str, *, width: int = 1280, height: int = 1000) -> Page:
+    def opened(name: str, *, width: int = 1280, height: int = 1000, in_notebook: bool = False) -> Page:
         context = browser.new_context(viewport={"width": width, "height": height})
         context.set_default_timeout(PATIENCE)
         contexts.append(context)
-        return Page(context.new_page(), lab).open(name)
+        page = Page(context.new_page(), lab)
+        return page.open_in_notebook(name) if in_notebook else page.open(name)
 
     yield opened
     for context in contexts:
@@ -268,3 +293,11 @@ def light(lab: Lab) -> Iterator[None]:
     lab.theme("JupyterLab Light")
     yield
     lab.theme("JupyterLab Light")
+
+
+@pytest.fixture
+def at_once(lab: Lab) -> Iterator[None]:
+    """Replies come at once: for tests that look at what comes of a run, and not at the run."""
+    (lab.files / "at-once").touch()
+    yield
+    (lab.files / "at-once").unlink()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.usefixtures("at_once")]
 
 MIME = "application/vnd.agentnb.run.v1+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"

@@ -53,7 +53,7 @@ def test_the_dashboard_is_seen_while_the_run_goes_on(quickstart: Path, open_page
 
 
 def test_the_whole_notebook_runs_and_its_results_outlive_the_kernel(
-    quickstart: Path, lab: Any, open_page: Any, light: None
+    quickstart: Path, open_page: Any, light: None, at_once: None
 ) -> None:
     page = open_page(quickstart.name, width=1060, height=1400)
     page.wait_idle()
@@ -95,12 +95,11 @@ def shows_untrusted_without_kernel(path: Path, notebook: dict[str, Any], open_pa
     page.picture("quickstart-untrusted")
 
 
-@pytest.mark.parametrize("width", [1280, 400])
 def test_it_is_readable_in_the_dark_and_in_a_narrow_window(
-    quickstart: Path, lab: Any, open_page: Any, light: None, width: int
+    quickstart: Path, lab: Any, open_page: Any, light: None, at_once: None
 ) -> None:
     lab.theme("JupyterLab Dark")
-    page = open_page(quickstart.name, width=width, height=1400)
+    page = open_page(quickstart.name, height=1400)
     page.wait_idle()
     first, *_ = asking(quickstart)
     run_before(page, quickstart, first)
@@ -108,7 +107,9 @@ def test_it_is_readable_in_the_dark_and_in_a_narrow_window(
     page.wait_done(first)
     output = page.output(first)
     output.get_by_text("✓ Completed").wait_for()
-    output.scroll_into_view_if_needed()
-    root = output.locator(".agentnb-run").first
-    assert root.evaluate("node => node.scrollWidth <= node.clientWidth + 1"), "no sideways scrolling"
-    page.picture(f"quickstart-dark-{width}")
+    for width in (1280, 400):
+        page.resize(width, 1400)
+        output.scroll_into_view_if_needed()
+        root = output.locator(".agentnb-run").first
+        assert root.evaluate("node => node.scrollWidth <= node.clientWidth + 1"), "no sideways scrolling"
+        page.picture(f"quickstart-dark-{width}")

@@ -95,7 +95,7 @@ def test_the_budget_holds_and_what_is_left_out_is_said(notebook) -> None:
     assert ("clean", "full") in names(selection)
     tiny = select("`huge` `clean`", notebook.resolver, count=count, budget=5)
     assert tiny.chosen == ()
-    assert {name for name, _ in tiny.left_out} == {"huge", "clean"}
+    assert {name for name, _ in tiny.left_out} == {"huge", "clean", "helper"}
     assert "did not fit into the 5 left of 5" in tiny.left_out[0][1]
 
 
@@ -182,7 +182,6 @@ def test_each_definition_that_is_left_out_has_a_sentence_for_it(notebook, write:
     assert len(reasons) + len(selection.chosen) == 91
     assert {reason.partition(", but ")[0] for reason in reasons.values()} == {"used by many.top"}
     assert any(reason.endswith("left of 700") for reason in reasons.values())
-    assert any(reason.endswith("others are likelier to run") for reason in reasons.values())
 
 
 def test_a_task_of_a_thousand_marks_is_bounded_in_waiting_and_in_notes(
@@ -192,10 +191,12 @@ def test_a_task_of_a_thousand_marks_is_bounded_in_waiting_and_in_notes(
     waits: list[float] = []
     monkeypatch.setattr(inference.SHARED, "infer", lambda code, expression, seconds: waits.append(seconds))
     clock = itertools.count()
-    resolver = Resolver(cells=notebook.cells, namespace=notebook.namespace, clock=lambda: float(next(clock)))
+    resolver = Resolver(
+        cells=notebook.cells, namespace=notebook.namespace, clock=lambda: float(next(clock)), patience=3
+    )
     marks = " ".join(f"`odd.part{i}` `gone{i}`" for i in range(1000))
     selection = select(f"`tax` {marks}", resolver, count=count)
-    assert waits == [3.0, 3.0, 3.0, 3.0, 2.0, 1.0], "a wait that took a second each"
+    assert waits == [3.0, 2.0, 1.0], "a wait that took a second each"
     assert len(selection.notes) == 11
     assert "more marked names have no definition here" in selection.notes[-1]
     assert names(selection) == [("tax", "full")]

@@ -315,10 +315,18 @@ class TwoWorkers(RuleBasedStateMachine):
                 assert [e for e in self.seen if e.run_id == run_id] == self.workers[1].history(run_id)
 
 
+EXAMPLES = settings.default.max_examples  # of a property that is quick to check; these are not
 TwoWorkers.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=max(1, EXAMPLES * 2 // 5),
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )
-TestTwoWorkers = TwoWorkers.TestCase
+
+
+@pytest.mark.hypothesis
+class TestTwoWorkers(TwoWorkers.TestCase):
+    pass
 
 
 class TwoWorkersOnPostgres(TwoWorkers):
@@ -331,9 +339,11 @@ class TwoWorkersOnPostgres(TwoWorkers):
         return DyingPostgres(self.place, clock=self.clock)
 
 
-TwoWorkersOnPostgres.TestCase.settings = settings(TwoWorkers.TestCase.settings, max_examples=12)
+TwoWorkersOnPostgres.TestCase.settings = settings(TwoWorkers.TestCase.settings, max_examples=max(1, EXAMPLES // 8))
 
 
+@pytest.mark.server
+@pytest.mark.hypothesis
 class TestTwoWorkersOnPostgres(TwoWorkersOnPostgres.TestCase):
     @pytest.fixture(autouse=True)
     def _with_a_server(self, postgres_server):

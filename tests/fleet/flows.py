@@ -45,3 +45,12 @@ not_callable = "text"
 def gauge(station: str) -> str:
     """The water level at a station."""
     return f"{station}: 3.20 m"
+
+
+def forget(variable):
+    """Take a variable of the worker's environment away, and give back what it was."""
+    return os.environ.pop(variable)
+
+
+def remember(variable, value):
+    os.environ[variable] = value

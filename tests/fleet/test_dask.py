@@ -33,15 +33,16 @@ from agentnb.fleet.worker import Order, carry_on, with_password
 from agentnb.settings import without_password
 
 pytestmark = pytest.mark.server
-PATIENCE = 400  # seconds after which a test gives up on what takes a few
+PATIENCE = 100  # seconds after which a test gives up on what takes a few
+THREADS = 2  # of each worker
 HERE = Path(__file__).parent
 
 
-def cluster_of(workers, folder, threads=2, **variables):
+def cluster_of(workers, folder, **variables):
     distributed = pytest.importorskip("distributed") if not os.environ.get("CI") else __import__("distributed")
     environment = {"AGENTNB_HOME": str(folder / "home"), "AGENTNB_SIM_SPEED": "0", **variables}
     return distributed.LocalCluster(
-        n_workers=workers, threads_per_worker=threads, processes=True, dashboard_address=':0', env=environment,
+        n_workers=workers, threads_per_worker=THREADS, processes=True, dashboard_address=':0', env=environment,
         local_directory=str(folder), silence_logs=50,
     )  # fmt: skip
 
@@ -58,16 +59,18 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cluster(folder):
-    with cluster_of(2, folder) as cluster:
+def one_cluster(folder, postgres_server):
+    """The workers know the password of the tests' database. Dask starts a worker anew that is killed."""
+    with cluster_of(2, folder, AGENTNB_JOURNAL=postgres_server.empty()) as cluster:
         yield cluster
 
 
 @pytest.fixture
-def own_cluster(folder):
-    """A cluster of this test's own: its workers may be killed."""
-    with cluster_of(2, folder) as cluster:
-        yield cluster
+def cluster(one_cluster):
+    """Two workers, whatever the test before did to them."""
+    with one_cluster.get_client() as client:
+        client.wait_for_workers(2, timeout=PATIENCE)
+    return one_cluster
 
 
 @pytest.fixture
@@ -123,26 +126,24 @@ def place(request, home):
 
 
 @pytest.mark.slow
-def test_a_killed_workers_runs_go_on_and_at_most_the_steps_in_flight_are_repeated(folder, place, tmp_path):
-    log, runs, steps, threads = tmp_path / "log", 40, 20, 2
-    with cluster_of(2, folder, threads, AGENTNB_JOURNAL=place) as cluster:
-        executor = executor_of(cluster, place)
+def test_a_killed_workers_runs_go_on_and_at_most_the_steps_in_flight_are_repeated(cluster, place, tmp_path):
+    log, runs, steps = tmp_path / "log", 40, 20
+    with executor_of(cluster, place) as executor:
         fleet = executor.start("flows:register", "COUNT", contexts(runs, log, most=steps, seconds=0.005))
         while not log.exists() or len(pids(log)) < runs * steps // 4:
             assert fleet.counts.get("failed", 0) == 0
         os.kill(pids(log)[-1], signal.SIGKILL)
         fleet.wait(PATIENCE)
-        executor.close()
     check_whole(fleet, runs, steps)
     repeated = sum(executions(log).values()) - runs * steps
     print(f"{runs} runs of {steps} steps, one worker killed: {repeated} of {runs * steps} steps repeated")
-    assert repeated <= threads
+    assert repeated <= THREADS
     fleet.close()
 
 
 @pytest.mark.slow
-def test_the_agents_tasks_share_a_budget_in_a_database(folder, postgres):
-    with cluster_of(2, folder, AGENTNB_JOURNAL=postgres) as cluster, executor_of(cluster, postgres) as executor:
+def test_the_agents_tasks_share_a_budget_in_a_database(cluster, postgres):
+    with executor_of(cluster, postgres) as executor:
         tasks = [f"What is tide number {number}?" for number in range(4)]
         fleet = executor.ask(tasks, model="sim:claude-sonnet-4-6", budget=1.0, name="tides").wait(PATIENCE)
     assert fleet.counts == {"completed": 4}, [result["error"] for result in fleet.results()]
@@ -151,10 +152,14 @@ def test_the_agents_tasks_share_a_budget_in_a_database(folder, postgres):
 
 
 @pytest.mark.slow
-def test_a_worker_without_the_password_says_so_and_the_password_is_nowhere(folder, postgres, caplog):
+def test_a_worker_without_the_password_says_so_and_the_password_is_nowhere(cluster, postgres, caplog):
+    import flows
+
     password = without_password(postgres) != postgres
-    with cluster_of(1, folder) as cluster, executor_of(cluster, postgres, retries=0) as executor:
+    with executor_of(cluster, postgres, retries=0) as executor:
+        executor.client.run(flows.forget, "AGENTNB_JOURNAL")
         fleet = executor.start("flows:register_trouble", "TROUBLE", [{"kind": "none"}]).wait(PATIENCE)
+        executor.client.run(flows.remember, "AGENTNB_JOURNAL", postgres)
         error = fleet.results()[0]["error"]
         tasks = str(cluster.scheduler.tasks) + str(cluster.get_logs())
     assert password
@@ -174,10 +179,10 @@ import sys; sys.path.insert(0, {str(folder)!r})
 from agentnb.fleet.dask import DaskExecutor
 contexts = [{{"n": 0, "most": 10, "log": {str(log)!r}, "seconds": 0.02}} for _ in range(8)]
 executor = DaskExecutor({cluster.scheduler_address!r}, journal={str(home)!r})
-executor.start("flows:register", "COUNT", contexts, name="tides")
-import os, pathlib
-while not pathlib.Path({str(log)!r}).exists():
-    pass
+fleet = executor.start("flows:register", "COUNT", contexts, name="tides")
+import os, time
+while "queued" in fleet.counts:  # what Dask does not have yet dies with the kernel
+    time.sleep(0.01)
 os.kill(os.getpid(), 9)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
@@ -242,8 +247,9 @@ def test_a_handler_that_only_the_kernel_can_import_fails_the_run_by_name(executo
 
 
 @pytest.mark.slow
-def test_a_run_that_kills_its_workers_is_given_up_and_says_so(own_cluster, home):
-    executor = executor_of(own_cluster, home)
+def test_a_run_that_kills_its_workers_is_given_up_and_says_so(cluster, home, monkeypatch):
+    monkeypatch.setattr(cluster.scheduler, "allowed_failures", 1)  # as Dask is set by default, it kills four
+    executor = executor_of(cluster, home)
     fleet = executor.start("flows:register_trouble", "TROUBLE", [{"kind": "kill"}]).wait(PATIENCE)
     run = AgentStateMachine(home).get(fleet.rows[0].summary.run_id)
     assert (run.status, run.error.code) == ("failed", "fleet.worker-lost")

@@ -26,7 +26,7 @@ def machines(tmp_path, postgres):
     with Simulator(speed=0, record=True) as simulator:
         made = [
             Session(
-                settings=Settings(model=MODEL, home=tmp_path / name, sim_speed=0, journal=postgres, index=False),
+                settings=Settings(model=MODEL, home=tmp_path / name, sim_speed=0, journal=postgres),
                 simulated=simulator,
                 environment={},
             )
@@ -76,7 +76,7 @@ def test_no_document_names_the_password(machines, postgres):
 
 def test_a_session_moves_to_the_journal_that_is_set(tmp_path, postgres):
     with Simulator(speed=0) as simulator:
-        home = Settings(model=MODEL, home=tmp_path / "home", sim_speed=0, index=False)
+        home = Settings(model=MODEL, home=tmp_path / "home", sim_speed=0)
         session = Session(settings=home, simulated=simulator, environment={})
         ask(session, "What is in `x`?")
         session.settings = home.with_changes(journal=postgres)

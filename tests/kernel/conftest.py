@@ -1,4 +1,8 @@
-"""A real IPython kernel, driven as a front end drives it: execute requests with cell ids, outputs, interrupts."""
+"""Real IPython kernels, driven as a front end drives them: execute requests with cell ids, outputs, interrupts.
+
+A kernel takes two seconds to start and import everything, a test a tenth of that. So tests take a kernel over from the
+ones before, and find it as if it had just started: nothing of agentnb is imported, no name is defined, no cell has run.
+"""
 
 from __future__ import annotations
 
@@ -55,17 +59,62 @@ class Result:
         self.displays.append(content["data"])
 
 
-class Kernel:
-    """One kernel in a directory of its own."""
+class Process:
+    """A kernel's process: it goes from test to test."""
 
     def __init__(self, directory: Path, environment: dict[str, str]) -> None:
-        self.directory = directory
-        self._owners: dict[str, Result] = {}
         self.manager = KernelManager(transport="ipc", ip=str(directory / "kernel"))
-        self.manager.start_kernel(cwd=str(directory), env=environment)
+        self.manager.start_kernel(cwd=str(directory), env=environment | {"IPYTHONDIR": str(directory / "ipython")})
         self.client = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
+
+    def is_as_new(self, directory: Path, environment: dict[str, str]) -> bool:
+        """Make it as new, in this directory and environment; False where the test before has left it beyond that."""
+        code = AS_NEW.format(directory=str(directory), environment=environment, tests=str(directory.parents[1]))
+        try:
+            reply = self.client.execute_interactive(code, silent=True, timeout=30, output_hook=lambda message: None)
+        except TimeoutError:
+            return False
+        return bool(reply["content"]["status"] == "ok")
+
+    def stop(self) -> None:
+        if self.manager.is_alive():
+            self.client.stop_channels()
+            self.manager.shutdown_kernel(now=True)
+
+
+# All that a restart does, but for the packages of others that are imported.
+AS_NEW = """
+import importlib, os, sys
+shell = get_ipython()
+if "agentnb" in shell.extension_manager.loaded:
+    shell.extension_manager.unload_extension("agentnb")
+if not hasattr(shell, "hooks_at_start"):
+    shell.hooks_at_start = {{name: list(hooks) for name, hooks in shell.events.callbacks.items()}}
+for name, hooks in shell.hooks_at_start.items():
+    shell.events.callbacks[name][:] = hooks
+if "matplotlib.pyplot" in sys.modules:
+    sys.modules["matplotlib.pyplot"].close("all")
+for name, module in list(sys.modules.items()):
+    if name.partition(".")[0] == "agentnb" or str(getattr(module, "__file__", "")).startswith({tests!r}):
+        del sys.modules[name]
+os.environ.clear()
+os.environ.update({environment!r})
+os.chdir({directory!r})
+importlib.invalidate_caches()
+shell.reset(new_session=True)
+"""
+
+
+class Kernel:
+    """One kernel in a directory of its own."""
+
+    def __init__(self, directory: Path, process: Process) -> None:
+        self.directory = directory
+        self._owners: dict[str, Result] = {}
+        self._process = process
+        self.manager, self.client = process.manager, process.client
 
     def send(self, code: str, cell: str | None = None) -> str:
         # `allow_stdin` as JupyterLab sends it: a person is there, so the live view is opened.
@@ -137,8 +186,7 @@ class Kernel:
         return json.loads(out)
 
     def stop(self) -> None:
-        self.client.stop_channels()
-        self.manager.shutdown_kernel(now=True)
+        self._process.stop()
 
 
 MODULE = '''"""Shapes for the tests."""
@@ -184,21 +232,41 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="session")
+def idle() -> Iterator[list[Process]]:
+    """The kernels that no test uses at the moment."""
+    processes: list[Process] = []
+    yield processes
+    for process in processes:
+        process.stop()
+
+
 @pytest.fixture
-def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[..., Kernel]]:
-    """Start kernels; each is stopped at the end. `start(NAME="value")` sets variables for it."""
+def work(tmp_path: Path) -> Path:
+    """Where a test's kernels work."""
     directory = tmp_path / "work"
     directory.mkdir()
     (directory / "shapes.py").write_text(MODULE)
-    kernels: list[Kernel] = []
+    return directory
 
-    def make(**changes: str) -> Kernel:
-        kernels.append(Kernel(directory, environment | changes))
-        return kernels[-1]
+
+@pytest.fixture
+def start(
+    work: Path, environment: dict[str, str], idle: list[Process], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Kernel]]:
+    """Start kernels, or take them over. `start(NAME="value")` sets variables for one; `start(new=True)` is for what
+    happens once in a process."""
+    taken: list[Process] = []
+
+    def make(*, new: bool = False, **changes: str) -> Kernel:
+        taken.append(idle.pop() if idle and not new else Process(tmp_path_factory.mktemp("kernel"), environment))
+        if not taken[-1].is_as_new(work, environment | changes):
+            taken.pop().stop()
+            return make(new=True, **changes)
+        return Kernel(work, taken[-1])
 
     yield make
-    for kernel in kernels:
-        kernel.stop()
+    idle += [process for process in taken if process.manager.is_alive()]
 
 
 @pytest.fixture

@@ -119,9 +119,12 @@ def test_unknown_subcommands(kernel: Any) -> None:
     assert "run.unknown" in message_of(kernel.run("%agent_runs show r-nope"))
 
 
-def test_an_interrupt_in_mid_stream_keeps_what_was_committed(start: Callable[..., Any]) -> None:
-    kernel = start(AGENTNB_SIM_SPEED="1")
-    kernel.ok("%load_ext agentnb\ndef area(w, h):\n    return w * h")
+# The reply stops in its middle, however fast the machine is.
+STALL = "get_ipython()._agentnb_notebook.session.simulator().inject(kind='stall', after_events=12)"
+
+
+def test_an_interrupt_in_mid_stream_keeps_what_was_committed(kernel: Any) -> None:
+    kernel.ok(f"def area(w, h):\n    return w * h\n{STALL}")
     request = kernel.send("%agent Explain `area` at length, please.")
     streaming = kernel.collect(request, until=lambda r: "answering" in str([m["content"] for m in r.messages[-3:]]))
     assert streaming.messages
@@ -216,11 +219,9 @@ def test_an_interrupt_during_the_first_imports(kernel: Any) -> None:
 
 
 @pytest.mark.parametrize("place", ["View.finish", "Result.__call__"])
-def test_a_second_interrupt_while_the_end_is_painted(start: Callable[..., Any], place: str) -> None:
-    kernel = start(AGENTNB_SIM_SPEED="1")
-    kernel.ok("%load_ext agentnb")
+def test_a_second_interrupt_while_the_end_is_painted(kernel: Any, place: str) -> None:
     kernel.ok(
-        "import os, signal\nfrom agentnb.notebook.run_task import Result, View\n"
+        f"{STALL}\nimport os, signal\nfrom agentnb.notebook.run_task import Result, View\n"
         f"ending = {place}\ndef interrupted(*given, **more):\n"
         f"    os.kill(os.getpid(), signal.SIGINT)\n    ending(*given, **more)\n{place} = interrupted"
     )

@@ -32,7 +32,7 @@ def state():
 
 
 def test_loading_is_quick_and_silent_and_loads_nothing_heavy(start: Callable[..., Any]) -> None:
-    kernel = start()
+    kernel = start(new=True)
     kernel.ok("import sys, time; before = set(sys.modules); t = time.process_time()")
     loaded = kernel.ok("%load_ext agentnb")
     assert not loaded.displays
@@ -44,7 +44,7 @@ def test_loading_is_quick_and_silent_and_loads_nothing_heavy(start: Callable[...
 
 
 def test_unload_leaves_no_trace_and_reload_leaves_one_of_each(start: Callable[..., Any]) -> None:
-    kernel = start()
+    kernel = start(new=True)
     kernel.ok(STATE)
     before = kernel.value("state()")
     kernel.ok("%load_ext agentnb")

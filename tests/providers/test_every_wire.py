@@ -218,6 +218,7 @@ def test_an_interrupted_call_is_not_sent_again(line: Line) -> None:
         line.provider.cancel()
         thread.join(timeout=0.05)
     assert attempts in ([0], [1])
+    line.simulator._engine.faults.clear()
     assert line.ask(line.prompt(said("Hello?")))[0].reply.text, "the connection serves the next call"
 
 

@@ -154,7 +154,7 @@ TOOLS = [
 ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=settings.default.max_examples * 3 // 5)
 @given(st.lists(_words, min_size=1, max_size=4), st.booleans())
 def test_a_conversation_never_fails_never_loops_and_keeps_its_prefix(questions: list[str], thinking: bool) -> None:
     """Whatever is asked: a tool loop ends, usage adds up, and an append-only conversation reads what it wrote."""
@@ -208,7 +208,7 @@ PATHS = {
 }
 
 
-@settings(max_examples=300)
+@settings(max_examples=settings.default.max_examples * 3)
 @given(st.sampled_from(sorted(PATHS)), st.dictionaries(st.sampled_from(FIELDS), _json, max_size=4))
 def test_a_body_of_any_shape_gets_an_answer(path: str, changes: dict[str, Any]) -> None:
     body = {**PATHS[path], **changes}

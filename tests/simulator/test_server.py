@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -11,7 +12,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import anthropic
@@ -331,10 +332,20 @@ def test_the_connection_is_kept_alive(sim: Simulator) -> None:
     assert len(ports) == 1
 
 
+@contextlib.contextmanager
+def served(*options: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
+    """`python -m agentnb simulator` alone, and gone at the end whatever becomes of the test."""
+    command = [sys.executable, "-m", "agentnb", "simulator", "--port", "0", "--speed", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **more) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_serving_any_client_until_interrupted(get: Callable[[str], Any], http: Any) -> None:
-    """`python -m agentnb simulator` alone, asked by the three SDKs as anybody would, with what it says it is set by."""
-    command = [sys.executable, "-m", "agentnb", "simulator", "--port", "0", "--speed", "0", "--requests", "9"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    """Asked by the three SDKs as anybody would, with what it says it is set by."""
+    with served("--requests", "9") as process:
         assert process.stdout is not None
         said = [process.stdout.readline() for _ in range(10)]
         variables = dict(word.split("=") for line in said if "export" in line for word in line.split()[1:])
@@ -358,7 +369,17 @@ def test_serving_any_client_until_interrupted(get: Callable[[str], Any], http: A
         assert sum(state["requests"].values()) == 4
         process.send_signal(signal.SIGINT)
         assert process.stdout.read().endswith("stopped\n")
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
+
+
+def test_in_the_background_where_interrupts_are_ignored_sigterm_ends_it() -> None:
+    with served(preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) as process:
+        assert process.stdout is not None
+        assert "simulated model provider" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read().endswith("stopped\n")
+        assert process.wait(timeout=60) == 0
 
 
 def test_a_port_that_is_taken_is_a_clear_error(sim: Simulator) -> None:

@@ -263,7 +263,7 @@ KNOWN_STYLES = (
 @example({"layers": [{"tokens": 1e107}], "cost": {"total": 1e200}, "latency": {"total": 1e90}})
 @example({"layers": [{"tokens": 520}, {"cached_tokens": 5.2e140}]})
 @example({"steps": [{"state": "X" * 300}]})
-@settings(max_examples=200)
+@settings(max_examples=settings.default.max_examples * 2)
 def test_any_damaged_document_still_shows(document: dict[str, Any]) -> None:
     found = audit(run_html(document))
     assert found.foreign == []
@@ -564,7 +564,7 @@ def test_markdown_keeps_html_and_images_out(text: str) -> None:
 
 
 @given(st.text(alphabet="`*[]()|#-<> \n\t~1.", max_size=3000))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=max(1, settings.default.max_examples * 3 // 10))
 def test_long_runs_of_marks_are_read_in_one_go(text: str) -> None:
     audited = audit(markup.to_html(text))
     assert audited.foreign == []

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from agentnb.context.static.definitions import Definition, FileDefinitions, Import
 from agentnb.context.static.dispatch import registered_with
 from agentnb.context.static.incremental_parse import parse_cell
-from agentnb.context.static.name_usage import dotted, uses
+from agentnb.context.static.name_usage import SELF, dotted, uses
 from agentnb.context.static.syntax import PARSE_ERRORS, parse
 
 PYTHON_BODIES = frozenset({"time", "capture", "prun", "agent_trace", "memit", "snakeviz", "scalene", "pyinstrument"})
@@ -295,8 +295,9 @@ def _version(cell: FileDefinitions, version: int) -> CellVersion:
     try:
         used = uses(parse("\n".join(cell.parsed or cell.lines)).body).references
     except PARSE_ERRORS:
-        used = {}
+        used = ()
     names = dict.fromkeys(name.partition(".")[0].partition("()")[0] for name in used)
+    names.pop(SELF, None)
     return CellVersion(
         cell=cell.cell,
         version=version,

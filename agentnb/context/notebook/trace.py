@@ -1,4 +1,4 @@
-"""What a cell really ran: the functions that were executed, in the order of their first call, with their depth.
+"""Record what a cell really ran: the user's functions that were executed, in the order of their first call.
 
 Recording changes nothing that the cell does. On Python 3.12 and later `sys.monitoring` reports each function once and
 is then switched off for it, which costs about nothing; on 3.11 a profile hook makes calls about four times slower.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -45,20 +45,11 @@ class Ran:
         return self.reason == RAISED
 
 
-def _nothing(file: str) -> bool:
-    return False
-
-
 @dataclass(slots=True)
 class Recording:
-    """What ran so far. `of_interest` says of a file name whether its functions are kept.
-
-    `machinery` says which files run the notebook: what they call in packages (to show a result, to date a message) is
-    not the cell's doing, unless the user's own code stands between.
-    """
+    """What ran so far. `of_interest` says of a file name whether its functions are kept."""
 
     of_interest: Callable[[str], bool]
-    machinery: Callable[[str], bool] = _nothing
     _found: list[Ran] = field(default_factory=list)
     _seen: dict[int, CodeType] = field(default_factory=dict)  # by id: hashing a code object reads all of it
     _files: dict[str, bool] = field(default_factory=dict)
@@ -74,18 +65,9 @@ class Recording:
             return
         self._seen[id(code)] = code
         if self.counts(code) and len(self._found) < RAN_LIMIT:
-            callers = [above.f_code for above in islice(_frames(frame), FRAMES_LIMIT)]
-            near = list(takewhile(lambda above: not above.co_name.startswith(_CELL), callers))
-            if not _finds_modules(near) and not self._is_behind(code, callers):
-                self._found.append(Ran(code, 1 + sum(map(self.counts, near))))
-
-    def _is_behind(self, code: CodeType, callers: Sequence[CodeType]) -> bool:
-        for caller in (code, *callers):
-            if not is_library(caller.co_filename) and not _is_generated(caller.co_filename):
-                return False
-            if self.machinery(caller.co_filename):
-                return True
-        return False
+            callers = (above.f_code for above in islice(_frames(frame), FRAMES_LIMIT))
+            near = takewhile(lambda above: not above.co_name.startswith(_CELL), callers)
+            self._found.append(Ran(code, 1 + sum(map(self.counts, near))))
 
     def counts(self, code: CodeType) -> bool:
         """Comprehensions, lambdas and the cell's own code are no functions that a reader looks up."""
@@ -102,16 +84,16 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def _finds_modules(callers: Iterable[CodeType]) -> bool:
-    """Is it a finder or loader that an import asked, and not the imported module's own code?"""
-    return any(code.co_filename.startswith("<frozen importlib") for code in callers)
-
-
 def is_user_or_package(file: str) -> bool:
     """Cells, the project and packages; not Python's own library, generated code, or this package."""
     if _is_generated(file) or _OWN in file:
         return False
     return not file.startswith(_STDLIB) or bool(below_packages(file))
+
+
+def is_users(file: str) -> bool:
+    """Whether it is the user's own code: cells, his project, and files outside of installed packages."""
+    return not (is_library(file) or _is_generated(file) or _OWN in file)
 
 
 def _is_generated(file: str) -> bool:
@@ -140,11 +122,9 @@ _STDLIB = threading.__file__.rpartition("threading")[0]
 
 
 @contextmanager
-def recording(
-    of_interest: Callable[[str], bool] = is_user_or_package, machinery: Callable[[str], bool] = _nothing
-) -> Iterator[Recording]:
-    """Record the functions that the body of the `with` runs, in any thread that it starts too."""
-    watch = watching(Recording(of_interest, machinery))
+def recording(of_interest: Callable[[str], bool] = is_users) -> Iterator[Recording]:
+    """Record the user's functions that the body of the `with` runs, in any thread that it starts too."""
+    watch = watching(Recording(of_interest))
     try:
         yield watch.record
     finally:

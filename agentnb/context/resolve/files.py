@@ -1,13 +1,11 @@
-"""Python files on disk -> FileDefinitions, each parsed once per version; and which file a module's name means.
+"""Read Python files into FileDefinitions, each parsed once per version; tell which file a module's name means.
 
-What a long file defines is also kept in the index of packages, with the digest of its bytes: the next kernel reads the
-text and looks its entries up, which is over ten times faster than parsing, and of a file that changed since parses only
-the change. Nothing here imports a module: names are looked up in `sys.modules` and on the import path only.
+Of a file that changed only the change is parsed. Nothing here imports a module: names are looked up in `sys.modules`
+and on the import path only.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.machinery
 import sys
 import threading
@@ -21,21 +19,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from agentnb.canonical import dump_exact, load
-from agentnb.context.resolve.packages import FileRow, PackageIndex
-from agentnb.context.static.definitions import Entry, FileDefinitions, Import, ParseError, Piece
+from agentnb.context.notebook.trace import is_library
+from agentnb.context.static.definitions import FileDefinitions, ParseError
 from agentnb.context.static.incremental_parse import parse_definitions
-from agentnb.context.static.syntax import normalise
 from agentnb.context.values import static_inspect
 
 BYTES_LIMIT = 32 * 2**20
 """Files above this are not read: no module written by hand is as long."""
 KEPT_LINES = 600_000
 """Lines of parsed files that are kept in memory, about 100 MB."""
-
-
-STORED_FROM = 20_000
-"""Characters from which a file's entries are stored: a shorter one parses as fast as it is looked up."""
 TRIES = 3
 """How often a file that changes while it is read is read."""
 
@@ -52,9 +44,7 @@ class FileIndex:
     A file that no longer parses keeps its last version that did, with `error` set. Safe to call from several threads.
     """
 
-    def __init__(self, stored: PackageIndex | None = None) -> None:
-        self.stored = stored
-        """Where long files' entries outlive the kernel; None keeps them in memory only."""
+    def __init__(self) -> None:
         self._kept: OrderedDict[Path, _Kept] = OrderedDict()
         self._lines = 0
         self._lock = threading.Lock()
@@ -83,24 +73,9 @@ class FileIndex:
         except (OSError, zipimport.ZipImportError):
             return None
         before = before if before and before.module == module else None
-        parsed = self._by_content(data, path, module, before)
+        parsed = parsed_source(data, path, module, before)
         if parsed.error and before and before.entries and (before.outdated or not before.error):
             return replace(before, error=parsed.error, outdated=True)
-        return parsed
-
-    def _by_content(self, data: bytes, path: Path, module: str, before: FileDefinitions | None) -> FileDefinitions:
-        if self.stored is None or len(data) < STORED_FROM:
-            return parsed_source(data, path, module, before)
-        digest, row = content_digest(data), self.stored.row(path)
-        known = _known(row) if row and row.module == module else None
-        if row and known and row.digest == digest:
-            return replace(known, lines=tuple(normalise(decoded(data)).split("\n")), file=relative_file(path, module))
-        before = before or known
-        parsed = parsed_source(data, path, module, before)
-        if not parsed.error:
-            made = dump_exact(to_stored(parsed))
-            # Its time is left open: the pass over the package has its names still to take in.
-            self.stored.keep(FileRow(path=str(path), stamp=(0, 0), digest=digest, module=module, entries=made))
         return parsed
 
     def _keep(self, path: Path, kept: _Kept) -> None:
@@ -113,18 +88,6 @@ class FileIndex:
                 self._lines -= len(dropped.parsed.lines)
 
 
-def _known(row: FileRow) -> FileDefinitions | None:
-    """What is stored of a file, without its lines; None for what is not there or was not written by us."""
-    try:
-        return from_stored(load(row.entries), module=row.module) if row.entries else None
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def content_digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def parsed_source(data: bytes, path: Path, module: str, before: FileDefinitions | None = None) -> FileDefinitions:
     """What a file of these bytes defines. `before` is an earlier version."""
     file = relative_file(path, module)
@@ -133,42 +96,8 @@ def parsed_source(data: bytes, path: Path, module: str, before: FileDefinitions 
     except (SyntaxError, ValueError, LookupError) as error:
         why = ParseError(line=0, message=f"cannot be decoded: {error}")
         return FileDefinitions(module=module, file=file, lines=(), entries=(), imports=(), error=why)
-    return parse_definitions(text, module=module, file=file, before=before)
-
-
-def to_stored(parsed: FileDefinitions) -> dict[str, Any]:
-    """A file's entries as JSON; its text is not part of it."""
-    return {
-        "entries": [[e.name, e.kind, e.spans, e.weight, e.bases, e.columns, e.registers] for e in parsed.entries],
-        "imports": [[i.bound, i.target, i.line, i.whole] for i in parsed.imports],
-        "pieces": [[p.first, p.last, p.digest, p.ends] for p in parsed.pieces],
-        "stars": parsed.stars,
-        "deleted": parsed.deleted,
-        "doc": parsed.doc,
-    }
-
-
-def from_stored(stored: Any, *, module: str) -> FileDefinitions:
-    """The same FileDefinitions as parsing gave, without the lines and the file."""
-    return FileDefinitions(
-        module=module,
-        file="",
-        lines=(),
-        entries=tuple(map(_entry, stored["entries"])),
-        imports=tuple(Import(bound=b, target=t, line=line, whole=whole) for b, t, line, whole in stored["imports"]),
-        pieces=tuple(Piece(first=f, last=n, digest=d, ends=tuple(ends)) for f, n, d, ends in stored["pieces"]),
-        stars=tuple(stored["stars"]),
-        deleted=tuple(stored["deleted"]),
-        doc=stored["doc"],
-    )
-
-
-def _entry(stored: Any) -> Entry:
-    name, kind, spans, weight, bases, columns, registers = stored
-    places = tuple((first, last) for first, last in spans)
-    own = (columns[0], columns[1]) if columns else None
-    made = Entry(name=name, kind=kind, spans=places, weight=weight, bases=tuple(bases), columns=own)
-    return replace(made, registers=registers) if registers else made
+    parsed = parse_definitions(text, module=module, file=file, before=before)
+    return replace(parsed, library=True) if is_library(str(path)) else parsed
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
@@ -290,4 +219,4 @@ def relative_file(path: Path, module: str) -> str:
 
 
 SHARED = FileIndex()
-"""The process's index. Whoever opens the data directory sets `SHARED.stored`."""
+"""The process's index."""

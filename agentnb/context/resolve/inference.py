@@ -19,7 +19,8 @@ from pathlib import Path
 
 Place = tuple[Path | None, int, str]
 """(file, or None for the cells; line; name)."""
-SECONDS = 3.0
+SECONDS = 0.3
+"""What a task waits in all; what comes later serves the next one."""
 HOPELESS_SECONDS = 60.0
 """After so long a question is given up for good."""
 KEPT = 64

@@ -6,11 +6,12 @@ import builtins
 import linecache
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from agentnb.context.resolve.files import loaded_file, module_name
+from agentnb.context.resolve import library
 from agentnb.context.resolve.text import CellNames, Texts, sourceless
 from agentnb.context.static.definitions import Definition, FileDefinitions
 from agentnb.context.static.incremental_parse import parse_cell
@@ -58,6 +59,9 @@ class LiveObjects:
     def _of_value(self, owner: Any, parts: list[str], value: Any) -> Definition | None:
         name = parts[-1]
         inner = static_inspect.unwrap(value)
+        told = self._of_library(value, inner)
+        if told is not None:
+            return told
         called, qualified = (
             static_inspect.function_name(inner) if static_inspect.is_a(inner, FunctionType) else ("", "")
         )
@@ -75,6 +79,18 @@ class LiveObjects:
                 return written  # a decorator without functools.wraps: the user means what he wrote
             return self.of_code(inner.__code__, inner) or written
         return written or self._compiled(inner, owner, name) or self._plain(owner, name, inner)
+
+    def _of_library(self, value: Any, inner: Any) -> Definition | None:
+        """A library's function, class or module by the object itself; what it looks like else is told as others are."""
+        if static_inspect.is_a(inner, FunctionType):
+            is_property = static_inspect.is_a(value, (property, cached_property))
+            known = library.is_library_function(inner.__code__)
+            return library.of_function(inner.__code__, inner, is_property=is_property) if known else None
+        if static_inspect.is_a(inner, ModuleType):
+            return library.of_module(inner)
+        if static_inspect.is_a(inner, type) and not static_inspect.is_generic(value):
+            return library.of_class(inner)
+        return None
 
     def _alias(self, owner: Any, parts: list[str], value: Any) -> Definition | None:
         """`Rows = list[dict]` and `Number: TypeAlias = int` mean what is written, not the class that they lead to."""
@@ -97,10 +113,14 @@ class LiveObjects:
     def _in_classes(self, classes: Sequence[type], name: str) -> Definition | None:
         """A class attribute; else a field that is only annotated; else the method that sets `self.name`."""
         stored = next((cls for cls in classes if name in static_inspect.class_dict(cls)), None)
+        if stored is not None and library.is_library_class(stored):
+            value = static_inspect.class_dict(stored)[name]
+            return self._of_library(value, static_inspect.unwrap(value))
         if stored is not None:
             return self._member(stored, name)
+        own = [cls for cls in classes if not library.is_library_class(cls)]
         for look in (self._member, self._setter):
-            for cls in classes:
+            for cls in own:
                 found = look(cls, name)
                 if found is not None:
                     return found
@@ -136,7 +156,7 @@ class LiveObjects:
         return self._named(file, f"{qualname}.{name}")
 
     def of_class(self, cls: type) -> Definition | None:
-        return self._named(*self._home(cls))
+        return library.of_class(cls) or self._named(*self._home(cls))
 
     def _named(self, file: FileDefinitions | None, name: str) -> Definition | None:
         """A definition of this file; of a cell, with what other cells import for it."""
@@ -169,6 +189,8 @@ class LiveObjects:
         """The definition whose code this is."""
         if _is_no_file(code.co_filename):
             return self._of_cell_code(code)
+        if library.is_library_function(code):
+            return library.of_function(code, function)
         file = self._file_of(code, static_inspect.plain(function.__module__) if function else "")
         return _at_code(file, code) if file else None
 
@@ -221,7 +243,7 @@ class LiveObjects:
         """The file that the code was compiled from; of what ran otherwise, the text that IPython keeps to show it."""
         if not _is_no_file(code.co_filename):
             path = Path(code.co_filename)
-            return self._texts.read(path, _module_of(path, module))
+            return self._texts.read(path, library.module_of(path, module))
         if code.co_filename not in self._ran:
             text = _text_of(code)
             self._ran[code.co_filename] = parse_cell(text, cell="In[?]") if text else None
@@ -238,7 +260,11 @@ class LiveObjects:
             name = f"{static_inspect.module_text(owner, '__name__')}.{inside}"
         doc = " ".join(_prose(doc).split())
         about = f'  """{first_line(doc)}"""' if doc and kind != "class" else ""
-        return sourceless(name, kind, self._texts.stub_signature(name) or f"{signature}{about}", doc)
+        return sourceless(name, kind, self._typed(name, signature) + about, doc)
+
+    def _typed(self, name: str, signature: str) -> str:
+        """What the stub says, which is long to read, only where the object itself tells no parameters."""
+        return (self._texts.stub_signature(name) if "(...)" in signature else "") or signature
 
     def _plain(self, owner: Any, name: str, value: Any) -> Definition | None:
         """A number or text in a compiled module: `math.pi`."""
@@ -274,13 +300,6 @@ def _at_code(file: FileDefinitions, code: CodeType) -> Definition | None:
     if entry is None or (other and code.co_qualname in file.chosen):
         return file.by_name.get(code.co_qualname)  # the file changed since it was loaded
     return file.by_name[entry.name] if file.chosen[entry.name] is entry else file.build(entry)
-
-
-def _module_of(path: Path, claimed: str) -> str:
-    loaded = static_inspect.loaded_module(claimed)
-    if loaded is not None and loaded_file(loaded) == path:
-        return static_inspect.module_text(loaded, "__name__")
-    return module_name(path)
 
 
 def _prose(doc: str) -> str:

@@ -20,14 +20,15 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from agentnb.context.notebook.cells import CellIndex
-from agentnb.context.resolve import inference
-from agentnb.context.resolve.files import FileIndex, module_name
+from agentnb.context.resolve import inference, library
+from agentnb.context.resolve.files import FileIndex, module_file, module_name
 from agentnb.context.resolve.inference import Place
 from agentnb.context.resolve.objects import LiveObjects
-from agentnb.context.resolve.package_search import IndexedNames, PackageNames
+from agentnb.context.resolve.package_search import PackageSearch, packages_in_use
 from agentnb.context.resolve.text import CellNames, Texts, sourceless
-from agentnb.context.static.definitions import Definition
+from agentnb.context.static.definitions import Definition, FileDefinitions
 from agentnb.context.static.dispatch import NAMED_BESIDE, dispatches
+from agentnb.context.static.name_usage import SELF
 from agentnb.context.values import static_inspect
 from agentnb.errors import nearest
 
@@ -39,8 +40,6 @@ SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "di
 CLASSES_LIMIT = 50
 ALIKE = 0.9
 """How alike a name must be to be taken for a slip, where it may as well be a column of a table."""
-NAMES_WAITED_FOR = 2
-"""What a task waits for inference in all, in waits for one name: it may name a hundred that nothing else could find."""
 _NO_INSTANCES = (type, ModuleType, FunctionType)
 
 
@@ -63,9 +62,8 @@ _BUILTINS = vars(builtins)
 class Resolver:
     """Names of one notebook at one moment: what it has read and found it remembers, so make a new one for each task.
 
-    `project` is searched before the import path; `index` is shared by default. `packages` knows the names that the
-    packages in use define.
-    `patience` is how long the caller waits for the inference of one name, in seconds; for all names, twice as long.
+    `project` is searched before the import path; `index` is shared by default.
+    `patience` is how long the caller waits for inference in all, in seconds.
     """
 
     def __init__(
@@ -75,19 +73,16 @@ class Resolver:
         namespace: Mapping[str, Any],
         project: Path | None = None,
         index: FileIndex | None = None,
-        packages: PackageNames | None = None,
         patience: float = inference.SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cells = cells
         self._namespace = namespace
-        self._patience = patience
-        self._waiting = NAMES_WAITED_FOR * patience
+        self._waiting = patience
         self._clock = clock
         self._imports = cells.imports()
         self._texts = Texts(project=project, index=index)
         self._own = CellNames(cells.definitions(), self._texts)
-        self._indexed = IndexedNames(self._texts, packages)
         self._objects = LiveObjects(self._texts, self._own, self._imports)
         self._resolved: dict[str, Definition | Unresolved] = {}
         self._followed: dict[tuple[str, str], Definition | None] = {}
@@ -117,10 +112,6 @@ class Resolver:
         """The same for a word of the text, which may well be no name: no inference, no reason, no hint."""
         return self._look(word.split("."), self._cascade)
 
-    def elsewhere(self, word: str) -> Definition | None:
-        """What a word of the text that nothing here is called means in a package in use, where that is beyond doubt."""
-        return self._look([word], (lambda parts: self._indexed.only(parts[0]),))
-
     def known(self, word: str) -> bool:
         """Could this word or dotted name mean something here? Cheap: no file is read."""
         root = word.partition(".")[0]
@@ -136,7 +127,15 @@ class Resolver:
         if value is static_inspect.MISSING or static_inspect.is_a(value, (type, ModuleType, FunctionType)):
             return None
         found = self._objects.of_class(type(value))
-        return found if found and (found.origin == "cell" or self._texts.in_project(found)) else None
+        return found if found and not found.library else None
+
+    def whole(self, found: Definition) -> Definition:
+        """The same with its source, where it is a library's that is told by its signature."""
+        if found.source or not found.library:
+            return found
+        is_module = found.kind == "import"
+        text = self._texts.module(found.name, whole=True) if is_module else self._texts.by_name(found.name.split("."))
+        return text if text is not None and text.name == found.name else found
 
     def implementations(self, found: Definition) -> list[Definition]:
         """What is registered with a function of `functools.singledispatch`: by its registry, or else by text."""
@@ -161,25 +160,68 @@ class Resolver:
         """The overloads of a function that has a body too."""
         return self._own.overloads(found.name) if found.origin == "cell" else self._texts.overloads(found)
 
-    def in_project(self, found: Definition) -> bool:
-        """Does it stand in the user's own files?"""
-        return self._texts.in_project(found)
+    def follow(self, user: Definition, reference: str, receiver: Definition | None = None) -> Definition | None:
+        """The definition that `reference` in the code of `user` means: in its module's scope, or the notebook's.
 
-    def follow(self, user: Definition, reference: str) -> Definition | None:
-        """The definition that `reference` in the code of `user` means: in its module's scope, or the notebook's."""
-        parts = reference.replace("()", "").split(".")
+        `self.x` means what the class `receiver` has, on whose instance the code runs; else the class around it.
+        """
+        made, call, rest = reference.partition("()")
+        if call and rest:
+            owner = self.follow(user, made, receiver)
+            if owner is None or owner.kind != "class":
+                return owner  # what a function returns is for inference
+        parts, place = reference.replace("()", "").split("."), user
+        if parts[0] == SELF and len(parts) > 1:
+            place = receiver or user
+            within = self._inside_module(place)
+            parts = [*(within if place.kind == "class" else within[:-1]), *parts[1:]]
         # An attribute that is not found leads to its owner, but no further than to one part: that is the whole name.
         for end in range(len(parts), 0, -1):
-            key = (user.file, ".".join(parts[:end]))
+            key = (place.file, ".".join(parts[:end]))
             if key not in self._followed:
                 try:
-                    self._followed[key] = self._follow(user, self._live_scope(user), parts[:end])
+                    self._followed[key] = self._follow(place, self._live_scope(place), parts[:end])
                 except RecursionError:
                     self._followed[key] = None
             found = self._followed[key]
             if found is not None:
                 return found if found.name != user.name else None
         return None
+
+    def _inside_module(self, found: Definition) -> list[str]:
+        """The parts of its name inside its module or the notebook, without functions around it."""
+        name = found.name.partition(".<locals>")[0]
+        if found.origin == "file":
+            _, module = self._live_scope(found)
+            file = None if module else self._texts.file_containing(found)
+            prefix = static_inspect.module_text(module, "__name__") if module else file.module if file else ""
+            name = name.removeprefix(f"{prefix}.")
+        return name.split(".")
+
+    def receiver(self, name: str) -> Definition | None:
+        """The class on whose instance a name is called, as a user writes it: `Thick` for `thick.fit`, `Thick.fit`."""
+        owner = name.rpartition(".")[0]
+        values = self._live_values(owner.split(".")) if owner else []
+        if owner and len(values) == len(owner.split(".")):
+            last = static_inspect.unwrap(values[-1])
+            found = self._objects.of_class(last if static_inspect.is_a(last, type) else type(last))
+        else:
+            made = self.resolve(owner) if owner else None
+            found = made if isinstance(made, Definition) else None
+            maker = self._cells.made_by(owner) if found is None or found.kind != "class" else ""
+            made = self.resolve(maker) if DOTTED.match(maker) else found
+            found = made if isinstance(made, Definition) else None
+        return found if found and found.kind == "class" and not found.library else None
+
+    def receiver_of(self, user: Definition, reference: str) -> Definition | None:
+        """The same for a reference in the code of `user`: the class of `model` for `model.fit`."""
+        owner = reference.rpartition(".")[0].removesuffix("()")
+        if not owner or owner == SELF:
+            return None
+        if user.origin == "cell" and owner.partition(".")[0] in self._namespace:
+            return self.receiver(reference.replace("()", ""))
+        found = self.follow(user, owner)
+        return found if found and found.kind == "class" and not found.library else None
 
     def of_code(self, code: CodeType) -> Definition | None:
         """The definition whose code object this is; of a nested function the outermost one around it."""
@@ -290,7 +332,7 @@ class Resolver:
         return owner if owner and owner.kind == "class" else None
 
     def _member_of(self, owner: Definition, rest: list[str]) -> Definition | None:
-        return self._own.find(".".join([owner.name, *rest])) or self._texts.by_name([*owner.name.split("."), *rest])
+        return self._own.find(".".join([owner.name, *rest])) or self._absolute([*owner.name.split("."), *rest])
 
     def _through_alias(self, found: Definition) -> Definition | None:
         """`plain` for `alias = plain` and `half = partial(plain, 1)`."""
@@ -325,6 +367,8 @@ class Resolver:
                 found = self._objects.walk(static_inspect.module_dict(loaded), parts[end:], module=loaded)
                 if found is not None:
                     return found
+                if library.of_module(loaded) and module_file(".".join(parts[: end + 1])) is None:
+                    return None  # what a loaded library's module does not hold is not worth reading all of its text
         return self._texts.by_name(parts)
 
     def _bare(self, parts: list[str]) -> Definition | None:
@@ -333,20 +377,39 @@ class Resolver:
         if parts[0] in self._namespace or parts[0] in self._cells.names:
             return None
         name = ".".join(parts)
-        files = {file.module: file for file in self._texts.survey(dict.fromkeys(self._imports.values()))}
+        files = {file.module: file for file in self._surveyed}
         found = [file for file in files.values() if name in file.chosen]
         return found[0].by_name[name] if len(found) == 1 else None
 
+    @cached_property
+    def _surveyed(self) -> list[FileDefinitions]:
+        """The modules that the notebook imports, those left out that are loaded and not the user's: `_exported` looks
+        at them without reading their files."""
+        targets = dict.fromkeys(self._imports.values())
+        return self._texts.survey(
+            name
+            for name in targets
+            if not ((loaded := static_inspect.loaded_module(name)) and library.of_module(loaded))
+        )
+
     def _from_packages(self, parts: list[str]) -> Definition | None:
-        """What the packages in use call so, where the notebook itself does not: at their top, or by their index."""
+        """What the packages in use call so, where the notebook itself does not: at their top, or anywhere by text."""
         if self.known(parts[0]):
             return None
-        return self._exported(parts) or self._indexed.likeliest(".".join(parts))
+        return self._exported(parts) or self._search.likeliest(".".join(parts))
+
+    @cached_property
+    def _packages(self) -> Mapping[str, Path]:
+        return packages_in_use(self._cells.imported(), self._namespace, self._texts.roots)
+
+    @cached_property
+    def _search(self) -> PackageSearch:
+        return PackageSearch(self._texts, self._packages)
 
     def _exported(self, parts: list[str]) -> Definition | None:
         """`pagerank` for `networkx.pagerank`, where only one of the packages in use has it at its top."""
         found: dict[str, Definition] = {}
-        for package in self._indexed.packages:
+        for package in self._packages:
             loaded = static_inspect.loaded_module(package)
             names = static_inspect.module_dict(loaded) if loaded else {}
             definition = self._objects.walk(names, parts, module=loaded) if parts[0] in names else None
@@ -378,7 +441,7 @@ class Resolver:
                 return found
         if user.origin == "cell":
             return self._from_cells(parts)
-        file = self._texts.file_containing(user)
+        file = self._texts.file_containing(user) if not (user.library and module) else None
         found = self._texts.inside(file.module, parts) if file else None
         return found or (self._absolute(parts) if len(parts) > 1 else None)
 
@@ -390,11 +453,10 @@ class Resolver:
         return self._inferred(".".join(parts))
 
     def _inferred(self, expression: str) -> Definition | None:
-        patience = min(self._patience, self._waiting)
-        if patience <= 0:
+        if self._waiting <= 0:
             return None
         begun = self._clock()
-        place = inference.SHARED.infer(self._cells.code(), expression, patience)
+        place = inference.SHARED.infer(self._cells.code(), expression, self._waiting)
         self._waiting -= self._clock() - begun
         return self._placed(place)
 
@@ -425,7 +487,7 @@ class Resolver:
             return Unresolved(name=name, reason=f"no source: {self._objects.why_sourceless(value, name)}")
         if value is not static_inspect.MISSING:
             return Unresolved(name=name, kind="value", reason=f"{name} is a variable: it has a value, not a definition")
-        ambiguous = self._candidates(name) or self._indexed.candidates(name)
+        ambiguous = self._candidates(name) or ([] if self.known(parts[0]) else self._search.candidates(name))
         if len(ambiguous) > 1:
             return Unresolved(name=name, reason=f"{name} is ambiguous: {', '.join(ambiguous[:4])}")
         computed = self._is_computed(parts)
@@ -452,8 +514,7 @@ class Resolver:
         return found
 
     def _candidates(self, name: str) -> list[str]:
-        files = self._texts.survey(dict.fromkeys(self._imports.values()))
-        return [f"{file.module}.{name}" for file in files if name in file.chosen]
+        return [f"{file.module}.{name}" for file in self._surveyed if name in file.chosen]
 
     def _words(self, parts: list[str]) -> Iterator[str]:
         if len(parts) == 1:

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from agentnb.context.notebook.cells import CellDefinitions
+from agentnb.context.resolve import library
 from agentnb.context.resolve.files import SHARED, FileIndex, module_file, stub_file
 from agentnb.context.resolve.outlines import text_of
 from agentnb.context.static.definitions import Definition, Entry, FileDefinitions, ParseError
 from agentnb.context.static.dispatch import dispatches, overloads, registered_with
 from agentnb.context.static.inheritance import resolution_order
+from agentnb.context.values import static_inspect
 
 PARTS_LIMIT = 16
 """`from .x import x` of a compiled module makes a name longer at each turn; no name that people write is as long."""
@@ -28,7 +30,7 @@ class Texts:
 
     def __init__(self, *, project: Path | None = None, index: FileIndex | None = None) -> None:
         self._index = index or SHARED
-        self._roots = tuple(path for path in (project, project / "src") if path.is_dir()) if project else ()
+        self.roots = tuple(path for path in (project, project / "src") if path.is_dir()) if project else ()
         self._errors: dict[str, str] = {}
         self._files: dict[str, tuple[Path | None, FileDefinitions | None]] = {}
         self._answers: dict[tuple[str, str], Definition | None] = {}
@@ -159,13 +161,21 @@ class Texts:
             return self.module(name)
         return self.inside(name, parts[1:], seen)
 
-    def module(self, name: str, *, project_only: bool = False) -> Definition | None:
-        """A module as a definition: its outline in full form, its import line as the signature."""
+    def module(self, name: str, *, project_only: bool = False, whole: bool = False) -> Definition | None:
+        """A module as a definition: its outline in full form, its import line as the signature.
+
+        A library's has its outline only where it is asked for as a `whole`.
+        """
         file = self.file_of(name, project_only=project_only)
         if file is None:
             return None
+        brief = file.library and not whole
+        loaded = static_inspect.loaded_module(name) if brief else None
+        if loaded is not None:
+            return library.of_module(loaded)
         line = f"import {name}"
         about = f'  """{file.doc}"""' if file.doc else ""
+        shown = "" if brief else text_of(file.outline) or line
         return Definition(
             name=name,
             kind="import",
@@ -173,14 +183,15 @@ class Texts:
             file=file.file,
             cell="",
             lines=(1, len(file.lines)),
-            source=text_of(file.outline) or line,
+            source=shown,
             signature=f"{line}{about}",
             doc=file.doc,
+            library=file.library,
         )
 
     def file_of(self, module: str, *, project_only: bool = False) -> FileDefinitions | None:
         path, file = self._found(module)
-        if project_only and not (path and any(path.is_relative_to(root) for root in self._roots)):
+        if project_only and not (path and any(path.is_relative_to(root) for root in self.roots)):
             return None
         return self._noted(file)
 
@@ -190,7 +201,7 @@ class Texts:
 
     def _found(self, module: str) -> tuple[Path | None, FileDefinitions | None]:
         if module not in self._files:
-            path = module_file(module, self._roots)
+            path = module_file(module, self.roots)
             self._files[module] = (path, self._index.definitions(path, module=module) if path else None)
         return self._files[module]
 
@@ -220,11 +231,6 @@ class Texts:
         file = self.file_containing(found) if found.origin == "file" else None
         entry = overloads(file, found.name.removeprefix(f"{file.module}.")) if file else None
         return file.build(entry) if file and entry else None
-
-    def in_project(self, definition: Definition) -> bool:
-        file = self.file_containing(definition)
-        path = module_file(file.module, self._roots) if file else None
-        return path is not None and any(path.is_relative_to(root) for root in self._roots)
 
     def stub_signature(self, name: str) -> str:
         """The signature that a `.pyi` beside the compiled module gives; an empty string without one."""
@@ -307,5 +313,14 @@ def _note(file: FileDefinitions, error: ParseError) -> str:
 
 def sourceless(name: str, kind: str, signature: str, doc: str) -> Definition:
     return Definition(
-        name=name, kind=kind, origin="file", file="", cell="", lines=(0, 0), source="", signature=signature, doc=doc
+        name=name,
+        kind=kind,
+        origin="file",
+        file="",
+        cell="",
+        lines=(0, 0),
+        source="",
+        signature=signature,
+        doc=doc,
+        library=True,
     )

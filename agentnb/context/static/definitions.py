@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from typing import TypeGuard
 
 from agentnb.canonical import digest_of
 from agentnb.context.static.name_usage import uses
@@ -36,9 +37,10 @@ class Definition:
     signature: str
     doc: str
     imports: tuple[str, ...] = ()
-    references: tuple[str, ...] = ()
-    likelihoods: tuple[float, ...] = ()  # of each reference, that running this reaches it
-    members: tuple[tuple[str, float], ...] = ()  # attributes of values of unknown class, with likelihoods
+    references: tuple[str, ...] = ()  # `self.x` is a member of the class around it, or of the one it is called on
+    members: tuple[str, ...] = ()  # attributes of values of unknown class
+    library: bool = False  # of Python's own library, an installed package, or compiled: not the user's code
+    docstring: str = ""  # a library's, whole
     whole: Definition | None = None  # what this was before its docstrings were cut
     framed: str = ""  # a member's text as it stands in the file, under the headers of its classes; else ""
 
@@ -65,6 +67,7 @@ class Definition:
             framed=scrub(self.framed),
             signature=scrub(self.signature),
             doc=scrub(self.doc),
+            docstring=scrub(self.docstring),
             imports=tuple(map(scrub, self.imports)),
             whole=self.whole.redacted(scrub) if self.whole is not None else None,
         )
@@ -163,6 +166,7 @@ class FileDefinitions:
     pieces: tuple[Piece, ...] = ()  # empty where the file has to be scanned as a whole
     made: Mapping[str, str] = field(default_factory=dict)  # for cells: what their own scope binds; `Model()` if a call
     imported: frozenset[str] = frozenset()  # for cells: of these names what they import counts, not what they define
+    library: bool = False
 
     @cached_property
     def chosen(self) -> Mapping[str, Entry]:
@@ -293,9 +297,14 @@ def _build(file: FileDefinitions, entry: Entry) -> Definition:
         doc=doc,
         imports=needed_imports(file.imports, references),
         references=references,
-        likelihoods=tuple(used.references[name] for name in references),
-        members=tuple(used.members.items()),
+        members=used.members,
+        library=file.library,
+        docstring=(ast.get_docstring(nodes[0]) or "") if file.library and _is_documented(nodes) else "",
     )
+
+
+def _is_documented(nodes: Sequence[ast.stmt]) -> TypeGuard[Sequence[ast.FunctionDef]]:
+    return bool(nodes) and isinstance(nodes[0], ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
 
 
 def needed_imports(imports: Sequence[Import], references: Sequence[str]) -> tuple[str, ...]:

@@ -1,15 +1,14 @@
-"""The names that a piece of code uses and does not bind itself: where one step on leads.
+"""Find the names that a piece of code uses and does not bind itself: where one step on leads.
 
 Pure, on syntax trees. A reference is dotted where the code reads attributes (`nx.Graph.add_edge`); `()` marks the
-result of a call (`pd.read_csv().groupby`); `self.x` inside a method of `Graph` is `Graph.x`; a name imported inside a
-function is its full target. Order is the order of appearance.
+result of a call (`pd.read_csv().groupby`); a method's first parameter is `self`, whatever it is called; a name imported
+inside a function is its full target. Order is the order of appearance.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
@@ -17,20 +16,21 @@ _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _ALIAS_DEPTH = 3
+SELF = "self"
+"""The root of a reference to a member of the instance or class that a method is called on."""
 Bindings = dict[str, str]
 """Bound name -> what is known of it as a reference (`nx.Graph()`, an import's target), or an empty string."""
 
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """What code uses, each with the likelihood that running the code reaches it, from 0 to 1.
+    """What code uses, each once.
 
     `members` are attributes of values whose class the code does not tell (`G.nodes` for an unannotated parameter `G`).
-    The likelihoods are rules of thumb: 1 for a call on the straight path, less in branches, little in `raise`.
     """
 
-    references: Mapping[str, float]
-    members: Mapping[str, float]
+    references: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
 
 
 def uses(nodes: Sequence[ast.stmt], *, owner: str = "", bases: tuple[str, ...] = ()) -> Uses:
@@ -42,9 +42,9 @@ def uses(nodes: Sequence[ast.stmt], *, owner: str = "", bases: tuple[str, ...] =
     try:
         visitor.walk(nodes)
     except RecursionError:
-        return Uses({}, {})
+        return Uses()
     defined = {node.name for node in nodes if isinstance(node, _NAMED)} | visitor.type_parameters
-    return Uses({name: p for name, p in visitor.found.items() if name not in defined}, visitor.members)
+    return Uses(tuple(name for name in visitor.found if name not in defined), tuple(visitor.members))
 
 
 def dotted(node: ast.AST) -> str:
@@ -102,9 +102,6 @@ def annotation_name(node: ast.AST | None) -> str:
             return ""
 
 
-MENTIONED, BRANCH, OPERAND, HANDLER, RAISED, ANNOTATED, DECORATED = 0.3, 0.6, 0.8, 0.15, 0.05, 0.05, 0.2
-"""How much less likely than a call on the straight path: a name that is only mentioned, a call in a branch, in the
-later operands of `and`/`or`, in an `except` clause, in a `raise`; a name in an annotation; a decorator."""
 _OPERATORS: Mapping[type[ast.AST], str] = {
     ast.Add: "__add__",
     ast.Sub: "__sub__",
@@ -120,58 +117,19 @@ _OPERATORS: Mapping[type[ast.AST], str] = {
 
 class _FreeNames(ast.NodeVisitor):
     def __init__(self, owner: str, bases: tuple[str, ...]) -> None:
-        self.found: dict[str, float] = {}
-        self.members: dict[str, float] = {}
+        self.found: dict[str, None] = {}
+        self.members: dict[str, None] = {}
         self.owner = owner
         self.bases = bases
         self.scopes: list[Bindings] = []
-        self.likely = 1.0
-        self.called = False
         self.type_parameters: set[str] = set()
 
     def walk(self, nodes: Iterable[ast.AST]) -> None:
         for node in nodes:
             self.visit(node)
 
-    @contextmanager
-    def _times(self, factor: float) -> Iterator[None]:
-        before = self.likely
-        self.likely *= factor
-        yield
-        self.likely = before
-
-    def _walk_times(self, factor: float, nodes: Iterable[ast.AST]) -> None:
-        with self._times(factor):
-            self.walk(nodes)
-
-    # how likely ------------------------------------------------------------------------------------------------
-
-    def visit_If(self, node: ast.If | ast.IfExp) -> None:
-        self.visit(node.test)
-        for branch in (node.body, node.orelse):
-            self._walk_times(BRANCH, branch if isinstance(branch, list) else [branch])
-
-    visit_IfExp = visit_If  # noqa: N815 - ast's own naming
-
-    def visit_BoolOp(self, node: ast.BoolOp) -> None:
-        self.visit(node.values[0])
-        self._walk_times(OPERAND, node.values[1:])
-
-    def visit_Raise(self, node: ast.Raise) -> None:
-        self._walk_times(RAISED, ast.iter_child_nodes(node))
-
-    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
-        self._walk_times(HANDLER, ast.iter_child_nodes(node))
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        self._walk_times(ANNOTATED, [node.annotation])
-        self.walk([node.target, *([node.value] if node.value else [])])
-
     def visit_Call(self, node: ast.Call) -> None:
-        self.called = True
-        self.visit(node.func)
-        self.called = False
-        self.walk([*node.args, *node.keywords])
+        self.generic_visit(node)
         if isinstance(node.func, ast.Name) and node.func.id == "len" and node.args:
             self._protocol(node.args[0], "__len__")
 
@@ -207,9 +165,7 @@ class _FreeNames(ast.NodeVisitor):
     def _protocol(self, node: ast.AST, method: str) -> None:
         """Only for local values: a global's class is a question for whoever resolves it."""
         if method and isinstance(node, ast.Name) and any(node.id in scope for scope in self.scopes):
-            self.called = True
             self._use(f"{node.id}.{method}")
-            self.called = False
 
     # names -----------------------------------------------------------------------------------------------------
 
@@ -219,16 +175,13 @@ class _FreeNames(ast.NodeVisitor):
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         chain = dotted(node)
-        called, self.called = self.called, False
         if not chain or chain.startswith("super()"):
             if chain.startswith("super()."):
                 for base in self.bases:
-                    self._add(f"{base}.{chain.removeprefix('super().')}", called=True)
+                    self._add(f"{base}.{chain.removeprefix('super().')}")
             self.generic_visit(node)
             return
-        self.called = called
         self._use(chain)
-        self.called = False
         self._arguments_of(node)
 
     def _arguments_of(self, node: ast.AST) -> None:
@@ -245,35 +198,27 @@ class _FreeNames(ast.NodeVisitor):
         known = next((scope[root] for scope in reversed(self.scopes) if root in scope), None)
         rest = chain[len(root) :]
         if known is None:
-            self._add(chain, called=self.called)
+            self._add(chain)
         elif known.endswith("()"):
             # A local made by a call: its attributes lead on. The bound keeps `a = b.c(); b = a.d()` from circling.
             if rest and depth < _ALIAS_DEPTH:
                 self._use(known + rest, depth + 1)
-        elif known and (rest or known != self.owner):  # `self` alone says nothing
-            self._add(known + rest, called=self.called)
+        elif known and (rest or known != SELF):  # `self` alone says nothing
+            self._add(known + rest)
         elif rest.startswith(".") and not known:
-            self._member(f"{root}.{rest[1:].partition('.')[0].removesuffix('()')}")
+            self.members[f"{root}.{rest[1:].partition('.')[0].removesuffix('()')}"] = None
 
-    def _member(self, name: str) -> None:
-        self.members[name] = max(self.members.get(name, 0.0), self.likely)
-
-    def _add(self, chain: str, *, called: bool) -> None:
+    def _add(self, chain: str) -> None:
         chain = chain.removesuffix("()")
         # `f` in `f().x` is called too, and stands before it.
         head, call, _ = chain.partition("()")
-        if call:
-            self._note(head, self.likely)
-        self._note(chain, self.likely if called else self.likely * MENTIONED)
-
-    def _note(self, chain: str, likely: float) -> None:
-        self.found[chain] = max(self.found.get(chain, 0.0), likely)
+        self.found |= dict.fromkeys([head, chain] if call else [chain])
 
     # scopes ----------------------------------------------------------------------------------------------------
 
     def visit_FunctionDef(self, node: FunctionNode) -> None:
         self._parameters_of(node)
-        self._walk_times(DECORATED, node.decorator_list)
+        self.walk(node.decorator_list)
         self._function(node, node.body)
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - ast's own naming
@@ -285,13 +230,13 @@ class _FreeNames(ast.NodeVisitor):
         arguments = node.args
         named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         starred = [a for a in (arguments.vararg, arguments.kwarg) if a]
-        self._walk_times(ANNOTATED, (a.annotation for a in [*named, *starred] if a.annotation))
+        self.walk(a.annotation for a in [*named, *starred] if a.annotation)
         self.walk(default for default in [*arguments.defaults, *arguments.kw_defaults] if default)
         if not isinstance(node, ast.Lambda) and node.returns:
-            self._walk_times(ANNOTATED, [node.returns])
+            self.visit(node.returns)
         scope = {a.arg: _instance(annotation_name(a.annotation)) for a in named} | {a.arg: "" for a in starred}
         if self._is_method(node) and named:
-            scope[named[0].arg] = self.owner
+            scope[named[0].arg] = SELF
         self._inside(scope | bindings(body), body)
 
     def _is_method(self, node: ast.AST) -> bool:
@@ -301,7 +246,7 @@ class _FreeNames(ast.NodeVisitor):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self._parameters_of(node)
-        self._walk_times(DECORATED, [*node.decorator_list, *node.bases, *node.keywords])
+        self.walk([*node.decorator_list, *node.bases, *node.keywords])
         outer = self.owner, self.bases
         if not self.scopes:
             self.owner = f"{self.owner}.{node.name}" if self.owner else node.name

@@ -1,4 +1,4 @@
-"""Arrays, sparse matrices, tensors and networks in words: shape, type, where they lie, and the first items."""
+"""Tell of arrays, tensors and torch modules: shape, type, where they lie, and the first items."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ def array(value: Any) -> str:
     return f"{about}{_spread(value)}: {first}{', …' if value.size > ITEMS else ''}"
 
 
+def short(value: Any) -> str:
+    """Return an array inside something else: its shape, and its items where they are few numbers."""
+    kind = f"{static_inspect.class_name(type(value))[1]} {' x '.join(map(str, value.shape))} {value.dtype}"
+    if value.dtype.kind not in "iufb" or not 0 < value.size <= ITEMS:
+        return kind
+    return f"{kind}: {', '.join(cell(item) for item in value.flat[:].tolist())}"
+
+
 def _spread(value: Any) -> str:
     numpy = sys.modules["numpy"]
     masked = static_inspect.class_name(type(value))[1] == "MaskedArray"
@@ -30,19 +38,6 @@ def _spread(value: Any) -> str:
     least, most = (ends.reduce(value, axis=None) for ends in (numpy.fmin, numpy.fmax))  # past what is not a number
     gaps = int(numpy.isnan(value).sum()) if value.dtype.kind == "f" else 0
     return f", from {cell(least.item())} to {cell(most.item())}{f', {gaps} nan' if gaps else ''}"
-
-
-def chunked(value: Any) -> str:
-    """A dask array: what it is made of is not computed."""
-    chunks = " x ".join(str(max(sizes)) for sizes in value.chunks)
-    return f"dask Array, shape {tuple(value.shape)}, {value.dtype}, in chunks of at most {chunks}, not computed"
-
-
-def sparse(value: Any) -> str:
-    stored = (
-        f"{value.nnz} of {value.shape[0] * value.shape[-1]} stored" if len(value.shape) == 2 else f"{value.nnz} stored"
-    )
-    return f"sparse {value.format}, shape {tuple(map(int, value.shape))}, {value.dtype}, {stored}"
 
 
 def tensor(value: Any) -> str:

@@ -1,8 +1,8 @@
-"""Live variables -> short, bounded, stable descriptions.
+"""Describe live variables: short, bounded and stable.
 
 No code of the user's runs: no `__repr__` of classes that are not known, no properties, no `__len__`. Known libraries
-are recognised by what is already in `sys.modules`; nothing is imported. The same value gives the same text: no
-addresses, no times, sets in order.
+are recognised by what is already in `sys.modules`; nothing is imported. Other objects are told by their type and their
+stored attributes. The same value gives the same text: no addresses, no times, sets in order.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from agentnb.context.redaction.redactor import names_secret
-from agentnb.context.values import arrays, databases, figures, static_inspect
+from agentnb.context.values import arrays, figures, static_inspect
 from agentnb.context.values.arrays import SCAN_CELLS
 from agentnb.context.values.paths import path_in_words
-from agentnb.context.values.schemas import describe_database
+from agentnb.context.values.schemas import about_database
 from agentnb.context.values.subclasses import as_library_class
 from agentnb.context.values.text_format import ITEMS, TEXT, beginning, cell, items, quoted
 
@@ -44,8 +44,6 @@ SET_LIMIT = 1000
 ROWS, COLUMNS = 3, 12
 LAST = 3
 """Of the COLUMNS of a wider table those that stand at its end."""
-COUNTED_NODES = 10_000
-"""Nodes of a graph whose edges are counted."""
 OWN_WORDS_SECONDS = 0.2
 _ATOMS = (bool, int, float, complex, type(None), bytes, range, slice)
 _PLAIN = (
@@ -98,11 +96,14 @@ def _describe(value: Any) -> str:
 
 
 def _own_words(value: Any, limit: int) -> str:
-    """What the object's class says for models in `_repr_llm_`. It is the one piece of foreign code that is called:
-    its author wrote it for this. It runs in a thread and is given up after OWN_WORDS_SECONDS."""
+    """Return what the object says of itself: by `_repr_llm_`, which its author wrote for this, or by the `repr` of a
+    library that computes nothing for it. It runs in a thread and is given up after OWN_WORDS_SECONDS."""
     method = static_inspect.class_attribute(type(value), "_repr_llm_")
+    top = static_inspect.class_name(type(value))[0].partition(".")[0]
     if not static_inspect.is_a(method, FunctionType):
-        return ""
+        method = {"networkx": str}.get(top, repr)  # a graph's repr is its address
+        if top not in _OWN_REPR or static_inspect.is_a(value, (type, FunctionType, ModuleType)):
+            return ""
     said: list[Any] = []
 
     def ask() -> None:
@@ -220,7 +221,7 @@ _LENGTHS: tuple[tuple[type, Callable[[Any], int]], ...] = (
 
 
 def _object(value: Any, depth: int) -> str:
-    """An object by its type and its stored plain attributes."""
+    """An object by its type and its stored plain attributes; not those that its constructor sets by itself."""
     for kind, say in _SAID:
         if static_inspect.is_a(value, kind):
             return say(value)
@@ -233,7 +234,8 @@ def _object(value: Any, depth: int) -> str:
     module = static_inspect.loaded_class("torch.nn", "Module")
     if module is not None and static_inspect.is_a(value, module):
         return arrays.network(value) if depth == DEPTH else static_inspect.type_name(value)
-    own = _state(value)
+    usual = _defaults(type(value))
+    own = {key: item for key, item in _state(value).items() if not _is_usual(usual, key, item)}
     if not own or depth <= 0:
         return _sized(value, depth)
     shown = [f"{key}={brief(item, depth - 1)}" for key, item in itertools.islice(own.items(), ITEMS)]
@@ -256,6 +258,21 @@ def _is_state(cls: type, key: object) -> bool:
     if type(key) is not str or key.startswith("_"):
         return False
     return not static_inspect.is_a(static_inspect.class_attribute(cls, key), functools.cached_property)
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    """Return what a class's own constructor takes where nothing is given."""
+    made = static_inspect.class_attribute(cls, "__init__")
+    if not static_inspect.is_a(made, FunctionType):
+        return {}
+    names = made.__code__.co_varnames[: made.__code__.co_argcount]
+    last = made.__defaults__ or ()
+    return dict(zip(names[len(names) - len(last) :], last, strict=True)) | (made.__kwdefaults__ or {})
+
+
+def _is_usual(usual: dict[str, Any], key: str, item: Any) -> bool:
+    default = usual.get(key, static_inspect.MISSING)
+    return item is default or (type(item) is type(default) and type(item) in (*_ATOMS, str) and bool(item == default))
 
 
 _exception_args = vars(BaseException)["args"].__get__
@@ -425,74 +442,9 @@ def _polars_series(value: Any) -> str:
     return f"polars Series {brief(value.name)}, {len(value)} x {value.dtype}: [{head}]"
 
 
-def _labelled(value: Any) -> str:
-    """xarray: sizes and names; the values may lie in a file that is not read yet."""
-    sizes = ", ".join(f"{brief(name, 1)} {size}" for name, size in value.sizes.items())
-    coordinates = items((brief(name, 1) for name in itertools.islice(value.coords, ITEMS)), len(value.coords))
-    about = f"xarray {type(value).__name__}, sizes {sizes}; coordinates {coordinates or 'none'}"
-    if type(value).__name__ == "Dataset":
-        names = items(
-            (f"{brief(k, 1)} {v.dtype}" for k, v in itertools.islice(value.data_vars.items(), ITEMS)),
-            len(value.data_vars),
-        )
-        return f"{about}; variables {names}"
-    return f"{about}; {value.dtype}, named {brief(value.name)}"
-
-
-def _arrow(value: Any) -> str:
-    types = items((f"{brief(item.name, 1)} {item.type}" for item in value.schema), value.num_columns)
-    return f"pyarrow {type(value).__name__}, {value.num_rows} rows x {value.num_columns} columns: {types}"
-
-
-def _scalar(value: Any) -> str:
-    return _plain(value.item())
-
-
-def _graph(value: Any) -> str:
-    kind = ("directed " if value.is_directed() else "") + ("multigraph" if value.is_multigraph() else "graph")
-    nodes = items((brief(node, 1) for node in itertools.islice(value._node, ITEMS)), len(value._node))
-    edges = f", {value.size()} edges" if len(value._node) <= COUNTED_NODES else ""
-    return f"{static_inspect.type_name(value)}: {kind}, {len(value._node)} nodes{edges}; nodes {nodes}"
-
-
-def _step(step: Any) -> str:
-    fitted = any(key.endswith("_") for key in static_inspect.own_dict(step))
-    return f"{static_inspect.class_name(type(step))[1]}{' (fitted)' if fitted else ''}"
-
-
-def _defaults(cls: type) -> dict[str, Any]:
-    """What a class's own constructor takes where nothing is given."""
-    made = static_inspect.class_attribute(cls, "__init__")
-    if not static_inspect.is_a(made, FunctionType):
-        return {}
-    names = made.__code__.co_varnames[: made.__code__.co_argcount]
-    last = made.__defaults__ or ()
-    return dict(zip(names[len(names) - len(last) :], last, strict=True)) | (made.__kwdefaults__ or {})
-
-
-def _is_usual(usual: dict[str, Any], key: str, item: Any) -> bool:
-    default = usual.get(key, static_inspect.MISSING)
-    return item is default or (type(item) is type(default) and type(item) in (*_ATOMS, str) and bool(item == default))
-
-
 def _picture(value: Any) -> str:
     width, height = value.size
     return f"PIL image, {width} x {height} pixels, {value.mode}{f', {value.format}' if value.format else ''}"
-
-
-def _estimator(value: Any) -> str:
-    """Parameters as given; what fitting left behind, by scikit-learn's trailing underscore."""
-    own = static_inspect.own_dict(value)
-    steps = own.get("steps")
-    if type(steps) is list:
-        chain = items((f"{name} {_step(step)}" for name, step, *_ in steps[:ITEMS]), len(steps))
-        return f"{static_inspect.type_name(value)}: {chain}"
-    usual = _defaults(type(value))
-    set_here = ((key, item) for key, item in own.items() if not key.endswith("_") and not _is_usual(usual, key, item))
-    given = [f"{key}={brief(item, 2)}" for key, item in set_here if not key.startswith("_")][:ITEMS]
-    fitted = [f"{key} {brief(item, 1)}" for key, item in own.items() if key.endswith("_")][:ITEMS]
-    state = f"fitted: {', '.join(fitted)}" if fitted else "not fitted"
-    return f"{static_inspect.type_name(value)}({', '.join(given)}), {state}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -527,41 +479,25 @@ LIBRARIES: tuple[_Known, ...] = (
     _Known("polars", "DataFrame", _polars, _shaped),
     _Known("polars", "Series", _polars_series, _shaped),
     _Known("polars", "LazyFrame", lambda value: "polars LazyFrame, not collected", lambda value: "LazyFrame"),
-    _Known("pyarrow", "Table", _arrow, lambda value: f"pyarrow Table {value.num_rows} x {value.num_columns}"),
-    _Known("pyarrow", "RecordBatch", _arrow, static_inspect.type_name),
-    _Known("scipy.sparse", "sparray", arrays.sparse, _shaped),
-    _Known("scipy.sparse", "spmatrix", arrays.sparse, _shaped),
-    _Known("dask.array", "Array", arrays.chunked, _shaped),
-    _Known("xarray", "DataArray", _labelled, _shaped),
-    _Known("xarray", "Dataset", _labelled, static_inspect.type_name),
-    _Known("numpy", "ndarray", arrays.array, lambda value: f"{_shaped(value)} {value.dtype}"),
+    _Known("numpy", "ndarray", arrays.array, arrays.short),
     _Known(
         "numpy", "generic", lambda value: f"{value.dtype} {_plain(value.item())}", lambda value: _plain(value.item())
     ),
     _Known("torch", "Tensor", arrays.tensor, _shaped),
-    _Known("networkx", "Graph", _graph, _graph),
     _Known("matplotlib.figure", "Figure", figures.matplotlib_figure, static_inspect.type_name),
     _Known("matplotlib.axes", "Axes", figures.matplotlib_axes, static_inspect.type_name),
     _Known("matplotlib.artist", "Artist", figures.matplotlib_artist, static_inspect.type_name),
-    _Known("plotly.basedatatypes", "BaseFigure", figures.plotly_figure, static_inspect.type_name),
-    _Known("altair", "Chart", figures.altair_chart, static_inspect.type_name),
     _Known(
         "PIL.Image",
         "Image",
         _picture,
         lambda value: f"{static_inspect.type_name(value)} {value.size[0]} x {value.size[1]}",
     ),
-    _Known("sklearn.base", "BaseEstimator", _estimator, static_inspect.type_name),
-    _Known("sqlite3", "Connection", describe_database, static_inspect.type_name),
-    _Known("duckdb", "DuckDBPyConnection", describe_database, static_inspect.type_name),
-    _Known("duckdb", "DuckDBPyRelation", databases.relation, static_inspect.type_name),
-    _Known("sqlalchemy.engine", "Engine", describe_database, static_inspect.type_name),
-    _Known("sqlalchemy.engine", "Connection", databases.connection, static_inspect.type_name),
-    _Known("sqlalchemy.ext.asyncio", "AsyncEngine", databases.async_engine, static_inspect.type_name),
-    _Known("sqlalchemy.engine", "Result", lambda value: "SQLAlchemy result, not read", static_inspect.type_name),
-    _Known("sqlalchemy.orm", "Session", databases.orm_session, static_inspect.type_name),
-    _Known("sqlalchemy", "Table", databases.orm_table, lambda value: f"Table {value.fullname}"),
-    _Known("sqlalchemy", "MetaData", databases.orm_metadata, static_inspect.type_name),
+    _Known("sqlite3", "Connection", about_database, static_inspect.type_name),
+    _Known("duckdb", "DuckDBPyConnection", about_database, static_inspect.type_name),
+    _Known("sqlalchemy.engine", "Engine", about_database, static_inspect.type_name),
 )
-_TOPS = frozenset(known.module.partition(".")[0] for known in LIBRARIES) | {"_duckdb", "mpl_toolkits", "geopandas"}
+_TOPS = frozenset(known.module.partition(".")[0] for known in LIBRARIES) | {"_duckdb", "mpl_toolkits"}
 """Top packages whose classes are taken at their word; their subclasses elsewhere are not."""
+_OWN_REPR = frozenset({"dask", "networkx", "pyarrow", "scipy", "xarray"})
+"""Top packages whose classes are told by their own `repr`, which computes and opens nothing."""

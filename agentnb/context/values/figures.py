@@ -1,4 +1,4 @@
-"""Figures in words: what is drawn, axes by axes or mark by mark. Limits are not asked for: that would settle them."""
+"""Tell of figures what is drawn, axes by axes or mark by mark. Limits are not asked for: that would settle them."""
 
 from __future__ import annotations
 
@@ -56,12 +56,6 @@ def _artists(kind: str, found: Any) -> str:
     return " ".join(filter(None, [f"{len(found)} {kind}", named])) if len(found) else ""
 
 
-def plotly_figure(value: Any) -> str:
-    """A plotly figure, by the plain dictionaries that it stores."""
-    own = static_inspect.own_dict(value)
-    return plotly_spec({"data": own.get("_data"), "layout": own.get("_layout")})
-
-
 def plotly_spec(spec: Spec) -> str:
     """A plotly figure as the dictionaries that its front end draws from."""
     traces, layout = _listed(spec.get("data")), _mapping(spec.get("layout"))
@@ -75,19 +69,6 @@ def plotly_spec(spec: Spec) -> str:
     return ", ".join([f"plotly figure, {len(traces)} traces", *said]) + (
         f"; {items(shown, len(traces))}" if traces else ""
     )
-
-
-def altair_chart(value: Any) -> str:
-    """An Altair chart, by what it stores: the specification itself would be made by its code, data and all."""
-    stored = _stored(value)
-    mark = stored.get("mark")
-    channels = {name: _stored(item) for name, item in _stored(stored.get("encoding")).items()}
-    said = {name: {**item, "field": item.get("shorthand")} for name, item in channels.items() if item}
-    return vega_spec({"title": stored.get("title"), "mark": _stored(mark) or mark, "encoding": said})
-
-
-def _stored(value: Any) -> Spec:
-    return _mapping(static_inspect.own_dict(value).get("_kwds"))
 
 
 def vega_spec(spec: Spec) -> str:

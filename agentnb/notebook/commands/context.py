@@ -41,9 +41,8 @@ def agent_context(session: Session, run: AgentRun | None, line: str) -> None:
 
 def _show(session: Session, run: AgentRun | None) -> None:
     kept = _kept_lines(session)
-    index = [f"Package {item}." for item in session.indexer.progress()]
     if run is None and kept:
-        show_table(f"Context of the next task ({session.thread})", (), (), [*kept, *index])
+        show_table(f"Context of the next task ({session.thread})", (), (), kept)
         return
     if run is None:
         raise InputError("there is no conversation yet", todo="Run %%agent first, or %%agent --dry-run.")
@@ -53,7 +52,7 @@ def _show(session: Session, run: AgentRun | None) -> None:
         f"Definitions in the conversation ({run.thread})",
         ("definition", "tokens", "this turn"),
         [_definition_row(item) for item in _numbered(session, run)["definitions"]],
-        [*kept, *_left_out(run), *redacted, *pictures, *run.receipt["notes"], *index],
+        [*kept, *_left_out(run), *redacted, *pictures, *run.receipt["notes"]],
     )
 
 
@@ -141,10 +140,7 @@ def _outlines(session: Session) -> list[Outline]:
 
 
 def _resolved(session: Session, name: str) -> Definition | Unresolved:
-    session.refresh_index()
-    resolver = Resolver(
-        cells=session.cells, namespace=session.namespace, project=session.project, packages=session.indexer
-    )
+    resolver = Resolver(cells=session.cells, namespace=session.namespace, project=session.project)
     return resolver.resolve(name)
 
 

@@ -1,24 +1,18 @@
-"""Recording what every cell runs, where the user turned it on: a tool id of `sys.monitoring` is held only meanwhile."""
+"""Record what every cell runs, unless it is switched off: a tool id of `sys.monitoring` is held only meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from agentnb.context.notebook.trace import ProfileHook, Ran, Recording, Watch, unavailable, watching
+from agentnb.context.notebook.trace import ProfileHook, Ran, Recording, Watch, is_users, unavailable, watching
 
 INSTEAD = "Put %%agent_trace above a cell instead."
 
 
 class CellTrace:
-    """One cell at a time, from IPython's pre_run_cell to its post_run_cell.
+    """One cell at a time, from IPython's pre_run_cell to its post_run_cell."""
 
-    `of_interest` and `machinery` are asked about file names (context/trace.py).
-    """
-
-    def __init__(self, of_interest: Callable[[str], bool], machinery: Callable[[str], bool]) -> None:
-        self._of_interest = of_interest
-        self._machinery = machinery
+    def __init__(self) -> None:
         self._watch: Watch | ProfileHook | None = None
         self._info: Any = None
         self.note = ""
@@ -30,7 +24,7 @@ class CellTrace:
         """
         if self._watch is not None:
             return
-        record = Recording(self._of_interest, self._machinery)
+        record = Recording(is_users)
         if asked:
             self._watch, self._info = watching(record), info
             return

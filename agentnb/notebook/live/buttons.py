@@ -15,6 +15,8 @@ from agentnb.view import view_text as say
 from agentnb.view.exact_text import arguments_shown
 from agentnb.view.style import SMALL, clean, esc, wrap
 
+PART = "answer"
+"""What this output is of its run: a page that was loaded anew finds it by run and part."""
 OnAnswer = Callable[[list[Answer]], None]
 
 _WRAP = {"display": "flex", "flex_flow": "row wrap", "width": "100%", "margin": "0", "overflow": "visible"}
@@ -30,8 +32,9 @@ _FOCUS = (
 class Buttons:
     """The questions of one run that are open, in one output. Call from the main thread only."""
 
-    def __init__(self, display: Callable[..., Any], on_answer: OnAnswer) -> None:
+    def __init__(self, display: Callable[..., Any], on_answer: OnAnswer, run_id: str = "") -> None:
         self._display = display
+        self._run_id = run_id
         self._answer = on_answer
         self._handle: Any = None
         self._open: list[Any] = []
@@ -137,10 +140,12 @@ class Buttons:
         return widget
 
     def _show(self, data: dict[str, Any]) -> None:
+        metadata = {"agentnb": {"run": self._run_id, "part": PART}} if self._run_id else None
         if self._handle is None:
-            self._handle = self._display(data, raw=True, display_id=True)
+            name = f"{self._run_id}/{PART}" if self._run_id else True
+            self._handle = self._display(data, raw=True, display_id=name, metadata=metadata)
         else:
-            self._handle.update(data, raw=True)
+            self._handle.update(data, raw=True, metadata=metadata)
 
 
 def _word(question: Question, *, approved: bool, rest: bool = False, reason: str = "") -> Answer:

@@ -39,10 +39,16 @@ class Dashboard:
     """
 
     def __init__(
-        self, display: Callable[..., Any], *, clock: Clock, widgets: bool | None = None, stream: TextIO | None = None
+        self,
+        display: Callable[..., Any],
+        *,
+        clock: Clock,
+        run_id: str = "",
+        widgets: bool | None = None,
+        stream: TextIO | None = None,
     ) -> None:
         wanted = someone_watches() if widgets is None else widgets
-        self._painter: Painter = Widgets(display) if wanted else ProgressLine(display, stream or sys.stderr)
+        self._painter: Painter = Widgets(display, run_id) if wanted else ProgressLine(display, stream or sys.stderr)
         self._clock = clock
         self._due = float("-inf")
         self._opened = False
@@ -79,8 +85,9 @@ class Dashboard:
 class Widgets:
     """One HTML widget a part, in a box. Front ends without widgets show the html beside it in the bundle."""
 
-    def __init__(self, display: Callable[..., Any]) -> None:
+    def __init__(self, display: Callable[..., Any], run_id: str = "") -> None:
         self._display = display
+        self._run_id = run_id
         self._handle: Any = None
         self._box: Any = None
         self._parts: dict[str, Any] = {}
@@ -111,11 +118,15 @@ class Widgets:
         self._box, self._parts = None, {}
 
     def _show(self, data: dict[str, Any]) -> None:
-        """Into the one output that this view has; its first use makes it."""
+        """Into the one output that this view has; its first use makes it.
+
+        The run's id is the display's and stands in the metadata: by these a page that was loaded anew finds the output.
+        """
+        metadata = {"agentnb": {"run": self._run_id}} if self._run_id else None
         if self._handle is None:
-            self._handle = self._display(data, raw=True, display_id=True)
+            self._handle = self._display(data, raw=True, display_id=self._run_id or True, metadata=metadata)
         else:
-            self._handle.update(data, raw=True)
+            self._handle.update(data, raw=True, metadata=metadata)
 
 
 class ProgressLine:

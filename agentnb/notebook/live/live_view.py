@@ -37,7 +37,7 @@ class View:
         self._beside = beside
         self._numbers = numbers
         self._lock = threading.Lock()
-        self._dashboard = Dashboard(display, clock=clock) if widgets else None
+        self._dashboard = Dashboard(display, clock=clock, run_id=live.run_id) if widgets else None
 
     @property
     def has_widgets(self) -> bool:

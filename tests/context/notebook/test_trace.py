@@ -9,10 +9,9 @@ from types import CodeType
 
 import pytest
 
-from agentnb.context.notebook.trace import chain_of, frames_of, is_library, is_user_or_package, recording
+from agentnb.context.notebook.trace import chain_of, frames_of, is_library, is_user_or_package, is_users, recording
 from agentnb.context.notebook.tracebacks import describe_failure, shown_file
 from agentnb.context.selection import select
-from agentnb.notebook.kernel import is_machinery
 
 Write = Callable[[str, str], Path]
 SHOP = """
@@ -47,11 +46,12 @@ def test_what_ran_comes_before_what_only_might(notebook, write: Write) -> None:
     with recording() as record:
         notebook.run("shop.outer(1)")
     plain = select("`shop.outer`", notebook.resolver, count=count)
-    assert "shop.inner" not in {item.definition.name for item in plain.chosen}
-    traced = select("`shop.outer`", notebook.resolver, count=count, ran=record.ran)
+    assert "shop.inner" not in {item.definition.name for item in plain.chosen}, "it is found only by running"
+    ran = [item for item in record.ran if item.code.co_filename.endswith("shop.py")]
+    traced = select("`shop.outer`", notebook.resolver, count=count, ran=ran)
     reasons = {item.definition.name: item.reason for item in traced.chosen}
     assert reasons["shop.inner"] == "it ran"
-    assert next(iter(reasons)) == "shop.outer"
+    assert list(reasons) == ["shop.outer", "shop.pick", "shop.inner", "shop.never"]
 
 
 def test_the_frames_of_a_failure_lead_innermost_first(notebook, write: Write) -> None:
@@ -101,7 +101,7 @@ def test_of_a_librarys_frames_the_one_that_was_called_and_the_one_that_raised_co
         for item in select("?", notebook.resolver, count=count, ran=frames_of(error)).chosen
     }
     assert forms["pandas.core.frame.DataFrame.query"] == "signature"
-    assert forms["pandas.core.computation.scope.Scope.resolve"] == "full"
+    assert forms["pandas.core.computation.scope.Scope.resolve"] == "signature", "no library's body goes unasked"
 
 
 def test_the_function_that_failed_is_sent_in_full_however_long_as_far_as_it_fits(notebook) -> None:
@@ -183,36 +183,19 @@ def test_installed_packages_are_known_by_their_folder_in_any_python(folder: str)
     file = f"{folder}/ipykernel/zmqshell.py"
     assert is_library(file), "Debian's own packages are no code of the user's"
     assert is_user_or_package(file)
-    assert is_machinery(file)
-    assert not is_machinery(f"{folder}/pandas/io/sql.py")
+    assert not is_users(file)
     assert shown_file(file, project=None) == "ipykernel/zmqshell.py"
     assert not is_library("/home/ann/site-packages-notes/tides.py")
 
 
-def test_what_the_notebooks_own_machinery_calls_is_not_the_cells_doing(notebook, write: Write) -> None:
-    write("site-packages/shown.py", "def render(x): return helper(x)\ndef helper(x): return x\n")
-    write(
-        "site-packages/shell.py",
-        "import shown\ndef display(x): return shown.render(x)\ndef run(f): return f()\ndef fetch(x): __import__(x)\n",
-    )
-    write("mine.py", "import shown\ndef observe(): return shown.helper(1)\n")
+def test_only_the_users_functions_are_recorded_whoever_calls_them(notebook, write: Write) -> None:
+    write("site-packages/shown.py", "def render(f): return helper(f)\ndef helper(f): return f()\n")
+    write("mine.py", "import shown\ndef observe(): return shown.helper(count)\ndef count(): return 1\n")
     notebook.run(f"import sys; sys.path.insert(0, {str(notebook.project / 'site-packages')!r})")
-    notebook.run("import shell, mine; sys.path.pop(0)")
-
-    def ran(cell: str) -> list[str]:
-        code = compile(cell, "/tmp/ipykernel_7/9.py", "exec")
-        with recording(machinery=lambda file: file.endswith("shell.py")) as record:
-            exec(code, notebook.namespace)
-        return [item.code.co_name for item in record.ran if not item.code.co_filename.endswith("shell.py")]
-
-    assert ran("shell.display(1)") == [], "showing a result"
-    assert ran("shell.run(mine.observe)") == ["observe", "helper"], "the user's own code, called back"
-    assert ran("mine.observe()\nshell.display(1)") == ["observe", "helper"]
-    write("site-packages/lazily.py", "def made(): return 1\nmade()\n")
-    sys.path.insert(0, str(notebook.project / "site-packages"))
-    assert ran("shell.run(lambda: shell)\nshell.fetch('lazily')") == [], "what it imports to do so"
-    assert ran("import sys\nsys.modules.pop('lazily')\nimport lazily") == ["made"], "what the cell imports"
-    sys.path.pop(0)
+    notebook.run("import shown, mine; sys.path.pop(0)")
+    with recording() as record:
+        exec(compile("mine.observe()\nshown.render(mine.count)", "/tmp/ipykernel_7/9.py", "exec"), notebook.namespace)
+    assert [(item.code.co_name, item.depth) for item in record.ran] == [("observe", 1), ("count", 2)]
 
 
 def test_threads_that_a_cell_starts_are_recorded_and_one_that_outlives_it_no_longer(notebook, write: Write) -> None:

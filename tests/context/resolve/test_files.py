@@ -1,60 +1,13 @@
 from __future__ import annotations
 
-import inspect
 import os
-from dataclasses import replace
 from pathlib import Path
 
-import networkx
 import pytest
 
 import agentnb.context.resolve.files as files
-from agentnb.canonical import dump, load
-from agentnb.context.resolve.files import FileIndex, from_stored, module_file, relative_file, to_stored
-from agentnb.context.resolve.packages import PackageIndex
+from agentnb.context.resolve.files import FileIndex, module_file, relative_file
 from agentnb.context.static.definitions import FileDefinitions
-from agentnb.context.static.incremental_parse import parse_definitions
-
-
-def test_what_is_stored_gives_the_same_definitions_as_parsing() -> None:
-    text = Path(inspect.getfile(networkx.Graph)).read_text()
-    parsed = parse_definitions(text, module="networkx.classes.graph", file="networkx/classes/graph.py")
-    stored = from_stored(load(dump(to_stored(parsed))), module=parsed.module)
-    again = replace(stored, lines=parsed.lines, file=parsed.file)
-    assert (again.entries, again.imports, again.doc) == (parsed.entries, parsed.imports, parsed.doc)
-    assert (again.stars, again.pieces) == (parsed.stars, parsed.pieces)
-    assert dict(again.by_name) == dict(parsed.by_name)
-
-
-def test_the_next_kernel_does_not_parse_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = tmp_path / "long.py"
-    source.write_text("".join(f"def f{i}(x):\n    return x + {i}\n" for i in range(1000)))
-    first = FileIndex(PackageIndex(tmp_path / "home")).definitions(source, module="long")
-
-    def refuse(*args: object, **options: object) -> None:
-        raise AssertionError("parsed again")
-
-    monkeypatch.setattr(files, "parse_definitions", refuse)
-    second = FileIndex(PackageIndex(tmp_path / "home")).definitions(source, module="long")
-    assert second is not None
-    assert first is not None
-    assert second.by_name["f999"] == first.by_name["f999"]
-    with pytest.raises(AssertionError, match="parsed again"):
-        FileIndex(PackageIndex(tmp_path / "home")).definitions(source, module="renamed")
-
-
-def test_a_damaged_or_foreign_row_is_no_trouble(tmp_path: Path) -> None:
-    source = tmp_path / "long.py"
-    source.write_text("def f(x):\n    return x\n" * 1000)
-    index = PackageIndex(tmp_path / "home")
-    FileIndex(index).definitions(source, module="long")
-    kept = index.row(source)
-    assert kept is not None
-    for entries in (b"not json", b"[]", b"{}", b'{"entries": [[1]]}'):
-        index.keep(replace(kept, entries=entries))
-        found = FileIndex(index).definitions(source, module="long")
-        assert found is not None
-        assert "f" in found.chosen
 
 
 def test_modules_are_found_without_being_imported_and_paths_are_relative_to_the_package() -> None:
@@ -119,7 +72,7 @@ def test_a_file_that_is_shortened_while_it_is_read_is_read_again(
     source = tmp_path / "m.py"
     source.write_text("".join(f"def f{i}(): return {i}\n" for i in range(2000)))
     changing(monkeypatch, b"def short(): pass\n")
-    found = read(source, FileIndex(PackageIndex(tmp_path / "home")))
+    found = read(source, FileIndex())
     assert found is not None
     assert list(found.chosen) == ["short"]
 
@@ -166,7 +119,7 @@ def test_links_that_lead_in_circles_and_pipes_are_not_there(tmp_path: Path) -> N
 
 def test_a_broken_file_keeps_its_last_good_version_and_says_so(tmp_path: Path) -> None:
     source = tmp_path / "m.py"
-    index = FileIndex(PackageIndex(tmp_path / "home"))
+    index = FileIndex()
     filler = "".join(f"def f{i}(): return {i}\n" for i in range(2000))
     for text in ("def good(): return 1\n", filler):
         source.write_text(text)
@@ -245,13 +198,9 @@ def test_code_nested_beyond_reason_is_shown_as_it_stands(tmp_path: Path, deep: s
 def test_a_file_of_200_000_lines(tmp_path: Path) -> None:
     source = tmp_path / "m.py"
     source.write_text("".join(f"def f{i}(x):\n    return x + {i}\n" for i in range(100_000)))
-    index = PackageIndex(tmp_path / "home")
-    found = read(source, FileIndex(index))
+    found = read(source)
     assert found is not None
     assert found.by_name["f99999"].lines == (199_999, 200_000)
-    again = read(source, FileIndex(index))
-    assert again is not None
-    assert again.by_name["f99999"] == found.by_name["f99999"]
 
 
 def test_a_file_too_large_to_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentnb.context.resolve.indexer import packages_in_use
+from agentnb.context.resolve.package_search import packages_in_use
 from agentnb.context.resolve.resolution import Resolver, Unresolved
 from agentnb.context.static.definitions import Definition, FileDefinitions
 

@@ -64,7 +64,7 @@ def test_a_method_is_shown_in_its_class_and_its_source_stands_alone() -> None:
     ast.parse(fit.source)
     assert "\n    kept\nas it is'''" in fit.source
     assert fit.text.startswith("class Model(Base):\n    def fit(self, data):")
-    assert fit.references == ("Model.step", "Base.fit", "Model.rate")
+    assert fit.references == ("self.step", "Base.fit", "self.rate")
     size = file.by_name["Model.size"]
     assert size.kind == "property"
     assert "@size.setter" in size.source

@@ -110,14 +110,15 @@ def test_in_files_by_text_and_live_and_registered_from_a_cell(notebook, write: W
     outline = named(notebook.cold, "shapes").source
     assert "\n@area.register(list) def _(shape): ...\n" in outline
     assert "\n    @add.register(int | str) def _(self, item: int | str): ...\n" in outline
-    methods = ["shapes.Drawing.add", "shapes.Drawing.add[bytes]", "shapes.Drawing.add[int | str]"]
+    methods = ["shapes.Drawing.add", "shapes.Drawing.add[int | str]", "shapes.Drawing.add[bytes]"]
     assert list(told(notebook.cold, "`shapes.Drawing.add`")) == methods
     notebook.run(
         "import shapes\nfrom shapes import area\nclass Mine: pass\n@area.register\ndef _(shape: Mine): return 5"
     )
     assert list(told(notebook.resolver, "`shapes.Drawing.add`")) == methods
     for resolver in (notebook.resolver, notebook.cold):
-        assert list(told(resolver, "`area`"))[:3] == ["shapes.area", "area[Mine]", "shapes.area[list]"]
+        first, *others = list(told(resolver, "`area`"))[:3]
+        assert (first, set(others)) == ("shapes.area", {"area[Mine]", "shapes.area[list]"})
         for name in ("area[Mine]", "shapes.area[list]", *methods):
             named(resolver, name)
 

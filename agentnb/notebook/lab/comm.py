@@ -1,0 +1,233 @@
+"""Speak with the notebook's page where it has our extension; everywhere else say that no page is there. [home of comm]
+
+Every method that sends returns whether a page is there. Without one the caller falls back to what every front end can.
+Messages arrive between cells: an answer to a request never comes while the cell that made it runs.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from agentnb.notebook.lab.protocol import (
+    TARGET,
+    Approval,
+    Cells,
+    Done,
+    Hello,
+    NotebookText,
+    hello_from,
+    message_from,
+)
+
+MOST_PAGES = 4
+"""Pages that are remembered: one that was loaded anew leaves its former self behind."""
+
+
+class Channel(Protocol):
+    """A comm, as far as it is used here."""
+
+    comm_id: str
+
+    def send(self, data: dict[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+    def on_msg(self, callback: Callable[[dict[str, Any]], None]) -> None: ...
+
+    def on_close(self, callback: Callable[[dict[str, Any]], None]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Who wrote a cell; kept in its metadata."""
+
+    run: str
+    model: str
+
+
+@dataclass(slots=True)
+class _Page:
+    channel: Channel
+    notebook: NotebookText
+    texts: dict[str, str] = field(default_factory=dict)
+    has_texts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    message: dict[str, Any]
+    cell: str
+    on_done: Callable[[Done], None]
+
+
+def _nothing(_: object) -> None:
+    """Take what nobody asked for."""
+
+
+class FrontEnd:
+    """The pages of one kernel; what is sent goes to the one that spoke last.
+
+    `on_page` is called when a page has come, `on_approval` with a person's word on a call that waits.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._manager = getattr(getattr(shell, "kernel", None), "comm_manager", None)
+        self._beacon: Channel | None = None
+        self._lock = threading.Lock()
+        self._pages: OrderedDict[str, _Page] = OrderedDict()
+        self._requests: dict[str, _Request] = {}
+        self.on_page: Callable[[Hello], None] = _nothing
+        self.on_approval: Callable[[Approval], None] = _nothing
+
+    def start(self) -> None:
+        """Register the target, and list one comm of it by which pages know that it is there. Sends nothing."""
+        if self._manager is None:
+            return
+        from comm import create_comm
+
+        self._manager.register_target(TARGET, self._opened)
+        self._beacon = create_comm(target_name=TARGET, primary=False)
+        self._manager.register_comm(self._beacon)
+
+    def stop(self) -> None:
+        """Take the target back and close what is open."""
+        if self._manager is None or self._beacon is None:
+            return
+        self._manager.unregister_target(TARGET, self._opened)
+        with self._lock:
+            pages, self._pages = list(self._pages.values()), OrderedDict()
+            self._requests.clear()
+        for channel in (self._beacon, *(page.channel for page in pages)):
+            channel.close()
+        self._beacon = None
+
+    @property
+    def is_there(self) -> bool:
+        """Return whether a page has opened a comm and has not closed it."""
+        return bool(self._pages)
+
+    def notebook(self) -> NotebookText | None:
+        """Return the notebook as the page that spoke last told it; None before it told any text."""
+        with self._lock:
+            page = self._newest()
+            if page is None or not page.has_texts:
+                return None
+            cells = (replace(cell, source=page.texts.get(cell.digest)) for cell in page.notebook.cells)
+            return replace(page.notebook, cells=tuple(cells))
+
+    def read(self) -> bool:
+        """Ask the page for the notebook as it is now; it comes between cells."""
+        return self._send({"type": "read"})
+
+    def insert_cell(
+        self,
+        source: str,
+        *,
+        below: str,
+        mark: Mark,
+        kind: str = "code",
+        on_done: Callable[[Done], None] = _nothing,
+    ) -> bool:
+        """Put a cell below another, for a person who asked for it. It does not run."""
+        wanted = {"type": "insert", "below": below, "kind": kind, "source": source, "mark": _plain(mark)}
+        return self._request(wanted, below, on_done)
+
+    def propose_cell(
+        self, source: str, *, below: str, why: str, mark: Mark, on_done: Callable[[Done], None] = _nothing
+    ) -> bool:
+        """Show a new cell's text below another, for a person to insert or reject."""
+        wanted = {"type": "propose", "cell": below, "digest": None, "source": source, "why": why, "mark": _plain(mark)}
+        return self._request(wanted, below, on_done)
+
+    def propose_replacement(
+        self,
+        source: str,
+        *,
+        cell: str,
+        digest: str,
+        why: str,
+        mark: Mark,
+        on_done: Callable[[Done], None] = _nothing,
+    ) -> bool:
+        """Show the difference to a cell's text, for a person to accept or reject.
+
+        `digest` names the text that the replacement was written for. When the cell has another, it is not replaced.
+        """
+        wanted = {"type": "propose", "cell": cell, "digest": digest, "source": source, "why": why, "mark": _plain(mark)}
+        return self._request(wanted, cell, on_done)
+
+    def repaint(self, run: str, data: Mapping[str, Any] | None, *, cell: str | None = None) -> bool:
+        """Show the run so in the outputs that show it; in none, below `cell`. None: no widget of it is alive."""
+        return self._send({"type": "repaint", "run": run, "cell": cell, "data": None if data is None else dict(data)})
+
+    def _request(self, message: dict[str, Any], cell: str, on_done: Callable[[Done], None]) -> bool:
+        name = secrets.token_hex(8)
+        message = message | {"id": name}
+        with self._lock:
+            if not self._pages:
+                return False
+            self._requests[name] = _Request(message, cell, on_done)
+        return self._send(message)
+
+    def _send(self, message: dict[str, Any]) -> bool:
+        with self._lock:
+            page = self._newest()
+        if page is not None:
+            page.channel.send(message)
+        return page is not None
+
+    def _newest(self) -> _Page | None:
+        return next(reversed(self._pages.values()), None)
+
+    def _opened(self, channel: Channel, message: dict[str, Any]) -> None:
+        """A page has opened a comm. What it did not answer as its former self is asked again."""
+        hello = hello_from(message["content"]["data"])
+        if hello is None:
+            channel.close()
+            return
+        channel.on_msg(lambda message: self._heard(channel, message))
+        channel.on_close(lambda _: self._closed(channel))
+        with self._lock:
+            self._pages[channel.comm_id] = _Page(channel, hello.notebook)
+            again = [each.message for each in self._requests.values() if hello.notebook.index(each.cell) is not None]
+            left = [self._pages.popitem(last=False)[1] for _ in range(len(self._pages) - MOST_PAGES)]
+        for page in left:
+            page.channel.close()
+        for request in again:
+            channel.send(request)
+        self.on_page(hello)
+
+    def _heard(self, channel: Channel, message: dict[str, Any]) -> None:
+        told = message_from(message["content"]["data"])
+        if isinstance(told, Cells):
+            self._told(channel, told)
+        elif isinstance(told, Done):
+            with self._lock:
+                request = self._requests.pop(told.id, None)
+            if request is not None:
+                request.on_done(told)
+        elif isinstance(told, Approval):
+            self.on_approval(told)
+
+    def _told(self, channel: Channel, told: Cells) -> None:
+        with self._lock:
+            page = self._pages.get(channel.comm_id)
+            if page is None:
+                return
+            self._pages.move_to_end(channel.comm_id)
+            known = page.texts | dict(told.texts)
+            page.texts = {cell.digest: known[cell.digest] for cell in told.notebook.cells if cell.digest in known}
+            page.notebook, page.has_texts = told.notebook, True
+
+    def _closed(self, channel: Channel) -> None:
+        with self._lock:
+            self._pages.pop(channel.comm_id, None)
+
+
+def _plain(mark: Mark) -> dict[str, str]:
+    return {"run": mark.run, "model": mark.model}

@@ -1,0 +1,232 @@
+"""Define the messages between a notebook's page and the kernel, and refuse what is none of them. Pure.
+
+Who opens. Loading the extension registers the comm target `agentnb` and lists one comm of that target. A page asks
+the kernel for its comms of that target when it connects and after a cell that loads an extension. Where there is one,
+the page opens a comm of its own. It also opens one right before it sends the first cell that asks. All of its messages
+go to the kernel's main shell, so that they arrive before the cell that follows them.
+
+From the page. `comm_open` brings `{order, runs, since}`: the cells without their texts, the runs whose views are on the
+page, and for how many seconds the page has been there. Then come messages with a `type`:
+
+- `cells {asking, order, texts}`: right before a cell that asks, and on `read`. `order` lists each cell's
+  `{id, kind, count, digest}` in the notebook's order. `texts` maps digests to texts that this comm has not brought yet.
+  At most 1 MB of text is told; a cell beyond that has no text. Both sides forget the texts that `order` no longer
+  names.
+- `done {id, outcome, cell}`: what became of a request. `inserted`, `accepted` (with the cell's id), `rejected`,
+  `changed` (the text to replace was no longer there), `gone` (the cell was no longer there).
+- `answer {run, call, word, reason}`: a person's word on a call that waits: `approve`, `approve-rest` or `deny`.
+
+To the page. Requests have an `id`. One that is not `done` is sent again to the next page that has its cell.
+
+- `read {}`: asks for `cells`.
+- `insert {id, below, kind, source, mark}`: puts a cell below another, at once: a person asked for it.
+- `propose {id, cell, digest, source, why, mark}`: shows the difference under the cell and waits for a person. `digest`
+  is that of the text that is replaced; null proposes a new cell below.
+- `repaint {run, cell, data}`: what the outputs that show the run show now. Without such an output it goes below `cell`.
+  Null for `data` says that no widget of it is alive.
+
+`mark` is `{run, model}`; the page adds `accepted` and keeps it in the cell's metadata under `agentnb`. Digests are
+SHA-256 of UTF-8, in hex. No message of the kernel runs a cell, and the page acts on none but these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+TARGET = "agentnb"
+MOST_TEXT = 1_000_000
+"""Bytes of text (UTF-8) that a page tells at most."""
+MOST_CELLS = 10_000
+MOST_NAME = 1_000
+"""Characters of an id: VS Code's hold a path."""
+MOST_REASON = 10_000
+
+OUTCOMES = frozenset({"inserted", "accepted", "rejected", "changed", "gone"})
+WORDS = frozenset({"approve", "approve-rest", "deny"})
+KINDS = frozenset({"code", "markdown", "raw"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellText:
+    """One cell of the page's notebook. `source` is None where the page has not told it."""
+
+    id: str
+    kind: str
+    execution_count: int | None
+    digest: str
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotebookText:
+    """All cells in their order, and the id of the cell that asked; None where the kernel asked."""
+
+    cells: tuple[CellText, ...] = ()
+    asking: str | None = None
+
+    @property
+    def position(self) -> int | None:
+        """Return the index of the asking cell."""
+        return self.index(self.asking)
+
+    def index(self, cell_id: str | None) -> int | None:
+        """Return the index of a cell by its whole id, or None."""
+        return next((number for number, cell in enumerate(self.cells) if cell.id == cell_id), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownRun:
+    """A run whose view is on the page, under which cell, and whether it is shown as ended."""
+
+    run: str
+    cell: str
+    over: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """A page has come."""
+
+    notebook: NotebookText
+    runs: tuple[ShownRun, ...]
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cells:
+    """The notebook with the texts that are new to the kernel, by digest."""
+
+    notebook: NotebookText
+    texts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The end of a request, and the cell that holds what was accepted."""
+
+    id: str
+    outcome: str
+    cell: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """A person's word on a call that waits, by the run and the digest of the call."""
+
+    run: str
+    call: str
+    word: str
+    reason: str
+
+
+FromPage: TypeAlias = Cells | Done | Approval
+
+
+class NoMessage(ValueError):
+    """A value is not of the shape that the protocol names."""
+
+
+def digest_of(text: str) -> str:
+    """Return the digest by which a replacement names the text that it replaces."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def hello_from(data: object) -> Hello | None:
+    """Return what `comm_open` brought, or None where it is not of that shape."""
+    try:
+        fields = _mapping(data)
+        runs = tuple(_shown(item) for item in _list(fields.get("runs")))
+        since = fields.get("since")
+        if not isinstance(since, int | float):
+            raise NoMessage
+        return Hello(notebook=NotebookText(cells=_order(fields.get("order"))), runs=runs, since=float(since))
+    except NoMessage:
+        return None
+
+
+def message_from(data: object) -> FromPage | None:
+    """Return a message of the page, or None where it is none that the kernel acts on."""
+    try:
+        fields = _mapping(data)
+        reader = _READERS.get(str(fields.get("type")))
+        return reader(fields) if reader is not None else None
+    except NoMessage:
+        return None
+
+
+def _cells(fields: Mapping[str, object]) -> Cells:
+    texts = {_text(key): _text(text, MOST_TEXT) for key, text in _mapping(fields.get("texts")).items()}
+    if sum(len(text.encode("utf-8", "surrogatepass")) for text in texts.values()) > MOST_TEXT:
+        raise NoMessage
+    if any(digest_of(text) != key for key, text in texts.items()):
+        raise NoMessage
+    asking = fields.get("asking")
+    notebook = NotebookText(cells=_order(fields.get("order")), asking=None if asking is None else _text(asking))
+    return Cells(notebook=notebook, texts=texts)
+
+
+def _order(value: object) -> tuple[CellText, ...]:
+    return tuple(_line(_mapping(item)) for item in _list(value))
+
+
+def _line(fields: Mapping[str, object]) -> CellText:
+    count = fields.get("count")
+    if isinstance(count, bool) or not isinstance(count, int | None):
+        raise NoMessage
+    kind = _one_of(fields.get("kind"), KINDS)
+    return CellText(id=_text(fields.get("id")), kind=kind, execution_count=count, digest=_text(fields.get("digest")))
+
+
+def _shown(value: object) -> ShownRun:
+    fields = _mapping(value)
+    return ShownRun(run=_text(fields.get("run")), cell=_text(fields.get("cell")), over=fields.get("over") is True)
+
+
+def _done(fields: Mapping[str, object]) -> Done:
+    cell = fields.get("cell")
+    outcome = _one_of(fields.get("outcome"), OUTCOMES)
+    return Done(id=_text(fields.get("id")), outcome=outcome, cell=None if cell is None else _text(cell))
+
+
+def _answer(fields: Mapping[str, object]) -> Approval:
+    return Approval(
+        run=_text(fields.get("run")),
+        call=_text(fields.get("call")),
+        word=_one_of(fields.get("word"), WORDS),
+        reason=_text(fields.get("reason"), MOST_REASON),
+    )
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, object]], FromPage]] = {
+    "cells": _cells,
+    "done": _done,
+    "answer": _answer,
+}
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise NoMessage
+    return value
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list) or len(value) > MOST_CELLS:
+        raise NoMessage
+    return value
+
+
+def _text(value: object, most: int = MOST_NAME) -> str:
+    if not isinstance(value, str) or len(value) > most:
+        raise NoMessage
+    return value
+
+
+def _one_of(value: object, known: Iterable[str]) -> str:
+    text = _text(value)
+    if text not in known:
+        raise NoMessage
+    return text

@@ -1,0 +1,26 @@
+/** Elements in one call. Text is set as text: nothing here reads markup. */
+
+export function element<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  attributes: Record<string, string> = {},
+  ...children: (Node | string)[]
+): HTMLElementTagNameMap[K] {
+  const node = document.createElement(tag);
+  Object.entries(attributes).forEach(([name, value]) => node.setAttribute(name, value));
+  node.append(...children);
+  return node;
+}
+
+export function button(words: string, press: () => void): HTMLButtonElement {
+  const node = element('button', { type: 'button', class: 'agentnb-button' }, words);
+  node.addEventListener('click', press);
+  return node;
+}
+
+/** Keys and clicks inside belong to what is inside, not to the notebook's shortcuts. */
+export function apart(node: HTMLElement): void {
+  node.dataset.lmSuppressShortcuts = 'true';
+  for (const kind of ['mousedown', 'mouseup', 'dblclick']) {
+    node.addEventListener(kind, event => event.stopPropagation());
+  }
+}

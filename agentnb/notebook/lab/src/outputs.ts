@@ -1,0 +1,102 @@
+/** Outputs that show a run: found again after the page was loaded anew, and painted over when the kernel knows more. */
+
+import type { ICodeCellModel } from '@jupyterlab/cells';
+import type { IOutput } from '@jupyterlab/nbformat';
+import type { INotebookModel } from '@jupyterlab/notebook';
+import { KernelMessage } from '@jupyterlab/services';
+import { JSONExt } from '@lumino/coreutils';
+
+import { Bundle, RUN_MIME, Repaint, Shown, WIDGET_MIME, isObject, isOver } from './protocol';
+
+type Found = { cell: ICodeCellModel; index: number; output: IOutput; run: string; data: Bundle };
+
+export class Outputs {
+  constructor(private _model: () => INotebookModel | null) {}
+
+  /** The runs whose views are on the page. */
+  shown(): Shown[] {
+    return this._all()
+      .filter(isMain)
+      .map(({ run, cell, data }) => ({ run, cell: cell.id, over: isOver(data[RUN_MIME]) }));
+  }
+
+  /** Into the outputs that show the run; where there is none, into a new one under the cell that asked. */
+  repaint(message: Repaint): void {
+    const { run, data, cell } = message;
+    const all = this._all().filter(each => each.run === run);
+    const found = all.filter(isMain);
+    if (data === null) {
+      all.forEach(withoutWidget);
+    } else if (found.length > 0) {
+      found.forEach(each => put(each, data));
+    } else {
+      this._add(cell, run, data);
+    }
+  }
+
+  /** An update whose display the page does not know any more: it was made before the page was loaded. */
+  update(message: KernelMessage.IIOPubMessage): void {
+    if (!KernelMessage.isUpdateDisplayDataMsg(message)) {
+      return;
+    }
+    const { data, transient } = message.content;
+    for (const found of this._all()) {
+      if (nameOf(found) === transient.display_id) {
+        put(found, data as Bundle);
+      }
+    }
+  }
+
+  /** No kernel draws the widgets of these any more: show what was saved beside them. */
+  settle(): void {
+    this._all().forEach(withoutWidget);
+  }
+
+  private _add(id: string | null, run: string, data: Bundle): void {
+    const cell = [...(this._model()?.cells ?? [])].find(each => each.id === id);
+    if (cell?.type === 'code') {
+      (cell as ICodeCellModel).outputs.add({ output_type: 'display_data', data, metadata: { agentnb: { run } } });
+    }
+  }
+
+  private _all(): Found[] {
+    const cells = [...(this._model()?.cells ?? [])].filter(cell => cell.type === 'code') as ICodeCellModel[];
+    return cells.flatMap(cell =>
+      cell.outputs.toJSON().flatMap((output, index) => {
+        const [run, data] = [runOf(output), (output.data ?? {}) as Bundle];
+        return run ? [{ cell, index, output, run, data }] : [];
+      })
+    );
+  }
+}
+
+/** The run that an output shows; empty where it shows none. */
+export function runOf(output: IOutput): string {
+  const document = isObject(output.data) ? output.data[RUN_MIME] : null;
+  const metadata = isObject(output.metadata) ? output.metadata.agentnb : null;
+  const run = (isObject(metadata) && metadata.run) || (isObject(document) && document.run_id);
+  return typeof run === 'string' ? run : '';
+}
+
+/** The display id that the kernel gave it: the run's, with a part's name for what stands beside the run's view. */
+function nameOf({ output, run }: Found): string {
+  const metadata = isObject(output.metadata) ? output.metadata.agentnb : null;
+  return isObject(metadata) && metadata.part !== undefined ? `${run}/${metadata.part}` : run;
+}
+
+function isMain(found: Found): boolean {
+  return nameOf(found) === found.run;
+}
+
+function withoutWidget(found: Found): void {
+  const { [WIDGET_MIME]: widget, ...rest } = found.data;
+  if (widget !== undefined && rest['text/html'] !== undefined) {
+    put(found, rest);
+  }
+}
+
+function put({ cell, index, output, data: before }: Found, data: Bundle): void {
+  if (!JSONExt.deepEqual(before, data)) {
+    cell.outputs.set(index, { ...output, output_type: 'display_data', data });
+  }
+}

@@ -1,0 +1,77 @@
+/** The messages between this page and the kernel, as `protocol.py` beside this folder documents them. */
+
+export const TARGET = 'agentnb';
+export const RUN_MIME = 'application/vnd.agentnb.run.v1+json';
+export const WIDGET_MIME = 'application/vnd.jupyter.widget-view+json';
+/** Bytes of text (UTF-8) that one notebook tells its kernel at most. */
+export const MOST_TEXT = 1_000_000;
+
+const PAINTED = ['text/html', 'text/markdown', 'text/plain', RUN_MIME];
+/** States in which a run stays: what is shown of it cannot grow old. */
+const OVER = ['COMPLETED', 'FAILED', 'DRY_RUN'];
+
+/** Who wrote a cell. */
+export type Mark = { run: string; model: string };
+export type Bundle = Record<string, any>;
+
+export type Insert = { type: 'insert'; id: string; below: string; kind: 'code' | 'markdown'; source: string; mark: Mark };
+export type Propose = {
+  type: 'propose';
+  id: string;
+  /** The cell that is replaced, or below which a new one goes. */
+  cell: string;
+  /** The digest of the text that is replaced; null: a new cell. */
+  digest: string | null;
+  source: string;
+  why: string;
+  mark: Mark;
+};
+export type Repaint = { type: 'repaint'; run: string; cell: string | null; data: Bundle | null };
+export type FromKernel = { type: 'read' } | Insert | Propose | Repaint;
+
+export type CellLine = { id: string; kind: string; count: number | null; digest: string };
+export type Texts = Record<string, string>;
+export type ToKernel =
+  | { type: 'cells'; asking: string | null; order: CellLine[]; texts: Texts }
+  | { type: 'done'; id: string; outcome: Outcome; cell: string | null }
+  | { type: 'answer'; run: string; call: string; word: string; reason: string };
+export type Outcome = 'inserted' | 'accepted' | 'rejected' | 'changed' | 'gone';
+
+/** A run whose view is on the page, the cell that it stands under, and whether it is shown as ended. */
+export type Shown = { run: string; cell: string; over: boolean };
+export type Hello = { order: CellLine[]; runs: Shown[]; since: number };
+
+type Check = (value: unknown) => boolean;
+const text: Check = value => typeof value === 'string';
+const maybeText: Check = value => value === null || text(value);
+const mark: Check = value => fits(value, { run: text, model: text });
+const painted: Check = value =>
+  value === null || (isObject(value) && Object.keys(value).every(mime => PAINTED.includes(mime)));
+
+const SHAPES: Record<string, Record<string, Check>> = {
+  read: {},
+  insert: { id: text, below: text, kind: v => v === 'code' || v === 'markdown', source: text, mark },
+  propose: { id: text, cell: text, digest: maybeText, source: text, why: text, mark },
+  repaint: { run: text, cell: maybeText, data: painted }
+};
+
+/** The kernel's message, or null where it is none of those that this page acts on. */
+export function parsed(data: unknown): FromKernel | null {
+  const type = isObject(data) ? data.type : null;
+  if (typeof type !== 'string' || !Object.hasOwn(SHAPES, type)) {
+    return null;
+  }
+  return fits(data, SHAPES[type]) ? (data as FromKernel) : null;
+}
+
+export function isOver(document: unknown): boolean {
+  return isObject(document) && OVER.includes(String(document.state));
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function fits(value: unknown, shape: Record<string, Check>): boolean {
+  return isObject(value) && Object.entries(shape).every(([name, check]) => check(value[name]));
+}

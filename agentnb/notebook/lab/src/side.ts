@@ -1,0 +1,191 @@
+/** What one notebook in the page does for agentnb: listens to its cells and to its kernel. */
+
+import type { Cell } from '@jupyterlab/cells';
+import type { IEditorLanguageRegistry } from '@jupyterlab/codemirror';
+import { NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
+import type { Kernel, KernelMessage } from '@jupyterlab/services';
+
+import { watchAnswers } from './answers';
+import { Cells } from './cells';
+import { insertBelow, replace } from './editing';
+import { watchFailure } from './failed';
+import { Link } from './link';
+import { belowInput } from './mount';
+import { Outputs } from './outputs';
+import { Proposal } from './proposal';
+import { watchProse } from './prose';
+import type { FromKernel, Insert, Outcome, Propose } from './protocol';
+
+/** A cell that asks, in whole or on one of its lines; or goes on with what was asked. */
+const ASKS = /^\s*%%?agent(_runs)?(\s|$)/m;
+/** A cell after which the kernel may have the extension. */
+const LOADS = /agentnb|%agent/;
+
+export class Side {
+  private _link: Link;
+  private _cells = new Cells(() => this._panel.model);
+  private _outputs = new Outputs(() => this._panel.model);
+  private _proposals = new Map<string, Proposal>();
+  private _watched = new WeakSet<Cell>();
+  private _kernel: Kernel.IKernelConnection | null = null;
+  private _begun = performance.now();
+
+  constructor(
+    private _panel: NotebookPanel,
+    private _languages: IEditorLanguageRegistry
+  ) {
+    const { sessionContext, content } = _panel;
+    this._link = new Link(
+      sessionContext,
+      () => {
+        this._cells.reset();
+        const since = (performance.now() - this._begun) / 1000;
+        return { order: this._cells.order(), runs: this._outputs.shown(), since };
+      },
+      message => this._received(message)
+    );
+    this._link.changed.connect(() => this._link.isOpen || this._dropProposals());
+    watchAnswers(content, this._link);
+    this._watchCells();
+    content.modelContentChanged.connect(() => this._watchCells());
+    sessionContext.kernelChanged.connect(() => this._newKernel());
+    sessionContext.statusChanged.connect((_, status) => this._status(status));
+    NotebookActions.executionScheduled.connect(this._scheduled, this);
+    NotebookActions.executed.connect(this._executed, this);
+    void sessionContext.ready.then(() => this._newKernel());
+    _panel.disposed.connect(() => this._leave());
+  }
+
+  private _watchCells(): void {
+    for (const cell of this._panel.content.widgets) {
+      if (!this._watched.has(cell)) {
+        this._watched.add(cell);
+        watchProse(this._panel.content, cell, this._languages);
+        watchFailure(this._panel, cell, this._link);
+      }
+    }
+  }
+
+  /** Another kernel, or the first: its messages are heard, and it is asked whether it has the extension. */
+  private _newKernel(): void {
+    const kernel = this._panel.sessionContext.session?.kernel ?? null;
+    if (kernel === this._kernel) {
+      return;
+    }
+    this._link.drop();
+    this._kernel?.iopubMessage.disconnect(this._heard, this);
+    this._kernel = kernel;
+    kernel?.iopubMessage.connect(this._heard, this);
+    if (kernel?.status === 'busy') {
+      this._outputs.settle(); // nobody can draw a widget until the cell ends
+    }
+    void this._look();
+  }
+
+  private _status(status: Kernel.Status): void {
+    if (status === 'restarting' || status === 'autorestarting' || status === 'dead') {
+      this._link.drop();
+    }
+  }
+
+  private async _look(): Promise<void> {
+    const there = await this._link.look().catch(() => false);
+    if (!there) {
+      this._outputs.settle();
+    }
+  }
+
+  private _heard(_: unknown, message: KernelMessage.IIOPubMessage): void {
+    this._outputs.update(message);
+  }
+
+  /** Before a cell is sent: the kernel is told of the notebook if the cell asks. */
+  private _scheduled(_: unknown, { notebook, cell }: { notebook: unknown; cell: Cell }): void {
+    if (notebook === this._panel.content && ASKS.test(cell.model.sharedModel.getSource())) {
+      this._link.open();
+      this._link.send(this._cells.message(cell.model.id));
+    }
+  }
+
+  private _executed(_: unknown, { notebook, cell }: { notebook: unknown; cell: Cell }): void {
+    if (notebook === this._panel.content && LOADS.test(cell.model.sharedModel.getSource())) {
+      void this._link.look().catch(() => false);
+    }
+  }
+
+  private _received(message: FromKernel): void {
+    switch (message.type) {
+      case 'read':
+        this._link.send(this._cells.message(null));
+        break;
+      case 'insert':
+        this._insert(message);
+        break;
+      case 'propose':
+        this._propose(message);
+        break;
+      case 'repaint':
+        this._outputs.repaint(message);
+    }
+  }
+
+  private _insert({ id, below, kind, source, mark }: Insert): void {
+    const cell = this._cell(below);
+    if (cell) {
+      this._done(id, 'inserted', insertBelow(this._panel.content, cell, kind, source, mark));
+    } else {
+      this._done(id, 'gone');
+    }
+  }
+
+  private _propose(message: Propose): void {
+    const cell = this._cell(message.cell);
+    if (!cell) {
+      this._done(message.id, 'gone');
+    } else if (!this._proposals.has(message.id)) {
+      const proposal = new Proposal(cell, message, accepted => this._answered(cell, proposal, accepted));
+      this._proposals.set(message.id, proposal);
+      belowInput(cell, proposal);
+      cell.disposed.connect(() => this._proposals.has(message.id) && this._end(proposal, 'gone'));
+    }
+  }
+
+  private _answered(cell: Cell, proposal: Proposal, accepted: boolean): void {
+    const { message } = proposal;
+    if (!accepted) {
+      this._end(proposal, proposal.fits ? 'rejected' : 'changed');
+    } else if (proposal.fits && message.digest !== null) {
+      replace(cell, message.source, message.mark);
+      this._end(proposal, 'accepted', message.cell);
+    } else if (proposal.fits) {
+      this._end(proposal, 'accepted', insertBelow(this._panel.content, cell, 'code', message.source, message.mark));
+    }
+  }
+
+  private _end(proposal: Proposal, outcome: Outcome, cell: string | null = null): void {
+    this._proposals.delete(proposal.message.id);
+    proposal.dispose();
+    this._done(proposal.message.id, outcome, cell);
+  }
+
+  private _done(id: string, outcome: Outcome, cell: string | null = null): void {
+    this._link.send({ type: 'done', id, outcome, cell });
+  }
+
+  private _cell(id: string): Cell | undefined {
+    return this._panel.content.widgets.find(cell => cell.model.id === id);
+  }
+
+  /** The kernel that proposed is gone, and its proposals with it. */
+  private _dropProposals(): void {
+    this._proposals.forEach(proposal => proposal.dispose());
+    this._proposals.clear();
+  }
+
+  private _leave(): void {
+    NotebookActions.executionScheduled.disconnect(this._scheduled, this);
+    NotebookActions.executed.disconnect(this._executed, this);
+    this._kernel?.iopubMessage.disconnect(this._heard, this);
+    this._link.close();
+  }
+}

@@ -1,0 +1,47 @@
+/** How our rows look. Removed and added lines differ by sign, by line and by colour. */
+
+export const STYLE = `
+.agentnb-row, .agentnb-buttons { display: flex; gap: 8px; }
+.agentnb-row { padding: 4px 0 4px calc(var(--jp-cell-prompt-width) + var(--jp-cell-collapser-width)); }
+.agentnb-proposal {
+  margin: 6px 0 6px calc(var(--jp-cell-prompt-width) + var(--jp-cell-collapser-width));
+  padding: 8px 12px;
+  border: 1px solid var(--jp-border-color1);
+  border-left: 4px solid var(--jp-brand-color1);
+  background: var(--jp-layout-color1);
+  color: var(--jp-ui-font-color1);
+  font-size: var(--jp-ui-font-size1);
+}
+.agentnb-heading, .agentnb-note { margin: 0 0 6px 0; }
+.agentnb-note:empty { display: none; }
+.agentnb-note { margin-top: 6px; font-weight: 600; }
+.agentnb-buttons { margin-top: 8px; }
+.agentnb-button {
+  min-width: 6em;
+  padding: 4px 12px;
+  border: 1px solid var(--jp-border-color1);
+  border-radius: 2px;
+  background: var(--jp-layout-color2);
+  color: var(--jp-ui-font-color1);
+  font: inherit;
+  cursor: pointer;
+}
+.agentnb-button:hover:not(:disabled) { background: var(--jp-layout-color3); }
+.agentnb-button:disabled { color: var(--jp-ui-font-color3); cursor: default; }
+.agentnb-button:focus-visible, .agentnb-diff:focus-visible { outline: 2px solid #3f7fd0; outline-offset: 1px; }
+.agentnb-diff {
+  max-height: 24em;
+  overflow: auto;
+  border: 1px solid var(--jp-border-color2);
+  font-family: var(--jp-code-font-family);
+  font-size: var(--jp-code-font-size);
+  line-height: var(--jp-code-line-height);
+}
+.agentnb-line { display: flex; white-space: pre-wrap; min-width: 0; }
+.agentnb-line > ins, .agentnb-line > del { text-decoration: none; }
+.agentnb-line > :last-child { overflow-wrap: anywhere; }
+.agentnb-sign { flex: 0 0 2em; text-align: center; font-weight: 700; user-select: none; }
+.agentnb-added { background: rgba(46, 160, 67, 0.28); }
+.agentnb-removed { background: rgba(218, 60, 60, 0.28); }
+.agentnb-gap { padding-left: 0.5em; color: var(--jp-ui-font-color2); user-select: none; }
+`;

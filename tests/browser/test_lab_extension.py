@@ -1,0 +1,288 @@
+"""The extension in a real JupyterLab and a real Notebook 7: what it shows and does to cells, what outlives a reload."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+MIME = "application/vnd.agentnb.run.v1+json"
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+LOAD = """%load_ext agentnb
+from agentnb.notebook.lab.comm import Mark
+from agentnb.notebook.lab.protocol import digest_of
+front_end = get_ipython()._agentnb_notebook.front_end
+mark = Mark(run='r-1', model='sim:claude-sonnet-4-6')
+ends = []"""
+CONNECTED = "%agent --dry-run Hello\nfront_end.is_there"
+BEFORE = "rows = table.dropna()\nfor row in rows:\n    print(row)\ntotal = sum(rows)\ntotal"
+AFTER = (
+    "rows = table.dropna(how='all')\nfor row in rows:\n    print(row)\ntotal = rows.sum()\nmean = rows.mean()\ntotal"
+)
+PROPOSE = f"""before = {BEFORE!r}
+front_end.propose_replacement({AFTER!r}, cell='cell-3', digest=digest_of(before), mark=mark, on_done=ends.append,
+                              why='rows with some values count too, and the mean was asked for')"""
+ENDS = "[end.outcome for end in ends]"
+ASK = "%%agent\nRun this, please:\n```\nlog.append(1)\nlog\n```"
+MARKED = {"run": "r-1", "model": "sim:claude-sonnet-4-6", "accepted": True}
+
+
+@pytest.fixture(params=["lab", "notebook"])
+def front(request: pytest.FixtureRequest, lab: Any, open_page: Any, light: None) -> Any:
+    """Open a notebook with these cells in each of the two front ends, and run those before `upto`."""
+
+    def opened(name: str, cells: list[Any], *, upto: int = 1) -> tuple[Any, Path]:
+        path = lab.put(f"{name}-{request.param}.ipynb", cells)
+        page = open_page(path.name, in_notebook=request.param == "notebook")
+        page.wait_idle()
+        for index in range(upto):
+            ran(page, index)
+        return page, path
+
+    return opened
+
+
+def ran(page: Any, index: int) -> str:
+    """Run a cell; its outputs' text."""
+    page.run(index)
+    page.wait_done(index)
+    return str(page.output(index).inner_text())
+
+
+def source(page: Any, path: Path, index: int) -> str:
+    return "".join(page.save(path)["cells"][index]["source"])
+
+
+def reload(page: Any) -> None:
+    page.page.on("dialog", lambda dialog: dialog.accept())
+    page.page.reload()
+    page.page.wait_for_selector(".jp-Notebook .jp-Cell")
+
+
+def test_a_cell_is_inserted_below_with_who_wrote_it_and_undone(front: Any) -> None:
+    put = "front_end.insert_cell('x = 1\\nx', below='cell-2', mark=mark, on_done=ends.append)"
+    page, path = front("insert", [LOAD, CONNECTED, put, ENDS], upto=3)
+    page.cell(3).locator(".cm-content", has_text="x = 1").wait_for()
+    made = page.save(path)["cells"][3]
+    assert "".join(made["source"]) == "x = 1\nx"
+    assert made["metadata"]["agentnb"] == MARKED
+    assert made["execution_count"] is None, "what is inserted does not run"
+    assert "inserted" in ran(page, 4)
+    page.page.keyboard.press("Escape")
+    page.page.keyboard.press("z")
+    page.cell(4).wait_for(state="detached")
+    assert source(page, path, 3) == ENDS
+
+
+def test_a_replacement_is_shown_as_a_difference_and_accepted_by_the_keyboard(front: Any) -> None:
+    page, path = front("replace", [LOAD, CONNECTED, PROPOSE, BEFORE, ENDS], upto=3)
+    proposal = page.cell(3).locator(".agentnb-proposal")
+    proposal.wait_for()
+    assert source(page, path, 3) == BEFORE, "nothing is replaced before a person says so"
+    removed, added = proposal.locator("del").all_inner_texts(), proposal.locator("ins").all_inner_texts()
+    assert removed == ["rows = table.dropna()", "total = sum(rows)"]
+    assert added == ["rows = table.dropna(how='all')", "total = rows.sum()", "mean = rows.mean()"]
+    assert proposal.locator(".agentnb-line", has_text="total = sum").inner_text().startswith("−"), "no colour alone"
+    page.picture(f"proposal-{path.stem}")
+    proposal.locator(".agentnb-diff").focus()
+    page.page.keyboard.press("Tab")
+    assert page.page.evaluate("() => document.activeElement.textContent") == "Replace"
+    page.page.keyboard.press("Enter")
+    proposal.wait_for(state="detached")
+    made = page.save(path)["cells"][3]
+    assert "".join(made["source"]) == AFTER
+    assert made["metadata"]["agentnb"] == MARKED
+    assert "accepted" in ran(page, 4)
+    page.cell(3).locator(".cm-content").click()
+    page.page.keyboard.press("Control+z")
+    undone = page.save(path)["cells"][3]
+    assert "".join(undone["source"]) == BEFORE, "one undo restores it"
+    assert "agentnb" not in undone["metadata"]
+
+
+def test_a_cell_that_has_changed_since_is_not_replaced(front: Any) -> None:
+    page, path = front("changed", [LOAD, CONNECTED, PROPOSE, BEFORE, ENDS], upto=3)
+    proposal = page.cell(3).locator(".agentnb-proposal")
+    proposal.wait_for()
+    page.cell(3).locator(".cm-content").click()
+    page.page.keyboard.press("Control+End")
+    page.page.keyboard.type("  # mine")
+    proposal.get_by_text("This cell has changed since").wait_for()
+    assert proposal.get_by_role("button", name="Replace").is_disabled()
+    page.picture(f"proposal-{path.stem}")
+    proposal.get_by_role("button", name="Reject").click()
+    proposal.wait_for(state="detached")
+    assert source(page, path, 3) == BEFORE + "  # mine"
+    assert "changed" in ran(page, 4)
+
+
+def test_what_was_not_answered_is_asked_again_after_a_reload(front: Any) -> None:
+    page, path = front("again", [LOAD, CONNECTED, PROPOSE, BEFORE, ENDS], upto=3)
+    page.cell(3).locator(".agentnb-proposal").wait_for()
+    page.save(path)
+    reload(page)
+    page.cell(3).get_by_role("button", name="Reject").click()
+    page.wait_idle()
+    assert "rejected" in ran(page, 4)
+    assert source(page, path, 3) == BEFORE
+
+
+def test_the_kernel_has_the_notebook_before_the_cell_that_asks_runs(front: Any) -> None:
+    show = f"for c in front_end.notebook().cells: print([c.id, c.kind, c.source[:16], c.execution_count])\n{CONNECTED}"
+    again = f"seen = front_end.notebook()\nprint('at', seen.position, seen.cells[0].source)\n{CONNECTED}"
+    text = {"cell_type": "markdown", "id": "words", "metadata": {}, "source": "# Ärger ∑ 🌊"}
+    page, _ = front("cells", [text, LOAD, show, again], upto=0)
+    ran(page, 1)
+    told = ran(page, 2)
+    assert "['words', 'markdown', '# Ärger ∑ 🌊', None]" in told
+    assert "['cell-1', 'code', '%load_ext agentn', 1]" in told, "with the number of a cell that has run"
+    assert "['cell-2', 'code', 'for c in front_e', None]" in told
+    page.cell(0).locator(".jp-RenderedMarkdown").dblclick()
+    page.cell(0).locator(".cm-content").click()
+    page.page.keyboard.press("Control+End")
+    page.page.keyboard.type("!")
+    assert "at 3 # Ärger ∑ 🌊!" in ran(page, 3)
+
+
+def test_run_all_from_a_fresh_kernel_tells_the_notebook_too(front: Any) -> None:
+    ask = "%agent --dry-run Hello\nprint('position', front_end.notebook().position)"
+    page, _ = front("all", [LOAD, "1 + 1", ask], upto=0)
+    page.page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.wait_done(2)
+    assert "position 2" in page.output(2).inner_text()
+
+
+def test_texts_of_all_lengths_arrive_and_one_that_is_too_large_is_left_out(front: Any) -> None:
+    """The kernel drops a message with a digest that is not its own reckoning."""
+    texts = ["é" * n for n in range(130)] + ["x" * 300_000, "y" * 1_000_001, "z"]
+    raw = [{"cell_type": "raw", "id": f"raw-{n}", "metadata": {}, "source": text} for n, text in enumerate(texts)]
+    show = f"{CONNECTED}\nprint([len(c.source or '-') for c in front_end.notebook().cells][2:])"
+    page, _ = front("lengths", [LOAD, show, *raw])
+    assert str([*range(1, 2), *range(1, 130), 300_000, 1, 1]) in ran(page, 1)
+
+
+def test_a_word_on_a_call_can_be_a_button_in_the_runs_output(front: Any) -> None:
+    show = """front_end.on_approval = ends.append
+button = "<input data-agentnb-call='d'><button data-agentnb-call='d' data-agentnb-word='deny'>No</button>"
+for run in ("r-1", ""):
+    metadata = {"agentnb": {"run": run}} if run else {}
+    display({"text/html": button, "text/plain": ""}, raw=True, metadata=metadata)"""
+    told = "[(word.run, word.call, word.word, word.reason) for word in ends]"
+    page, _ = front("answer", [LOAD, CONNECTED, show, told], upto=3)
+    page.output(2).get_by_role("button", name="No").nth(1).click()
+    page.output(2).locator("input").first.fill("not now")
+    page.output(2).get_by_role("button", name="No").first.click()
+    assert page.output(2).get_by_role("button", name="No").first.is_disabled()
+    assert "[('r-1', 'd', 'deny', 'not now')]" in ran(page, 3)
+
+
+def test_a_task_is_highlighted_as_prose_and_code_as_code(front: Any) -> None:
+    words = "for each row in the table, is it not None or if so why"
+    page, _ = front("prose", [f"%%agent\n{words}", f"# \n{words}", "%%agent_trace\nfor x in []: pass"], upto=0)
+
+    def tokens(index: int) -> Any:
+        return page.cell(index).locator(".cm-line").nth(1).locator("span")
+
+    tokens(1).nth(3).wait_for()
+    tokens(2).nth(1).wait_for()
+    assert tokens(0).count() == 0, "words are no keywords"
+    page.cell(0).locator(".cm-content").click()
+    page.page.keyboard.press("Control+Home")
+    page.page.keyboard.press("Delete")
+    tokens(0).nth(3).wait_for()
+    page.page.keyboard.type("%")
+    tokens(0).first.wait_for(state="detached")
+
+
+def test_explain_and_fix_stand_below_a_cell_that_failed(front: Any) -> None:
+    page, path = front("failed", [LOAD, CONNECTED, "1 / 0", "1"], upto=2)
+    page.run(2)
+    fix = page.cell(2).get_by_role("button", name="Fix")
+    fix.wait_for()
+    page.picture(f"fix-{path.stem}")
+    explain = page.cell(2).get_by_role("button", name="Explain")
+    explain.focus()
+    page.page.keyboard.press("Enter")
+    page.cell(3).locator(".cm-content", has_text="%agent Explain the error above.").wait_for()
+    page.output(3).get_by_text("Completed").first.wait_for()
+    fix.click()
+    page.cell(3).locator(".cm-content", has_text="%agent --fix").wait_for()
+    page.cell(3).locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]")).wait_for()
+    page.cell(2).locator(".cm-content").click()
+    page.page.keyboard.press("Control+a")
+    page.page.keyboard.type("1")
+    page.page.keyboard.press("Shift+Enter")
+    fix.wait_for(state="detached")
+
+
+def test_an_approval_that_is_clicked_after_a_reload_shows_what_came_of_it(front: Any) -> None:
+    page, path = front("approval", [LOAD + "\nlog = []", ASK], upto=2)
+    page.output(1).get_by_role("button", name="Approve", exact=True).wait_for()
+    page.save(path)
+    reload(page)
+    page.output(1).get_by_role("button", name="Approve", exact=True).click()
+    page.output(1).get_by_text("✓ Completed").wait_for()
+    assert page.output(1).get_by_text("Nothing of it has run").count() == 0
+    outputs = page.save(path)["cells"][1]["outputs"]
+    assert outputs[0]["data"][MIME]["state"] == "COMPLETED"
+    assert not any(WIDGET_VIEW in output["data"] for output in outputs)
+
+
+@pytest.mark.parametrize("saved", [True, False], ids=["saved", "unsaved"])
+def test_an_answer_that_came_while_the_page_was_loaded_anew_is_there(front: Any, saved: bool) -> None:
+    page, path = front(f"midrun-{saved}", [LOAD, "%%agent\nTell me about the sea."], upto=1)
+    page.run(1)
+    page.output(1).get_by_text("Asking the model").or_(page.output(1).get_by_text("Answering")).first.wait_for()
+    if saved:
+        page.save(path)
+    reload(page)
+    page.output(1).get_by_text("✓ Completed").wait_for()
+    assert page.output(1).get_by_text("model not found").count() == 0
+    data = [output["data"] for output in page.save(path)["cells"][1]["outputs"]]
+    assert [each[MIME]["state"] for each in data] == ["COMPLETED"]
+
+
+def test_the_page_does_nothing_but_what_the_protocol_names(front: Any) -> None:
+    bad = """from agentnb.notebook.lab.protocol import digest_of
+for message in (
+    {"type": "run", "cell": "cell-3"},
+    {"type": "insert", "id": "1", "below": "cell-3", "kind": "raw", "source": "x", "mark": {"run": "r", "model": "m"}},
+    {"type": "insert", "id": "1", "below": "cell-3", "kind": "code", "source": 7, "mark": {"run": "r", "model": "m"}},
+    {"type": "repaint", "run": "r", "cell": "cell-3", "data": {"application/javascript": "document.title = 'x'"}},
+    {"type": "toString"},
+    ["insert"],
+):
+    front_end._send(message)
+front_end.insert_cell("'the last message'", below="cell-3", mark=mark)"""
+    page, path = front("hostile", [LOAD, CONNECTED, bad, "1"], upto=3)
+    page.cell(4).locator(".cm-content", has_text="the last message").wait_for()
+    cells = page.save(path)["cells"]
+    assert len(cells) == 5
+    assert cells[3]["outputs"] == []
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_how_a_proposal_looks(lab: Any, open_page: Any, theme: str, light: None) -> None:
+    lab.theme(theme)
+    new = (
+        "front_end.propose_cell('import math\\nmath.tau', below='cell-1', why='the constant was asked for', mark=mark)"
+    )
+    ask = "%%agent\nWhy is the mean of `rows` not what I expect, though every row is there and none is empty?"
+    path = lab.put(f"look-{theme.split()[-1].lower()}.ipynb", [LOAD, CONNECTED, PROPOSE, BEFORE, new, "1 / 0", ask])
+    page = open_page(path.name, width=900, height=1400)
+    page.wait_idle()
+    for index in (0, 1, 2, 4):
+        ran(page, index)
+    page.run(5)
+    page.cell(5).get_by_role("button", name="Fix").wait_for()
+    page.cell(1).locator(".agentnb-proposal").wait_for()
+    page.cell(6).locator(".cm-line").nth(1).wait_for()
+    page.picture(path.stem)
+    page.picture(f"{path.stem}-new", of=page.cell(1).locator(".agentnb-proposal"))
+    assert json.dumps(page.page.evaluate("() => document.documentElement.scrollWidth")) == "900"
