@@ -314,7 +314,7 @@ class Session:
         root = own_root(self.project) if self.project else None
         notebook = NotebookTools(look=look, run=run, cell_text=self.cell_text)
         tests = ProjectTests(root, cancelled=self.cancelled.is_set)
-        made = built_in(notebook=notebook, files=ProjectFiles(root), tests=tests)
+        made = built_in(notebook, ProjectFiles(root), tests)
         return made | self._tools_of_the_user() | self.extra_tools
 
     def _tools_of_the_user(self) -> dict[str, Tool]:

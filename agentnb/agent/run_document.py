@@ -186,6 +186,7 @@ def run_document(
         "left_out": list(state.left_out),
         "redactions": list(state.redactions),
         "approvals": state.approvals.listed(run_id, allow=state.options.allow),
+        "proposals": [item.to_json() for item in state.proposals],
         "images": with_data(state.images, state.blocks),
     }
 

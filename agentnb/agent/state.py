@@ -23,6 +23,7 @@ from agentnb.agent.attachments import SentPicture
 from agentnb.agent.money.budget import Budget
 from agentnb.agent.money.costs import Lost, Spending
 from agentnb.agent.request import Limits
+from agentnb.agent.tools.proposals import Proposal
 from agentnb.models import catalog
 from agentnb.models.catalog import Model
 from agentnb.models.layers import Block
@@ -46,6 +47,7 @@ SHOWN = (
     "images",
     "asking",
     "decisions",
+    "proposals",
 )
 """The parts of the state that a view needs while the run goes on, by their names in JSON."""
 
@@ -143,6 +145,7 @@ class AgentState:
     blocks were sent before, and `previous_message` is the id of the reply to that. `inherited` are the blocks taken
     along from the run that it follows; None once HYDRATING has used them. `text` is the answer so far, `paused` that
     the next reply goes on with it (None before the first), `recorded` the day and model of a recorded reply.
+    `proposals` are the cells that it would put into the notebook, exactly as it wrote them.
     """
 
     task: str
@@ -173,6 +176,7 @@ class AgentState:
     spending: Spending = field(default_factory=Spending)
     last: LastCall | None = None
     approvals: Approvals = field(default_factory=Approvals)
+    proposals: tuple[Proposal, ...] = ()
     waits: int = 0
     known_model: Model | None = field(default=None, repr=False, compare=False)
     """The catalogue's row, where it was looked up: handed on from step to step, not journaled."""
@@ -273,7 +277,8 @@ class AgentState:
     def _thought(self) -> Json:
         optional = {"last": self.last, "paused": self.paused, "recorded": self.recorded, "waits": self.waits or None}
         known = {name: value for name, value in optional.items() if value is not None}
-        return self.spending.to_json() | known | self.approvals.to_json()
+        proposed = {"proposals": [item.to_json() for item in self.proposals]} if self.proposals else {}
+        return self.spending.to_json() | known | self.approvals.to_json() | proposed
 
     @classmethod
     def from_json(cls, context: Mapping[str, Any]) -> AgentState:
@@ -289,6 +294,7 @@ class AgentState:
             inherited=None if inherited is None else blocks_from_json(inherited),
             spending=Spending.from_json(context),
             approvals=Approvals.from_json(context),
+            proposals=tuple(Proposal.from_json(item) for item in context.get("proposals") or ()),
         )
 
 

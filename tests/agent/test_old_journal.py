@@ -29,6 +29,8 @@ CLEAN = (
     'def clean(rows):\n    """Rows without what is missing."""\n    return [row for row in rows if row is not None]\n'
 )
 
+TOOLS_THEN = ("inspect", "run_code")
+
 
 class Old:
     """A session over the stored journal."""
@@ -51,7 +53,7 @@ class Old:
 
     def ask(self, task: str, **changes: Any) -> AgentRun:
         agent, run_id = self.session.agent(), self.session.new_run_id()
-        agent.begin(self.session.request(task, **changes), run_id)
+        agent.begin(self.session.request(task, **({"tools": TOOLS_THEN} | changes)), run_id)
         return agent.drive(run_id)
 
 
@@ -73,7 +75,8 @@ def old(tmp_path: Path) -> Iterator[Old]:
 def test_every_run_is_shown_as_it_was(old: Old) -> None:
     for name, document in DOCUMENTS.items():
         run = old.session.find_run(document["run_id"])
-        assert json.loads(json.dumps(run.receipt)) == without_call_ids(document), name
+        known_then = {key: value for key, value in run.receipt.items() if key in document}
+        assert json.loads(json.dumps(known_then)) == without_call_ids(document), name
         assert run.run_id in run_html(run.receipt), name
         assert run_text(run.receipt), name
 

@@ -36,7 +36,7 @@ class Acting:
         calls = [Proposed(number=n, call=call) for n, call in enumerate(open_calls(state.blocks), 1)]
         asked = approvals.to_ask(run_id, box, calls) if state.options.approval == "ask" else []
         if asked:
-            return self._ask(state, asked)
+            return self._ask(state, asked, box)
         records = []
         started = self._services.clock.monotonic()
         for proposed in calls:
@@ -47,6 +47,7 @@ class Acting:
                 state,
                 blocks=(*state.blocks, result_block(proposed.call, outcome)),
                 definitions=_holding(state.definitions, outcome),
+                proposals=(*state.proposals, *([outcome.proposes] if outcome.proposes else [])),
             )
             records.append(tool_record(proposed.call, outcome, seconds, word, scrub=self._services.scrub.of_output))
         self._machine.current.attach(
@@ -56,10 +57,11 @@ class Acting:
         )
         return THINKING, self._with(state, replace(approvals, asking=()))
 
-    def _ask(self, state: AgentState, calls: Sequence[Proposed]) -> tuple[str, AgentState]:
+    def _ask(self, state: AgentState, calls: Sequence[Proposed], box: ToolBox) -> tuple[str, AgentState]:
         """Nothing runs before a person has spoken: not even the reply's other calls, so that the order stays."""
         self._machine.current.attach(what=f"asked about {', '.join(item.call.name for item in calls)}")
-        asked = state.approvals.asked(calls, self._machine.current.step)
+        asking = [tool.name for tool in box.tools.values() if tool.asks]
+        asked = state.approvals.asked(calls, self._machine.current.step, asking=asking)
         return AWAITING_APPROVAL, replace(state, approvals=asked, waits=state.waits + 1)
 
     def _with(self, state: AgentState, approvals: Approvals) -> AgentState:
@@ -72,7 +74,7 @@ class Acting:
         word = approvals.decision(current.run_id, event.data, at=event.at, scrub=scrub) if event else None
         if word:
             state = self._with(state, replace(approvals, decisions=(*approvals.decisions, word)))
-            said = "approved" if word.approved else "denied"
+            said = "answered" if word.question.asks else "approved" if word.approved else "denied"
             current.attach(what=f"{said} {word.question.tool} ({word.by})", decision=word.to_json())
         state = replace(state, waits=state.waits + 1)
         return AWAITING_APPROVAL if state.waiting(current.run_id) else ACTING, state
@@ -83,8 +85,8 @@ class Acting:
             raise RunInterrupted("the run was interrupted before a tool ran")
         self._machine.current.emit("phase", text=f"running {call.name}")
         started = self._services.clock.monotonic()
-        denied = word.denial if word else None
-        outcome = denied or box.problem(call, approved=bool(word)) or self._carry_out(box.tools[call.name], proposed)
+        said = word.outcome if word else None
+        outcome = said or box.problem(call, approved=bool(word)) or self._carry_out(box.tools[call.name], proposed)
         scrub = self._services.scrub if outcome.holds else self._services.scrub.of_output
         outcome = replace(outcome, text=scrub(outcome.text))
         return outcome, self._services.clock.monotonic() - started

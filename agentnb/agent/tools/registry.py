@@ -1,6 +1,14 @@
-"""The tools that come built in, each listed once: what it is made of and what it may do."""
+"""The tools that come built in, each listed once: what it is made of and what it may do.
+
+By default a model has those of AgentNB.tools: what reads the notebook, runs code when a person lets it, and proposes
+cells. Their schemas stand in every request; the project's files, its tests and questions are for tasks that need them.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 from agentnb.agent.tools.files import ProjectFiles
 from agentnb.agent.tools.notebook import NotebookTools
@@ -8,17 +16,39 @@ from agentnb.agent.tools.project_tests import ProjectTests
 from agentnb.agent.tools.tool import Tool, tool_of
 
 
-def built_in(*, notebook: NotebookTools, files: ProjectFiles, tests: ProjectTests) -> dict[str, Tool]:
-    """The built-in tools by name. Only run_code needs the kernel's main thread."""
-    made = (
-        tool_of(notebook.inspect, acts=False, on_main=False),
-        tool_of(notebook.run_code),
-        tool_of(notebook.propose_cell, acts=False, on_main=False, trouble=notebook.proposal_trouble),
-        tool_of(notebook.ask_user, on_main=False, asks=True, trouble=notebook.question_trouble),
-        tool_of(files.list_files, acts=False, on_main=False),
-        tool_of(files.read_file, acts=False, on_main=False),
-        tool_of(files.search_code, acts=False, on_main=False),
-        tool_of(files.edit_file, on_main=False, trouble=files.edit_trouble),
-        tool_of(tests.run_tests, on_main=False, trouble=tests.trouble),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One built-in tool; its fields are those of Tool, with methods that are not bound yet."""
+
+    call: Callable[..., Any]
+    acts: bool = False
+    on_main: bool = False
+    asks: bool = False
+    trouble: Callable[..., str] | None = None
+
+
+REGISTRY = (
+    Listed(call=NotebookTools.inspect),
+    Listed(call=NotebookTools.run_code, acts=True, on_main=True),
+    Listed(call=NotebookTools.propose_cell, trouble=NotebookTools.proposal_trouble),
+    Listed(call=NotebookTools.ask_user, acts=True, asks=True, trouble=NotebookTools.question_trouble),
+    Listed(call=ProjectFiles.list_files),
+    Listed(call=ProjectFiles.read_file),
+    Listed(call=ProjectFiles.search_code),
+    Listed(call=ProjectFiles.edit_file, acts=True, trouble=ProjectFiles.edit_trouble),
+    Listed(call=ProjectTests.run_tests, acts=True, trouble=ProjectTests.trouble),
+)
+NAMES = tuple(each.call.__name__ for each in REGISTRY)
+
+
+def built_in(*parts: object) -> dict[str, Tool]:
+    """The built-in tools of these parts by name: NotebookTools, ProjectFiles, ProjectTests."""
+    owners = {type(part).__name__: part for part in parts}
+    made = [_bound(each, owners[each.call.__qualname__.partition(".")[0]]) for each in REGISTRY]
     return {item.name: item for item in made}
+
+
+def _bound(each: Listed, owner: object) -> Tool:
+    tool = tool_of(each.call.__get__(owner), acts=each.acts, on_main=each.on_main, asks=each.asks)
+    trouble = tool.trouble if each.trouble is None else each.trouble.__get__(owner)
+    return replace(tool, description=" ".join(tool.description.split()), trouble=trouble)

@@ -199,6 +199,7 @@ def shorten(text: str, limit: int = MAX_RESULT) -> str:
     return f"{text[:head]}\n[… {tail - head:,} characters cut …]\n{text[tail:]}"
 
 
-NOBODY = "Nobody is here to answer. Go on with the likeliest answer, and say which you took."
+NO_ANSWER = "Go on with the likeliest answer, and say which you took."
+NOBODY = f"Nobody is here to answer. {NO_ANSWER}"
 KEY_TEXT = 4000
 """Characters that a private key written as text may have."""

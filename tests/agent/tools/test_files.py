@@ -28,7 +28,7 @@ class Tools:
         notebook = NotebookTools(
             look=lambda _: Outcome(text=""), run=lambda _: Outcome(text=""), cell_text=lambda _: None
         )
-        self.box = ToolBox(tools=built_in(notebook=notebook, files=ProjectFiles(root), tests=ProjectTests(root)))
+        self.box = ToolBox(tools=built_in(notebook, ProjectFiles(root), ProjectTests(root)))
 
     def __call__(self, name: str, **arguments: Any) -> Outcome:
         call = ToolCall("c", name, arguments)
