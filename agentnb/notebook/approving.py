@@ -22,6 +22,7 @@ from agentnb.notebook.live.buttons import Buttons
 from agentnb.notebook.live.dashboard import someone_watches
 from agentnb.notebook.live.live_view import View
 from agentnb.notebook.loop import Loop, drive, noted
+from agentnb.notebook.proposing import offer, with_texts
 from agentnb.view.view_text import Doc
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Asked:
         self._finish = finish
         self._earlier = earlier  # the same run under another cell: its view must not go on telling that it waits
         self._buttons = Buttons(display, self._answered, run_id)
+        self._cell = notebook.whole_cell_id
         self._asks = False
 
     def place(self) -> None:
@@ -70,9 +72,10 @@ class Asked:
     def over(self, run: AgentRun, *, follows: bool = False) -> None:
         """The run has stopped: show it as it stands, and the buttons where it waits."""
         self._finish(run)
-        self._view.finish(run.receipt)
+        self._view.finish(with_texts(run.receipt, self._notebook.cell_text))
         self._notebook.on_page.ended(self._run_id)
         self.ask(run, follows=follows)
+        offer(self._notebook, run, cell=self._cell, running=False)
 
     def ask(self, run: AgentRun, *, follows: bool = False) -> None:
         """Show the buttons where the run waits, and take away those of before where it does not."""

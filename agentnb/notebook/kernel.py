@@ -73,6 +73,8 @@ class Notebook:
         self._session: Session | None = None
         self.asked: dict[str, Waiting] = {}
         """The runs of this kernel that wait under a cell with buttons."""
+        self.offered: dict[str, int] = {}
+        """How many of a run's proposed cells were offered already."""
         self.front_end = FrontEnd(shell)
         self.on_page = RunsOnPage(self.front_end)
         self.front_end.on_page = lambda page: self.on_page.tell(page, self.opened)
@@ -150,12 +152,18 @@ class Notebook:
                 cells=CellIndex(transform),
                 transform=transform,
                 project=working_directory(),
+                cell_text=self.cell_text,
             )
         self._session.settings = settings
         for cell in self._waiting:
             self._session.cells.record(cell.source, cell_id=cell.cell_id, number=cell.number, failed_at=cell.failed_at)
         self._waiting.clear()
         return self._session
+
+    def cell_text(self, number: int) -> str | None:
+        """The text with which the cell of this number ran, as it was typed; None where none did in this session."""
+        ran = self.shell.history_manager.input_hist_raw if self.shell.history_manager else [""]
+        return str(ran[number]) if 0 < number < len(ran) and ran[number] else None
 
     @property
     def settings(self) -> Settings:

@@ -20,6 +20,7 @@ from agentnb.notebook.live.live_view import View
 from agentnb.notebook.loop import noted
 from agentnb.notebook.machines import run_machine
 from agentnb.notebook.main_thread import MainThread
+from agentnb.notebook.proposing import offer, with_texts
 from agentnb.view.render import bundle
 from agentnb.view.view_text import with_cell_numbers
 
@@ -135,9 +136,11 @@ def show_run(
             stop()
             run = noted(session, agent.as_it_stands(run_id))
             finish(run)
-            view.finish(run.receipt, error_follows=agent.raised is not None or main.interrupted)
+            shown = with_texts(run.receipt, notebook.cell_text)
+            view.finish(shown, error_follows=agent.raised is not None or main.interrupted)
             notebook.on_page.ended(run_id)
             Asked(notebook, run_id, view=view, finish=finish, earlier=earlier).ask(run)
+            offer(notebook, run, cell=notebook.whole_cell_id, running=True)
     if agent.raised is not None:
         raise agent.raised
     if held.interrupted:

@@ -13,6 +13,7 @@ from agentnb.view import markup, timeline
 from agentnb.view import view_text as say
 from agentnb.view.exact_text import Shown, arguments_shown
 from agentnb.view.number_format import count, dollars, fraction, number, seconds, share
+from agentnb.view.proposed import proposals_html, proposals_markdown, proposals_text
 from agentnb.view.style import (
     BAR,
     BLUE,
@@ -103,7 +104,7 @@ def _answer(doc: Doc) -> str:
     text = doc.get("text")
     body = markup.to_html(text) if isinstance(text, str) and text.strip() else _no_answer(doc)
     told = f'<div class="{NO_MATH}">{_error(doc)}{_remarks(doc)}</div>'  # sums in dollars, never formulas
-    return f'<div style="margin:2px 0 8px 0">{body}</div>{told}'
+    return f'<div style="margin:2px 0 8px 0">{body}</div>{proposals_html(doc)}{told}'
 
 
 def _no_answer(doc: Doc) -> str:
@@ -385,6 +386,7 @@ def run_markdown(doc: Doc) -> str:
     ]
     parts = [
         markup.to_markdown(doc["text"]) if isinstance(doc.get("text"), str) else "",
+        *proposals_markdown(doc),
         *(f"**{_md(line)}**" for line in say.error_lines(doc)),
         *(f"Note: {_md(line)}" for line in say.remark_lines(doc)),
         f"**{_md(say.summary_line(doc))}**",
@@ -433,6 +435,7 @@ def run_text(doc: Doc) -> str:
     ]
     parts = [
         markup.to_text(text, width=WIDTH) if isinstance(text, str) else "",
+        proposals_text(doc),
         *(wrapped(line) for line in say.error_lines(doc)),
         *(wrapped(f"Note: {line}") for line in say.remark_lines(doc)),
         "\n".join([wrapped(say.summary_line(doc)), *_layers_text(doc)]),
