@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentnb.errors import InputError, SettingsError, nearest
+from agentnb.notebook.guide import examples_text
 from agentnb.options import options_of, parse
 from agentnb.settings import Settings
 
@@ -40,6 +41,7 @@ AGENT_FLAGS = (
         help="the conversation to go on with; `new` begins afresh",
         completes="thread",
     ),
+    Flag(name="fix", help="propose a mended cell in the place of the one that failed last"),
     Flag(name="dry-run", help="show what would be sent, cost and hit; send nothing"),
     Flag(name="bg", help="go on in the background; the notebook stays free"),
     Flag(
@@ -139,4 +141,5 @@ def usage(magic: str, known: tuple[Flag, ...]) -> str:
     for flag in known:
         left = ", ".join(filter(None, (f"-{flag.short}" if flag.short else "", f"--{flag.name}")))
         rows.append(f"  {left + (' ' + flag.value if flag.value else ''):<26} {flag.help}")
-    return f"{magic} [flags] TASK\n\nflags:\n" + "\n".join(rows)
+    examples = f"\n\nexamples:\n{examples_text()}" if magic == "%%agent" else ""
+    return f"{magic} [flags] TASK{examples}\n\nflags:\n" + "\n".join(rows)

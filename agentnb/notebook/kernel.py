@@ -13,6 +13,7 @@ from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentnb.notebook.config import AgentNB
+from agentnb.notebook.failed_cell import FailedCell
 from agentnb.notebook.hooks.display_hooks import Showing
 from agentnb.notebook.lab.comm import FrontEnd
 from agentnb.notebook.lab.runs import RunsOnPage
@@ -65,6 +66,8 @@ class Notebook:
         self.cell_id: str | None = None
         self.whole_cell_id: str | None = None
         self._error: BaseException | None = None
+        self.failed: FailedCell | None = None
+        """The cell that failed last, while it has not run well since."""
         self._ran: tuple[Ran, ...] = ()
         self._trace: CellTrace | None = None
         self._waiting = list(_cells_before(shell))
@@ -99,13 +102,22 @@ class Notebook:
         if result.info is not None and not result.info.silent and not _is_ours(result.info.raw_cell):
             self._error = result.error_in_exec
             self.showing.end(result)
-            self._note_failure(result.info.raw_cell, result.error_in_exec or result.error_before_exec)
+            error = result.error_in_exec or result.error_before_exec
+            self._note_failure(result.info.raw_cell, error)
+            self._note_failed_cell(result.info.raw_cell, error)
 
     def _note_failure(self, source: str, error: BaseException | None) -> None:
         """Of a cell that failed only what stands above its failure has run."""
         if error is not None and self._waiting and self._waiting[-1].source == source:
             line = line_of_failure(error, self.shell.user_global_ns, inner=_runs_within(source))
             self._waiting[-1] = replace(self._waiting[-1], failed_at=line)
+
+    def _note_failed_cell(self, source: str, error: BaseException | None) -> None:
+        """Remember the cell until it runs well; one that a person stopped has not failed."""
+        if isinstance(error, Exception):
+            self.failed = FailedCell(self._number, self.cell_id, source, error)
+        elif error is None and self.failed is not None and self.failed.is_cell(self.cell_id, source):
+            self.failed = None
 
     @property
     def _wants_trace(self) -> bool:
@@ -126,15 +138,17 @@ class Notebook:
         """What `%%agent_trace` recorded: it goes with the next task."""
         self._ran = ran
 
-    def observe(self) -> None:
-        """Hand what was seen to the session for the task that begins; a trace goes with one task."""
+    def observe(self, *, failed: bool = False) -> None:
+        """Hand what was seen to the session for the task that begins; a trace goes with one task. `failed`: the task is
+        about the cell that failed last, though others may have run since."""
         from agentnb.agent.kernel_context import Observed
 
         note = self._trace.note if self._trace is not None and self.settings.trace else ""
         session = self.session
         notes = (*session.cells.take_notes(), *([note] if note else []))
         shown = self.showing.latest()
-        session.observed = Observed(ran=self._ran, error=self._error, notes=notes, shown=shown)
+        error = self.failed.error if failed and self.failed is not None else self._error
+        session.observed = Observed(ran=self._ran, error=error, notes=notes, shown=shown)
         self._ran = ()
 
     @property

@@ -14,6 +14,7 @@ from agentnb.errors import InputError, RunInterrupted
 from agentnb.notebook import flags
 from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
 from agentnb.notebook.background import begin
+from agentnb.notebook.failed_cell import PROPOSES
 from agentnb.notebook.interrupts import Held, before_the_run
 from agentnb.notebook.kernel import RESULT, Notebook, Result
 from agentnb.notebook.live.live_view import View
@@ -34,9 +35,10 @@ _TAKEN = frozenset({RESULT, "In", "Out", "get_ipython"})
 class AgentCall:
     """One use of %agent or %%agent: flags to request, run, view, result."""
 
-    def __init__(self, notebook: Notebook, given: dict[str, str | bool]) -> None:
+    def __init__(self, notebook: Notebook, given: dict[str, str | bool], *, about_failure: bool = False) -> None:
         self._notebook = notebook
         self._given = given
+        self._about_failure = about_failure
         self._session = notebook.session
         self._finish_quietly = Result(notebook.shell.user_ns, str(given.get("out") or ""))
 
@@ -46,7 +48,7 @@ class AgentCall:
             self._run_machine(task)
             return
         with before_the_run():
-            self._notebook.observe()
+            self._notebook.observe(failed=self._about_failure)
             request = self._request(task)
             run_id = self._session.new_run_id()
             if self._given.get("dry-run"):
@@ -73,11 +75,14 @@ class AgentCall:
         origin = self._session.origin(str(given["from"])) if "from" in given else None
         if origin is not None and thread is None:
             thread = self._session.find_run(origin[0]).thread
+        options = flags.options_given(given)
+        if given.get("fix"):
+            options["tools"] = tuple(dict.fromkeys([*options.get("tools", self._session.settings.tools), PROPOSES]))
         approval = approval_here(self._notebook.shell, self._session.settings.approval)
         return self._session.request(
             task,
             thread=thread,
-            **(flags.options_given(given) | {"approval": approval}),
+            **(options | {"approval": approval}),
             origin=origin,
             cell=self._notebook.cell_id,
             execution=self._notebook.execution,

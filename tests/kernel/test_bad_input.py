@@ -18,7 +18,7 @@ def message_of(result: Any) -> str:
     return str(lines[-1])
 
 
-@pytest.mark.parametrize("code", ["%%agent\n", "%%agent\n   \n\n", "%agent", "%agent   "])
+@pytest.mark.parametrize("code", ["%%agent --dry-run\n", "%%agent --bg\n   \n\n", "%agent --bg", "%agent --dry-run  "])
 def test_an_empty_task(kernel: Any, code: str) -> None:
     assert "empty" in message_of(kernel.run(code))
     kernel.ok("%agent still alive")
