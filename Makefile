@@ -140,20 +140,13 @@ bench-peers:
 	@test -x .bench-peers/langchain/bin/python || $(PYTHON) -m venv .bench-peers/langchain
 	.bench-peers/pydantic-ai/bin/python -m pip install -q --disable-pip-version-check 'pydantic-ai-slim[anthropic]'
 	.bench-peers/langchain/bin/python -m pip install -q --disable-pip-version-check langchain langchain-anthropic
-	@test -x .bench-peers/aider/bin/python || $(AIDER_PYTHON) -m venv .bench-peers/aider
-	@.bench-peers/aider/bin/python -c 'import aider' 2>/dev/null || \
-	.bench-peers/aider/bin/python -m pip install -q --disable-pip-version-check 'aider-chat>=0.86' || \
-	{ rm -rf .bench-peers/aider; echo "left out: aider wants Python 3.10 to 3.12 (set AIDER_PYTHON)"; }
-
-# aider pins what it needs, for Python 3.10 to 3.12.
-AIDER_PYTHON ?= $(PYTHON)
 
 clean:
 	rm -rf $(VENV) $(LAB) $(NEXT) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 bench-context: env
 	$(BIN)/python tests/benchmarks/bench_resolution.py
-	$(BIN)/python tests/benchmarks/bench_selection.py --tasks --peers
+	$(BIN)/python tests/benchmarks/bench_hydration.py
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_tokens.py
 	$(BIN)/python tests/benchmarks/bench_redaction.py
 	$(BIN)/python tests/benchmarks/bench_values.py

@@ -33,9 +33,11 @@ from agentnb.agent.tools.notebook import NotebookTools
 from agentnb.agent.tools.project_tests import ProjectTests
 from agentnb.agent.tools.registry import built_in
 from agentnb.agent.tools.run_code import run_in
-from agentnb.agent.tools.tool import Outcome, Tool
+from agentnb.agent.tools.tool import Outcome, Tool, without_result
 from agentnb.canonical import Clock, SystemClock
+from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
+from agentnb.context.resolve.held import HeldNames
 from agentnb.durable.bus_redis import RedisBus
 from agentnb.durable.journal import leases
 from agentnb.durable.journal.follow import Follower
@@ -80,6 +82,7 @@ class Session:
     clock: Clock = field(default_factory=SystemClock)
     namespace: MutableMapping[str, Any] = field(default_factory=dict)
     cells: CellIndex = field(default_factory=lambda: CellIndex(str))
+    log: CellLog = field(default_factory=CellLog)
     transform: Callable[[str], str] = str
     cell_text: Callable[[int], str | None] = lambda number: None
     project: Path | None = None
@@ -100,6 +103,7 @@ class Session:
         self._more: list[Provider] = []
         self.observed = Observed()
         self._seen: set[str] = set()
+        self._remembered = HeldNames()
         self._threads: Threads | None = None
         self.cancelled = threading.Event()
         self._limits: dict[str, Limits] = {}
@@ -283,6 +287,9 @@ class Session:
             pins=self.pins,
             observed=self.observed,
             seen=self._seen,
+            log=self.log,
+            schema_only=self.settings.values == "schema",
+            remembered=self._remembered,
         )
 
     @property
@@ -311,11 +318,14 @@ class Session:
         def run(code: str) -> Outcome:
             return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]
 
+        def read(number: int, part: str) -> Outcome:
+            return hydrator.read_cell(number, part, count=self.samples.counter_for(address).count)
+
         root = own_root(self.project) if self.project else None
-        notebook = NotebookTools(look=look, run=run, cell_text=self.cell_text)
+        notebook = NotebookTools(look=look, run=run, read=read, names=hydrator.names_like, cell_text=self.cell_text)
         tests = ProjectTests(root, cancelled=self.cancelled.is_set)
-        made = built_in(notebook, ProjectFiles(root), tests)
-        return made | self._tools_of_the_user() | self.extra_tools
+        made = built_in(notebook, ProjectFiles(root), tests) | self._tools_of_the_user() | self.extra_tools
+        return made if self.settings.values != "schema" else {name: without_result(tool) for name, tool in made.items()}
 
     def _tools_of_the_user(self) -> dict[str, Tool]:
         """What `@agentnb.tool` made in the user's namespace: there to be named with --tools, never there by default."""

@@ -16,13 +16,15 @@ from agentnb import options
 from agentnb.errors import SettingsError, nearest
 from agentnb.options import option
 
-TOOLS = ("inspect", "run_code", "propose_cell")
+TOOLS = ("inspect", "read_cell", "run_code", "propose_cell")
 """The tools that a model has by default: what most tasks need, for each costs tokens in every request."""
 MARKS = ("placed", "automatic")
 CACHE_RETENTION = ("", "long")
 REPLAY = ("live", "auto", "record", "replay")
 APPROVAL = ("", "ask", "deny")
-CONTEXT_MODES = ("auto", "marks", "none")
+CONTEXT_MODES = ("auto", "cells", "marks", "none")
+VALUES = ("full", "schema")
+VIEWS = ("compact", "full")
 LONGEST_RETRY_WAIT = 86_400.0  # seconds: a day
 SIMULATED_DEFAULT = "sim:claude-sonnet-4-6"
 
@@ -73,13 +75,15 @@ class RunOptions:
     max_tokens: int = option(4096, "tokens that a reply may have", least=1, example="8000")
     context: str = option(
         "auto",
-        "auto, marks (only `names` and @names) or none",
+        "auto, cells (no definitions), marks (only `names` and @names) or none",
         flag="context",
         metavar="MODE",
         completes="context",
         choices=CONTEXT_MODES,
     )
-    context_tokens: int = option(4000, "tokens of definitions that a turn may add", least=0, example="4000")
+    context_tokens: int = option(
+        16_000, "tokens of cells and definitions that a turn may add", least=0, example="16000"
+    )
     stale_limit: float = option(
         0.10, "share of a prompt that out-of-date text of the project section may have", least=0, most=1, example="0.1"
     )
@@ -128,6 +132,12 @@ class Settings(RunOptions):
     sim_speed: float = option(
         1.0, "the simulator's pace: 1 is real time, 0 does not wait", least=0, example="10", config=False
     )
+    values: str = option(
+        "full",
+        "full, or schema: names, types, shapes and columns only; no value, output, picture or result is sent",
+        choices=VALUES,
+        example="schema",
+    )
     cache_budget: float = option(
         0.0, "US dollars a session may spend on keeping prompts warm and on cache objects", least=0, example="0.05"
     )
@@ -138,6 +148,9 @@ class Settings(RunOptions):
         secret=True,
     )
     live: bool = option(True, "off: show a run only when it has ended")
+    view: str = option(
+        "compact", "compact: the answer, and one line that opens to the rest; full: all of it at once", choices=VIEWS
+    )
     trace: bool | None = option(None, "record what every cell runs; on where Python is 3.12 or later")
 
     def with_changes(self, **changes: Any) -> Self:

@@ -37,6 +37,8 @@ HOMES = {
     "redis": ("durable.bus_redis",),
     "distributed": ("fleet.dask",),
     "dask": ("fleet.dask",),
+    "markdown_it": ("view.markup",),
+    "pygments": ("view.highlight",),
     "matplotlib": ("context.values.pictures",),
     "PIL": ("context.values.pictures",),
     "sqlalchemy": ("context.values.schemas",),

@@ -6,32 +6,43 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
+from agentnb.agent.notebook_context import CELL, NAME, Additions, NotebookContext
 from agentnb.agent.project import own_root, read_added, relative_to, tree_of
 from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.tool import Outcome, shorten
+from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.notebook.displays import Shown, names_of, speaks_of_figure
+from agentnb.context.notebook.namespace import line_of
+from agentnb.context.notebook.notebook_text import KEYS, NotebookText
 from agentnb.context.notebook.trace import Ran, below_packages, frames_of
 from agentnb.context.notebook.tracebacks import describe_failure
 from agentnb.context.resolve.files import SHARED
+from agentnb.context.resolve.held import HeldNames, Seen
 from agentnb.context.resolve.outlines import Outline, fitted, modules_in_use, words_of
 from agentnb.context.resolve.resolution import Resolver, Unresolved
 from agentnb.context.selection import Chosen, Selection, marks, measured, render, select
 from agentnb.context.static.definitions import Definition
 from agentnb.context.values import description, static_inspect
 from agentnb.context.values.pictures import Drawn, draw, draw_shown, is_drawable, open_in_pyplot
+from agentnb.context.values.schema_only import WITHHELD, describe_schema
+from agentnb.models.framing import framed
 from agentnb.prompt.blocks import Project, receipt_entry
-from agentnb.prompt.project_parts import OUTLINE, TREE, OutlinePart, Part, Piece, TreePart
+from agentnb.prompt.project_parts import OUTLINE, TREE, Held, OutlinePart, Part, Piece, TreePart
 
+_NO_DEFINITIONS = (OUTLINE, TREE, CELL, NAME, *KEYS)
 OUTLINE_ROOM = 12_000
 """Characters for the outlines of the project's modules: about 3,000 tokens."""
 MAX_VALUES = 12
 MAX_PICTURES = 4
+_WORDS = ("auto", "cells")
+"""The modes in which the words of a task count, not its marks alone."""
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _SCAN = 20_000  # characters of the task that are searched for variable names; a pasted log goes on for much longer
 
@@ -53,13 +64,16 @@ class Pins:
 class Observed:
     """What the kernel saw just before the task: functions that a traced cell ran, the error of a cell that failed.
 
-    `notes` say what it could not see; `shown` are the figures of the newest cell that showed any.
+    `notes` say what it could not see; `shown` are the figures of the newest cell that showed any. `text` is the
+    notebook as it is written, where that can be had; `asking` is the id of the cell that asks.
     """
 
     ran: tuple[Ran, ...] = ()
     error: BaseException | None = None
     notes: tuple[str, ...] = ()
     shown: tuple[Shown, ...] = ()
+    text: NotebookText | None = None
+    asking: str = ""
 
     @property
     def reached(self) -> tuple[Ran, ...]:
@@ -96,12 +110,63 @@ class Hydrator:
     pins: Pins = field(default_factory=Pins)
     observed: Observed = field(default_factory=Observed)
     seen: set[str] = field(default_factory=set)
+    log: CellLog = field(default_factory=CellLog)
+    schema_only: bool = False
+    remembered: HeldNames = field(default_factory=HeldNames)
+
+    @property
+    def notebook(self) -> NotebookContext:
+        """The cells that ran, and the names that they bound."""
+        return NotebookContext(
+            log=self.log,
+            namespace=self.namespace,
+            bound=self._own_names,
+            scrub=self.scrub,
+            schema_only=self.schema_only,
+            text=self.observed.text,
+            asking=self.observed.asking,
+        )
+
+    def names_like(self, pattern: str) -> list[str]:
+        """A line on each of the notebook's own names that hold something now and fit a shell's pattern."""
+        fitting = (name for name in self._own_names() if fnmatchcase(name, pattern) and name in self.namespace)
+        return [self.scrub(line) for name in fitting if (line := line_of(name, self.namespace[name]))]
+
+    def _own_names(self) -> list[str]:
+        """The names that cells have bound to something of their own: an import is a package's."""
+        imports = self.cells.imports()
+        return [name for name in self.cells.names if name not in imports]
+
+    def additions(
+        self, task: str, earlier: str, held: Held, *, mode: str, count: Callable[[str], int], budget: int
+    ) -> Additions:
+        """What the thread lacks of the notebook: cells, their outputs, names, the notebook's own text."""
+        if mode not in _WORDS:
+            return Additions()
+        notebook = self.notebook
+        return notebook.additions(notebook.question(task, earlier), held, count=count, budget=budget)
+
+    def read_cell(self, number: int, part: str, *, count: Callable[[str], int]) -> Outcome:
+        """One cell at length, for the `read_cell` tool."""
+        text, holds = self.notebook.read(number, part, count)
+        if text:
+            return Outcome(text=text, holds=holds)
+        known = ", ".join(str(run.number) for run in self.log.runs[-30:]) or "none"
+        return Outcome(text=f"No cell has the number {number}. The cells that ran: {known}.", is_error=True)
 
     def select(self, task: str, *, mode: str, count: Callable[[str], int], budget: int) -> Selection:
         """The definitions that the task touches, what they need one step on, and those that are pinned."""
         resolver = self._resolver()
         ran = self.observed.reached if mode == "auto" else ()
-        found = select(task, resolver, mode=mode, count=count, budget=budget, ran=ran, code=self.cells.code())
+        found = select(
+            task,
+            resolver,
+            mode="none" if mode == "cells" else mode,
+            count=count,
+            budget=budget,
+            ran=ran,
+            code=self.cells.code(),
+        )
         chosen = {item.definition.name: item for item in found.chosen}
         notes = [*found.notes, *self.observed.notes]
         for name in self.pins.names:
@@ -129,7 +194,7 @@ class Hydrator:
         short = _chosen(found, "signature", "pinned, but too large to go along in full", count)
         return short, (
             f"{name} is pinned by its signature only: ≈ {full.tokens:,} tokens are more than the {budget:,} that a "
-            "task may add (AgentNB.context_tokens). Pin what of it matters."
+            "task may add of definitions (a quarter of AgentNB.context_tokens). Pin what of it matters."
         )
 
     def refresh(
@@ -137,38 +202,58 @@ class Hydrator:
     ) -> Freshness:
         """The held definitions and parts compared with what is there now; and those of `gone` that are there again."""
         parts = self.parts(count, held)
-        current = _digests_now(parts, held)
-        removed = [name for name, digest in current.items() if not digest and not name.startswith((OUTLINE, TREE))]
-        resolver, changed = self._resolver(), []
-        for name, made in self._now(held, resolver, count):
-            if made is None:
-                removed.append(name)
-                current[name] = ""
-            elif _reads_the_same(made, held[name]):
-                current[name] = str(held[name]["digest"])
-            else:
-                current[name] = made.definition.digest
-                changed += [made] if current[name] != held[name]["digest"] else []
-        gone = (name for name in gone if not name.startswith((OUTLINE, TREE)))
-        back = (found for name in gone if (found := _by_its_name(resolver, name)) is not None)
-        changed += [self._clean(_in_full(found, "defined again", count)) for found in back]
-        return Freshness(
-            current=current, changed=tuple(changed), removed=tuple(removed), parts=parts, notes=resolver.notes
-        )
-
-    def _now(
-        self, held: Mapping[str, Mapping[str, Any]], resolver: Resolver, count: Callable[[str], int]
-    ) -> Iterator[tuple[str, Chosen | None]]:
-        """Each held definition as it is now; None where it was there in this session and is gone."""
+        current = _digests_now(parts, held) | self.notebook.digests(held)
+        removed = [name for name, digest in current.items() if not digest and not name.startswith(_NO_DEFINITIONS)]
+        resolver, changed, notes = self._resolver(), [], list[str]()
         for name, item in held.items():
             if item["form"] not in ("full", "signature"):
                 continue
-            found = _by_its_name(resolver, name, form=str(item["form"]))
-            if found is not None:
-                self.seen.add(name)
-                yield name, self._clean(_chosen(found, str(item["form"]), "changed since it was sent", count))
+            now = self._now(name, str(item["form"]), resolver)
+            if now is not None and (item["digest"] == now.digest or (now.shown and now.shown == item.get("shown"))):
+                current[name] = str(item["digest"])
+                notes += now.notes
+            elif (made := self._as_held(name, item, "changed since it was sent", resolver, count)) is not None:
+                current[name] = made.definition.digest
+                changed.append(made)
             elif name in self.seen:
-                yield name, None
+                removed.append(name)
+                current[name] = ""
+        gone = (name for name in gone if not name.startswith(_NO_DEFINITIONS))
+        back = (found for name in gone if (found := _by_its_name(resolver, name)) is not None)
+        changed += [self._clean(_in_full(found, "defined again", count)) for found in back]
+        return Freshness(
+            current=current,
+            changed=tuple(changed),
+            removed=tuple(removed),
+            parts=parts,
+            notes=tuple(dict.fromkeys([*resolver.notes, *notes])),
+        )
+
+    def _now(self, name: str, form: str, resolver: Resolver) -> Seen | None:
+        """What a held definition is now; it is resolved only where something that it depends on has changed."""
+        allowed = ",".join(sorted(self.pins.allow))  # what may be said of secrets changes the text
+        known = self.remembered.known(name, f"{form} {allowed}", self.cells, self.namespace)
+        if known is not None:
+            self.seen.add(name)
+            return known
+        before = set(resolver.notes)
+        found = _by_its_name(resolver, name, form=form)
+        if found is None:
+            return None
+        self.seen.add(name)
+        made = self._clean(Chosen(definition=found, form=form, reason="", tokens=0))
+        notes = tuple(note for note in resolver.notes if note not in before)
+        seen = Seen(digest=made.definition.digest, shown=made.shown, notes=notes)
+        self.remembered.keep(f"{form} {allowed}", found, seen, self.cells, self.namespace)
+        return seen
+
+    def _as_held(
+        self, name: str, item: Mapping[str, Any], reason: str, resolver: Resolver, count: Callable[[str], int]
+    ) -> Chosen | None:
+        """A held definition in its present version and in the form in which it is held."""
+        form = str(item["form"])
+        found = _by_its_name(resolver, name, form=form) if form in ("full", "signature") else None
+        return self._clean(_chosen(found, form, reason, count)) if found is not None else None
 
     def look(self, name: str, *, count: Callable[[str], int]) -> Outcome:
         """One more definition by name, or a variable's value, for the `inspect` tool."""
@@ -184,11 +269,11 @@ class Hydrator:
         hint = f" {found.nearest}" if found.nearest else ""
         return Outcome(text=f"{found.reason}{hint}", is_error=True)
 
-    def describe_values(self, task: str, *, mode: str) -> tuple[str, ...]:
-        """Short descriptions of the live variables that the task names, in the order of their first mention; and of
-        the figures that were shown, where it speaks of such."""
+    def describe_values(self, task: str, *, mode: str, involved: Iterable[str] = ()) -> tuple[str, ...]:
+        """Short descriptions of the live variables that the task names, in the order of their first mention; of those
+        that it involves otherwise; and of the figures that were shown, where it speaks of such."""
         words = _words(task, mode)
-        data = self._data_named(words)
+        data = self._data_named([*words, *involved])
         named = [self._described(name) for name in data[:MAX_VALUES]]
         if len(data) > MAX_VALUES:
             named.append(self.scrub(f"(named too, and not described: {', '.join(data[MAX_VALUES:][:MAX_VALUES])})"))
@@ -203,7 +288,7 @@ class Hydrator:
         works = [(name, partial(self._draw_named, name)) for name in named]
         works += [(name, partial(self._draw_shown, name, item)) for name, item in self._figures(task, mode).items()]
         out: dict[str, Drawn] = {}
-        for name, work in works:
+        for name, work in works if not self.schema_only else ():
             drawn = work() if len(out) < MAX_PICTURES else None
             seen = [item.image.data for item in out.values() if item.image is not None]
             if drawn is not None and (drawn.image is None or drawn.image.data not in seen):
@@ -222,7 +307,7 @@ class Hydrator:
     def _figures(self, task: str, mode: str) -> dict[str, Shown]:
         """The figures that a cell has shown, by name, where the task speaks of such and names none of its own."""
         named = self._data_named(_words(task, mode))
-        if mode != "auto" or not speaks_of_figure(task[:_SCAN], names_data=bool(named)):
+        if mode not in _WORDS or self.schema_only or not speaks_of_figure(task[:_SCAN], names_data=bool(named)):
             return {}
         if any(is_drawable(self.namespace[name]) for name in named):
             return {}
@@ -232,6 +317,8 @@ class Hydrator:
         return names_of(found[-MAX_PICTURES:])
 
     def _described(self, name: str) -> str:
+        if self.schema_only:
+            return self.scrub(describe_schema(name, self.namespace[name]))
         return self.scrub.of_output(description.describe(name, self.namespace[name]))
 
     def _data_named(self, words: Iterable[str]) -> list[str]:
@@ -247,10 +334,12 @@ class Hydrator:
     def failure(self, *, mode: str, selection: Selection) -> str:
         """The error of the cell that has just failed, if one has: where, and the locals of the innermost frames; of
         functions that the selection has not in full, the statements around."""
-        if self.observed.error is None or mode != "auto":
+        if self.observed.error is None or mode not in _WORDS:
             return ""
         told = (item for item in selection.chosen if item.form == "signature" and not item.definition.library)
         short = {item.definition.name for item in told} | {name for name, _ in selection.left_out}
+        if self.schema_only:
+            return framed("error", f"{type(self.observed.error).__name__} ({WITHHELD})")
         return self.scrub.of_output(describe_failure(self.observed.error, project=self.project, short=short))
 
     def snapshot(self, count: Callable[[str], int], *, folded: Mapping[str, Mapping[str, Any]]) -> Project:
@@ -261,13 +350,9 @@ class Hydrator:
     def as_they_are(self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int]) -> tuple[Chosen, ...]:
         """The held definitions that still exist, in their present version and in the form in which they are held."""
         resolver = self._resolver()
-        out = []
-        for name, item in held.items():
-            form = str(item["form"])
-            found = _by_its_name(resolver, name, form=form) if form in ("full", "signature") else None
-            if found is not None:
-                out.append(self._clean(_chosen(found, str(item["form"]), str(item["reason"]), count)))
-        return tuple(out)
+        alone = {name: item for name, item in held.items() if not item.get("inside")}  # others go with their cell
+        made = (self._as_held(n, item, str(item.get("reason", "")), resolver, count) for n, item in alone.items())
+        return tuple(item for item in made if item is not None)
 
     def parts(
         self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
@@ -367,7 +452,7 @@ def _words(task: str, mode: str) -> list[str]:
     """The words of the task that may name something, marks first."""
     if mode == "none":
         return []
-    return [*marks(task), *(_WORD.findall(task[:_SCAN]) if mode == "auto" else ())]
+    return [*marks(task), *(_WORD.findall(task[:_SCAN]) if mode in _WORDS else ())]
 
 
 def _shown_in_words(name: str, shown: Shown) -> str:
@@ -384,15 +469,8 @@ def _in_full(found: Definition, reason: str, count: Callable[[str], int]) -> Cho
 
 def _by_its_name(resolver: Resolver, name: str, *, form: str = "full") -> Definition | None:
     """The definition that still goes by the name under which it is held. A part of the project has no such name."""
-    found = resolver.resolve(name)
-    if isinstance(found, Unresolved) or found.name != name:
-        return None
-    return resolver.whole(found) if form == "full" else found
-
-
-def _reads_the_same(made: Chosen, item: Mapping[str, Any]) -> bool:
-    """Of a signature that reads as it did nothing is out of date, whatever became of the body."""
-    return bool(made.shown) and made.shown == item.get("shown")
+    found = resolver.exactly(name)
+    return resolver.whole(found) if found is not None and form == "full" else found
 
 
 def with_changed(selection: Selection, changed: Iterable[Chosen], notes: Iterable[str] = ()) -> Selection:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any, cast
 
 from agentnb.agent.attachments import with_data
@@ -182,6 +181,7 @@ def run_document(
         "latency": last.get("latency") or dict(EMPTY_LATENCY),
         "cache": last.get("cache") or dict(EMPTY_CACHE),
         "budget": None if budget.limit is None else {"limit": budget.limit, "spent": budget.spent},
+        "cells": list(state.cells),
         "definitions": list(state.definitions),
         "left_out": list(state.left_out),
         "redactions": list(state.redactions),
@@ -242,63 +242,3 @@ def document_of(run: Run, events: Iterable[Event]) -> dict[str, Any]:
     standing = {"paused": "PAUSED", "cancelled": "CANCELLED", "waiting": WAITING}.get(run.status, run.state)
     state = state_of(run.context).with_lost(run.run_id, lost_calls(listed))
     return run_document(run_id=run.run_id, standing=standing, state=state, steps=steps, error=error_record(run.error))
-
-
-class LiveDocument:
-    """The run document while the run goes on: a fold over the bus's events. Feed it from one thread at a time."""
-
-    def __init__(
-        self,
-        run_id: str,
-        context: Mapping[str, Any],
-        started: float,
-        *,
-        state: str = "HYDRATING",
-        steps: Iterable[dict[str, Any]] = (),
-    ) -> None:
-        self._context = dict(context)
-        self._run_id = run_id
-        self._started = started
-        self._standing = state
-        self._steps = list(steps)
-        self._text: list[str] = []
-        self._phase = ""
-
-    @property
-    def run_id(self) -> str:
-        return self._run_id
-
-    def feed(self, event: Event) -> None:
-        """Take one event of this run."""
-        handler = {"view": self._view, "phase": self._set_phase, "delta": self._delta}.get(event.kind)
-        if handler is not None:
-            handler(event.data)
-        record = step_record(event)
-        if record is not None:
-            self._steps.append(record)
-            self._standing = event.next_state
-            self._text.clear()
-
-    def document(self, now: float) -> dict[str, Any]:
-        """The document as it stands; `now` in seconds of the clock that `started` came from."""
-        state = state_of(self._context)
-        if self._text:
-            state = replace(state, text=(state.text if state.paused else "") + "".join(self._text))
-        document = run_document(run_id=self._run_id, standing=self._standing, state=state, steps=self._steps)
-        return document | {"live": {"phase": self._phase, "elapsed": max(0.0, now - self._started)}}
-
-    def _view(self, data: Mapping[str, Any]) -> None:
-        self._context |= {name: value for name, value in data["context"].items() if value is not None}
-
-    def _set_phase(self, data: Mapping[str, Any]) -> None:
-        self._phase = str(data["text"])
-
-    def _delta(self, data: Mapping[str, Any]) -> None:
-        if data["channel"] == "restart":  # the reply broke off and begins anew
-            self._text.clear()
-            self._phase = "asking again: the reply broke off"
-        elif data["channel"] == "text":
-            self._text.append(data["text"])
-            self._phase = "answering"
-        else:
-            self._phase = "thinking" if data["channel"] == "thinking" else "asking for a tool"

@@ -42,6 +42,7 @@ SHOWN = (
     "calls",
     "last",
     "budget",
+    "cells",
     "definitions",
     "redactions",
     "images",
@@ -169,6 +170,7 @@ class AgentState:
     text: str = ""
     paused: bool | None = None
     recorded: str | None = None
+    cells: tuple[Mapping[str, Any], ...] = ()
     definitions: tuple[HeldDefinition, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     images: tuple[SentPicture, ...] = ()
@@ -268,6 +270,7 @@ class AgentState:
         if self.inherited is not None:
             return {}
         return {
+            "cells": [dict(item) for item in self.cells],
             "definitions": [dict(item) for item in self.definitions],
             "left_out": [dict(item) for item in self.left_out],
             "images": [dict(item) for item in self.images],
@@ -302,7 +305,7 @@ _PLAIN = (
     "task", "thread", "purse", "notebook", "label", "simulated", "token_factor", "parent", "turn", "branch", "kind",
     "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits",
 )  # fmt: skip
-_LISTS = ("notes", "definitions", "left_out", "images", "redactions")
+_LISTS = ("notes", "cells", "definitions", "left_out", "images", "redactions")
 
 _JSON_NAMES = {"context": "mode"}
 """Options that have another name in JSON."""

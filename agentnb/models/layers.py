@@ -29,8 +29,16 @@ class Layer(StrEnum):
 
 
 def layer_word(name: str) -> str:
-    """`SEMI_STATIC` -> `Semi-static`: one spelling in views, tables and messages."""
-    return name.replace("_", "-").capitalize()
+    """Return the name that people read in views, tables and messages: `Project` for `SEMI_STATIC`."""
+    return _WORDS.get(name, name)
+
+
+_WORDS = {
+    "STATIC": "Instructions",
+    "SEMI_STATIC": "Project",
+    "HYDRATION": "Your notebook",
+    "DYNAMIC": "Conversation",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

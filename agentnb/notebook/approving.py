@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import display
 
 from agentnb.agent.approvals import TERMINAL, Answer, Question, questions_of
-from agentnb.agent.run_document import WAITING, AgentRun, LiveDocument
+from agentnb.agent.run_document import WAITING, AgentRun
 from agentnb.errors import AgentnbError
 from agentnb.notebook.kernel import Notebook, Waiting
 from agentnb.notebook.live.buttons import Buttons
@@ -115,7 +115,7 @@ class Asked:
         counted = agent.answer(self._run_id, answers)
         run = agent.as_it_stands(self._run_id)
         if run.state == WAITING:  # others are still open; or this one was answered elsewhere
-            self._view.reopen(self._live(run, agent.machine.get(self._run_id).context))
+            self._view.reopen(agent.machine.get(self._run_id))
             self.over(run)
         elif not counted:
             self._view.replace(run.receipt)
@@ -125,16 +125,12 @@ class Asked:
             )
         else:
             self._buttons.close("Answered; the run goes on above.")
-            self._view.reopen(self._live(run, agent.machine.get(self._run_id).context))
+            self._view.reopen(agent.machine.get(self._run_id))
             self._view.paint()
             drive(agent, self._run_id, self._view, loop, end=lambda: self._ended(agent))
 
     def _ended(self, agent: BuiltInAgent) -> None:
         self.over(noted(self._notebook.session, agent.as_it_stands(self._run_id)), follows=True)
-
-    def _live(self, run: AgentRun, context: Any) -> LiveDocument:
-        now = self._notebook.session.clock.monotonic()
-        return LiveDocument(self._run_id, context, now, state=run.state, steps=run.receipt["steps"])
 
 
 def ask_in_terminal(document: Doc, *, read: Callable[[str], str] = input) -> list[Answer]:

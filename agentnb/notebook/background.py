@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from agentnb.agent.run_document import AgentRun, LiveDocument
+from agentnb.agent.run_document import AgentRun
 from agentnb.notebook.approving import Asked
 from agentnb.notebook.kernel import Notebook
 from agentnb.notebook.live.live_view import View
@@ -29,14 +29,7 @@ def begin(
     prepare(agent)
     # The notebook is read now, while no cell runs; the thread only asks and acts.
     agent.machine.execute_step(run_id)
-    begun = agent.machine.get(run_id)
-    live = LiveDocument(run_id, begun.context, session.clock.monotonic(), state=begun.state)
-    view = View(
-        live,
-        clock=session.clock,
-        widgets=notebook.settings.live,
-        numbers=session.cells.numbers,
-    )
+    view = View(notebook, agent.machine.get(run_id), since=notebook.asked_at)
     view.paint()
     notebook.on_page.began(run_id, notebook.whole_cell_id)
     asked = Asked(notebook, run_id, view=view, finish=finish)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentnb.errors import InputError, SettingsError, nearest
-from agentnb.notebook.guide import examples_text
 from agentnb.options import options_of, parse
 from agentnb.settings import Settings
 
@@ -135,11 +134,21 @@ def _listing(known: tuple[Flag, ...]) -> str:
     return f"Known: {', '.join(names)}."
 
 
+EXAMPLES = (
+    ("%%agent", "with a question below it: asks about this notebook, its cells, values and errors"),
+    ("%agent Why is the result above so large?", "asks on one line; alone, after an error, it explains that"),
+    ("%agent --fix", "proposes a mended cell in the place of the one that failed"),
+    ("%%agent --dry-run", "shows what would be sent and what it would cost, and sends nothing"),
+    ("%agent -t new What does `clean` do?", "begins a new conversation; a name in backticks goes along for sure"),
+)
+
+
 def usage(magic: str, known: tuple[Flag, ...]) -> str:
     """The usage text that `%%agent?` shows."""
     rows = []
     for flag in known:
         left = ", ".join(filter(None, (f"-{flag.short}" if flag.short else "", f"--{flag.name}")))
         rows.append(f"  {left + (' ' + flag.value if flag.value else ''):<26} {flag.help}")
-    examples = f"\n\nexamples:\n{examples_text()}" if magic == "%%agent" else ""
+    lines = [f"  {line:<42} {what}" for line, what in EXAMPLES] if magic == "%%agent" else []
+    examples = "\n".join(["\n\nexamples:", *lines]) if lines else ""
     return f"{magic} [flags] TASK{examples}\n\nflags:\n" + "\n".join(rows)

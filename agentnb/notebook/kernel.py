@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from agentnb.notebook.config import AgentNB
 from agentnb.notebook.failed_cell import FailedCell
+from agentnb.notebook.hooks.cell_outputs import outputs_before, with_failure
 from agentnb.notebook.hooks.display_hooks import Showing
 from agentnb.notebook.lab.comm import FrontEnd
 from agentnb.notebook.lab.runs import RunsOnPage
@@ -21,6 +22,8 @@ from agentnb.settings import Settings, from_environment
 
 if TYPE_CHECKING:
     from agentnb.agent.run_document import AgentRun
+    from agentnb.context.notebook.notebook_text import NotebookText
+    from agentnb.context.notebook.outputs import Output
     from agentnb.context.notebook.trace import Ran
     from agentnb.notebook.hooks.tracing import CellTrace
     from agentnb.session import Session
@@ -48,6 +51,17 @@ class Executed:
     failed_at: int = 0  # the line of its code at which it raised an error
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A cell that has ended, with what it showed, kept until a task asks for the notebook's cells."""
+
+    source: str
+    cell: str
+    number: int
+    outputs: tuple[Output, ...] = ()
+    interrupted: bool = False
+
+
 class Waiting(Protocol):
     """A run that waits for a person's word under a cell."""
 
@@ -71,9 +85,16 @@ class Notebook:
         self._ran: tuple[Ran, ...] = ()
         self._trace: CellTrace | None = None
         self._waiting = list(_cells_before(shell))
+        self._ended: list[Ended] | None = None  # None: those before are not looked up yet
+        self._ended_since: list[Ended] = []
+        self._first = _next_number(shell) - 1  # the cell that loads the extension, whose end is seen
         self._number = _next_number(shell) - 1
         self.showing = Showing(shell, lambda: self.cell_id or f"In[{self._number}]")
         self._session: Session | None = None
+        self.warned: tuple[str | None, str] | None = None
+        """The cell and the task that were not asked yet, since what they point at is not there."""
+        self.asked_at: float | None = None
+        """When the person asked, in seconds of the monotonic clock; None while no magic of ours runs."""
         self.asked: dict[str, Waiting] = {}
         """The runs of this kernel that wait under a cell with buttons."""
         self.offered: dict[str, int] = {}
@@ -91,6 +112,7 @@ class Notebook:
             self._number = _next_number(self.shell)
             self._waiting.append(Executed(info.raw_cell, self.cell_id, self._number))
             self.showing.begin()
+            self.showing.outputs.begin()
         asked = is_traced(info.raw_cell)
         if (asked or self._wants_trace) and not info.silent and not _is_ours(info.raw_cell):
             self._record(info, asked=asked)
@@ -99,12 +121,30 @@ class Notebook:
         """IPython's post_run_cell: remember an error until a cell of code succeeds, and what ran until a task asks."""
         if self._trace is not None:
             self._ran = self._trace.end(result.info) or self._ran
+        self._note_outputs(result)
         if result.info is not None and not result.info.silent and not _is_ours(result.info.raw_cell):
             self._error = result.error_in_exec
             self.showing.end(result)
             error = result.error_in_exec or result.error_before_exec
             self._note_failure(result.info.raw_cell, error)
             self._note_failed_cell(result.info.raw_cell, error)
+
+    def _note_outputs(self, result: Any) -> None:
+        """Keep the cell that has ended with its outputs."""
+        info = result.info
+        if info is None or not info.store_history or info.silent:
+            return
+        recorded = self.showing.outputs
+        seen = recorded.running and self.showing.sees_all
+        outputs = recorded.end()
+        error = result.error_in_exec or result.error_before_exec
+        if not seen:
+            outputs = outputs_before(self.shell.history_manager, self._number) or outputs
+        if not any(output.kind == "error" for output in outputs):
+            outputs = with_failure(outputs, error)
+        label = self.cell_id or f"In[{self._number}]"
+        stopped = isinstance(error, KeyboardInterrupt)
+        self._ended_since.append(Ended(info.raw_cell, label, self._number, outputs, stopped))
 
     def _note_failure(self, source: str, error: BaseException | None) -> None:
         """Of a cell that failed only what stands above its failure has run."""
@@ -147,9 +187,26 @@ class Notebook:
         session = self.session
         notes = (*session.cells.take_notes(), *([note] if note else []))
         shown = self.showing.latest()
-        error = self.failed.error if failed and self.failed is not None else self._error
-        session.observed = Observed(ran=self._ran, error=error, notes=notes, shown=shown)
+        session.observed = Observed(
+            ran=self._ran,
+            error=self.failed.error if failed and self.failed is not None else self._error,
+            notes=notes,
+            shown=shown,
+            text=self._text(),
+            asking=self.cell_id or "",
+        )
         self._ran = ()
+
+    def _text(self) -> NotebookText | None:
+        """The notebook as it is written: as the front end told it last, else as it was saved."""
+        from agentnb.context.notebook.notebook_text import NotebookText, TextCell, saved_path, saved_text
+
+        told = self.front_end.notebook()
+        if told is not None:
+            cells = (TextCell(short_cell_id(cell.id), cell.kind, cell.source or "") for cell in told.cells)
+            return NotebookText(cells=tuple(cells), live=True)
+        path = saved_path(os.environ, self.shell.user_ns)
+        return saved_text(path, short_cell_id) if path is not None else None
 
     @property
     def session(self) -> Session:
@@ -172,6 +229,7 @@ class Notebook:
         for cell in self._waiting:
             self._session.cells.record(cell.source, cell_id=cell.cell_id, number=cell.number, failed_at=cell.failed_at)
         self._waiting.clear()
+        self._take_ended(self._session)
         return self._session
 
     def cell_text(self, number: int) -> str | None:
@@ -179,10 +237,30 @@ class Notebook:
         ran = self.shell.history_manager.input_hist_raw if self.shell.history_manager else [""]
         return str(ran[number]) if 0 < number < len(ran) and ran[number] else None
 
+    def _take_ended(self, session: Session) -> None:
+        """Bring the session's record of cells up to date; the first time with those that ran before it was loaded."""
+        if self._ended is None:
+            session.log.session = self.nonce
+            self._ended = _ended_before(self.shell, first=self._first)
+        for cell in [*self._ended, *self._ended_since]:
+            session.log.record(
+                cell.source,
+                cell=cell.cell,
+                number=cell.number,
+                outputs=cell.outputs,
+                interrupted=cell.interrupted,
+            )
+        self._ended, self._ended_since = [], []
+
     @property
     def settings(self) -> Settings:
         """The settings as they are now: the environment's, with what `%config AgentNB` set on top."""
         return self.config.over(from_environment(os.environ))
+
+    @property
+    def full_view(self) -> bool:
+        """Whether a run is shown with all its panels at once."""
+        return self.settings.view == "full"
 
     @property
     def opened(self) -> Session | None:
@@ -276,6 +354,17 @@ def _cells_before(shell: Any) -> list[Executed]:
     that loads it."""
     raw = shell.history_manager.input_hist_raw if shell.history_manager else [""]
     return [Executed(text, None, i) for i, text in enumerate(raw) if i and text]
+
+
+def _ended_before(shell: Any, *, first: int) -> list[Ended]:
+    """The cells before the number `first`, with the outputs that IPython has kept of them."""
+    history = shell.history_manager
+    raw = history.input_hist_raw if history else [""]
+    return [
+        Ended(text, f"In[{number}]", number, outputs_before(history, number))
+        for number, text in enumerate(raw[:first])
+        if number and text
+    ]
 
 
 def _next_number(shell: Any) -> int:

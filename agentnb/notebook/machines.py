@@ -40,7 +40,7 @@ def run_machine(
     finally:
         run = _as_it_stands(machine, run_id, name)
         finish(run)
-        display(bundle(run.receipt, error_follows=run.error is not None), raw=True)
+        display(bundle(run.receipt, error_follows=run.error is not None, full=notebook.full_view), raw=True)
     if run.error is not None:
         raise JournalError(
             f"run {run_id} failed: {run.error.message}",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class, no_var_expand
@@ -14,7 +15,6 @@ from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, 
 from agentnb.errors import InputError
 from agentnb.notebook import flags
 from agentnb.notebook.failed_cell import task_about
-from agentnb.notebook.guide import show_guide
 from agentnb.notebook.interrupts import before_the_run, told
 from agentnb.notebook.kernel import RESULT, Notebook, last_run, traced_lines
 
@@ -39,12 +39,15 @@ class AgentMagics(Magics):
         if fix or explain:
             task = task_about(failed, task, fix=fix)
         elif not task.strip() and not given:
+            from agentnb.notebook.commands.guide import show_guide
+
             show_guide()
             return
         elif not task.strip():
             raise InputError(
                 "the task is empty", todo="Write what you want to know below %%agent, or after %agent on its line."
             )
+        self._notebook.asked_at = monotonic()
         with told("interrupted", todo="%agent_runs list shows whether the run had begun; resume goes on with it."):
             with before_the_run():
                 from agentnb.notebook.run_task import AgentCall
@@ -89,8 +92,8 @@ class AgentMagics(Magics):
     @no_var_expand
     @line_magic
     def agent_runs(self, line: str) -> None:
-        """%agent_runs list [N] | show [RUN] | resume RUN | approve RUN | deny RUN [WHY] | pause RUN | fork RUN STEP
-        | replay [RUN] | export RUN FILE
+        """%agent_runs list [N] | show [RUN] [--all] | resume RUN | approve RUN | deny RUN [WHY] | pause RUN
+        | fork RUN STEP | replay [RUN] | export RUN FILE
 
         The runs in the journal, those of earlier kernels too. RUN is a run's id, or enough of its beginning or end.
         `resume` takes --max-steps N, --budget USD, --allow NAMES, and --unsure repeat|skip for an action that may have
@@ -98,6 +101,7 @@ class AgentMagics(Magics):
         --call N; `approve --rest` lets the tool run unasked for the rest of the run. `replay` asks no model: it takes
         the recorded replies.
         """
+        self._notebook.asked_at = monotonic()
         with told("%agent_runs was interrupted"):
             from agentnb.notebook.commands import runs
 
@@ -135,7 +139,9 @@ def load(shell: Any) -> None:
     notebook.matcher = matcher = _matcher(notebook)  # type: ignore[attr-defined]
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(matcher)
-    shell.display_formatter.mimebundle_formatter.for_type_by_name("agentnb.agent.run_document", "AgentRun", _bundle_of)
+    shell.display_formatter.mimebundle_formatter.for_type_by_name(
+        "agentnb.agent.run_document", "AgentRun", _bundle(notebook)
+    )
 
 
 def unload(shell: Any) -> None:
@@ -179,10 +185,15 @@ def _forget_formatter(shell: Any) -> None:
         formatter.type_printers.pop(known)
 
 
-def _bundle_of(run: Any, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-    from agentnb.view.render import bundle
+def _bundle(notebook: Notebook) -> Callable[..., dict[str, Any]]:
+    """How a run looks that is a cell's value."""
 
-    return bundle(run.receipt)
+    def bundle_of(run: Any, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        from agentnb.view.render import bundle
+
+        return bundle(run.receipt, full=notebook.full_view)
+
+    return bundle_of
 
 
 _QUESTION = re.compile(r"(?P<indent>\s*)%agent[ \t]+(?P<line>\S.*\?)[ \t]*\n?\Z")

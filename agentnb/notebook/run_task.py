@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from agentnb.agent.run_document import WAITING, AgentRun, LiveDocument
+from agentnb.agent.run_document import WAITING, AgentRun
 from agentnb.errors import InputError, RunInterrupted
 from agentnb.notebook import flags
 from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
@@ -50,6 +50,7 @@ class AgentCall:
         with before_the_run():
             self._notebook.observe(failed=self._about_failure)
             request = self._request(task)
+            self._warn(request)
             run_id = self._session.new_run_id()
             if self._given.get("dry-run"):
                 self._finish(self._session.agent().dry_run(request, run_id))
@@ -61,6 +62,20 @@ class AgentCall:
             run_id=run_id,
             finish=self._finish_quietly,
         )
+
+    def _warn(self, request: Request) -> None:
+        """Say before anything is paid that the task points at what is not there; asked again, it is asked all the
+        same."""
+        asked = (request.cell, request.task)
+        if request.context not in ("auto", "cells") or asked == self._notebook.warned or request.origin is not None:
+            return
+        missing = self._session.hydrator().notebook.missing(request.task)
+        if missing:
+            self._notebook.warned = asked
+            raise InputError(
+                f"{missing}; nothing was asked",
+                todo="Run the cells above it (Run > Run All Above). Run this cell again to ask all the same.",
+            )
 
     def _run_machine(self, task: str) -> None:
         max_steps = flags.options_given(self._given).get("max_steps")
@@ -101,7 +116,8 @@ class AgentCall:
 
     def _finish(self, run: AgentRun) -> None:
         self._finish_quietly(run)
-        display(bundle(with_cell_numbers(run.receipt, self._session.cells.numbers)), raw=True)
+        shown = with_cell_numbers(run.receipt, self._session.cells.numbers)
+        display(bundle(shown, full=self._notebook.full_view), raw=True)
 
 
 def show_run(
@@ -119,14 +135,7 @@ def show_run(
         machine, earlier = agent.machine, notebook.asked.get(run_id)
         if earlier is not None:
             earlier.close("Asked again, or answered, in another cell.")
-        begun = machine.get(run_id)
-        live = LiveDocument(run_id, begun.context, session.clock.monotonic(), state=begun.state)
-        view = View(
-            live,
-            clock=session.clock,
-            widgets=notebook.settings.live,
-            numbers=session.cells.numbers,
-        )
+        view = View(notebook, agent.machine.get(run_id), since=notebook.asked_at)
 
     def hear(event: Any) -> None:
         view.feed(event)

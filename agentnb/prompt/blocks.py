@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentnb.context.selection import Chosen, Selection, attributes_of, render
+from agentnb.models.framing import framed
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Image, Role, Text, ToolSpec
 from agentnb.prompt.instructions import SYSTEM
@@ -45,7 +46,7 @@ def semi_static_block(project: Project) -> Block | None:
         texts.append(f"(The conversation began {turns} before what you see: what was said then is left out.)")
     if project.packages:
         lines = "\n".join(f"{name} {version}".rstrip() for name, version in sorted(project.packages.items()))
-        texts.append(f"<packages>\n{lines}\n</packages>")
+        texts.append(framed("packages", lines))
     parts = sorted(project.parts, key=lambda part: (part.name != TREE, part.name))
     folded = sorted(project.folded, key=lambda chosen: chosen.definition.name)
     pieces = [part.lacking({}) for part in parts]
@@ -67,7 +68,8 @@ class TurnParts:
     """What a turn may add, before it is laid out: only what the thread lacks is sent.
 
     `task` is the user's, redacted; `values` and `failure` are texts; `parts` are the project's parts as they are now;
-    `removed` are names that no longer exist; `images` are pictures by the name of what they show.
+    `removed` are names that no longer exist; `images` are pictures by the name of what they show. `cells` are the
+    notebook's own texts with their entries, and `told` the cells whose source the thread has with them.
     """
 
     task: str
@@ -77,6 +79,9 @@ class TurnParts:
     parts: tuple[Piece, ...] = ()
     removed: tuple[str, ...] = ()
     images: tuple[tuple[str, Image], ...] = ()
+    cells: tuple[str, ...] = ()
+    cell_entries: tuple[Mapping[str, Any], ...] = ()
+    told: frozenset[str] = frozenset()
 
 
 def turn_blocks(parts: TurnParts, held_blocks: Iterable[Block]) -> tuple[Block, ...]:
@@ -85,7 +90,7 @@ def turn_blocks(parts: TurnParts, held_blocks: Iterable[Block]) -> tuple[Block, 
     texts, holds = _hydration(parts, held)
     blocks = []
     if texts:
-        label = f"definitions: {', '.join(_labels(holds))}"
+        label = ", ".join(_labels(holds))
         content = Text("\n\n".join(texts))
         blocks.append(Block(layer=Layer.HYDRATION, role=Role.USER, content=content, label=label, holds=tuple(holds)))
     for name, image in parts.images:
@@ -95,11 +100,14 @@ def turn_blocks(parts: TurnParts, held_blocks: Iterable[Block]) -> tuple[Block, 
 
 
 def _hydration(parts: TurnParts, held: Held) -> tuple[list[str], list[dict[str, Any]]]:
-    texts: list[str] = []
-    holds: list[dict[str, Any]] = []
+    texts: list[str] = list(parts.cells)
+    holds: list[dict[str, Any]] = [dict(entry) for entry in parts.cell_entries]
     for chosen in parts.selection.chosen:
         old = held.get(chosen.definition.name)
         if not needed(chosen.definition.digest, chosen.form, old) or is_shown(chosen, held):
+            continue
+        if chosen.definition.origin == "cell" and chosen.definition.cell in parts.told:
+            holds.append(receipt_entry(chosen) | {"form": "full", "tokens": 0, "inside": chosen.definition.cell})
             continue
         replaces = str(old["digest"]) if old and old["digest"] != chosen.definition.digest else None
         texts.append(render(chosen, replaces=replaces))
@@ -117,11 +125,13 @@ def _hydration(parts: TurnParts, held: Held) -> tuple[list[str], list[dict[str, 
 
 def _labels(holds: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     """What a block holds, for people: definitions by name, outlines by their module, files as the tree, each once."""
-    names = (str(item["name"]) for item in holds)
+    names = (str(item["name"]) for item in holds if not item.get("inside"))
     return dict.fromkeys(_label(name) for name in names)
 
 
 def _label(name: str) -> str:
+    if name.startswith(("name:", "text:", "edit:", "gone:")):
+        return "names" if name.startswith("name:") else "the notebook's text"
     if name.startswith(TREE):
         return TREE.rstrip(":")
     return name.rpartition(":")[0] if name.startswith(OUTLINE) else name

@@ -1,265 +1,315 @@
-"""The small safe part of Markdown that answers are shown in: text in, html, markdown or plain text out.
+"""Markdown that a model wrote, as html and as Markdown again: CommonMark with tables, task lists and strikethrough.
 
-A model's text is untrusted. Everything is escaped first; only paragraphs, headings, lists, tables, code, bold,
-emphasis and http(s) links get markup of ours. Raw html stays visible as text; images are never fetched.
+A model's text is untrusted. Raw html stays visible as text, links lead to http, https or mailto only, pictures become
+links, and formulas go to the front end as they are, unless a command in them could link or fetch.
+[home of markdown-it-py]
 """
 
 from __future__ import annotations
 
 import re
-import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape
-from itertools import groupby, takewhile
-from typing import Literal
+from typing import TYPE_CHECKING, Any
 
+from agentnb.view.highlight import PYTHON, code_html
 from agentnb.view.style import CODE, PRE, clean
 
-Kind = Literal["paragraph", "heading", "bullet", "number", "code", "table"]
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_inline import StateInline
+    from markdown_it.token import Token
 
 CELL = "text-align:left;padding:3px 10px 3px 0;border:0;border-bottom:1px solid #80808033;vertical-align:top"
+STYLES = {
+    "p": "margin:0 0 8px 0",
+    "h1": "margin:12px 0 6px 0;font-size:1.3em;font-weight:bold",
+    "h2": "margin:12px 0 6px 0;font-size:1.15em;font-weight:bold",
+    "h3": "margin:10px 0 4px 0;font-size:1em;font-weight:bold",
+    "ul": "margin:0 0 8px 0;padding-left:24px",
+    "ol": "margin:0 0 8px 0;padding-left:24px",
+    "li": "margin:2px 0",
+    "blockquote": "margin:0 0 8px 0;padding:0 0 0 12px;border:0;border-left:3px solid #80808066",
+    "hr": "margin:10px 0;border:0;border-top:1px solid #80808055",
+    "table": "border-collapse:collapse;margin:6px 0;font-size:0.93em",
+    "tr": "background:transparent",
+    "th": CELL,
+    "td": CELL,
+}
+LINK = ' target="_blank" rel="nofollow noopener noreferrer"'
+MOST_NESTED = 100
+"""Blocks within each other. What lies deeper is left out."""
 
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^`]*$")
-_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.*?)[ \t#]*$")
-_ITEM = re.compile(r"([ \t]*)(?:([-*+])|(\d{1,9})[.)])[ \t]+(.*)$")
-_TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
-_INLINE = re.compile(
-    r"(?P<ticks>`+)(?P<code>.+?)(?<!`)(?P=ticks)(?!`)"
-    r"|\*\*(?P<bold>[^\s*](?:[^*]*[^\s*])?)\*\*"
-    r"|(?<![\w*])\*(?P<em>[^\s*](?:[^*]*[^\s*])?)\*(?![\w*])"
-    r"|(?<!!)\[(?P<label>[^\[\]]+)\]\((?P<url>https?://[^\s()<>\"']+)\)"
+_ADDRESS = re.compile(r"(?:https?://|mailto:)[^\s<>\"']+\Z", re.IGNORECASE)
+_FORMULA = re.compile(
+    r"\$\$(?!\s*\$)(?P<display>[^$]+)\$\$"
+    r"|\$(?P<inline>[^\s$](?:[^$\n]*[^\s$\\])?)\$(?!\d)"
+    r"|\\\((?P<round>.+?)\\\)"
+    r"|\\\[(?P<square>.+?)\\\]",
+    re.DOTALL,
 )
-LONG_LINE = 4_000
-"""Characters. A longer line is shown as it is: no pattern above may be handed a pasted log to backtrack in."""
-# A dollar before a digit is money. Alone in an element, or escaped, it opens no formula; `$x^2$` still does.
-_MONEY = re.compile(r"\$(?=\d)")
-_MARKDOWN_ACTIVE = re.compile(r"([\\\[\]])")
+_REACHES_OUT = re.compile(
+    r"\\(?:href|url|style|class|cssId|data|require|unicode|include\w*|html\w*|csname|mmlToken|special)\b", re.IGNORECASE
+)
+LONGEST_FORMULA = 2_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    """`level`: a heading's depth, a list item's nesting. `note`: a fence's language, an ordered item's number."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeBlock:
+    """A block of code in an answer. `number` counts its Python blocks from 1; 0 is any other language."""
 
-    kind: Kind
-    text: str
-    level: int = 0
-    note: str = ""
-
-
-def parse(text: str) -> tuple[Block, ...]:
-    """The blocks of a text. An unclosed fence runs to the end, as it must while an answer is streaming."""
-    lines = clean(text).split("\n")
-    out: list[Block] = []
-    at = 0
-    while at < len(lines):
-        block, used = _next_block(lines, at)
-        at += used
-        if block:
-            out.append(block)
-    return tuple(out)
-
-
-def _next_block(lines: list[str], at: int) -> tuple[Block | None, int]:
-    line = lines[at]
-    if not line.strip():
-        return None, 1
-    if fence := _match(_FENCE, line):
-        return _fenced(lines, at, mark=fence[1], language=fence[2])
-    if heading := _match(_HEADING, line):
-        return Block(kind="heading", text=heading[2], level=len(heading[1])), 1
-    if _starts_table(lines, at):
-        rows = list(takewhile(lambda row: "|" in row, lines[at:]))
-        return Block(kind="table", text="\n".join(rows)), len(rows)
-    if item := _match(_ITEM, line):
-        return _item(lines, at, item)
-    rest = _continuation(lines, at + 1)
-    return Block(kind="paragraph", text="\n".join([line.strip(), *rest])), 1 + len(rest)
-
-
-def _match(pattern: re.Pattern[str], line: str) -> re.Match[str] | None:
-    return pattern.match(line) if len(line) <= LONG_LINE else None
-
-
-def _fenced(lines: list[str], at: int, *, mark: str, language: str) -> tuple[Block, int]:
-    closing = re.compile(rf" {{0,3}}{re.escape(mark[0])}{{{len(mark)},}}[ \t]*$")
-    body = list(takewhile(lambda row: not closing.match(row), lines[at + 1 :]))
-    return Block(kind="code", text="\n".join(body), note=language), len(body) + 2
-
-
-def _item(lines: list[str], at: int, found: re.Match[str]) -> tuple[Block, int]:
-    rest = _continuation(lines, at + 1)
-    return Block(
-        kind="bullet" if found[2] else "number",
-        text="\n".join([found[4].strip(), *rest]),
-        level=min(4, len(found[1].expandtabs(4)) // 2),
-        note=found[3] or "",
-    ), 1 + len(rest)
-
-
-def _continuation(lines: list[str], at: int) -> list[str]:
-    """The lines that go on with the paragraph or item before `at`."""
-    out = []
-    for index in range(at, len(lines)):
-        line = lines[index]
-        if not line.strip() or any(_match(p, line) for p in (_FENCE, _HEADING, _ITEM)) or _starts_table(lines, index):
-            break
-        out.append(line.strip())
-    return out
-
-
-def _starts_table(lines: list[str], at: int) -> bool:
-    following = lines[at + 1] if at + 1 < len(lines) else ""
-    return "|" in lines[at] and "|" in following and bool(_match(_TABLE_RULE, following))
+    number: int
+    language: str
+    source: str
 
 
 def to_html(text: str) -> str:
-    """The text as html whose only tags are ours; styles inline and plain, so that every front end keeps them."""
-    parts = []
-    for kind, group in groupby(parse(text), key=lambda block: block.kind):
-        if kind in ("bullet", "number"):
-            parts.append(_list_html(kind, group))
-        else:
-            parts.extend(_block_html(block) for block in group)
-    return "".join(parts)
+    """Return the text as html whose only tags are ours; styles stand inline, so that every front end keeps them.
+
+    Each Python block has the class `agentnb-code-N`, N as `code_blocks` numbers it: there a front end's script may put
+    its buttons. Saved html has none, since no script runs in it.
+    """
+    tokens, env = parse(text)
+    return str(_markdown().renderer.render(tokens, _markdown().options, env))
 
 
-def _block_html(block: Block) -> str:
-    if block.kind == "code":
-        return f'<pre style="{PRE}">{escape(block.text)}</pre>'
-    if block.kind == "heading":
-        size = {1: 1.3, 2: 1.15}.get(block.level, 1)
-        return f'<p style="margin:10px 0 4px 0;font-size:{size}em"><strong>{_inline_html(block.text)}</strong></p>'
-    if block.kind == "table":
-        return _table_html(block.text)
-    return f'<p style="margin:0 0 8px 0">{_inline_html(block.text)}</p>'
+def parse(text: str) -> tuple[list[Token], dict[str, Any]]:
+    """Return the tokens of a text and what its links refer to. An unclosed fence runs to the end."""
+    env: dict[str, Any] = {}
+    tokens = _markdown().parse(clean(text), env)
+    number = 0
+    for token in tokens:
+        if token.type == "fence" and language_of(token).lower() in PYTHON:
+            number += 1
+            token.meta["number"] = number
+    return tokens, env
 
 
-def _list_html(kind: str, items: Iterable[Block]) -> str:
-    tag = "ol" if kind == "number" else "ul"
-    body = "".join(_item_html(item) for item in items)
-    return f'<{tag} style="margin:0 0 8px 0;padding-left:24px">{body}</{tag}>'
+def code_blocks(text: str) -> list[CodeBlock]:
+    """Return the blocks of code of an answer, in order. The same text gives the same numbers."""
+    found = [token for token in parse(text)[0] if token.type in ("fence", "code_block")]
+    return [
+        CodeBlock(number=token.meta.get("number", 0), language=language_of(token), source=token.content)
+        for token in found
+    ]
 
 
-def _item_html(item: Block) -> str:
-    value = f' value="{int(item.note)}"' if item.note else ""
-    return f'<li{value} style="margin:2px 0 2px {item.level * 20}px">{_inline_html(item.text)}</li>'
+def language_of(token: Token) -> str:
+    """Return the first word after a fence's marks, or nothing."""
+    words = token.info.split()
+    return words[0] if words else ""
 
 
-def _table_html(text: str) -> str:
-    head, _, *body = text.split("\n")
-    rows = [_row_html(head, "th"), *(_row_html(line, "td") for line in body)]
-    return f'<table style="border-collapse:collapse;margin:6px 0;font-size:0.93em">{"".join(rows)}</table>'
+def settled(text: str) -> int:
+    """Return how many characters at the beginning of a growing text no longer change how they look: all before its
+    last block. References that come later are the exception, and show at the end of the answer."""
+    last = next((token for token in reversed(parse(text)[0]) if token.level == 0 and token.map), None)
+    if last is None or last.map is None:
+        return 0
+    start = 0
+    for _ in range(last.map[0]):
+        start = text.index("\n", start) + 1
+    return start
 
 
-def _row_html(line: str, tag: str) -> str:
-    cells = "".join(f'<{tag} style="{CELL}">{_inline_html(cell)}</{tag}>' for cell in _cells(line))
-    return f'<tr style="background:transparent">{cells}</tr>'
+@cache
+def _markdown() -> MarkdownIt:
+    """The parser, made once: importing it takes some 30 ms."""
+    from markdown_it import MarkdownIt
+    from markdown_it.renderer import RendererHTML
+
+    class Renderer(RendererHTML):
+        """Html with our styles, through `_RULES`; any other token is a tag without attributes of the model's."""
+
+        def renderToken(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:  # noqa: N802
+            return _tag(tokens[idx])
+
+    options = {"html": False, "tasklists": True, "maxNesting": MOST_NESTED}
+    made = MarkdownIt("commonmark", options, renderer_cls=Renderer).enable(["table", "strikethrough"])
+    made.validateLink = lambda url: bool(_ADDRESS.match(url))  # type: ignore[method-assign]
+    made.inline.ruler.before("escape", "formula", _formula_rule)
+    for name, rule in _RULES.items():
+        made.add_render_rule(name, _as_method(rule))
+    return made
 
 
-def _cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+def _as_method(rule: Callable[[Token], str]) -> Callable[..., str]:
+    def render(_self: object, tokens: Sequence[Token], idx: int, _options: Any, _env: MutableMapping[str, Any]) -> str:
+        return rule(tokens[idx])
+
+    return render
 
 
-def _spans(text: str) -> Iterator[tuple[str, str, str]]:
-    """(kind, text, url) in order: kind is plain, code, bold, em or label (a link)."""
-    at = 0
-    for found in _INLINE.finditer(text) if len(text) <= LONG_LINE else ():
-        if found.start() > at:
-            yield "plain", text[at : found.start()], ""
-        kind = found.lastgroup if found.lastgroup != "url" else "label"
-        assert kind
-        yield kind, found[kind], found["url"] or ""
-        at = found.end()
-    if at < len(text):
-        yield "plain", text[at:], ""
+def _formula_rule(state: StateInline, silent: bool) -> bool:
+    """`$x^2$`, `$$…$$`, `\\(…\\)` and `\\[…\\]`. As in Pandoc a dollar beside a space, or before a digit, is money."""
+    found = _formula_at(state.src, state.pos, state.posMax)
+    if found is None:
+        return False
+    if not silent:
+        kind = str(found.lastgroup)
+        token = state.push("formula", "", 0)
+        token.content, token.block = found[kind], kind in ("display", "square")
+    state.pos = found.end()
+    return True
 
 
-def _inline_html(text: str) -> str:
-    return "".join(_span_html(*span) for span in _spans(text)).replace("\n", "<br>")
+def _formula_at(text: str, at: int, end: int) -> re.Match[str] | None:
+    """The formula that begins here, unless a command in it could link, fetch or style."""
+    found = _FORMULA.match(text, at, min(end, at + LONGEST_FORMULA)) if text[at] in "$\\" else None
+    return None if found is None or _REACHES_OUT.search(found[0]) else found
 
 
-def _span_html(kind: str, text: str, url: str) -> str:
-    if kind == "code":
-        return f'<code style="{CODE}">{escape(text.strip())}</code>'
-    if kind == "bold":
-        return f"<strong>{_inline_html(text)}</strong>"
-    if kind == "em":
-        return f"<em>{_inline_html(text)}</em>"
-    if kind == "label":
-        return f'<a href="{escape(url)}" target="_blank" rel="nofollow noopener noreferrer">{escape(text)}</a>'
-    return _MONEY.sub("<span>$</span>", escape(text))
+def _tag(token: Token) -> str:
+    if token.hidden:
+        return ""
+    tag = {"h4": "h3", "h5": "h3", "h6": "h3"}.get(token.tag, token.tag)
+    if token.nesting == -1:
+        return f"</{tag}>"
+    style = STYLES.get(tag, "")
+    if tag in ("th", "td") and (aligned := str(token.attrs.get("style") or "")) in _ALIGNED:
+        style = style.replace("text-align:left", aligned)
+    start = f' start="{int(token.attrs["start"])}"' if "start" in token.attrs else ""
+    return f"<{tag}{start}{_style(style)}>"
+
+
+_ALIGNED = ("text-align:center", "text-align:right")
+
+
+def _style(style: str) -> str:
+    return f' style="{style}"' if style else ""
+
+
+def _code(token: Token) -> str:
+    language = language_of(token)
+    number = token.meta.get("number", 0)
+    name = f"agentnb-code agentnb-code-{number}" if number else "agentnb-code"
+    return f'<pre class="{name}" style="{PRE}">{code_html(token.content.rstrip(chr(10)), language)}</pre>'
+
+
+def _task(token: Token) -> str:
+    """A box that is drawn as a letter: a sanitized page keeps no form."""
+    checked = token.meta.get("checked")
+    if checked is None:
+        return _tag(token)
+    return f'<li style="margin:2px 0;list-style-type:none">{"☑" if checked else "☐"} '
+
+
+def _link(token: Token) -> str:
+    href = str(token.attrs["href"])
+    return f'<a href="{escape(href)}"{LINK}>' if href else "<a>"
+
+
+def _picture(token: Token) -> str:
+    """A picture is a link: whoever opens the notebook must not be seen by the server that has it."""
+    label = plain(token.children or ()) or "untitled"
+    return f'<a href="{escape(str(token.attrs["src"]))}"{LINK}>picture: {_text(label)}</a>'
+
+
+def _formula(token: Token) -> str:
+    mark = "$$" if token.block else "$"
+    return escape(f"{mark}{token.content}{mark}", quote=False)
+
+
+def _text(text: str) -> str:
+    """A dollar alone in an element opens no formula."""
+    return escape(text).replace("$", "<span>$</span>")
+
+
+_RULES: dict[str, Callable[[Token], str]] = {
+    "text": lambda token: _text(token.content),
+    "code_inline": lambda token: f'<code style="{CODE}">{escape(token.content)}</code>',
+    "code_block": _code,
+    "fence": _code,
+    "softbreak": lambda token: "<br>",  # models break lines where they mean it
+    "hardbreak": lambda token: "<br>",
+    "list_item_open": _task,
+    "link_open": _link,
+    "image": _picture,
+    "formula": _formula,
+}
+
+
+def plain(tokens: Sequence[Token]) -> str:
+    """Return the words of inline tokens, without markup."""
+    return "".join(
+        plain(token.children) if token.children else " " if "break" in token.type else token.content for token in tokens
+    )
+
+
+# --- Markdown again ------------------------------------------------------------------------------------------------
+
+_KEPT = re.compile(
+    r"(?<![!\\])\[[^\[\]\\`<>]+\]\((?:https?://|mailto:)[^\s()<>\"'\\]+\)"
+    r"|(?:(?<=[-*+] )|(?<=[.)] ))\[[ xX]\](?=\s)",
+    re.IGNORECASE,
+)
+_OPENS = {"<": "&lt;", "[": "\\[", "]": "\\]", "$": "\\$", "`": "\\`"}
 
 
 def to_markdown(text: str) -> str:
-    """The same subset as Markdown again: raw html and anything that would fetch or link elsewhere is escaped."""
-    parts = []
-    for kind, group in groupby(parse(text), key=lambda block: block.kind):
-        join = "\n" if kind in ("bullet", "number") else "\n\n"
-        parts.append(join.join(_block_markdown(block) for block in group))
-    return "\n\n".join(parts)
+    """Return the text as Markdown in which nothing is raw html, fetches, or links elsewhere; code stays as it is."""
+    text = clean(text)
+    lines = text.split("\n")
+    out: list[str] = [""] * len(lines)
+    done = [False] * len(lines)
+    for first, end, kind in _regions(parse(text)[0]):
+        region = "\n".join(lines[first:end])
+        shown = region if kind == "code" else _row(region) if kind == "tr" else _escaped(region)
+        for at, line in zip(range(first, end), shown.split("\n"), strict=True):
+            out[at], done[at] = line, True
+    return "\n".join(new if known else _opened(old) for new, old, known in zip(out, lines, done, strict=True))
 
 
-def _block_markdown(block: Block) -> str:
-    if block.kind == "code":
-        return fenced(block.text, block.note)
-    if block.kind == "heading":
-        return f"{'#' * block.level} {_inline_markdown(block.text)}"
-    if block.kind in ("bullet", "number"):
-        mark = f"{block.note}." if block.note else "-"
-        return f"{'  ' * block.level}{mark} {_inline_markdown(block.text)}"
-    if block.kind == "table":
-        return "\n".join(_inline_markdown(line) for line in block.text.split("\n"))
-    return _inline_markdown(block.text)
+def _regions(tokens: Sequence[Token]) -> Iterator[tuple[int, int, str]]:
+    """(first line, line after the last, kind) of code, of table rows, and of what holds inline text."""
+    kinds = {"fence": "code", "code_block": "code", "tr_open": "tr", "inline": "inline"}
+    for token in tokens:
+        if token.map is not None and token.type in kinds:
+            yield token.map[0], token.map[1], kinds[token.type]
+
+
+def _row(line: str) -> str:
+    """A table's row: a span of code ends with its cell."""
+    return "|".join(_escaped(cell) for cell in re.split(r"(?<!\\)\|", line))
+
+
+def _escaped(text: str) -> str:
+    """The text of one block: spans of code, formulas, good links and what is escaped already stay."""
+    out = []
+    at = 0
+    while at < len(text):
+        end, shown = _kept(text, at)
+        out.append(shown)
+        at = end
+    return "".join(out)
+
+
+def _kept(text: str, at: int) -> tuple[int, str]:
+    """Where the piece that begins at `at` ends, and how it is written."""
+    formula = _formula_at(text, at, len(text))
+    if formula is not None and not re.search(r"`|\]\(", formula[0]):
+        return formula.end(), formula[0].replace("<", "\\lt ")
+    if text[at] == "\\" and text[at + 1 : at + 2] not in ("", "\n"):
+        return at + 2, text[at : at + 2]
+    if text[at] == "[" and (link := _KEPT.match(text, at)):
+        return link.end(), link[0]
+    if text[at] == "`":
+        ticks = re.compile(r"`+").match(text, at)
+        assert ticks
+        close = re.compile(rf"(?<!`){ticks[0]}(?!`)").search(text, ticks.end())
+        return (close.end(), text[at : close.end()]) if close else (ticks.end(), ticks[0].replace("`", "\\`"))
+    return at + 1, _OPENS.get(text[at], text[at])
+
+
+def _opened(line: str) -> str:
+    """A line that belongs to no text (a reference, a rule): whatever could open something is escaped."""
+    return "".join(_OPENS.get(character, character) for character in line)
 
 
 def fenced(text: str, language: str = "") -> str:
-    """The text in a code fence that is longer than any run of backticks inside it."""
+    """Return the text in a code fence that is longer than any run of backticks inside it."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text}\n{fence}"
-
-
-def _inline_markdown(text: str) -> str:
-    return "".join(_span_markdown(*span) for span in _spans(text))
-
-
-def _span_markdown(kind: str, text: str, url: str) -> str:
-    if kind == "code":
-        ticks = "`" * (1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
-        return f"{ticks} {text.strip()} {ticks}" if len(ticks) > 1 else f"`{text.strip()}`"
-    if kind == "bold":
-        return f"**{_inline_markdown(text)}**"
-    if kind == "em":
-        return f"*{_inline_markdown(text)}*"
-    if kind == "label":
-        return f"[{_plain_markdown(text)}]({url})"
-    return _plain_markdown(text)
-
-
-def _plain_markdown(text: str) -> str:
-    """`<` cannot open a tag, `[` cannot open a link or an image; what they look like stays the same."""
-    safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _MONEY.sub(r"\\$", _MARKDOWN_ACTIVE.sub(r"\\\1", safe)).replace("`", "\\`")
-
-
-def to_text(text: str, *, width: int = 80) -> str:
-    """Plain text for a terminal: paragraphs wrapped, code and tables as they are."""
-    parts = []
-    for kind, group in groupby(parse(text), key=lambda block: block.kind):
-        join = "\n" if kind in ("bullet", "number") else "\n\n"
-        parts.append(join.join(_block_text(block, width) for block in group))
-    return "\n\n".join(parts)
-
-
-def _block_text(block: Block, width: int) -> str:
-    if block.kind == "code":
-        return textwrap.indent(block.text, "    ")
-    if block.kind == "table":
-        return block.text
-    if block.kind in ("bullet", "number"):
-        mark = "  " * block.level + (f"{block.note}. " if block.note else "- ")
-        return textwrap.fill(block.text, width, initial_indent=mark, subsequent_indent=" " * len(mark))
-    if block.kind == "heading":
-        return f"{block.text}\n{'-' * min(width, len(block.text))}"
-    return "\n".join(textwrap.fill(line, width) for line in block.text.split("\n"))

@@ -77,6 +77,22 @@ def dollars(value: Any) -> str:
     return f"${known:.4f}" if 0 < known < 0.99995 else f"${known:,.2f}"
 
 
+def short_seconds(value: Any) -> str:
+    """`0.4 s`, `7.6 s`, `10 s`, `2 min 05 s`: where the exact figure stands elsewhere."""
+    known = number(value)
+    if known is None or known >= 59.5:
+        return seconds(value)
+    return "< 0.1 s" if 0 < known < 0.05 else f"{known:.1f} s" if known < 9.95 else f"{known:.0f} s"
+
+
+def short_dollars(value: Any) -> str:
+    """`$0.012`, `$0.31`, `$1.23`: two figures that count."""
+    known = number(value)
+    if known is None or known < 0.00005 or known >= 0.0995:
+        return dollars(value) if known is None or known < 0.0995 or known >= 0.99995 else f"${known:.2f}"
+    return "$" + f"{known:.{3 if known >= 0.00995 else 4}f}".rstrip("0")
+
+
 def time_of_day(epoch: Any) -> str:
     """Seconds since the epoch -> `20:33:30` on this machine's clock."""
     known = number(epoch)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 
 from agentnb.view import markup
+from agentnb.view.highlight import code_html
 from agentnb.view.number_format import number, plural
 from agentnb.view.style import PRE, SMALL, clean, esc, wrapped
 from agentnb.view.view_text import Doc, dicts
@@ -67,7 +68,7 @@ def difference(before: str, after: str) -> list[str]:
 def _body_html(item: Doc) -> str:
     lines, language = _lines(item)
     if language == "python":
-        return f'<pre style="{PRE}">\n{esc(chr(10).join(lines))}</pre>'
+        return f'<pre style="{PRE}">\n{code_html(clean(chr(10).join(lines)), language)}</pre>'
     return f'<pre style="{PRE}">\n{"".join(map(_line_html, lines))}</pre>'
 
 

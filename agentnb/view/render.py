@@ -5,37 +5,26 @@ The document (mime type `MIME`) is plain JSON; any of its fields may be missing 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from typing import Any
 
 from agentnb.view import markup, timeline
 from agentnb.view import view_text as say
 from agentnb.view.exact_text import Shown, arguments_shown
-from agentnb.view.number_format import count, dollars, fraction, number, seconds, share
+from agentnb.view.folds import folds_html, step_cells
+from agentnb.view.number_format import count, fraction, number, share
+from agentnb.view.outcome import outcome_items, outcome_line
+from agentnb.view.panels import panels_html
 from agentnb.view.proposed import proposals_html, proposals_markdown, proposals_text
+from agentnb.view.saved import saved, without_pictures
 from agentnb.view.style import (
-    BAR,
-    BLUE,
     CODE,
     FAINT,
-    FIGURE,
-    FOLD,
-    FOOT,
-    HATCH,
-    HEAD,
     LABEL,
-    NAME,
     NO_MATH,
-    PANEL,
-    PANELS,
+    OUTCOME,
     PRE,
-    ROW,
     SMALL,
-    SMALL_CODE,
     SUMMARY,
-    TABLE,
-    TEAL,
     WIDTH,
     clean,
     esc,
@@ -44,73 +33,68 @@ from agentnb.view.style import (
     wrap,
     wrapped,
 )
-from agentnb.view.tables import MOST_ROWS, Figure, filled, plain_table
+from agentnb.view.tables import MOST_ROWS
+from agentnb.view.terminal import answer_text
 from agentnb.view.view_text import Doc
 
 MIME = "application/vnd.agentnb.run.v1+json"
-__all__ = [
-    "MIME",
-    "bundle",
-    "live_html",
-    "questions_text",
-    "run_html",
-    "run_markdown",
-    "run_text",
-    "wrap",
-]
-
 RESUME = "%agent_runs resume"
-_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
-LONGEST = 4_000
-"""Characters of one tool result or argument shown in html; the JSON holds it whole."""
 
 
-def bundle(doc: Doc, *, error_follows: bool = False) -> dict[str, Any]:
-    """The mime bundle of a finished run: html, markdown, plain text and the document itself.
+def bundle(doc: Doc, *, error_follows: bool = False, full: bool = False) -> dict[str, Any]:
+    """Return the mime bundle of a run: html, Markdown, plain text and the document itself, each of bounded size.
 
-    `error_follows`: the run's error is raised right below, so only the document tells it here.
+    `full` shows at once what else is behind `details`. `error_follows`: the run's error is raised right below, so only
+    the document tells it here.
     """
+    return _forms(saved(doc), error_follows=error_follows, full=full)
+
+
+def whole(doc: Doc) -> dict[str, Any]:
+    """Return the same with all that the journal holds of the run, however much that is."""
+    return _forms(dict(doc), full=True)
+
+
+def _forms(doc: dict[str, Any], *, error_follows: bool = False, full: bool = False) -> dict[str, Any]:
     tells = RESUME in clean(say.part(doc, "error").get("todo") or "")
     follows = {"error": None, "error_follows": True} if error_follows else {}
-    shown = dict(doc) | {"tells_how": tells} | follows
+    shown = doc | {"tells_how": tells} | follows
     return {
-        "text/html": run_html(shown),
-        "text/markdown": run_markdown(shown),
-        "text/plain": run_text(shown),
-        MIME: dict(doc),
+        "text/html": run_html(shown, full=full),
+        "text/markdown": run_markdown(shown, full=full),
+        "text/plain": run_text(shown, full=full),
+        MIME: without_pictures(doc),
     }
 
 
-def run_html(doc: Doc) -> str:
-    """The whole run as one static piece of html."""
-    return wrap("".join(live_html(doc).values()))
-
-
-def live_html(doc: Doc) -> dict[str, str]:
-    """The parts in the order of the page: answer, summary, panels, details, and last what waits for a person's word,
-    since the buttons stand below it. Equal parts need not be sent again."""
-    panels = f'<div class="{NO_MATH}" style="{PANELS}">{_layers_panel(doc)}{_latency_panel(doc)}</div>'
-    waits = doc.get("state") == "WAITING"  # then the question is what counts: the figures are folded away
-    return {
-        "answer": f"<div>{_answer(doc)}</div>",
-        "summary": f'<div class="{NO_MATH}">{_summary(doc)}</div>',
-        "panels": "<div></div>" if waits else panels,
-        "details": f'<div class="{NO_MATH}">{_folds(doc, panels if waits else "")}</div>',
-        "questions": f'<div class="{NO_MATH}">{_questions(doc)}</div>',
-    }
+def run_html(doc: Doc, *, full: bool = False) -> str:
+    """Return the run as one static piece of html: the answer, one line that opens to the rest, and what waits for a
+    person's word last, since the buttons stand below it."""
+    told = f'<div class="{NO_MATH}">{_error(doc)}{_remarks(doc)}</div>'  # sums in dollars, never formulas
+    return wrap(f'{_answer(doc)}{told}{_outcome(doc, full=full)}<div class="{NO_MATH}">{_questions(doc)}</div>')
 
 
 def _answer(doc: Doc) -> str:
     text = doc.get("text")
-    body = markup.to_html(text) if isinstance(text, str) and text.strip() else _no_answer(doc)
-    told = f'<div class="{NO_MATH}">{_error(doc)}{_remarks(doc)}</div>'  # sums in dollars, never formulas
-    return f'<div style="margin:2px 0 8px 0">{body}</div>{proposals_html(doc)}{told}'
+    body = markup.to_html(text) if isinstance(text, str) and text.strip() else ""
+    return f'<div style="margin:2px 0 8px 0">{body}</div>{proposals_html(doc)}'
 
 
-def _no_answer(doc: Doc) -> str:
-    if say.ended(doc):
-        return ""
-    return f'<p style="margin:0 0 8px 0;{FAINT}"><em>{esc(say.phase(doc))} …</em></p>'
+def _outcome(doc: Doc, *, full: bool) -> str:
+    """`✓ 10 s · $0.012 (saved 33 %) · 4 cells, 3 definitions · details`, a fold over everything else."""
+    colour = say.state_words(doc)[2]
+    mark, *items = outcome_items(doc)
+    parts = [f'<strong style="color:{colour}">{esc(mark[:1])}</strong>{esc(mark[1:])}', *map(esc, items)]
+    parts += [f'<span style="{LABEL}">{esc(label)}</span>' for label in say.labels(doc)]
+    line = unbroken([*parts, '<span style="text-decoration:underline">details</span>'])
+    go_on = say.go_on_line(doc)
+    lead = f'<p style="margin:4px 0 8px 0;{SMALL}">{esc(go_on)}</p>' if go_on else ""
+    more = line_html(say.totals_line(doc)) if say.totals_line(doc) else ""
+    body = f'<div style="padding:6px 0 0 0">{panels_html(doc)}{more}{folds_html(doc)}</div>'
+    return (
+        f'<div class="{NO_MATH}"><details{" open" if full else ""} style="{OUTCOME}">'
+        f'<summary style="{SUMMARY}">{line}</summary>{body}</details>{lead}</div>'
+    )
 
 
 def _error(doc: Doc) -> str:
@@ -127,143 +111,6 @@ def _error(doc: Doc) -> str:
 
 def _remarks(doc: Doc) -> str:
     return "".join(f'<p style="margin:0 0 6px 0;{SMALL}">Note: {esc(line)}</p>' for line in say.remark_lines(doc))
-
-
-def _summary(doc: Doc) -> str:
-    mark, word, colour = say.state_words(doc)
-    items = [f'<strong><span style="color:{colour}">{esc(mark)}</span> {esc(word)}</strong>']
-    items += [esc(item) for item in say.summary_items(doc)]
-    items += [f'<span style="{LABEL}">{esc(label)}</span>' for label in say.labels(doc)]
-    # The space stands where a page drops every style, as code hosts may do.
-    spans = " ".join(f'<span style="display:inline-block;margin:0 12px 0 0">{item}</span>' for item in items)
-    return (
-        '<div style="border:0;border-top:1px solid #80808055;border-bottom:1px solid #80808055;'
-        f'margin:4px 0 8px 0;padding:5px 0;font-size:0.93em">{spans}</div>'
-    )
-
-
-def _layers_panel(doc: Doc) -> str:
-    layers = say.layer_rows(doc)
-    tokens, cached = say.layer_totals(doc)
-    if say.ended(doc) and not tokens:
-        return ""
-    widest = max((number(layer.get("tokens")) or 0 for layer in layers), default=0)
-    rows = "".join(_layer_row(layer, widest) for layer in layers)
-    head = _heads("layer", "tokens", say.cached_word(doc))
-    about = "≈ " if tokens and say.is_forecast(doc) else ""
-    foot = _cells_row(FOOT, "all", _legend(), about + count(tokens), share(cached, tokens))
-    lines = "".join(map(line_html, [*say.count_lines(doc), *say.cache_lines(doc)]))
-    return _panel(say.layers_heading(doc), f'<table style="{TABLE}">{head}{rows}{foot}</table>{lines}')
-
-
-def _layer_row(layer: Mapping[str, Any], widest: float) -> str:
-    name, meaning = say.layer_words(layer)
-    tokens, cached = layer.get("tokens"), layer.get("cached_tokens")
-    label = f'<span title="{esc(meaning)}">{esc(name)}</span>'
-    bar = _layer_bar(100 * fraction(tokens, widest), 100 * fraction(cached, tokens))
-    title = f"{count(cached)} of {count(tokens)} tokens read from the prompt cache"
-    cell = f'<span title="{esc(title)}">{esc(share(cached, tokens))}</span>'
-    return _cells_row(ROW, label, bar, esc(say.approximate(layer)), cell)
-
-
-def _layer_bar(width: float, solid: float) -> str:
-    """Solid is read from the prompt cache, hatched was processed anew. What is solid is a border: paper has no
-    backgrounds."""
-    if width <= 0:
-        return _track("")
-    inner = f'<div style="width:{solid:.1f}%;height:0;border-top:10px solid {TEAL}"></div>' if solid else ""
-    return _track(
-        f'<div style="width:{max(width, 1.0):.1f}%;height:10px;border:1px solid {TEAL};box-sizing:content-box;'
-        f'background-image:{HATCH};background-size:6px 6px">{inner}</div>'
-    )
-
-
-def _track(inner: str) -> str:
-    return f'<div style="height:12px;padding:0 3px 0 0;min-width:3em">{inner}</div>'
-
-
-def _legend() -> str:
-    full = f"display:inline-block;width:0;height:0;border:5.5px solid {TEAL};margin:0 4px 0 0"
-    box = f"display:inline-block;width:9px;height:9px;border:1px solid {TEAL};margin:0 4px 0 0"
-    return (
-        f'<span style="white-space:nowrap;margin:0 10px 0 0"><span style="{full}"></span>cached</span>'
-        " "
-        f'<span style="white-space:nowrap"><span style="{box};background-image:{HATCH};background-size:6px 6px"></span>'
-        "new</span>"
-    )
-
-
-def _latency_panel(doc: Doc) -> str:
-    latency = say.part(doc, "latency")
-    lines = "".join(map(line_html, [*timeline.notes(doc), *say.cost_lines(doc)])) + _budget(doc)
-    if say.ended(doc) and (number(latency.get("total")) is None or timeline.was_instant(doc)):
-        heading = "What it would cost" if doc.get("state") == "DRY_RUN" else "What it cost"
-        return _panel(heading, lines) if lines else ""
-    rows = "".join(_phase_row(row, number(latency.get("total"))) for row in timeline.rows(doc))
-    foot = _cells_row(FOOT, "total", "", seconds(latency.get("total")))
-    heading = "How long the recording played" if say.recorded(doc) else "How long the last call took"
-    heading += " (modelled)" if latency.get("modelled") else ""
-    if number(latency.get("total")) is None:
-        heading, foot = "How long this call takes", _cells_row(FOOT, "total", "known when it ends", seconds(None))
-    table = f'<table style="{TABLE}">{_heads("phase", "time")}{rows}{foot}</table>'
-    return _panel(heading, table + lines)
-
-
-def _phase_row(row: timeline.Phase, total: float | None) -> str:
-    name, start, length, estimated = row
-    bar = ""
-    if start is not None and length and total:
-        left = 100 * fraction(start, total)
-        width = min(100 - left, max(0.8, 100 * fraction(length, total)))
-        hatched = f"height:10px;border:1px solid {BLUE};background-image:{HATCH};background-size:6px 6px"
-        fill = hatched if estimated else f"height:0;border-top:12px solid {BLUE}"
-        bar = f'<div style="margin-left:{left:.1f}%;width:{width:.1f}%;{fill}"></div>'
-    value = f"≈ {seconds(length)}" if estimated and length is not None else seconds(length)
-    return _cells_row(ROW, esc(name), _track(bar), esc(value))
-
-
-def _budget(doc: Doc) -> str:
-    line = say.budget_line(doc)
-    if not line:
-        return ""
-    budget = say.part(doc, "budget")
-    value = fraction(budget.get("spent"), budget.get("limit"))
-    bar = f'<progress max="1" value="{value:.3f}" style="width:6em;height:10px;vertical-align:baseline"></progress>'
-    return f'<p style="margin:4px 0 0 0;{SMALL}">{esc(line)} {bar}</p>'
-
-
-def _panel(heading: str, body: str) -> str:
-    title = f'<p style="margin:0 0 3px 0;{SMALL}"><strong>{esc(heading)}</strong></p>'
-    return f'<div style="{PANEL}">{title}{body}</div>'
-
-
-def _heads(name: str, *heads: str) -> str:
-    """The header row: a name, a bar without a head, then the figures."""
-    cells = [f'<th scope="col" style="{NAME};{FAINT}">{esc(name)}</th><th style="{BAR}"></th>']
-    cells += [f'<th scope="col" style="{HEAD}">{esc(head)}</th>' for head in heads]
-    return f'<tr style="{ROW}">{"".join(cells)}</tr>'
-
-
-def _cells_row(style: str, name: str, bar: str, *values: str) -> str:
-    """A row of finished html: name, bar, figures right-aligned."""
-    cells = [f'<th scope="row" style="{NAME}">{name}</th><td style="{BAR}">{bar}</td>']
-    cells += [f'<td style="{FIGURE}">{value}</td>' for value in values]
-    return f'<tr style="{style}">{"".join(cells)}</tr>'
-
-
-def _folds(doc: Doc, panels: str = "") -> str:
-    folds = [
-        _fold("What the last request sent, cost and took", panels),
-        _fold(say.steps_title(doc), _steps_html(doc)),
-        _fold(say.definitions_title(doc), _definitions_html(doc)),
-        _fold(say.images_title(doc), _images_html(doc)),
-        _fold("Task", f'<pre style="{PRE}">{esc(_cut(doc.get("task")))}</pre>' if doc.get("task") else ""),
-        _fold("What the words mean", plain_table(("word", "meaning"), say.WORDS) if say.layer_totals(doc)[0] else ""),
-    ]
-    go_on = say.go_on_line(doc)
-    lead = f'<p style="margin:4px 0 8px 0;{SMALL}">{esc(go_on)}</p>' if go_on else ""
-    identity = unbroken(map(esc, say.identity(doc) or [""]))
-    return f'{lead}{"".join(folds)}<p style="margin:6px 0 0 0;{SMALL};{FAINT}">{identity}</p>'
 
 
 def _questions(doc: Doc) -> str:
@@ -294,86 +141,29 @@ def _argument_html(shown: Shown) -> str:
     return f'{label}<pre style="{PRE};max-height:24em;overflow:auto">\n{esc(shown.text)}</pre>'
 
 
-def _fold(title: str, body: str) -> str:
-    if not body:
-        return ""
-    inner = f'<div style="padding:2px 0 8px 16px;overflow-x:auto">{body}</div>'
-    return f'<details style="{FOLD}"><summary style="{SUMMARY}">{esc(title)}</summary>{inner}</details>'
+def run_markdown(doc: Doc, *, full: bool = False) -> str:
+    """Return the run as Markdown: for front ends without html, and for export."""
+    parts = [
+        markup.to_markdown(doc["text"]) if isinstance(doc.get("text"), str) else "",
+        *proposals_markdown(doc),
+        *(f"**{_md(line)}**" for line in say.error_lines(doc)),
+        *(f"Note: {_md(line)}" for line in say.remark_lines(doc)),
+        f"**{_md(outcome_line(doc))}**",
+        _md(say.go_on_line(doc)),
+        *(_details_markdown(doc) if full else ()),
+        *_questions_markdown(doc),
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
-def _steps_html(doc: Doc) -> str:
-    steps = say.dicts(doc, "steps")
-    if not steps:
-        return ""
-    tools = "".join(_tool_html(step, tool) for step in steps for tool in say.dicts(step, "tools"))
-    columns, rows = filled(("step", "state", "what", "time", "tokens in", "cost"), [_step_cells(s) for s in steps])
-    return plain_table(columns, rows) + tools
-
-
-def _step_cells(step: Doc) -> tuple[object, ...]:
-    tokens = say.input_tokens(say.part(step, "usage"))
-    cost = number(step.get("cost"))
-    return (
-        "" if say.is_failed_attempt(step) else step.get("n", ""),
-        clean(step.get("state") or ""),
-        "failed" if say.is_failed_attempt(step) else clean(step.get("what") or ""),
-        Figure(seconds(step.get("seconds"))),
-        Figure(count(tokens) if tokens else ""),
-        Figure(dollars(cost) if cost else ""),
-    )
-
-
-def _tool_html(step: Doc, tool: Doc) -> str:
-    head = f"step {clean(step.get('n', '?'))}: {say.tool_line(tool)}"
-    result = _cut(tool.get("result"))
-    body = f'<pre style="{PRE};max-height:16em;overflow:auto">{esc(result)}</pre>' if result else ""
-    call = f'<code style="{CODE}">{esc(head)}</code>'
-    return (
-        f'<div style="margin:6px 0 0 0">{call} <span style="{SMALL}">{esc(say.tool_outcome(tool))}</span>{body}</div>'
-    )
-
-
-def _definitions_html(doc: Doc) -> str:
-    found = say.dicts(doc, "definitions")
-    if not found:
-        return ""
-    more = line_html(f"and {count(len(found) - MOST_ROWS)} more") if len(found) > MOST_ROWS else ""
-    rows = "".join(_definition_row(item) for item in found[:MOST_ROWS])
-    return f'<table style="{TABLE};max-width:44em">{rows}</table>{more}'
-
-
-def _definition_row(item: Doc) -> str:
-    """Two lines in one cell rather than five columns, so that a narrow window shows them whole."""
-    facts = [clean(item.get("form") or ""), "new" if item.get("new") else "", say.place(item)]
-    facts.append(clean(item.get("reason") or ""))
-    name = f'<code style="{SMALL_CODE}">{esc(item.get("name") or "?")}</code>'
-    about = f'<span style="{FAINT}">{esc(" · ".join(filter(None, facts)))}</span>'
-    cell = f'<td style="{BAR};padding:4px 8px 4px 0;line-height:1.6">{name}<br>{about}</td>'
-    return f'<tr style="{FOOT}">{cell}<td style="{FIGURE}">≈ {esc(count(item.get("tokens")))} tokens</td></tr>'
-
-
-def _images_html(doc: Doc) -> str:
-    return "".join(_image_html(item) for item in say.dicts(doc, "images"))
-
-
-def _image_html(item: Doc) -> str:
-    """What was sent, small; the document may come from anywhere, so only a picture's own letters reach the address."""
-    kind, data = str(item.get("media_type") or ""), str(item.get("data") or "")
-    picture = ""
-    if kind in ("image/png", "image/jpeg") and _BASE64.fullmatch(data):
-        width, height = say.thumbnail(item)
-        alt = esc(_cut(item.get("text")))
-        picture = (
-            f'<img src="data:{kind};base64,{data}" alt="{alt}" width="{width}" height="{height}" '
-            'style="border:1px solid #80808055;margin:2px 0">'
-        )
-    return f'<div style="margin:4px 0 8px 0;{SMALL}">{picture}<br>{esc(say.image_line(item))}</div>'
-
-
-def run_markdown(doc: Doc) -> str:
-    """The run as Markdown: for front ends without html, and for export."""
+def _details_markdown(doc: Doc) -> list[str]:
     table = [f"| layer | tokens | {say.cached_word(doc)} |", "|---|---:|---:|"]
     table += [f"| {_md(a)} | {_md(b)} | {_md(c)} |" for a, b, c in _layer_cells(doc)]
+    return ["\n".join(table) if say.layer_totals(doc)[0] else "", *map(_md, _sentences(doc))]
+
+
+def _sentences(doc: Doc) -> list[str]:
+    """What the panels say, in lines."""
     lines = [
         *say.count_lines(doc),
         *say.cache_lines(doc),
@@ -381,20 +171,10 @@ def run_markdown(doc: Doc) -> str:
         *timeline.notes(doc),
         *say.cost_lines(doc),
         say.budget_line(doc),
-        say.go_on_line(doc),
+        say.totals_line(doc),
         say.identity_line(doc),
     ]
-    parts = [
-        markup.to_markdown(doc["text"]) if isinstance(doc.get("text"), str) else "",
-        *proposals_markdown(doc),
-        *(f"**{_md(line)}**" for line in say.error_lines(doc)),
-        *(f"Note: {_md(line)}" for line in say.remark_lines(doc)),
-        f"**{_md(say.summary_line(doc))}**",
-        "\n".join(table) if say.layer_totals(doc)[0] else "",
-        *(_md(line) for line in lines),
-        *_questions_markdown(doc),
-    ]
-    return "\n\n".join(part for part in parts if part)
+    return [line for line in lines if line]
 
 
 def _questions_markdown(doc: Doc) -> list[str]:
@@ -419,34 +199,34 @@ def questions_text(doc: Doc) -> str:
     return "\n".join(parts)
 
 
-def run_text(doc: Doc) -> str:
-    """The run for a terminal: 80 columns, no escape codes."""
+def run_text(doc: Doc, *, full: bool = False, width: int = WIDTH) -> str:
+    """Return the run for a terminal or a pipe: lines of `width` columns, no escape codes."""
     text = doc.get("text")
-    images = [say.image_line(item) for item in say.dicts(doc, "images")]
-    lines = [
-        *say.count_lines(doc),
-        *say.cache_lines(doc),
-        timeline.line(doc),
-        *timeline.notes(doc),
-        *say.cost_lines(doc),
-        say.budget_line(doc),
-        say.go_on_line(doc),
-        say.identity_line(doc),
-    ]
     parts = [
-        markup.to_text(text, width=WIDTH) if isinstance(text, str) else "",
+        answer_text(text, width=width) if isinstance(text, str) else "",
         proposals_text(doc),
         *(wrapped(line) for line in say.error_lines(doc)),
         *(wrapped(f"Note: {line}") for line in say.remark_lines(doc)),
-        "\n".join([wrapped(say.summary_line(doc)), *_layers_text(doc)]),
-        "\n".join(wrapped(line) for line in lines if line),
-        _steps_text(doc),
-        _definitions_text(doc),
-        "\n".join([f"{say.images_title(doc)}:", *(f"  {line}" for line in images)]) if images else "",
+        wrapped(outcome_line(doc)),
+        wrapped(say.go_on_line(doc)),
+        details_text(doc) if full else "",
         questions_text(doc),
         wrapped(say.answer_line(doc)) if doc.get("state") == "WAITING" else "",
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts if part.strip())
+
+
+def details_text(doc: Doc) -> str:
+    """Return what stands behind `details`, for a terminal."""
+    images = [say.image_line(item) for item in say.dicts(doc, "images")]
+    parts = [
+        "\n".join(_layers_text(doc)),
+        "\n".join(map(wrapped, _sentences(doc))),
+        _steps_text(doc),
+        _definitions_text(doc),
+        "\n".join([f"{say.images_title(doc)}:", *(f"  {line}" for line in images)]) if images else "",
+    ]
+    return "\n\n".join(part.rstrip() for part in parts if part.strip())
 
 
 def _layer_cells(doc: Doc) -> list[tuple[str, str, str]]:
@@ -479,14 +259,15 @@ def _text_bar(layer: Doc, widest: float) -> str:
 def _steps_text(doc: Doc) -> str:
     lines = []
     for step in say.dicts(doc, "steps"):
-        n, state, what, time, *_ = _step_cells(step)
-        after = f" → {clean(step['next'])}" if step.get("next") else ""
+        n, state, what, time, *_ = step_cells(step)
         took = f" ({time})" if number(step.get("seconds")) is not None else ""
         said = f": {what}{took}" if what else ""
-        line = f"{clean(n):>3}  {state}{after}{said}" if n else f"     {state} failed"
+        line = f"{clean(n):>3}  {state}{said}" if n else f"     {state} failed"
         lines.append(wrapped(line, indent=5))
         tools = (f"     {say.tool_line(tool)}: {say.tool_outcome(tool)}" for tool in say.dicts(step, "tools"))
         lines += [wrapped(line, indent=7) for line in tools]
+    earlier = say.earlier_steps_line(doc)
+    lines += [wrapped(earlier)] if earlier else []
     return "\n".join([f"{say.steps_title(doc)}:", *lines]) if lines else ""
 
 
@@ -512,8 +293,3 @@ def _md(line: str) -> str:
     for active in "`*_[]|$#":
         safe = safe.replace(active, f"\\{active}")
     return " ".join(safe.split())
-
-
-def _cut(value: object) -> str:
-    text = "" if value is None else clean(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}\n… and {count(len(text) - LONGEST)} more characters"

@@ -9,6 +9,7 @@ so that a class reads them on a projector.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable
 from html import escape
@@ -44,14 +45,19 @@ HEAD = f"{FIGURE};font-weight:normal;{FAINT}"
 ROW = "background:transparent;border:0"
 FOOT = "background:transparent;border:0;border-top:1px solid #80808055"
 SUMMARY = f"{SMALL};cursor:pointer;padding:3px 0"
+OUTCOME = "margin:4px 0 0 0;border:0;border-top:1px solid #80808055"
 FOLD = "margin:0;border:0;border-top:1px solid #80808033"
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_LONE_HALF = re.compile(r"[\ud800-\udfff]")
+
+
 def clean(value: object) -> str:
-    """Any value as text that UTF-8 can hold, without control characters but tab and newline."""
+    """Return any value as text that UTF-8 can hold, without control characters but tab and newline."""
     text = value if isinstance(value, str) else str(value)
-    text = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace").decode("utf-8")
-    return "".join(c for c in text if c in "\n\t" or (c >= " " and not "\x7f" <= c <= "\x9f"))
+    text = _LONE_HALF.sub("?", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return _CONTROL.sub("", text)
 
 
 def esc(value: object) -> str:

@@ -22,34 +22,41 @@ STATES = {
     "COMPLETED": ("✓", "Completed", "#1a8f7a"),
     "FAILED": ("✗", "Failed", "#d1495b"),
     "PAUSED": ("❚❚", "Paused", "#b7791f"),
-    "WAITING": ("◔", "Waiting", "#b7791f"),
-    "AWAITING_APPROVAL": ("◔", "Waiting for your approval", "#b7791f"),
+    "WAITING": ("◔", "Waiting for you", "#b7791f"),
+    "AWAITING_APPROVAL": ("◔", "Waiting for you", "#b7791f"),
     "CANCELLED": ("✗", "Cancelled", "#7a7f87"),
     "DRY_RUN": ("○", "Dry run", "#7a7f87"),
     "HYDRATING": ("●", "Collecting context", "#3f7fd0"),
-    "THINKING": ("●", "Asking the model", "#3f7fd0"),
-    "ACTING": ("●", "Running tools", "#3f7fd0"),
+    "THINKING": ("●", "Asking", "#3f7fd0"),
+    "ACTING": ("●", "Running a tool", "#3f7fd0"),
 }
 ENDED = frozenset({"COMPLETED", "FAILED", "PAUSED", "WAITING", "CANCELLED", "DRY_RUN"})
 EXPECTED = "expected: "
 LAYERS = {
     "STATIC": "tools and instructions: the same in every run",
     "SEMI_STATIC": "the project: outlines of its modules in use, pinned schemas and files; they change rarely",
-    "HYDRATION": "definitions from your code, each sent once per version",
+    "HYDRATION": "cells and definitions of your notebook, each sent once per version",
     "DYNAMIC": "questions, answers, tool results: new with every turn",
 }
 
 WORDS = (
-    *((layer_word(name), meaning) for name, meaning in LAYERS.items()),
+    *((layer_word(name), f"{meaning} ({name} in `_agent.layers`)") for name, meaning in LAYERS.items()),
     ("cached", "read from the provider's prompt cache and not processed anew: cheaper, and sooner there"),
-    ("queue", "waiting at the provider"),
-    ("prefill", "the model reads the part of the prompt that is not cached"),
-    ("decode", "the model writes its answer, token by token"),
+    ("queue above your usual", "waiting at the provider, beyond what your own calls mostly wait"),
+    ("read the prompt", "the model reads the part of the prompt that is not cached (prefill)"),
+    ("thinking (not shown)", "tokens that the model wrote for itself, and that you pay for"),
+    ("write the answer", "the model writes, token by token (decode)"),
     ("TTFT", "time to first token: how long until the answer begins"),
-    ("TPOT", "time per output token, once it has begun"),
+    ("TPOT", "time per token of the answer, once it has begun"),
     ("≈", "an estimate: providers report sums only"),
 )
 """The words of the view, for the fold that explains them."""
+
+
+def state_word(state: object) -> str:
+    """`asking` of `THINKING`; a state of the user's own machine keeps its name."""
+    name = clean(state or "")
+    return STATES[name][1].lower() if name in STATES else name
 
 
 def part(doc: Doc, name: str) -> Doc:
@@ -72,7 +79,7 @@ def state_words(doc: Doc) -> tuple[str, str, str]:
     if state not in ENDED and part(doc, "error"):
         return STATES["FAILED"]
     if state not in ENDED and ended(doc):
-        return "◌", f"Not finished, in {state}" if state else "Not started", "#7a7f87"
+        return "◌", f"Not finished: it stopped while {state_word(state)}" if state else "Not started", "#7a7f87"
     if state == "WAITING" and questions(doc):
         mark, _, colour = STATES[state]
         return mark, f"Waiting for your approval of {plural(len(questions(doc)), 'call')}", colour
@@ -110,33 +117,14 @@ def _short(value: object) -> str:
     return text if len(text) <= 120 else f"{text[:117]}…"
 
 
-def summary_items(doc: Doc) -> list[str]:
-    """The pieces of the one-line summary after the state, without the labels."""
-    usage, cost, latency = part(doc, "usage"), part(doc, "cost"), part(doc, "latency")
+def totals_line(doc: Doc) -> str:
+    """What all calls of the run sent and got; nothing for a single call, whose panel says it."""
+    usage, calls = part(doc, "usage"), number(part(doc, "usage").get("calls")) or 0
     tokens = input_tokens(usage)
-    about = "≈ " if doc.get("state") == "DRY_RUN" else ""
-    items = [] if ended(doc) else live_items(doc)
-    if tokens:
-        items.append(f"{about}{count(tokens)} tokens in, {about}{share(usage.get('cache_read') or 0, tokens)} cached")
-    if number(usage.get("output")):
-        items.append(f"{count(usage['output'])} out")
-    if number(cost.get("total")) and cost.get("known") is not False:
-        items.append(f"{about}{dollars(cost['total'])}")
-    if duration := run_seconds(doc) or (ended(doc) and number(latency.get("total"))):
-        items.append(seconds(duration))
-    return items
-
-
-def live_items(doc: Doc) -> list[str]:
-    """What is going on just now: the phase, how long already, and what goes on beside it."""
-    live = part(doc, "live")
-    now = clean(live.get("phase") or "")
-    items = [now] if now and now.casefold() != state_words(doc)[1].casefold() else []
-    if number(live.get("elapsed")) is not None:
-        items.append(seconds(live["elapsed"]))
-    if live.get("beside"):
-        items.append(clean(live["beside"]))
-    return items
+    if calls < 2 or not tokens:
+        return ""
+    cached, written = share(usage.get("cache_read") or 0, tokens), count(usage.get("output"))
+    return f"All {count(calls)} calls: {count(tokens)} tokens in, {cached} of them cached, {written} out."
 
 
 def cached_word(doc: Doc) -> str:
@@ -144,16 +132,13 @@ def cached_word(doc: Doc) -> str:
     return "expected" if is_forecast(doc) else "cached"
 
 
-def phase(doc: Doc) -> str:
-    """`waiting for the first token`, or the state's word."""
-    return clean(part(doc, "live").get("phase") or state_words(doc)[1])
-
-
 def run_seconds(doc: Doc) -> float | None:
-    """The time of all steps added up, once the run is over; a simulated call counts with its modelled time."""
+    """Seconds from the question to the end, once the run is over: by the clock that ran meanwhile, where there was one;
+    by its steps, where they say more, as a simulated call counts with its modelled time."""
     if not ended(doc):
         return None
-    return _sum(_step_seconds(step) for step in dicts(doc, "steps")) or None
+    known = (_step_seconds(step) for step in dicts(doc, "steps"))
+    return max(_sum(known) or 0.0, number(part(doc, "clock").get("seconds")) or 0.0) or None
 
 
 def _step_seconds(step: Doc) -> float | None:
@@ -398,11 +383,18 @@ def _with_number(definition: Doc, execution: int | None) -> dict[str, Any]:
 
 
 def steps_title(doc: Doc) -> str:
-    steps = dicts(doc, "steps")
+    steps, before = dicts(doc, "steps"), int(number(doc.get("steps_before")) or 0)
     calls = sum(len(dicts(step, "tools")) for step in steps)
     failed = sum(map(is_failed_attempt, steps))
-    parts = [plural(len(steps) - failed, "step"), plural(calls, "tool call") if calls else ""]
+    shown = f", the last {len(steps)} shown" if before else ""
+    parts = [plural(len(steps) - failed + before, "step") + shown, plural(calls, "tool call") if calls else ""]
     return ", ".join(filter(None, [*parts, plural(failed, "failed attempt") if failed else ""]))
+
+
+def earlier_steps_line(doc: Doc) -> str:
+    """Where the steps are that a notebook does not keep."""
+    before, run_id = number(doc.get("steps_before")), clean(doc.get("run_id") or "")
+    return f"{plural(before, 'earlier step')}: %agent_runs show {run_id} --all" if before and run_id else ""
 
 
 def is_failed_attempt(step: Doc) -> bool:
@@ -436,13 +428,6 @@ def thumbnail(item: Doc) -> tuple[int, int]:
     width, height = number(item.get("width")) or 1, number(item.get("height")) or 1
     scale = min(1.0, 240 / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-def summary_line(doc: Doc) -> str:
-    """The one-line summary as plain text."""
-    mark, word, _ = state_words(doc)
-    items = [f"{mark} {word}", *summary_items(doc), *labels(doc)]
-    return " · ".join(items)
 
 
 def error_lines(doc: Doc) -> list[str]:

@@ -83,7 +83,8 @@ def interrupted(book: Any, task: str, **changes: Any) -> Any:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_resumed_run_knows_what_its_interrupted_call_warmed(book: Any, model: str) -> None:
-    run = interrupted(book, PAGE, model=model)
+    book.cell("def long(x):\n" + "".join(f"    x = x * {i} + {i}\n" for i in range(200)))  # before the last part
+    run = interrupted(book, f"{PAGE} And `long`?", model=model)
     after = taken_up(book, run.run_id)
     assert after.state == "COMPLETED"
     cache = next(step.cache for step in after.steps if step.cache)

@@ -87,14 +87,35 @@ DEFINITIONS = [
         "new": False,
     },
 ]
-FIRST = COMMON | {"state": "HYDRATING", "text": "", "steps": []}
-STREAMING = COMMON | {
+EVENTS: list[dict[str, Any]] = [
+    {"kind": "step", "step": 1, "state": "HYDRATING", "next_state": "THINKING", "data": STEPS[0]},
+    {"kind": "step", "step": 2, "state": "ACTING", "next_state": "THINKING", "data": STEPS[1]},
+    {
+        "kind": "view",
+        "step": 3,
+        "state": "THINKING",
+        "next_state": "THINKING",
+        "data": {
+            "context": {
+                "cost": {"total": 0.0041},
+                "last": {"layers": LAYERS, "latency": {"expected": {"low": 0.7, "middle": 0.9, "high": 1.2}}},
+            }
+        },
+    },
+    {
+        "kind": "phase",
+        "step": 3,
+        "state": "THINKING",
+        "next_state": "THINKING",
+        "data": {"text": "waiting for the first token"},
+    },
+]
+WRITING = {
+    "kind": "delta",
+    "step": 3,
     "state": "THINKING",
-    "text": ANSWER[:180],
-    "live": {"phase": "streaming the answer", "elapsed": 1.4},
-    "steps": STEPS[:2],
-    "layers": LAYERS,
-    "definitions": DEFINITIONS,
+    "next_state": "THINKING",
+    "data": {"channel": "text", "text": ANSWER[:340]},
 }
 LAST = COMMON | {
     "state": "COMPLETED",
@@ -139,17 +160,27 @@ FAILED = COMMON | {
 SCRIPT = """
 import json, time
 from pathlib import Path
+from types import SimpleNamespace
 from IPython.display import display
 from agentnb.canonical import SystemClock
-from agentnb.notebook.live.dashboard import INTERVAL, Dashboard
+from agentnb.notebook.live.dashboard import INTERVAL, Dashboard, Widgets
+from agentnb.view.progress import Progress
+from agentnb.view.render import bundle
 
-first, streaming, last = json.loads(Path({documents!r}).read_text())
-dashboard = Dashboard(display, clock=SystemClock())
-dashboard.update(first)
+*events, writing, last = json.loads(Path({documents!r}).read_text())
+clock = SystemClock()
+run = Progress(began=clock.monotonic(), simulated=True)
+dashboard = Dashboard(Widgets(display, get_ipython().kernel.io_loop.call_later), clock=clock)
+dashboard.update(run)
+for event in events:
+    run.feed(SimpleNamespace(**event), clock.monotonic())
 while not Path("go-on").exists():
-    dashboard.update(streaming)
+    dashboard.update(run)
+    if Path("write").exists() and writing:
+        run.feed(SimpleNamespace(**writing), clock.monotonic())
+        writing = None
     time.sleep(INTERVAL)
-dashboard.finish(last)
+dashboard.finish(bundle(last), lambda: bundle(last, full=True))
 """
 STATIC = """
 import json
@@ -168,6 +199,10 @@ display(table_bundle("Runs", ("state", "task and run", "cost"), [("COMPLETED", S
 SCROLLS = """root => [...root.querySelectorAll('.agentnb-run, .agentnb-run *')]
     .filter(node => getComputedStyle(node).overflowX !== 'visible' && node.scrollWidth > node.clientWidth + 1)
     .map(node => `${node.tagName} ${node.scrollWidth} > ${node.clientWidth}: ${node.innerText.slice(0, 60)}`)"""
+# What makes the view itself scroll sideways.
+STANDS_OUT = """root => root.scrollWidth <= root.clientWidth + 1 ? [] : [...root.querySelectorAll('*')]
+    .filter(node => node.getBoundingClientRect().right > root.getBoundingClientRect().right + 1)
+    .map(node => `${node.tagName} ${node.getBoundingClientRect().width}: ${node.innerText.slice(0, 60)}`)"""
 TEXT_SIZES = """roots => roots.flatMap(root => [...root.querySelectorAll('*')])
     .filter(node => node.checkVisibility() && [...node.childNodes].some(n => n.nodeType === 3 && n.data.trim()))
     .map(node => parseFloat(getComputedStyle(node).fontSize))"""
@@ -177,26 +212,54 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 def scripted(lab: Any, name: str, cell: str, documents: list[dict[str, Any]]) -> Path:
     source = lab.files / f"{name}.json"
     source.write_text(json.dumps(documents))
-    (lab.files / "go-on").unlink(missing_ok=True)
+    for name_of in ("go-on", "write"):
+        (lab.files / name_of).unlink(missing_ok=True)
     return lab.put(f"{name}.ipynb", [cell.format(documents=source.name)])
+
+
+LIVE = [*EVENTS, WRITING, LAST]
 
 
 @pytest.fixture
 def finished(lab: Any, open_page: Any, light: None) -> tuple[Any, Path]:
     """A notebook whose run was watched live and has ended."""
-    path = scripted(lab, "live", SCRIPT, [FIRST, STREAMING, LAST])
+    path = scripted(lab, "live", SCRIPT, LIVE)
     page = open_page(path.name)
+    page.wait_idle()
+    watch(lab, page, "light")
+    return page, path
+
+
+def watch(lab: Any, page: Any, theme: str) -> None:
+    page.run(0)
+    output = page.output(0)
+    output.get_by_text("the model reads ≈ 2,112 tokens, ≈ 1,800 of them cached").wait_for()
+    assert output.locator(".jupyter-widgets").count() > 0
+    page.picture(f"live-reading-{theme}", of=page.cell(0))
+    (lab.files / "write").touch()
+    output.get_by_text("The drift comes from").wait_for()
+    page.picture(f"live-writing-{theme}", of=page.cell(0))
+    (lab.files / "go-on").touch()
+    page.wait_done(0)
+    output.get_by_text("details", exact=True).wait_for()
+
+
+def test_an_open_fold_stays_open_when_the_run_ends(lab: Any, open_page: Any, light: None) -> None:
+    lab.theme("JupyterLab Dark")
+    page = open_page(scripted(lab, "fold", SCRIPT, LIVE).name)
     page.wait_idle()
     page.run(0)
     output = page.output(0)
-    output.get_by_text("streaming the answer").wait_for()
-    assert output.locator(".jupyter-widgets").count() > 0
+    output.get_by_text("steps so far").click()
+    output.get_by_text("2 running a tool: ran 2 tools").wait_for()
+    page.picture("live-open-dark", of=page.cell(0))
+    (lab.files / "write").touch()
     output.get_by_text("The drift comes from").wait_for()
-    page.picture("dashboard-live")
     (lab.files / "go-on").touch()
     page.wait_done(0)
-    output.get_by_text("✓ Completed").wait_for()
-    return page, path
+    output.get_by_text("What the last request sent").wait_for()  # the front end's word comes when the cell is over
+    page.picture("live-ended-open-dark", of=page.cell(0))
+    output.locator(".jupyter-widgets").wait_for(state="detached")
 
 
 def test_the_live_view_gives_way_to_a_static_one(finished: tuple[Any, Path]) -> None:
@@ -225,8 +288,9 @@ def test_a_saved_notebook_from_someone_else_shows_the_same(finished: tuple[Any, 
     copy.write_text(json.dumps(foreign))
     other = open_page(copy.name)
     output = other.output(0)
-    output.get_by_text("✓ Completed").wait_for()
+    output.get_by_text("✓ 3.1 s").wait_for()
     assert output.inner_text() == shown
+    output.locator("summary").first.press("Enter")
     bar = output.locator("td div div").first
     assert bar.evaluate("node => getComputedStyle(node).borderTopWidth") == "1px", "the bars keep their style"
     other.picture("dashboard-untrusted")
@@ -242,13 +306,14 @@ def test_the_static_view_fits_its_window(lab: Any, open_page: Any, light: None, 
     page.wait_done(0)
     output = page.output(0)
     output.get_by_text("RateLimited").wait_for()
+    page.picture(f"compact-{theme.lower()}", of=output)
     for number in range(output.locator("summary").count()):
         output.locator("summary").nth(number).press("Enter")  # folds open with the keyboard
     for width in (1280, 600, 400):
         page.resize(width, 2600)
         page.picture(f"static-{theme.lower()}-{width}", of=output)
         root = output.locator(".agentnb-run").first
-        assert root.evaluate("node => node.scrollWidth <= node.clientWidth + 1"), "no sideways scrolling"
+        assert root.evaluate(STANDS_OUT) == [], "no sideways scrolling"
         if width >= 600:
             assert output.evaluate(SCROLLS) == [], "in a fold or a table either"
 
@@ -262,7 +327,7 @@ def test_the_view_is_as_large_as_the_page(lab: Any, open_page: Any, light: None)
     page.run(0)
     page.wait_done(0)
     output = page.output(0)
-    output.get_by_text("✓ Completed").wait_for()
+    output.get_by_text("✓ 3.1 s").wait_for()
     page.picture("static-large", of=output)
     sizes = output.locator(".agentnb-run").evaluate_all(TEXT_SIZES)
     assert min(sizes) > 20

@@ -90,6 +90,7 @@ import importlib, os, sys
 shell = get_ipython()
 if "agentnb" in shell.extension_manager.loaded:
     shell.extension_manager.unload_extension("agentnb")
+shell.config.pop("AgentNB", None)
 if not hasattr(shell, "hooks_at_start"):
     shell.hooks_at_start = {{name: list(hooks) for name, hooks in shell.events.callbacks.items()}}
 for name, hooks in shell.hooks_at_start.items():

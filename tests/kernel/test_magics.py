@@ -363,7 +363,7 @@ def test_completion_knows_the_notebook(kernel: Any) -> None:
     assert complete(kernel, "%agent --tools inspect,ti") == ["%agent --tools inspect,tide"]
     assert complete(kernel, "%agent --allow=ti") == ["%agent --allow=tide"]
     assert complete(kernel, "%%agent --tools inspect,") == [
-        f"%%agent --tools inspect,{n}" for n in ("run_code", "tide")
+        f"%%agent --tools inspect,{n}" for n in ("read_cell", "run_code", "tide")
     ]
     assert complete(kernel, "%agent --machine pl") == ["%agent --machine planner"]
     run = kernel.ok("%agent -t tides What does `shapes.area` do?").run

@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 
 def test_what_was_left_out_says_why(kernel: Any) -> None:
-    kernel.ok("def near(x):\n    return x\ndef far(x):\n    " + "x += 1\n    " * 200 + "return x")
+    kernel.ok("def near(x):\n    return x\ndef far(x):\n    " + "x += 1\n    " * 900 + "return x")
     kernel.ok("def top(x):\n    if x < 0:\n        raise ValueError(far(x))\n    return near(x)\nclass Other: pass")
     kernel.ok("%agent --dry-run What does `top` do?")
     assert "marked in the task" in kernel.ok("%agent_context why top").text

@@ -1,9 +1,12 @@
-"""The live view: how often it speaks, what it sends, and that nothing of it is left in the end."""
+"""The live view: how often it speaks, what it sends, that it costs the same at any step, and that nothing is left."""
 
 from __future__ import annotations
 
-import io
+import json
+import time
 from collections.abc import Iterator
+from statistics import median
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -12,10 +15,13 @@ from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 
 from agentnb.canonical import ManualClock
-from agentnb.notebook.live.dashboard import INTERVAL, VIEW_MIME, Dashboard
-from agentnb.view.render import MIME
+from agentnb.notebook.live.dashboard import INTERVAL, TICK, VIEW_MIME, Dashboard, Widgets
+from agentnb.session import Session
+from agentnb.settings import Settings
+from agentnb.simulator import Simulator
+from agentnb.view.progress import Progress
+from agentnb.view.render import MIME, bundle
 
-LIVE = {"state": "THINKING", "text": "Because", "live": {"phase": "answering", "elapsed": 1.0}, "simulated": True}
 DONE = {"state": "COMPLETED", "text": "Because of K2.", "live": None, "simulated": True}
 
 
@@ -36,111 +42,256 @@ class Screen:
         self.updates.append(data)
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+class Wire:
+    """Counts what goes to the front end over comms."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    @property
+    def bytes(self) -> int:
+        return sum(map(len, self.messages))
 
 
-def values(screen: Screen) -> list[str]:
-    from ipywidgets.widgets.widget import _instances
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    import comm
+    from comm.base_comm import BaseComm
 
-    box = _instances[screen.shown[0][VIEW_MIME]["model_id"]]
-    return [part.value for part in box.children]
+    counted = Wire()
+
+    class Counting(BaseComm):  # type: ignore[misc]
+        def publish_msg(
+            self, kind: str, data: Any = None, metadata: Any = None, buffers: Any = None, **keys: Any
+        ) -> None:
+            counted.messages.append(json.dumps([kind, data, metadata, keys], default=str))
+
+    monkeypatch.setattr(comm, "create_comm", Counting)
+    return counted
 
 
-def test_it_paints_at_most_eight_times_a_second() -> None:
+@pytest.fixture
+def made(wire: Wire) -> tuple[Dashboard, Progress, ManualClock, Screen]:
     clock, screen = ManualClock(), Screen()
-    dashboard = Dashboard(screen, clock=clock, widgets=True)
-    dashboard.update(LIVE)
-    before = values(screen)
-    dashboard.update(LIVE | {"text": "Because of"})
-    assert values(screen) == before
+    return Dashboard(Widgets(screen, None), clock=clock), Progress(began=clock.monotonic()), clock, screen
+
+
+def event(kind: str, *, step: int = 1, next_state: str = "THINKING", **data: Any) -> Any:
+    return SimpleNamespace(kind=kind, step=step, state="THINKING", next_state=next_state, data=data)
+
+
+def text(words: str) -> Any:
+    return event("delta", channel="text", text=words)
+
+
+def test_it_paints_four_times_a_second_at_most(made: Any, wire: Wire) -> None:
+    dashboard, run, clock, _ = made
+    dashboard.update(run)
+    before = len(wire.messages)
+    run.feed(text("Because"), clock.monotonic())
+    dashboard.update(run)
+    assert len(wire.messages) == before
     clock.advance(INTERVAL * 1.01)
-    dashboard.update(LIVE | {"text": "Because of"})
-    after = values(screen)
-    assert "Because of" in after[0]
-    assert after[2:] == before[2:], "parts that did not change are not sent"
+    dashboard.update(run)
+    assert "Because" in "".join(wire.messages[before:])
 
 
-def test_a_long_answer_is_repainted_less_often() -> None:
-    clock, screen = ManualClock(), Screen()
-    dashboard = Dashboard(screen, clock=clock, widgets=True)
-    dashboard.update(LIVE | {"text": "x" * 160_000})
-    before = values(screen)
-    clock.advance(INTERVAL * 2)
-    dashboard.update(LIVE)
-    assert values(screen) == before
-    clock.advance(INTERVAL * 10)
-    dashboard.update(LIVE)
-    assert values(screen) != before
+def test_a_tick_repaints_the_clock_alone(made: Any, wire: Wire) -> None:
+    dashboard, run, clock, _ = made
+    dashboard.update(run)
+    before = len(wire.messages)
+    for _ in range(10):
+        clock.advance(TICK * 1.01)
+        dashboard.update(run, changed=False)
+    sent = wire.messages[before:]
+    assert len(sent) == 10
+    assert all("agentnb-clock" in message for message in sent)
+    assert max(map(len, sent)) < 400
 
 
-def test_the_end_comes_at_once_and_once() -> None:
-    screen = Screen()
-    dashboard = Dashboard(screen, clock=ManualClock(), widgets=True)
-    dashboard.update(LIVE)
-    dashboard.finish(DONE)
-    dashboard.finish(DONE)
-    dashboard.update(LIVE)
+def test_the_end_comes_at_once_and_once(made: Any) -> None:
+    dashboard, run, _, screen = made
+    dashboard.update(run)
+    for _ in range(2):
+        dashboard.finish(bundle(DONE), lambda: bundle(DONE, full=True))
+    dashboard.update(run)
     (final,) = screen.updates
     assert set(final) == {"text/html", "text/markdown", "text/plain", MIME}
     assert "Because of K2." in final["text/html"]
 
 
-def test_a_run_that_ends_before_it_was_painted_is_shown_once() -> None:
-    screen = Screen()
-    Dashboard(screen, clock=ManualClock(), widgets=True).finish(DONE)
+def test_a_run_that_ends_before_it_was_painted_is_shown_once(made: Any) -> None:
+    dashboard, _, _, screen = made
+    dashboard.finish(bundle(DONE), lambda: bundle(DONE, full=True))
     assert [MIME in data for data in screen.shown] == [True]
     assert screen.updates == []
 
 
-def test_a_front_end_without_widgets_finds_html_beside_the_view() -> None:
-    screen = Screen()
-    Dashboard(screen, clock=ManualClock(), widgets=True).update(LIVE)
-    assert "Because" in screen.shown[0]["text/html"]
-    assert "Because" in screen.shown[0]["text/plain"]
+def test_a_front_end_without_widgets_finds_html_beside_the_view(made: Any) -> None:
+    dashboard, run, _, screen = made
+    dashboard.update(run)
+    assert "Collecting context" in screen.shown[0]["text/html"]
+    assert "Collecting context" in screen.shown[0]["text/plain"]
 
 
-def test_a_terminal_gets_one_progress_line_and_then_the_text() -> None:
-    clock, screen, stream = ManualClock(), Screen(), Terminal()
-    dashboard = Dashboard(screen, clock=clock, widgets=False, stream=stream)
-    dashboard.update(LIVE)
-    clock.advance(1)
-    dashboard.update(LIVE | {"live": {"phase": "answering", "elapsed": 2.0}})
-    assert screen.shown == []
-    assert stream.getvalue().count("\n") == 0
-    assert "answering · 2.00 s" in stream.getvalue().split("\r")[-1]
-    dashboard.finish(DONE)
-    assert stream.getvalue().split("\r")[-2].strip() == "", "the line is wiped before the answer is printed"
-    assert "Because of K2." in screen.shown[0]["text/plain"]
+def test_a_fold_that_was_opened_is_open_in_the_end(wire: Wire) -> None:
+    screen, later = Screen(), []
+    widgets = Widgets(screen, lambda _, work: later.append(work))
+    run = Progress(began=0.0)
+    widgets.open(run, 0.0, "")
+    widgets.close(bundle(DONE), lambda: bundle(DONE, full=True))
+    assert "<details open" not in screen.updates[-1]["text/html"]
+    widgets._fold.selected_index = 0  # the front end's word comes when the cell is over
+    later.pop()()
+    assert "<details open" in screen.updates[-1]["text/html"]
+    assert wire.messages[-1].startswith('["comm_close"')
+    widgets.open(run, 0.0, "")
+    widgets._fold.selected_index = 0
+    widgets.close(bundle(DONE), lambda: bundle(DONE, full=True))
+    assert "<details open" in screen.updates[-1]["text/html"], "at once, where the word came meanwhile"
+    assert later == []
 
 
-def test_a_pipe_gets_no_progress_line() -> None:
-    stream, screen = io.StringIO(), Screen()
-    dashboard = Dashboard(screen, clock=ManualClock(), widgets=False, stream=stream)
-    dashboard.update(LIVE)
-    dashboard.finish(DONE)
-    assert stream.getvalue() == ""
-    assert len(screen.shown) == 1
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What a real run over the simulator tells: two calls, a tool between them, an answer."""
+    with Simulator(speed=0) as simulator:
+        settings = Settings(model="sim:claude-sonnet-4-6", home=tmp_path_factory.mktemp("home"), sim_speed=0)
+        session = Session(settings=settings, simulated=simulator, environment={})
+        source = "def gauge(day):\n    return day * 2\n"
+        session.cells.record(source, cell_id="a", number=1)
+        exec(source, session.namespace)
+        agent = session.agent()
+        run_id = session.new_run_id()
+        agent.begin(session.request("Inspect gauge and explain it.", cell="b", execution="2"), run_id)
+        heard: list[Any] = []
+        stop = agent.machine.events.subscribe(heard.append, run_id=run_id)
+        agent.drive(run_id)
+        stop()
+        session.close()
+    assert {"step", "view", "phase", "delta"} <= {each.kind for each in heard}
+    return heard
+
+
+def replayed(events: list[Any], steps: int) -> Iterator[list[Any]]:
+    """The run's events again and again, as one long run: those of one step at a time."""
+    step = 0
+    while step < steps:
+        group: list[Any] = []
+        for each in events:
+            if each.kind in ("step", "view", "phase", "delta"):
+                group.append(
+                    SimpleNamespace(
+                        kind=each.kind, step=step + 1, state=each.state, data=each.data, next_state="THINKING"
+                    )
+                )
+            if each.kind == "step":
+                step += 1
+                yield group
+                group = []
+
+
+def test_a_step_costs_the_same_at_any_time_and_little(
+    made: Any, wire: Wire, events: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    dashboard, run, clock, _ = made
+    dashboard.update(run)
+    costs, paints = [], []
+    for group in replayed(events, 500):
+        before, written = wire.bytes, any(e.kind == "delta" and e.data.get("channel") == "text" for e in group)
+        for each in (*group, None):
+            if each is not None:
+                run.feed(each, clock.monotonic())
+            clock.advance(0.0125 if each is not None and each.kind == "delta" else INTERVAL * 1.5)  # 80 tokens a second
+            begun, sent = time.process_time(), len(wire.messages)
+            dashboard.update(run, changed=each is not None)
+            paints += [time.process_time() - begun] if len(wire.messages) > sent else []
+        costs += [wire.bytes - before] if not written else []  # a written answer has a test of its own
+    early, late = sum(costs[5:55]), sum(costs[-50:])
+    with capsys.disabled():
+        print(
+            f"\n  {len(costs)} steps without an answer: {median(costs):,.0f} bytes each; "
+            f"{len(paints)} paints: {1000 * median(paints):.2f} ms CPU each, at most {1000 * max(paints):.1f}"
+        )
+    assert late < 1.1 * early
+    assert median(costs) <= 2_000
+    assert median(paints) <= 0.005, "2 ms on the reference machine"
+
+
+def test_a_streamed_answer_is_not_sent_again_and_again(
+    made: Any, wire: Wire, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dashboard, run, clock, _ = made
+    answer = "".join(
+        f"## Part {n}\n\n{'Some words of an answer. ' * 12}\n\n```python\nx = {n}\n```\n\n" for n in range(40)
+    )
+    dashboard.update(run)
+    before = wire.bytes
+    for at in range(0, len(answer), 4):
+        run.feed(text(answer[at : at + 4]), clock.monotonic())
+        clock.advance(0.0125)  # 80 tokens a second
+        dashboard.update(run)
+    sent = wire.bytes - before
+    with capsys.disabled():
+        print(f"\n  an answer of {len(answer):,} characters: {sent:,} bytes")
+    assert sent < 20 * len(answer)
+    assert max(map(len, wire.messages)) < 6_000
+
+
+def test_what_is_saved_of_a_long_run_is_bounded(events: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    step = {"state": "ACTING", "next": "THINKING", "seconds": 1.0, "what": "ran 1 tool"}
+    tool = {"name": "run_code", "arguments": {"code": "x = 1\n" * 2_000}, "result": "1\n" * 20_000, "seconds": 0.1}
+    definition = {
+        "name": "tides.harmonic",
+        "file": "tides.py",
+        "lines": [1, 9],
+        "form": "full",
+        "tokens": 90,
+        "new": True,
+    }
+    document = DONE | {
+        "run_id": "r-1",
+        "steps": [step | {"n": n, "tools": [tool]} for n in range(1, 601)],
+        "definitions": [definition] * 300,
+        "notes": [f"note {n} " + "x" * 100 for n in range(100)],
+        "images": [{"name": "fig", "media_type": "image/png", "data": "A" * 400_000, "width": 640, "height": 480}],
+    }
+    size = len(json.dumps(bundle(document)))
+    with capsys.disabled():
+        print(f"\n  saved of 600 steps: {size:,} bytes")
+    assert size < 60_000
+    html = bundle(document, full=True)["text/html"]
+    assert "600 steps, the last 12 shown" in html
+    assert "588 earlier steps: %agent_runs show r-1 --all" in html
 
 
 CELL = """
+from types import SimpleNamespace
 from IPython.display import display
 from agentnb.canonical import ManualClock
-from agentnb.notebook.live.dashboard import Dashboard
+from agentnb.notebook.live.dashboard import Dashboard, Widgets, someone_watches
+from agentnb.view.progress import Progress
+from agentnb.view.render import bundle
+import sys
+from agentnb.notebook.live.terminal_view import TerminalView
 clock = ManualClock()
-dashboard = Dashboard(display, clock=clock)
-dashboard.update({"state": "HYDRATING", "live": {"phase": "collecting", "elapsed": 0.0}})
+later = get_ipython().kernel.io_loop.call_later
+painter = Widgets(display, later) if someone_watches() else TerminalView(display, sys.stdout)
+dashboard = Dashboard(painter, clock=clock)
+run = Progress(began=0.0)
+dashboard.update(run)
 for count in range(3):
     clock.advance(60)
-    dashboard.update({"state": "THINKING", "text": "x" * count, "live": {"phase": "answering", "elapsed": 1.0}})
-dashboard.finish({"state": "COMPLETED", "text": "done"})
+    run.feed(SimpleNamespace(kind="delta", data={"channel": "text", "text": "x"}), 1.0)
+    dashboard.update(run)
+done = {"state": "COMPLETED", "text": "done"}
+dashboard.finish(bundle(done), lambda: bundle(done, full=True))
 """
 
 
 @pytest.fixture
 def messages() -> Iterator[list[dict[str, Any]]]:
-    """What a real kernel sends while the cell runs."""
+    """What a real kernel sends while the cell runs, and until the next one has run."""
     manager = KernelManager()
     manager.transport = "ipc"
     manager.start_kernel()
@@ -151,10 +302,16 @@ def messages() -> Iterator[list[dict[str, Any]]]:
         seen: list[dict[str, Any]] = []
         reply = client.execute_interactive(CELL, allow_stdin=True, output_hook=seen.append, timeout=60)
         assert reply["content"]["status"] == "ok", reply["content"]
+        while counted(seen, "comm_close") < counted(seen, "comm_open"):
+            seen.append(client.get_iopub_msg(timeout=60))
         yield seen
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+
+
+def counted(messages: list[dict[str, Any]], kind: str) -> int:
+    return sum(message["header"]["msg_type"] == kind for message in messages)
 
 
 @pytest.mark.kernel
@@ -170,11 +327,13 @@ def test_a_real_kernel_sends_widgets_then_replaces_them_and_closes_them(messages
     opened = {m["comm_id"] for m in of("comm_open")}
     closed = {m["comm_id"] for m in of("comm_close")}
     assert closed == opened
-    sent = [m["data"]["state"]["value"] for m in of("comm_msg") if "value" in m["data"].get("state", {})]
-    assert 1 <= len([html for html in sent if html]) <= 6, "three repaints of answer and summary"
-    assert sent[-4:] == [""] * 4, "no text stays behind in the models"
     kinds = [m["header"]["msg_type"] for m in messages]
     assert kinds.index("update_display_data") < kinds.index("comm_close"), "no view is left without its model"
+    values: dict[str, str] = {}
+    for message in of("comm_msg"):
+        value = message["data"].get("state", {}).get("value")
+        values[message["comm_id"]] = values.get(message["comm_id"], "") if value is None else value
+    assert not any(values.values()), "no text stays behind in the models"
 
 
 @pytest.mark.kernel

@@ -1,13 +1,13 @@
-"""The live view says how far the index has come, while it grows."""
+"""The live view says what goes on beside the run, while it does."""
 
 from __future__ import annotations
 
-from agentnb.view.view_text import summary_items
+from agentnb.view.progress import Progress
 
 
-def test_the_live_view_says_how_far_the_index_is() -> None:
-    live = {"phase": "answering", "elapsed": 1.2, "beside": "index: networkx 212 of 601 files"}
-    document = {"state": "THINKING", "live": live}
-    assert "index: networkx 212 of 601 files" in summary_items(document)
-    assert "index" not in " ".join(summary_items(document | {"live": live | {"beside": ""}}))
-    assert "index" not in " ".join(summary_items(document | {"state": "COMPLETED"}))
+def test_the_live_view_says_what_goes_on_beside_the_run() -> None:
+    beside = "index: networkx 212 of 601 files"
+    run = Progress(began=0.0)
+    assert beside in run.line(1.0, beside)
+    assert beside in run.stage_html(beside)
+    assert "index" not in run.line(1.0)

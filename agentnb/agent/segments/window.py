@@ -18,8 +18,17 @@ KEPT = 0.5
 
 def room_for(model: Model, request: Request, counter: TokenCounter) -> int:
     """Tokens that a conversation may have so that one more turn and its reply still fit; below zero: not even those."""
-    turn = counter.count(request.task) + request.context_tokens + min(request.max_tokens, model.max_output)
+    turn = counter.count(request.task) + context_room(model, request) + min(request.max_tokens, model.max_output)
     return int(model.window * CERTAIN) - turn
+
+
+CONTEXT_PART = 5
+"""A turn's context takes at most this part of a model's window, whatever the setting says."""
+
+
+def context_room(model: Model, request: Request) -> int:
+    """Tokens that a turn may add of the notebook and of definitions."""
+    return min(request.context_tokens, model.window // CONTEXT_PART)
 
 
 def tokens_of(blocks: Sequence[Block], model: Model, counter: TokenCounter) -> int:

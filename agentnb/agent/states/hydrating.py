@@ -12,8 +12,10 @@ from agentnb.agent.conversation.threads import EARLIER, Threads, folded, left_ou
 from agentnb.agent.conversation.turn_blocks import THINKING, closed, scrubbed
 from agentnb.agent.deps import Services
 from agentnb.agent.kernel_context import with_changed
+from agentnb.agent.notebook_context import cell_entries, room_for_definitions
 from agentnb.agent.request import Request
 from agentnb.agent.segments.segments import Begun, Segments
+from agentnb.agent.segments.window import context_room
 from agentnb.agent.state import AgentState, HeldDefinition, LeftOut, Segment, is_agents
 from agentnb.agent.tools.tool import pick
 from agentnb.context.selection import Chosen, Selection
@@ -66,6 +68,7 @@ class Hydrating:
             tools=tuple(sorted(set(request.tools))),
             allow=tuple(sorted(request.allow)),
             max_tokens=min(request.max_tokens, model.max_output),
+            context_tokens=context_room(model, request),
         )
         return AgentState(
             task=self._services.scrub(request.task),
@@ -126,6 +129,7 @@ class Hydrating:
             inherited=None,
             blocks=(*inherited, *blocks),
             definitions=_receipt(before, blocks, parts.selection),
+            cells=cell_entries(held_definitions([*before, *blocks]), parts.cell_entries),
             left_out=tuple(LeftOut(name=name, reason=reason) for name, reason in parts.selection.left_out),
             images=pictures.listed,
             redactions=tuple(services.scrub.report()),
@@ -141,17 +145,23 @@ class Hydrating:
     def _parts(self, state: AgentState, path: Sequence[Turn], before: Sequence[Block], pictures: Pictures) -> TurnParts:
         """What the task touches, and what became of what the thread holds."""
         hydrator, count, mode, task = self._services.hydrator, _counter(state).count, state.options.context, state.task
-        fresh = hydrator.refresh(held_definitions(before), count, gone=removed_definitions(before))
-        found = hydrator.select(task, mode=mode, count=count, budget=state.options.context_tokens)
+        held, budget = held_definitions(before), state.options.context_tokens
+        fresh = hydrator.refresh(held, count, gone=removed_definitions(before))
+        added = hydrator.additions(task, _earlier_task(before), held, mode=mode, count=count, budget=budget)
+        room = min(budget - added.tokens, room_for_definitions(budget))
+        found = hydrator.select(task, mode=mode, count=count, budget=max(0, room))
         selection = with_changed(found, (*fresh.changed, *self._dropped(state, path)), fresh.notes)
         return TurnParts(
             task=task,
             selection=selection,
-            values=hydrator.describe_values(task, mode=mode),
+            values=hydrator.describe_values(task, mode=mode, involved=added.names),
             images=pictures.new,
-            failure=_told_once(hydrator.failure(mode=mode, selection=selection), before),
+            failure=_told_once(hydrator.failure(mode=mode, selection=selection), before, added.texts),
             parts=fresh.parts if mode != "none" else (),
             removed=fresh.removed,
+            cells=added.texts,
+            cell_entries=added.holds,
+            told=frozenset(hydrator.notebook.cells_told(held, added.holds)),
         )
 
     def _pictures(self, state: AgentState, before: Sequence[Block]) -> Pictures:
@@ -188,8 +198,19 @@ class Hydrating:
 SAME_ERROR = "<error>The error told last still stands: no cell has run without one since.</error>"
 
 
-def _told_once(failure: str, before: Sequence[Block]) -> str:
-    """An error of which nothing changed since it was told is not told again."""
+def _earlier_task(before: Sequence[Block]) -> str:
+    """What was asked last: a follow-up may speak of it."""
+    texts = (
+        block.content.text for block in reversed(before) if block.label == "task" and isinstance(block.content, Text)
+    )
+    return next(texts, "").rpartition("<task>\n")[2].removesuffix("\n</task>")
+
+
+def _told_once(failure: str, before: Sequence[Block], cells: Sequence[str] = ()) -> str:
+    """An error of which nothing changed since it was told is not told again; nor one that its cell tells as much of."""
+    inner = failure.removeprefix("<error>\n").removesuffix("\n</error>")
+    if inner and any(inner in text for text in cells):
+        return ""
     texts = (block.content.text for block in before if isinstance(block.content, Text))
     told = [text for text in texts if "<error>\n" in text]
     return SAME_ERROR if failure and told and failure in told[-1] else failure

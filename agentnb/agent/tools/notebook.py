@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from agentnb.agent.tools.proposals import Proposal, text_digest
 from agentnb.agent.tools.tool import Outcome
 
 MAX_CHOICES = 6
+MAX_NAMES = 200
 MAX_CELL = 20_000
 """Characters of a proposed cell."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NotebookTools:
-    """The tools over what they need: `look` at a name, `run` code, and the text with which cell `number` ran."""
+    """The tools over what they need: `look` at a name, `run` code, `read` a cell; lines on the `names` that fit a
+    pattern, and the text with which the cell of a number ran."""
 
     look: Callable[[str], Outcome]
     run: Callable[[str], Outcome]
+    read: Callable[[int, str], Outcome]
+    names: Callable[[str], list[str]]
     cell_text: Callable[[int], str | None]
 
     def inspect(
@@ -29,6 +33,21 @@ class NotebookTools:
         the notebook or of a module that it imports, by its name as code would write it (e.g. `clean`, `Model.fit`,
         `nx.Graph.add_edge`). For a variable it gives a short description of its present value. No side effects."""
         return self.look(name)
+
+    def read_cell(
+        self,
+        number: Annotated[int, "The cell's number, as `number` or the outline gives it."],
+        part: Annotated[Literal["all", "source"], "`source` leaves the outputs out; default `all`."] = "all",
+    ) -> Outcome:
+        """Bring a cell of the notebook into the conversation at length: its source and all of its outputs as they were
+        when it ran. For cells that the outline lists, and for those whose outputs were cut. No side effects."""
+        return self.read(number, part)
+
+    def variables(self, pattern: Annotated[str, "As a shell has it, e.g. `df*`; default: all."] = "*") -> Outcome:
+        """List the notebook's names that hold something now: type, and shape or length. No side effects."""
+        found = self.names(pattern)
+        more = [f"… and {len(found) - MAX_NAMES:,} more; ask with a pattern."] if len(found) > MAX_NAMES else []
+        return Outcome(text="\n".join([*found[:MAX_NAMES], *more]) or "No name.")
 
     def run_code(self, code: Annotated[str, "Python source; the last expression's value is returned."]) -> Outcome:
         """Run Python in the person's kernel, with their variables, and get what was printed and the value of the last

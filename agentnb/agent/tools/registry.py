@@ -24,19 +24,22 @@ class Listed:
     acts: bool = False
     on_main: bool = False
     asks: bool = False
+    shows_values: bool = False
     trouble: Callable[..., str] | None = None
 
 
 REGISTRY = (
     Listed(call=NotebookTools.inspect),
-    Listed(call=NotebookTools.run_code, acts=True, on_main=True),
+    Listed(call=NotebookTools.read_cell),
+    Listed(call=NotebookTools.variables, on_main=True),
+    Listed(call=NotebookTools.run_code, acts=True, on_main=True, shows_values=True),
     Listed(call=NotebookTools.propose_cell, trouble=NotebookTools.proposal_trouble),
     Listed(call=NotebookTools.ask_user, acts=True, asks=True, trouble=NotebookTools.question_trouble),
     Listed(call=ProjectFiles.list_files),
-    Listed(call=ProjectFiles.read_file),
-    Listed(call=ProjectFiles.search_code),
+    Listed(call=ProjectFiles.read_file, shows_values=True),
+    Listed(call=ProjectFiles.search_code, shows_values=True),
     Listed(call=ProjectFiles.edit_file, acts=True, trouble=ProjectFiles.edit_trouble),
-    Listed(call=ProjectTests.run_tests, acts=True, trouble=ProjectTests.trouble),
+    Listed(call=ProjectTests.run_tests, acts=True, shows_values=True, trouble=ProjectTests.trouble),
 )
 NAMES = tuple(each.call.__name__ for each in REGISTRY)
 
@@ -49,6 +52,7 @@ def built_in(*parts: object) -> dict[str, Tool]:
 
 
 def _bound(each: Listed, owner: object) -> Tool:
-    tool = tool_of(each.call.__get__(owner), acts=each.acts, on_main=each.on_main, asks=each.asks)
+    said = {name: getattr(each, name) for name in ("acts", "on_main", "asks", "shows_values")}
+    tool = tool_of(each.call.__get__(owner), **said)
     trouble = tool.trouble if each.trouble is None else each.trouble.__get__(owner)
     return replace(tool, description=" ".join(tool.description.split()), trouble=trouble)

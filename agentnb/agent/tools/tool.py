@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, overload
 
 from agentnb.agent.tools.arguments import WrongArguments, schema_of, taken
 from agentnb.agent.tools.proposals import Proposal
 from agentnb.context.redaction.redactor import cut_point
+from agentnb.context.values.schema_only import WITHHELD
 from agentnb.errors import InputError, ToolUnknown, nearest
 from agentnb.models.messages import ToolCall, ToolSpec
 
@@ -39,7 +40,8 @@ class Tool:
     """A function that a model may call.
 
     `acts` tools change something: they run only when allowed by name. `on_main` tools touch the user's namespace and
-    run on the kernel's main thread. Of an `asks` tool a person's word is the result. `take` checks arguments and gives
+    run on the kernel's main thread. Of an `asks` tool a person's word is the result. One that
+    `shows_values` tells less where values are to stay at home. `take` checks arguments and gives
     them as `call` wants them; it raises WrongArguments. `trouble` says, or raises, why a call would fail, before a
     person is asked.
     """
@@ -51,6 +53,7 @@ class Tool:
     acts: bool = True
     on_main: bool = True
     asks: bool = False
+    shows_values: bool = True
     take: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     trouble: Callable[..., str] = field(default=lambda **_: "")
 
@@ -184,6 +187,19 @@ def _said_of(error: Exception, tool: Tool) -> str:
             return str(error)
         case _:
             return f"{type(error).__name__}: {error}"
+
+
+def without_result(tool: Tool) -> Tool:
+    """The tool as it may be used where no value is to be sent: it runs, and only whether it failed is told."""
+    if not tool.shows_values:
+        return tool
+
+    def call(**arguments: Any) -> Outcome:
+        outcome = carry_out(tool, ToolCall("", tool.name, arguments))
+        said = "It failed" if outcome.is_error else "It ran"
+        return Outcome(text=f"{said}. What it gave is {WITHHELD}.", is_error=outcome.is_error, refused=outcome.refused)
+
+    return replace(tool, call=call)
 
 
 def _as_text(result: Any) -> str:

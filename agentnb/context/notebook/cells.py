@@ -193,6 +193,11 @@ class CellIndex:
         bound = self._bound.get(name)
         return bound.made.removesuffix("()") if bound else ""
 
+    def order_of(self, name: str) -> int:
+        """A number that grows whenever the name is bound anew; 0 where no cell binds it."""
+        bound = self._bound.get(name)
+        return bound.order if bound else 0
+
     @property
     def names(self) -> AbstractSet[str]:
         """Every name that a cell has bound, values too. A view."""

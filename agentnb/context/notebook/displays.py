@@ -50,8 +50,8 @@ class Displays:
     _kept: list[tuple[str, Shown]] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def take(self, bundle: Mapping[str, Any], *, cell: str, about: str = "", name: str = "") -> None:
-        """Remember an output if it is a figure. `about` says more than the output's own text."""
+    def take(self, bundle: Mapping[str, Any], *, cell: str, about: str = "", name: str = "") -> Shown | None:
+        """Remember an output if it is a figure, which is returned. `about` says more than the output's own text."""
         shown = figure_of(bundle, cell=cell, about=about)
         with self._lock:
             before = next((shown.cell for known, shown in self._kept if name and known == name), cell)
@@ -59,6 +59,7 @@ class Displays:
                 self._kept = [item for item in self._kept if item[0] != name]
             if shown is not None:
                 self.keep(replace(shown, cell=before), name=name)
+        return shown
 
     def keep(self, shown: Shown, *, name: str = "") -> None:
         """Remember one more; the oldest go."""

@@ -18,6 +18,7 @@ from agentnb.context.static.excerpts import Spans, excerpt, excerpt_of_cell
 from agentnb.context.values import static_inspect
 from agentnb.context.values.description import describe
 from agentnb.context.values.text_format import beginning
+from agentnb.models.framing import framed
 
 FRAMES = 8
 """Frames of one error that are told: the user's own first, then the innermost of others."""
@@ -46,7 +47,21 @@ def describe_failure(error: BaseException, *, project: Path | None = None, short
     for one in chain:
         lines += [_relation(one, chain)] if lines else []
         lines += [f"{type(one).__name__}: {_message(one)}", *_told(frames_from_cell(one), project, short)]
-    return "<error>\n" + "\n".join(lines) + "\n</error>"
+    return framed("error", "\n".join(lines))
+
+
+def told_briefly(error: BaseException) -> str:
+    """The failure as a cell's output has it: the error and its causes with the user's frames, without any locals."""
+    lines: list[str] = []
+    chain = chain_of(error)[:3]
+    for one in chain:
+        lines += [_relation(one, chain)] if lines else []
+        lines.append(f"{type(one).__name__}: {_message(one)}")
+        frames = frames_from_cell(one)
+        own = [number for number, (frame, _) in enumerate(frames) if not is_library(frame.f_code.co_filename)]
+        kept = sorted({*own[-OWN_FRAMES:], *([len(frames) - 1] if frames else [])})
+        lines += [text for number in kept for text in _frame(*frames[number], None)]
+    return "\n".join(lines)
 
 
 def _relation(error: BaseException, chain: Sequence[BaseException]) -> str:

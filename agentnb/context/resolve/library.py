@@ -8,13 +8,14 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from agentnb.context.notebook.trace import is_library
-from agentnb.context.resolve.files import loaded_file, module_name, relative_file
+from agentnb.context.resolve.files import loaded_file, module_name, relative_file, stamp_of
 from agentnb.context.static.definitions import Definition
 from agentnb.context.static.syntax import first_line, header
 from agentnb.context.values import static_inspect
@@ -115,8 +116,14 @@ def _told(name: str, kind: str, signature: str, doc: str) -> Definition:
 
 
 def _header(path: Path, first: int) -> str:
+    return _header_at(str(path), first, stamp_of(path))
+
+
+@lru_cache(4096)
+def _header_at(path: str, first: int, stamp: tuple[int, int]) -> str:
+    """`stamp` tells the version of the file."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
+        with Path(path).open(encoding="utf-8", errors="replace") as file:
             return header("".join(islice(file, first - 1, first - 1 + HEAD_LINES)).lstrip(" \t"))
     except OSError:
         return ""

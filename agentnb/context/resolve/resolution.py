@@ -108,6 +108,12 @@ class Resolver:
             self._resolved[name] = self._resolve(name)
         return self._resolved[name]
 
+    def exactly(self, name: str) -> Definition | None:
+        """The definition that goes by this very name, as one that was found before: nothing is searched or inferred."""
+        parts = name.replace(".<locals>.", ".").split(".")
+        found = self._look(parts, self._cascade) if all(part.isidentifier() for part in parts) else self._beside(name)
+        return found if found is not None and found.name == name else None
+
     def mentioned(self, word: str) -> Definition | None:
         """The same for a word of the text, which may well be no name: no inference, no reason, no hint."""
         return self._look(word.split("."), self._cascade)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentnb.agent.kernel_context import Pins
+from agentnb.agent.notebook_context import room_for_definitions
 from agentnb.agent.project import FILE_CHARACTERS, read_added
 from agentnb.context.redaction.secret_shapes import KINDS
 from agentnb.context.resolve.outlines import Outline
@@ -157,7 +158,8 @@ def _pin(session: Session, rest: str) -> None:
     if found.name not in pins.names:
         pins.names.append(found.name)
     count = session.samples.counter_for(session.model_name()).count
-    note = session.hydrator().why_not_in_full(found.name, count=count, budget=session.settings.context_tokens)
+    room = room_for_definitions(session.settings.context_tokens)
+    note = session.hydrator().why_not_in_full(found.name, count=count, budget=room)
     _show_pins(session, pins, [note] if note else [])
 
 

@@ -87,9 +87,12 @@ def _state_of(run: Any) -> str:
 
 
 def _show(session: Session, rest: str) -> None:
-    from agentnb.view.render import bundle
+    """Show a run with all its panels; --all: with all its steps too, which a notebook does not keep."""
+    from agentnb.view.render import bundle, whole
 
-    display(bundle(session.find_run(_one_run(session, rest)).receipt), raw=True)
+    words = [word for word in rest.split() if word != "--all"]
+    receipt = session.find_run(_one_run(session, " ".join(words))).receipt
+    display(whole(receipt) if "--all" in rest.split() else bundle(receipt, full=True), raw=True)
 
 
 def _watch(notebook: Notebook, rest: str) -> None:

@@ -7,9 +7,8 @@ answer as it streams. Without one the journal is looked at twenty times a second
 from __future__ import annotations
 
 import queue
-from typing import Any
 
-from agentnb.agent.run_document import AgentRun, LiveDocument, document_of, state_of
+from agentnb.agent.run_document import AgentRun, document_of, state_of
 from agentnb.durable.events import JOURNALED_KINDS, Event
 from agentnb.durable.journal import leases, records
 from agentnb.durable.machine import AgentStateMachine
@@ -28,8 +27,7 @@ class Watch:
         self._heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
         run, self._history = self._machine.get(run_id), self._machine.history(run_id)
         begun = session.clock.monotonic() - max(0.0, session.clock.now() - run.created)
-        self._live = LiveDocument(run_id, _context(run), begun, state=run.state)
-        self._view = View(self._live, clock=session.clock, widgets=notebook.settings.live, beside=self._beside)
+        self._view = View(notebook, run, since=begun, beside=self._beside)
 
     def watch(self) -> AgentRun:
         """Show the run until it has ended, is paused or waits; gives it as it stands then."""
@@ -70,10 +68,6 @@ class Watch:
         if owner is None or leases.is_dead(owner):
             return "no process is at work on it just now"
         return f"at work: {leases.describe(owner)}"
-
-
-def _context(run: Any) -> dict[str, Any]:
-    return dict(run.context) if isinstance(run.context, dict) else {}
 
 
 def _picture(machine: AgentStateMachine, event: Event) -> Event:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.utils.dir2 import get_real_method
 
 from agentnb.context.values.static_inspect import class_name
+from agentnb.notebook.hooks.cell_outputs import CellOutputs
 
 if TYPE_CHECKING:
     from agentnb.context.notebook.displays import Displays, Shown
@@ -21,6 +22,7 @@ _KINDS = ("image/", "application/vnd.plotly", "application/vnd.vega", "applicati
 """How the mime types of figures begin."""
 _CHART = "vega-embed"
 """What stands in the html of one."""
+_RECORDED = frozenset({"clear_output", "display_data", "execute_result", "update_display_data"})
 _REQUESTS = 200
 """Requests whose cells are known: a thread or task that was begun in an older one shows under the newest."""
 
@@ -49,6 +51,8 @@ class Showing:
         self._displays: Displays | None = None  # what looks at figures is imported with the first one
         self._shell = shell
         self._cell = cell
+        self.outputs = CellOutputs(shell)
+        """What the running cell prints and shows."""
         self._here = _InThisThread()
         self._cells: OrderedDict[str, str] = OrderedDict()
         self._hooked: list[tuple[Any, Any]] = []  # with the hooks that it had
@@ -69,6 +73,11 @@ class Showing:
             return None
         part._thread_local = _InEveryThread(before, self._sent)
         return before
+
+    @property
+    def sees_all(self) -> bool:
+        """Is every display seen as it goes out? In a terminal IPython's own history is asked afterwards."""
+        return len(self._hooked) == 2
 
     def _unhook(self, part: Any, before: Any) -> None:
         part.unregister_hook(self._sent)
@@ -142,13 +151,17 @@ class Showing:
         return message
 
     def _note(self, kind: str, content: Any, cell: str) -> None:
+        figure: str | None = None
         if kind == "clear_output":
             self._forget(cell)
         elif "data" in content:
             about, self._here.about = self._here.about, ""
             name = str((content.get("transient") or {}).get("display_id") or "")
             if _may_be_figure(content["data"]) or (name and self._displays is not None):
-                self._opened().take(content["data"], cell=cell, about=about, name=name)
+                shown = self._opened().take(content["data"], cell=cell, about=about, name=name)
+                figure = shown.text if shown is not None else None
+        if cell == self._cell() and kind in _RECORDED:
+            self.outputs.shown(kind, content, figure=figure)
 
 
 def _request(header: Any) -> str:

@@ -57,7 +57,7 @@ class Buttons:
         rows = [self._row(library, item, alone=alone) for item in questions]
         if len(questions) > 1:
             rows.append(self._all(library, questions))
-        self._note = self._keep(html_widget(library, _FOCUS))
+        self._note = self._keep(html_widget(library, wrap(_FOCUS)))
         self._fill(library, [*rows, self._note], say.answer_line(doc))
         _close_all(before)
 
@@ -108,7 +108,7 @@ class Buttons:
         if alone:
             return row
         label = f'<div style="{SMALL};margin:6px 0 0 0">{esc(f"{question.number}. {_begins(question)}")}</div>'
-        return self._keep(library.VBox([self._keep(html_widget(library, label)), row], layout={"width": "100%"}))
+        return self._keep(library.VBox([self._keep(html_widget(library, wrap(label))), row], layout={"width": "100%"}))
 
     def _all(self, library: Any, questions: Sequence[Question]) -> Any:
         """Every call at once."""

@@ -1,123 +1,181 @@
 """The live view of a run: widgets while it goes on, replaced by the static view when it ends.            [ipywidgets]
 
-The parts and their order are those of `render.live_html`, so that nothing jumps at the end. Only parts that changed
-are sent, at most eight times a second and less often as the answer grows. Saved widgets do not reopen ("model not
-found"), so at the end the same output becomes html, Markdown, plain text and JSON, and the widgets are closed.
-Where there is no front end for widgets (IPython in a terminal) a progress line stands in for them.
+What a repaint costs does not grow with the run. The clock is a widget of its own, and a tick repaints it alone. The
+answer is sent in pieces: what no longer changes is a widget that is not sent again, and only the end of the text is.
+Saved widgets do not reopen ("model not found"), so at the end the same output becomes html, Markdown, plain text and
+JSON, and the widgets are closed.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TextIO
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from agentnb.canonical import Clock
-from agentnb.view import view_text as say
-from agentnb.view.render import bundle, live_html, run_html, run_text, wrap
-from agentnb.view.style import WIDTH
+from agentnb.view.markup import settled, to_html
+from agentnb.view.progress import BAR_STYLES, Progress
+from agentnb.view.style import PRE, clean, esc, wrap
 
-INTERVAL = 0.125  # seconds between two updates
-SLOWER_PER = 16_000  # characters of answer that lengthen the interval by one more INTERVAL
+INTERVAL = 0.25
+"""Seconds between two repaints."""
+TICK = 0.5
+"""Seconds between two repaints of the clock while nothing else happens."""
+PIECE = 400
+"""Characters of an answer that are sent again as it grows, at the least; a longer last block is sent less often."""
 VIEW_MIME = "application/vnd.jupyter.widget-view+json"
+SETTLING = 0.3
+"""Seconds after a cell's end in which the front end tells which fold was open: no message arrives before."""
+Bundle = dict[str, Any]
 
 
 class Painter(Protocol):
     """One way to show a run that is going on."""
 
-    def open(self, doc: Mapping[str, Any]) -> None: ...
+    def open(self, run: Progress, now: float, beside: str) -> None: ...
 
-    def paint(self, doc: Mapping[str, Any]) -> None: ...
+    def paint(self, run: Progress, now: float, beside: str) -> None: ...
 
-    def close(self, final: dict[str, Any]) -> None: ...
+    def tick(self, run: Progress, now: float) -> None: ...
+
+    def close(self, final: Bundle, opened: Callable[[], Bundle]) -> None: ...
 
 
 class Dashboard:
-    """Shows one run. `display` is IPython's function; call from the main thread only.
+    """Shows one run. `update` may be called as often as one likes, on the main thread; `finish` once, in any case.
 
-    `update` may be called as often as one likes; `finish` once, and whatever happens.
+    `changed` says whether anything but the time has changed since the last call.
+    """
+
+    def __init__(self, painter: Painter, *, clock: Clock) -> None:
+        self.painter = painter
+        self._clock = clock
+        self._due = self._tick = float("-inf")
+        self._opened = self._finished = False
+        self._stale = False
+
+    def update(self, run: Progress, *, changed: bool = True, beside: Callable[[], str] = str) -> None:
+        """Show the run as it stands, unless the last time was a moment ago."""
+        now = self._clock.monotonic()
+        self._stale |= changed
+        if self._finished:
+            return
+        if not self._opened:
+            self.painter.open(run, now, beside())
+            self._opened, self._stale = True, False
+            self._due, self._tick = now + INTERVAL, now + TICK
+        elif self._stale and now >= self._due:
+            self.painter.paint(run, now, beside())
+            self._stale = False
+            self._due = now + INTERVAL * (1 + _unsettled(self.painter) / (2 * PIECE))
+        elif now >= self._tick:
+            self.painter.tick(run, now)
+            self._tick = now + TICK
+
+    def reopen(self) -> None:
+        """The run goes on after all: the next update opens the live view again, in the same output."""
+        self._opened = self._finished = False
+
+    def finish(self, final: Bundle, opened: Callable[[], Bundle]) -> None:
+        """Replace the live view by the static one; `opened` makes the same with its fold open. Once only."""
+        if not self._finished:
+            self._finished = True
+            self.painter.close(final, opened)
+
+
+def _unsettled(painter: Painter) -> int:
+    return painter.unsettled if isinstance(painter, Widgets) else 0
+
+
+class Widgets:
+    """A box of widgets: the answer in pieces, the stage, the clock, and a fold with the newest steps.
+
+    `later(seconds, work)` does something between cells; without it the widgets close at once.
     """
 
     def __init__(
         self,
         display: Callable[..., Any],
-        *,
-        clock: Clock,
+        later: Callable[[float, Callable[[], None]], None] | None,
         run_id: str = "",
-        widgets: bool | None = None,
-        stream: TextIO | None = None,
     ) -> None:
-        wanted = someone_watches() if widgets is None else widgets
-        self._painter: Painter = Widgets(display, run_id) if wanted else ProgressLine(display, stream or sys.stderr)
-        self._clock = clock
-        self._due = float("-inf")
-        self._opened = False
-        self._finished = False
-
-    def update(self, doc: Mapping[str, Any]) -> None:
-        """Show the document as it stands, unless the last time was a moment ago."""
-        now = self._clock.monotonic()
-        if self._finished or now < self._due:
-            return
-        self._due = now + INTERVAL * (1 + len(str(doc.get("text") or "")) / SLOWER_PER)
-        if self._opened:
-            self._painter.paint(doc)
-        else:
-            self._painter.open(doc)
-            self._opened = True
-
-    @property
-    def has_widgets(self) -> bool:
-        return isinstance(self._painter, Widgets)
-
-    def reopen(self) -> None:
-        """The run goes on after all: the next update opens the live view again, in the same output."""
-        self._opened = self._finished = False
-        self._due = float("-inf")
-
-    def finish(self, doc: Mapping[str, Any], *, error_follows: bool = False) -> None:
-        """Replace the live view by the static one; the second call does nothing."""
-        if not self._finished:
-            self._finished = True
-            self._painter.close(bundle(doc, error_follows=error_follows))
-
-
-class Widgets:
-    """One HTML widget a part, in a box. Front ends without widgets show the html beside it in the bundle."""
-
-    def __init__(self, display: Callable[..., Any], run_id: str = "") -> None:
         self._display = display
         self._run_id = run_id
+        self._later = later
         self._handle: Any = None
         self._box: Any = None
-        self._parts: dict[str, Any] = {}
+        self._stage: Any = None
+        self._clock: Any = None
+        self._steps: Any = None
+        self._fold: Any = None
+        self._pieces: Pieces | None = None
 
-    def open(self, doc: Mapping[str, Any]) -> None:
+    @property
+    def unsettled(self) -> int:
+        """Characters that the next repaint sends again."""
+        return self._pieces.unsettled if self._pieces is not None else 0
+
+    def open(self, run: Progress, now: float, beside: str) -> None:
         library = widget_library()
-        self._parts = {name: html_widget(library, inner) for name, inner in live_html(doc).items()}
-        self._box = library.VBox(list(self._parts.values()), layout={"width": "100%", "overflow": "visible"})
+        self._close_widgets()
+        self._pieces = Pieces(library)
+        self._stage, self._clock = (
+            html_widget(library, run.stage_html(beside)),
+            html_widget(library, run.clock_html(now)),
+        )
+        self._steps = html_widget(library, run.steps_html())
+        self._fold = library.Accordion([self._steps], titles=("steps so far",), selected_index=None)
+        styles = html_widget(library, BAR_STYLES)
+        self._box = library.VBox(
+            [styles, self._pieces.box, self._stage, self._clock, self._fold],
+            layout={"width": "100%", "overflow": "visible"},
+        )
+        for name in ("jp-RenderedHTMLCommon", "agentnb-run", "agentnb-live"):
+            self._box.add_class(name)
+        self._pieces.show(run.answer)
         view = {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
-        fallback = {"text/plain": run_text(doc), "text/html": run_html(doc)}
-        self._show({VIEW_MIME: view, **fallback})
+        self._show({VIEW_MIME: view, "text/plain": run.line(now, beside), "text/html": wrap(run.stage_html(beside))})
 
-    def paint(self, doc: Mapping[str, Any]) -> None:
-        for name, inner in live_html(doc).items():
-            html = wrap(inner)
-            if self._parts[name].value != html:
-                self._parts[name].value = html
+    def paint(self, run: Progress, now: float, beside: str) -> None:
+        assert self._pieces is not None
+        self._pieces.show(run.answer)
+        _set(self._stage, run.stage_html(beside))
+        _set(self._steps, run.steps_html())
 
-    def close(self, final: dict[str, Any]) -> None:
+    def tick(self, run: Progress, now: float) -> None:
+        _set(self._clock, run.clock_html(now))
+
+    def close(self, final: Bundle, opened: Callable[[], Bundle]) -> None:
         # Before the widgets close: a front end must never look for a model that is gone.
-        self._show(final)
+        told = self._is_open
+        self._show(opened() if told else final)
+        if told or self._box is None or self._later is None:
+            self._close_widgets()
+            return
+        box = self._box
+
+        def settle() -> None:
+            if self._box is box:  # else the view was opened again
+                if self._is_open:
+                    self._show(opened())
+                self._close_widgets()
+
+        self._later(SETTLING, settle)
+
+    @property
+    def _is_open(self) -> bool:
+        return self._fold is not None and self._fold.selected_index is not None
+
+    def _close_widgets(self) -> None:
         if self._box is None:
             return
-        for widget in self._parts.values():
-            widget.value = ""  # nbclient keeps the last state of closed widgets in the notebook's metadata
+        pieces = self._pieces.widgets if self._pieces is not None else []
+        for widget in (*pieces, *self._box.children, self._steps, self._box):
+            if hasattr(widget, "value"):
+                widget.value = ""  # nbclient keeps the last state of closed widgets in the notebook's metadata
             close(widget)
-        close(self._box)
-        self._box, self._parts = None, {}
+        self._box = self._fold = self._pieces = None
 
-    def _show(self, data: dict[str, Any]) -> None:
+    def _show(self, data: Bundle) -> None:
         """Into the one output that this view has; its first use makes it.
 
         The run's id is the display's and stands in the metadata: by these a page that was loaded anew finds the output.
@@ -129,32 +187,52 @@ class Widgets:
             self._handle.update(data, raw=True, metadata=metadata)
 
 
-class ProgressLine:
-    """`Asking the model · 1.40 s` on one line that is written over, where a person looks at it; then plain text."""
+class Pieces:
+    """A growing answer as widgets: what is settled is sent once."""
 
-    def __init__(self, display: Callable[..., Any], stream: TextIO) -> None:
-        self._display = display
-        self._stream = stream
-        self._width = 0
+    def __init__(self, library: Any) -> None:
+        self._library = library
+        self._shown = ""
+        self._settled = 0
+        self._end = html_widget(library, "")
+        self._look = {"layout": self._end.layout, "style": self._end.style}  # one for all: each is a model of its own
+        self.box = library.VBox([self._end], layout={"width": "100%", "overflow": "visible"})
 
-    def open(self, doc: Mapping[str, Any]) -> None:
-        self.paint(doc)
+    @property
+    def unsettled(self) -> int:
+        return len(self._shown) - self._settled
 
-    def paint(self, doc: Mapping[str, Any]) -> None:
-        if self._stream.isatty():
-            self._write(say.summary_line(doc)[: WIDTH - 1])
+    @property
+    def widgets(self) -> list[Any]:
+        return list(self.box.children)
 
-    def close(self, final: dict[str, Any]) -> None:
-        if self._width:
-            self._write("")
-            self._stream.write("\r")
-            self._stream.flush()
-        self._display(final, raw=True)
+    def show(self, text: str) -> None:
+        if text == self._shown:
+            return
+        if not text.startswith(self._shown[: self._settled]):
+            for widget in self.box.children[:-1]:
+                widget.close()
+            self.box.children, self._settled = (self._end,), 0
+        rest = text[self._settled :]
+        if len(rest) > PIECE and (length := settled(rest)) and len(rest[:length].strip()) > PIECE // 2:
+            piece = self._library.HTML(to_html(rest[:length]), **self._look)
+            self.box.children = (*self.box.children[:-1], piece, self._end)
+            self._settled, rest = self._settled + length, rest[length:]
+        self._shown = text
+        _set(self._end, _unfinished(rest))
 
-    def _write(self, line: str) -> None:
-        self._stream.write("\r" + line.ljust(self._width))
-        self._stream.flush()
-        self._width = len(line)
+
+def _unfinished(text: str) -> str:
+    """The end of an answer. Code that goes on is not read as Markdown again and again."""
+    first, _, code = text.lstrip("\n").partition("\n")
+    if first.startswith("```") and "```" not in code:
+        return f'<pre style="{PRE}">{esc(clean(code))}</pre>'
+    return to_html(text)
+
+
+def _set(widget: Any, html: str) -> None:
+    if widget.value != html:
+        widget.value = html
 
 
 def widget_library() -> Any:
@@ -166,7 +244,7 @@ def widget_library() -> Any:
 
 def html_widget(library: Any, inner: str) -> Any:
     # The default layout of a widget has a margin and a fixed line height; the static view has neither.
-    return library.HTML(wrap(inner), layout={"width": "100%", "margin": "0", "height": "auto"})
+    return library.HTML(inner, layout={"width": "100%", "margin": "0", "height": "auto"})
 
 
 def close(widget: Any) -> None:

@@ -1,53 +1,64 @@
-"""The live view of one run: widgets before a person, a progress line in a terminal, and the outcome alone elsewhere.
+"""The live view of one run: widgets before a person, a growing text in a terminal, and the outcome alone elsewhere.
 
-`%config AgentNB.live = False` shows the outcome alone everywhere.
+`%config AgentNB.live = False` shows the outcome alone everywhere; `%config AgentNB.view = "full"` shows all of it.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from agentnb.agent.run_document import LiveDocument
 from agentnb.canonical import Clock
-from agentnb.notebook.live.dashboard import Dashboard
+from agentnb.durable.journal.records import Run
+from agentnb.notebook.live.dashboard import Dashboard, Widgets, someone_watches
+from agentnb.notebook.live.terminal_view import TerminalView
+from agentnb.view.progress import Progress
 from agentnb.view.render import bundle
 from agentnb.view.view_text import with_cell_numbers
 
+if TYPE_CHECKING:
+    from agentnb.notebook.kernel import Notebook
+
 
 class View:
-    """Fed from the agent's thread, painted from the main thread. `beside` says what else goes on meanwhile, `numbers`
-    which number a cell has."""
+    """Fed from the agent's thread, painted from the main thread.
+
+    `since` is when the person asked, in seconds of the session's monotonic clock: from there to the end one clock runs.
+    """
 
     def __init__(
-        self,
-        live: LiveDocument,
-        *,
-        clock: Clock,
-        widgets: bool,
-        beside: Callable[[], str] = str,
-        numbers: Mapping[str, int] = MappingProxyType({}),
+        self, notebook: Notebook, run: Run, *, since: float | None = None, beside: Callable[[], str] = str
     ) -> None:
-        self._live = live
-        self._clock = clock
+        session = notebook.session
+        self._clock: Clock = session.clock
+        self._numbers = session.cells.numbers
+        self._full = notebook.full_view
         self._beside = beside
-        self._numbers = numbers
         self._lock = threading.Lock()
-        self._dashboard = Dashboard(display, clock=clock, run_id=live.run_id) if widgets else None
+        self._changed = True
+        self._spent = self._loading = 0.0
+        self._run = _begun(run, self._clock.monotonic() if since is None else since)
+        self._painter = self._dashboard = None
+        if notebook.settings.live:
+            painter = Widgets(display, _later(notebook.shell), run.run_id) if someone_watches() else None
+            self._dashboard = Dashboard(
+                painter or TerminalView(display, sys.stdout, full=self._full), clock=self._clock
+            )
+            self._painter = painter
 
     @property
     def has_widgets(self) -> bool:
         """Whether widgets are shown here: then buttons can be, too."""
-        return self._dashboard is not None and self._dashboard.has_widgets
+        return self._painter is not None
 
-    def reopen(self, live: LiveDocument) -> None:
+    def reopen(self, run: Run) -> None:
         """A run that waited goes on: its live view stands again where the static one is."""
         with self._lock:
-            self._live = live
+            self._run, self._changed = _begun(run, self._clock.monotonic() - self._spent), True
         if self._dashboard is not None:
             self._dashboard.reopen()
 
@@ -55,24 +66,56 @@ class View:
         """Show another document in the output that shows one already."""
         if self._dashboard is not None:
             self._dashboard.reopen()
-            self._dashboard.finish(document)
+            self._dashboard.finish(*self._forms(document))
 
     def feed(self, event: Any) -> None:
+        """Take one event of the run."""
         with self._lock:
-            self._live.feed(event)
+            self._run.feed(event, self._clock.monotonic())
+            self._changed = True
 
     def paint(self) -> None:
-        if self._dashboard is None:
-            return
-        with self._lock:
-            document = self._live.document(self._clock.monotonic())
-        document["live"] |= {"beside": self._beside()}
-        self._dashboard.update(with_cell_numbers(document, self._numbers))
+        """Show what has changed, or only the time: cheap enough to be called with each event."""
+        if self._dashboard is not None:
+            with self._lock:
+                changed, self._changed = self._changed, False
+                self._dashboard.update(self._run, changed=changed, beside=self._beside)
 
     def finish(self, document: Mapping[str, Any], *, error_follows: bool = False) -> None:
         """Replace the live view by the static one; `error_follows`: the run's error is about to be raised."""
-        document = with_cell_numbers(document, self._numbers)
+        self._spent = self._clock.monotonic() - self._run.began
+        self._loading += self._run.loading
+        clock = {"seconds": round(self._spent, 3), "loading": round(self._loading, 3)}
+        forms = self._forms(dict(document) | {"clock": clock}, error_follows=error_follows)
         if self._dashboard is None:
-            display(bundle(document, error_follows=error_follows), raw=True)
+            display(forms[0], raw=True)
         else:
-            self._dashboard.finish(document, error_follows=error_follows)
+            self._dashboard.finish(*forms)
+
+    def _forms(
+        self, document: Mapping[str, Any], *, error_follows: bool = False
+    ) -> tuple[dict[str, Any], Callable[[], dict[str, Any]]]:
+        """What is shown, and how to make the same with its fold open."""
+        shown = with_cell_numbers(document, self._numbers)
+        return (
+            bundle(shown, error_follows=error_follows, full=self._full),
+            lambda: bundle(shown, error_follows=error_follows, full=True),
+        )
+
+
+def _begun(run: Run, began: float) -> Progress:
+    """The run as it stands when its live view opens."""
+    context = run.context if isinstance(run.context, Mapping) else {}
+    return Progress(
+        began=began,
+        state=run.state,
+        simulated=bool(context.get("simulated")),
+        steps=run.step,
+        cost=float((context.get("cost") or {}).get("total") or 0.0),
+    )
+
+
+def _later(shell: Any) -> Callable[[float, Callable[[], None]], None] | None:
+    """Do something on the kernel's own loop, when no cell runs; None where there is no such loop."""
+    loop = getattr(getattr(shell, "kernel", None), "io_loop", None)
+    return loop.call_later if loop is not None else None

@@ -85,12 +85,19 @@ def read(said: Sequence[Said]) -> Conversation:
         calls=tuple(item for item in since if item.kind == "call"),
         results=tuple(item for item in since if item.kind == "result"),
         rounds=sum(1 for i, item in enumerate(since) if item.kind == "call" and (not i or since[i - 1].kind != "call")),
-        failure=next((body for text in reversed(asked) for name, _, body in _TAG.findall(text) if name == "error"), ""),
+        failure=_failure(said, since),
     )
     for item in said:
         if item.kind in ("text", "result") and item.role != "assistant":
             _take(held, item)
     return held
+
+
+def _failure(said: Sequence[Said], since: Sequence[Said]) -> str:
+    """The newest error that is told whole, where the question comes with one: it may say that the last still stands."""
+    told = [[body for name, _, body in _TAG.findall(item.text) if name == "error"] for item in (*said, *since)]
+    whole = [body for bodies in told[: len(said)] for body in bodies if _error(body)]
+    return whole[-1] if whole and any(told[len(said) :]) else ""
 
 
 def _answers(said: Sequence[Said]) -> Iterator[int]:
@@ -112,7 +119,8 @@ def _take(held: Conversation, item: Said) -> None:
             _take_cell(held, given, body)
         elif name == "definition" and given.get("name"):
             full = given.get("form", "full") == "full"
-            place = given.get("file") or (f"cell {given['cell']}" if given.get("cell") else "")
+            cell = given.get("cell", "").removeprefix("In[").removesuffix("]")
+            place = given.get("file") or (f"cell {cell}" if cell else "")
             _keep(held, Held(name=given["name"], source=body.strip("\n"), place=place, full=full), given)
         elif name == "outline":
             _take_code(held, body, given.get("file", ""), full=False)

@@ -67,8 +67,9 @@ def report(label: str, held: Conversation) -> str:
         return f"{opening} The request holds no question."
     named, given = _named(held), _all(held, _named(held))
     told = f"I was given {given}." if given else "Nothing of the notebook came with the question."
-    looked = [] if held.results else [_quoted(held, named), _missing(held)]
-    parts = [" ".join(filter(None, [opening, told, *looked])), _results(held.results), _code(held)]
+    code = "" if held.results else _code(held)
+    looked = [] if held.results else [_quoted(held, named), "" if code else _missing(held)]
+    parts = [" ".join(filter(None, [opening, told, *looked])), _results(held.results), code]
     return "\n\n".join(filter(None, parts))
 
 
@@ -105,9 +106,11 @@ def _quoted(held: Conversation, named: Sequence[str]) -> str:
     if first in held.values:
         return _cited("Its value now is", held.values[first])
     if first:
-        return _cited(f"`{first}` begins with", held.definitions[first].source.strip().partition("\n")[0])
+        lines = held.definitions[first].source.strip().splitlines() or [first]
+        end = f" It ends with {_code_span(lines[-1].strip())}." if len(lines) > 1 else ""
+        return f"`{first}` begins with {_code_span(lines[0])}.{end}"
     if held.failure.strip():
-        return _cited("The error is", held.failure.strip().splitlines()[0])
+        return _cited("The error is", next(line for line in held.failure.splitlines() if line.strip()))
     words = set(_WORD.findall(held.question)) - set(keyword.kwlist)
     shown = [cell for cell in held.cells.values() if cell.output.strip()]
     if shown:
@@ -123,7 +126,11 @@ def _shows(cell: Cell) -> str:
 
 
 def _cited(before: str, line: str) -> str:
-    return f"{before} `{_shortened(line.replace('`', '´'), 120)}`." if line.strip() else ""
+    return f"{before} {_code_span(line)}." if line.strip() else ""
+
+
+def _code_span(line: str) -> str:
+    return f"`{_shortened(line.replace('`', '´'), 120)}`"
 
 
 def _missing(held: Conversation) -> str:
@@ -158,7 +165,7 @@ def _in_a_line(item: Said) -> str:
 
 
 def _code(held: Conversation) -> str:
-    written = None if held.results else write(held)
+    written = write(held)
     return f"Here is {written.what}:\n\n```python\n{written.code}\n```" if written else ""
 
 

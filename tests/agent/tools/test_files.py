@@ -21,12 +21,16 @@ from agentnb.models.messages import ToolCall
 SECRET = "canary-7719"
 
 
+def _nothing(*_: object) -> Outcome:
+    return Outcome(text="")
+
+
 class Tools:
     """The tools over one project, as a model's calls reach them: checked first, then carried out."""
 
     def __init__(self, root: Path | None) -> None:
         notebook = NotebookTools(
-            look=lambda _: Outcome(text=""), run=lambda _: Outcome(text=""), cell_text=lambda _: None
+            look=_nothing, run=_nothing, read=_nothing, names=lambda _: [], cell_text=lambda _: None
         )
         self.box = ToolBox(tools=built_in(notebook, ProjectFiles(root), ProjectTests(root)))
 

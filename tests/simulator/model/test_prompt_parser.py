@@ -74,6 +74,14 @@ def test_the_next_question_starts_anew() -> None:
     assert (after.rounds, after.calls, after.question) == (0, (), "Why?")
 
 
+def test_an_error_that_still_stands_is_the_one_told_before() -> None:
+    told = "<error>\nValueError: bad\n</error>\n<task>Why?</task>"
+    said = [Said(kind="text", role="user", text=told), Said(kind="text", role="assistant", text="So.")]
+    still = "<error>\nThe error told last still stands.\n</error>\n<task>Fix it</task>"
+    assert read([*said, Said(kind="text", role="user", text=still)]).failure.strip() == "ValueError: bad"
+    assert read([*said, Said(kind="text", role="user", text="Fix it")]).failure == ""
+
+
 @given(st.text(alphabet='<>/"= celtaskourp123\n', max_size=200))
 def test_any_text_is_read(text: str) -> None:
     user(text, f'<cell number="1">{text}</cell>', f"<variables>{text}</variables>")

@@ -41,7 +41,8 @@ def test_it_names_cells_definitions_and_values_and_quotes_one_line(ask: Asker, t
     [
         (
             "Explain `harmonic`.",
-            "`tides.harmonic` begins with `def harmonic(t, amplitude, phase=0.0, *, period: float = 12.42) -> float:`",
+            "`tides.harmonic` begins with `def harmonic(t, amplitude, phase=0.0, *, period: float = 12.42) -> float:`. "
+            "It ends with `return amplitude * np.cos(omega(period) * t + phase)`.",
         ),
         ("What is in `table`?", "`table: DataFrame, 12 rows x 3 columns`"),
         ("What is in cell 1?", "Cell 1 ends with `sales = [120, 130, 900]`."),

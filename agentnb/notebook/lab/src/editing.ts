@@ -11,7 +11,7 @@ export function insertBelow(notebook: Notebook, above: Cell, kind: 'code' | 'mar
   const metadata = { agentnb: { ...mark, accepted: true }, ...(kind === 'code' ? { trusted: true } : {}) };
   const index = notebook.widgets.indexOf(above) + 1;
   let id = '';
-  shared.transact(() => {
+  inOneStep(shared, () => {
     id = shared.insertCell(index, { cell_type: kind, source, metadata }).getId();
   });
   return id;
@@ -20,11 +20,16 @@ export function insertBelow(notebook: Notebook, above: Cell, kind: 'code' | 'mar
 /** Another text in the place of a cell's own. */
 export function replace(cell: Cell, source: string, mark: Mark): void {
   const shared = cell.model.sharedModel;
-  const steps = (shared as { undoManager?: { stopCapturing(): void } | null }).undoManager;
-  steps?.stopCapturing(); // what was typed just before, and just after, is a step of its own
-  shared.transact(() => {
+  inOneStep(shared, () => {
     shared.setSource(source);
     shared.setMetadata('agentnb', { ...mark, accepted: true });
   });
-  steps?.stopCapturing();
+}
+
+/** What was done just before, and just after, is a step of its own. */
+function inOneStep(shared: { transact(change: () => void): void }, change: () => void): void {
+  const { undoManager } = shared as { undoManager?: { stopCapturing(): void } | null };
+  undoManager?.stopCapturing();
+  shared.transact(change);
+  undoManager?.stopCapturing();
 }

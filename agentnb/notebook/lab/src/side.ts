@@ -10,7 +10,7 @@ import { Cells } from './cells';
 import { insertBelow, replace } from './editing';
 import { watchFailure } from './failed';
 import { Link } from './link';
-import { belowInput } from './mount';
+import { belowInput, belowOutputs } from './mount';
 import { Outputs } from './outputs';
 import { Proposal } from './proposal';
 import { watchProse } from './prose';
@@ -145,7 +145,7 @@ export class Side {
     } else if (!this._proposals.has(message.id)) {
       const proposal = new Proposal(cell, message, accepted => this._answered(cell, proposal, accepted));
       this._proposals.set(message.id, proposal);
-      belowInput(cell, proposal);
+      (message.digest === null ? belowOutputs : belowInput)(cell, proposal);
       cell.disposed.connect(() => this._proposals.has(message.id) && this._end(proposal, 'gone'));
     }
   }

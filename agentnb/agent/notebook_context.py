@@ -1,0 +1,225 @@
+"""What the notebook itself adds to a turn: cells with outputs, an outline of the others, the list of names. Pure but
+for looking at live names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agentnb.agent.scrubber import Scrubber
+from agentnb.canonical import digest
+from agentnb.context.cell_selection import CellChoice, Held, Picked, Question, choose
+from agentnb.context.notebook.cell_runs import CellLog, CellRun, cleaned, without_values
+from agentnb.context.notebook.cell_text import FORMS, OUTLINE, WHOLE, cell_body, cell_element, is_entire
+from agentnb.context.notebook.missing import what_is_missing
+from agentnb.context.notebook.namespace import NameLine, names_of, names_text
+from agentnb.context.notebook.notebook_text import KEYS, NotebookText, parts_of
+from agentnb.context.values.schema_only import WITHHELD
+from agentnb.prompt.project_parts import Held as HeldMap
+
+CELL, NAME = "cell:", "name:"
+"""How the names of what a thread holds begin, where it is a cell or a line of the list of names."""
+
+TEXT_SHARE = 4
+"""Markdown and cells that have not run get the fourth part of `context_tokens` at most."""
+DEFINITIONS = 4
+"""Definitions get the fourth part of `context_tokens` at most, and of that what the cells leave."""
+
+
+def room_for_definitions(context_tokens: int) -> int:
+    """Tokens of definitions that a turn may add."""
+    return context_tokens // DEFINITIONS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Additions:
+    """What a turn adds of the notebook: texts with the entries of what they hold, and the names that matter."""
+
+    texts: tuple[str, ...] = ()
+    holds: tuple[Mapping[str, Any], ...] = ()
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    tokens: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotebookContext:
+    """The cells that ran in this kernel, and the names that they bound."""
+
+    log: CellLog
+    namespace: Mapping[str, Any]
+    bound: Callable[[], Iterable[str]]
+    scrub: Scrubber
+    schema_only: bool = False
+    text: NotebookText | None = None
+    asking: str = ""
+
+    def question(self, task: str, earlier: str) -> Question:
+        """The task with its place: the cells by their order in the notebook and the one above, where that is known."""
+        if self.text is None:
+            return Question(task=task, earlier=earlier)
+        runs = {run.cell: run for run in self.log.runs}
+        placed = tuple(runs[cell.cell] for cell in self.text.cells if cell.cell in runs)
+        over = [runs[cell.cell] for cell in self.text.above(self.asking) if cell.cell in runs]
+        above = over[-1] if over and self.text.knows(self.asking) else None
+        return Question(task=task, earlier=earlier, placed=placed, above=above)
+
+    def additions(self, question: Question, held: HeldMap, *, count: Callable[[str], int], budget: int) -> Additions:
+        """What the thread lacks of the notebook for this question."""
+        runs = self.log.runs
+        names, entries = self._names(held, count)
+        written, parts = self._written(held, count, budget // TEXT_SHARE)
+        choice = choose(
+            question,
+            runs,
+            held=self._held_cells(held),
+            by_number=self.log.by_number,
+            count=count,
+            budget=budget,
+            beside=sum(entry["tokens"] for entry in (*entries, *parts)),
+            clean=self.clean,
+        )
+        texts = [names, *written, choice.outline_text, *(item.text for item in choice.picked)]
+        holds = [*entries, *parts, *self._outlined(choice), *(self._entry(item) for item in choice.picked)]
+        return Additions(
+            texts=tuple(text for text in texts if text),
+            holds=tuple(holds),
+            names=choice.names,
+            tokens=choice.tokens,
+        )
+
+    def missing(self, task: str) -> str:
+        """What the task points at and is not there, in a sentence."""
+        return what_is_missing(task, self.log.runs, by_number=self.log.by_number, text=self.text, asking=self.asking)
+
+    def clean(self, run: CellRun) -> CellRun:
+        told = without_values(run, WITHHELD) if self.schema_only else run
+        return cleaned(told, self.scrub, self.scrub.of_output)
+
+    def digests(self, held: HeldMap) -> dict[str, str]:
+        """The digests of held cells and names as they are now: their own where nothing of them changed."""
+        now = {line.key: line.digest for line in self._lines()}
+        found = {}
+        for name, item in held.items():
+            if name.startswith(CELL):
+                run = self.log.of_cell(name.removeprefix(CELL))
+                same = run is None or (item["run"] == self._run_id(run))
+                found[name] = str(item["digest"]) if same else "ran again"
+            elif name.startswith(KEYS):
+                found[name] = str(item["digest"])
+            elif name.startswith(NAME):
+                found[name] = now.get(name, str(item["digest"]))
+        return found
+
+    def cells_told(self, held: HeldMap, holds: Iterable[Mapping[str, Any]]) -> set[str]:
+        """The cells of which the thread, with what is added now, has the present run's source."""
+        known = {str(item["cell"]): item for item in [*held.values(), *holds] if str(item["name"]).startswith(CELL)}
+        return {
+            cell
+            for cell, item in known.items()
+            if item.get("entire") and (run := self.log.of_cell(cell)) is not None and item["run"] == self._run_id(run)
+        }
+
+    def read(self, number: int, part: str, count: Callable[[str], int]) -> tuple[str, tuple[Mapping[str, Any], ...]]:
+        """A cell at length by its number, for the model; an empty text where there is none."""
+        found = self.log.of_number(number)
+        if found is None:
+            return "", ()
+        run = self.clean(found)
+        if part == "source":
+            return cell_element(run, cell_body(run, WHOLE).partition("\n<output")[0]), ()
+        text = cell_element(run, cell_body(run, WHOLE))
+        if self.log.of_cell(run.cell) is not found:  # an older run: it takes no present one's place
+            return text, ()
+        body = digest(cell_body(run, WHOLE))
+        picked = Picked(run=run, form=WHOLE, reason="read by the model", text=text, tokens=count(text), body=body)
+        return text, (self._entry(picked),)
+
+    def _run_id(self, run: CellRun) -> str:
+        return f"{self.log.session}:{run.number}"
+
+    def _held_cells(self, held: HeldMap) -> dict[str, Held]:
+        found = {}
+        for name, item in held.items():
+            if not name.startswith(CELL):
+                continue
+            session, _, number = str(item["run"]).rpartition(":")
+            # What ran in an earlier kernel is replaced by any run of this one.
+            there = int(number) if session == self.log.session else 0
+            found[name.removeprefix(CELL)] = Held(number=there, form=str(item["form"]), body=str(item["body"]))
+        return found
+
+    def _entry(self, item: Picked) -> dict[str, Any]:
+        return self._cell_entry(item.run, item.form.name, item.body, item.text, item.tokens, item.reason)
+
+    def _cell_entry(self, run: CellRun, form: str, body: str, text: str, tokens: int, reason: str) -> dict[str, Any]:
+        return {
+            "name": run.key,
+            "cell": run.cell,
+            "execution_count": run.number,
+            "version": run.version,
+            "run": self._run_id(run),
+            "form": form,
+            "body": body,
+            "entire": is_entire(run, FORMS[form]),
+            "digest": digest(text),
+            "tokens": tokens,
+            "reason": reason,
+        }
+
+    def _outlined(self, choice: CellChoice) -> list[dict[str, Any]]:
+        each = choice.outline_tokens // max(1, len(choice.outlined))
+        why = "not needed by the question; its line stands in the outline"
+        return [self._cell_entry(run, OUTLINE.name, "", choice.outline_text, each, why) for run in choice.outlined]
+
+    def _written(self, held: HeldMap, count: Callable[[str], int], room: int) -> tuple[list[str], list[dict[str, Any]]]:
+        """What the thread lacks of the notebook's own text, up to `room` tokens."""
+        texts: list[str] = []
+        entries: list[dict[str, Any]] = []
+        parts = parts_of(self.text, self.log.runs, asking=self.asking) if self.text is not None else ()
+        for part in parts:
+            new = held.get(part.key, {}).get("digest") != part.digest
+            text = self.scrub(part.text) if new else ""
+            tokens = count(text) if new else 0
+            if new and tokens <= room:
+                room -= tokens
+                texts.append(text)
+                entry = {"name": part.key, "digest": part.digest, "form": "text", "tokens": tokens, "reason": ""}
+                entries.append(entry)
+        return texts, entries
+
+    def _lines(self) -> tuple[NameLine, ...]:
+        return names_of(self.namespace, self.bound())
+
+    def _names(self, held: HeldMap, count: Callable[[str], int]) -> tuple[str, list[dict[str, Any]]]:
+        """The lines that the thread lacks of the list of names."""
+        lines = self._lines()
+        known = {name: item for name, item in held.items() if name.startswith(NAME)}
+        new = [line for line in lines if known.get(line.key, {}).get("digest") != line.digest]
+        gone = [name.removeprefix(NAME) for name in known if name not in {line.key for line in lines}]
+        gone = [name for name in gone if name not in self.namespace and self.log.runs]
+        if not new and not gone:
+            return "", []
+        text = names_text(new, gone, renewed=bool(known), scrub=self.scrub)
+        entries: list[dict[str, Any]] = [
+            {"name": line.key, "digest": line.digest, "form": "name", "tokens": count(line.text), "reason": "a name"}
+            for line in new
+        ]
+        entries += [
+            {"name": f"{NAME}{name}", "digest": "", "form": "removed", "tokens": 0, "reason": ""} for name in gone
+        ]
+        return text, entries
+
+
+def cell_entries(held: HeldMap, new: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """The receipt's list of cells: each that the context holds, in the order in which they ran."""
+    fresh = {(str(item["name"]), str(item["run"])) for item in new if str(item["name"]).startswith(CELL)}
+    cells = [item for name, item in held.items() if name.startswith(CELL)]
+    out = []
+    for item in sorted(cells, key=lambda item: int(str(item["execution_count"]))):
+        is_new = (str(item["name"]), str(item["run"])) in fresh
+        reason = str(item["reason"]) if is_new else f"{item['reason']} (earlier turn)"
+        shown = ("cell", "execution_count", "version", "digest", "tokens", "form")
+        out.append({name: item[name] for name in shown} | {"reason": reason, "new": is_new})
+    return tuple(out)

@@ -1,0 +1,165 @@
+"""The cells that ran: source, number, outputs. Each run is a frozen value, recorded once when its cell has ended."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from agentnb.context.notebook.cells import AGENT
+from agentnb.context.notebook.dataflow import Dataflow, dataflow
+from agentnb.context.notebook.outputs import Output, joined
+
+_OURS = re.compile(
+    r"(?:\s*(?:%(?:load_ext|reload_ext|unload_ext)[ \t]+agentnb|%config[ \t]+AgentNB|%agent_?\w*)\b"
+    r"[^\n]*(?:\n|\Z))+\s*\Z"
+)
+_WORD = re.compile(r"[^\W\d_]{2,}|\d[\d.,]*\d|\d")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+@dataclass(frozen=True)
+class CellRun:
+    """One run of one cell. `cell` is its id; `order` grows with each run, `version` with each run of the cell.
+
+    `place` is the number by which people know it: its execution count.
+    """
+
+    cell: str
+    number: int
+    source: str
+    outputs: tuple[Output, ...] = ()
+    version: int = 1
+    order: int = 0
+    replaces: int = 0  # the number of the run that this one takes the place of
+    interrupted: bool = False
+
+    @property
+    def key(self) -> str:
+        """The name under which a thread holds the cell."""
+        return f"cell:{self.cell}"
+
+    @cached_property
+    def flow(self) -> Dataflow:
+        return dataflow(self.source)
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """The words of source and outputs, in lower case, names taken apart: what a question may share with it."""
+        text = "\n".join([self.source, *(output.text for output in self.outputs)])
+        return frozenset(words_of(text[:40_000]))
+
+    @cached_property
+    def stems(self) -> frozenset[str]:
+        return frozenset(map(stem, self.words))
+
+    def has(self, *kinds: str) -> bool:
+        return any(output.kind in kinds for output in self.outputs)
+
+
+def words_of(text: str) -> set[str]:
+    """Words in lower case, numbers as written; `thick_model` and `ThickModel` are two words each."""
+    return {word.lower() for word in _WORD.findall(_CAMEL.sub(" ", text).replace("_", " "))}
+
+
+_ENDINGS = ("ations", "ation", "ings", "ing", "ies", "ers", "ed", "es", "er", "s", "e", "y")
+
+
+def stem(word: str) -> str:
+    """A word without its usual English endings; a number, a short or a foreign word as it is."""
+    word = word.lower()
+    if not word.isascii() or not word.isalpha():
+        return word
+    for ending in _ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            word = word[: -len(ending)]
+            break
+    return word[:-1] if len(word) > 3 and word[-1] == word[-2] else word
+
+
+@dataclass(kw_only=True)
+class CellLog:
+    """Every cell's newest run, in the order of running. Cells of `%%agent` are conversation: they are not kept.
+
+    `scrub` takes secrets out of outputs; sources are scrubbed when they are told, for they must read as they ran.
+    """
+
+    session: str = "session"
+    """Tells this kernel's runs from those of another that counted the same numbers."""
+    by_number: dict[int, CellRun] = field(default_factory=dict)
+    """Every run by its number, also those that a later run replaced."""
+    _runs: dict[str, CellRun] = field(default_factory=dict)
+    hidden: set[str] = field(default_factory=set)
+    order: int = 0
+
+    def record(
+        self,
+        source: str,
+        *,
+        cell: str,
+        number: int,
+        outputs: Iterable[Output] = (),
+        interrupted: bool = False,
+    ) -> CellRun | None:
+        """Take in a run that has ended; None for what is no context."""
+        if not source.strip() or is_ours(source):
+            return None
+        self.order += 1
+        before = self._runs.pop(cell, None) or self._before_loading(cell, source)
+        run = CellRun(
+            cell=cell,
+            number=number,
+            source=source.strip("\n").rstrip(),
+            outputs=joined(outputs),
+            version=before.version + 1 if before else 1,
+            order=self.order,
+            replaces=before.number if before else 0,
+            interrupted=interrupted,
+        )
+        self._runs[cell] = self.by_number[number] = run
+        return run
+
+    def _before_loading(self, cell: str, source: str) -> CellRun | None:
+        """The same cell as it ran before the extension was loaded, when no front end's id was known of it."""
+        if cell.startswith("In["):
+            return None
+        same = (known for known, run in self._runs.items() if known.startswith("In[") and run.source == source.rstrip())
+        return self._runs.pop(next(same, ""), None)
+
+    @property
+    def runs(self) -> tuple[CellRun, ...]:
+        """The newest run of each cell, in the order in which they ran; hidden ones left out."""
+        return tuple(run for run in self._runs.values() if not self.is_hidden(run))
+
+    def is_hidden(self, run: CellRun) -> bool:
+        return bool(self.hidden & {run.cell, str(run.number), f"In[{run.number}]"})
+
+    def of_number(self, number: int) -> CellRun | None:
+        """The run with this execution count, also one that a later run replaced."""
+        found = self.by_number.get(number)
+        return None if found is None or self.is_hidden(found) else found
+
+    def of_cell(self, cell: str) -> CellRun | None:
+        return self._runs.get(cell)
+
+
+def is_ours(source: str) -> bool:
+    """Is it a cell of ours: conversation or set-up, and no context?"""
+    return (source.lstrip().startswith("%%agent") and bool(AGENT.match(source))) or bool(_OURS.match(source))
+
+
+def cleaned(run: CellRun, scrub: Callable[[str], str], of_output: Callable[[str], str]) -> CellRun:
+    """The run without secrets."""
+    source, outputs = scrub(run.source), tuple(replace(each, text=of_output(each.text)) for each in run.outputs)
+    return run if (source, outputs) == (run.source, run.outputs) else replace(run, source=source, outputs=outputs)
+
+
+def without_values(run: CellRun, said: str) -> CellRun:
+    """The run with `said` in the place of every output; of an error its type stays."""
+    return replace(run, outputs=tuple(replace(each, text=_bare(each, said), name="") for each in run.outputs))
+
+
+def _bare(output: Output, said: str) -> str:
+    kind = re.match(r"[\w.]+(?=:|$)", output.text) if output.kind == "error" else None
+    return f"{kind.group()} ({said})" if kind else said

@@ -1,0 +1,120 @@
+"""A cell as the model reads it, in four forms of growing length. Pure: the text depends on the recorded run alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from agentnb.context.notebook.cell_runs import CellRun
+from agentnb.context.notebook.outputs import LINE, Output, cut, first_line
+from agentnb.models.framing import element, framed, unframed
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How much of a cell is told: lines and characters of its source and of each output, and of outputs together."""
+
+    name: str
+    rank: int
+    source: int
+    output: int
+    characters: int
+    outputs: int = 12
+
+
+OUTLINE = Form("outline", 0, 1, 0, 0)
+BRIEF = Form("brief", 1, 60, 6, 700, 4)
+FULL = Form("cell", 2, 300, 30, 4_000)
+WHOLE = Form("whole", 3, 2_000, 400, 30_000, 60)
+FORMS = {form.name: form for form in (OUTLINE, BRIEF, FULL, WHOLE)}
+SOURCE_CHARACTERS = 24_000
+SHOW_RUN = 2
+"""Cells in a row that only look are told in one line of an outline from this number on."""
+
+
+def cell_body(run: CellRun, form: Form) -> str:
+    """The run's source and outputs as they stand inside its element."""
+    source = cut(run.source, lines=form.source, characters=SOURCE_CHARACTERS)
+    return "\n".join([unframed(source), *_outputs(run.outputs, form)])
+
+
+def cell_element(run: CellRun, inner: str, *, state: str = "", **attributes: str) -> str:
+    """The run as a `<cell>` element around what is told of it."""
+    known = {"number": str(run.number), **attributes, "state": state or ("interrupted" if run.interrupted else "")}
+    return element("cell", inner, **known)
+
+
+def _outputs(outputs: Sequence[Output], form: Form) -> list[str]:
+    shown = list(outputs)
+    note: list[str] = []
+    if len(shown) > form.outputs:
+        head = form.outputs // 2
+        note = [f"[… {len(shown) - form.outputs} outputs left out …]"]
+        shown = [*shown[:head], *shown[len(shown) - (form.outputs - head) :]]
+    texts = [_output(each, form) for each in shown]
+    return texts if not note else [*texts[: form.outputs // 2], *note, *texts[form.outputs // 2 :]]
+
+
+def _output(output: Output, form: Form) -> str:
+    text = cut(output.text, lines=form.output, characters=form.characters)
+    return framed("output", text, kind="" if output.kind in ("printed", "result") else output.kind)
+
+
+def is_entire(run: CellRun, form: Form) -> bool:
+    """Does this form tell all of the source?"""
+    enough = run.source.count("\n") < form.source and len(run.source) <= SOURCE_CHARACTERS
+    return form is not OUTLINE and enough and all(len(line) <= LINE for line in run.source.split("\n"))
+
+
+def is_short(run: CellRun) -> bool:
+    """Is its brief form hardly longer than its line of an outline?"""
+    size = len(run.source) + sum(len(output.text) for output in run.outputs)
+    return size <= 120
+
+
+def outline(runs: Sequence[CellRun], again: Mapping[int, int] = MappingProxyType({})) -> str:
+    """One line a cell, those that only look folded into one where several follow each other.
+
+    `again` has, by the number of a run, that of the earlier one which the thread holds of the same cell.
+    """
+    lines: list[str] = []
+    looking: list[CellRun] = []
+    for run in runs:
+        if run.flow.shows_only and not run.has("error") and run.number not in again:
+            looking.append(run)
+            continue
+        lines += _looked(looking)
+        looking = []
+        before = f"cell {again[run.number]} ran again: " if again.get(run.number) else ""
+        lines.append(outline_line(run, before))
+    lines += _looked(looking)
+    return element("notebook", "\n".join(lines), form="outline")
+
+
+def _looked(runs: Sequence[CellRun]) -> list[str]:
+    if len(runs) < SHOW_RUN:
+        return [outline_line(run) for run in runs]
+    numbers = ", ".join(str(run.number) for run in runs)
+    return [f"[{numbers}] look at: {unframed('; '.join(first_line(_code(run), 24) for run in runs[:8]))}"]
+
+
+def outline_line(run: CellRun, before: str = "") -> str:
+    """`[3] growth, limit -> table 5 x 2`: number, what it defines or does, what it showed."""
+    names = sorted((run.flow.binds | run.flow.changes) - run.flow.imports)
+    more = f", … {len(names) - BOUND} more" if len(names) > BOUND else ""
+    does = f"{', '.join(names[:BOUND])}{more}" if names else first_line(_code(run), CODE)
+    shown = ", ".join(output.title for output in run.outputs[:2])
+    return unframed(f"[{run.number}] {before}{does}{f' -> {shown}' if shown else ''}")
+
+
+CODE, BOUND = 40, 5
+"""Characters of code, or names, in a line of an outline."""
+
+
+def _code(run: CellRun) -> str:
+    """The first line of a cell that does something: no comment, no import where more follows."""
+    lines = [line for line in run.source.split("\n") if line.strip()]
+    telling = [line for line in lines if not line.lstrip().startswith(("#", "import ", "from ", "%"))]
+    comment = next((line for line in lines if line.lstrip().startswith("# ")), "")
+    return comment if comment and len(telling) > 3 else next(iter(telling or lines), "")

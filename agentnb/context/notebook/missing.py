@@ -1,0 +1,45 @@
+"""Whether a task points at something that is not there: a cell that did not run, an empty kernel. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from agentnb.context.notebook.cell_runs import CellRun, is_ours
+from agentnb.context.notebook.notebook_text import NotebookText
+from agentnb.context.notebook.pointing import pointed
+
+
+def what_is_missing(
+    task: str,
+    runs: Sequence[CellRun],
+    *,
+    by_number: Mapping[int, CellRun],
+    text: NotebookText | None = None,
+    asking: str = "",
+) -> str:
+    """What the task points at and the kernel does not have, in a sentence; empty where it has it all."""
+    means = pointed(task, runs, by_number=by_number)
+    waiting = _waiting(text, runs)
+    if not runs and (means.above or means.missing or (means.entire and not waiting)):
+        if waiting:
+            cells = "1 cell" if waiting == 1 else f"{waiting} cells"
+            return f"no cell has run since the kernel started, though the notebook has {cells} of code"
+        return "no cell has run in this kernel yet"
+    if means.missing:
+        named = ", ".join(f"[{number}]" for number in means.missing)
+        known = ", ".join(f"[{run.number}]" for run in runs[-12:])
+        return f"no cell of this kernel has the number {named}; those that ran last are {known}"
+    if means.above and text is not None and text.live and text.knows(asking):
+        above = [cell for cell in text.above(asking) if cell.kind == "code" and not is_ours(cell.source)]
+        above = [cell for cell in above if cell.source.strip()]
+        if above and all(run.cell != above[-1].cell for run in runs):
+            return "the cell above has not run since the kernel started"
+    return ""
+
+
+def _waiting(text: NotebookText | None, runs: Sequence[CellRun]) -> int:
+    """How many cells of code the notebook has that have not run."""
+    known = {run.cell for run in runs}
+    cells = text.cells if text is not None else ()
+    code = (cell for cell in cells if cell.kind == "code" and cell.source.strip() and not is_ours(cell.source))
+    return sum(1 for cell in code if cell.cell not in known)

@@ -1,0 +1,96 @@
+"""The notebook's own names, one line each: type, and shape or length. Nobody's code is run to tell them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import FunctionType, ModuleType
+from typing import Any
+
+from agentnb.canonical import digest
+from agentnb.context.values import static_inspect
+from agentnb.models.framing import framed
+
+MOST = 200
+"""Names that are listed; the newest of more."""
+_SHELL = frozenset({"In", "Out", "exit", "quit", "open", "get_ipython"})
+_SIZED = (list, tuple, dict, set, frozenset, str, bytes, bytearray)
+_SHAPED = frozenset(
+    [
+        "numpy",
+        "pandas",
+        "polars",
+        "torch",
+        "tensorflow",
+        "jax",
+        "jaxlib",
+        "scipy",
+        "xarray",
+        "dask",
+        "pyarrow",
+        "cupy",
+        "geopandas",
+        "modin",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NameLine:
+    """One name of the notebook as the list has it."""
+
+    name: str
+    text: str
+
+    @property
+    def key(self) -> str:
+        return f"name:{self.name}"
+
+    @property
+    def digest(self) -> str:
+        return digest(self.text)
+
+
+def names_of(namespace: Mapping[str, Any], bound: Iterable[str]) -> tuple[NameLine, ...]:
+    """The user's names that hold something now, in the order in which cells bound them; modules are left out."""
+    names = [name for name in bound if name in namespace and not name.startswith("_") and name not in _SHELL]
+    lines = (NameLine(name, line) for name in names[-MOST:] if (line := line_of(name, namespace[name])))
+    return tuple(lines)
+
+
+def line_of(name: str, value: Any) -> str:
+    """`df: DataFrame 100 x 5`; an empty text for a module."""
+    if static_inspect.is_a(value, ModuleType):
+        return ""
+    if static_inspect.is_a(value, FunctionType):
+        return f"{name}: function"
+    if static_inspect.is_a(value, type):
+        return f"{name}: class"
+    size = _size(value)
+    return f"{name}: {static_inspect.class_name(type(value))[1]}{f' {size}' if size else ''}"
+
+
+def _size(value: Any) -> str:
+    kind = type(value)
+    if any(kind is each for each in _SIZED):
+        return f"of {len(value):,}"
+    if static_inspect.class_name(kind)[0].partition(".")[0] not in _SHAPED:
+        return ""
+    try:
+        shape = value.shape
+        return " x ".join(str(int(part)) for part in shape) if type(shape) is tuple else ""
+    except Exception:  # noqa: BLE001 - a library's own attribute: a lazy array may not know its shape
+        return ""
+
+
+def names_text(
+    lines: Iterable[NameLine], gone: Iterable[str] = (), *, renewed: bool, scrub: Callable[[str], str]
+) -> str:
+    """The list as an element; `renewed` where an earlier list is only added to."""
+    left = ", ".join(gone)
+    return framed(
+        "names",
+        scrub("\n".join(line.text for line in lines)),
+        changes="yes" if renewed else "",
+        removed=left,
+    )

@@ -1,0 +1,158 @@
+"""The notebook as it is written: Markdown, cells that have not run, the order of cells. From the front end, else the
+saved file. Reading the file is the only thing here that is not pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agentnb.canonical import digest
+from agentnb.context.notebook.cell_runs import CellRun, is_ours
+from agentnb.context.notebook.outputs import cut
+from agentnb.models.framing import framed
+
+LARGEST = 30_000_000
+"""Bytes of a file that is still read."""
+MARKDOWN = (40, 2_000)
+"""Lines and characters of a Markdown cell that are told."""
+HEADINGS_FROM = 8_000
+"""Characters of all Markdown from which on only headings are told."""
+NOT_RUN = 20
+"""Cells that have not run which are told: those nearest above the asking cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextCell:
+    """One cell as it is written. `cell` is its id as runs have it; `kind` is code, markdown or raw."""
+
+    cell: str
+    kind: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotebookText:
+    """All cells from top to bottom. `live` says that the front end told them, so that edits and deletions are known;
+    a saved file may be older than what ran."""
+
+    cells: tuple[TextCell, ...]
+    live: bool = False
+
+    def above(self, asking: str) -> tuple[TextCell, ...]:
+        """The cells above the asking one; all of them where its place is not known."""
+        places = [place for place, cell in enumerate(self.cells) if cell.cell == asking]
+        return self.cells[: places[0]] if places else self.cells
+
+    def knows(self, cell: str) -> bool:
+        return any(known.cell == cell for known in self.cells)
+
+
+KEYS = ("text:", "gone:", "edit:")
+"""How the names of such parts begin in the list of what a thread holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """One thing to tell of the notebook's text: `key` is the name under which a thread holds it."""
+
+    key: str
+    text: str
+
+    @property
+    def digest(self) -> str:
+        return digest(self.text)
+
+
+def text_of(notebook: Mapping[str, Any], short: Callable[[str], str], *, live: bool) -> NotebookText | None:
+    """A notebook's JSON (nbformat 4) as text; None where it has no cells."""
+    cells = notebook.get("cells")
+    if not isinstance(cells, list):
+        return None
+    made = (_cell(item, number, short) for number, item in enumerate(cells) if isinstance(item, dict))
+    return NotebookText(cells=tuple(cell for cell in made if cell is not None), live=live)
+
+
+def _cell(item: Mapping[str, Any], number: int, short: Callable[[str], str]) -> TextCell | None:
+    source, kind = item.get("source", ""), item.get("cell_type")
+    source = "".join(map(str, source)) if isinstance(source, list) else str(source)
+    if kind not in ("code", "markdown", "raw"):
+        return None
+    name = item.get("id")
+    cell = short(name) if isinstance(name, str) else f"place {number + 1}"
+    return TextCell(cell, kind, source)
+
+
+def saved_text(path: Path, short: Callable[[str], str]) -> NotebookText | None:
+    """The notebook as it was saved last; None where there is no such file, or it is no notebook."""
+    try:
+        if path.stat().st_size > LARGEST:
+            return None
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return text_of(found, short, live=False) if isinstance(found, dict) else None
+
+
+def saved_path(environment: Mapping[str, str], namespace: Mapping[str, Any]) -> Path | None:
+    """Where the server (JPY_SESSION_NAME) or VS Code says that the notebook is saved."""
+    named = namespace.get("__vsc_ipynb_file__")
+    for name in (named if isinstance(named, str) else "", environment.get("JPY_SESSION_NAME", "")):
+        if name.endswith(".ipynb"):
+            return Path(name)
+    return None
+
+
+def parts_of(text: NotebookText, runs: Sequence[CellRun], *, asking: str = "") -> tuple[TextPart, ...]:
+    """What is to be told beside the cells that ran: Markdown with its place, cells that have not run, edits, deletions.
+
+    Each part's text depends on the notebook alone, so that it is told once.
+    """
+    known = {run.cell: run for run in runs}
+    above = text.above(asking)
+    headings = sum(len(cell.source) for cell in text.cells if cell.kind == "markdown") > HEADINGS_FROM
+    parts = list(_markdown(text.cells, known, headings=headings))
+    ran = {run.source for run in runs}  # before the extension was loaded, cells ran without their ids
+    waiting = [cell for cell in above if _is_waiting(cell, known) and cell.source.strip("\n").rstrip() not in ran]
+    parts += [
+        TextPart(f"text:{cell.cell}", framed("cell", _short(cell.source), state="not run"))
+        for cell in waiting[-NOT_RUN:]
+    ]
+    return (*parts, *(_changes(text, runs) if text.live else ()))
+
+
+def _is_waiting(cell: TextCell, known: Mapping[str, CellRun]) -> bool:
+    return cell.kind == "code" and bool(cell.source.strip()) and cell.cell not in known and not is_ours(cell.source)
+
+
+def _short(source: str) -> str:
+    return cut(source.strip("\n"), lines=60, characters=6_000)
+
+
+def _markdown(cells: Sequence[TextCell], known: Mapping[str, CellRun], *, headings: bool) -> Iterator[TextPart]:
+    """Each Markdown cell with the number of the run that it stands above."""
+    for place, cell in enumerate(cells):
+        if cell.kind != "markdown" or not cell.source.strip():
+            continue
+        below = next((known[later.cell] for later in cells[place:] if later.cell in known), None)
+        lines = [line for line in cell.source.split("\n") if line.startswith("#")]
+        words = "\n".join(lines) if headings else cell.source.strip()
+        if words:
+            shown = cut(words, lines=MARKDOWN[0], characters=MARKDOWN[1])
+            told = framed("markdown", shown, above=f"cell {below.number}" if below is not None else "")
+            yield TextPart(f"text:{cell.cell}", told)
+
+
+def _changes(text: NotebookText, runs: Sequence[CellRun]) -> Iterator[TextPart]:
+    """Cells that were edited since they ran, or deleted."""
+    written = {cell.cell: cell for cell in text.cells}
+    for run in runs:
+        cell = written.get(run.cell)
+        number = str(run.number)
+        if cell is None and not run.cell.startswith("In["):
+            yield TextPart(f"gone:{run.cell}", framed("cell", "", number=number, state="deleted from the notebook"))
+        elif cell is not None and cell.source.strip() and cell.source.strip("\n").rstrip() != run.source:
+            state = "edited since it ran; not run as it is now"
+            yield TextPart(f"edit:{run.cell}", framed("cell", _short(cell.source), number=number, state=state))

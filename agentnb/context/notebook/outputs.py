@@ -1,0 +1,170 @@
+"""What a cell printed, returned, showed or raised, as text of bounded size. Frozen values; pure on recorded data."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+RUN = "application/vnd.agentnb.run.v1+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+KEPT = 60_000
+"""Characters of one output that are kept: its beginning and its end."""
+Kind = Literal["printed", "warnings", "result", "shown", "table", "figure", "widget", "error"]
+
+HEAD_SHARE = 0.6
+LINE = 500
+"""Characters of one line; of a longer one the beginning and the end are kept."""
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]{4,16}(?=>)|(?<=\bobject) at 0x[0-9a-fA-F]{4,16}")
+_SHAPE = re.compile(r"\[?(\d[\d,]*) rows x (\d[\d,]*) columns\]?|^shape: \(([\d, _]+)\)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One output of a cell. `name` is a display's id, under which it may be shown anew; `size` is what a table says."""
+
+    kind: Kind
+    text: str
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """One phrase for an outline: `table 100 x 5`, `error KeyError`, `printed 12 lines`."""
+        if self.kind == "table":
+            size = shape_in(self.text)
+            return f"table {size}" if size else "table"
+        if self.kind == "error":
+            return f"error {first_line(self.text, 60)}"
+        if self.kind in ("figure", "widget"):
+            return first_line(self.text, 60) or self.kind
+        lines = self.text.count("\n") + 1
+        if lines == 1:
+            return first_line(self.text, 40)
+        return f"{self.kind} {lines} lines"
+
+
+def settle(text: str) -> str:
+    """The text as a screen shows it in the end: carriage returns and backspaces carried out, escape codes gone."""
+    if "\x1b" in text:
+        text = _ANSI.sub("", text)
+    if "\r" in text:
+        text = "\n".join(
+            _overwritten(line) if "\r" in line else line for line in text.replace("\r\n", "\n").split("\n")
+        )
+    while "\x08" in text:
+        shorter = re.sub("[^\x08\n]\x08", "", text)
+        text = shorter if shorter != text else text.replace("\x08", "")
+    return _ADDRESS.sub("", text)
+
+
+def _overwritten(line: str) -> str:
+    """A line that a carriage return begins anew; what is longer than its successor shows behind it."""
+    shown = ""
+    for part in line.split("\r"):
+        shown = part + shown[len(part) :]
+    return shown.rstrip()
+
+
+def cut(text: str, *, lines: int, characters: int) -> str:
+    """The head and the tail of a text, and between them how much was left out."""
+    rows = [_short(row) for row in text.rstrip("\n").split("\n")]
+    if len(rows) > lines:
+        head = max(1, round(lines * HEAD_SHARE))
+        tail = max(1, lines - head)
+        rows = [*rows[:head], f"[… {len(rows) - head - tail:,} lines left out …]", *rows[len(rows) - tail :]]
+    joined = "\n".join(rows)
+    if len(joined) <= characters:
+        return joined
+    head = round(characters * HEAD_SHARE)
+    tail = characters - head
+    return f"{joined[:head]}\n[… {len(joined) - head - tail:,} characters left out …]\n{joined[len(joined) - tail :]}"
+
+
+def _short(row: str) -> str:
+    if len(row) <= LINE:
+        return row
+    head = LINE * 2 // 3
+    return f"{row[:head]} [… {len(row) - LINE:,} characters …] {row[len(row) - (LINE - head) :]}"
+
+
+def first_line(text: str, limit: int) -> str:
+    line = " ".join(text.strip().partition("\n")[0].split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def shape_in(text: str) -> str:
+    """`100 x 5` where a table's text says its size; else an empty text."""
+    found = _SHAPE.search(text)
+    if found is None:
+        return ""
+    if found.group(3):
+        return " x ".join(part.strip() for part in found.group(3).split(","))
+    return f"{found.group(1)} x {found.group(2)}"
+
+
+def joined(outputs: Iterable[Output]) -> tuple[Output, ...]:
+    """Streams that follow each other, as one; those that show nothing left out."""
+    out: list[Output] = []
+    for item in outputs:
+        if out and item.kind == out[-1].kind and item.kind in ("printed", "warnings"):
+            out[-1] = Output(kind=item.kind, text=out[-1].text + item.text)
+        else:
+            out.append(item)
+    settled = (Output(kind=item.kind, text=settle(item.text).strip("\n"), name=item.name) for item in out)
+    return tuple(item for item in settled if item.text)
+
+
+_OBJECT = re.compile(r"<[\w.]+ object(?: at 0x[0-9a-fA-F]+)?>\Z")
+_HTML_ROW = re.compile(r"</(?:tr|p|div|li|h\d|table|pre)>|<br\s*/?>", re.IGNORECASE)
+_HTML_SKIPPED = re.compile(r"<(style|script)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_HTML_TAG = re.compile(r"<[^>]*>")
+
+
+def output_of(data: Mapping[str, Any], *, result: bool, figure: str | None = None, name: str = "") -> Output | None:
+    """A mime bundle as an output. `figure` are the words of what is one, else None; our own runs are no output."""
+    if RUN in data:
+        return None
+    plain = _text(data, "text/plain")
+    if figure is not None:
+        return Output(kind="figure", text=figure or plain or "figure", name=name)
+    if WIDGET in data:
+        return Output(kind="widget", text=first_line(plain, 160) or "widget", name=name)
+    page = _text(data, "text/html")
+    is_table = "<table" in page[:KEPT] or bool(shape_in(plain[-200:]))
+    if not plain or _OBJECT.match(plain):
+        plain = _text(data, "text/markdown") or _text(data, "text/latex") or of_html(page) or _json(data) or plain
+    return Output(kind="table" if is_table else "result" if result else "shown", text=bounded(plain), name=name)
+
+
+def _text(data: Mapping[str, Any], kind: str) -> str:
+    found = data.get(kind, "")
+    if isinstance(found, list):
+        found = "".join(part for part in found if isinstance(part, str))
+    return found if isinstance(found, str) else ""
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    found = data.get("application/json")
+    return json.dumps(found, ensure_ascii=False, default=str)[:KEPT] if found is not None else ""
+
+
+def of_html(page: str) -> str:
+    """The words of a page, a line for each of its rows."""
+    text = _HTML_ROW.sub("\n", _HTML_SKIPPED.sub("", page[:KEPT]))
+    text = html.unescape(_HTML_TAG.sub(" ", text))
+    lines = (" ".join(line.split()) for line in text.split("\n"))
+    return "\n".join(line for line in lines if line)
+
+
+def bounded(text: str) -> str:
+    """A text as it is kept: of a longer one the beginning and the end, cut between lines where there are any."""
+    if len(text) <= KEPT:
+        return text
+    half = KEPT // 2
+    head, tail = text[:half], text[len(text) - half :]
+    head, tail = head[: head.rfind("\n") + 1] or head, tail[tail.find("\n") + 1 :]
+    return f"{head}[… {len(text) - len(head) - len(tail):,} characters were not kept …]\n{tail}"

@@ -1,0 +1,209 @@
+"""Where a question points: cells by number or place, the last plot, the table above, the error. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from agentnb.context.notebook.cell_runs import CellRun
+
+_NOUN = (
+    r"cells?|zellen?|cellules?|celdas?|cell[ae]|c[ée]lulas?|cellen?|kom[oó]rk[aię]\w*|"
+    r"ячейк\w*|клітин\w*|セル|单元格|儲存格|셀|hücre\w*"
+)
+_NUMBER = re.compile(
+    rf"\b(?:in|out)\s?\[\s?(?P<a>\d+)\s?\]|(?<![\w\]\)])\[(?P<b>\d+)\]"
+    rf"|(?:{_NOUN})\s*(?:no\.?|nr\.?|number|nummer|num[ée]ro|#|№)?\s*(?P<c>\d+)(?P<more>(?:\s*(?:,|and|und|et|y|e|or|to|bis|-|–|&|\+)+\s*\d+)*)"
+    rf"|(?P<d>\d+)(?:st|nd|rd|th|\.)\s+(?:{_NOUN})\b",
+    re.IGNORECASE,
+)
+_RANGE = re.compile(r"(\d+)\s*(?:to|bis|-|–|through)\s*(\d+)")
+_ORDINALS = {"first": 0, "second": 1, "third": 2, "fourth": 3, "fifth": 4, "sixth": 5, "seventh": 6, "eighth": 7}
+_ORDINAL = re.compile(rf"\b({'|'.join(_ORDINALS)})\s+(?:code\s+)?(?:{_NOUN})\b", re.IGNORECASE)
+_BACK = {"last": 0, "previous": 0, "preceding": 0, "latest": 0, "penultimate": 1}
+_BEFORE = re.compile(
+    rf"\b(?:(?P<n>two|three|four|five|2|3|4|5)\s+(?:{_NOUN})\s+(?:above|up|ago|back|before|earlier)"
+    rf"|(?P<one>{'|'.join(_BACK)})\s+(?P<count>two|three|four|five|2|3|4|5)?\s*(?:code\s+)?(?:{_NOUN}))\b",
+    re.IGNORECASE,
+)
+_COUNTS = {"two": 2, "three": 3, "four": 4, "five": 5, "2": 2, "3": 3, "4": 4, "5": 5}
+_ABOVE = re.compile(
+    r"\b(?:above|just (?:ran|printed|got|did)|oben|obige\w*|vorige\w*|letzte\w*|ci-dessus|pr[ée]c[ée]dente?"
+    r"|derni[èe]re?"
+    r"|anterior|arriba|[úu]ltim[oa]|sopra|precedente|acima|hierboven|vorige|powyżej|выше|предыдущ\w*|последн\w*"
+    r"|this (?:cell|output|result|code)|what (?:i|we) just|these results?)\b|上の|上面|上述|前の|위의|この|这个|直前",
+    re.IGNORECASE,
+)
+_KINDS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
+    (
+        re.compile(
+            r"\b(?:plots?|figures?|charts?|graphs?|histograms?|heat ?maps?|curves?|scatter|diagrams?|grafik\w*"
+            r"|abbildung"
+            r"|diagramm\w*|graphique|gráfic[oa]|график\w*|wykres\w*)\b|图|グラフ|그래프",
+            re.IGNORECASE,
+        ),
+        ("figure",),
+    ),
+    (
+        re.compile(
+            r"\b(?:tables?|data ?frames?|tabelle\w*|tableau|tablas?|tabell[ae]|таблиц\w*|tabel\w*)\b|表", re.IGNORECASE
+        ),
+        ("table",),
+    ),
+    (
+        re.compile(
+            r"\b(?:errors?|exceptions?|tracebacks?|crash\w*|fail(?:s|ed|ing|ure)?|raise[sd]?|broken?|fehler\w*|erreur|errore?"
+            r"|erros?|ошибк\w*|b[łl][ąa]d\w*|\w+Error|\w+Exception|fix (?:it|this)"
+            r"|(?:goes|went|is|go) wrong|(?:not|n.t) work\w*)\b|错误|エラー|오류",
+            re.IGNORECASE,
+        ),
+        ("error",),
+    ),
+    (re.compile(r"\bwarn(?:ing|ings|s)?\b|\b\w+Warning\b|warnung\w*", re.IGNORECASE), ("warnings",)),
+    (
+        re.compile(
+            r"\b(?:logs?|print(?:s|ed|out)?|epochs?|progress|list(?:ed|ing)?)\b",
+            re.IGNORECASE,
+        ),
+        ("printed",),
+    ),
+    (re.compile(r"\b(?:widgets?|sliders?|drop ?downs?|buttons?)\b", re.IGNORECASE), ("widget",)),
+)
+_ENTIRE = re.compile(
+    r"\b(?:(?:this|the|my|whole|entire|our|dieses?|das|ce|este|esta|el|il|o)\s+(?:\w+\s+)?"
+    r"(?:notebook|notizbuch|cuaderno|carnet|caderno|ноутбук\w*)"
+    r"|(?:all|every|each)(?: (?:of )?(?:the|my|these))? cells?|everything|so far|step by step|summar\w+|overview"
+    r"|zusammenfass\w*|résum\w*|resum\w+|riassum\w*)\b|笔记本|ノートブック|总结|要約",
+    re.IGNORECASE,
+)
+_NEARLY_ALL = re.compile(
+    r"\b(?:(?:the|this|that|whole|entire|full) (?:whole |entire |full |printed )?(?:list|log|output|table|dump"
+    r"|print\w*)"
+    r"|all (?:the )?(?:rows|lines|values|entries|items)|which (?:rows?|lines?|entr\w+|items?))\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """What a question points at: cells with the reason, in the order of mention; and whether it means everything."""
+
+    cells: tuple[tuple[CellRun, str], ...] = ()
+    entire: bool = False
+    at_length: bool = False
+    """It speaks of a list or table as a whole."""
+    missing: tuple[int, ...] = ()
+    """Numbers of cells that are not there."""
+    above: bool = False
+
+
+def pointed(
+    task: str,
+    runs: Sequence[CellRun],
+    *,
+    by_number: Mapping[int, CellRun],
+    placed: Sequence[CellRun] = (),
+    above: CellRun | None = None,
+) -> Pointed:
+    """The cells that the words of `task` mean.
+
+    `placed` are the cells by their place in the notebook where that is known; `above` is the one over the asking cell.
+    """
+    order = list(placed or runs)
+    before = _up_to(order, above) if above is not None else list(runs)
+    numbered, missing = _numbered(task, by_number, placed)
+    found = [*numbered, *_ordinals(task, order), *_before(task, before)]
+    found += _last_of_kind(task, before) if not numbered else []
+    once: dict[tuple[str, int], tuple[CellRun, str]] = {}
+    for run, reason in found:
+        once.setdefault((run.cell, run.number), (run, reason))
+    return Pointed(
+        cells=tuple(once.values()),
+        entire=bool(_ENTIRE.search(task)),
+        at_length=bool(_NEARLY_ALL.search(task)),
+        missing=missing,
+        above=_says_above(task),
+    )
+
+
+def _numbered(
+    task: str, by_number: Mapping[int, CellRun], placed: Sequence[CellRun]
+) -> tuple[list[tuple[CellRun, str]], tuple[int, ...]]:
+    """The cells named by number, which is an execution count before it is a place; and the numbers of none."""
+    found, missing = [], []
+    for number, as_place, certain in _numbers(task):
+        run = by_number.get(number)
+        if run is None and as_place and 0 < number <= len(placed):
+            run = placed[number - 1]
+        if run is not None:
+            found.append((run, f"cell {number} is named"))
+        elif certain:
+            missing.append(number)
+    return found, tuple(dict.fromkeys(missing))
+
+
+def _ordinals(task: str, order: Sequence[CellRun]) -> Iterator[tuple[CellRun, str]]:
+    for match in _ORDINAL.finditer(task):
+        word = match.group(1).lower()
+        if _ORDINALS[word] < len(order):
+            yield order[_ORDINALS[word]], f"the {word} cell is named"
+
+
+def _before(task: str, before: Sequence[CellRun]) -> Iterator[tuple[CellRun, str]]:
+    for match in _BEFORE.finditer(task):
+        yield from ((run, "a cell before this one is named") for run in _counted(match, before))
+    if _says_above(task) and before:
+        yield before[-1], "the cell above"
+
+
+def _says_above(task: str) -> bool:
+    return bool(_ABOVE.search(task) or _BEFORE.search(task))
+
+
+def _last_of_kind(task: str, before: Sequence[CellRun]) -> Iterator[tuple[CellRun, str]]:
+    for pattern, kinds in _KINDS:
+        latest = next((run for run in reversed(before) if run.has(*kinds)), None)
+        if latest is not None and pattern.search(task):
+            yield latest, f"the last {_WORD_FOR[kinds[0]]}"
+
+
+_WORD_FOR = {
+    "figure": "figure",
+    "table": "table",
+    "error": "error",
+    "warnings": "warning",
+    "printed": "printed output",
+    "widget": "widget",
+}
+
+
+def _numbers(task: str) -> Iterator[tuple[int, bool, bool]]:
+    """The numbers of cells in the text; whether they may be places, which `In[3]` is not; and whether a cell is meant
+    for certain, which `[3]` does not say."""
+    for match in _NUMBER.finditer(task):
+        if match.group("c"):
+            text = match.group("c") + (match.group("more") or "")
+            spans = {int(a): int(b) for a, b in _RANGE.findall(text)}
+            for first, last in spans.items():
+                yield from ((number, True, True) for number in range(first, min(last, first + 40) + 1))
+            yield from ((int(number), True, True) for number in re.findall(r"\d+", text))
+        elif match.group("d"):
+            yield int(match.group("d")), True, True
+        else:
+            yield int(match.group("a") or match.group("b")), False, bool(match.group("a"))
+
+
+def _up_to(order: Sequence[CellRun], above: CellRun) -> list[CellRun]:
+    places = [index for index, run in enumerate(order) if run.cell == above.cell]
+    return list(order[: places[0] + 1]) if places else list(order)
+
+
+def _counted(match: re.Match[str], before: Sequence[CellRun]) -> Iterable[CellRun]:
+    if match.group("n"):
+        back = _COUNTS[match.group("n").lower()]
+        return before[-back:][:1] if len(before) >= back else ()
+    if match.group("count"):
+        return before[-_COUNTS[match.group("count").lower()] :]
+    back = _BACK[match.group("one").lower()]
+    return before[-1 - back :][:1] if len(before) > back else ()

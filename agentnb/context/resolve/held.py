@@ -1,0 +1,80 @@
+"""Remember what the definitions that a thread holds were when last looked at, until their cell or file changes.
+
+A thread holds a hundred definitions, and hardly any changes from one question to the next: a name is resolved again
+only if its cell ran anew, its file was written, or the live object that it leads to is another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agentnb.context.notebook.cells import CellIndex
+from agentnb.context.resolve.files import module_file, stamp_of
+from agentnb.context.static.definitions import Definition
+from agentnb.context.values import static_inspect
+
+_Mark = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a held name was: its digest, what its signature shows, and what was noted about it."""
+
+    digest: str
+    shown: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    seen: Seen
+    mark: _Mark
+    file: Path | None
+    roots: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class HeldNames:
+    """What is remembered in a session, by name and form."""
+
+    _kept: dict[tuple[str, str], _Kept] = field(default_factory=dict)
+
+    def known(self, name: str, form: str, cells: CellIndex, namespace: Mapping[str, Any]) -> Seen | None:
+        """Return what the name is, where nothing that it depends on has changed since it was looked at."""
+        kept = self._kept.get((name, form))
+        if kept is None or _mark(name, kept.file, kept.roots, cells, namespace) != kept.mark:
+            return None
+        return kept.seen
+
+    def keep(self, form: str, found: Definition, seen: Seen, cells: CellIndex, namespace: Mapping[str, Any]) -> None:
+        """Remember what a definition is now."""
+        file = _file_of(found)
+        roots = tuple(dict.fromkeys(name.partition(".")[0].removesuffix("()") for name in found.references))
+        roots = roots if found.origin == "cell" else ()  # the imports that go along with it are the cells' own
+        mark = _mark(found.name, file, roots, cells, namespace)
+        self._kept[found.name, form] = _Kept(seen, mark, file, roots)
+
+
+def _mark(
+    name: str, file: Path | None, roots: tuple[str, ...], cells: CellIndex, namespace: Mapping[str, Any]
+) -> _Mark:
+    """What a name's meaning depends on: how its root and its imports are bound, live objects, and the file's stamp."""
+    parts = name.split(".")
+    value = namespace.get(parts[0], static_inspect.MISSING)
+    live = [id(value)]
+    for part in parts[1:] if value is not static_inspect.MISSING else ():
+        value = static_inspect.attribute(value, part)
+        live.append(id(value))
+        if value is static_inspect.MISSING:
+            break
+    bound = [cells.order_of(root) for root in (parts[0], *roots)]
+    return (*live, *bound, stamp_of(file) if file else ())
+
+
+def _file_of(found: Definition) -> Path | None:
+    parts = found.name.split(".") if found.origin == "file" else []
+    files = (module_file(".".join(parts[:end])) for end in range(len(parts), 0, -1))
+    return next((file for file in files if file is not None), None)

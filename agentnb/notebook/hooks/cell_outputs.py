@@ -1,0 +1,166 @@
+"""Recording what the running cell prints and shows, in its order. The user's output goes out whatever we make of it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from agentnb.context.notebook.outputs import KEPT, Output, bounded, output_of, settle
+
+_STREAMS: dict[str, Any] = {"stdout": "printed", "stderr": "warnings"}
+
+
+class CellOutputs:
+    """From `begin` to `end`: the outputs of one cell. The streams' `write` is wrapped meanwhile, as IPython does."""
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._events: list[Output] = []
+        self._pieces: list[str] = []
+        self._kind = ""
+        self._size = 0
+        self._wrapped: list[tuple[Any, Any, Any]] = []
+        self._clear_next = False
+
+    @property
+    def running(self) -> bool:
+        return bool(self._wrapped)
+
+    def begin(self) -> None:
+        """A cell begins. One that runs within another is part of it."""
+        if self.running:
+            return
+        self._events, self._pieces, self._kind, self._size, self._clear_next = [], [], "", 0, False
+        for name, kind in _STREAMS.items():
+            self._wrap(getattr(sys, name), kind)
+
+    def end(self) -> tuple[Output, ...]:
+        """The cell has ended: what it printed and showed, in order."""
+        for stream, before, ours in self._wrapped:
+            if getattr(stream, "write", None) is ours:
+                stream.write = before
+        self._wrapped = []
+        self._flush()
+        events, self._events = self._events, []
+        return tuple(events)
+
+    def shown(self, kind: str, content: Mapping[str, Any], *, figure: str | None) -> None:
+        """A message of the display: data, an update of what was shown, or that all is cleared."""
+        if not self.running:
+            return
+        if kind == "clear_output":
+            self._clear_next = bool(content.get("wait"))
+            if not self._clear_next:
+                self._clear()
+            return
+        self._flush()
+        name = str((content.get("transient") or {}).get("display_id") or "")
+        output = output_of(content["data"], result=kind == "execute_result", figure=figure, name=name)
+        if output is None:
+            return
+        places = [place for place, event in enumerate(self._events) if name and event.name == name]
+        if kind == "update_display_data":
+            for place in places:
+                self._events[place] = output
+            return
+        self._make_room()
+        self._events.append(output)
+
+    def _wrap(self, stream: Any, kind: str) -> None:
+        before = stream.write
+
+        def write(text: Any, *args: Any, **kwargs: Any) -> Any:
+            written = before(text, *args, **kwargs)
+            with contextlib.suppress(Exception):
+                self._printed(kind, text)
+            return written
+
+        with contextlib.suppress(AttributeError):  # a stream of C's own takes no attributes
+            stream.write = write
+            self._wrapped.append((stream, before, write))
+
+    def _printed(self, kind: str, text: Any) -> None:
+        if type(text) is not str or not text or self._is_display():
+            return
+        self._make_room()
+        if kind != self._kind:
+            self._flush()
+            self._kind = kind
+        self._pieces.append(text)
+        self._size += len(text)
+        if self._size > 4 * KEPT:  # a progress bar writes over itself: settled, it is one line
+            self._pieces = [bounded(settle("".join(self._pieces)))]
+            self._size = len(self._pieces[0])
+
+    def _is_display(self) -> bool:
+        """Is it IPython that writes, a result or a traceback? Those are recorded as what they are."""
+        shell = self._shell
+        return bool(
+            getattr(shell.display_pub, "is_publishing", False)
+            or getattr(shell.displayhook, "is_active", False)
+            or getattr(shell, "showing_traceback", False)
+        )
+
+    def _flush(self) -> None:
+        if self._pieces:
+            kind = self._kind
+            self._events.append(Output(kind=kind, text=bounded("".join(self._pieces))))  # type: ignore[arg-type]
+        self._pieces, self._size = [], 0
+
+    def _make_room(self) -> None:
+        """What `clear_output(wait=True)` announced happens with the next output."""
+        if self._clear_next:
+            self._clear()
+
+    def _clear(self) -> None:
+        self._events, self._pieces, self._size, self._clear_next = [], [], 0, False
+
+
+def outputs_before(history: Any, number: int) -> tuple[Output, ...]:
+    """The outputs of a cell that ran before the extension was loaded, as far as IPython keeps them."""
+    found: list[Output] = []
+    for item in (getattr(history, "outputs", None) or {}).get(number, ()):
+        with contextlib.suppress(Exception):
+            found += _kept(item.output_type, item.bundle)
+    if not found:
+        text = (getattr(history, "output_hist_reprs", None) or {}).get(number)
+        found += [Output(kind="result", text=bounded(text))] if isinstance(text, str) else []
+    with contextlib.suppress(Exception):
+        failed = (getattr(history, "exceptions", None) or {}).get(number)
+        found += [Output(kind="error", text=_failure(failed))] if failed else []
+    return tuple(found)
+
+
+def _kept(kind: str, bundle: Mapping[str, Any]) -> list[Output]:
+    if kind in ("out_stream", "err_stream"):
+        text = "".join(bundle.get("stream", ()))
+        return [Output(kind="printed" if kind == "out_stream" else "warnings", text=bounded(text))]
+    from agentnb.context.notebook.displays import figure_of
+
+    figure = figure_of(bundle, cell="")
+    made = output_of(bundle, result=kind == "execute_result", figure=figure.text if figure else None)
+    return [made] if made else []
+
+
+def _failure(kept: Mapping[str, Any]) -> str:
+    """`KeyError: 'x'` and the lines of the traceback that IPython points at."""
+    trace = settle("\n".join(kept.get("traceback", ())))
+    pointed: list[str] = []
+    in_cell = False
+    for line in trace.split("\n"):
+        if line.startswith(("Cell In", "File ", "Input In")):
+            in_cell = "In[" in line or "In [" in line
+        elif in_cell and line.startswith("-") and ">" in line[:8]:
+            pointed.append(f"    {line.partition('>')[2].strip().partition(' ')[2]}")
+    return "\n".join([f"{kept.get('ename')}: {kept.get('evalue')}", *pointed[-6:]])
+
+
+def with_failure(outputs: tuple[Output, ...], error: BaseException | None) -> tuple[Output, ...]:
+    """The outputs, and the error that ended the cell."""
+    if error is None:
+        return outputs
+    from agentnb.context.notebook.tracebacks import told_briefly
+
+    return (*outputs, Output(kind="error", text=told_briefly(error)))

@@ -1,0 +1,145 @@
+"""The panels of a run: what its last request sent, layer by layer, and how long that took. Html. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agentnb.view import timeline
+from agentnb.view import view_text as say
+from agentnb.view.number_format import count, fraction, number, seconds, share
+from agentnb.view.style import (
+    BAR,
+    BLUE,
+    FAINT,
+    FIGURE,
+    FOOT,
+    HATCH,
+    HEAD,
+    NAME,
+    NO_MATH,
+    PANEL,
+    PANELS,
+    ROW,
+    SMALL,
+    TABLE,
+    TEAL,
+    clean,
+    esc,
+    line_html,
+)
+from agentnb.view.view_text import Doc
+
+
+def panels_html(doc: Doc) -> str:
+    """Return both panels, side by side where there is room."""
+    return f'<div class="{NO_MATH}" style="{PANELS}">{_layers_panel(doc)}{_latency_panel(doc)}</div>'
+
+
+def _layers_panel(doc: Doc) -> str:
+    layers = say.layer_rows(doc)
+    tokens, cached = say.layer_totals(doc)
+    if say.ended(doc) and not tokens:
+        return ""
+    widest = max((number(layer.get("tokens")) or 0 for layer in layers), default=0)
+    rows = "".join(_layer_row(layer, widest) for layer in layers)
+    head = _heads("layer", "tokens", say.cached_word(doc))
+    about = "≈ " if tokens and say.is_forecast(doc) else ""
+    foot = _cells_row(FOOT, "all", "", about + count(tokens), share(cached, tokens))
+    lines = "".join(map(line_html, [*say.count_lines(doc), *say.cache_lines(doc)]))
+    return _panel(say.layers_heading(doc), f'<table style="{TABLE}">{head}{rows}{foot}</table>{_legend()}{lines}')
+
+
+def _layer_row(layer: Mapping[str, Any], widest: float) -> str:
+    name, meaning = say.layer_words(layer)
+    tokens, cached = layer.get("tokens"), layer.get("cached_tokens")
+    label = f'<span title="{esc(meaning)} ({esc(clean(layer.get("name")))})">{esc(name)}</span>'
+    bar = _layer_bar(100 * fraction(tokens, widest), 100 * fraction(cached, tokens))
+    title = f"{count(cached)} of {count(tokens)} tokens read from the prompt cache"
+    cell = f'<span title="{esc(title)}">{esc(share(cached, tokens))}</span>'
+    return _cells_row(ROW, label, bar, esc(say.approximate(layer)), cell)
+
+
+def _layer_bar(width: float, solid: float) -> str:
+    """Solid is read from the prompt cache, hatched was processed anew. What is solid is a border: paper has no
+    backgrounds."""
+    if width <= 0:
+        return _track("")
+    inner = f'<div style="width:{solid:.1f}%;height:0;border-top:10px solid {TEAL}"></div>' if solid else ""
+    return _track(
+        f'<div style="width:{max(width, 1.0):.1f}%;height:10px;border:1px solid {TEAL};box-sizing:content-box;'
+        f'background-image:{HATCH};background-size:6px 6px">{inner}</div>'
+    )
+
+
+def _track(inner: str) -> str:
+    return f'<div style="height:12px;padding:0 3px 0 0;min-width:1.5em">{inner}</div>'
+
+
+def _legend() -> str:
+    full = f"display:inline-block;width:0;height:0;border:5.5px solid {TEAL};margin:0 4px 0 0"
+    box = f"display:inline-block;width:9px;height:9px;border:1px solid {TEAL};margin:0 4px 0 0"
+    return (
+        f'<p style="margin:4px 0 0 0;{SMALL}">'
+        f'<span style="white-space:nowrap;margin:0 10px 0 0"><span style="{full}"></span>cached</span> '
+        f'<span style="white-space:nowrap"><span style="{box};background-image:{HATCH};background-size:6px 6px"></span>'
+        "new</span></p>"
+    )
+
+
+def _latency_panel(doc: Doc) -> str:
+    latency = say.part(doc, "latency")
+    lines = "".join(map(line_html, [*timeline.notes(doc), *say.cost_lines(doc)])) + _budget(doc)
+    if say.ended(doc) and (number(latency.get("total")) is None or timeline.was_instant(doc)):
+        heading = "What it would cost" if doc.get("state") == "DRY_RUN" else "What it cost"
+        return _panel(heading, lines) if lines else ""
+    rows = "".join(_phase_row(row, number(latency.get("total"))) for row in timeline.rows(doc))
+    foot = _cells_row(FOOT, "total", "", seconds(latency.get("total")))
+    heading = "How long the recording played" if say.recorded(doc) else "How long the last call took"
+    heading += " (modelled)" if latency.get("modelled") else ""
+    if number(latency.get("total")) is None:
+        heading, foot = "How long this call takes", _cells_row(FOOT, "total", "known when it ends", seconds(None))
+    table = f'<table style="{TABLE}">{_heads("phase", "time")}{rows}{foot}</table>'
+    return _panel(heading, table + lines)
+
+
+def _phase_row(row: timeline.Phase, total: float | None) -> str:
+    name, start, length, estimated = row
+    bar = ""
+    if start is not None and length and total:
+        left = 100 * fraction(start, total)
+        width = min(100 - left, max(0.8, 100 * fraction(length, total)))
+        hatched = f"height:10px;border:1px solid {BLUE};background-image:{HATCH};background-size:6px 6px"
+        fill = hatched if estimated else f"height:0;border-top:12px solid {BLUE}"
+        bar = f'<div style="margin-left:{left:.1f}%;width:{width:.1f}%;{fill}"></div>'
+    value = f"≈ {seconds(length)}" if estimated and length is not None else seconds(length)
+    return _cells_row(ROW, esc(name), _track(bar), esc(value))
+
+
+def _budget(doc: Doc) -> str:
+    line = say.budget_line(doc)
+    if not line:
+        return ""
+    budget = say.part(doc, "budget")
+    value = fraction(budget.get("spent"), budget.get("limit"))
+    bar = f'<progress max="1" value="{value:.3f}" style="width:6em;height:10px;vertical-align:baseline"></progress>'
+    return f'<p style="margin:4px 0 0 0;{SMALL}">{esc(line)} {bar}</p>'
+
+
+def _panel(heading: str, body: str) -> str:
+    title = f'<p style="margin:0 0 3px 0;{SMALL}"><strong>{esc(heading)}</strong></p>'
+    return f'<div style="{PANEL}">{title}{body}</div>'
+
+
+def _heads(name: str, *heads: str) -> str:
+    """The header row: a name, a bar without a head, then the figures."""
+    cells = [f'<th scope="col" style="{NAME};{FAINT}">{esc(name)}</th><th style="{BAR}"></th>']
+    cells += [f'<th scope="col" style="{HEAD}">{esc(head)}</th>' for head in heads]
+    return f'<tr style="{ROW}">{"".join(cells)}</tr>'
+
+
+def _cells_row(style: str, name: str, bar: str, *values: str) -> str:
+    """A row of finished html: name, bar, figures right-aligned."""
+    cells = [f'<th scope="row" style="{NAME}">{name}</th><td style="{BAR}">{bar}</td>']
+    cells += [f'<td style="{FIGURE}">{value}</td>' for value in values]
+    return f'<tr style="{style}">{"".join(cells)}</tr>'

@@ -1,0 +1,72 @@
+"""A run document cut to what a notebook keeps of it: bounded, however many steps a run made. Pure.
+
+The journal holds the whole: `%agent_runs show RUN --all`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from agentnb.view.number_format import number
+from agentnb.view.view_text import Doc, dicts, items, part, run_seconds
+
+STEPS, DEFINITIONS, REMARKS = 12, 30, 20
+"""So many are kept: the newest steps, the first definitions (the nearest to the question), the newest remarks."""
+RESULT = 240
+"""Characters of a tool's result or argument that are kept."""
+PICTURES = 20_000
+"""Bytes of pictures, as their letters in the html, that are kept altogether."""
+
+
+def saved(doc: Doc) -> dict[str, Any]:
+    """Return the document as a notebook keeps it. What the model answered is never cut."""
+    kept = dict(doc)
+    if (steps := dicts(doc, "steps")) or items(doc, "steps"):
+        kept["steps"] = [_step(step) for step in steps[-STEPS:]]
+        kept["steps_before"] = len(steps) - len(kept["steps"]) + int(number(doc.get("steps_before")) or 0)
+        kept["clock"] = dict(part(doc, "clock")) | {"seconds": run_seconds(doc)}
+    for name, most in (("definitions", DEFINITIONS), ("cells", DEFINITIONS), ("left_out", DEFINITIONS)):
+        if len(items(doc, name)) > most:
+            kept[name] = items(doc, name)[:most]
+            kept[f"{name}_more"] = len(items(doc, name)) - most
+    if len(items(doc, "notes")) > REMARKS:
+        kept["notes"] = items(doc, "notes")[-REMARKS:]
+    if images := dicts(doc, "images"):
+        kept["images"] = _images(images)
+    return kept
+
+
+def without_pictures(doc: Doc) -> dict[str, Any]:
+    """Return the document without its pictures' letters, which stand in the html."""
+    images = [{name: value for name, value in image.items() if name != "data"} for image in dicts(doc, "images")]
+    return dict(doc) | ({"images": images} if images else {})
+
+
+def _step(step: Doc) -> dict[str, Any]:
+    tools = [
+        dict(tool) | {name: _cut(tool[name]) for name in ("result", "arguments") if name in tool}
+        for tool in dicts(step, "tools")
+    ]
+    return dict(step) | ({"tools": tools} if tools else {})
+
+
+def _cut(value: Any) -> Any:
+    """A value as it is where it is short; else the beginning of its text."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if len(text) <= RESULT:
+        return value
+    if isinstance(value, dict):
+        return {name: _cut(item) for name, item in list(value.items())[:10]}
+    return f"{text[:RESULT]}… ({len(text) - RESULT:,} more characters)"
+
+
+def _images(images: list[Doc]) -> list[dict[str, Any]]:
+    """The pictures, smallest first in the budget; one that is left out keeps its line."""
+    left = PICTURES
+    kept: dict[int, bool] = {}
+    for at in sorted(range(len(images)), key=lambda at: len(str(images[at].get("data") or ""))):
+        size = len(str(images[at].get("data") or ""))
+        kept[at] = size <= left
+        left -= size if kept[at] else 0
+    return [dict(image) | ({} if kept[at] else {"data": ""}) for at, image in enumerate(images)]

@@ -1,0 +1,149 @@
+"""Cells in a conversation: a request only ever extends the one before it, and shows each cell as it last ran."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from agentnb.context.notebook.outputs import Output
+from agentnb.session import Session
+from agentnb.settings import Settings
+from agentnb.simulator import Simulator
+
+CELLS = tuple(f"cell{i}" for i in range(20))
+TASKS = (
+    "Explain the cell above.",
+    "Explain In[3].",
+    "What is value_4, and why?",
+    "Summarise this notebook.",
+    "And now?",
+    "Which cell prints 7.25?",
+)
+
+
+class CellSearch(RuleBasedStateMachine):
+    """One thread over cells that run, run again and change; each request is compared with what ran."""
+
+    wire: ModuleType
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.simulator = Simulator(speed=0, record=True).start()
+        self.session = Session(
+            settings=Settings(model="sim:claude-sonnet-4-6", home=self.folder / "home", sim_speed=0),
+            simulated=self.simulator,
+            environment={},
+        )
+        self.number = 0
+        self.asked: list[str] = []
+        self.newest: dict[str, int] = {}
+        self.last: dict[str, Any] = {}
+        self.seen = 0
+
+    @initialize(cells=st.integers(0, 20))
+    def begin(self, cells: int) -> None:
+        for i in range(cells):
+            self._run(CELLS[i], 0, i % 4)
+
+    @rule(
+        runs=st.lists(st.tuples(st.sampled_from(CELLS), st.integers(0, 3), st.integers(0, 3)), max_size=4),
+        task=st.sampled_from(TASKS),
+        budget=st.sampled_from([300, 16_000]),
+    )
+    def ask(self, runs: list[tuple[str, int, int]], task: str, budget: int) -> None:
+        for cell, version, shown in runs:
+            self._run(cell, version, shown)
+        self._ask(task, context_tokens=budget)
+
+    @precondition(lambda self: self.asked)
+    @rule(data=st.data(), task=st.sampled_from(TASKS))
+    def ask_again(self, data: st.DataObject, task: str) -> None:
+        self._ask(task, cell=data.draw(st.sampled_from(self.asked)))
+
+    def _run(self, cell: str, version: int, shown: int) -> None:
+        self.number += 1
+        name = f"value_{cell.removeprefix('cell')}"
+        source = "\n".join([f"{name} = {version}", *(f"{name} += {i}" for i in range(8)), f"print({name})"])
+        self.session.cells.record(source, cell_id=cell, number=self.number)
+        outputs = [Output(kind="printed", text=f"{shown}.25\n" * (1 + 20 * shown))]
+        self.session.log.record(source, cell=cell, number=self.number, outputs=outputs)
+        self.session.namespace[name] = version
+        self.newest[cell] = self.number
+
+    def _ask(self, task: str, cell: str | None = None, **changes: Any) -> None:
+        self.number += 1
+        cell = cell or f"ask-{self.number}"
+        self.asked = [*(known for known in self.asked if known != cell), cell]
+        request = self.session.request(task, cell=cell, execution=str(self.number), **changes)
+        agent = self.session.agent()
+        run_id = self.session.new_run_id()
+        agent.begin(request, run_id)
+        run = agent.drive(run_id)
+        assert agent.raised is None
+        assert run.state == "COMPLETED"
+        self._check(run_id, run)
+
+    def _check(self, run_id: str, run: Any) -> None:
+        new = self.simulator.requests[self.seen :]
+        self.seen += len(new)
+        sent = [self.wire.sent_of(0, item.body, item.usage or {}) for item in new]
+        context = self.session.machine().get(run_id).context
+        parent = context["parent"]
+        before = [self.last[parent]] if parent and context["segment_root"] != run_id else []
+        for one, other in itertools.pairwise([*before, *sent]):
+            assert self.wire.kept(one, other) == len(one.blocks), "a request only ever extends the one before it"
+        self.last[run_id] = sent[-1]
+        self._check_cells(sent[-1].texts, run)
+
+    def _check_cells(self, texts: tuple[str, ...], run: Any) -> None:
+        text = "\n".join(texts)
+        whole = [(int(n), rest) for n, rest in re.findall(r'<cell number="(\d+)"([^>]*)>', text)]
+        lined = {
+            int(n)
+            for part in re.findall(r'<notebook form="outline">\n(.*?)\n</notebook>', text, re.DOTALL)
+            for group in re.findall(r"^\[([\d, ]+)\]", part, re.MULTILINE)
+            for n in group.split(", ")
+        }
+        for cell, number in self.newest.items():
+            assert number in lined or number in {n for n, _ in whole}, f"{cell} as it last ran is not told"
+        plain = [n for n, rest in whole if "more_than" not in rest]
+        assert len(plain) == len(set(plain)), "a run is told once"
+        for number, rest in whole:
+            replaced = re.search(r'replaces="(\d+)"', rest)
+            assert replaced is None or int(replaced.group(1)) < number
+        listed = {item["cell"]: item["execution_count"] for item in run.receipt["cells"]}
+        assert listed == self.newest
+
+    def teardown(self) -> None:
+        self.session.close()
+        self.simulator.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.mark.slow
+def test_no_order_of_runs_breaks_a_thread(wire: ModuleType) -> None:
+    machine: Callable[[], RuleBasedStateMachine] = type("Searching", (CellSearch,), {"wire": wire})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=15,
+            stateful_step_count=8,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+            phases=(Phase.explicit, Phase.generate),
+            report_multiple_bugs=False,
+        ),
+    )

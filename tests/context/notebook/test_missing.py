@@ -1,0 +1,53 @@
+"""A task that points at what is not there is told so before anything is paid."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentnb.context.notebook.cell_runs import CellLog
+from agentnb.context.notebook.missing import what_is_missing
+from agentnb.context.notebook.notebook_text import NotebookText, TextCell
+
+BOOK = NotebookText(
+    cells=(
+        TextCell("a", "code", "x = 1"),
+        TextCell("b", "code", "x + 1"),
+        TextCell("ask", "code", "%%agent"),
+    ),
+    live=True,
+)
+
+
+def log_of(*cells: str) -> CellLog:
+    log = CellLog()
+    for number, cell in enumerate(cells, 1):
+        log.record(f"{cell} = 1", cell=cell, number=number)
+    return log
+
+
+def said(task: str, log: CellLog, text: NotebookText | None = None) -> str:
+    return what_is_missing(task, log.runs, by_number=log.by_number, text=text, asking="ask")
+
+
+@pytest.mark.parametrize("task", ["Explain the cell above.", "Explain In[3].", "Explain cell 3."])
+def test_an_empty_kernel_has_nothing_that_could_be_meant(task: str) -> None:
+    assert "no cell has run in this kernel yet" in said(task, CellLog())
+    assert "the notebook has 2 cells of code" in said(task, CellLog(), BOOK)
+
+
+@pytest.mark.parametrize("task", ["What is a decorator?", "Write a function that plots a table.", "Hello", "x[3] = 1?"])
+def test_a_task_that_points_at_nothing_is_asked(task: str) -> None:
+    assert said(task, CellLog()) == ""
+    assert said(task, CellLog(), BOOK) == ""
+
+
+def test_a_number_that_no_cell_has() -> None:
+    assert "[9]" in said("Explain In[9].", log_of("a", "b"))
+    assert said("Explain In[2].", log_of("a", "b")) == ""
+
+
+def test_the_cell_above_that_did_not_run() -> None:
+    assert "the cell above has not run" in said("Explain the cell above.", log_of("a"), BOOK)
+    assert said("Explain the cell above.", log_of("a", "b"), BOOK) == ""
+    assert said("Summarise this notebook.", CellLog(), BOOK) == "", "what is written can be told"
+    assert said("Summarise this notebook.", CellLog()) != ""

@@ -1,0 +1,217 @@
+"""Which cells a question brings: by number, place and kind, by names and what they use, by rare words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentnb.context.cell_selection import CellChoice, Held, Question, choose, names_spoken_of
+from agentnb.context.notebook.cell_runs import CellLog, CellRun, stem
+from agentnb.context.notebook.outputs import Output
+
+
+def count(text: str) -> int:
+    return len(text) // 4
+
+
+def log_of(*cells: str | tuple[str, str, str]) -> CellLog:
+    log = CellLog()
+    for number, cell in enumerate(cells, 1):
+        source, kind, text = (cell, "", "") if isinstance(cell, str) else cell
+        outputs: list[Any] = [Output(kind=kind, text=text)] if kind else []  # type: ignore[arg-type]
+        log.record(source, cell=f"id{number}", number=number, outputs=outputs)
+    return log
+
+
+def chosen(
+    log: CellLog, task: str, *, held: dict[str, Held] | None = None, budget: int = 16_000, **more: Any
+) -> CellChoice:
+    question = Question(task=task, **more)
+    return choose(question, log.runs, held=held or {}, by_number=log.by_number, count=count, budget=budget)
+
+
+def held_after(choice: CellChoice) -> dict[str, Held]:
+    return {i.run.cell: Held(number=i.run.number, form=i.form.name, body=i.body) for i in choice.picked}
+
+
+def numbers(choice: CellChoice) -> list[int]:
+    return [item.run.number for item in choice.picked]
+
+
+FILLER = [
+    (f"step_{i} = transform_{i}(source_{i})\nprint(step_{i})" + "\n# padding" * 30, "printed", f"{i}.5\n" * 30)
+    for i in range(1, 40)
+]
+
+
+def reasons(choice: CellChoice) -> dict[int, str]:
+    return {item.run.number: item.reason for item in choice.picked}
+
+
+def test_a_small_notebook_is_told_whole_and_in_the_order_of_running() -> None:
+    log = log_of("a = 1", "b = a + 1", ("b", "result", "2"))
+    assert numbers(chosen(log, "Hello")) == [1, 2, 3]
+    assert not chosen(log, "Hello").outlined
+
+
+@pytest.mark.parametrize(
+    ("task", "number"),
+    [
+        ("Explain In[7].", 7),
+        ("Explain cell 7 please", 7),
+        ("What does Out[7] mean?", 7),
+        ("Erkläre Zelle 7.", 7),
+        ("Explique la celda 7", 7),
+        ("Explique la cellule 7", 7),
+        ("解释单元格 7", 7),
+        ("セル 7 を説明して", 7),
+        ("Compare cells 3, 5 and 7", 7),
+        ("Go through cells 5-8", 7),
+        ("Explain the 7th cell", 7),
+        ("Explain the seventh cell", 7),
+        ("Why is step_7 odd?", 7),
+        ("What about step 7?", 7),
+        ("Explain the cell above", 39),
+        ("Was macht die Zelle oben?", 39),
+        ("Explain two cells above", 38),
+        ("the previous cell", 39),
+    ],
+)
+def test_cells_by_number_and_place_in_a_long_notebook(task: str, number: int) -> None:
+    choice = chosen(log_of(*FILLER), task)
+    assert number in numbers(choice)
+    assert len(choice.outlined) > 10, "the others get a line each"
+    assert {item.run.number for item in choice.picked} | {run.number for run in choice.outlined} == set(range(1, 40))
+
+
+def test_last_of_each_kind() -> None:
+    cells: list[Any] = [*FILLER]
+    cells[4] = ("plt.plot(x)", "figure", "Figure: 1 line")
+    cells[9] = ("frame", "table", "  a\n0 1\n[99 rows x 1 columns]")
+    cells[14] = ("1/0", "error", "ZeroDivisionError: division by zero\n    1/0")
+    cells[19] = ("noisy()", "warnings", "UserWarning: careful")
+    log = log_of(*cells)
+    for task, number in (
+        ("What does the last plot show?", 5),
+        ("Describe the table above.", 10),
+        ("What is this error?", 15),
+        ("What went wrong?", 15),
+        ("Why the ZeroDivisionError?", 15),
+        ("Can I ignore the warning?", 20),
+    ):
+        assert number in numbers(chosen(log, task)), task
+
+
+def test_a_backward_slice_brings_what_is_used_and_what_changed_it() -> None:
+    cells: list[Any] = [*FILLER]
+    cells[2] = "raw = load('a.csv')" + "\n# padding" * 20
+    cells[5] = "raw['price'] = raw.price.fillna(0)" + "\n# padding" * 20
+    cells[8] = "table = pivot(raw)" + "\n# padding" * 20
+    cells[30] = "raw.drop(columns='id', inplace=True)" + "\n# padding" * 20
+    choice = chosen(log_of(*cells), "Where does `table` come from?")
+    why = reasons(choice)
+    assert why[9] == "binds table"
+    assert why[3] == "binds raw, which cell 9 uses"
+    assert why[6] == "changes raw, which cell 9 uses"
+
+
+def test_stale_cells_are_never_taken_for_current_ones() -> None:
+    log = log_of("limit = 10", *FILLER)
+    log.record("limit = 99", cell="other", number=41)
+    choice = chosen(log, "What is the limit?")
+    texts = {item.run.number: item.text for item in choice.picked}
+    assert "limit = 99" in texts[41]
+    assert 1 not in texts or choice.picked[0].reason != "binds limit"
+
+
+@pytest.mark.parametrize(
+    ("task", "known", "found"),
+    [
+        ("the thick model", ["thick_model", "thin_model"], ["thick_model"]),
+        ("our sales", ["sale"], ["sale"]),
+        ("Why is ThickModel slow?", ["thick_model"], ["thick_model"]),
+        ("is x too large", ["x"], ["x"]),
+        ("I am a reader", ["a", "I"], []),
+        ("what is in it", ["it", "in_"], []),
+        ("`a` and @b", ["a", "b"], ["a", "b"]),
+        ("Warum ist umsatz so hoch?", ["umsatz"], ["umsatz"]),
+    ],
+)
+def test_names_as_people_say_them(task: str, known: list[str], found: list[str]) -> None:
+    assert names_spoken_of(task, known) == found
+
+
+def test_inflections_share_a_stem() -> None:
+    for words in (("outlier", "outliers"), ("fit", "fitting", "fitted"), ("query", "queries"), ("mean", "means")):
+        assert len({stem(word) for word in words}) == 1, words
+
+
+def test_a_follow_up_keeps_what_it_speaks_of() -> None:
+    log = log_of(*FILLER)
+    choice = chosen(log, "and why is that?", earlier="Explain `step_12`.")
+    assert reasons(choice)[12] == "binds step_12"
+
+
+def test_nothing_is_sent_twice_and_a_richer_form_says_so() -> None:
+    log = log_of(*FILLER)
+    first = chosen(log, "Explain cell 7.")
+    held = held_after(first)
+    held |= {run.cell: Held(number=run.number, form="outline") for run in first.outlined}
+    again = chosen(log, "Explain cell 7.", held=held)
+    assert not again.picked
+    assert not again.outline_text
+    other = chosen(log, "Explain cell 9.", held=held)
+    (item,) = [item for item in other.picked if item.run.number == 9]
+    if held["id9"].form == "outline":
+        assert 'more_than="its line"' in item.text
+
+
+def test_a_run_that_changed_nothing_says_only_that() -> None:
+    log = log_of("a = 1", ("a", "result", "1"))
+    first = chosen(log, "What?")
+    held = held_after(first)
+    log.record("a", cell="id2", number=3, outputs=[Output(kind="result", text="1")])
+    (item,) = chosen(log, "What?", held=held).picked
+    assert item.text == '<cell number="3" replaces="2" state="the same source and outputs"/>'
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["a = b", "b = 1", "a", "print(a)", "b += 1", "def f():\n    return a", "%%bash\nls", "((("]
+            ),
+            st.sampled_from(["", "printed", "result", "table", "error", "figure"]),
+            st.text(max_size=400),
+        ),
+        max_size=40,
+    ),
+    st.text(max_size=80) | st.sampled_from(["Explain cell 3", "the last plot", "a", "everything", "In[99]"]),
+    st.integers(0, 3000),
+)
+def test_whatever_is_asked_the_budget_holds_and_every_cell_is_told_once(
+    cells: list[tuple[str, str, str]], task: str, budget: int
+) -> None:
+    log = log_of(*cells)
+    choice = chosen(log, task, budget=budget)
+    assert sum(item.tokens for item in choice.picked) <= budget
+    told = [run.number for run in (*(item.run for item in choice.picked), *choice.outlined)]
+    assert sorted(told) == sorted(run.number for run in log.runs)
+    orders = [item.run.order for item in choice.picked]
+    assert orders == sorted(orders)
+    assert chosen(log, task, budget=budget) == choice, "the same question brings the same bytes"
+
+
+def test_hidden_cells_and_our_own_are_no_context() -> None:
+    log = CellLog()
+    log.record("%%agent\nExplain.", cell="x", number=1)
+    log.record("%load_ext agentnb\n%config AgentNB.model = 'sim:gpt-4.1'", cell="y", number=2)
+    log.record("%load_ext agentnb\nimport math", cell="z", number=3)
+    log.record("secret = 1", cell="s", number=4)
+    log.hidden.add("4")
+    assert [run.number for run in log.runs] == [3]
+    assert isinstance(log.of_cell("s"), CellRun)
+    assert log.of_number(4) is None
