@@ -21,6 +21,7 @@ from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.notebook.displays import Shown, names_of, speaks_of_figure
 from agentnb.context.notebook.namespace import line_of
 from agentnb.context.notebook.notebook_text import KEYS, NotebookText
+from agentnb.context.notebook.schema_only import WITHHELD, describe_schema
 from agentnb.context.notebook.trace import Ran, below_packages, frames_of
 from agentnb.context.notebook.tracebacks import describe_failure
 from agentnb.context.resolve.files import SHARED
@@ -31,7 +32,6 @@ from agentnb.context.selection import Chosen, Selection, marks, measured, render
 from agentnb.context.static.definitions import Definition
 from agentnb.context.values import description, static_inspect
 from agentnb.context.values.pictures import Drawn, draw, draw_shown, is_drawable, open_in_pyplot
-from agentnb.context.values.schema_only import WITHHELD, describe_schema
 from agentnb.models.framing import framed
 from agentnb.prompt.blocks import Project, receipt_entry
 from agentnb.prompt.project_parts import OUTLINE, TREE, Held, OutlinePart, Part, Piece, TreePart

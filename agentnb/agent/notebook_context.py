@@ -15,7 +15,7 @@ from agentnb.context.notebook.cell_text import FORMS, OUTLINE, WHOLE, cell_body,
 from agentnb.context.notebook.missing import what_is_missing
 from agentnb.context.notebook.namespace import NameLine, names_of, names_text
 from agentnb.context.notebook.notebook_text import KEYS, NotebookText, parts_of
-from agentnb.context.values.schema_only import WITHHELD
+from agentnb.context.notebook.schema_only import WITHHELD
 from agentnb.prompt.project_parts import Held as HeldMap
 
 CELL, NAME = "cell:", "name:"

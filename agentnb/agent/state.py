@@ -270,7 +270,7 @@ class AgentState:
         if self.inherited is not None:
             return {}
         return {
-            "cells": [dict(item) for item in self.cells],
+            **({"cells": [dict(item) for item in self.cells]} if self.cells else {}),
             "definitions": [dict(item) for item in self.definitions],
             "left_out": [dict(item) for item in self.left_out],
             "images": [dict(item) for item in self.images],

@@ -177,7 +177,7 @@ class BuiltInAgent:
         """The handler as the machine calls it: JSON in, JSON out, under the run's present limits."""
 
         def guarded(context: Json) -> tuple[str, Json]:
-            self.raised = None
+            self.raised, began = None, self._services.clock.monotonic()
             if self._services.cancelled.is_set():
                 raise RunInterrupted("the run was interrupted")
             run_id = self._machine.current.run_id
@@ -189,6 +189,8 @@ class BuiltInAgent:
                 self._taken_up.discard(run_id)
             except Exception as error:
                 self.raised = error  # the machine keeps its text; whoever asked raises the error itself
+                if isinstance(error, RunInterrupted):
+                    self._machine.current.attach(stopped=round(self._services.clock.monotonic() - began, 6))
                 raise
             self._machine.current.emit("view", context=state.shown())
             self._latest = (state.to_json(), state)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import display
 
 from agentnb.agent.run_document import WAITING, AgentRun
-from agentnb.errors import InputError, RunInterrupted
+from agentnb.errors import InputError, RunInterrupted, Stopped
 from agentnb.notebook import flags
 from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
 from agentnb.notebook.background import begin
@@ -23,12 +23,13 @@ from agentnb.notebook.machines import run_machine
 from agentnb.notebook.main_thread import MainThread
 from agentnb.notebook.proposing import offer, with_texts
 from agentnb.view.render import bundle
-from agentnb.view.view_text import with_cell_numbers
+from agentnb.view.view_text import stopped_line, with_cell_numbers
 
 if TYPE_CHECKING:
     from agentnb.agent.request import Request
     from agentnb.agent.table import BuiltInAgent
 
+GO_ON = "%agent_runs resume goes on from there; running the cell again asks anew."
 _TAKEN = frozenset({RESULT, "In", "Out", "get_ipython"})
 
 
@@ -144,7 +145,9 @@ def show_run(
     stop = machine.events.subscribe(hear, run_id=run_id)
     notebook.on_page.began(run_id, notebook.whole_cell_id)
     try:
-        _serve(main, agent, run_id, view)
+        main.serve(lambda: agent.drive(run_id), paint=view.paint)
+    except (KeyboardInterrupt, RunInterrupted):
+        agent.raised = RunInterrupted("stopped")  # what is said of it is known below
     finally:
         with Held() as held:  # a second interrupt must not leave half a picture and no `_agent`
             stop()
@@ -155,6 +158,8 @@ def show_run(
             notebook.on_page.ended(run_id)
             Asked(notebook, run_id, view=view, finish=finish, earlier=earlier).ask(run)
             offer(notebook, run, cell=notebook.whole_cell_id, running=True)
+    if isinstance(agent.raised, RunInterrupted):
+        raise Stopped(stopped_line(run.receipt) or "Stopped by you", todo=GO_ON) from None
     if agent.raised is not None:
         raise agent.raised
     if held.interrupted:
@@ -163,13 +168,3 @@ def show_run(
         answers = ask_in_terminal(run.receipt)
         if answers:
             show_run(notebook, prepare=lambda agent: agent.answer(run_id, answers), run_id=run_id, finish=finish)
-
-
-def _serve(main: MainThread, agent: BuiltInAgent, run_id: str, view: View) -> None:
-    try:
-        main.serve(lambda: agent.drive(run_id), paint=view.paint)
-    except (KeyboardInterrupt, RunInterrupted):
-        raise RunInterrupted(
-            f"interrupted: run {run_id} keeps its committed steps",
-            todo=f"%agent_runs resume {run_id} goes on from there.",
-        ) from None

@@ -39,6 +39,7 @@ from agentnb.view.view_text import Doc
 
 MIME = "application/vnd.agentnb.run.v1+json"
 RESUME = "%agent_runs resume"
+CUT_OFF = "opacity:0.62;border:0;border-left:2px dashed #808080;padding:0 0 0 10px"
 
 
 def bundle(doc: Doc, *, error_follows: bool = False, full: bool = False) -> dict[str, Any]:
@@ -77,7 +78,13 @@ def run_html(doc: Doc, *, full: bool = False) -> str:
 def _answer(doc: Doc) -> str:
     text = doc.get("text")
     body = markup.to_html(text) if isinstance(text, str) and text.strip() else ""
-    return f'<div style="margin:2px 0 8px 0">{body}</div>{proposals_html(doc)}'
+    return f'<div style="margin:2px 0 8px 0">{body}{_cut_off(doc)}</div>{proposals_html(doc)}'
+
+
+def _cut_off(doc: Doc) -> str:
+    """What had streamed of the answer when the run was stopped: greyed, since it is no whole answer."""
+    text = say.part(doc, "stopped").get("text")
+    return f'<div style="{CUT_OFF}">{markup.to_html(text)}</div>' if isinstance(text, str) and text.strip() else ""
 
 
 def _outcome(doc: Doc, *, full: bool) -> str:
@@ -145,6 +152,7 @@ def run_markdown(doc: Doc, *, full: bool = False) -> str:
     """Return the run as Markdown: for front ends without html, and for export."""
     parts = [
         markup.to_markdown(doc["text"]) if isinstance(doc.get("text"), str) else "",
+        markup.to_markdown(str(say.part(doc, "stopped").get("text") or "")),
         *proposals_markdown(doc),
         *(f"**{_md(line)}**" for line in say.error_lines(doc)),
         *(f"Note: {_md(line)}" for line in say.remark_lines(doc)),
@@ -204,6 +212,7 @@ def run_text(doc: Doc, *, full: bool = False, width: int = WIDTH) -> str:
     text = doc.get("text")
     parts = [
         answer_text(text, width=width) if isinstance(text, str) else "",
+        answer_text(str(say.part(doc, "stopped").get("text") or ""), width=width),
         proposals_text(doc),
         *(wrapped(line) for line in say.error_lines(doc)),
         *(wrapped(f"Note: {line}") for line in say.remark_lines(doc)),

@@ -12,7 +12,7 @@ from typing import Any
 
 from agentnb.models.layers import layer_word
 from agentnb.view import number_format
-from agentnb.view.number_format import count, dollars, number, plural, seconds, share
+from agentnb.view.number_format import count, dollars, number, plural, seconds, share, short_dollars, short_seconds
 from agentnb.view.style import BLUE, clean
 
 Doc = Mapping[str, Any]
@@ -80,6 +80,8 @@ def state_words(doc: Doc) -> tuple[str, str, str]:
         return STATES["FAILED"]
     if state not in ENDED and ended(doc):
         return "◌", f"Not finished: it stopped while {state_word(state)}" if state else "Not started", "#7a7f87"
+    if part(doc, "stopped"):
+        return "■", "Stopped by you", STATES["PAUSED"][2]
     if state == "WAITING" and questions(doc):
         mark, _, colour = STATES[state]
         return mark, f"Waiting for your approval of {plural(len(questions(doc)), 'call')}", colour
@@ -137,7 +139,7 @@ def run_seconds(doc: Doc) -> float | None:
     by its steps, where they say more, as a simulated call counts with its modelled time."""
     if not ended(doc):
         return None
-    known = (_step_seconds(step) for step in dicts(doc, "steps"))
+    known = [*map(_step_seconds, dicts(doc, "steps")), number(part(doc, "stopped").get("seconds"))]
     return max(_sum(known) or 0.0, number(part(doc, "clock").get("seconds")) or 0.0) or None
 
 
@@ -332,7 +334,18 @@ def go_on_line(doc: Doc) -> str:
     paused = state == "PAUSED" and doc.get("error_follows")
     if not run_id or state not in ("FAILED", "PAUSED") or paused or doc.get("tells_how"):
         return ""
+    if part(doc, "stopped"):
+        return "%agent_runs resume goes on where it was stopped; running the cell again asks anew."
     return f"What was committed is kept: %agent_runs resume {run_id} goes on from there."
+
+
+def stopped_line(doc: Doc) -> str:
+    """`Stopped by you after 4 s, ≈ $0.011`; nothing where nobody stopped the run."""
+    if not part(doc, "stopped"):
+        return ""
+    total = number(part(doc, "cost").get("total"))
+    after = f" after {short_seconds(run_seconds(doc))}" if run_seconds(doc) else ""
+    return f"Stopped by you{after}{f', ≈ {short_dollars(total)}' if total else ''}"
 
 
 def tool_line(tool: Doc) -> str:

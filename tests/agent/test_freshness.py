@@ -281,7 +281,7 @@ def test_inspect_says_where_a_definition_stands_instead_of_repeating_it(book: An
     run = book.ask("Inspect `tr.rate`.", context="none")
     (call,) = [tool for step in run.receipt["steps"] for tool in step["tools"]]
     assert call["result"] == 'Already above, in full and unchanged since: <definition name="taxrates.rate">.'
-    assert text_of(book.bodies[-1]).count("return BASE") == 1
+    assert text_of(book.bodies[-1]).count('<definition name="taxrates.rate" ') == 1
     (project / "taxrates.py").write_text(MODULE.replace("return BASE", "return 2 * BASE"))
     book.ask("Inspect `tr.rate`.", context="none")
     assert text_of(book.bodies[-1]).count("return 2 * BASE") == 1

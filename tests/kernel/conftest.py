@@ -113,7 +113,7 @@ class Kernel:
 
     def __init__(self, directory: Path, process: Process) -> None:
         self.directory = directory
-        self._owners: dict[str, Result] = {}
+        self._owners: dict[str, list[Result]] = {}
         self._process = process
         self.manager, self.client = process.manager, process.client
 
@@ -147,17 +147,21 @@ class Kernel:
             if message["header"]["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
                 break
             result.take(message)
-            self._owners |= dict.fromkeys(result.by_id, result)
+            self._own(result)
             if until is not None and until(result):
                 return result
         result.status = self._reply_status(request, deadline)
         return result
 
     def _update(self, message: dict[str, Any]) -> None:
-        """An update goes to the cell that owns the display, whichever cell runs meanwhile."""
-        owner = self._owners.get(message["content"]["transient"]["display_id"])
-        if owner is not None:
+        """An update goes to the cells that show the display, whichever cell runs meanwhile."""
+        for owner in self._owners.get(message["content"]["transient"]["display_id"], ()):
             owner.take(message)
+
+    def _own(self, result: Result) -> None:
+        for owners in (self._owners.setdefault(name, []) for name in result.by_id):
+            if not any(owner is result for owner in owners):
+                owners.append(result)
 
     def _reply_status(self, request: str, deadline: float) -> str:
         while True:

@@ -162,7 +162,7 @@ SLIPS = (
     ("%agent --max-steps two hello", "wants a whole number, not 'two'. Use e.g. 60."),
     ("%agent --dry-run=no hello", "--dry-run takes no value. Write --dry-run, or leave it out."),
     ("%agent --thread", "--thread needs a value. Write --thread NAME:"),
-    ("%agent --context all hello", "Use auto, marks or none."),
+    ("%agent --context all hello", "Use auto, cells, marks or none."),
     ("%agent --budget 0.00001 hello", "$0.00001 of --budget $0.00001 is left"),
     ("%agent --max-steps 1 hello", "its limit of 1 step."),
     ("%agent_runs list all", "wants a whole number from 1 on, not 'all'. Write e.g. %agent_runs list 50"),

@@ -34,7 +34,8 @@ def test_a_connection_of_the_main_thread_is_described_and_pinned(kernel: Any) ->
     layers = kernel.ok("%agent What is in the project?").run["layers"]
     assert next(layer["tokens"] for layer in layers if layer["name"] == "SEMI_STATIC") > 0
     assert "Nothing is pinned" in kernel.ok("%agent_context unpin db").text
-    assert "its schema is read when it is pinned" in kernel.ok("%%agent -t new\nInspect `db` please.").text
+    said = kernel.ok("%%agent -t new\nInspect `db` please.").text
+    assert "its schema is read when it is pinned" in " ".join(said.split())
 
 
 SPEAKS = "%%agent\nWhat does the plot above show?"

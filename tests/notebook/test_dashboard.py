@@ -32,12 +32,14 @@ class Screen:
         self.shown: list[dict[str, Any]] = []
         self.updates: list[dict[str, Any]] = []
 
-    def __call__(self, data: dict[str, Any], *, raw: bool, display_id: bool = False) -> Screen | None:
+    def __call__(
+        self, data: dict[str, Any], *, raw: bool, display_id: bool = False, metadata: dict[str, Any] | None = None
+    ) -> Screen | None:
         assert raw
         self.shown.append(data)
         return self if display_id else None
 
-    def update(self, data: dict[str, Any], *, raw: bool) -> None:
+    def update(self, data: dict[str, Any], *, raw: bool, metadata: dict[str, Any] | None = None) -> None:
         assert raw
         self.updates.append(data)
 

@@ -11,8 +11,8 @@ from typing import Any, overload
 
 from agentnb.agent.tools.arguments import WrongArguments, schema_of, taken
 from agentnb.agent.tools.proposals import Proposal
+from agentnb.context.notebook.schema_only import WITHHELD
 from agentnb.context.redaction.redactor import cut_point
-from agentnb.context.values.schema_only import WITHHELD
 from agentnb.errors import InputError, ToolUnknown, nearest
 from agentnb.models.messages import ToolCall, ToolSpec
 

@@ -12,6 +12,7 @@ from IPython.display import display
 from agentnb.agent.approvals import AWAITING_APPROVAL, COMMAND, Answer, Question
 from agentnb.agent.request import Limits
 from agentnb.agent.run_document import WAITING, state_of
+from agentnb.durable.journal import records
 from agentnb.durable.machine import Replay
 from agentnb.errors import InputError
 from agentnb.notebook import flags
@@ -115,17 +116,26 @@ def _one_run(session: Session, rest: str) -> str:
 
 def _resume(notebook: Notebook, rest: str) -> None:
     """Go on with a paused or failed run from its last committed step."""
-    word, _, line = rest.partition(" ")
-    given, words = flags.split_line(line, RESUME_FLAGS)
     session = notebook.session
-    if not word or words:
+    word, _, line = ("", "", rest) if rest.startswith("-") else rest.partition(" ")
+    given, words = flags.split_line(line, RESUME_FLAGS)
+    if words:
         raise InputError(
             "%agent_runs resume wants one run", todo="Write e.g. %agent_runs resume r-20260101-120000-ab12"
         )
-    run_id = session.full_run_id(word)
+    run_id = session.full_run_id(word) if word else _last_stopped(session)
     limits = Limits(**flags.options_given(given))
     finish = Result(notebook.shell.user_ns)
     show_run(notebook, prepare=lambda agent: agent.resume(run_id, limits, given), run_id=run_id, finish=finish)
+
+
+def _last_stopped(session: Session) -> str:
+    """The newest run that was stopped or that failed: what `resume` alone means."""
+    found = session.machine().journal.runs(limit=200)
+    stopped = (run.run_id for run in found if run.status == records.PAUSED or run.failed_in)
+    if (run_id := next(stopped, None)) is None:
+        raise InputError("no run was stopped, and none has failed", todo="%agent_runs list shows how they stand.")
+    return str(run_id)
 
 
 def _answer(notebook: Notebook, rest: str, *, approved: bool) -> None:

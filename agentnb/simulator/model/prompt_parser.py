@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from agentnb.simulator.model.dialogue import Said
 
-_NAMES = "definition|outline|cell|values|variables|error|task"
+_NAMES = "cell|notebook|markdown|definition|outline|tree|file|schema|packages|names|values|variables|error|task"
 _TAG = re.compile(rf'<({_NAMES})\b((?:"[^"]*"|[^">])*)(?<!/)>(.*?)</\1\s*>', re.DOTALL)
 _INNER = re.compile(r"<(output|error)\b[^>]*>(.*?)</\1\s*>", re.DOTALL)
 _FRAME = re.compile(r"</?(?:source|output|error|picture|image)\b[^<>]*>")
@@ -21,6 +21,8 @@ _REMOVED = re.compile(r'<removed\s[^>]*?name="([^"]*)"[^>]*>')
 _ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
 _HEAD = re.compile(r"^([ \t]*)(?:async[ \t]+def|def|class)[ \t]+([A-Za-z_]\w*)[ \t]*[(:]", re.MULTILINE)
 _VALUE = re.compile(r"^[\s*`-]*([A-Za-z_]\w*)`?\s*[:=(,\s-]")
+_CODE = re.compile(r": (?:function|class)$")  # such names are told as definitions
+_LINE = re.compile(r"^\[(\d{1,6})\] (.*?)(?: -> (.*))?$", re.MULTILINE)  # of a notebook's outline
 _ARROW = re.compile(r"^-*>?\s*\d+\s+")  # how a traceback marks its lines
 
 
@@ -124,22 +126,33 @@ def _take(held: Conversation, item: Said) -> None:
             _keep(held, Held(name=given["name"], source=body.strip("\n"), place=place, full=full), given)
         elif name == "outline":
             _take_code(held, body, given.get("file", ""), full=False)
-        elif name in ("values", "variables"):
-            held.values.update((match[1], line.strip()) for line in body.splitlines() if (match := _VALUE.match(line)))
+        elif name == "notebook":
+            for number, does, shown in _LINE.findall(body):
+                held.cells.setdefault(int(number), Cell(number=int(number), source=does, output=shown))
+        elif name in ("names", "values", "variables"):
+            _take_values(held, given, body)
     for name in _REMOVED.findall(item.text):
         held.definitions.pop(html.unescape(name), None)
     if item.role != "system":
         _take_code(held, _TAG.sub("", item.text), "")
 
 
+def _take_values(held: Conversation, given: dict[str, str], body: str) -> None:
+    lines = [line.strip() for line in body.splitlines() if not _CODE.search(line)]
+    held.values.update((match[1], line) for line in lines if (match := _VALUE.match(line)))
+    for gone in given.get("removed", "").split(", "):
+        held.values.pop(gone, None)
+
+
 def _take_cell(held: Conversation, given: dict[str, str], body: str) -> None:
-    number = next(
-        (int(value) for key, value in given.items() if key != "digest" and re.fullmatch(r"\d{1,6}", value)), None
-    )
+    named = [given.get("number", ""), *(value for key, value in given.items() if key not in ("digest", "replaces"))]
+    number = next((int(value) for value in named if re.fullmatch(r"\d{1,6}", value)), None)
     if number is None:
         return
     output = "\n".join(_FRAME.sub("", text).strip("\n") for _, text in _INNER.findall(body))
     source = _FRAME.sub("", _INNER.sub("", body)).strip("\n")
+    if (replaced := given.get("replaces", "")).isdecimal():
+        held.cells.pop(int(replaced[:6]), None)
     held.cells[number] = Cell(number=number, source=source, output=output)
     _take_code(held, source, f"cell {number}")
 

@@ -83,8 +83,8 @@ def _named(held: Conversation) -> list[str]:
 
 
 def _all(held: Conversation, named: Sequence[str] = ()) -> str:
-    """`the cells 1 and 2 with its output, the definition `clean` (cell 1) and the values `df` and `x``"""
-    cells = [f"{cell.number}{' with its output' if cell.output else ''}" for cell in held.cells.values()]
+    """`the cells 1 and 2 (with output), the definition `clean` (cell 1) and the values `df` and `x``"""
+    cells = [f"{cell.number}{' (with output)' if cell.output else ''}" for cell in held.cells.values()]
     places = {name: f" ({found.place})" if found.place else "" for name, found in held.definitions.items()}
     definitions = [f"`{name}`{places[name]}" for name in sorted(places, key=lambda name: name not in named)]
     values = [f"`{name}`" for name in sorted(held.values, key=lambda name: name not in named)]

@@ -26,6 +26,23 @@ def test_a_cell_that_is_sent_again_replaces_the_older() -> None:
     assert held.cells[1].source == "x = 2"
 
 
+def test_a_later_run_of_a_cell_takes_the_place_of_the_run_that_it_names() -> None:
+    held = user('<cell number="1">\nx = 1\n</cell>', '<cell number="3" replaces="1">\nx = 2\n</cell>')
+    assert [(number, cell.source) for number, cell in held.cells.items()] == [(3, "x = 2")]
+
+
+def test_cells_that_are_told_in_a_line() -> None:
+    lines = "[1] df, limit -> table 5 x 2\n[2] look at\n[… 3 more]"
+    held = user(f'<notebook form="outline">\n{lines}\n</notebook>', '<cell number="2">\ndf.head()\n</cell>')
+    assert (held.cells[1].output, held.cells[2].source) == ("table 5 x 2", "df.head()")
+
+
+def test_the_list_of_names_grows_and_shrinks() -> None:
+    first = "<names>\ndf: DataFrame 5 x 2\nclean: function\nn: int\n</names>"
+    held = user(first, '<names changes="yes" removed="n, m">\nk: list of 3\n</names>')
+    assert held.values == {"df": "df: DataFrame 5 x 2", "k": "k: list of 3"}
+
+
 def test_values_in_either_element() -> None:
     held = user("<values>\nweek: list of 337\n</values>", "<variables count='1'>\n- `df` DataFrame 3 x 4\n</variables>")
     assert held.values == {"week": "week: list of 337", "df": "- `df` DataFrame 3 x 4"}
