@@ -10,11 +10,17 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeAlias
 
 import orjson
 
 from agentnb.errors import ContextNotStorable
+
+JsonObject: TypeAlias = dict[str, Any]
+"""A JSON object. What its values are is not known before they are read."""
+JsonMapping: TypeAlias = Mapping[str, Any]
+"""The same, only to be read."""
 
 DIGEST_HEX = 16
 """Hex digits of a shown digest: 64 bits tell a notebook's few thousand blocks apart with odds of 1e-12."""
@@ -51,7 +57,7 @@ class ManualClock:
         self._now += seconds
 
 
-def dump(value: Any) -> bytes:
+def dump(value: object) -> bytes:
     """Canonical JSON bytes of `value`: dicts with text keys, lists, tuples, text, numbers, booleans, None.
 
     Raises ContextNotStorable with the path of the first value that JSON cannot hold.
@@ -66,7 +72,7 @@ def dump(value: Any) -> bytes:
         ) from error
 
 
-def dump_exact(value: Any, path: str = "context") -> bytes:
+def dump_exact(value: object, path: str = "context") -> bytes:
     """JSON bytes of `value` with the order of its keys kept: what `load` gives back is equal and in the same order.
 
     Unlike `dump`, dates and dataclasses are refused instead of turned into text. `path` names the value in the error.
@@ -81,7 +87,7 @@ def dump_exact(value: Any, path: str = "context") -> bytes:
     return data
 
 
-def _refuse_lookalikes_of_null(value: Any, path: str) -> None:
+def _refuse_lookalikes_of_null(value: object, path: str) -> None:
     try:
         _refuse_non_finite(value)
     except ContextNotStorable:
@@ -128,7 +134,7 @@ _WORTH_COMPARING = 64
 _EXACT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
-def _unstorable(value: Any, path: str, reason: str) -> ContextNotStorable:
+def _unstorable(value: object, path: str, reason: str) -> ContextNotStorable:
     return ContextNotStorable(
         f"a value cannot be stored as JSON: {describe_unstorable(value, path) or f'{path}: {reason}'}",
         todo="Store text, numbers, booleans, None, lists and dicts with text keys.",
@@ -146,18 +152,18 @@ def digest(data: bytes | str) -> str:
     return hashlib.sha256(raw).hexdigest()[:DIGEST_HEX]
 
 
-def digest_of(value: Any) -> str:
+def digest_of(value: object) -> str:
     """The digest of a value's canonical bytes."""
     return digest(dump(value))
 
 
-def describe_unstorable(value: Any, path: str = "context") -> str:
+def describe_unstorable(value: object, path: str = "context") -> str:
     """`path: reason` of the first value that JSON cannot hold, or an empty string. `path` is what `value` is called."""
     found = _find_unstorable(value, path, ())
     return f"{found[0]}: {found[1]}" if found else ""
 
 
-def _refuse_non_finite(value: Any) -> None:
+def _refuse_non_finite(value: object) -> None:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ContextNotStorable(
@@ -176,7 +182,7 @@ def _refuse_non_finite(value: Any) -> None:
 _CONTAINERS = frozenset({float, dict, list, tuple})
 
 
-def _find_unstorable(value: Any, path: str, parents: tuple[int, ...]) -> tuple[str, str] | None:
+def _find_unstorable(value: object, path: str, parents: tuple[int, ...]) -> tuple[str, str] | None:
     if value is None or isinstance(value, bool | str):
         return _bad_text(value, path)
     if isinstance(value, float):
@@ -190,7 +196,7 @@ def _find_unstorable(value: Any, path: str, parents: tuple[int, ...]) -> tuple[s
     return _find_in_container(value, path, (*parents, id(value)))
 
 
-def _bad_text(value: Any, path: str) -> tuple[str, str] | None:
+def _bad_text(value: object, path: str) -> tuple[str, str] | None:
     if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
         return path, "text with a lone surrogate, which UTF-8 cannot hold"
     return None

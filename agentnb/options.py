@@ -12,6 +12,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from agentnb.canonical import JsonObject
 from agentnb.errors import SettingsError
 
 Kind = Literal["text", "switch", "count", "number", "names", "path"]
@@ -140,7 +141,7 @@ def check(option: Option, value: Any) -> None:
         )
 
 
-def from_environment(settings: type, environment: Mapping[str, str]) -> dict[str, Any]:
+def from_environment(settings: type, environment: Mapping[str, str]) -> JsonObject:
     """What the AGENTNB_… variables set, by option's name. An empty variable sets nothing."""
     given = ((each, environment.get(each.variable, "")) for each in options_of(settings))
     return {each.name: parse(each, text, each.variable) for each, text in given if text.strip()}

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from agentnb.agent.approvals import PROGRAM, Answer
+from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.run_document import AgentRun
-from agentnb.agent.table import BuiltInAgent
 from agentnb.agent.tools.tool import Tool
+from agentnb.canonical import JsonObject
 from agentnb.errors import InputError
 from agentnb.session import Session
 from agentnb.settings import from_environment
@@ -30,10 +31,10 @@ class Agent:
         thread: str | None = None,
         tools: list[str | Tool] | None = None,
         allow: list[str] | None = None,
-        namespace: dict[str, Any] | None = None,
+        namespace: JsonObject | None = None,
         session: Session | None = None,
         raise_errors: bool = True,
-        **settings: Any,
+        **settings: object,
     ) -> None:
         given: list[str | Tool] = list(tools) if tools is not None else ["inspect"]
         self.session = session or Session(settings=from_environment(os.environ).with_changes(**settings))
@@ -46,7 +47,7 @@ class Agent:
         self._allow = tuple(allow or ())
         self._raise = raise_errors
 
-    def run(self, task: str, **changes: Any) -> AgentRun:
+    def run(self, task: str, **changes: object) -> AgentRun:
         """Carry out one task in this agent's thread. Raises InputError on an empty one, and what the run raised."""
         words: object = task
         if not isinstance(words, str) or not words.strip():

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from agentnb import canonical
+from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.deps import Services
 from agentnb.agent.keepalive import KeepAlive
@@ -27,14 +28,13 @@ from agentnb.agent.request import Limits, Request
 from agentnb.agent.run_document import AgentRun, document_of
 from agentnb.agent.samples import Samples
 from agentnb.agent.scrubber import Scrubber
-from agentnb.agent.table import BuiltInAgent
 from agentnb.agent.tools.files import ProjectFiles
 from agentnb.agent.tools.notebook import NotebookTools
 from agentnb.agent.tools.project_tests import ProjectTests
 from agentnb.agent.tools.registry import built_in
 from agentnb.agent.tools.run_code import run_in
 from agentnb.agent.tools.tool import Outcome, Tool, without_result
-from agentnb.canonical import Clock, SystemClock
+from agentnb.canonical import Clock, JsonObject, SystemClock
 from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.resolve.held import HeldNames
@@ -53,7 +53,7 @@ from agentnb.providers.calling import Calling
 from agentnb.providers.cassettes import FILE, Cassette
 from agentnb.providers.google import GoogleProvider
 from agentnb.providers.openai import OpenAIProvider
-from agentnb.providers.promptcache import CacheObjects, Held, Ledger, ObjectProvider
+from agentnb.providers.promptcache import CacheObjects, HeldObject, Ledger, ObjectProvider
 from agentnb.settings import RunOptions, Settings, data_directory, default_model, journal_place
 from agentnb.simulator import Simulator
 from agentnb.storage import Storage, open_storage
@@ -310,16 +310,14 @@ class Session:
         return Scrubber(allow=frozenset(self.pins.allow), variables=variables)
 
     def _tools(self, hydrator: Hydrator) -> dict[str, Tool]:
-        address = self.model_name()
-
         def look(name: str) -> Outcome:
-            return hydrator.look(name, count=self.samples.counter_for(address).count)
+            return hydrator.look(name, count=self.samples.counter_for(self.model_name()).count)
 
         def run(code: str) -> Outcome:
             return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]
 
         def read(number: int, part: str) -> Outcome:
-            return hydrator.read_cell(number, part, count=self.samples.counter_for(address).count)
+            return hydrator.read_cell(number, part, count=self.samples.counter_for(self.model_name()).count)
 
         root = own_root(self.project) if self.project else None
         notebook = NotebookTools(look=look, run=run, read=read, names=hydrator.names_like, cell_text=self.cell_text)
@@ -335,7 +333,7 @@ class Session:
         """A request from the settings with the changes that are not None. Raises InputError on half a character."""
         _refuse_half_characters(task)
         settings = self.settings
-        values: dict[str, Any] = {each.name: getattr(settings, each.name) for each in options_of(RunOptions)} | {
+        values: JsonObject = {each.name: getattr(settings, each.name) for each in options_of(RunOptions)} | {
             "model": self.model_name(changes.pop("model", None)),
             "thread": self.thread,
             "tools": (*settings.tools, *self.extra_tools),
@@ -414,7 +412,7 @@ class Session:
         """Delete the cache objects of this session at the providers, but for those that another kernel uses; the
         number deleted. What cannot be deleted now ends by itself within the hour."""
         deleted = 0
-        mine: list[Held] = []
+        mine: list[HeldObject] = []
         with contextlib.suppress(AgentnbError):  # at the end the data directory may be gone
             mine = self._objects.mine() if self._objects else []
         for held in mine:
@@ -423,7 +421,7 @@ class Session:
                 deleted += bool(provider and self.objects.leave(provider, held))
         return deleted
 
-    def holder_of(self, held: Held) -> ObjectProvider | None:
+    def holder_of(self, held: HeldObject) -> ObjectProvider | None:
         """The connection to where an object is kept; None where this session cannot reach that: another kernel's
         simulator, or an address that is no longer set."""
         simulated = catalog.is_simulated(held.scope)

@@ -37,8 +37,8 @@ HOMES = {
     "redis": ("durable.bus_redis",),
     "distributed": ("fleet.dask",),
     "dask": ("fleet.dask",),
-    "markdown_it": ("view.markup",),
-    "pygments": ("view.highlight",),
+    "markdown_it": ("view.answer.markup",),
+    "pygments": ("view.answer.highlight",),
     "matplotlib": ("context.values.pictures",),
     "PIL": ("context.values.pictures",),
     "sqlalchemy": ("context.values.schemas",),
@@ -149,6 +149,27 @@ def _assert_acyclic(graph: dict[str, set[str]]) -> None:
 
     for module in graph:
         visit(module, ())
+
+
+def test_each_type_has_a_name_of_its_own() -> None:
+    """One name, one meaning: also a private class is named as no class of another module is."""
+    homes: dict[str, set[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.parse(path.read_text()).body:
+            if (name := _type_named(node)) is not None:
+                homes.setdefault(name.lstrip("_"), set()).add(module)
+    assert not {name: sorted(modules) for name, modules in homes.items() if len(modules) > 1}
+
+
+def _type_named(node: ast.stmt) -> str | None:
+    """The name of a class, or of another name for a type: `Moves = Counter[...]`."""
+    if isinstance(node, ast.ClassDef):
+        return node.name
+    target = (
+        node.targets[0] if isinstance(node, ast.Assign) else node.target if isinstance(node, ast.AnnAssign) else None
+    )
+    is_alias = isinstance(target, ast.Name) and target.id[:1].isupper() and not target.id.isupper()
+    return target.id if is_alias and isinstance(target, ast.Name) else None
 
 
 def test_the_simulator_shares_no_code_with_what_it_judges() -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from agentnb import canonical
 from agentnb.agent.scrubber import scrubbed_value
 from agentnb.agent.tools.tool import NO_ANSWER, Outcome, ToolBox
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.durable.journal.records import AWAITING
 from agentnb.models.messages import ToolCall
 
@@ -26,7 +26,7 @@ BUTTON, COMMAND, TERMINAL, PROGRAM = "button", "command", "terminal", "program"
 Scrub = Callable[[str], str]
 
 
-def call_digest(tool: str, arguments: Mapping[str, Any]) -> str:
+def call_digest(tool: str, arguments: JsonMapping) -> str:
     """The SHA-256 of a call as it runs: the tool's name and its arguments, in their order."""
     return hashlib.sha256(canonical.dump_exact({"tool": tool, "arguments": dict(arguments)})).hexdigest()
 
@@ -53,7 +53,7 @@ class Question:
     number: int
     step: int
     tool: str
-    arguments: Mapping[str, Any]
+    arguments: JsonMapping
     asks: bool = False
 
     @property
@@ -65,7 +65,7 @@ class Question:
         """What an approval names. It is taken from the arguments that are shown, never kept beside them."""
         return call_digest(self.tool, self.arguments)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         values = {"number": self.number, "step": self.step, "tool": self.tool, "arguments": self.arguments}
         return values | ({"asks": True} if self.asks else {})
 
@@ -81,7 +81,7 @@ class Answer:
     rest: bool = False
     reason: str = ""
 
-    def to_json(self, scrub: Scrub = str) -> dict[str, Any]:
+    def to_json(self, scrub: Scrub = str) -> JsonObject:
         return {
             "step": self.question.step,
             "number": self.question.number,
@@ -109,17 +109,17 @@ class Decision:
     by: str
     at: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         shown = {"digest": self.digest} if self.digest else {}
         return {"run": self.run, **self.question.to_json(), **shown, **self.said}
 
     @property
-    def said(self) -> dict[str, Any]:
+    def said(self) -> JsonObject:
         """The word alone."""
         return {name: getattr(self, name) for name in ("approved", "rest", "reason", "by", "at")}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Decision:
+    def from_json(cls, value: JsonMapping) -> Decision:
         word = {name: value[name] for name in ("run", "approved", "rest", "reason", "by", "at")}
         return cls(question=_question(value), digest=value.get("digest", ""), **word)
 
@@ -140,7 +140,7 @@ class Decision:
         )
 
 
-def _question(value: Mapping[str, Any]) -> Question:
+def _question(value: JsonMapping) -> Question:
     """A question from JSON that may say more."""
     names = ("number", "step", "tool", "arguments")
     return Question(**{name: value[name] for name in names}, asks=bool(value.get("asks")))
@@ -157,9 +157,9 @@ class Approvals:
     asking: tuple[Question, ...] | None = None
     decisions: tuple[Decision, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """What is journaled: nothing before the first reply with calls."""
-        values: dict[str, Any] = {}
+        values: JsonObject = {}
         if self.asking is not None:
             values["asking"] = [question.to_json() for question in self.asking] or None
         if self.decisions:
@@ -167,7 +167,7 @@ class Approvals:
         return values
 
     @classmethod
-    def from_json(cls, context: Mapping[str, Any]) -> Approvals:
+    def from_json(cls, context: JsonMapping) -> Approvals:
         asking = tuple(_question(item) for item in context.get("asking") or ())
         return cls(
             asking=asking if "asking" in context else None,
@@ -243,12 +243,12 @@ class Approvals:
                 )
         return None
 
-    def listed(self, run_id: str, *, allow: Iterable[str]) -> dict[str, Any]:
+    def listed(self, run_id: str, *, allow: Iterable[str]) -> JsonObject:
         """What waits and what was said, for the run document."""
         waiting = [question.to_json() for question in self.waiting(run_id, allow=allow)]
         return {"waiting": waiting, "decided": [word.to_json() for word in self._of_run(run_id)]}
 
 
-def questions_of(document: Mapping[str, Any]) -> list[Question]:
+def questions_of(document: JsonMapping) -> list[Question]:
     """The calls that wait, from a run document."""
     return [_question(item) for item in document["approvals"]["waiting"]]

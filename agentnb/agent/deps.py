@@ -15,6 +15,9 @@ from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.tool import Outcome, Tool
 from agentnb.canonical import Clock
 from agentnb.durable.machine import AgentStateMachine
+from agentnb.models import catalog
+from agentnb.models.catalog import Model
+from agentnb.models.tokens import TokenCounter
 from agentnb.providers.base import Provider
 from agentnb.providers.cassettes import Cassette
 from agentnb.providers.promptcache import CacheObjects, Ledger
@@ -42,3 +45,15 @@ class Services:
     cancelled: threading.Event = field(default_factory=threading.Event)
     limits: dict[str, Limits] = field(default_factory=dict)
     """New limits by run: whichever agent of the session takes the run up next applies them."""
+    models: dict[str, Model] = field(default_factory=dict)
+    """Rows of the catalogue by the addresses that name them, each looked up once."""
+
+    def model(self, address: str) -> Model:
+        """The row of the catalogue that an address names. Raises ModelUnknown."""
+        if address not in self.models:
+            self.models[address] = catalog.lookup(address)
+        return self.models[address]
+
+    def counter(self, address: str) -> TokenCounter:
+        """The model's estimator of tokens, as it is calibrated by now."""
+        return self.samples.counter(self.model(address), simulated=catalog.is_simulated(address))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -25,7 +25,7 @@ from agentnb.context.notebook.schema_only import WITHHELD, describe_schema
 from agentnb.context.notebook.trace import Ran, below_packages, frames_of
 from agentnb.context.notebook.tracebacks import describe_failure
 from agentnb.context.resolve.files import SHARED
-from agentnb.context.resolve.held import HeldNames, Seen
+from agentnb.context.resolve.held import HeldNames, HeldNow
 from agentnb.context.resolve.outlines import Outline, fitted, modules_in_use, words_of
 from agentnb.context.resolve.resolution import Resolver, Unresolved
 from agentnb.context.selection import Chosen, Selection, marks, measured, render, select
@@ -34,7 +34,7 @@ from agentnb.context.values import description, static_inspect
 from agentnb.context.values.pictures import Drawn, draw, draw_shown, is_drawable, open_in_pyplot
 from agentnb.models.framing import framed
 from agentnb.prompt.blocks import Project, receipt_entry
-from agentnb.prompt.project_parts import OUTLINE, TREE, Held, OutlinePart, Part, Piece, TreePart
+from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, HeldParts, OutlinePart, Part, TreePart
 
 _NO_DEFINITIONS = (OUTLINE, TREE, CELL, NAME, *KEYS)
 OUTLINE_ROOM = 12_000
@@ -91,7 +91,7 @@ class Freshness:
     current: Mapping[str, str]
     changed: tuple[Chosen, ...] = ()
     removed: tuple[str, ...] = ()
-    parts: tuple[Piece, ...] = ()
+    parts: tuple[AnyPart, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -138,7 +138,7 @@ class Hydrator:
         return [name for name in self.cells.names if name not in imports]
 
     def additions(
-        self, task: str, earlier: str, held: Held, *, mode: str, count: Callable[[str], int], budget: int
+        self, task: str, earlier: str, held: HeldParts, *, mode: str, count: Callable[[str], int], budget: int
     ) -> Additions:
         """What the thread lacks of the notebook: cells, their outputs, names, the notebook's own text."""
         if mode not in _WORDS:
@@ -229,7 +229,7 @@ class Hydrator:
             notes=tuple(dict.fromkeys([*resolver.notes, *notes])),
         )
 
-    def _now(self, name: str, form: str, resolver: Resolver) -> Seen | None:
+    def _now(self, name: str, form: str, resolver: Resolver) -> HeldNow | None:
         """What a held definition is now; it is resolved only where something that it depends on has changed."""
         allowed = ",".join(sorted(self.pins.allow))  # what may be said of secrets changes the text
         known = self.remembered.known(name, f"{form} {allowed}", self.cells, self.namespace)
@@ -243,7 +243,7 @@ class Hydrator:
         self.seen.add(name)
         made = self._clean(Chosen(definition=found, form=form, reason="", tokens=0))
         notes = tuple(note for note in resolver.notes if note not in before)
-        seen = Seen(digest=made.definition.digest, shown=made.shown, notes=notes)
+        seen = HeldNow(digest=made.definition.digest, shown=made.shown, notes=notes)
         self.remembered.keep(f"{form} {allowed}", found, seen, self.cells, self.namespace)
         return seen
 
@@ -342,10 +342,9 @@ class Hydrator:
             return framed("error", f"{type(self.observed.error).__name__} ({WITHHELD})")
         return self.scrub.of_output(describe_failure(self.observed.error, project=self.project, short=short))
 
-    def snapshot(self, count: Callable[[str], int], *, folded: Mapping[str, Mapping[str, Any]]) -> Project:
-        """What SEMI_STATIC freezes: packages, files, outlines, added files, and the held definitions as they are."""
-        kept = self.as_they_are(folded, count)
-        return Project(packages=self.packages(), parts=self.parts(count), folded=kept)
+    def snapshot(self, count: Callable[[str], int], *, folded: Sequence[Chosen]) -> Project:
+        """What SEMI_STATIC freezes: packages, files, outlines, added files, and these definitions of the thread."""
+        return Project(packages=self.packages(), parts=self.parts(count), folded=tuple(folded))
 
     def as_they_are(self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int]) -> tuple[Chosen, ...]:
         """The held definitions that still exist, in their present version and in the form in which they are held."""
@@ -356,7 +355,7 @@ class Hydrator:
 
     def parts(
         self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-    ) -> tuple[Piece, ...]:
+    ) -> tuple[AnyPart, ...]:
         """The project's files by name, outlines of its modules that the notebook uses, added files and pinned schemas,
         as they are.
 
@@ -493,7 +492,7 @@ def _version(module: ModuleType) -> str:
     return version if isinstance(version, str) else ""
 
 
-def _digests_now(parts: Iterable[Piece], held: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def _digests_now(parts: Iterable[AnyPart], held: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """The digests of the project's parts as they are; "" for what of them was held and is gone."""
     current: dict[str, str] = {}
     for part in parts:

@@ -9,14 +9,14 @@ from typing import Any
 
 from agentnb.agent.scrubber import Scrubber
 from agentnb.canonical import digest
-from agentnb.context.cell_selection import CellChoice, Held, Picked, Question, choose
+from agentnb.context.cell_selection import CellChoice, CellQuestion, HeldCell, Picked, choose
 from agentnb.context.notebook.cell_runs import CellLog, CellRun, cleaned, without_values
 from agentnb.context.notebook.cell_text import FORMS, OUTLINE, WHOLE, cell_body, cell_element, is_entire
 from agentnb.context.notebook.missing import what_is_missing
 from agentnb.context.notebook.namespace import NameLine, names_of, names_text
 from agentnb.context.notebook.notebook_text import KEYS, NotebookText, parts_of
 from agentnb.context.notebook.schema_only import WITHHELD
-from agentnb.prompt.project_parts import Held as HeldMap
+from agentnb.prompt.project_parts import HeldParts
 
 CELL, NAME = "cell:", "name:"
 """How the names of what a thread holds begin, where it is a cell or a line of the list of names."""
@@ -55,17 +55,19 @@ class NotebookContext:
     text: NotebookText | None = None
     asking: str = ""
 
-    def question(self, task: str, earlier: str) -> Question:
+    def question(self, task: str, earlier: str) -> CellQuestion:
         """The task with its place: the cells by their order in the notebook and the one above, where that is known."""
         if self.text is None:
-            return Question(task=task, earlier=earlier)
+            return CellQuestion(task=task, earlier=earlier)
         runs = {run.cell: run for run in self.log.runs}
         placed = tuple(runs[cell.cell] for cell in self.text.cells if cell.cell in runs)
         over = [runs[cell.cell] for cell in self.text.above(self.asking) if cell.cell in runs]
         above = over[-1] if over and self.text.knows(self.asking) else None
-        return Question(task=task, earlier=earlier, placed=placed, above=above)
+        return CellQuestion(task=task, earlier=earlier, placed=placed, above=above)
 
-    def additions(self, question: Question, held: HeldMap, *, count: Callable[[str], int], budget: int) -> Additions:
+    def additions(
+        self, question: CellQuestion, held: HeldParts, *, count: Callable[[str], int], budget: int
+    ) -> Additions:
         """What the thread lacks of the notebook for this question."""
         runs = self.log.runs
         names, entries = self._names(held, count)
@@ -97,7 +99,7 @@ class NotebookContext:
         told = without_values(run, WITHHELD) if self.schema_only else run
         return cleaned(told, self.scrub, self.scrub.of_output)
 
-    def digests(self, held: HeldMap) -> dict[str, str]:
+    def digests(self, held: HeldParts) -> dict[str, str]:
         """The digests of held cells and names as they are now: their own where nothing of them changed."""
         now = {line.key: line.digest for line in self._lines()}
         found = {}
@@ -112,7 +114,7 @@ class NotebookContext:
                 found[name] = now.get(name, str(item["digest"]))
         return found
 
-    def cells_told(self, held: HeldMap, holds: Iterable[Mapping[str, Any]]) -> set[str]:
+    def cells_told(self, held: HeldParts, holds: Iterable[Mapping[str, Any]]) -> set[str]:
         """The cells of which the thread, with what is added now, has the present run's source."""
         known = {str(item["cell"]): item for item in [*held.values(), *holds] if str(item["name"]).startswith(CELL)}
         return {
@@ -139,7 +141,7 @@ class NotebookContext:
     def _run_id(self, run: CellRun) -> str:
         return f"{self.log.session}:{run.number}"
 
-    def _held_cells(self, held: HeldMap) -> dict[str, Held]:
+    def _held_cells(self, held: HeldParts) -> dict[str, HeldCell]:
         found = {}
         for name, item in held.items():
             if not name.startswith(CELL):
@@ -147,7 +149,7 @@ class NotebookContext:
             session, _, number = str(item["run"]).rpartition(":")
             # What ran in an earlier kernel is replaced by any run of this one.
             there = int(number) if session == self.log.session else 0
-            found[name.removeprefix(CELL)] = Held(number=there, form=str(item["form"]), body=str(item["body"]))
+            found[name.removeprefix(CELL)] = HeldCell(number=there, form=str(item["form"]), body=str(item["body"]))
         return found
 
     def _entry(self, item: Picked) -> dict[str, Any]:
@@ -173,7 +175,9 @@ class NotebookContext:
         why = "not needed by the question; its line stands in the outline"
         return [self._cell_entry(run, OUTLINE.name, "", choice.outline_text, each, why) for run in choice.outlined]
 
-    def _written(self, held: HeldMap, count: Callable[[str], int], room: int) -> tuple[list[str], list[dict[str, Any]]]:
+    def _written(
+        self, held: HeldParts, count: Callable[[str], int], room: int
+    ) -> tuple[list[str], list[dict[str, Any]]]:
         """What the thread lacks of the notebook's own text, up to `room` tokens."""
         texts: list[str] = []
         entries: list[dict[str, Any]] = []
@@ -192,7 +196,7 @@ class NotebookContext:
     def _lines(self) -> tuple[NameLine, ...]:
         return names_of(self.namespace, self.bound())
 
-    def _names(self, held: HeldMap, count: Callable[[str], int]) -> tuple[str, list[dict[str, Any]]]:
+    def _names(self, held: HeldParts, count: Callable[[str], int]) -> tuple[str, list[dict[str, Any]]]:
         """The lines that the thread lacks of the list of names."""
         lines = self._lines()
         known = {name: item for name, item in held.items() if name.startswith(NAME)}
@@ -212,7 +216,7 @@ class NotebookContext:
         return text, entries
 
 
-def cell_entries(held: HeldMap, new: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+def cell_entries(held: HeldParts, new: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
     """The receipt's list of cells: each that the context holds, in the order in which they ran."""
     fresh = {(str(item["name"]), str(item["run"])) for item in new if str(item["name"]).startswith(CELL)}
     cells = [item for name, item in held.items() if name.startswith(CELL)]

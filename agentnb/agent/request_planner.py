@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agentnb.agent.call_gaps import layers_seen
-from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.conversation.turn_blocks import prompt_tokens, suited
 from agentnb.agent.deps import Services
 from agentnb.agent.money.budget import Quote
+from agentnb.agent.samples import layers_seen
 from agentnb.agent.state import AgentState, LastCall
 from agentnb.models import prices
 from agentnb.models.catalog import is_simulated
@@ -42,13 +41,13 @@ from agentnb.providers.promptcache import (
 class Preparing:
     """Prepares calls. Nothing here sends, pays or writes."""
 
-    def __init__(self, services: Services, threads: Threads) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._threads = threads
+        self._threads = services.threads
 
     def prepare(self, state: AgentState) -> tuple[Call, Prediction]:
         """The next call on this state, and what of it should hit."""
-        model = state.model
+        model = self._services.model(state.address)
         blocks = suited((*self._threads.before(state), *state.blocks), model)
         prompt = Prompt(
             model=model.name,
@@ -136,11 +135,10 @@ class Preparing:
     def _count(self, state: AgentState, prompt: Prompt, known: tuple[int, ...], scope: str) -> tuple[int, ...]:
         """Tokens by block: as settled by an earlier reply where it sent the same prefix, as reported of the reply's own
         blocks, else estimated."""
-        model, sent = state.model, self._sent_like(state, prompt, scope)
-        counter = self._services.samples.counter(model, simulated=state.simulated)
+        sent, counter = self._sent_like(state, prompt, scope), self._services.counter(state.address)
         after = prompt.blocks[len(known) - 1].role if known else None
-        replied = sent.replied if sent is not None else {}
-        new = prompt_tokens(prompt.blocks[len(known) :], counter, model.images, after=after, replied=replied)
+        replied, images = sent.replied if sent is not None else {}, self._services.model(state.address).images
+        new = prompt_tokens(prompt.blocks[len(known) :], counter, images, after=after, replied=replied)
         return (*known, *new)
 
     def quote(self, call: Call) -> Quote | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from agentnb.agent.attachments import with_data
+from agentnb.agent.conversation.attachments import with_data
 from agentnb.agent.money.costs import LOST, NOTHING, lost_calls
 from agentnb.agent.state import AgentState, Segment, is_agents
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.durable.events import Event
 from agentnb.durable.journal.records import Run, RunError
 from agentnb.models.layers import Layer
@@ -18,7 +19,7 @@ SCHEMA = "agentnb.run.v1"
 DRY_RUN, WAITING = "DRY_RUN", "WAITING"
 
 
-class Fields(dict[str, Any]):
+class Fields(JsonObject):
     """A dict whose keys are attributes too, so that `_agent.usage.output` and `_agent.usage["output"]` both work."""
 
     def __getattr__(self, name: str) -> Any:
@@ -31,7 +32,7 @@ class Fields(dict[str, Any]):
         return sorted({*super().__dir__(), *self})
 
 
-def fields(value: Any) -> Any:
+def fields(value: object) -> Any:
     """`value` with every dict inside it turned into Fields."""
     if isinstance(value, Mapping):
         return Fields({str(key): fields(item) for key, item in value.items()})
@@ -40,14 +41,10 @@ def fields(value: Any) -> Any:
     return value
 
 
-def _fields(value: Mapping[str, Any]) -> Fields:
+def _fields(value: JsonMapping) -> Fields:
     found = fields(value)
     assert isinstance(found, Fields), "a mapping gives Fields"
     return found
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
 
 
 class AgentRun:
@@ -57,8 +54,8 @@ class AgentRun:
     `usage` and `cost` (US dollars) sum over the run's calls; `latency` (seconds) and `cache` are the last call's.
     """
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
-        self.receipt: dict[str, Any] = dict(document)
+    def __init__(self, document: JsonMapping) -> None:
+        self.receipt: JsonObject = dict(document)
 
     @property
     def run_id(self) -> str:
@@ -102,7 +99,8 @@ class AgentRun:
 
     @property
     def cost(self) -> float | None:
-        return _number(self.receipt["cost"]["total"])
+        total = self.receipt["cost"]["total"]
+        return None if total is None else float(total)
 
     @property
     def latency(self) -> Fields:
@@ -119,7 +117,7 @@ class AgentRun:
         return self.text
 
 
-EMPTY_LATENCY: dict[str, Any] = {
+EMPTY_LATENCY: JsonObject = {
     "connect": None,
     "headers": None,
     "first_event": None,
@@ -130,7 +128,7 @@ EMPTY_LATENCY: dict[str, Any] = {
     "modelled": False,
 }
 
-EMPTY_CACHE: dict[str, Any] = {
+EMPTY_CACHE: JsonObject = {
     "expected": 0,
     "read": 0,
     "written": 0,
@@ -141,7 +139,7 @@ EMPTY_CACHE: dict[str, Any] = {
 }
 
 
-def empty_layers() -> list[dict[str, Any]]:
+def empty_layers() -> list[JsonObject]:
     return [{"name": layer.value, "tokens": 0, "cached_tokens": 0, "digest": "", "estimated": True} for layer in Layer]
 
 
@@ -150,9 +148,9 @@ def run_document(
     run_id: str,
     standing: str,
     state: AgentState,
-    steps: Iterable[Mapping[str, Any]],
-    error: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    steps: Iterable[JsonMapping],
+    error: JsonMapping | None = None,
+) -> JsonObject:
     """The run document: everything that is shown of a run, as JSON. `standing` is the state's name or what the run is
     instead: PAUSED, CANCELLED, WAITING, DRY_RUN."""
     last, spending = state.last or {}, state.spending
@@ -195,7 +193,7 @@ def run_document(
 def state_of(context: object) -> AgentState:
     """The state of a journaled context. One of another machine than the agent's has a task and a text at most."""
     if is_agents(context):
-        return AgentState.from_json(cast(Mapping[str, Any], context))
+        return AgentState.from_json(cast(JsonMapping, context))
     found = context if isinstance(context, Mapping) else {}
     return AgentState(
         task=str(found.get("task", "")),
@@ -206,7 +204,7 @@ def state_of(context: object) -> AgentState:
     )
 
 
-def step_record(event: Event) -> dict[str, Any] | None:
+def step_record(event: Event) -> JsonObject | None:
     """One journaled event as a step of the document, or None when it is not a step."""
     if event.kind not in ("step", "failed"):
         return None
@@ -228,7 +226,7 @@ def step_record(event: Event) -> dict[str, Any] | None:
     }
 
 
-def error_record(error: RunError | None) -> dict[str, Any] | None:
+def error_record(error: RunError | None) -> JsonObject | None:
     """The journal's RunError as the document shows it."""
     if error is None:
         return None
@@ -236,7 +234,7 @@ def error_record(error: RunError | None) -> dict[str, Any] | None:
     return {"type": error.type, "code": code, "message": error.message.removesuffix(f" [{code}]"), "todo": ""}
 
 
-def document_of(run: Run, events: Iterable[Event]) -> dict[str, Any]:
+def document_of(run: Run, events: Iterable[Event]) -> JsonObject:
     """The document of a journaled run and its history."""
     listed = list(events)
     steps = [record for record in map(step_record, listed) if record is not None]

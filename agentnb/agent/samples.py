@@ -1,4 +1,9 @@
-"""What earlier calls taught: token calibration, first-token times, pauses. In the data directory; may be lost."""
+"""What earlier calls taught: token calibration, first-token times, pauses. In the data directory; may be lost.
+
+Pauses are those between the calls that share a layer of the prompt, whatever thread they belonged to. STATIC is shared
+by all threads of this user on a model with the same tools, SEMI_STATIC by the calls of a segment, and the rest belongs
+to the thread. Which calls share a layer is told by the digest of the prefix that ends with it.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +13,22 @@ from typing import Any
 from agentnb import canonical
 from agentnb.models import catalog
 from agentnb.models.catalog import Model
+from agentnb.models.layers import Prompt
 from agentnb.models.tokens import TokenCounter
-from agentnb.providers.promptcache import Storage
+from agentnb.providers.promptcache import LAYERS, BytesStorage, Call, Seen, frame_ends, layer_spans, seen
 
 KEEP = 64
 LATELY = 20
 """Calls whose estimates' errors are told: 19 of 20 are the usual bound."""
 
+KEPT = 7 * 86400.0
+"""Seconds for which the times of a prefix's calls are remembered: longer gaps decide nothing."""
+
 
 class Samples:
     """Small series per model and thread, newest last, at most 64 each."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: BytesStorage) -> None:
         self._storage = storage
 
     def counter(self, model: Model, *, simulated: bool) -> TokenCounter:
@@ -74,13 +83,35 @@ class Samples:
         series = [*self.hits(address), (round(age, 3), hit)][-KEEP:]
         self._write(f"hits/{address}", [list(item) for item in series])
 
-    def _read(self, key: str, default: Any) -> Any:
+    def _read(self, key: str, default: object) -> Any:
         raw = self._storage.get(key)
         return default if raw is None else canonical.load(raw)
 
-    def _write(self, key: str, value: Any) -> None:
+    def _write(self, key: str, value: object) -> None:
         self._storage.set(key, canonical.dump(value))
 
 
 def _tokens_key(model: Model, simulated: bool) -> str:
     return f"tokens/{'sim/' if simulated else ''}{model.provider}/{model.name}"
+
+
+def layers_seen(samples: Samples, call: Call, *, thread: str, now: float, notebook: bool) -> list[Seen]:
+    """What the policy needs to know of each of its LAYERS: tokens, and the pauses between its calls so far."""
+    gaps = [samples.pauses(name, now) for name in _names(call.prompt, thread)]
+    return [
+        seen(layer, tokens, pauses, notebook=notebook)
+        for layer, (tokens, _), pauses in zip(LAYERS, layer_spans(call), gaps, strict=True)
+    ]
+
+
+def learn_call(samples: Samples, prompt: Prompt, *, thread: str, at: float) -> None:
+    """Note that a call was made: for its thread, and for the layers that it shares with others."""
+    *frame, own = _names(prompt, thread)
+    for name in dict.fromkeys(frame):
+        samples.learn_call(name, at, ttl=KEPT)
+    samples.learn_call(own, at)
+
+
+def _names(prompt: Prompt, thread: str) -> tuple[str, str, str]:
+    static, frame = (f"prefix/{prompt.model}/{prompt.chain[i] if i >= 0 else ''}" for i in frame_ends(prompt))
+    return static, frame, thread

@@ -41,7 +41,7 @@ class Scrubber:
         return [{"kind": kind, "mark": mark} for mark, kind in sorted(self.found.items())]
 
 
-def scrubbed_value(value: Any, scrub: Callable[[str], str]) -> Any:
+def scrubbed_value(value: object, scrub: Callable[[str], str]) -> Any:
     """A JSON value with secrets taken out of its texts."""
     if isinstance(value, str):
         return scrub(value)

@@ -16,20 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, NamedTuple, TypedDict
+from enum import StrEnum
+from typing import Literal, NamedTuple, TypeAlias, TypedDict
 
 from agentnb.agent.approvals import Approvals, Question
-from agentnb.agent.attachments import SentPicture
 from agentnb.agent.money.budget import Budget
 from agentnb.agent.money.costs import Lost, Spending
 from agentnb.agent.request import Limits
 from agentnb.agent.tools.proposals import Proposal
-from agentnb.models import catalog
-from agentnb.models.catalog import Model
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.models.layers import Block
 from agentnb.settings import RunOptions
 
-Json = dict[str, Any]
 FORMAT = 1
 
 SHOWN = (
@@ -53,6 +51,19 @@ SHOWN = (
 """The parts of the state that a view needs while the run goes on, by their names in JSON."""
 
 
+class StepEvent(StrEnum):
+    """What happened in a step, as its handler tells it; table.py says where it leads."""
+
+    HYDRATED = "the turn's blocks are laid out"
+    ASKED_FOR_TOOLS = "the reply asks for tools"
+    BROKE_OFF = "the provider broke off, to go on"
+    ANSWERED = "the reply is the answer"
+    CARRIED_OUT = "every call has its result"
+    MUST_ASK = "a call needs a person's word"
+    HEARD = "another call still waits"
+    ALL_SAID = "nothing is left to ask"
+
+
 class HeldDefinition(TypedDict, total=False):
     """A definition that the conversation holds: where it stands, in which form, and why. `new`: since this turn."""
 
@@ -73,6 +84,21 @@ class LeftOut(TypedDict):
 
     name: str
     reason: str
+
+
+class SentPicture(TypedDict):
+    """A picture that the conversation holds, as the receipt lists it. `new`: since this turn; `seconds` to draw it."""
+
+    name: str
+    text: str
+    media_type: str
+    width: int
+    height: int
+    bytes: int
+    tokens: int
+    seconds: float
+    digest: str
+    new: bool
 
 
 class LastCall(TypedDict, total=False):
@@ -107,8 +133,8 @@ class Segment:
     replaced: bool = False
     blocks: tuple[Block, ...] | None = None
 
-    def to_json(self) -> Json:
-        values: Json = {"segment_root": self.root}
+    def to_json(self) -> JsonObject:
+        values: JsonObject = {"segment_root": self.root}
         if self.begins:
             values["segment_base"] = self.base._asdict() if self.base else None
             values |= {"frame_replaced": self.replaced, "segment_first": self.first}
@@ -117,7 +143,7 @@ class Segment:
         return values
 
     @classmethod
-    def from_json(cls, context: Mapping[str, Any]) -> Segment:
+    def from_json(cls, context: JsonMapping) -> Segment:
         base, blocks = context.get("segment_base"), context.get("segment_blocks")
         return cls(
             root=context["segment_root"],
@@ -170,7 +196,7 @@ class AgentState:
     text: str = ""
     paused: bool | None = None
     recorded: str | None = None
-    cells: tuple[Mapping[str, Any], ...] = ()
+    cells: tuple[JsonMapping, ...] = ()
     definitions: tuple[HeldDefinition, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     images: tuple[SentPicture, ...] = ()
@@ -180,8 +206,6 @@ class AgentState:
     approvals: Approvals = field(default_factory=Approvals)
     proposals: tuple[Proposal, ...] = ()
     waits: int = 0
-    known_model: Model | None = field(default=None, repr=False, compare=False)
-    """The catalogue's row, where it was looked up: handed on from step to step, not journaled."""
 
     @property
     def address(self) -> str:
@@ -195,10 +219,6 @@ class AgentState:
     def waiting(self, run_id: str) -> list[Question]:
         """The calls that wait for a person's word."""
         return self.approvals.waiting(run_id, allow=self.options.allow)
-
-    @property
-    def model(self) -> Model:
-        return self.known_model or catalog.lookup(self.address)
 
     def noted(self, *notes: str) -> AgentState:
         """The state with notes for people, each once; empty ones are none."""
@@ -225,17 +245,17 @@ class AgentState:
         spending = replace(spending, settled=(run_id, len(all_of_them)))
         return replace(self, spending=spending).noted(*(one.note for one in new))
 
-    def shown(self) -> Json:
+    def shown(self) -> JsonObject:
         """What a view needs while the run goes on, as JSON."""
         bare = replace(self, blocks=(), inherited=None if self.inherited is None else ())
         values = replace(bare, segment=Segment(root=self.segment.root)).to_json()
         return {name: values.get(name) for name in SHOWN}
 
-    def to_json(self) -> Json:
+    def to_json(self) -> JsonObject:
         """The JSON that is journaled, keys in the order in which a run comes to have them."""
         return self._asked() | self._turn() | self._hydrated() | self._thought()
 
-    def _asked(self) -> Json:
+    def _asked(self) -> JsonObject:
         return {
             "format": FORMAT,
             "task": self.task,
@@ -251,7 +271,7 @@ class AgentState:
             "token_factor": self.token_factor,
         }
 
-    def _turn(self) -> Json:
+    def _turn(self) -> JsonObject:
         return {
             "parent": self.parent,
             "turn": self.turn,
@@ -266,7 +286,7 @@ class AgentState:
             "text": self.text,
         }
 
-    def _hydrated(self) -> Json:
+    def _hydrated(self) -> JsonObject:
         if self.inherited is not None:
             return {}
         return {
@@ -277,16 +297,16 @@ class AgentState:
             "redactions": [dict(item) for item in self.redactions],
         }
 
-    def _thought(self) -> Json:
+    def _thought(self) -> JsonObject:
         optional = {"last": self.last, "paused": self.paused, "recorded": self.recorded, "waits": self.waits or None}
         known = {name: value for name, value in optional.items() if value is not None}
         proposed = {"proposals": [item.to_json() for item in self.proposals]} if self.proposals else {}
         return self.spending.to_json() | known | self.approvals.to_json() | proposed
 
     @classmethod
-    def from_json(cls, context: Mapping[str, Any]) -> AgentState:
+    def from_json(cls, context: JsonMapping) -> AgentState:
         """The record of a journaled context."""
-        values: Json = {name: context[name] for name in _PLAIN if name in context}
+        values: JsonObject = {name: context[name] for name in _PLAIN if name in context}
         values |= {name: tuple(context[name]) for name in _LISTS if name in context}
         inherited = context.get("inherited")
         return cls(
@@ -315,7 +335,7 @@ _OF_THEIR_OWN = ("tools", "allow", "budget")
 _KEPT_OPTIONS = tuple(each.name for each in fields(RunOptions) if each.name not in (*_BEFORE_THE_RUN, *_OF_THEIR_OWN))
 
 
-def _options_from(context: Mapping[str, Any]) -> RunOptions:
+def _options_from(context: JsonMapping) -> RunOptions:
     names = {name: _JSON_NAMES.get(name, name) for name in _KEPT_OPTIONS}
     return RunOptions(
         **{name: context[stored] for name, stored in names.items() if stored in context},
@@ -325,11 +345,15 @@ def _options_from(context: Mapping[str, Any]) -> RunOptions:
     )
 
 
-def blocks_to_json(blocks: Iterable[Block]) -> list[Json]:
+Step: TypeAlias = tuple[StepEvent, AgentState]
+"""What a handler gives back: what happened, and the record after it."""
+
+
+def blocks_to_json(blocks: Iterable[Block]) -> list[JsonObject]:
     return [block.to_json() for block in blocks]
 
 
-def blocks_from_json(items: Iterable[Mapping[str, Any]]) -> tuple[Block, ...]:
+def blocks_from_json(items: Iterable[JsonMapping]) -> tuple[Block, ...]:
     return tuple(Block.from_json(item) for item in items)
 
 

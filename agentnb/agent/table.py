@@ -1,206 +1,72 @@
-"""The built-in agent as a state table: HYDRATING -> THINKING -> (ACTING -> THINKING)* -> COMPLETED.
+"""The built-in agent's machine: one table, (state, event) -> next state, and the handler of each state.
 
-ACTING -> AWAITING_APPROVAL -> ACTING where a person is to be asked first.
+How it works
+============
 
-Each handler takes the run's state, a record, and gives the next state's name and the record then; the machine commits
-its JSON as one step. What a handler needs of the outside (provider, notebook, ledger, clock) comes in `Services`.
+A run of the agent is one turn of a conversation. It is in one of four states, and each step of it calls the handler of
+the state that it is in. The handler gets the run's record (state.py) and gives back what happened, which is the event,
+and the record after it. The event and this table say which state comes next; the machine (durable/machine.py) commits
+both as one step. So what a kill, an interrupt or a failure leaves behind is the record of the last committed step, and
+a run goes on from there, in any process.
+
+HYDRATING finds what the task touches in the notebook and lays out the turn's blocks. It happens once.
+
+THINKING makes one call to the model. A reply that asks for tools goes on to ACTING. A reply that the provider broke off
+to go on with later (`pause_turn`) is sent back as it is: THINKING again. Any other reply is the answer, also one that
+was cut off or refused: the record's notes say so, and the run is complete.
+
+ACTING carries out every call of the reply, in order, and goes back to THINKING with all results at once. Where one of
+them needs a person's word, none is carried out yet: the questions are committed and the run waits.
+
+AWAITING_APPROVAL takes one delivered word a step. The engine wakes it: a state named AWAITING_X sleeps until an outside
+event X is delivered, and costs nothing meanwhile. When nothing is left to ask, ACTING comes again, and finds the words.
+
+What is not in the table is the engine's, and the same in every state. A handler that raises leaves the run FAILED, one
+that is interrupted leaves it PAUSED; both keep the state that it was in, and `resume` goes on from there. A limit on
+steps or money that is reached raises. Steps that only ask or listen do not count towards the limit of steps.
+
+The picture in ARCHITECTURE.md is made from this table (tests/machine_drawing.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from types import MappingProxyType
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-from agentnb.agent.approvals import AWAITING_APPROVAL, COMMAND, EVENT, Answer, Question
-from agentnb.agent.conversation.turn_blocks import (
-    ACTING,
-    HYDRATING,
-    THINKING,
-)
+from agentnb.agent.approvals import AWAITING_APPROVAL
 from agentnb.agent.deps import Services
-from agentnb.agent.money.budget import affordable_output
-from agentnb.agent.money.costs import lost_calls
-from agentnb.agent.request import Limits, Request
-from agentnb.agent.request_planner import Preparing
-from agentnb.agent.run_document import DRY_RUN, AgentRun, document_of, run_document
-from agentnb.agent.state import AgentState, Json
-from agentnb.agent.states.acting import Acting
+from agentnb.agent.state import AgentState, Step, StepEvent
+from agentnb.agent.states.acting import Acting, Listening
 from agentnb.agent.states.hydrating import Hydrating
 from agentnb.agent.states.thinking import Thinking
-from agentnb.agent.tools.tool import pick
-from agentnb.durable.journal import records
-from agentnb.durable.machine import AgentStateMachine
-from agentnb.durable.states import Handler
-from agentnb.errors import AgentnbError, RunInterrupted
-from agentnb.models import prices
-from agentnb.providers import latency
-from agentnb.providers.promptcache import Call, Plan, Prediction, Reuse, expected_usage
+from agentnb.durable.events import COMPLETED
 
 
-class BuiltInAgent:
-    """The agent's handlers over one set of services. One run at a time."""
+class Row(NamedTuple):
+    """One state: what makes its handler, and where each event leads."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._machine = services.machine
-        self._hydrating = Hydrating(services, services.threads)
-        self._preparing = Preparing(services, services.threads)
-        self._thinking = Thinking(services, services.threads)
-        self._acting = Acting(services)
-        self._limits = services.limits
-        self._taken_up: set[str] = set()
-        self._latest: tuple[Json, AgentState] | None = None
-        self.raised: Exception | None = None
-        for name, handler in (
-            (HYDRATING, self._hydrating.hydrate),
-            (THINKING, self._thinking.think),
-            (ACTING, self._acting.act),
-            (AWAITING_APPROVAL, self._acting.take_word),
-        ):
-            self._machine.register_state(name, self._guarded(handler))
+    handler: Callable[[Services], Callable[[AgentState], Step]]
+    next: Mapping[StepEvent, str]
 
-    def begin(self, request: Request, run_id: str) -> None:
-        """Commit the run's step 0: where it hangs in its thread, and under which limits."""
-        state, tags = self._hydrating.opening(request, run_id)
-        self._machine.initialize_run(run_id, HYDRATING, state.to_json(), tags=tags)
 
-    def resume(self, run_id: str, limits: Limits, answers: Mapping[str, object] = MappingProxyType({})) -> None:
-        """Make a paused or failed run ready to go on, with new limits where they are given. Executes nothing.
+HYDRATING, THINKING, ACTING = "HYDRATING", "THINKING", "ACTING"
+BEGIN = HYDRATING
 
-        `answers` may hold "unsure" ("repeat" or "skip"), "accept-versions" and "take-over"; see the machine's resume.
-        """
-        pick(limits.allow or (), self._services.tools)
-        self._limits[run_id] = limits
-        self._taken_up.add(run_id)
-        unsure = answers.get("unsure")
-        self._machine.resume(
-            run_id,
-            unsure=str(unsure) if unsure else None,
-            accept_versions=bool(answers.get("accept-versions")),
-            take_over=bool(answers.get("take-over")),
-        )
-        allowed = [question for question in self.questions(run_id) if question.tool in (limits.allow or ())]
-        self.answer(run_id, [Answer(question=question, approved=True, by=COMMAND) for question in allowed])
-
-    def drive(self, run_id: str) -> AgentRun:
-        """Go on to the end (or to a failure, a pause or a question) and give the run as it stands."""
-        run, before = self._machine.run_to_end(run_id), -1
-        while run.status == records.WAITING and run.step != before:  # a word may have come meanwhile
-            run, before = self._machine.run_to_end(run_id), run.step
-        return AgentRun(document_of(run, self._machine.history(run_id)))
-
-    def may_ask(self, run_id: str) -> bool:
-        """Whether the run may come to wait for a person's word: it has tools that act and are not allowed."""
-        state = self._state(run_id)
-        tools = (self._services.tools[name] for name in state.options.tools)
-        return state.options.approval == "ask" and any(t.acts and t.name not in state.options.allow for t in tools)
-
-    def questions(self, run_id: str) -> list[Question]:
-        """The calls of the run that wait for a person's word."""
-        run = self._machine.get(run_id)
-        waits = run.state == AWAITING_APPROVAL
-        return AgentState.from_json(run.context).waiting(run_id) if waits else []
-
-    def answer(self, run_id: str, answers: Iterable[Answer]) -> int:
-        """Journal what a person said; the number of words that counted: of two on one call the first does.
-
-        None of the calls is carried out: `drive` goes on. A paused run that waits goes on waiting.
-        """
-        if self._machine.get(run_id).status == records.PAUSED:
-            self._machine.resume(run_id)
-        waiting_now = {question.key for question in self.questions(run_id)}
-        counted = 0
-        for answer in answers:
-            key = answer.question.key
-            word = answer.to_json(self._services.scrub)
-            counted += key in waiting_now and self._machine.send(run_id, EVENT, word, event_id=key)
-        self._take_words(run_id)
-        return counted
-
-    def _take_words(self, run_id: str) -> None:
-        """Take what was delivered, one word a step: those too that a kernel delivered before it died."""
-        before, run = -1, self._machine.get(run_id)
-        while run.state == AWAITING_APPROVAL and run.step != before:
-            self._machine.execute_step(run_id)
-            run, before = self._machine.get(run_id), run.step
-
-    @property
-    def machine(self) -> AgentStateMachine:
-        return self._machine
-
-    def as_it_stands(self, run_id: str) -> AgentRun:
-        """The run as it is committed now, whatever became of it; the error keeps what to do about it."""
-        document = document_of(self._machine.get(run_id), self._machine.history(run_id))
-        error = self.raised
-        if document["error"] is not None and isinstance(error, AgentnbError):
-            document["error"] |= {"message": self._services.scrub(error.what), "todo": self._services.scrub(error.todo)}
-        return AgentRun(document)
-
-    def last_call(self, run_id: str) -> Call:
-        """The run's last request as it was sent, which the next one will begin with: for keeping it warm."""
-        state = self._state(run_id)
-        sent = state.previous_end
-        call, _ = self._preparing.prepare(state)
-        cut = replace(call.prompt, blocks=call.prompt.blocks[:sent], previous_end=0)
-        return self._preparing.marked(state, replace(call, prompt=cut, marks=(), tokens=call.tokens[:sent]))
-
-    def outlook(self, run_id: str) -> tuple[Call, Plan, Prediction, latency.Expected, Reuse]:
-        """What the next call on this run's prompt begins with: how its layers are cached, what should hit, when its
-        first token may be expected, and how often its frame was asked with."""
-        state = self._state(run_id)
-        call, prediction = self._preparing.prepare(state)
-        plan = self._preparing.plan(state, call)
-        first = self._preparing.expect_first_token(state, call, prediction)
-        return call, plan, prediction, first, self._preparing.reuse(state, call)
-
-    def dry_run(self, request: Request, run_id: str) -> AgentRun:
-        """What would be sent, what it would cost and what would hit. Sends nothing and commits nothing."""
-        state, _ = self._hydrating.opening(request, run_id)
-        state = self._hydrating.fill(state, run_id)
-        call, prediction = self._preparing.prepare(state)
-        affordable_output(state.budget, self._preparing.quote(call))
-        usage = expected_usage(call, prediction.tokens)
-        first = self._preparing.expect_first_token(state, call, prediction)
-        spending = replace(state.spending, usage=usage, cost=prices.cost_of(call.model, usage))
-        state = replace(state, last=self._preparing.expected_view(call, prediction), spending=spending).noted(
-            f"Nothing was sent. The reply (at most {call.prompt.max_tokens:,} tokens) would come on top.",
-            self._preparing.object_to_come(state, call),
-            f"First token expected in {first}.",
-        )
-        return AgentRun(run_document(run_id=run_id, standing=DRY_RUN, state=state, steps=()))
-
-    def _state(self, run_id: str) -> AgentState:
-        return AgentState.from_json(self._machine.get(run_id).context)
-
-    def _guarded(self, handler: Callable[[AgentState], tuple[str, AgentState]]) -> Handler:
-        """The handler as the machine calls it: JSON in, JSON out, under the run's present limits."""
-
-        def guarded(context: Json) -> tuple[str, Json]:
-            self.raised, began = None, self._services.clock.monotonic()
-            if self._services.cancelled.is_set():
-                raise RunInterrupted("the run was interrupted")
-            run_id = self._machine.current.run_id
-            state = self._at(context).limited(self._limits.get(run_id, Limits()))
-            if run_id in self._taken_up:
-                state = state.with_lost(run_id, lost_calls(self._machine.history(run_id)))
-            try:
-                onward, state = handler(state)
-                self._taken_up.discard(run_id)
-            except Exception as error:
-                self.raised = error  # the machine keeps its text; whoever asked raises the error itself
-                if isinstance(error, RunInterrupted):
-                    self._machine.current.attach(stopped=round(self._services.clock.monotonic() - began, 6))
-                raise
-            self._machine.current.emit("view", context=state.shown())
-            self._latest = (state.to_json(), state)
-            return onward, self._latest[0]
-
-        return guarded
-
-    def _at(self, context: Json) -> AgentState:
-        """The state of a journaled context; the machine hands back the very dict that the step before has given."""
-        if self._latest is not None and context is self._latest[0]:
-            return self._latest[1]
-        state = AgentState.from_json(context)
-        return replace(state, known_model=state.model)
+TABLE: Mapping[str, Row] = {
+    HYDRATING: Row(Hydrating, {
+        StepEvent.HYDRATED: THINKING,
+    }),
+    THINKING: Row(Thinking, {
+        StepEvent.ASKED_FOR_TOOLS: ACTING,
+        StepEvent.BROKE_OFF: THINKING,
+        StepEvent.ANSWERED: COMPLETED,
+    }),
+    ACTING: Row(Acting, {
+        StepEvent.CARRIED_OUT: THINKING,
+        StepEvent.MUST_ASK: AWAITING_APPROVAL,
+    }),
+    AWAITING_APPROVAL: Row(Listening, {
+        StepEvent.HEARD: AWAITING_APPROVAL,
+        StepEvent.ALL_SAID: ACTING,
+    }),
+}  # fmt: skip

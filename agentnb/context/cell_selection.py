@@ -60,7 +60,7 @@ _FILLER = GRAMMAR | frozenset(_FILLER_WORDS.split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class HeldCell:
     """How the thread holds a cell: the number of the run that it tells, the form, and the digest of what it tells."""
 
     number: int
@@ -97,7 +97,7 @@ class CellChoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class CellQuestion:
     """A task and where it stands: what was asked before it, the cells by place, and the one above."""
 
     task: str
@@ -118,10 +118,10 @@ class _Want:
 
 
 def choose(
-    question: Question,
+    question: CellQuestion,
     runs: Sequence[CellRun],
     *,
-    held: Mapping[str, Held],
+    held: Mapping[str, HeldCell],
     by_number: dict[int, CellRun],
     count: Callable[[str], int],
     budget: int,
@@ -165,7 +165,7 @@ def _key(run: CellRun) -> str:
     return f"{run.cell}:{run.number}"
 
 
-def _is_held(run: CellRun, held: Mapping[str, Held]) -> bool:
+def _is_held(run: CellRun, held: Mapping[str, HeldCell]) -> bool:
     known = held.get(run.cell)
     return known is not None and known.number == run.number
 
@@ -200,7 +200,7 @@ def _all_that_fit(unsent: Sequence[CellRun], count: Callable[[str], int], budget
 # what is wanted -------------------------------------------------------------------------------------------------------
 
 
-def _wanted(question: Question, runs: Sequence[CellRun], means: Pointed, named: Sequence[str]) -> dict[str, _Want]:
+def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, named: Sequence[str]) -> dict[str, _Want]:
     """Every cell that the question needs, the strongest reason first."""
     spoken = WHOLE if means.at_length else FULL
     bound = [(run, f"{_does(run, name)} {name}") for name in named for run in _makers(name, runs, len(runs))]
@@ -297,7 +297,7 @@ def _changed_since(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
 # names and words ------------------------------------------------------------------------------------------------------
 
 
-def _names_in(question: Question, runs: Sequence[CellRun], means: Pointed) -> list[str]:
+def _names_in(question: CellQuestion, runs: Sequence[CellRun], means: Pointed) -> list[str]:
     """The notebook's names that the question uses: as they are, inflected, or taken apart."""
     known = dict.fromkeys(name for run in runs for name in sorted(run.flow.binds - run.flow.imports))
     found = names_spoken_of(question.task, known)
@@ -306,7 +306,7 @@ def _names_in(question: Question, runs: Sequence[CellRun], means: Pointed) -> li
     return found
 
 
-def _goes_on(question: Question) -> bool:
+def _goes_on(question: CellQuestion) -> bool:
     """Is it a follow-up: short, or begun with a word that goes on with something?"""
     return bool(question.earlier) and (len(question.task.split()) <= 10 or bool(_FOLLOWS.match(question.task)))
 
@@ -329,7 +329,7 @@ def names_spoken_of(task: str, known: Iterable[str]) -> list[str]:
     return [*out, *loose]
 
 
-def _by_words(question: Question, runs: Sequence[CellRun]) -> list[tuple[CellRun, str]]:
+def _by_words(question: CellQuestion, runs: Sequence[CellRun]) -> list[tuple[CellRun, str]]:
     """The cells that share the question's rare words, the best first."""
     spoken = _spoken_stems(question.task)
     if _goes_on(question) and not spoken:
@@ -381,7 +381,7 @@ _CALLED: dict[str, tuple[str, ...]] = {
 class _Filling:
     """Takes the wanted cells by priority: what is pointed at within `budget`, the rest within `limit`."""
 
-    held: Mapping[str, Held]
+    held: Mapping[str, HeldCell]
     count: Callable[[str], int]
     clean: Callable[[CellRun], CellRun]
     limit: float
@@ -416,7 +416,7 @@ class _Filling:
         return None
 
 
-def _told(run: CellRun, form: Form, reason: str, before: Held | None, count: Callable[[str], int]) -> Picked:
+def _told(run: CellRun, form: Form, reason: str, before: HeldCell | None, count: Callable[[str], int]) -> Picked:
     """The run as the thread gets it: of one that changed nothing since its last run only that it ran."""
     inner = cell_body(run, form)
     body = digest(inner)

@@ -119,7 +119,7 @@ def _is_decorator(text: str, match: re.Match[str]) -> bool:
 
 
 @dataclass(kw_only=True)
-class _Budget:
+class _TokenRoom:
     count: Callable[[str], int]
     total: int
     chosen: list[Chosen] = field(default_factory=list)
@@ -217,7 +217,7 @@ def select(
         roots += _mentioned(task, resolver)
     if len(notes) > NOTES_LIMIT:
         notes[NOTES_LIMIT:] = [f"{len(notes) - NOTES_LIMIT} more marked names have no definition here."]
-    purse = _Budget(count=count, total=budget)
+    purse = _TokenRoom(count=count, total=budget)
     own = [*(root for root in roots if not root.definition.library), *_failed(resolver, ran)]
     _Walk(resolver, purse).take(own, list(_executed(resolver, ran)))
     foreign = [*(root for root in roots if root.definition.library), *_failed(resolver, ran, library=True)]
@@ -304,24 +304,18 @@ def _is_meant(word: str, found: Definition) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Use:
-    """What the code of `user` uses. `brief`: told by its signature, whatever room there is."""
+class _UsedName:
+    """What the code of `user` uses."""
 
     definition: Definition
     user: str
-    reason: str = ""
     receiver: Definition | None = None
-    brief: bool = False
-
-    @property
-    def why(self) -> str:
-        return self.reason or f"used by {self.user}"
 
 
 class _Walk:
     """Goes from what is named to what its code uses, ring by ring, and takes what fits."""
 
-    def __init__(self, resolver: Resolver, purse: _Budget) -> None:
+    def __init__(self, resolver: Resolver, purse: _TokenRoom) -> None:
         self._resolver = resolver
         self._purse = purse
         self._seen: set[tuple[str, str]] = set()
@@ -334,41 +328,42 @@ class _Walk:
         for item in ran:
             if not self._purse.holds(item.definition):
                 self._purse.add(without_docs(item.definition), item.reason, full_limit=int(total * LARGE_SHARE))
-        ring = [_Use(root.definition, "", receiver=root.receiver) for root in (*roots, *ran)]
+        ring = [_UsedName(root.definition, "", receiver=root.receiver) for root in (*roots, *ran)]
         for step in range(1, STEPS + 1):
             ring = [use for user in ring for use in self._taken(user, step)]
 
-    def _taken(self, user: _Use, step: int) -> Iterator[_Use]:
+    def _taken(self, user: _UsedName, step: int) -> Iterator[_UsedName]:
         """What the code of `user` uses and the budget takes; a signature leads no further."""
         for use in self._uses(user):
             key = use.definition.name, use.receiver.name if use.receiver else ""
             if key in self._seen or use.definition.library or not _is_worth_telling(use.definition, user.definition):
                 continue
             self._seen.add(key)
-            full = int(self._purse.total * LARGE_SHARE) if step <= FULL_STEPS and not use.brief else 0
+            full = int(self._purse.total * LARGE_SHARE) if step <= FULL_STEPS else 0
             held = self._purse.holds(use.definition)
-            form = "full" if held else self._purse.add(without_docs(use.definition), use.why, full_limit=full)
+            form = (
+                "full"
+                if held
+                else self._purse.add(without_docs(use.definition), f"used by {use.user}", full_limit=full)
+            )
             if form == "full" or (use.definition.kind == "class" and step <= FULL_STEPS):
                 yield use
 
-    def _uses(self, user: _Use) -> Iterator[_Use]:
+    def _uses(self, user: _UsedName) -> Iterator[_UsedName]:
         found, name = user.definition, user.definition.name
         if found.kind == "class" and not self._purse.holds(replace(found, name=f"{name}.__init__")):
             made = self._resolver.follow(found, f"{SELF}.__init__")
-            yield from [_Use(made, name, receiver=found)] if made and made.kind == "method" else []
+            yield from [_UsedName(made, name, receiver=found)] if made and made.kind == "method" else []
             return
         for reference in found.references:
             used = self._resolver.follow(found, reference, user.receiver)
             if used is not None:
                 is_own = reference.startswith(f"{SELF}.")
-                yield _Use(used, name, receiver=user.receiver if is_own else self._receiver(found, reference, used))
-        for used in self._resolver.implementations(found):
-            yield _Use(used, name, f"registered with {name}")
+                yield _UsedName(
+                    used, name, receiver=user.receiver if is_own else self._receiver(found, reference, used)
+                )
         for member in found.members:
-            yield from (_Use(guess, name) for guess in self._guesses(found, *member.split(".")))
-        overloads = self._resolver.overloads(found) if not user.user else None
-        if overloads is not None:
-            yield _Use(overloads, name, f"overloads of {name}", brief=True)
+            yield from (_UsedName(guess, name) for guess in self._guesses(found, *member.split(".")))
 
     def _guesses(self, user: Definition, value: str, member: str) -> list[Definition]:
         """A cell may handle any class in use, and names its values alike; a module's code handles its own package's."""
@@ -395,7 +390,7 @@ def _is_worth_telling(found: Definition, user: Definition) -> bool:
     return found.kind != "import" and bool(found.source) and (found.name != user.name or found is user)
 
 
-def _add_libraries(roots: Sequence[_Root], resolver: Resolver, purse: _Budget, *, task: str, code: str) -> None:
+def _add_libraries(roots: Sequence[_Root], resolver: Resolver, purse: _TokenRoom, *, task: str, code: str) -> None:
     """Add library code: what the task names, in full only where it asks for the source; then, by what room that
     leaves, what the user's code that was chosen uses."""
     asked = bool(_SOURCE.search(task))

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
+from agentnb.canonical import JsonMapping
+from agentnb.durable.contexts import Context
 from agentnb.durable.journal import records
 from agentnb.durable.journal.records import Run
 from agentnb.durable.machine import AgentStateMachine
@@ -19,7 +20,7 @@ from agentnb.durable.step_context import CURRENT, Current
 from agentnb.errors import HandlerError, JournalError, LeaseHeld, RunSuspended, RunUnknown
 
 
-def _same(context: Any) -> Any:
+def _same(context: Context) -> Context:
     return context
 
 
@@ -29,12 +30,12 @@ class Branch:
 
     machine: AgentStateMachine
     start: str
-    into: Callable[[Any], Any] = _same
+    into: Callable[[Context], Context] = _same
 
 
-Back = Callable[[Any, Any], tuple[str, Any]]
+Back = Callable[[Context, Context], tuple[str, Context]]
 """`(parent's context, context of the run inside) -> (next_state, context)`."""
-Join = Callable[[Any, Mapping[str, Any]], tuple[str, Any]]
+Join = Callable[[Context, JsonMapping], tuple[str, Context]]
 """`(parent's context, contexts of the branches by name) -> (next_state, context)`."""
 
 
@@ -44,7 +45,7 @@ def submachine(branch: Branch, *, back: Back, name: str = "sub") -> Handler:
     A branch that fails fails the state; one that is paused, or waits for an event, pauses the parent run.
     """
 
-    def handler(context: Any) -> tuple[str, Any]:
+    def handler(context: Context) -> tuple[str, Context]:
         return back(context, _finished(_run(_current(), name, branch, context)).context)
 
     return handler
@@ -56,7 +57,7 @@ def parallel(branches: Mapping[str, Branch], *, join: Join, most: int = 16) -> H
     All are brought to a stop before the state ends: when one fails, the others' work is kept for the next attempt.
     """
 
-    def handler(context: Any) -> tuple[str, Any]:
+    def handler(context: Context) -> tuple[str, Context]:
         current = _current()
         runs = _run_all(current, branches, context, most)
         return join(context, {name: _finished(run).context for name, run in runs.items()})
@@ -64,7 +65,7 @@ def parallel(branches: Mapping[str, Branch], *, join: Join, most: int = 16) -> H
     return handler
 
 
-def _run_all(current: Current, branches: Mapping[str, Branch], context: Any, most: int) -> dict[str, Run]:
+def _run_all(current: Current, branches: Mapping[str, Branch], context: object, most: int) -> dict[str, Run]:
     with ThreadPoolExecutor(max_workers=max(1, min(most, len(branches)))) as pool:
         futures = {name: pool.submit(_run, current, name, branch, context) for name, branch in branches.items()}
         try:
@@ -91,7 +92,7 @@ def _pause(machine: AgentStateMachine, run_id: str) -> None:
         return  # it has ended, or was never begun
 
 
-def _run(current: Current, name: str, branch: Branch, context: Any) -> Run:
+def _run(current: Current, name: str, branch: Branch, context: object) -> Run:
     run_id = _name(current, name)
     try:
         run = branch.machine.get(run_id)

@@ -6,20 +6,24 @@ home this is, reads and writes them; it comes with the providers' SDKs and is im
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
+from agentnb.canonical import JsonMapping
 from agentnb.errors import ContextNotStorable
+
+Context: TypeAlias = Any
+"""A run's context as its handlers hold it: a dict, or of the type that the machine was given."""
 
 
 class Codec(NamedTuple):
     """`plain` turns a handler's context into a dict of JSON values, `typed` turns that back."""
 
-    plain: Callable[[Any], Any]
-    typed: Callable[[Mapping[str, Any]], Any]
+    plain: Callable[[Context], Any]
+    typed: Callable[[JsonMapping], Context]
 
 
-def _same(context: Any) -> Any:
+def _same(context: Context) -> Context:
     return context
 
 
@@ -37,7 +41,7 @@ def _pydantic_codec(context_type: Any) -> Codec:
 
     adapter = TypeAdapter(context_type)
 
-    def plain(context: Any) -> Any:
+    def plain(context: Context) -> Any:
         if isinstance(context, dict):
             context = typed(context)
         try:
@@ -45,7 +49,7 @@ def _pydantic_codec(context_type: Any) -> Codec:
         except (PydanticSerializationError, ValueError) as error:
             raise _refused(context_type, str(error)) from error
 
-    def typed(values: Mapping[str, Any]) -> Any:
+    def typed(values: JsonMapping) -> Context:
         try:
             return adapter.validate_python(values)
         except ValidationError as error:
@@ -56,6 +60,6 @@ def _pydantic_codec(context_type: Any) -> Codec:
     return Codec(plain, typed)
 
 
-def _refused(context_type: Any, reason: str) -> ContextNotStorable:
+def _refused(context_type: object, reason: str) -> ContextNotStorable:
     name = getattr(context_type, "__name__", str(context_type))
     return ContextNotStorable(f"the context does not fit {name}: {reason}", todo="Return what the type allows.")

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 from agentnb.durable.events import COMPLETED, FAILED, Event
 
@@ -28,7 +27,7 @@ class Drawing:
         """The plain form: inside a tuple or a list nobody wants to read the source of a picture."""
         return self.plain
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         bundle = {"text/plain": self.plain, "image/svg+xml": self.svg}
         return bundle | ({"text/vnd.mermaid": self.mermaid} if self.mermaid else {})
 

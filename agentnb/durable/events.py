@@ -10,9 +10,11 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+from agentnb.canonical import JsonMapping, JsonObject
 
 EVENT_VERSION = 1
 COMPLETED, FAILED = "COMPLETED", "FAILED"
@@ -37,11 +39,11 @@ class Event:
     state: str
     next_state: str
     at: float
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: JsonMapping = field(default_factory=dict)
     seq: int = 0
     version: int = EVENT_VERSION
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """The event as JSON-able values, for another process or a widget."""
         return {name: getattr(self, name) for name in self.__slots__} | {"data": dict(self.data)}
 
@@ -77,7 +79,7 @@ class _Subscriber:
 _RUNNING: set[asyncio.Task[object]] = set()
 
 
-async def _wait_for(result: Any) -> object:
+async def _wait_for(result: Awaitable[object]) -> object:
     return await result
 
 

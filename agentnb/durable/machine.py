@@ -13,15 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agentnb.canonical import Clock, dump_exact, load
+from agentnb.canonical import Clock, JsonMapping, JsonObject, dump_exact, load
 from agentnb.durable import ownership
-from agentnb.durable.contexts import codec_for
+from agentnb.durable.contexts import Context, codec_for
 from agentnb.durable.diagrams import Drawing, draw_machine, draw_timeline, moves_of
 from agentnb.durable.events import FAILED, Bus, Event
 from agentnb.durable.journal import deltas, records
 from agentnb.durable.journal.open import open_journal
-from agentnb.durable.journal.protocol import Hold, Journal
-from agentnb.durable.journal.records import AWAITING, Mark, NewRun, Run, RunError, RunRow
+from agentnb.durable.journal.protocol import Journal, OwnedRun
+from agentnb.durable.journal.records import AWAITING, NewRun, Run, RunError, RunRow, StatusChange
 from agentnb.durable.states import Handler, Retry, State
 from agentnb.durable.step_context import CURRENT, Current
 from agentnb.durable.step_runner import STATUS_OF, TERMINAL, Stepper
@@ -48,9 +48,9 @@ class Replay:
     """What a step gives when its handler runs again on the recorded context, beside what was recorded."""
 
     next_state: str
-    context: Any
+    context: Context
     recorded_state: str
-    recorded_context: Any
+    recorded_context: Context
 
     @property
     def same(self) -> bool:
@@ -129,7 +129,7 @@ class AgentStateMachine:
 
     # Beginning and going on
 
-    def initialize_run(self, run_id: str, state: str, context: Any, *, tags: Mapping[str, str] | None = None) -> Run:
+    def initialize_run(self, run_id: str, state: str, context: object, *, tags: Mapping[str, str] | None = None) -> Run:
         """Make a run at step 0. Raises RunExists, StateUnknown, ContextNotStorable; nothing is committed then."""
         if not run_id or run_id.__class__ is not str:
             raise InputError("a run_id must be text and not empty", about=repr(run_id), todo="Give a new name.")
@@ -182,7 +182,7 @@ class AgentStateMachine:
         self,
         run_id: str,
         *,
-        unsure: str | Mapping[str, Any] | None = None,
+        unsure: str | JsonMapping | None = None,
         accept_versions: bool = False,
         take_over: bool = False,
     ) -> Run:
@@ -205,7 +205,7 @@ class AgentStateMachine:
             self._make_ready(row, accept_versions)
         return self.get(run_id)
 
-    def send(self, run_id: str, name: str, data: Any = None, *, event_id: str | None = None) -> bool:
+    def send(self, run_id: str, name: str, data: object = None, *, event_id: str | None = None) -> bool:
         """Deliver an outside event: it wakes the state AWAITING_<name>, now or when the run comes there.
 
         `event_id` makes the delivery idempotent: False where the same one has come before.
@@ -216,22 +216,20 @@ class AgentStateMachine:
 
     def get(self, run_id: str) -> Run:
         """The run as it stands. Raises RunUnknown."""
-        row = self.journal.row(run_id)
-        _, frames = self.journal.frames(run_id, row.summary.step)
+        row, frames, pending = self.journal.snapshot(run_id)
         summary = row.summary
-        pending = self.journal.actions(run_id, summary.step + 1)
         return Run(
             run_id=run_id, state=summary.state, status=summary.status, step=summary.step,
             context=self._stepper.typed(deltas.restore(frames)), tags=summary.tags, created=summary.created,
             updated=summary.updated, error=_error_of(row.error), failed_in=summary.failed_in, origin=summary.origin,
-            unsure=tuple(action.name for _, action in pending if action.status == "begun"), versions=row.versions,
+            unsure=tuple(action.name for action in pending if action.status == "begun"), versions=row.versions,
         )  # fmt: skip
 
     def history(self, run_id: str) -> list[Event]:
         """Everything that happened to the run, oldest first. Raises RunUnknown."""
         return self.journal.history(run_id)
 
-    def context_at(self, run_id: str, step: int) -> Any:
+    def context_at(self, run_id: str, step: int) -> Context:
         """The context as it was after `step`; 0 is the one it began with. Raises RunUnknown, StepUnknown."""
         return self._stepper.typed(deltas.restore(self.journal.frames(run_id, step)[1]))
 
@@ -246,7 +244,7 @@ class AgentStateMachine:
         """What happened to the run, and when, as a picture. Raises RunUnknown."""
         return draw_timeline(self.journal.history(run_id))
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return self.drawing()._repr_mimebundle_()
 
     def fork(self, run_id: str, step: int, new_run_id: str, *, tags: Mapping[str, str] | None = None) -> Run:
@@ -266,7 +264,7 @@ class AgentStateMachine:
             raise InputError("a run's first step is 1", about=f"{run_id}, step {step}", todo="Give 1 or more.")
         before, frames = self.journal.frames(run_id, step - 1)
         recorded_state, recorded = self.journal.frames(run_id, step)
-        hold = Hold(run_id)
+        hold = OwnedRun(run_id)
         hold.key, hold.state, hold.step = self.journal.row(run_id).key, before, step - 1
         hold.delivery = self.journal.delivered(run_id, step)
         current = Current(self.journal, self.events, hold)
@@ -304,7 +302,13 @@ class AgentStateMachine:
     # Parts
 
     def _create(
-        self, run_id: str, state: str, encoded: deltas.Encoded, *, tags: Mapping[str, str], origin: Any = None
+        self,
+        run_id: str,
+        state: str,
+        encoded: deltas.Encoded,
+        *,
+        tags: Mapping[str, str],
+        origin: tuple[str, int] | None = None,
     ) -> None:
         versions = {name: entry.version for name, entry in self._stepper.states.items()}
         status = records.WAITING if state.startswith(AWAITING) else STATUS_OF.get(state, records.RUNNING)
@@ -352,10 +356,10 @@ class AgentStateMachine:
         registered = {name: entry.version for name, entry in self._stepper.states.items()}
         versions = {**row.versions, **registered} if accept_versions else row.versions
         status = records.WAITING if state.startswith(AWAITING) else records.RUNNING
-        mark = Mark(run_id, "resumed", status, state, row.fence, versions=versions)
+        mark = StatusChange(run_id, "resumed", status, state, row.fence, versions=versions)
         self.events.emit(self._alone(run_id, lambda: self.journal.mark(mark)))
 
-    def _answer(self, row: RunRow, unsure: str | Mapping[str, Any]) -> None:
+    def _answer(self, row: RunRow, unsure: str | JsonMapping) -> None:
         step = row.summary.step + 1
         for _, action in self.journal.actions(row.summary.run_id, step):
             answered = action.status == "begun" and (isinstance(unsure, str) or action.name in unsure)
@@ -372,7 +376,7 @@ def _error_of(data: bytes | None) -> RunError | None:
         ) from error
 
 
-def _answered(unsure: str | Mapping[str, Any], name: str) -> dict[str, Any]:
+def _answered(unsure: str | JsonMapping, name: str) -> JsonObject:
     answer = unsure if isinstance(unsure, str) else unsure[name]
     if answer == "repeat":
         return {"status": "failed", "data": dump_exact("repeated by request")}

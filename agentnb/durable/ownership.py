@@ -8,7 +8,7 @@ import threading
 import weakref
 from typing import TypeAlias
 
-from agentnb.durable.journal.protocol import Hold, Journal
+from agentnb.durable.journal.protocol import Journal, OwnedRun
 from agentnb.errors import AgentnbError, LeaseHeld
 
 MOST_HOLDS = 2048
@@ -23,7 +23,7 @@ def new_token() -> Token:
     return [threading.get_ident()]
 
 
-def take(journal: Journal, run_id: str, token: Token) -> Hold:
+def take(journal: Journal, run_id: str, token: Token) -> OwnedRun:
     """This process's hold on the run, which `token` is busy with from now on: give it back with `let_go(…, token)`.
 
     Raises LeaseHeld where another thread, or this one further up, is in a step of it.
@@ -36,7 +36,7 @@ def take(journal: Journal, run_id: str, token: Token) -> Hold:
             _forget(journal, run_id)
     hold = journal.holds.get(run_id)
     if hold is None:
-        hold = journal.holds[run_id] = Hold(run_id)
+        hold = journal.holds[run_id] = OwnedRun(run_id)
     return hold
 
 

@@ -6,11 +6,14 @@ import contextvars
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
+from agentnb.durable.contexts import Context
 from agentnb.errors import StateTimeout
 
-Handler: TypeAlias = Callable[[Any], tuple[str, Any]]
+T = TypeVar("T")
+
+Handler: TypeAlias = Callable[[Context], tuple[str, Context]]
 """`(context) -> (next_state, context)`."""
 
 
@@ -51,20 +54,20 @@ class State:
     leads_to: tuple[str, ...] = field(default=())
     """States it may go to, where the writer of the machine says so: for the drawing."""
 
-    def call(self, context: Any) -> Any:
+    def call(self, context: object) -> Any:
         """The handler's answer. Raises what it raises, and StateTimeout."""
         if self.timeout is None:
             return self.handler(context)
         return call_within(self.timeout, lambda: self.handler(context), about=self.name)
 
 
-def call_within(seconds: float, work: Callable[[], Any], *, about: str) -> Any:
+def call_within(seconds: float, work: Callable[[], T], *, about: str) -> T:
     """The result of `work`, run in a thread. After `seconds` it is given up: StateTimeout, and its result is lost.
 
     Python cannot end a thread. A handler that goes on after its time can change nothing of the run any more, but what
     it does outside it still does; a long one should look at `machine.current.over` now and then.
     """
-    box: list[Any] = []
+    box: list[T] = []
     errors: list[BaseException] = []
 
     def keep() -> None:

@@ -6,13 +6,13 @@ import contextvars
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from agentnb.canonical import dump_exact, load
+from agentnb.canonical import JsonObject, dump_exact, load
 from agentnb.durable.events import Bus, Event
 from agentnb.durable.journal.records import ActionRow, Delivery
 from agentnb.errors import ActionUnsure, JournalError, RunCancelled, RunInterrupted
 
 if TYPE_CHECKING:
-    from agentnb.durable.journal.protocol import Hold, Journal
+    from agentnb.durable.journal.protocol import Journal, OwnedRun
 
 CURRENT: contextvars.ContextVar[Current | None] = contextvars.ContextVar("agentnb_step", default=None)
 
@@ -25,7 +25,7 @@ class Current:
         "run_id", "state", "step",
     )  # fmt: skip
 
-    def __init__(self, journal: Journal, bus: Bus, hold: Hold) -> None:
+    def __init__(self, journal: Journal, bus: Bus, hold: OwnedRun) -> None:
         self._journal = journal
         self._bus = bus
         self.run_id = hold.run_id
@@ -35,7 +35,7 @@ class Current:
         self.fence = hold.fence
         self.attempt = hold.attempt + 1
         self.delivery: Delivery | None = hold.delivery
-        self.attached: dict[str, Any] | None = None
+        self.attached: JsonObject | None = None
         self.begun: set[str] | None = None
         self.over = False
         """True when the step has ended, with or without this handler: what it does now is in vain."""
@@ -46,12 +46,12 @@ class Current:
         """The outside event (`.name`, `.data`) that woke an AWAITING_ state; None where its time was over instead."""
         return self.delivery
 
-    def attach(self, **data: Any) -> None:
+    def attach(self, **data: object) -> None:
         """Keep JSON values with this step's event: its usage, its latency. They are not part of the context."""
         dump_exact(data, "attach")
         self.attached = {**(self.attached or {}), **data}
 
-    def emit(self, kind: str, **data: Any) -> None:
+    def emit(self, kind: str, **data: object) -> None:
         """Tell a signal to whoever listens now. It is not journaled."""
         if self._bus.heard:
             at, state = self._journal.clock.now(), self.state
@@ -116,7 +116,7 @@ class Action:
             current.begun = {*(current.begun or ()), self.name}
         return before
 
-    def done(self, result: Any = None) -> None:
+    def done(self, result: object = None) -> None:
         """Note that it has happened, with its JSON result."""
         self._end("done", dump_exact(result, f"result of {self.name}"))
 
@@ -129,7 +129,7 @@ class Action:
         current = self._current
         self._journal.end_action(current.key, current.step, ActionRow(self.name, status, current.fence, data))
 
-    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+    def run(self, function: Callable[..., object], *args: object) -> Any:
         """The JSON result of `function(*args)`: called once, and from then on the recorded one.
 
         Raises what the function raises, and ActionUnsure where it may have happened in an execution that was cut off.
@@ -143,7 +143,7 @@ class Action:
             raise JournalError(f"{self.name} has no recorded result to replay", about=self.key)
         return self._call(function, *args)
 
-    def _call(self, function: Callable[..., Any], *args: Any) -> Any:
+    def _call(self, function: Callable[..., object], *args: object) -> Any:
         try:
             result = function(*args)
         except RunInterrupted:

@@ -9,13 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from agentnb.canonical import dump_exact, load
+from agentnb.canonical import JsonObject, dump_exact, load
 from agentnb.durable import ownership
-from agentnb.durable.contexts import PLAIN, Codec
+from agentnb.durable.contexts import PLAIN, Codec, Context
 from agentnb.durable.events import COMPLETED, FAILED, Bus, Event
 from agentnb.durable.journal import deltas, records
-from agentnb.durable.journal.protocol import Hold, Journal
-from agentnb.durable.journal.records import AWAITING, Committed, Mark, RunRow, StepWrite
+from agentnb.durable.journal.protocol import Journal, OwnedRun
+from agentnb.durable.journal.records import AWAITING, Committed, RunRow, StatusChange, StepWrite
 from agentnb.durable.states import Retry, State
 from agentnb.durable.step_context import CURRENT, Current
 from agentnb.errors import (
@@ -85,7 +85,7 @@ class Stepper:
         finally:
             ownership.let_go(journal, run_id, token)
 
-    def _claim(self, hold: Hold) -> Advance | None:
+    def _claim(self, hold: OwnedRun) -> Advance | None:
         """Claim the run and read it; what to answer instead where there is nothing to execute."""
         asked, hold.valid, hold.asked = hold.asked, False, False
         renewal = self.journal.clock.monotonic() + self._lease / 2
@@ -106,7 +106,7 @@ class Stepper:
         hold.valid = True
         return None
 
-    def _step(self, hold: Hold) -> Advance:
+    def _step(self, hold: OwnedRun) -> Advance:
         entry = self.entry(hold.state)
         if hold.checked is not self._registered:
             self._check_versions(hold, self.journal.row(hold.run_id))
@@ -133,11 +133,11 @@ class Stepper:
             raise StateUnknown("a terminal state has no handler", about=name)
         return entry
 
-    def call(self, entry: State, current: Current, context: Any) -> Any:
+    def call(self, entry: State, current: Current, context: Context) -> Any:
         # In a copy of the context variables: an interrupt at any line leaves no step behind as the present one.
         return contextvars.copy_context().run(_call, entry, current, context)
 
-    def _commit(self, hold: Hold, current: Current, answer: Any) -> Advance:
+    def _commit(self, hold: OwnedRun, current: Current, answer: object) -> Advance:
         next_state, context = self.checked(hold.state, answer)
         plain = context if self._codec is PLAIN else self._codec.plain(context)
         encoded = deltas.encode(plain, hold.encoded, hold.nulls)
@@ -160,7 +160,7 @@ class Stepper:
             self._tell_step(write, current, done)
         return next_state, done.status
 
-    def checked(self, state: str, answer: Any) -> tuple[str, Any]:
+    def checked(self, state: str, answer: object) -> tuple[str, Context]:
         """The handler's answer, if it is one. Nothing has been committed when this raises."""
         if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[0], str):
             raise HandlerError(
@@ -181,7 +181,7 @@ class Stepper:
 
     # When a step does not end well
 
-    def _raised(self, hold: Hold, entry: State, current: Current, error: Exception) -> Advance | None:
+    def _raised(self, hold: OwnedRun, entry: State, current: Current, error: Exception) -> Advance | None:
         """What becomes of a step whose handler raised; None: it is tried again."""
         if isinstance(error, RunSuspended | RunInterrupted | ActionUnsure):
             self._pause_here(hold, current, str(error))
@@ -193,18 +193,20 @@ class Stepper:
         failure = dump_exact(self._describe(error))
         hold.valid = False
         event = self.journal.mark(
-            Mark(hold.run_id, "failed", records.FAILED, FAILED, hold.fence, data=self._with_attached(current, failure),
-                 error=failure, failed_in=hold.state, attempt=0)
+            StatusChange(
+                hold.run_id, "failed", records.FAILED, FAILED, hold.fence, data=self._with_attached(current, failure),
+                error=failure, failed_in=hold.state, attempt=0,
+            )
         )  # fmt: skip
         self.events.emit(event)
         return FAILED, records.FAILED
 
-    def _try_again(self, hold: Hold, retry: Retry, attempt: int, error: Exception) -> Advance | None:
+    def _try_again(self, hold: OwnedRun, retry: Retry, attempt: int, error: Exception) -> Advance | None:
         seconds = retry.wait_after(attempt)
         data = dump_exact({**self._describe(error), "attempt": attempt, "wait": seconds})
         hold.valid = False
         event = self.journal.mark(
-            Mark(
+            StatusChange(
                 hold.run_id,
                 "retried",
                 records.RUNNING,
@@ -227,13 +229,15 @@ class Stepper:
             self.events.emit(stopped)
         return hold.state, records.PAUSED if control == "pause" else records.CANCELLED
 
-    def _pause_here(self, hold: Hold, current: Current, reason: str) -> None:
+    def _pause_here(self, hold: OwnedRun, current: Current, reason: str) -> None:
         hold.valid = False
         data = dump_exact({**(current.attached or {}), "reason": self._redact(reason)})
-        event = self.journal.mark(Mark(hold.run_id, "paused", records.PAUSED, hold.state, hold.fence, data=data))
+        event = self.journal.mark(
+            StatusChange(hold.run_id, "paused", records.PAUSED, hold.state, hold.fence, data=data)
+        )
         self.events.emit(event)
 
-    def _describe(self, error: Exception) -> dict[str, Any]:
+    def _describe(self, error: Exception) -> JsonObject:
         text = "".join(traceback.format_exception(type(error), error, _foreign(error.__traceback__)))
         return {
             "type": type(error).__name__,
@@ -257,7 +261,7 @@ class Stepper:
             todo=nearest(state, known) or f"Register it first. Registered are: {', '.join(known) or 'none'}.",
         )
 
-    def _check_versions(self, hold: Hold, row: RunRow) -> None:
+    def _check_versions(self, hold: OwnedRun, row: RunRow) -> None:
         """Once per claim and registration: a run that was begun under other handlers says so."""
         changed = {
             name: (version, self.states[name].version)
@@ -275,7 +279,7 @@ class Stepper:
             )
         hold.checked = self._registered
 
-    def typed(self, encoded: deltas.Encoded) -> Any:
+    def typed(self, encoded: deltas.Encoded) -> Context:
         return self._codec.typed(deltas.decode(encoded))
 
     def _tell_step(self, write: StepWrite, current: Current, done: Committed) -> None:
@@ -318,12 +322,12 @@ def _storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _call(entry: State, current: Current, context: Any) -> Any:
+def _call(entry: State, current: Current, context: Context) -> Any:
     CURRENT.set(current)
     try:
         return entry.handler(context) if entry.timeout is None else entry.call(context)

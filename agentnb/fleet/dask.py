@@ -18,6 +18,7 @@ from typing import Any
 
 from agentnb.agent.money.shared_budget import Purse
 from agentnb.agent.tools.registry import NAMES
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.durable.journal import records
 from agentnb.durable.journal.open import open_journal
 from agentnb.durable.journal.records import RunRow
@@ -54,7 +55,7 @@ class DaskExecutor:
     tried again that could not reach its journal; a task whose worker died is repeated by Dask in any case.
     """
 
-    def __init__(self, client: Any, *, journal: str | Path = "", bus: str = "", retries: int = 3) -> None:
+    def __init__(self, client: object, *, journal: str | Path = "", bus: str = "", retries: int = 3) -> None:
         settings = from_environment(os.environ)
         self._address = checked_journal(journal or journal_place(settings))
         self._bus, self._retries = bus or settings.bus, retries
@@ -129,7 +130,7 @@ class DaskExecutor:
         allow: Sequence[str] = (),
         budget: float | None = None,
         name: str = "",
-        **changes: Any,
+        **changes: object,
     ) -> Fleet:
         """Have the agent carry out each task on a worker, in a conversation of its own, without a notebook's context.
 
@@ -192,7 +193,7 @@ class DaskExecutor:
         _distributed().fire_and_forget(task)  # it goes on when this kernel has gone
         return task
 
-    def _note_lost(self, tasks: dict[str, Any]) -> None:
+    def _note_lost(self, tasks: JsonObject) -> None:
         """Have runs fail whose task Dask has given up, so that the journal says why they do not go on."""
         for run_id, task in list(tasks.items()):
             if task.status == "pending":
@@ -216,7 +217,7 @@ class DaskExecutor:
             raise VersionsDiffer(said, about=place, todo="Install the same versions here and on the workers.")
 
 
-def connected(client: Any) -> Any:
+def connected(client: object) -> Any:
     """A `distributed.Client`. Raises FleetUnreachable, PackageMissing, and InputError for something else."""
     distributed = _distributed()
     if isinstance(client, distributed.Client):
@@ -227,7 +228,7 @@ def connected(client: Any) -> Any:
         return distributed.Client(client, timeout=CONNECT_SECONDS, set_as_default=False)
 
 
-def differences(found: Mapping[str, Any]) -> str:
+def differences(found: JsonMapping) -> str:
     """What is not the same on the workers as here, of what `Client.get_versions` found; empty where all is well."""
     here = found["client"]["packages"]
     said = []

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agentnb.canonical import Clock
+from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.durable.journal import leases, records
 from agentnb.durable.journal.open import open_journal
 from agentnb.durable.journal.protocol import Journal
@@ -87,11 +87,11 @@ class Fleet:
         if self._opened:
             self.journal.close()
 
-    def results(self) -> list[dict[str, Any]]:
+    def results(self) -> list[JsonObject]:
         """One dict a run, all with the same keys: what a table library takes as it is."""
         return [self._result(row) for row in self.rows]
 
-    def _result(self, row: RunRow) -> dict[str, Any]:
+    def _result(self, row: RunRow) -> JsonObject:
         run = self._machine.get(row.summary.run_id)
         context = run.context if isinstance(run.context, dict) else {"context": run.context}
         return {
@@ -104,7 +104,7 @@ class Fleet:
             "error": run.error.message if run.error else "",
         }
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> JsonObject:
         results = self.results()
         runs = [Code(result["run"].removeprefix(self.name)) for result in results]
         shown = [(run, r["standing"], r["step"], r["seconds"], _short(r)) for run, r in zip(runs, results, strict=True)]
@@ -127,7 +127,7 @@ def standing(row: RunRow, clock: Clock) -> str:
     return LEFT if row.fence else QUEUED
 
 
-def summary_of(counts: Mapping[str, int], results: Sequence[Mapping[str, Any]]) -> str:
+def summary_of(counts: Mapping[str, int], results: Sequence[JsonMapping]) -> str:
     """One line on all runs."""
     said = [f"{count} {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1])]
     costs = [result["cost"] for result in results if result["cost"] is not None]
@@ -137,11 +137,11 @@ def summary_of(counts: Mapping[str, int], results: Sequence[Mapping[str, Any]]) 
     )
 
 
-def _answer(context: Mapping[str, Any]) -> Any:
+def _answer(context: JsonMapping) -> Any:
     return next((context[key] for key in ANSWERS if key in context), context)
 
 
-def _short(result: Mapping[str, Any]) -> str:
+def _short(result: JsonMapping) -> str:
     text = str(result["error"] or ("" if result["result"] is None else result["result"]))
     return text if len(text) <= LONGEST_RESULT else f"{text[: LONGEST_RESULT - 1]}…"
 

@@ -122,7 +122,7 @@ def fail(machine: AgentStateMachine, run_id: str, error: AgentnbError) -> None:
     if row.summary.status != records.RUNNING:
         return
 
-    def refuse(context: Any) -> tuple[str, Any]:
+    def refuse(context: object) -> tuple[str, Any]:
         raise error
 
     refusing = AgentStateMachine(machine.journal)

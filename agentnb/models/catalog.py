@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from importlib import resources
-from typing import Any
 
+from agentnb.canonical import JsonMapping
 from agentnb.errors import ModelUnknown, nearest
 
 PROVIDERS = ("anthropic", "google", "openai")
@@ -207,13 +207,13 @@ def _stranger(provider: str, name: str) -> Model:
     )
 
 
-def _profile(value: Mapping[str, Any]) -> LatencyProfile:
+def _profile(value: JsonMapping) -> LatencyProfile:
     fields = dict(value)
     fields["knots"] = tuple((int(x), float(y)) for x, y in value["knots"])
     return LatencyProfile(**fields)
 
 
-def _row(item: Mapping[str, Any], profiles: Mapping[str, LatencyProfile]) -> Model:
+def _row(item: JsonMapping, profiles: Mapping[str, LatencyProfile]) -> Model:
     fields = dict(item)
     rules = dict(fields.pop("cache"))
     rules["kind"] = CacheKind(rules["kind"])

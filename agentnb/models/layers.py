@@ -6,13 +6,12 @@ the layers stand in it from most static to most dynamic, turn by turn.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
 
-from agentnb.canonical import digest, dump
+from agentnb.canonical import JsonMapping, JsonObject, digest, dump
 from agentnb.models.messages import Content, Role, content_from_json, content_to_json
 
 
@@ -49,7 +48,7 @@ class Block:
     role: Role
     content: Content
     label: str = ""
-    holds: tuple[Mapping[str, Any], ...] = field(default=())
+    holds: tuple[JsonMapping, ...] = field(default=())
 
     @cached_property
     def canonical(self) -> bytes:
@@ -60,7 +59,7 @@ class Block:
     def digest(self) -> str:
         return digest(self.canonical)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {
             "layer": self.layer.value,
             "role": self.role.value,
@@ -70,7 +69,7 @@ class Block:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Block:
+    def from_json(cls, value: JsonMapping) -> Block:
         return cls(
             layer=Layer(value["layer"]),
             role=Role(value["role"]),

@@ -6,9 +6,10 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, assert_never
+from typing import assert_never
 
 from agentnb import canonical
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.errors import JournalError
 
 
@@ -40,7 +41,7 @@ class ToolSpec:
 
     name: str
     description: str
-    parameters: Mapping[str, Any]
+    parameters: JsonMapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class ToolCall:
 
     call_id: str
     name: str
-    arguments: Mapping[str, Any]
+    arguments: JsonMapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Opaque:
     """A block that only its provider understands (thinking, signatures): sent back exactly as it came."""
 
     provider: str
-    wire: Mapping[str, Any]
+    wire: JsonMapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Image:
 Content = Text | ToolSpec | ToolCall | ToolResult | Opaque | Image
 
 
-def content_to_json(content: Content) -> dict[str, Any]:
+def content_to_json(content: Content) -> JsonObject:
     """The content as a JSON object with a `type`; `content_from_json` reads it back."""
     match content:
         case Text(text):
@@ -105,7 +106,7 @@ def content_to_json(content: Content) -> dict[str, Any]:
             assert_never(content)
 
 
-def content_from_json(value: Mapping[str, Any]) -> Content:
+def content_from_json(value: JsonMapping) -> Content:
     """The content that `content_to_json` wrote. Raises JournalError on a type this version does not know."""
     kind = value.get("type")
     if kind == "text":
@@ -174,13 +175,13 @@ class Usage:
         return cls(**value)
 
 
-def tokens_of(wire: Mapping[str, Any], name: str) -> int:
+def tokens_of(wire: JsonMapping, name: str) -> int:
     """A count of tokens as a provider's JSON has it; 0 where it is missing or no count. The reply is worth more."""
     value = wire.get(name)
     return int(value) if isinstance(value, int | float) and 0 <= value < MOST_TOKENS else 0
 
 
-def inside(wire: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def inside(wire: JsonMapping, name: str) -> JsonMapping:
     """An object inside a provider's JSON; empty where it is missing or no object."""
     value = wire.get(name)
     return value if isinstance(value, Mapping) else {}

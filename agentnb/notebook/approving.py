@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import display
 
 from agentnb.agent.approvals import TERMINAL, Answer, Question, questions_of
+from agentnb.agent.request import Limits
 from agentnb.agent.run_document import WAITING, AgentRun
 from agentnb.errors import AgentnbError
 from agentnb.notebook.kernel import Notebook, Waiting
@@ -26,8 +27,9 @@ from agentnb.notebook.proposing import offer, with_texts
 from agentnb.view.view_text import Doc
 
 if TYPE_CHECKING:
-    from agentnb.agent.table import BuiltInAgent
+    from agentnb.agent.built_in import BuiltInAgent
 
+RESUME, ASK_AGAIN = "Resume", "Ask again"
 SETTLING = 0.7
 """Seconds before the buttons of a question that follows another can be pressed: the second half of a double click
 must not approve what nobody has read."""
@@ -54,6 +56,7 @@ class Asked:
         view: View,
         finish: Callable[[AgentRun], None],
         earlier: Waiting | None = None,
+        again: Callable[[BuiltInAgent, str], object] | None = None,
     ) -> None:
         self._notebook = notebook
         self._run_id = run_id
@@ -61,6 +64,7 @@ class Asked:
         self._finish = finish
         self._earlier = earlier  # the same run under another cell: its view must not go on telling that it waits
         self._buttons = Buttons(display, self._answered, run_id)
+        self._again = again
         self._cell = notebook.whole_cell_id
         self._asks = False
 
@@ -87,6 +91,9 @@ class Asked:
             self._buttons.ask(run.receipt, enabled=not follows)
             if follows:
                 Loop(self._notebook.shell).after(SETTLING, self._buttons.enable)
+        elif run.receipt["stopped"] is not None and self._view.has_widgets:
+            self._asks = True
+            self._buttons.offer([RESUME, *([ASK_AGAIN] if self._again else [])], "")
         elif self._asks:
             self.close("Answered; the run above tells what came of it.")
 
@@ -102,12 +109,29 @@ class Asked:
         if self._earlier is not None:
             self._earlier.settle(document)
 
-    def _answered(self, answers: list[Answer]) -> None:
-        """A click, between cells."""
+    def _answered(self, said: Any) -> None:
+        """A click, between cells: words on calls, or what becomes of a run that was stopped."""
         try:
-            self._go_on(answers)
+            if isinstance(said, str):
+                self._take_up(again=said == ASK_AGAIN)
+            else:
+                self._go_on(said)
         except AgentnbError as error:
             self._buttons.tell(str(error))
+
+    def _take_up(self, *, again: bool) -> None:
+        """Go on with the run where it was stopped, or ask anew, in the same output."""
+        loop, session = Loop(self._notebook.shell), self._notebook.session
+        agent = session.agent(on_main=loop.run_here, alone=True)
+        if again and self._again is not None:
+            self._run_id = session.new_run_id()
+            self._again(agent, self._run_id)
+        else:
+            agent.resume(self._run_id, Limits())
+        self._buttons.close("It goes on above.")
+        self._view.reopen(agent.machine.get(self._run_id))
+        self._view.paint()
+        drive(agent, self._run_id, self._view, loop, end=lambda: self._ended(agent))
 
     def _go_on(self, answers: list[Answer]) -> None:
         loop = Loop(self._notebook.shell)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from agentnb.canonical import JsonObject
 from agentnb.errors import InputError, SettingsError, nearest
 from agentnb.options import options_of, parse
 from agentnb.settings import Settings
@@ -59,7 +59,7 @@ AGENT_FLAGS = (
 )
 
 
-def options_given(flags: Mapping[str, str | bool]) -> dict[str, Any]:
+def options_given(flags: Mapping[str, str | bool]) -> JsonObject:
     """The options that the flags set, by name. Raises InputError on a bad word, SettingsError on a bad value."""
     found = [each for each in options_of(Settings) if each.declared.flag in flags]
     try:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agentnb.agent.run_document import AgentRun
 from agentnb.agent.tools.tool import Outcome
 from agentnb.errors import AgentnbError, InputError
 
 if TYPE_CHECKING:
-    from agentnb.agent.table import BuiltInAgent
+    from agentnb.agent.built_in import BuiltInAgent
     from agentnb.notebook.live.live_view import View
     from agentnb.session import Session
 
@@ -22,7 +22,7 @@ LAST_WORDS = 0.1  # seconds that the end of a run waits for the bus, so that its
 class Loop:
     """The kernel's loop as the place where the main thread's work is done, between cells."""
 
-    def __init__(self, shell: Any) -> None:
+    def __init__(self, shell: object) -> None:
         kernel = getattr(shell, "kernel", None)
         if kernel is None:
             raise InputError(
@@ -67,7 +67,7 @@ class Loop:
 def drive(agent: BuiltInAgent, run_id: str, view: View, loop: Loop, *, end: Callable[[], object]) -> None:
     """Drive a run in a thread of its own and come back at once; `end` is called on the main thread when it stops."""
 
-    def hear(event: Any) -> None:
+    def hear(event: object) -> None:
         view.feed(event)
         loop.paint(view.paint)
 

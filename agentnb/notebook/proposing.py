@@ -12,7 +12,7 @@ from typing import Any
 from agentnb.agent.run_document import WAITING, AgentRun
 from agentnb.agent.tools.proposals import Proposal, text_digest
 from agentnb.notebook.kernel import Notebook
-from agentnb.notebook.lab.comm import Mark
+from agentnb.notebook.lab.comm import CellMark
 from agentnb.notebook.lab.protocol import CellText
 
 
@@ -36,14 +36,14 @@ def offer(notebook: Notebook, run: AgentRun, *, cell: str | None, running: bool)
     notebook.offered[run.run_id] = before + len(proposals)
     if cell is not None and notebook.front_end.is_there:
         for proposal in reversed(proposals):  # each goes right below the cell: the first one is to come out on top
-            _show_on_page(notebook, proposal, cell, Mark(run=run.run_id, model=run.model))
+            _show_on_page(notebook, proposal, cell, CellMark(run=run.run_id, model=run.model))
     elif running and getattr(notebook.shell, "kernel", None) is not None:
         text = as_one_cell([item for item in proposals if not item.replaces])
         if text:
             notebook.shell.set_next_input(text, replace=False)
 
 
-def _show_on_page(notebook: Notebook, proposal: Proposal, asking: str, mark: Mark) -> None:
+def _show_on_page(notebook: Notebook, proposal: Proposal, asking: str, mark: CellMark) -> None:
     """As a change to the cell that still has the text which ran; else as a new cell."""
     told = notebook.front_end.notebook()
     target = _target(told.cells, proposal) if told is not None and proposal.replaces else None

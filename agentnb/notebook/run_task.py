@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
@@ -23,11 +24,11 @@ from agentnb.notebook.machines import run_machine
 from agentnb.notebook.main_thread import MainThread
 from agentnb.notebook.proposing import offer, with_texts
 from agentnb.view.render import bundle
-from agentnb.view.view_text import stopped_line, with_cell_numbers
+from agentnb.view.view_text import with_cell_numbers
 
 if TYPE_CHECKING:
+    from agentnb.agent.built_in import BuiltInAgent
     from agentnb.agent.request import Request
-    from agentnb.agent.table import BuiltInAgent
 
 GO_ON = "%agent_runs resume goes on from there; running the cell again asks anew."
 _TAKEN = frozenset({RESULT, "In", "Out", "get_ipython"})
@@ -62,6 +63,7 @@ class AgentCall:
             prepare=lambda agent: agent.begin(request, run_id),
             run_id=run_id,
             finish=self._finish_quietly,
+            again=lambda agent, new: agent.begin(replace(request, execution=f"{request.execution}/{new}"), new),
         )
 
     def _warn(self, request: Request) -> None:
@@ -122,11 +124,17 @@ class AgentCall:
 
 
 def show_run(
-    notebook: Notebook, *, prepare: Callable[[BuiltInAgent], object], run_id: str, finish: Callable[[AgentRun], None]
+    notebook: Notebook,
+    *,
+    prepare: Callable[[BuiltInAgent], object],
+    run_id: str,
+    finish: Callable[[AgentRun], None],
+    again: Callable[[BuiltInAgent, str], object] | None = None,
 ) -> None:
     """Drive one run from the main thread with its live view; then `finish`, then raise what the run raised.
 
-    Where it stops at a question, that is asked: in a terminal at once, else with buttons that outlive the cell.
+    Where it stops at a question, that is asked: in a terminal at once, else with buttons that outlive the cell. Where a
+    person stops it, buttons resume it, or ask `again` under a new run's id.
     """
     session = notebook.session
     main = MainThread(cancel=session.cancel)
@@ -156,10 +164,10 @@ def show_run(
             shown = with_texts(run.receipt, notebook.cell_text)
             view.finish(shown, error_follows=agent.raised is not None or main.interrupted)
             notebook.on_page.ended(run_id)
-            Asked(notebook, run_id, view=view, finish=finish, earlier=earlier).ask(run)
+            Asked(notebook, run_id, view=view, finish=finish, earlier=earlier, again=again).ask(run)
             offer(notebook, run, cell=notebook.whole_cell_id, running=True)
     if isinstance(agent.raised, RunInterrupted):
-        raise Stopped(stopped_line(run.receipt) or "Stopped by you", todo=GO_ON) from None
+        raise Stopped("Stopped by you", todo=GO_ON) from None
     if agent.raised is not None:
         raise agent.raised
     if held.interrupted:

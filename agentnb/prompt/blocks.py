@@ -11,7 +11,7 @@ from agentnb.models.framing import framed
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Image, Role, Text, ToolSpec
 from agentnb.prompt.instructions import SYSTEM
-from agentnb.prompt.project_parts import OUTLINE, TREE, Held, Piece, removed_entry
+from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, HeldParts, removed_entry
 from agentnb.prompt.thread import held_definitions, needed
 
 
@@ -33,7 +33,7 @@ class Project:
     """
 
     packages: Mapping[str, str]
-    parts: tuple[Piece, ...] = ()
+    parts: tuple[AnyPart, ...] = ()
     folded: tuple[Chosen, ...] = ()
     left_out: int = 0
 
@@ -76,7 +76,7 @@ class TurnParts:
     selection: Selection
     values: tuple[str, ...] = ()
     failure: str = ""
-    parts: tuple[Piece, ...] = ()
+    parts: tuple[AnyPart, ...] = ()
     removed: tuple[str, ...] = ()
     images: tuple[tuple[str, Image], ...] = ()
     cells: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ def turn_blocks(parts: TurnParts, held_blocks: Iterable[Block]) -> tuple[Block, 
     return tuple(blocks)
 
 
-def _hydration(parts: TurnParts, held: Held) -> tuple[list[str], list[dict[str, Any]]]:
+def _hydration(parts: TurnParts, held: HeldParts) -> tuple[list[str], list[dict[str, Any]]]:
     texts: list[str] = list(parts.cells)
     holds: list[dict[str, Any]] = [dict(entry) for entry in parts.cell_entries]
     for chosen in parts.selection.chosen:
@@ -137,7 +137,7 @@ def _label(name: str) -> str:
     return name.rpartition(":")[0] if name.startswith(OUTLINE) else name
 
 
-def is_shown(chosen: Chosen, held: Held) -> bool:
+def is_shown(chosen: Chosen, held: HeldParts) -> bool:
     """Does the thread show this signature as it is now, be the body edited or not: alone, or in an outline?"""
     name, shown = chosen.definition.name, chosen.shown
     old = held.get(name)

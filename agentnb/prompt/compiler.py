@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from agentnb.canonical import digest
+from agentnb.canonical import JsonObject, digest
 from agentnb.context.resolve.files import FileIndex, decoded, read_bytes
 from agentnb.context.static.definitions import FileDefinitions
-from agentnb.context.static.incremental_parse import parse_definitions
+from agentnb.context.static.scanner import parse_definitions
 from agentnb.context.static.syntax import normalise, parse
 from agentnb.errors import InputError, PathOutsideRoot, nearest
 from agentnb.models.layers import Layer
@@ -65,7 +64,7 @@ class ASTContextCompiler:
         schema_context: str = "",
         dependencies: Iterable[Sequence[str]] = (),
         query: str = "",
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         """The four layers as one text, from most static to most dynamic. Raises InputError for what is no text.
 
         `dependencies` are pairs of a path and a name. Returns `prompt`; `cache_key`, the digest of all but the query;
@@ -92,7 +91,7 @@ class ASTContextCompiler:
             "layers": layers,
         }
 
-    def _layer(self, layer: Layer, text: str) -> dict[str, Any]:
+    def _layer(self, layer: Layer, text: str) -> JsonObject:
         return {"name": layer.value, "text": text, "tokens": self._counter.count(text), "digest": digest(text)}
 
     def _inside(self, path: str) -> Path:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from agentnb.canonical import digest
+from agentnb.canonical import JsonObject, digest
 from agentnb.context.resolve.outlines import Outline, text_of
 from agentnb.context.selection import attributes_of
 from agentnb.context.static.definitions import Line
@@ -14,7 +13,7 @@ from agentnb.context.static.definitions import Line
 OUTLINE, TREE = "outline:", "tree:"
 TREE_CHANGES = 20
 """New files, and files that are gone, that one turn tells of; the rest waits for the next."""
-Held = Mapping[str, Mapping[str, object]]
+HeldParts = Mapping[str, Mapping[str, object]]
 """What a thread holds: the newest entry by name (see thread.held_definitions)."""
 
 
@@ -43,7 +42,7 @@ class Part:
         return {self.name: self.digest}
 
     @property
-    def hold(self) -> dict[str, Any]:
+    def hold(self) -> JsonObject:
         entry = {"name": self.name, "file": self.file, "cell": "", "lines": [1, self.text.count("\n") + 1]}
         return entry | {
             "form": self.kind,
@@ -52,7 +51,7 @@ class Part:
             "reason": "part of the project",
         }
 
-    def lacking(self, held: Held) -> tuple[str, list[dict[str, Any]]]:
+    def lacking(self, held: HeldParts) -> tuple[str, list[JsonObject]]:
         """What has to be sent beside what the thread holds, with its entries; an empty text where it holds it all."""
         before = held.get(self.name)
         if before is not None and before["digest"] == self.digest:
@@ -85,12 +84,12 @@ class OutlinePart:
         """The digest of each line, by the name under which it is held."""
         return {f"{self.name}{line.name}": digest(line.text) for line in self.outline.lines}
 
-    def gone(self, held: Held) -> list[str]:
+    def gone(self, held: HeldParts) -> list[str]:
         """The held lines of this module that it no longer has."""
         now = self.digests
         return [name for name in held if name.startswith(self.name) and name not in now]
 
-    def lacking(self, held: Held) -> tuple[str, list[dict[str, Any]]]:
+    def lacking(self, held: HeldParts) -> tuple[str, list[JsonObject]]:
         """The lines that the thread does not hold as they are now, and the names that are gone, with their entries."""
         now, gone = self.digests, self.gone(held)
         lines = {f"{self.name}{line.name}": line for line in self.outline.lines}
@@ -98,7 +97,7 @@ class OutlinePart:
         if not new and not gone:
             return "", []
         again = any(name.startswith(self.name) for name in held)
-        holds: list[dict[str, Any]] = [
+        holds: list[JsonObject] = [
             {"name": name, "form": "outline", "digest": now[name], "tokens": line.tokens} for name, line in new.items()
         ]
         holds += map(removed_entry, gone)
@@ -139,11 +138,11 @@ class TreePart:
     def digests(self) -> dict[str, str]:
         return {f"{TREE}{file}": digest(file) for file in self.files}
 
-    def gone(self, held: Held) -> list[str]:
+    def gone(self, held: HeldParts) -> list[str]:
         """The held files that are not there any more."""
         return sorted(name for name in held if name.startswith(TREE) and name.removeprefix(TREE) not in self.files)
 
-    def lacking(self, held: Held) -> tuple[str, list[dict[str, Any]]]:
+    def lacking(self, held: HeldParts) -> tuple[str, list[JsonObject]]:
         """The whole list where the thread holds none; else one line with what changed, TREE_CHANGES of a kind. How
         many files are not told is said beside those that are."""
         again = any(name.startswith(TREE) for name in held)
@@ -151,7 +150,7 @@ class TreePart:
         unknown = sorted(file for file in self.files if f"{TREE}{file}" not in held)
         new, left_out = unknown[:most], self._left_out(len(unknown[most:]))
         gone = self.gone(held)[:TREE_CHANGES]
-        holds: list[dict[str, Any]] = [
+        holds: list[JsonObject] = [
             {"name": f"{TREE}{file}", "form": "tree", "digest": digest(file), "tokens": self.files[file]}
             for file in new
         ]
@@ -171,9 +170,9 @@ class TreePart:
         return f"{left:,} file{'' if left == 1 else 's'}{' or more' if self.others else ''}"
 
 
-Piece = Part | OutlinePart | TreePart
+AnyPart = Part | OutlinePart | TreePart
 
 
-def removed_entry(name: str) -> dict[str, Any]:
+def removed_entry(name: str) -> JsonObject:
     """The entry that says in the list of what the thread holds that it does so no more."""
     return {"name": name, "form": "removed", "digest": ""}

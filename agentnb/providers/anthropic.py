@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, assert_never
 
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.errors import (
     AgentnbError,
     CallTimeout,
@@ -59,13 +60,13 @@ _STOPS = {
 # --- encode: pure -----------------------------------------------------------------------------------------------
 
 
-def encode(prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> dict[str, Any]:
+def encode(prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> JsonObject:
     """The request body: tools, system and messages, with cache_control where the marks stand.
 
     Content is always a list of blocks, never a bare string, so that a block's bytes do not depend on its neighbours.
     """
     wires = [_block(block) for block in prompt.blocks]
-    body: dict[str, Any] = {"model": prompt.model, "max_tokens": prompt.max_tokens}
+    body: JsonObject = {"model": prompt.model, "max_tokens": prompt.max_tokens}
     for mark in marks:
         place = body if mark.automatic else wires[mark.index]
         place["cache_control"] = {"type": "ephemeral", "ttl": mark.ttl}
@@ -79,8 +80,8 @@ def encode(prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | N
     return body
 
 
-def _messages(blocks: tuple[Block, ...], wires: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    messages: list[dict[str, Any]] = []
+def _messages(blocks: tuple[Block, ...], wires: list[JsonObject]) -> list[JsonObject]:
+    messages: list[JsonObject] = []
     for block, wire in zip(blocks, wires, strict=True):
         if block.role not in (Role.USER, Role.ASSISTANT):
             continue
@@ -90,11 +91,11 @@ def _messages(blocks: tuple[Block, ...], wires: list[dict[str, Any]]) -> list[di
     return messages
 
 
-def _block(block: Block) -> dict[str, Any]:
+def _block(block: Block) -> JsonObject:
     return encode_content(block.content)
 
 
-def encode_content(content: Content) -> dict[str, Any]:
+def encode_content(content: Content) -> JsonObject:
     """One content block of the wire."""
     match content:
         case Text(text):
@@ -104,7 +105,7 @@ def encode_content(content: Content) -> dict[str, Any]:
         case ToolCall(call_id, name, arguments):
             return {"type": "tool_use", "id": call_id, "name": name, "input": dict(arguments)}
         case ToolResult(call_id, _, text, is_error):
-            wire: dict[str, Any] = {
+            wire: JsonObject = {
                 "type": "tool_result",
                 "tool_use_id": call_id,
                 "content": [{"type": "text", "text": text}],
@@ -121,7 +122,7 @@ def encode_content(content: Content) -> dict[str, Any]:
 # --- decode: pure -----------------------------------------------------------------------------------------------
 
 
-def decode_usage(wire: Mapping[str, Any]) -> Usage:
+def decode_usage(wire: JsonMapping) -> Usage:
     """Anthropic's usage in our words: its input_tokens excludes what was read from and written to the cache.
 
     Where the reply says nothing of TTLs, all writes count as 5m, which is the default TTL.
@@ -140,7 +141,7 @@ def decode_usage(wire: Mapping[str, Any]) -> Usage:
     )
 
 
-def decode_content(wire: Mapping[str, Any]) -> Content:
+def decode_content(wire: JsonMapping) -> Content:
     """One block of a reply. What is neither text nor a call of ours stays opaque and goes back as it came."""
     kind = wire.get("type")
     if kind == "text" and not wire.get("citations"):
@@ -150,7 +151,7 @@ def decode_content(wire: Mapping[str, Any]) -> Content:
     return Opaque(NAME, dict(wire))
 
 
-def decode_message(message: Mapping[str, Any], *, request_id: str | None = None) -> Reply:
+def decode_message(message: JsonMapping, *, request_id: str | None = None) -> Reply:
     """A whole message, plain or folded from a stream. Raises StreamBroken when it never came to an end."""
     stop = message.get("stop_reason")
     if stop is None:
@@ -168,12 +169,12 @@ def decode_message(message: Mapping[str, Any], *, request_id: str | None = None)
     )
 
 
-def _why(details: Mapping[str, Any]) -> str:
+def _why(details: JsonMapping) -> str:
     """What the provider says of a refusal."""
     return str(details.get("explanation") or details.get("category") or "")
 
 
-def _diagnosis(wire: Mapping[str, Any] | None) -> str | None:
+def _diagnosis(wire: JsonMapping | None) -> str | None:
     reason = (wire or {}).get("cache_miss_reason") or {}
     kind = reason.get("type")
     if not kind:
@@ -182,15 +183,15 @@ def _diagnosis(wire: Mapping[str, Any] | None) -> str | None:
     return f"{kind} ({missed:,} tokens)" if missed and isinstance(missed, int) else str(kind)
 
 
-class StreamDecoder:
+class AnthropicDecoder:
     """Folds the events of a streamed reply into the message that the plain call would have given."""
 
     def __init__(self) -> None:
-        self._message: dict[str, Any] = {"content": []}
+        self._message: JsonObject = {"content": []}
         self._json: dict[int, str] = {}
         self._arguments: list[str] = []
 
-    def feed(self, event: Mapping[str, Any]) -> tuple[str, str] | None:
+    def feed(self, event: JsonMapping) -> tuple[str, str] | None:
         """Take one event; give (kind, delta) when it carries something to show."""
         kind = event.get("type")
         if kind == "message_start":
@@ -215,7 +216,7 @@ class StreamDecoder:
         """What the stream has reported so far."""
         return decode_usage(inside(self._message, "usage"))
 
-    def _delta(self, index: int, delta: Mapping[str, Any]) -> tuple[str, str] | None:
+    def _delta(self, index: int, delta: JsonMapping) -> tuple[str, str] | None:
         block = self._message["content"][index]
         kind = delta.get("type")
         if kind == "text_delta":
@@ -240,7 +241,7 @@ class StreamDecoder:
             self._message["content"][index]["input"] = read_arguments(text, complete=False)
             self._arguments.append(text)
 
-    def _finish(self, event: Mapping[str, Any]) -> None:
+    def _finish(self, event: JsonMapping) -> None:
         self._message |= {name: value for name, value in event["delta"].items() if value is not None}
         if event.get("diagnostics"):
             self._message["diagnostics"] = event["diagnostics"]
@@ -260,8 +261,8 @@ class AnthropicProvider(Calling):
     def encode(self, prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> Wire:
         return Wire(body=encode(prompt, marks, previous_message=previous_message), marks=marks)
 
-    def decoder(self, wire: Wire | None = None) -> StreamDecoder:
-        return StreamDecoder()
+    def decoder(self, wire: Wire | None = None) -> AnthropicDecoder:
+        return AnthropicDecoder()
 
     def _open(self, transport: Transport) -> Any:
         import anthropic
@@ -281,7 +282,7 @@ class AnthropicProvider(Calling):
             return client(NO_KEY)
         raise VENDOR.missing_key()
 
-    def _stream(self, client: Any, wire: Wire) -> Iterator[Mapping[str, Any]]:
+    def _stream(self, client: Any, wire: Wire) -> Iterator[JsonMapping]:
         with client.messages.create(**wire.body, stream=True) as stream:
             for event in stream:
                 yield event.to_dict(mode="json", warnings=False)
@@ -290,14 +291,14 @@ class AnthropicProvider(Calling):
     def can_prewarm(self) -> bool:
         return self.model.cache.breakpoints > 0
 
-    def _whole(self, client: Any, wire: Wire) -> Mapping[str, Any]:
+    def _whole(self, client: Any, wire: Wire) -> JsonMapping:
         # A timeout of our own: the SDK's refuses to ask plainly for more than about 21,000 tokens.
         return whole_object(client.messages.create(**wire.body, timeout=READ_TIMEOUT))
 
-    def decode(self, wire: Wire, whole: Mapping[str, Any], *, request_id: str | None) -> Reply:
+    def decode(self, wire: Wire, whole: JsonMapping, *, request_id: str | None) -> Reply:
         return decode_message(whole, request_id=request_id)
 
-    def used(self, wire: Wire, whole: Mapping[str, Any]) -> Usage:
+    def used(self, wire: Wire, whole: JsonMapping) -> Usage:
         return decode_usage(inside(whole, "usage"))
 
     def _prewarm(self, client: Any, wire: Wire) -> Usage:

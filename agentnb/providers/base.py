@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
+from agentnb.canonical import JsonMapping
 from agentnb.models.catalog import Model
 from agentnb.models.layers import Prompt
 from agentnb.models.messages import Reply, Usage
@@ -40,7 +41,7 @@ class Wire:
     whole reply at once, for servers and proxies that cannot stream.
     """
 
-    body: Mapping[str, Any]
+    body: JsonMapping
     marks: tuple[Mark, ...] = ()
     form: str = ""
     fallback: Wire | None = None
@@ -61,7 +62,7 @@ class Wire:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class CallAnswer:
     """A reply and the timeline of the call that brought it.
 
     `wasted` is what replies that broke off had used by then; `fell_back` says that the wire's fallback was answered.
@@ -83,7 +84,7 @@ anew: what was shown of it before is void. ("wait", SENTENCE) says why nothing c
 class Decoder(Protocol):
     """Folds a provider's raw events into one Reply. Pure: it sees JSON only."""
 
-    def feed(self, event: Mapping[str, Any]) -> tuple[str, str] | None: ...
+    def feed(self, event: JsonMapping) -> tuple[str, str] | None: ...
 
     def reply(self, *, request_id: str | None = None) -> Reply: ...
 
@@ -101,7 +102,7 @@ class Provider(Protocol):
 
     def encode(self, prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> Wire: ...
 
-    def send(self, wire: Wire) -> Iterator[Mapping[str, Any]]: ...
+    def send(self, wire: Wire) -> Iterator[JsonMapping]: ...
 
     def decoder(self, wire: Wire | None = None) -> Decoder: ...
 
@@ -110,7 +111,7 @@ class Provider(Protocol):
 
     def connect(self) -> None: ...
 
-    def ask(self, wire: Wire, on_text: OnText) -> Answer: ...
+    def ask(self, wire: Wire, on_text: OnText) -> CallAnswer: ...
 
     @property
     def can_prewarm(self) -> bool: ...

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from agentnb import canonical
-from agentnb.canonical import Clock
+from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.errors import (
     AccessRefused,
     CallTimeout,
@@ -35,7 +35,7 @@ from agentnb.errors import (
 from agentnb.models.catalog import Model
 from agentnb.models.layers import Prompt
 from agentnb.models.messages import Reply, Text, Usage
-from agentnb.providers.base import Answer, Decoder, Mark, OnText, Wire
+from agentnb.providers.base import CallAnswer, Decoder, Mark, OnText, Wire
 from agentnb.providers.transport import SHORT_WAIT, CallCut, CallTrace, GaveUp, OnWait, Transport
 
 NO_KEY = "none"  # for a server of one's own, which seldom asks for a key; the SDKs insist on some text
@@ -124,7 +124,7 @@ def cut_off(*, request_id: str | None = None) -> StreamBroken:
     )
 
 
-def read(act: Callable[..., _Read], *given: Any, **named: Any) -> _Read:
+def read(act: Callable[..., _Read], *given: object, **named: object) -> _Read:
     """What `act` makes of a provider's JSON. Raises StreamBroken where that has another shape than it knows."""
     try:
         return act(*given, **named)
@@ -136,7 +136,7 @@ def unreadable(error: object) -> StreamBroken:
     return StreamBroken("the reply could not be read", about=str(error)[:200], todo="Resume the run to ask again.")
 
 
-def read_arguments(text: Any, *, complete: bool) -> Mapping[str, Any]:
+def read_arguments(text: Any, *, complete: bool) -> JsonMapping:
     """A call's arguments from its JSON, or as some servers send them: read already. Raises StreamBroken where a
     `complete` reply holds something else; a call that was cut off by a limit is not carried out, so its arguments do
     not matter."""
@@ -155,7 +155,7 @@ def read_arguments(text: Any, *, complete: bool) -> Mapping[str, Any]:
     return {}
 
 
-class Lost:
+class LostReplies:
     """What the replies of one call had used that did not come through, as far as their provider said."""
 
     def __init__(self) -> None:
@@ -209,19 +209,19 @@ class Calling:
         """The SDK's client over our HTTP client. Raises KeyMissing or PackageMissing."""
         raise NotImplementedError
 
-    def _stream(self, client: Any, wire: Wire) -> Iterator[Mapping[str, Any]]:
+    def _stream(self, client: object, wire: Wire) -> Iterator[JsonMapping]:
         """The reply's events as plain JSON; may raise whatever the SDK raises."""
         raise NotImplementedError
 
-    def _whole(self, client: Any, wire: Wire) -> Mapping[str, Any]:
+    def _whole(self, client: object, wire: Wire) -> JsonMapping:
         """The reply in one piece as plain JSON; may raise whatever the SDK raises."""
         raise NotImplementedError
 
-    def decode(self, wire: Wire, whole: Mapping[str, Any], *, request_id: str | None) -> Reply:
+    def decode(self, wire: Wire, whole: JsonMapping, *, request_id: str | None) -> Reply:
         """The reply that `_whole` gave, in our words."""
         raise NotImplementedError
 
-    def used(self, wire: Wire, whole: Mapping[str, Any]) -> Usage:
+    def used(self, wire: Wire, whole: JsonMapping) -> Usage:
         """What the reply that `_whole` gave had used, whatever else it holds."""
         raise NotImplementedError
 
@@ -240,7 +240,7 @@ class Calling:
         """Whether `wire.fallback` is worth trying after this error."""
         return False
 
-    def _prewarm(self, client: Any, wire: Wire) -> Usage:
+    def _prewarm(self, client: object, wire: Wire) -> Usage:
         raise NotImplementedError
 
     # --- asking ---------------------------------------------------------------------------------------------------
@@ -256,24 +256,24 @@ class Calling:
         """
         self._connect()
 
-    def ask(self, wire: Wire, on_text: OnText) -> Answer:
+    def ask(self, wire: Wire, on_text: OnText) -> CallAnswer:
         """Send, stream, fold. Raises a ProviderError, KeyMissing, or RunInterrupted after `cancel`; from then on its
         `spent` says what the call had used by then."""
         self._connect()
-        lost = Lost()
+        lost = LostReplies()
         try:
             return self._ask(wire, on_text, lost)
         except (ProviderError, RunInterrupted) as error:
             error.spent = lost.usage.to_json()
             raise
 
-    def _ask(self, wire: Wire, on_text: OnText, lost: Lost) -> Answer:
+    def _ask(self, wire: Wire, on_text: OnText, lost: LostReplies) -> CallAnswer:
         trace = self._require_transport().begin(self._tells_of_waits(on_text), longest_wait=wire.retry_wait)
         fell_back, tries = False, 0
         while True:
             try:
                 reply = self._once(wire, on_text, trace, lost)
-                return Answer(reply=reply, trace=trace, wasted=lost.usage, fell_back=fell_back)
+                return CallAnswer(reply=reply, trace=trace, wasted=lost.usage, fell_back=fell_back)
             except ProviderError as error:
                 if wire.fallback is not None and self._falls_back(wire, error):
                     wire, fell_back = wire.otherwise(), True
@@ -286,7 +286,7 @@ class Calling:
                     raise
                 on_text("restart", "")
 
-    def send(self, wire: Wire) -> Iterator[Mapping[str, Any]]:
+    def send(self, wire: Wire) -> Iterator[JsonMapping]:
         """The raw events of a streamed call, as JSON; errors are ours."""
         client = self._connect()
         self._require_transport().expect_attempts()
@@ -372,7 +372,7 @@ class Calling:
     def _request_id(self, trace: CallTrace) -> str | None:
         return trace.response_headers.get(self.vendor.request_id)
 
-    def _in_one_piece(self, wire: Wire, on_text: OnText, trace: CallTrace, lost: Lost) -> Reply:
+    def _in_one_piece(self, wire: Wire, on_text: OnText, trace: CallTrace, lost: LostReplies) -> Reply:
         client = self._connect()
         transport = self._require_transport()
         transport.expect_attempts()
@@ -387,7 +387,7 @@ class Calling:
                     on_text("text", part.text)
             return reply
 
-    def _once(self, wire: Wire, on_text: OnText, trace: CallTrace, lost: Lost) -> Reply:
+    def _once(self, wire: Wire, on_text: OnText, trace: CallTrace, lost: LostReplies) -> Reply:
         if not wire.stream:
             try:
                 return self._in_one_piece(wire, on_text, trace, lost)
@@ -458,7 +458,7 @@ def _seen_from(began: bool, error: Exception) -> Exception:
     return error
 
 
-def _tell_lost(error: ProviderError, lost: Lost) -> None:
+def _tell_lost(error: ProviderError, lost: LostReplies) -> None:
     """What was used for nothing is billed all the same."""
     if not lost.replies:
         return
@@ -473,7 +473,7 @@ def no_api(trace: CallTrace) -> bool:
     return "html" in kind or bool(kind and trace.streamed and "event-stream" not in kind)
 
 
-def whole_object(value: Any) -> dict[str, Any]:
+def whole_object(value: object) -> JsonObject:
     """An SDK's whole reply as plain JSON. What is no JSON comes through as text: raises StreamBroken on that."""
     if not hasattr(value, "to_dict"):
         raise unreadable(value)

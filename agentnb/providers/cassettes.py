@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from agentnb import canonical
-from agentnb.canonical import Clock
+from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.errors import InputError, JournalError, KeyMissing, NotRecorded, RunInterrupted
 from agentnb.models.layers import Block, Layer, Prompt, layer_word
 from agentnb.models.messages import Reply, StopReason, Text, Usage, content_from_json, content_to_json
-from agentnb.providers.base import Answer, Mark, OnText, Provider, Wire
+from agentnb.providers.base import CallAnswer, Mark, OnText, Provider, Wire
 from agentnb.providers.transport import CallTrace
 
 FILE = "agentnb-cassette.json"
@@ -60,11 +60,11 @@ class Cassette:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._entries: list[dict[str, Any]] = []
+        self._entries: list[JsonObject] = []
         self._seen: tuple[int, int] | None = None
 
     @property
-    def entries(self) -> list[dict[str, Any]]:
+    def entries(self) -> list[JsonObject]:
         """What is recorded, oldest first, by whichever kernel. Raises InputError where the file is none of ours."""
         now = self._state()
         if now != self._seen:
@@ -84,12 +84,12 @@ class Cassette:
                 todo="Ask with --replay live, or work in a directory that can be written.",
             ) from error
 
-    def find(self, model: str, layers: Mapping[str, str]) -> dict[str, Any] | None:
+    def find(self, model: str, layers: Mapping[str, str]) -> JsonObject | None:
         """The newest recording of exactly this request."""
         found = (e for e in reversed(self.entries) if e["model"] == model and e["layers"] == dict(layers))
         return next(found, None)
 
-    def put(self, entry: dict[str, Any]) -> None:
+    def put(self, entry: JsonObject) -> None:
         """Add a recording; an older one of the same request goes."""
         with self._lock:
             kept = [e for e in self.entries if (e["model"], e["layers"]) != (entry["model"], entry["layers"])]
@@ -125,7 +125,7 @@ class Cassette:
             return None
         return state.st_mtime_ns, state.st_size
 
-    def _read(self) -> list[dict[str, Any]]:
+    def _read(self) -> list[JsonObject]:
         if not self.path.exists():
             return []
         try:
@@ -152,7 +152,7 @@ class Cassette:
             raise
 
 
-def _sound(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _sound(entry: JsonMapping) -> JsonObject:
     """The entry, if it has what a recording has. Raises what reading it ends with: a person may have edited it."""
     for name in ("model", "recorded", "task"):
         str.strip(entry[name])
@@ -251,7 +251,7 @@ class Replaying:
         wire = self._inner.encode(prompt, marks, previous_message=previous_message)
         return replace(wire, layers=layer_digests(prompt), parts=layer_parts(prompt))
 
-    def ask(self, wire: Wire, on_text: OnText) -> Answer:
+    def ask(self, wire: Wire, on_text: OnText) -> CallAnswer:
         """The recorded answer, or a live one that is recorded. Raises NotRecorded where only recorded ones count."""
         entry = None if self._mode == "record" else self._cassette.find(self.model.name, wire.layers)
         if entry is not None:
@@ -276,7 +276,7 @@ class Replaying:
         self._cassette.put(self._entry(wire, answer.reply, pace))
         return answer
 
-    def _play(self, entry: Mapping[str, Any], on_text: OnText) -> Answer:
+    def _play(self, entry: JsonMapping, on_text: OnText) -> CallAnswer:
         trace = CallTrace(started=self._clock.monotonic())
         reply = reply_from_json(entry["reply"])
         pace = read_pace(entry.get("pace", "")) if self._playing.speed else []
@@ -286,14 +286,14 @@ class Replaying:
             trace.last_token = self._clock.monotonic()
             on_text(channel, text)
         trace.finished = self._clock.monotonic()
-        return Answer(reply=reply, trace=trace, recorded=f"{entry['recorded']}, {entry['model']}")
+        return CallAnswer(reply=reply, trace=trace, recorded=f"{entry['recorded']}, {entry['model']}")
 
     def _wait_until(self, moment: float) -> None:
         left = moment - self._clock.monotonic()
         if left > 0 and self._playing.wait(left):
             raise RunInterrupted("the recorded reply was interrupted")
 
-    def _entry(self, wire: Wire, reply: Reply, pace: Pace) -> dict[str, Any]:
+    def _entry(self, wire: Wire, reply: Reply, pace: Pace) -> JsonObject:
         return {
             "model": self.model.name,
             "recorded": time.strftime("%Y-%m-%d", time.gmtime(self._clock.now())),
@@ -307,7 +307,7 @@ class Replaying:
 
     # --- the rest is the inner one's ------------------------------------------------------------------------------
 
-    def send(self, wire: Wire) -> Iterator[Mapping[str, Any]]:
+    def send(self, wire: Wire) -> Iterator[JsonMapping]:
         return self._inner.send(wire)
 
     def decoder(self, wire: Wire | None = None) -> Any:
@@ -351,7 +351,7 @@ def _pieces(reply: Reply) -> Iterator[str]:
             yield part.text
 
 
-def reply_to_json(reply: Reply) -> dict[str, Any]:
+def reply_to_json(reply: Reply) -> JsonObject:
     """A reply as JSON, without anything of the connection that brought it."""
     return {
         "content": [content_to_json(part) for part in reply.content],
@@ -363,7 +363,7 @@ def reply_to_json(reply: Reply) -> dict[str, Any]:
     }
 
 
-def reply_from_json(value: Mapping[str, Any]) -> Reply:
+def reply_from_json(value: JsonMapping) -> Reply:
     """The reply that `reply_to_json` wrote."""
     return Reply(
         content=tuple(content_from_json(part) for part in value["content"]),

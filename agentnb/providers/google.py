@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, assert_never
 
 from agentnb import canonical
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.errors import (
     AccessRefused,
     AgentnbError,
@@ -79,17 +81,17 @@ _UNREADABLE = {
 # --- encode: pure -----------------------------------------------------------------------------------------------
 
 
-def encode(prompt: Prompt, marks: tuple[Mark, ...] = ()) -> dict[str, Any]:
+def encode(prompt: Prompt, marks: tuple[Mark, ...] = ()) -> JsonObject:
     """`model`, `contents` and `config`. What the cache object of a mark holds is left out and named instead."""
     held = next((mark for mark in marks if mark.holder), None)
     blocks = prompt.blocks[held.index + 1 :] if held else prompt.blocks
-    config: dict[str, Any] = {"maxOutputTokens": prompt.max_tokens, **_frame(blocks)}
+    config: JsonObject = {"maxOutputTokens": prompt.max_tokens, **_frame(blocks)}
     if held:
         config["cachedContent"] = held.holder
     return {"model": prompt.model, "contents": _contents(blocks), "config": config}
 
 
-def encode_cache(prompt: Prompt, last: int, *, seconds: int, label: str) -> dict[str, Any]:
+def encode_cache(prompt: Prompt, last: int, *, seconds: int, label: str) -> JsonObject:
     """What to create a cache object from: every block up to and with `last`. `label` tells ours from others'."""
     blocks = prompt.blocks[: last + 1]
     config = {"ttl": f"{seconds}s", "displayName": label, **_frame(blocks)}
@@ -97,17 +99,17 @@ def encode_cache(prompt: Prompt, last: int, *, seconds: int, label: str) -> dict
     return {"model": prompt.model, "config": config | ({"contents": contents} if contents else {})}
 
 
-def _frame(blocks: Sequence[Block]) -> dict[str, Any]:
+def _frame(blocks: Sequence[Block]) -> JsonObject:
     """systemInstruction and tools, where there are any."""
     system = [encode_content(block.content) for block in blocks if block.role is Role.SYSTEM]
     tools = [encode_content(block.content) for block in blocks if block.role is Role.TOOLS]
-    frame: dict[str, Any] = {"systemInstruction": {"parts": system, "role": "user"}} if system else {}
+    frame: JsonObject = {"systemInstruction": {"parts": system, "role": "user"}} if system else {}
     return frame | ({"tools": [{"functionDeclarations": tools}]} if tools else {})
 
 
-def _contents(blocks: Sequence[Block]) -> list[dict[str, Any]]:
-    contents: list[dict[str, Any]] = []
-    pending: dict[str, Any] = {}
+def _contents(blocks: Sequence[Block]) -> list[JsonObject]:
+    contents: list[JsonObject] = []
+    pending: JsonObject = {}
     for block in blocks:
         if block.role not in (Role.USER, Role.ASSISTANT):
             continue
@@ -123,7 +125,7 @@ def _contents(blocks: Sequence[Block]) -> list[dict[str, Any]]:
     return contents
 
 
-def encode_content(content: Content) -> dict[str, Any]:
+def encode_content(content: Content) -> JsonObject:
     """One part of the wire; empty for what only another provider understands."""
     match content:
         case Text(text):
@@ -150,7 +152,7 @@ def _call_id(call_id: str) -> dict[str, str]:
 # --- decode: pure -----------------------------------------------------------------------------------------------
 
 
-def decode_usage(wire: Mapping[str, Any]) -> Usage:
+def decode_usage(wire: JsonMapping) -> Usage:
     """Gemini's usage in our words: its prompt count includes what was cached, its candidates exclude thoughts."""
     prompt = tokens_of(wire, "promptTokenCount") + tokens_of(wire, "toolUsePromptTokenCount")
     cached = min(tokens_of(wire, "cachedContentTokenCount"), prompt)
@@ -163,7 +165,7 @@ def decode_usage(wire: Mapping[str, Any]) -> Usage:
     )
 
 
-def decode_response(response: Mapping[str, Any], *, request_id: str | None = None) -> Reply:
+def decode_response(response: JsonMapping, *, request_id: str | None = None) -> Reply:
     """A whole response, plain or folded from a stream. Raises StreamBroken when it never came to an end."""
     request_id = request_id or response.get("responseId")  # no header of theirs names the request
     candidate = (response.get("candidates") or [{}])[0]
@@ -185,7 +187,7 @@ def decode_response(response: Mapping[str, Any], *, request_id: str | None = Non
     )
 
 
-def _finish(candidate: Mapping[str, Any], blocked: str, request_id: str | None) -> str:
+def _finish(candidate: JsonMapping, blocked: str, request_id: str | None) -> str:
     """The reason for which the reply ended. Raises StreamBroken where it did not, or not with words of use."""
     finish = candidate.get("finishReason") or blocked
     if not finish or finish == "FINISH_REASON_UNSPECIFIED":
@@ -200,12 +202,12 @@ def _finish(candidate: Mapping[str, Any], blocked: str, request_id: str | None) 
     return str(finish)
 
 
-def _all_parts(parts: Sequence[Mapping[str, Any]], message: str) -> Iterator[Content]:
+def _all_parts(parts: Sequence[JsonMapping], message: str) -> Iterator[Content]:
     for i, part in enumerate(parts):
         yield from _decode_part(part, f"{_OURS}{message}-{i}")
 
 
-def _decode_part(part: Mapping[str, Any], spare_id: str) -> Iterator[Content]:
+def _decode_part(part: JsonMapping, spare_id: str) -> Iterator[Content]:
     """A part as our content; a signature stands before the text or call that it came with."""
     call = part.get("functionCall")
     text = part.get("text")
@@ -220,15 +222,15 @@ def _decode_part(part: Mapping[str, Any], spare_id: str) -> Iterator[Content]:
         yield Text(text)
 
 
-class StreamDecoder:
+class GoogleDecoder:
     """Folds the chunks of a streamed reply into the response that the plain call would have given."""
 
     def __init__(self) -> None:
-        self._response: dict[str, Any] = {}
-        self._candidate: dict[str, Any] = {}
-        self._parts: list[dict[str, Any]] = []
+        self._response: JsonObject = {}
+        self._candidate: JsonObject = {}
+        self._parts: list[JsonObject] = []
 
-    def feed(self, event: Mapping[str, Any]) -> tuple[str, str] | None:
+    def feed(self, event: JsonMapping) -> tuple[str, str] | None:
         """Take one chunk; give (kind, delta) when it carries something to show."""
         # Each chunk's usage is cumulative and the last one's counts: overwrite, never add.
         self._response |= {name: value for name, value in event.items() if value is not None and name != "candidates"}
@@ -248,7 +250,7 @@ class StreamDecoder:
         """What the stream has reported so far."""
         return decode_usage(inside(self._response, "usageMetadata"))
 
-    def _take(self, part: Mapping[str, Any]) -> tuple[str, str] | None:
+    def _take(self, part: JsonMapping) -> tuple[str, str] | None:
         if "functionCall" in part:
             self._parts.append(dict(part))
             return "tool", canonical.dump(part["functionCall"].get("args") or {}).decode()
@@ -260,7 +262,7 @@ class StreamDecoder:
         return ("thinking" if part.get("thought") else "text"), part.get("text") or ""
 
 
-def _continues(last: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
+def _continues(last: JsonMapping, part: JsonMapping) -> bool:
     """Text goes on in the next chunk; a part with a signature stays a part of its own, as the docs ask."""
     both = (last, part)
     return all("text" in one and "thoughtSignature" not in one for one in both) and (
@@ -284,7 +286,7 @@ class GoogleProvider(Calling):
     """
 
     vendor = VENDOR
-    client_options: Mapping[str, Any] = {}
+    client_options: JsonMapping = MappingProxyType({})
 
     @classmethod
     def place(cls, environment: Mapping[str, str]) -> str:
@@ -298,12 +300,12 @@ class GoogleProvider(Calling):
         bare = Wire(body=encode(prompt), marks=tuple(mark for mark in marks if not mark.holder))
         return Wire(body=encode(prompt, marks), marks=marks, fallback=bare) if bound else bare
 
-    def decoder(self, wire: Wire | None = None) -> StreamDecoder:
-        return StreamDecoder()
+    def decoder(self, wire: Wire | None = None) -> GoogleDecoder:
+        return GoogleDecoder()
 
     # --- cache objects --------------------------------------------------------------------------------------------
 
-    def create_cache(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def create_cache(self, body: JsonMapping) -> JsonObject:
         """Create the object that `encode_cache` describes; gives its `name`, `expireTime`, tokens and so on."""
         from google.genai import types
 
@@ -312,11 +314,11 @@ class GoogleProvider(Calling):
         config.http_options = types.HttpOptions(extra_body=large)  # the very JSON that a call sends
         return dict(self._managed(lambda client: client.caches.create(model=body["model"], config=config)))
 
-    def make_object(self, prompt: Prompt, last: int, *, seconds: int, label: str) -> dict[str, Any]:
+    def make_object(self, prompt: Prompt, last: int, *, seconds: int, label: str) -> JsonObject:
         """A cache object that holds every block up to and with `last`."""
         return self.create_cache(encode_cache(prompt, last, seconds=seconds, label=label))
 
-    def extend_cache(self, name: str, *, seconds: int) -> dict[str, Any]:
+    def extend_cache(self, name: str, *, seconds: int) -> JsonObject:
         """Let it live for so many seconds from now."""
         return dict(self._managed(lambda client: client.caches.update(name=name, config={"ttl": f"{seconds}s"})))
 
@@ -325,7 +327,7 @@ class GoogleProvider(Calling):
         once = {"http_options": {"timeout": int(DELETE_TIMEOUT * 1000), "retry_options": {"attempts": 1}}}
         self._managed(lambda client: client.caches.delete(name=name, config=once), attempts=1)
 
-    def list_caches(self) -> list[dict[str, Any]]:
+    def list_caches(self) -> list[JsonObject]:
         """Every cache object that the key can see."""
         found = self._managed(lambda client: list(client.caches.list()))
         return [_plain(one) for one in found]
@@ -370,17 +372,17 @@ class GoogleProvider(Calling):
         by_variable = not self.simulated and _asks_for_vertex(os.environ)
         return bool(self.client_options.get("enterprise", self.client_options.get("vertexai", by_variable)))
 
-    def _stream(self, client: Any, wire: Wire) -> Iterator[Mapping[str, Any]]:
+    def _stream(self, client: Any, wire: Wire) -> Iterator[JsonMapping]:
         for chunk in client.models.generate_content_stream(**_request(wire.body)):
             yield _plain(chunk)
 
-    def _whole(self, client: Any, wire: Wire) -> Mapping[str, Any]:
+    def _whole(self, client: Any, wire: Wire) -> JsonMapping:
         return _plain(client.models.generate_content(**_request(wire.body)))
 
-    def decode(self, wire: Wire, whole: Mapping[str, Any], *, request_id: str | None) -> Reply:
+    def decode(self, wire: Wire, whole: JsonMapping, *, request_id: str | None) -> Reply:
         return decode_response(whole, request_id=request_id)
 
-    def used(self, wire: Wire, whole: Mapping[str, Any]) -> Usage:
+    def used(self, wire: Wire, whole: JsonMapping) -> Usage:
         return decode_usage(inside(whole, "usageMetadata"))
 
     def marks_of_reply(self, wire: Wire) -> tuple[str, ...]:
@@ -407,7 +409,7 @@ def _asks_for_vertex(environment: Mapping[str, str]) -> bool:
     return asked.lower() in ("1", "true")
 
 
-def _request(body: Mapping[str, Any]) -> dict[str, Any]:
+def _request(body: JsonMapping) -> JsonObject:
     """The body as arguments of the SDK. What grows goes as `extra_body`, which it sends as it is.
 
     In arguments each part is made a value with types, and that is taken apart again: nine tenths of a call's CPU time
@@ -422,7 +424,7 @@ def _request(body: Mapping[str, Any]) -> dict[str, Any]:
     return {"model": body["model"], "contents": "replaced by extra_body", "config": config}
 
 
-def _parted(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parted(config: JsonMapping) -> tuple[JsonObject, JsonObject]:
     """What the SDK makes values of, and what it sends as it is."""
     large = {name: value for name, value in config.items() if name in _AS_IT_IS}
     return {name: value for name, value in config.items() if name not in _AS_IT_IS}, large
@@ -431,9 +433,9 @@ def _parted(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 _AS_IT_IS = ("systemInstruction", "tools", "contents")
 
 
-def _plain(value: Any) -> dict[str, Any]:
+def _plain(value: Any) -> JsonObject:
     """An SDK value as the REST fields it came from."""
-    out: dict[str, Any] = value.model_dump(mode="json", by_alias=True, exclude_none=True, warnings=False)
+    out: JsonObject = value.model_dump(mode="json", by_alias=True, exclude_none=True, warnings=False)
     out.pop("sdkHttpResponse", None)
     return out
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from agentnb.canonical import JsonObject
 from agentnb.models.catalog import LatencyProfile
 from agentnb.providers.transport import CallTrace
 
@@ -44,7 +44,7 @@ class Latency:
     streamed: bool = True
     expected: Expected | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return {
             "connect": round(self.connect, 6),
             "headers": round(self.headers, 6),

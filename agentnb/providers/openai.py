@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+from agentnb.canonical import JsonMapping
 from agentnb.errors import AgentnbError, CallTimeout, ConnectionFailed, NoReply, ProviderError, StreamBroken
 from agentnb.models.layers import Prompt
 from agentnb.models.messages import Reply, Usage, inside
@@ -45,8 +46,8 @@ class OpenAIProvider(Calling):
 
     def decoder(self, wire: Wire | None = None) -> Decoder:
         if wire is not None and wire.form == CHAT:
-            return openai_chat.StreamDecoder()
-        return openai_responses.StreamDecoder()
+            return openai_chat.ChatDecoder()
+        return openai_responses.ResponsesDecoder()
 
     def _open(self, transport: Transport) -> Any:
         try:
@@ -64,21 +65,21 @@ class OpenAIProvider(Calling):
         except openai.OpenAIError as error:
             raise VENDOR.missing_key() from error
 
-    def _stream(self, client: Any, wire: Wire) -> Iterator[Mapping[str, Any]]:
+    def _stream(self, client: object, wire: Wire) -> Iterator[JsonMapping]:
         options = {"stream_options": {"include_usage": True}} if wire.form == CHAT else {}
         with _create(client, wire.form, wire.body, stream=True, **options) as stream:
             for event in stream:
                 yield event.to_dict(mode="json", warnings=False)
 
-    def _whole(self, client: Any, wire: Wire) -> Mapping[str, Any]:
+    def _whole(self, client: object, wire: Wire) -> JsonMapping:
         return whole_object(_create(client, wire.form, wire.body))
 
-    def decode(self, wire: Wire, whole: Mapping[str, Any], *, request_id: str | None) -> Reply:
+    def decode(self, wire: Wire, whole: JsonMapping, *, request_id: str | None) -> Reply:
         if wire.form == CHAT:
             return openai_chat.decode_completion(whole, request_id=request_id)
         return openai_responses.decode_response(whole, request_id=request_id)
 
-    def used(self, wire: Wire, whole: Mapping[str, Any]) -> Usage:
+    def used(self, wire: Wire, whole: JsonMapping) -> Usage:
         read = openai_chat.decode_usage if wire.form == CHAT else openai_responses.decode_usage
         return read(inside(whole, "usage"))
 
@@ -86,7 +87,7 @@ class OpenAIProvider(Calling):
     def can_prewarm(self) -> bool:
         return self.model.cache.breakpoints > 0 and not self._speaks_chat_only
 
-    def _prewarm(self, client: Any, wire: Wire) -> Usage:
+    def _prewarm(self, client: object, wire: Wire) -> Usage:
         options = dict(wire.body.get("prompt_cache_options") or {}) | {"prewarm": True}
         response = _create(client, RESPONSES, {**wire.body, "prompt_cache_options": options})
         return openai_responses.decode_usage(response.to_dict(mode="json", warnings=False).get("usage") or {})
@@ -113,7 +114,7 @@ class OpenAIProvider(Calling):
         return self._speaks_chat_only
 
 
-def _create(client: Any, form: str, body: Mapping[str, Any], **options: Any) -> Any:
+def _create(client: Any, form: str, body: JsonMapping, **options: Any) -> Any:
     """One request. The body goes as `extra_body`, which the SDK sends as it is; a body in arguments it walks through
     field by field with the types of each: 40 ms of CPU at 80 messages."""
     if form == CHAT:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from agentnb import canonical
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.models.layers import Block, Prompt
 from agentnb.models.messages import (
     Content,
@@ -36,9 +37,9 @@ _STOPS = {
 }
 
 
-def encode(prompt: Prompt) -> dict[str, Any]:
+def encode(prompt: Prompt) -> JsonObject:
     """The request body. `max_tokens` is the name that every such server knows."""
-    body: dict[str, Any] = {
+    body: JsonObject = {
         "model": prompt.model,
         "messages": _messages(prompt.blocks),
         "max_tokens": prompt.max_tokens,
@@ -49,12 +50,12 @@ def encode(prompt: Prompt) -> dict[str, Any]:
     return body
 
 
-def _bare(tool: Mapping[str, Any]) -> dict[str, Any]:
+def _bare(tool: JsonMapping) -> JsonObject:
     return {name: tool[name] for name in ("name", "description", "parameters")}
 
 
-def _messages(blocks: Iterable[Block]) -> list[dict[str, Any]]:
-    messages: list[dict[str, Any]] = []
+def _messages(blocks: Iterable[Block]) -> list[JsonObject]:
+    messages: list[JsonObject] = []
     for block in blocks:
         content = block.content
         if block.role is Role.TOOLS or isinstance(content, Opaque):
@@ -70,7 +71,7 @@ def _messages(blocks: Iterable[Block]) -> list[dict[str, Any]]:
     return [_in_words(message) for message in messages]
 
 
-def _in_words(message: dict[str, Any]) -> dict[str, Any]:
+def _in_words(message: JsonObject) -> JsonObject:
     """The message with its texts as one, where it has nothing else: many such servers take no list of parts."""
     parts = message["content"]
     if not isinstance(parts, list) or any(part["type"] != "text" for part in parts):
@@ -78,7 +79,7 @@ def _in_words(message: dict[str, Any]) -> dict[str, Any]:
     return {**message, "content": "\n\n".join(part["text"] for part in parts)}
 
 
-def _add(message: dict[str, Any], content: Content) -> None:
+def _add(message: JsonObject, content: Content) -> None:
     if isinstance(content, ToolCall):
         function = {"name": content.name, "arguments": canonical.dump(dict(content.arguments)).decode()}
         call = {"id": content.call_id, "type": "function", "function": function}
@@ -90,7 +91,7 @@ def _add(message: dict[str, Any], content: Content) -> None:
         message["content"] = [*(message["content"] or []), picture]
 
 
-def decode_usage(wire: Mapping[str, Any]) -> Usage:
+def decode_usage(wire: JsonMapping) -> Usage:
     """Chat's usage in our words: its prompt includes what was read from and written to the prompt cache."""
     return split_usage(
         tokens_of(wire, "prompt_tokens"),
@@ -100,7 +101,7 @@ def decode_usage(wire: Mapping[str, Any]) -> Usage:
     )
 
 
-def decode_completion(completion: Mapping[str, Any], *, request_id: str | None = None) -> Reply:
+def decode_completion(completion: JsonMapping, *, request_id: str | None = None) -> Reply:
     """A whole completion, plain or folded from a stream. Raises StreamBroken when it never came to an end."""
     if completion.get("error"):
         raise failure(completion["error"], request_id=request_id)
@@ -127,7 +128,7 @@ _WHOLE = [finish for finish, stop in _STOPS.items() if stop in (StopReason.END, 
 """The ends of a reply whose calls are meant to be carried out."""
 
 
-def _decode_message(message: Mapping[str, Any], *, complete: bool) -> Iterator[Content]:
+def _decode_message(message: JsonMapping, *, complete: bool) -> Iterator[Content]:
     text = _text_of(message.get("content")) or _text_of(message.get("refusal"))
     if text:
         yield Text(text)
@@ -144,16 +145,16 @@ def _text_of(content: Any) -> str:
     return "".join(part["text"] for part in content if part.get("type", "text") == "text")
 
 
-class StreamDecoder:
+class ChatDecoder:
     """Folds the chunks of a streamed completion into the one that the plain call would have given."""
 
     def __init__(self) -> None:
-        self._whole: dict[str, Any] = {}
-        self._message: dict[str, Any] = {}
-        self._calls: list[dict[str, Any]] = []
+        self._whole: JsonObject = {}
+        self._message: JsonObject = {}
+        self._calls: list[JsonObject] = []
         self._finish: str | None = None
 
-    def feed(self, event: Mapping[str, Any]) -> tuple[str, str] | None:
+    def feed(self, event: JsonMapping) -> tuple[str, str] | None:
         """Take one chunk; give (kind, delta) when it carries something to show. Raises on an error in mid-stream."""
         if event.get("error"):
             raise failure(event["error"])
@@ -172,7 +173,7 @@ class StreamDecoder:
         """What the stream has reported so far: nothing before its end."""
         return decode_usage(inside(self._whole, "usage"))
 
-    def _delta(self, delta: Mapping[str, Any]) -> tuple[str, str] | None:
+    def _delta(self, delta: JsonMapping) -> tuple[str, str] | None:
         """Take what a chunk adds. Of several things in one chunk the text is shown, else the first call's."""
         shown: tuple[str, str] | None = None
         for name, channel in _TEXTS:
@@ -183,7 +184,7 @@ class StreamDecoder:
         pieces = [self._piece(piece) for piece in delta.get("tool_calls") or []]
         return shown if shown or not pieces else ("tool", pieces[0])
 
-    def _piece(self, piece: Mapping[str, Any]) -> str:
+    def _piece(self, piece: JsonMapping) -> str:
         function = piece.get("function") or {}
         name, arguments = function.get("name") or "", function.get("arguments") or ""
         call = self._call_of(piece.get("index"), piece.get("id"), begins=bool(name))
@@ -194,7 +195,7 @@ class StreamDecoder:
         call["function"]["arguments"] += arguments
         return str(arguments)
 
-    def _call_of(self, index: Any, call_id: Any, *, begins: bool) -> dict[str, Any]:
+    def _call_of(self, index: object, call_id: object, *, begins: bool) -> JsonObject:
         """The call that a piece belongs to. Some servers send no index, or the same one for several calls."""
         mine = (one for one in reversed(self._calls) if _is_piece_of(one, index, call_id, begins=begins))
         call = next(mine, None)
@@ -205,7 +206,7 @@ class StreamDecoder:
         return call
 
 
-def _is_piece_of(call: Mapping[str, Any], index: Any, call_id: Any, *, begins: bool) -> bool:
+def _is_piece_of(call: JsonMapping, index: object, call_id: object, *, begins: bool) -> bool:
     if call_id and call["id"]:
         return bool(call_id == call["id"] and (index is None or index == call["index"]))
     if index is not None:

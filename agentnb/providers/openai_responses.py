@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, assert_never
+from typing import assert_never
 
 from agentnb import canonical
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.errors import (
     AccessRefused,
     Overloaded,
@@ -51,11 +52,11 @@ _ROLES = {Role.SYSTEM: "system", Role.USER: "user", Role.ASSISTANT: "assistant"}
 
 def encode(
     prompt: Prompt, marks: tuple[Mark, ...], *, breakpoints: bool, previous_message: str | None = None
-) -> dict[str, Any]:
+) -> JsonObject:
     """The request body. With `breakpoints` the marks are explicit and the implicit one at the tail is switched off:
     behind a changing tail it would write everything anew."""
     items = list(_items(prompt.blocks, {mark.index for mark in marks} if breakpoints else set()))
-    body: dict[str, Any] = {
+    body: JsonObject = {
         "model": prompt.model,
         "input": items,
         "max_output_tokens": max(prompt.max_tokens, MIN_OUTPUT),
@@ -85,11 +86,11 @@ def cache_key(prompt: Prompt) -> str:
     return f"agentnb-{prompt.chain[static]}" if static >= 0 else f"agentnb-{canonical.digest(prompt.model)}"
 
 
-def _items(blocks: Sequence[Block], marked: set[int]) -> Iterator[dict[str, Any]]:
+def _items(blocks: Sequence[Block], marked: set[int]) -> Iterator[JsonObject]:
     """Input items: neighbouring texts of one role share a message; calls, results and reasoning are items of their
     own."""
-    message: dict[str, Any] | None = None
-    following: dict[str, Any] = {}
+    message: JsonObject | None = None
+    following: JsonObject = {}
     for i, block in enumerate(blocks):
         if block.role is Role.TOOLS:
             continue
@@ -117,19 +118,19 @@ def _kind_of(block: Block) -> dict[str, str]:
     return {"type": "output_text" if block.role is Role.ASSISTANT else "input_text"}
 
 
-def _marked(item: dict[str, Any], marked: bool) -> dict[str, Any]:
+def _marked(item: JsonObject, marked: bool) -> JsonObject:
     if marked and item.get("type") == "function_call_output":
         _point(item["output"][-1], True)
     return item
 
 
-def _point(part: dict[str, Any], marked: bool) -> dict[str, Any]:
+def _point(part: JsonObject, marked: bool) -> JsonObject:
     if marked:
         part["prompt_cache_breakpoint"] = {"mode": "explicit"}
     return part
 
 
-def encode_content(content: Content) -> dict[str, Any]:
+def encode_content(content: Content) -> JsonObject:
     """One item or text of the wire; empty for what only another provider understands."""
     match content:
         case Text(text):
@@ -163,7 +164,7 @@ def data_url(image: Image) -> str:
 # --- decode: pure -----------------------------------------------------------------------------------------------
 
 
-def decode_usage(wire: Mapping[str, Any]) -> Usage:
+def decode_usage(wire: JsonMapping) -> Usage:
     """The Responses usage in our words: its input includes what was read from and written to the prompt cache.
 
     Writes have one price whatever their TTL, and count as 5m writes here.
@@ -177,7 +178,7 @@ def decode_usage(wire: Mapping[str, Any]) -> Usage:
     )
 
 
-def split_usage(total: int, details: Mapping[str, Any], *, output: int, reasoning: int) -> Usage:
+def split_usage(total: int, details: JsonMapping, *, output: int, reasoning: int) -> Usage:
     """`total` input tokens of which `details` name the cached and the written ones."""
     read = min(tokens_of(details, "cached_tokens"), total)
     written = min(tokens_of(details, "cache_write_tokens"), total - read)
@@ -186,7 +187,7 @@ def split_usage(total: int, details: Mapping[str, Any], *, output: int, reasonin
     )
 
 
-def decode_response(response: Mapping[str, Any], *, request_id: str | None = None) -> Reply:
+def decode_response(response: JsonMapping, *, request_id: str | None = None) -> Reply:
     """A whole response. Raises StreamBroken when it never came to an end, and what a failed one names."""
     status = response.get("status")
     if status == "failed":
@@ -208,7 +209,7 @@ def decode_response(response: Mapping[str, Any], *, request_id: str | None = Non
     )
 
 
-def _stop(status: str, reason: str, items: Sequence[Mapping[str, Any]]) -> StopReason:
+def _stop(status: str, reason: str, items: Sequence[JsonMapping]) -> StopReason:
     if status == "incomplete":
         return StopReason.REFUSAL if reason == "content_filter" else StopReason.MAX_TOKENS
     if any(part.get("type") == "refusal" for item in items for part in item.get("content") or []):
@@ -216,7 +217,7 @@ def _stop(status: str, reason: str, items: Sequence[Mapping[str, Any]]) -> StopR
     return StopReason.TOOLS if any(item.get("type") == "function_call" for item in items) else StopReason.END
 
 
-def _decode_item(item: Mapping[str, Any], *, complete: bool) -> Iterator[Content]:
+def _decode_item(item: JsonMapping, *, complete: bool) -> Iterator[Content]:
     kind = item.get("type")
     if kind == "message":
         yield from _decode_message(item)
@@ -227,7 +228,7 @@ def _decode_item(item: Mapping[str, Any], *, complete: bool) -> Iterator[Content
         yield Opaque(NAME, dict(item))
 
 
-def _decode_message(item: Mapping[str, Any]) -> Iterator[Content]:
+def _decode_message(item: JsonMapping) -> Iterator[Content]:
     if item.get("phase"):  # the docs ask for it back; it stands before the text that it came with
         yield Opaque(NAME, {"next": {"phase": item["phase"]}})
     for part in item.get("content") or []:
@@ -237,7 +238,7 @@ def _decode_message(item: Mapping[str, Any]) -> Iterator[Content]:
             yield Text(part["refusal"])
 
 
-def _diagnosis(wire: Mapping[str, Any] | None) -> str | None:
+def _diagnosis(wire: JsonMapping | None) -> str | None:
     kind = (wire or {}).get("type")
     if not kind or kind == "cache_hit":
         return None
@@ -251,7 +252,7 @@ def _diagnosis(wire: Mapping[str, Any] | None) -> str | None:
 _AGAIN: tuple[type[ProviderError], str] = (ServerFault, "Resume the run to ask again.")
 
 
-def failure(said: Any, *, request_id: str | None = None) -> ProviderError:
+def failure(said: object, *, request_id: str | None = None) -> ProviderError:
     """What went wrong after the reply had begun; the SDK hands it on as an event and raises nothing."""
     error = said if isinstance(said, Mapping) else {"message": said}
     code, message = str(error.get("code") or error.get("type") or ""), str(error.get("message") or "no reason given")
@@ -273,14 +274,14 @@ _FAILURES: dict[str, tuple[type[ProviderError], str]] = {
 }
 
 
-class StreamDecoder:
+class ResponsesDecoder:
     """Keeps the last whole response of a stream; its items where that one names none."""
 
     def __init__(self) -> None:
-        self._response: dict[str, Any] = {}
-        self._items: list[dict[str, Any]] = []
+        self._response: JsonObject = {}
+        self._items: list[JsonObject] = []
 
-    def feed(self, event: Mapping[str, Any]) -> tuple[str, str] | None:
+    def feed(self, event: JsonMapping) -> tuple[str, str] | None:
         """Take one event; give (kind, delta) when it carries something to show. Raises on an error event."""
         kind = str(event.get("type"))
         if kind == "error":

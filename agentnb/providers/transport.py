@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentnb.canonical import Clock
+from agentnb.canonical import Clock, JsonMapping
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 600.0  # seconds between two bytes; long thinking sends pings
@@ -188,7 +188,7 @@ class Transport:
     def close(self) -> None:
         self.client.close()
 
-    def _send_uncut(self, *arguments: Any, **options: Any) -> Any:
+    def _send_uncut(self, *arguments: object, **options: object) -> Any:
         """The client's own `send`, but for what is not to be sent again: a call that was cancelled, and one whose
         provider wants to be left alone for longer than we wait (one SDK knows no way to be told so)."""
         if self.cancelled:
@@ -200,7 +200,7 @@ class Transport:
             self._answer = self._answered(*arguments, **options)
         return self._answer
 
-    def _answered(self, *arguments: Any, **options: Any) -> Any:
+    def _answered(self, *arguments: object, **options: object) -> Any:
         """One attempt. None where it brought no answer and another is worth it, after a wait like that of a refusal:
         the SDKs' own after a bad connection cannot be interrupted."""
         import httpx2
@@ -260,15 +260,15 @@ class Transport:
         if self.wait(seconds):
             raise CallCut
 
-    def _stage(self, name: str, info: Mapping[str, Any]) -> None:
+    def _stage(self, name: str, info: JsonMapping) -> None:
         handler = _STAGES.get(name)
         if handler is not None:
             handler(self, self._clock.monotonic(), info)
 
-    def _connecting(self, now: float, _: Mapping[str, Any]) -> None:
+    def _connecting(self, now: float, _: JsonMapping) -> None:
         self.trace.connected = now  # the start; turned into a duration when the connection stands
 
-    def _connection_stands(self, now: float, info: Mapping[str, Any]) -> None:
+    def _connection_stands(self, now: float, info: JsonMapping) -> None:
         if self.trace.connected is not None:
             self.trace.connect_seconds += now - self.trace.connected
         self.trace.connected = now
@@ -277,14 +277,14 @@ class Transport:
         if self.cancelled:  # it came while the connection was being made
             self.cancel()
 
-    def _body_went(self, now: float, _: Mapping[str, Any]) -> None:
+    def _body_went(self, now: float, _: JsonMapping) -> None:
         self.trace.body_sent = now
 
-    def _headers_came(self, now: float, _: Mapping[str, Any]) -> None:
+    def _headers_came(self, now: float, _: JsonMapping) -> None:
         self.trace.headers = now
 
 
-_STAGES: dict[str, Callable[[Transport, float, Mapping[str, Any]], None]] = {
+_STAGES: dict[str, Callable[[Transport, float, JsonMapping], None]] = {
     "connection.connect_tcp.started": Transport._connecting,
     "connection.connect_tcp.complete": Transport._connection_stands,
     "connection.start_tls.started": Transport._connecting,

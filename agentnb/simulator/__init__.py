@@ -11,14 +11,14 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from agentnb.simulator.clock import Clock, Pacer, RealClock, SimClock
+from agentnb.simulator.clock import Pacer, RealClock, SimClock, SimulatorClock
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from agentnb.simulator.engine import Engine
     from agentnb.simulator.http_messages import Recorded
-    from agentnb.simulator.server import Server
+    from agentnb.simulator.server import SimulatorServer
 
 __all__ = ["SimClock", "Simulator", "serve"]
 
@@ -37,7 +37,7 @@ class Simulator:
         self,
         *,
         speed: float = 1.0,
-        clock: Clock | None = None,
+        clock: SimulatorClock | None = None,
         seed: int = 0,
         port: int = 0,
         record: bool = False,
@@ -45,20 +45,20 @@ class Simulator:
     ) -> None:
         from agentnb.simulator.engine import Engine
 
-        self.clock: Clock = clock if clock is not None else RealClock()
+        self.clock: SimulatorClock = clock if clock is not None else RealClock()
         self._pacer = Pacer(self.clock, speed)
         self._engine: Engine = Engine(clock=self.clock, seed=seed, record=record)
         self._engine.limits.set(limits or {})
         self._port = port
-        self._server: Server | None = None
+        self._server: SimulatorServer | None = None
 
     def start(self) -> Simulator:
         """Listen on 127.0.0.1. Starting twice is harmless; a stopped simulator does not start again."""
         if self._server is None:
-            from agentnb.simulator.server import Server
+            from agentnb.simulator.server import SimulatorServer
             from agentnb.simulator.service import Service
 
-            self._server = Server(Service(self._engine, self._pacer), self._port)
+            self._server = SimulatorServer(Service(self._engine, self._pacer), self._port)
             self._server.start()
         return self
 

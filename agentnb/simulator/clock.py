@@ -10,7 +10,7 @@ from typing import Protocol
 from agentnb.errors import InputError
 
 
-class Clock(Protocol):
+class SimulatorClock(Protocol):
     """Tell and move the time: `now` in seconds since the epoch, and `advance` by seconds."""
 
     def now(self) -> float: ...
@@ -65,7 +65,7 @@ def utc(seconds: float) -> str:
 class Pacer:
     """Waits for modelled seconds: really (divided by `speed`), by moving a virtual clock, or not at all (speed 0)."""
 
-    def __init__(self, clock: Clock, speed: float) -> None:
+    def __init__(self, clock: SimulatorClock, speed: float) -> None:
         if speed < 0:
             raise InputError("speed is below 0", about=f"speed {speed}", todo="0 never waits, 1 is real time.")
         self.clock = clock

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentnb.models.catalog import Model
-from agentnb.simulator.clock import Clock
+from agentnb.simulator.clock import SimulatorClock
 from agentnb.simulator.faults import Faults
 from agentnb.simulator.http_messages import Recorded, Timing
 from agentnb.simulator.images import tokens_of
@@ -55,7 +55,7 @@ def digest(data: bytes) -> bytes:
 class Engine:
     """One simulated provider behind its doors. `instance` names it: what is warm lives and dies with it."""
 
-    def __init__(self, *, clock: Clock, seed: int, record: bool) -> None:
+    def __init__(self, *, clock: SimulatorClock, seed: int, record: bool) -> None:
         self.clock = clock
         self.instance = secrets.token_hex(8)
         self.caches = PromptCaches()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Any
 
 from agentnb.errors import InputError, nearest
+from agentnb.simulator.http_messages import WireObject
 
 STATUS_KINDS = {"429": 429, "500": 500, "503": 503, "529": 529}
 KINDS = (*STATUS_KINDS, "refusal", "pause", "refuse", "stall", "drop", "error_event", "garbage", "slow_headers")
@@ -74,7 +74,7 @@ class Faults:
             return [fault.kind for fault in self._waiting]
 
 
-def fault_from_json(value: dict[str, Any]) -> tuple[Fault, int]:
+def fault_from_json(value: WireObject) -> tuple[Fault, int]:
     """(fault, times) of `{"kind", "after_events", "times", "retry_after", "seconds"}`; raises InputError."""
     try:
         fault = Fault(

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
+
+WireObject: TypeAlias = dict[str, Any]
+"""A JSON object on the wire. What its values are is not known before they are read."""
+WireMapping: TypeAlias = Mapping[str, Any]
+"""The same, only to be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +49,7 @@ class Timing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Event:
+class StreamEvent:
     """One piece of a stream as sent, and how many output tokens have to be made before it goes out."""
 
     data: bytes
@@ -52,7 +57,7 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class HttpAnswer:
     """Hold what to answer. With `events` it is a stream, else `body` is sent as JSON.
 
     `server_time` is the header (name, format with milliseconds) in which this provider reports its own time.
@@ -62,10 +67,10 @@ class Outcome:
 
     status: int = 200
     body: Any = None
-    events: tuple[Event, ...] | None = None
+    events: tuple[StreamEvent, ...] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     timing: Timing | None = None
-    usage: Mapping[str, Any] | None = None
+    usage: WireMapping | None = None
     error_event: bytes = b""
     server_time: tuple[str, str] = ("server-timing", "x-originResponse;dur={:.0f}")
     on_first_token: Callable[[], None] | None = None
@@ -80,7 +85,7 @@ class Recorded:
     body: Any
     raw: bytes
     status: int
-    usage: Mapping[str, Any] | None
+    usage: WireMapping | None
     headers: Mapping[str, str]
 
 

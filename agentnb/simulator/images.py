@@ -12,9 +12,10 @@ import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from agentnb.models.catalog import ImageRule, Model
+from agentnb.simulator.http_messages import WireMapping
 
 MEDIA_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
@@ -152,7 +153,7 @@ def refusal_of_anthropic(source: object) -> str:
     return ""
 
 
-def refusal_of_google(where: str, inline: Mapping[str, Any]) -> str:
+def refusal_of_google(where: str, inline: WireMapping) -> str:
     """Return what the Gemini API says of inline data that it does not take; empty where it does, or for other media."""
     kind = str(inline.get("mimeType") or "")
     if not kind:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from agentnb.errors import InputError, RequestRefused
+from agentnb.simulator.http_messages import WireMapping
 
 KINDS = ("requests", "tokens")
 Scope = tuple[str, str]
@@ -55,7 +55,7 @@ class RateLimits:
         self._levels: dict[tuple[Scope, str], tuple[float, float]] = {}
         self._lock = threading.Lock()
 
-    def set(self, a_minute: Mapping[str, Any]) -> None:
+    def set(self, a_minute: WireMapping) -> None:
         """Replace the limits by `{"requests": n, "tokens": n}` a minute; what is missing is without limit.
 
         Raises InputError on another name or on what is no whole number from 1 to a billion.

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from agentnb.simulator.promptcache_rules import Entry, Piece
+from agentnb.simulator.promptcache_rules import CachedPrefix, PromptPiece
 from agentnb.simulator.tokenizer import pieces
 
 STEP = 128
@@ -20,7 +20,7 @@ MATCHED = 80
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class PrefixBlock:
     """One part of a prompt: its frame (`head`, which costs `overhead` tokens) and its text.
 
     `ttl` is the mark's, where it has one; `ends_item` says that a message or tool list ends here.
@@ -34,9 +34,9 @@ class Block:
     ttl: str | None = None
     ends_item: bool = True
 
-    def piece(self) -> Piece:
+    def piece(self) -> PromptPiece:
         data = f"{self.head}\0{self.text}".encode("utf-8", "surrogatepass")
-        return Piece(section=self.section, data=data, tokens=self.tokens, ttl=self.ttl)
+        return PromptPiece(section=self.section, data=data, tokens=self.tokens, ttl=self.ttl)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Use:
     writes: tuple[tuple[str, int, str], ...] = ()
 
 
-def step_digests(blocks: Iterable[Block], family: str, salt: bytes = b"") -> list[str]:
+def step_digests(blocks: Iterable[PrefixBlock], family: str, salt: bytes = b"") -> list[str]:
     """The digest of the prompt's first 128, 256, … tokens; `salt` stands for settings that change all of it."""
     running = hashlib.sha256(salt)
     tokens: list[str] = []
@@ -63,7 +63,7 @@ def step_digests(blocks: Iterable[Block], family: str, salt: bytes = b"") -> lis
     return out
 
 
-def automatic(total: int, digests: Sequence[str], live: Mapping[str, Entry], *, minimum: int, ttl: str) -> Use:
+def automatic(total: int, digests: Sequence[str], live: Mapping[str, CachedPrefix], *, minimum: int, ttl: str) -> Use:
     """Automatic caching: the longest known run of whole steps. Nothing is charged for writing."""
     usable = [(digest, (i + 1) * STEP) for i, digest in enumerate(digests) if minimum <= (i + 1) * STEP < total]
     known = [(digest, end) for digest, end in usable if digest in live]
@@ -74,7 +74,9 @@ def automatic(total: int, digests: Sequence[str], live: Mapping[str, Entry], *, 
     )
 
 
-def implicit_parts(ends: Sequence[int], digests: Sequence[str], live: Mapping[str, Entry], *, minimum: int) -> Use:
+def implicit_parts(
+    ends: Sequence[int], digests: Sequence[str], live: Mapping[str, CachedPrefix], *, minimum: int
+) -> Use:
     """Google's implicit caching: the longest run of whole parts that is known. The last part is always computed."""
     usable = [(digest, end) for digest, end in zip(digests, ends, strict=True) if end >= minimum]
     known = [(digest, end) for digest, end in usable if digest in live and end < ends[-1]]
@@ -86,7 +88,12 @@ def implicit_parts(ends: Sequence[int], digests: Sequence[str], live: Mapping[st
 
 
 def breakpoints(
-    blocks: Sequence[Block], digests: Sequence[str], live: Mapping[str, Entry], *, minimum: int, implicit: str | None
+    blocks: Sequence[PrefixBlock],
+    digests: Sequence[str],
+    live: Mapping[str, CachedPrefix],
+    *,
+    minimum: int,
+    implicit: str | None,
 ) -> Use:
     """Explicit breakpoints, and with `implicit` (its TTL) one more at the end of the last item.
 
@@ -121,7 +128,7 @@ def _charged(positions: Sequence[tuple[int, str]], read: int) -> dict[str, int]:
     return charged
 
 
-def _running(blocks: Iterable[Block]) -> Iterator[int]:
+def _running(blocks: Iterable[PrefixBlock]) -> Iterator[int]:
     total = 0
     for block in blocks:
         total += block.tokens

@@ -15,7 +15,7 @@ TTL_SECONDS = {"5m": 300.0, "30m": 1800.0, "1h": 3600.0, "12h": 43_200.0, "24h":
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class PromptPiece:
     """One block of the rendered prompt: its section, canonical bytes without marks, its tokens, its mark's TTL."""
 
     section: str
@@ -25,7 +25,7 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class CachedPrefix:
     """A prefix that is warm: the tokens up to its end, and until when (seconds since the epoch)."""
 
     digest: str
@@ -35,7 +35,7 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class CachePlan:
     """Hold what one request reads and writes. `total` counts all pieces; the parts do not overlap.
 
     `hits` are entries to refresh; `writes` are (digest, tokens up to it, ttl) of entries to make.
@@ -59,7 +59,7 @@ class Plan:
         return self.total - self.read - self.write_5m - self.write_1h
 
 
-def chain(pieces: Iterable[Piece], salts: Mapping[str, bytes]) -> list[str]:
+def chain(pieces: Iterable[PromptPiece], salts: Mapping[str, bytes]) -> list[str]:
     """The digest of the prefix that ends with each piece.
 
     `salts[section]` is mixed in where a section begins: settings that invalidate it and what follows.
@@ -77,8 +77,13 @@ def chain(pieces: Iterable[Piece], salts: Mapping[str, bytes]) -> list[str]:
 
 
 def plan(
-    pieces: Sequence[Piece], digests: Sequence[str], live: Mapping[str, Entry], *, minimum: int, lookback: int
-) -> Plan:
+    pieces: Sequence[PromptPiece],
+    digests: Sequence[str],
+    live: Mapping[str, CachedPrefix],
+    *,
+    minimum: int,
+    lookback: int,
+) -> CachePlan:
     """Plan which of the `live` entries this request reads, and what it writes."""
     ends = _running_total(pieces)
     marks = [i for i, piece in enumerate(pieces) if piece.ttl and ends[i] >= minimum]
@@ -88,7 +93,7 @@ def plan(
     to_1h = max((ends[i] for i in marks if pieces[i].ttl == "1h"), default=0)
     to_any = max((ends[i] for i in marks), default=0)
     write_1h = max(0, to_1h - read)
-    return Plan(
+    return CachePlan(
         total=ends[-1] if ends else 0,
         read=read,
         write_1h=write_1h,
@@ -98,7 +103,7 @@ def plan(
     )
 
 
-def _running_total(pieces: Sequence[Piece]) -> list[int]:
+def _running_total(pieces: Sequence[PromptPiece]) -> list[int]:
     total = 0
     out = []
     for piece in pieces:
@@ -107,7 +112,7 @@ def _running_total(pieces: Sequence[Piece]) -> list[int]:
     return out
 
 
-def _look_back(mark: int, digests: Sequence[str], live: Mapping[str, Entry], lookback: int) -> int | None:
+def _look_back(mark: int, digests: Sequence[str], live: Mapping[str, CachedPrefix], lookback: int) -> int | None:
     return next((i for i in range(mark, max(-1, mark - lookback), -1) if digests[i] in live), None)
 
 
@@ -115,10 +120,10 @@ class PromptCaches:
     """Hold what is warm, per scope (API key and model). It dies with the simulator."""
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[str, str], dict[str, Entry]] = {}
+        self._entries: dict[tuple[str, str], dict[str, CachedPrefix]] = {}
         self._lock = threading.Lock()
 
-    def live(self, scope: tuple[str, str], now: float) -> Mapping[str, Entry]:
+    def live(self, scope: tuple[str, str], now: float) -> Mapping[str, CachedPrefix]:
         """The unexpired entries of a scope, by digest. Expired ones are dropped for good."""
         with self._lock:
             kept = {key: entry for key, entry in self._entries.get(scope, {}).items() if entry.expires > now}
@@ -139,9 +144,11 @@ class PromptCaches:
         with self._lock:
             entries = self._entries.setdefault(scope, {})
             for digest, tokens, ttl in writes:
-                entries[digest] = Entry(digest=digest, tokens=tokens, ttl=ttl, expires=started + TTL_SECONDS[ttl])
+                entries[digest] = CachedPrefix(
+                    digest=digest, tokens=tokens, ttl=ttl, expires=started + TTL_SECONDS[ttl]
+                )
 
-    def all(self, now: float) -> list[tuple[str, Entry]]:
+    def all(self, now: float) -> list[tuple[str, CachedPrefix]]:
         """(model, entry) of everything warm, for the state page."""
         with self._lock:
             return [

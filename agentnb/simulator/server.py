@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from agentnb.simulator.faults import Fault
-from agentnb.simulator.http_messages import Event, Incoming, Outcome
+from agentnb.simulator.http_messages import HttpAnswer, Incoming, StreamEvent
 
 if TYPE_CHECKING:
     from agentnb.simulator.service import Service
@@ -25,7 +25,7 @@ _READ = 65_536
 _GARBAGE = b"<html><body>502 from a proxy that is not the provider</body></html>\n"
 
 
-class Server(HTTPServer):
+class SimulatorServer(HTTPServer):
     """One thread accepts, one thread serves each connection; `stop` ends them all and leaves nothing behind."""
 
     request_queue_size = 64
@@ -34,7 +34,7 @@ class Server(HTTPServer):
         self.service = service
         self._live: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
-        super().__init__(("127.0.0.1", port), Handler)
+        super().__init__(("127.0.0.1", port), HttpHandler)
         self._acceptor = threading.Thread(target=self._accept, name="agentnb-sim", daemon=True)
 
     @property
@@ -65,7 +65,7 @@ class Server(HTTPServer):
             self._live[request] = thread
         thread.start()
 
-    def _serve(self, request: socket.socket, client_address: Any) -> None:
+    def _serve(self, request: socket.socket, client_address: object) -> None:
         try:
             # OSError: the client went away, or stop() closed the line. ValueError: I/O on a file that stop() closed.
             with contextlib.suppress(OSError, ValueError):
@@ -92,13 +92,13 @@ class Server(HTTPServer):
         self.server_close()
 
 
-class Handler(BaseHTTPRequestHandler):
+class HttpHandler(BaseHTTPRequestHandler):
     """One connection, kept alive between requests."""
 
     protocol_version = "HTTP/1.1"
     server_version = "agentnb-simulator"
     disable_nagle_algorithm = True
-    server: Server
+    server: SimulatorServer
 
     def do_GET(self) -> None:
         self._handle()
@@ -112,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_PATCH(self) -> None:
         self._handle()
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Say nothing: the simulator lives inside a kernel, whose stderr is the user's."""
 
     def _handle(self) -> None:
@@ -167,7 +167,7 @@ class Handler(BaseHTTPRequestHandler):
             self.rfile.readline(64)
         self.rfile.readline(64)
 
-    def _send(self, incoming: Incoming, outcome: Outcome, fault: Fault | None, began: float) -> None:
+    def _send(self, incoming: Incoming, outcome: HttpAnswer, fault: Fault | None, began: float) -> None:
         pacer = self.server.service.pacer
         timing = outcome.timing
         if timing is not None:
@@ -181,7 +181,7 @@ class Handler(BaseHTTPRequestHandler):
             pacer.wait(timing.tokens * timing.tpot)
         self._send_whole(incoming, outcome, fault, began)
 
-    def _send_whole(self, incoming: Incoming, outcome: Outcome, fault: Fault | None, began: float) -> None:
+    def _send_whole(self, incoming: Incoming, outcome: HttpAnswer, fault: Fault | None, began: float) -> None:
         kind = fault.kind if fault is not None else ""
         data = _GARBAGE if kind == "garbage" else _encode(outcome.body)
         self._head(incoming, outcome, began, {"content-type": "application/json", "content-length": str(len(data))})
@@ -193,7 +193,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _send_stream(
-        self, incoming: Incoming, outcome: Outcome, events: Sequence[Event], fault: Fault | None, began: float
+        self, incoming: Incoming, outcome: HttpAnswer, events: Sequence[StreamEvent], fault: Fault | None, began: float
     ) -> None:
         headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
         self._head(incoming, outcome, began, {**headers, "transfer-encoding": "chunked"})
@@ -210,7 +210,7 @@ class Handler(BaseHTTPRequestHandler):
             self._chunk(event.data)
         self.wfile.write(b"0\r\n\r\n")
 
-    def _disturb(self, fault: Fault, outcome: Outcome) -> bool:
+    def _disturb(self, fault: Fault, outcome: HttpAnswer) -> bool:
         """Let `fault` happen in the middle of a stream. Whether the stream goes on afterwards."""
         if fault.kind in ("stall", "drop"):
             return self._broken(fault)
@@ -239,7 +239,7 @@ class Handler(BaseHTTPRequestHandler):
         readable, _, _ = select.select([self.connection], [], [], seconds)
         return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
 
-    def _head(self, incoming: Incoming, outcome: Outcome, began: float, headers: Mapping[str, str]) -> None:
+    def _head(self, incoming: Incoming, outcome: HttpAnswer, began: float, headers: Mapping[str, str]) -> None:
         self.send_response(outcome.status)
         elapsed = (time.perf_counter() - began) * 1000
         own = {
@@ -264,7 +264,7 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RD)
 
 
-def turned_away(incoming: Incoming) -> Outcome | None:
+def turned_away(incoming: Incoming) -> HttpAnswer | None:
     """Refuse what a web page could send: by another host's name, from an origin elsewhere, or as a form or text."""
     origin = incoming.headers.get("origin")
     hosts = [f"//{incoming.headers.get('host', '')}", *([origin] if origin is not None else [])]
@@ -278,13 +278,13 @@ def turned_away(incoming: Incoming) -> Outcome | None:
     return None
 
 
-def too_long() -> Outcome:
+def too_long() -> HttpAnswer:
     """Refuse a body that is longer than any provider takes."""
     return _refusal(413, f"The request is longer than {MAX_BODY:,} bytes.")
 
 
-def _refusal(status: int, message: str) -> Outcome:
-    return Outcome(status=status, body={"error": {"type": "invalid_request_error", "message": message}})
+def _refusal(status: int, message: str) -> HttpAnswer:
+    return HttpAnswer(status=status, body={"error": {"type": "invalid_request_error", "message": message}})
 
 
 def _is_loopback(address: str) -> bool:
@@ -301,5 +301,5 @@ def _json_or_none(raw: bytes) -> Any:
         return None
 
 
-def _encode(body: Any) -> bytes:
+def _encode(body: object) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -12,13 +12,13 @@ from agentnb.simulator.clock import Pacer
 from agentnb.simulator.engine import Engine
 from agentnb.simulator.faults import Fault, fault_from_json
 from agentnb.simulator.google.wire import GoogleWire
-from agentnb.simulator.http_messages import Incoming, Outcome, Recorded
+from agentnb.simulator.http_messages import HttpAnswer, Incoming, Recorded, WireMapping, WireObject
 from agentnb.simulator.openai.wire import OpenAIWire
 
 _SECRET_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie")
 
 
-class Wire(Protocol):
+class ServedWire(Protocol):
     """One provider's HTTP interface."""
 
     name: str
@@ -27,11 +27,11 @@ class Wire(Protocol):
 
     def generates(self, incoming: Incoming) -> bool: ...
 
-    def answer(self, incoming: Incoming) -> Outcome: ...
+    def answer(self, incoming: Incoming) -> HttpAnswer: ...
 
-    def error(self, error: RequestRefused, request_id: str) -> Outcome: ...
+    def error(self, error: RequestRefused, request_id: str) -> HttpAnswer: ...
 
-    def fault(self, status: int, request_id: str, wait: float | None) -> Outcome: ...
+    def fault(self, status: int, request_id: str, wait: float | None) -> HttpAnswer: ...
 
 
 class Service:
@@ -42,7 +42,7 @@ class Service:
         self.pacer = pacer
         google = GoogleWire(engine)
         self._cached_contents = google.caches
-        self._wires: tuple[Wire, ...] = (google, OpenAIWire(engine), AnthropicWire(engine))
+        self._wires: tuple[ServedWire, ...] = (google, OpenAIWire(engine), AnthropicWire(engine))
         self._pages: dict[str, Callable[[Any], Any]] = {
             "GET /": self._welcome,
             "GET /sim/state": self._state,
@@ -57,7 +57,7 @@ class Service:
         wire = self._wire(incoming)
         return self.engine.faults.take() if wire.generates(incoming) else None
 
-    def outcome(self, incoming: Incoming, fault: Fault | None) -> Outcome:
+    def outcome(self, incoming: Incoming, fault: Fault | None) -> HttpAnswer:
         if incoming.path == "/" or incoming.path == "/sim" or incoming.path.startswith("/sim/"):
             return self._admin(incoming)
         wire = self._wire(incoming)
@@ -73,7 +73,7 @@ class Service:
             message = f"The request has a field of an unexpected shape ({type(error).__name__}: {error})"
             return wire.error(RequestRefused(message, status=400), incoming.request_id)
 
-    def note(self, incoming: Incoming, outcome: Outcome) -> None:
+    def note(self, incoming: Incoming, outcome: HttpAnswer) -> None:
         """Keep what came in, without its keys; the admin pages are not kept."""
         if incoming.path.startswith("/sim/"):
             return
@@ -89,19 +89,19 @@ class Service:
             )
         )
 
-    def _wire(self, incoming: Incoming) -> Wire:
+    def _wire(self, incoming: Incoming) -> ServedWire:
         return next((wire for wire in self._wires if wire.owns(incoming)), self._wires[-1])
 
-    def _admin(self, incoming: Incoming) -> Outcome:
+    def _admin(self, incoming: Incoming) -> HttpAnswer:
         page = self._pages.get(f"{incoming.method} {incoming.path}")
         if page is None:
-            return Outcome(status=404, body={"error": "no such page", "pages": list(self._pages)})
+            return HttpAnswer(status=404, body={"error": "no such page", "pages": list(self._pages)})
         try:
-            return Outcome(body=page(incoming.body if isinstance(incoming.body, dict) else {}))
+            return HttpAnswer(body=page(incoming.body if isinstance(incoming.body, dict) else {}))
         except InputError as error:
-            return Outcome(status=400, body={"error": str(error)})
+            return HttpAnswer(status=400, body={"error": str(error)})
 
-    def _welcome(self, _: Any) -> Mapping[str, Any]:
+    def _welcome(self, _: object) -> WireMapping:
         return {
             "what": "agentnb's simulated model provider: no model is behind it",
             "instance": self.engine.instance,
@@ -109,7 +109,7 @@ class Service:
             "admin": list(self._pages),
         }
 
-    def _state(self, _: Any) -> Mapping[str, Any]:
+    def _state(self, _: object) -> WireMapping:
         engine = self.engine
         now = engine.clock.now()
         return {
@@ -133,20 +133,20 @@ class Service:
             ],
         }
 
-    def _add_fault(self, body: dict[str, Any]) -> Mapping[str, Any]:
+    def _add_fault(self, body: WireObject) -> WireMapping:
         fault, times = fault_from_json(body)
         self.engine.faults.inject(fault, times)
         return {"faults": self.engine.faults.pending()}
 
-    def _clear_faults(self, _: Any) -> Mapping[str, Any]:
+    def _clear_faults(self, _: object) -> WireMapping:
         self.engine.faults.clear()
         return {"faults": []}
 
-    def _limit(self, body: dict[str, Any]) -> Mapping[str, Any]:
+    def _limit(self, body: WireObject) -> WireMapping:
         self.engine.limits.set(body)
         return {"limits": self.engine.limits.state()}
 
-    def _advance(self, body: dict[str, Any]) -> Mapping[str, Any]:
+    def _advance(self, body: WireObject) -> WireMapping:
         seconds = body.get("advance", 0)
         if isinstance(seconds, bool) or not isinstance(seconds, int | float):
             raise InputError("`advance` is not a number of seconds", about=repr(seconds))

@@ -39,7 +39,7 @@ LEFT_TO_RIGHT = "\u200e"
 """Stands around letters that are written from right to left, so that they turn nothing around but themselves."""
 
 
-class Shown(NamedTuple):
+class ArgumentText(NamedTuple):
     """One argument of a call. The label says how many lines there are, and whether the value is no text."""
 
     label: str
@@ -47,19 +47,19 @@ class Shown(NamedTuple):
     language: str
 
 
-def arguments_shown(arguments: Mapping[str, Any]) -> list[Shown]:
+def arguments_shown(arguments: Mapping[str, Any]) -> list[ArgumentText]:
     """The arguments of a call in their order."""
     code = arguments.get("code")
     if len(arguments) == 1 and isinstance(code, str):
-        return [Shown(f"Code, {_size(code)}:", exact(code), "python")]
+        return [ArgumentText(f"Code, {_size(code)}:", exact(code), "python")]
     return [_argument(str(name), value) for name, value in arguments.items()]
 
 
-def _argument(name: str, value: Any) -> Shown:
+def _argument(name: str, value: Any) -> ArgumentText:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2, default=str)
     kind = "" if isinstance(value, str) else "as JSON"
     size = _size(text) if "\n" in text or len(text) > LONG_LINE else ""
-    return Shown(f"{', '.join(filter(None, (exact(name), kind, size)))}:", exact(text), "")
+    return ArgumentText(f"{', '.join(filter(None, (exact(name), kind, size)))}:", exact(text), "")
 
 
 def _size(text: str) -> str:

@@ -37,7 +37,7 @@ BAR_STYLES = (
 """For the bar of the live view, which is never saved: sent once, so that a tick is short."""
 
 
-class Event(Protocol):
+class ProgressEvent(Protocol):
     """What is read of one of a run's events."""
 
     kind: Any
@@ -71,7 +71,7 @@ class Progress:
     _parts: list[str] = field(default_factory=list)
     _loading_since: float | None = None
 
-    def feed(self, event: Event, now: float) -> None:
+    def feed(self, event: ProgressEvent, now: float) -> None:
         """Take one event of this run."""
         if event.kind == "delta":
             self._delta(event.data, now)
@@ -123,7 +123,7 @@ class Progress:
             self._parts.clear()
             self.sent = _sent(last)
 
-    def _step(self, event: Event) -> None:
+    def _step(self, event: ProgressEvent) -> None:
         self.state, self.stage, self.call_began, self.first_token = str(event.next_state), "", None, None
         if event.kind == "step":
             self.steps += 1
@@ -197,7 +197,7 @@ def _sent(last: Mapping[str, Any]) -> str:
     return f"≈ {count(tokens)} tokens" + (f", ≈ {count(cached)} of them cached" if cached else "")
 
 
-def _step_words(event: Event) -> str:
+def _step_words(event: ProgressEvent) -> str:
     data = event.data
     what = clean("failed" if event.kind == "failed" else data.get("what") or "")[:200]
     took = f" ({short_seconds(data['seconds'])})" if number(data.get("seconds")) is not None else ""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import difflib
 
-from agentnb.view import markup
-from agentnb.view.highlight import code_html
+from agentnb.view.answer import markup
+from agentnb.view.answer.highlight import code_html
 from agentnb.view.number_format import number, plural
 from agentnb.view.style import PRE, SMALL, clean, esc, wrapped
 from agentnb.view.view_text import Doc, dicts

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentnb.view import markup, timeline
+from agentnb.view import timeline
 from agentnb.view import view_text as say
-from agentnb.view.exact_text import Shown, arguments_shown
+from agentnb.view.answer import markup
+from agentnb.view.answer.terminal import answer_text
+from agentnb.view.exact_text import ArgumentText, arguments_shown
 from agentnb.view.folds import folds_html, step_cells
 from agentnb.view.number_format import count, fraction, number, share
 from agentnb.view.outcome import outcome_items, outcome_line
@@ -34,7 +36,6 @@ from agentnb.view.style import (
     wrapped,
 )
 from agentnb.view.tables import MOST_ROWS
-from agentnb.view.terminal import answer_text
 from agentnb.view.view_text import Doc
 
 MIME = "application/vnd.agentnb.run.v1+json"
@@ -142,7 +143,7 @@ def _question_html(question: Doc) -> str:
     return title + "".join(map(_argument_html, arguments_shown(say.part(question, "arguments"))))
 
 
-def _argument_html(shown: Shown) -> str:
+def _argument_html(shown: ArgumentText) -> str:
     label = f'<div style="{SMALL};{FAINT}">{esc(shown.label)}</div>'
     # A browser drops the first newline of <pre>: it must not be the code's.
     return f'{label}<pre style="{PRE};max-height:24em;overflow:auto">\n{esc(shown.text)}</pre>'

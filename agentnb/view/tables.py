@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
 
+from agentnb.canonical import JsonObject
 from agentnb.view.number_format import count, number
 from agentnb.view.style import (
     FAINT,
@@ -96,7 +96,7 @@ def table_bundle(
     notes: Sequence[str] = (),
     *,
     figure: str = "",
-) -> dict[str, Any]:
+) -> JsonObject:
     """Html and plain text of one table."""
     return {
         "text/html": table_html(title, columns, rows, notes, figure=figure),

@@ -12,9 +12,9 @@ import pytest
 
 import agentnb
 from agentnb.agent.approvals import AWAITING_APPROVAL, BUTTON, EVENT, Answer, call_digest
+from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.request import Limits
 from agentnb.agent.run_document import AgentRun
-from agentnb.agent.table import BuiltInAgent
 from agentnb.errors import InputError
 from agentnb.session import Session
 from agentnb.settings import Settings

@@ -12,7 +12,7 @@ from agentnb.canonical import ManualClock
 from agentnb.errors import InputError, NotRecorded, RunInterrupted
 from agentnb.models import catalog
 from agentnb.models.messages import Reply, StopReason, Text, Usage
-from agentnb.providers.base import Answer, OnText, Wire
+from agentnb.providers.base import CallAnswer, OnText, Wire
 from agentnb.providers.cassettes import FILE, Cassette, Playing, Replaying
 from agentnb.providers.transport import CallTrace
 
@@ -65,8 +65,8 @@ def test_a_miss_names_the_layer_that_changed(book: Any) -> None:
     book.ask("Something else", replay="replay", thread="b")
     (error,) = book.errors
     assert isinstance(error, NotRecorded)
-    assert "Dynamic changed" in str(error)
-    assert "Static changed" not in str(error)
+    assert "Conversation changed" in str(error)
+    assert "Instructions changed" not in str(error)
     assert "Hello" in str(error), "it names the nearest recording"
     assert "--replay record" in error.todo
 
@@ -96,8 +96,8 @@ def test_a_miss_names_the_definition_that_changed(book: Any) -> None:
     book.cell("def tide(hours):\n    return hours * 3")
     book.ask("Explain `tide` and `moon`", replay="replay", thread="b")
     said = str(book.errors[-1])
-    assert "Hydration changed since" in said
-    assert "Hydration: changed tide" in said
+    assert "Your notebook changed since" in said
+    assert "Your notebook: changed tide" in said
     assert "moon" not in said.partition("recorded for")[0]
     book.ask("Explain `tide`, only", replay="replay", thread="c")
     said = str(book.errors[-1])
@@ -159,7 +159,7 @@ class Slow:
         self.model = catalog.lookup("anthropic:claude-sonnet-4-6")
         self._clock = clock
 
-    def ask(self, wire: Wire, on_text: OnText) -> Answer:
+    def ask(self, wire: Wire, on_text: OnText) -> CallAnswer:
         trace = CallTrace(started=self._clock.monotonic())
         self._clock.advance(2.0)
         on_text("thinking", "hm")
@@ -170,7 +170,7 @@ class Slow:
             on_text("text", word)
         usage = Usage(input=10, output=4)
         reply = Reply(content=(Text("High water at noon."),), stop=StopReason.END, usage=usage, model="m")
-        return Answer(reply=reply, trace=trace)
+        return CallAnswer(reply=reply, trace=trace)
 
 
 @pytest.mark.parametrize(("speed", "expected"), [(1.0, [3.0, 1.0, 1.0, 1.0]), (2.0, [1.5, 0.5, 0.5, 0.5]), (0.0, [])])
@@ -214,7 +214,7 @@ def test_recordings_of_before_play_at_once(book: Any, beside_the_notebook: Path,
     again = book.ask("Hello", replay="replay", thread="b")
     assert again.text == recorded.text
     book.ask("Other", replay="replay", thread="c")
-    assert "Dynamic changed" in str(book.errors[-1])
+    assert "Conversation changed" in str(book.errors[-1])
 
 
 def test_a_file_of_a_newer_version_is_a_clear_error(book: Any, beside_the_notebook: Path) -> None:
@@ -266,5 +266,5 @@ def test_what_is_missing_and_cannot_be_asked_for_says_both(book: Any, monkeypatc
     book.ask("Hello", replay="record", thread="a")
     book.ask("Bye", replay="auto", thread="b", model="anthropic:claude-sonnet-4-6")
     said = str(book.errors[0])
-    assert "Dynamic changed" in said
+    assert "Conversation changed" in said
     assert "ANTHROPIC_API_KEY is not set" in said

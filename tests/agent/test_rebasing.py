@@ -1,18 +1,13 @@
-"""When out-of-date text is dropped: at once where the pause outlived the prompt cache, else not before it pays."""
+"""When out-of-date text is dropped: where the prompt cache has let the prompt go; and where what is hot then stands."""
 
 from __future__ import annotations
 
-import itertools
-import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from agentnb.providers.promptcache import Rates, Rewrite, saved_by_rewriting
 from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import SimClock, Simulator
@@ -24,8 +19,12 @@ WATER = "High water comes twice a day, and low water between. " * 400
 class Desk:
     """A session on a virtual clock."""
 
+    @property
+    def bodies(self) -> list[Any]:
+        return [item.body for item in self.simulator.requests if "messages" in item.body]
+
     def __init__(self, home: Path, clock: SimClock, simulator: Simulator) -> None:
-        self.clock = clock
+        self.clock, self.simulator = clock, simulator
         settings = Settings(home=home, sim_speed=0)
         self.session = Session(settings=settings, clock=clock, simulated=simulator, environment={})
         self.count = 0
@@ -46,7 +45,7 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     clock = SimClock()
-    with Simulator(speed=0, clock=clock) as simulator:
+    with Simulator(speed=0, clock=clock, record=True) as simulator:
         made = Desk(tmp_path / "home", clock, simulator)
         yield made
         made.session.close()
@@ -80,7 +79,7 @@ def test_stale_text_goes_where_everything_is_paid_for_anyway(desk: Desk, model: 
     assert ("New segment" in notes) == anew
     if anew:
         assert "out of date" in notes
-        assert "less until the next pause that outlasts it" in notes
+        assert "the prompt cache had let the conversation go" in notes
 
 
 def test_a_limit_of_one_never_begins_a_segment(desk: Desk) -> None:
@@ -99,60 +98,26 @@ def test_without_stale_text_nothing_is_written_anew(desk: Desk) -> None:
     assert "New segment" not in " ".join(desk.ask("And now?", "sim:gpt-4.1").receipt["notes"])
 
 
-TOKENS = st.floats(min_value=0.0, max_value=50_000.0)
-
-
-@given(
-    rates=st.builds(Rates, write=st.floats(1.0, 2.0), read=st.floats(0.02, 0.9)),
-    stay=TOKENS,
-    rewritten=TOKENS,
-    stale=TOKENS,
-    warm=st.booleans(),
-    front=st.booleans(),
-    gaps=st.lists(st.floats(1.0, 9000.0), max_size=5),
-)
-def test_what_is_saved_is_the_difference_of_two_bills(  # type: ignore[no-untyped-def]
-    rates, stay, rewritten, stale, warm, front, gaps
-) -> None:
-    """Both ways paid call by call: the next call, then the pauses seen so far in every order, up to the first that the
-    prefix does not outlive."""
-    rewrite = Rewrite(
-        stay=stay,
-        rewritten=rewritten,
-        stale=stale,
-        warm=float(warm),
-        front=float(front or warm),
-        gaps=gaps,
-        lasts=3600.0,
+def test_what_was_edited_lately_stays_in_the_thread_and_what_stood_still_is_folded(desk: Desk) -> None:
+    model = "sim:claude-sonnet-4-6"
+    steady = "def steady(x):\n    return x + 1  # it never changes"
+    desk.session.cells.record(steady, cell_id="steady", number=90)
+    desk.define(0.2)
+    desk.ask(f"What do `bill` and `steady` do? {WATER}", model)
+    for rate in (0.25, 0.3):
+        desk.define(rate)
+        desk.ask("And now?", model)
+    desk.define(0.35)
+    desk.clock.advance(4000.0)
+    desk.ask("And after the pause?", model)
+    body = desk.bodies[-1]
+    assert "it never changes" in str(body["system"])
+    assert '<definition name="bill"' not in str(body["system"]), (
+        "the next edit would make the project section out of date"
     )
-    whole = stay + rewritten + stale
-    on = whole * (rates.read if warm else rates.write)
-    anew = stay * (rates.read if front or warm else rates.write) + rewritten * rates.write
-    orders = list(itertools.permutations(gaps))
-    calls = statistics.mean(sum(1 for _ in itertools.takewhile(lambda gap: gap <= 3600.0, order)) for order in orders)
-    later = calls * rates.read
-    assert saved_by_rewriting(rates, rewrite) == pytest.approx(
-        on + later * whole - anew - later * (whole - stale), abs=1e-3
-    )
-
-
-@given(
-    rates=st.builds(Rates, write=st.floats(1.0, 2.0), read=st.floats(0.02, 0.9)),
-    rewritten=TOKENS,
-    stale=TOKENS,
-    share=st.floats(0.01, 1.0),
-    gaps=st.lists(st.floats(1.0, 9000.0), max_size=5),
-)
-def test_what_an_object_holds_is_paid_for_again(rates, rewritten, stale, share, gaps) -> None:  # type: ignore[no-untyped-def]
-    """A prompt that is not warm but for what its object holds: both bills over all the pauses seen, since dropping the
-    stale text costs the object at any of them."""
-    whole = rewritten + stale
-    held = share * whole
-    on = held * rates.read + (whole - held) * rates.write
-    anew = rewritten * rates.write + held * rates.read  # the new prompt, and its object that the next calls read
-    for gap in gaps:
-        on += stale * (rates.read if gap <= 3600.0 else rates.write)
-    rewrite = Rewrite(
-        stay=0.0, rewritten=rewritten, stale=stale, warm=0.0, front=0.0, gaps=gaps, lasts=3600.0, held=held
-    )
-    assert saved_by_rewriting(rates, rewrite) == pytest.approx(on - anew, abs=1e-3)
+    assert str(body["messages"]).count('<definition name="bill"') == 1, "in its present version alone"
+    assert "rate=0.35" in str(body["messages"][-1])
+    system = body["system"]
+    desk.define(0.4)
+    desk.ask("And now?", model)
+    assert desk.bodies[-1]["system"] == system, "an edit of what is hot leaves the project section as it is"

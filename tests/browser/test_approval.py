@@ -46,7 +46,7 @@ def test_a_click_lets_the_call_run_and_the_output_tells_it(lab: Any, open_page: 
     assert waiting["data"][MIME]["state"] == "WAITING"
     assert WIDGET_VIEW in buttons["data"]
     output.get_by_role("button", name="Approve", exact=True).click()
-    output.get_by_text("✓ Completed").wait_for()
+    output.get_by_text("✓", exact=True).wait_for()
     output.get_by_text("Note: Approved by a button at").wait_for()
     assert output.locator("button").count() == 0
     page.picture("approval-done", of=output)
@@ -73,7 +73,7 @@ def test_the_keyboard_is_enough(lab: Any, open_page: Any, light: None) -> None:
     keys.type("look at log first")
     keys.press("Shift+Tab")
     keys.press("Enter")
-    output.get_by_text("✓ Completed").wait_for()
+    output.get_by_text("✓", exact=True).wait_for()
     assert 'The model was told: "look at log first"' in output.inner_text()
     assert output.get_by_text("Note: Denied by a button at").count() == 1
 
@@ -86,7 +86,7 @@ def test_several_calls_can_be_answered_together(lab: Any, open_page: Any, light:
     output.get_by_text("Waiting for your approval of 1 call").wait_for()
     output.get_by_role("button", name="Deny 2").wait_for(state="detached")
     output.get_by_role("button", name="Approve", exact=True).click()
-    output.get_by_text("✓ Completed").wait_for()
+    output.get_by_text("✓", exact=True).wait_for()
 
 
 def test_opened_again_without_its_kernel_it_says_how_to_go_on(lab: Any, open_page: Any, light: None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-HOSTILE: list[str] = json.loads((Path(__file__).parents[1] / "view" / "data" / "hostile.json").read_text())
+HOSTILE: list[str] = json.loads((Path(__file__).parents[1] / "view" / "answer" / "data" / "hostile.json").read_text())
 CELL = """
 import json
 from IPython.display import display

@@ -43,11 +43,11 @@ def test_the_dashboard_is_seen_while_the_run_goes_on(quickstart: Path, open_page
     output = page.output(first)
     output.locator(".jupyter-widgets").first.wait_for()
     page.cell(first).scroll_into_view_if_needed()
-    output.get_by_text("What this request sends").wait_for()  # the first view comes before the prompt is known
-    output.get_by_text("answering").wait_for()
+    output.get_by_text("the model reads").wait_for()  # the first view comes before the prompt is known
+    output.get_by_text("the model writes").wait_for()
     page.picture("quickstart-live")
     page.wait_done(first)
-    output.get_by_text("✓ Completed").wait_for()
+    output.get_by_text("✓", exact=True).wait_for()
     assert output.locator(".jupyter-widgets").count() == 0
     page.picture("quickstart-static")
 
@@ -60,7 +60,7 @@ def test_the_whole_notebook_runs_and_its_results_outlive_the_kernel(
     page.run_all()
     asked = asking(quickstart)
     page.cell(asked[-1]).scroll_into_view_if_needed()
-    page.output(asked[-1]).get_by_text("✓ Completed").wait_for()
+    page.output(asked[-1]).get_by_text("✓", exact=True).wait_for()
     page.cell(asked[1]).scroll_into_view_if_needed()
     page.picture("dashboard", of=page.cell(asked[1]))  # the README's picture: notebooks/images/dashboard.png
     notebook = page.save(quickstart)
@@ -90,7 +90,8 @@ def shows_untrusted_without_kernel(path: Path, notebook: dict[str, Any], open_pa
     index = asking(path)[1]
     page.cell(index).scroll_into_view_if_needed()
     output = page.output(index)
-    output.get_by_text("✓ Completed").wait_for()
+    output.get_by_text("✓", exact=True).wait_for()
+    output.locator("summary").first.press("Enter")
     output.get_by_text("What the last request sent").wait_for()
     page.picture("quickstart-untrusted")
 
@@ -106,7 +107,7 @@ def test_it_is_readable_in_the_dark_and_in_a_narrow_window(
     page.run(first)
     page.wait_done(first)
     output = page.output(first)
-    output.get_by_text("✓ Completed").wait_for()
+    output.get_by_text("✓", exact=True).wait_for()
     for width in (1280, 400):
         page.resize(width, 1400)
         output.scroll_into_view_if_needed()

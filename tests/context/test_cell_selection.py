@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentnb.context.cell_selection import CellChoice, Held, Question, choose, names_spoken_of
+from agentnb.context.cell_selection import CellChoice, CellQuestion, HeldCell, choose, names_spoken_of
 from agentnb.context.notebook.cell_runs import CellLog, CellRun, stem
 from agentnb.context.notebook.outputs import Output
 
@@ -27,14 +27,14 @@ def log_of(*cells: str | tuple[str, str, str]) -> CellLog:
 
 
 def chosen(
-    log: CellLog, task: str, *, held: dict[str, Held] | None = None, budget: int = 16_000, **more: Any
+    log: CellLog, task: str, *, held: dict[str, HeldCell] | None = None, budget: int = 16_000, **more: Any
 ) -> CellChoice:
-    question = Question(task=task, **more)
+    question = CellQuestion(task=task, **more)
     return choose(question, log.runs, held=held or {}, by_number=log.by_number, count=count, budget=budget)
 
 
-def held_after(choice: CellChoice) -> dict[str, Held]:
-    return {i.run.cell: Held(number=i.run.number, form=i.form.name, body=i.body) for i in choice.picked}
+def held_after(choice: CellChoice) -> dict[str, HeldCell]:
+    return {i.run.cell: HeldCell(number=i.run.number, form=i.form.name, body=i.body) for i in choice.picked}
 
 
 def numbers(choice: CellChoice) -> list[int]:
@@ -159,7 +159,7 @@ def test_nothing_is_sent_twice_and_a_richer_form_says_so() -> None:
     log = log_of(*FILLER)
     first = chosen(log, "Explain cell 7.")
     held = held_after(first)
-    held |= {run.cell: Held(number=run.number, form="outline") for run in first.outlined}
+    held |= {run.cell: HeldCell(number=run.number, form="outline") for run in first.outlined}
     again = chosen(log, "Explain cell 7.", held=held)
     assert not again.picked
     assert not again.outline_text

@@ -342,3 +342,20 @@ def test_a_command_runs_what_was_shown_after_a_restart(proposing: Callable[[], D
     in_every_form(second.ok(f"%agent_runs show {run_id}").displays[0])
     assert second.ok(f"%agent_runs approve {run_id}").run["state"] == "COMPLETED"
     assert second.value("log") == [1, 2]
+
+
+def test_a_stopped_run_is_resumed_or_asked_again_by_a_click(desk: Desk) -> None:
+    desk.ok("get_ipython()._agentnb_notebook.session.simulator().inject(kind='stall', after_events=12)")
+    kernel = desk.kernel
+    request = kernel.send("%agent Explain yourself at length, please.")
+    writes = lambda shown: "the model writes" in str([message["content"] for message in shown.messages[-3:]])  # noqa: E731
+    shown = kernel.collect(request, until=writes)
+    kernel.manager.interrupt_kernel()
+    kernel.collect(request, into=shown)
+    assert shown.status == "error"
+    assert shown.run["state"] == "PAUSED"
+    assert set(desk.buttons()) == {"Resume", "Ask again"}
+    desk.click("Resume")
+    run = desk.until_state(shown, "COMPLETED")
+    assert run["run_id"] == desk.value("_agent.run_id")
+    assert not desk.buttons()

@@ -83,7 +83,7 @@ def test_a_terminal_asks_with_a_line(terminal: Terminal) -> None:
     terminal.wait(r"Run 1\. run_code\?.*> ")
     terminal.say("a")
     done = terminal.wait(r"\nIn \[\d+\]: ")
-    assert "Completed" in done
+    assert "✓" in done
     assert "[2, 3] 'COMPLETED'" in terminal.run("print(log, repr(_agent.state))")
     reasons = terminal.run("print([(d['by'], d['reason']) for d in _agent.receipt['approvals']['decided']])")
     assert "('terminal', 'not that one'), ('terminal', '')" in reasons
@@ -97,7 +97,7 @@ def test_whoever_leaves_the_question_finds_the_run_waiting(terminal: Terminal) -
     assert "[] 'WAITING'" in terminal.run("print(log, repr(_agent.state))")
     terminal.say("run_id = _agent.run_id")
     terminal.wait(r"In \[\d+\]: ")
-    assert "Completed" in terminal.run("get_ipython().run_line_magic('agent_runs', f'approve {run_id}')")
+    assert "✓" in terminal.run("get_ipython().run_line_magic('agent_runs', f'approve {run_id}')")
     assert "[1] 'COMPLETED'" in terminal.run("print(log, repr(_agent.state))")
 
 

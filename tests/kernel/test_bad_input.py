@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+RUN = "application/vnd.agentnb.run.v1+json"
+
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 
@@ -16,6 +18,11 @@ def message_of(result: Any) -> str:
     lines = [line for line in (result.error or result.stdout).splitlines() if line.strip()]
     assert len(lines) == 1, result.error
     return str(lines[-1])
+
+
+def is_writing(result: Any) -> bool:
+    """The live view says that the model writes."""
+    return "the model writes" in str([message["content"] for message in result.messages[-3:]])
 
 
 @pytest.mark.parametrize("code", ["%%agent --dry-run\n", "%%agent --bg\n   \n\n", "%agent --bg", "%agent --dry-run  "])
@@ -126,17 +133,26 @@ STALL = "get_ipython()._agentnb_notebook.session.simulator().inject(kind='stall'
 def test_an_interrupt_in_mid_stream_keeps_what_was_committed(kernel: Any) -> None:
     kernel.ok(f"def area(w, h):\n    return w * h\n{STALL}")
     request = kernel.send("%agent Explain `area` at length, please.")
-    streaming = kernel.collect(request, until=lambda r: "answering" in str([m["content"] for m in r.messages[-3:]]))
+    streaming = kernel.collect(
+        request, until=lambda r: "the model writes" in str([m["content"] for m in r.messages[-3:]])
+    )
     assert streaming.messages
     kernel.manager.interrupt_kernel()
     result = kernel.collect(request, into=streaming, timeout=20)
-    assert "interrupted" in result.error
-    assert "resume" in result.error
+    assert result.error == (
+        "Stopped by you. %agent_runs resume goes on from there; running the cell again asks anew."
+    ), "one line, no traceback"
+    (shown,) = [bundle for bundle in result.displays if RUN in bundle]
+    assert "■ Stopped by you after" in shown["text/plain"]
+    assert shown[RUN]["stopped"]["text"].split()[-1] in shown["text/markdown"]
+    assert "opacity:0.62" in shown["text/html"], "the part of the answer that came stays, greyed"
     assert kernel.value("_agent.state") == "PAUSED"
     steps = kernel.value("[s['state'] for s in _agent.steps]")
     assert steps == ["HYDRATING"]
     run_id = kernel.value("_agent.run_id")
-    assert kernel.ok(f"%agent_runs resume {run_id}").run["state"] == "COMPLETED"
+    resumed = kernel.ok("%agent_runs resume")
+    assert (resumed.run["run_id"], resumed.run["state"]) == (run_id, "COMPLETED")
+    assert "no run was stopped" in message_of(kernel.run("%agent_runs resume"))
     assert kernel.ok("%agent And now?").run["state"] == "COMPLETED"
 
 
@@ -226,7 +242,9 @@ def test_a_second_interrupt_while_the_end_is_painted(kernel: Any, place: str) ->
         f"    os.kill(os.getpid(), signal.SIGINT)\n    ending(*given, **more)\n{place} = interrupted"
     )
     request = kernel.send("%agent Explain yourself at length, please.")
-    streaming = kernel.collect(request, until=lambda r: "answering" in str([m["content"] for m in r.messages[-3:]]))
+    streaming = kernel.collect(
+        request, until=lambda r: "the model writes" in str([m["content"] for m in r.messages[-3:]])
+    )
     kernel.manager.interrupt_kernel()
     result = kernel.collect(request, into=streaming, timeout=20)
     assert "resume" in message_of(result)
@@ -280,7 +298,7 @@ def test_code_that_was_interrupted_is_asked_about_before_it_is_repeated(kernel: 
     request = kernel.send("%agent --allow run_code Run `display('begun')` and `while True: pass` please")
     running = kernel.collect(request, until=lambda r: "'begun'" in r.text)
     kernel.manager.interrupt_kernel()
-    assert "interrupted" in kernel.collect(request, into=running, timeout=20).error
+    assert "Stopped by you" in kernel.collect(request, into=running, timeout=20).error
     run_id = kernel.value("_agent.run_id")
     assert "--unsure" in message_of(kernel.run(f"%agent_runs resume {run_id}"))
     assert kernel.ok(f"%agent_runs resume {run_id} --unsure skip").run["state"] == "COMPLETED"

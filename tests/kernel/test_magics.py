@@ -167,7 +167,7 @@ def test_a_budget_refuses_before_the_call(kernel: Any) -> None:
     assert "$0.0001" in result.error
     assert kernel.value("_agent.state") == "FAILED"
     assert kernel.value("_agent.usage")["calls"] == 0
-    assert "1 step, 1 failed attempt" in result.text
+    assert "1 step, 1 failed attempt" in result.displays[-1]["text/html"]
 
 
 def test_a_step_limit_stops_and_the_run_can_go_on(kernel: Any) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agentnb.errors import StreamBroken
 from agentnb.models.messages import Opaque, Reply, StopReason, Text
-from agentnb.providers.anthropic import StreamDecoder, decode_message, decode_usage
+from agentnb.providers.anthropic import AnthropicDecoder, decode_message, decode_usage
 
 DATA = sorted(Path(__file__).with_name("data").joinpath("anthropic").glob("*.json"))
 
@@ -33,7 +33,7 @@ def events(sse: str) -> list[dict[str, Any]]:
 def decoded(response: dict[str, Any]) -> Reply:
     if "sse" not in response:
         return decode_message(response["body"])
-    decoder = StreamDecoder()
+    decoder = AnthropicDecoder()
     for event in events(response["sse"]):
         decoder.feed(event)
     return decoder.reply()
@@ -84,7 +84,7 @@ def test_a_streamed_call_gets_its_arguments_from_the_pieces() -> None:
 
 @pytest.mark.parametrize("response", [r for r in recorded() if "sse" in r.values[0]])
 def test_a_stream_that_breaks_off_is_recognised(response: dict[str, Any]) -> None:
-    decoder = StreamDecoder()
+    decoder = AnthropicDecoder()
     for event in events(response["sse"]):
         if event["type"] in ("message_delta", "message_stop"):
             break
@@ -116,7 +116,7 @@ def test_streaming_equals_plain(pieces: list[str], first: int, last: int) -> Non
     """The usage of message_delta is cumulative: overwriting gives the plain reply's bill, adding would not."""
     text = "".join(pieces)
     head = {"id": "msg_1", "model": "m", "role": "assistant", "content": [], "stop_reason": None}
-    decoder = StreamDecoder()
+    decoder = AnthropicDecoder()
     decoder.feed({"type": "message_start", "message": head | {"usage": {"input_tokens": first, "output_tokens": 1}}})
     decoder.feed({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
     shown = [

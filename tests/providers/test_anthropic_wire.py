@@ -25,7 +25,7 @@ from agentnb.models.layers import Block, Layer, Prompt
 from agentnb.models.messages import Role, StopReason, Text, ToolResult, ToolSpec
 from agentnb.providers import latency
 from agentnb.providers.anthropic import AnthropicProvider
-from agentnb.providers.base import Answer
+from agentnb.providers.base import CallAnswer
 from agentnb.providers.promptcache import place_marks
 from agentnb.simulator import Simulator
 
@@ -71,7 +71,7 @@ def prompt_of(*blocks: Block, previous_end: int = 0, max_tokens: int = 500) -> P
     return Prompt(model=MODEL.name, blocks=BASE + blocks, max_tokens=max_tokens, previous_end=previous_end)
 
 
-def ask(provider: AnthropicProvider, prompt: Prompt, previous: str | None = None) -> tuple[Answer, str]:
+def ask(provider: AnthropicProvider, prompt: Prompt, previous: str | None = None) -> tuple[CallAnswer, str]:
     shown: list[str] = []
     wire = provider.encode(prompt, place_marks(prompt, MODEL), previous_message=previous)
     answer = provider.ask(wire, lambda kind, text: shown.append(text) if kind == "text" else None)

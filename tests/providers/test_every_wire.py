@@ -25,7 +25,7 @@ from agentnb.models.catalog import lookup
 from agentnb.models.layers import Block, Layer, Prompt
 from agentnb.models.messages import Role, StopReason, Text, ToolCall, ToolResult, ToolSpec
 from agentnb.providers import latency
-from agentnb.providers.base import Answer
+from agentnb.providers.base import CallAnswer
 from agentnb.providers.calling import Calling
 from agentnb.providers.google import GoogleProvider
 from agentnb.providers.openai import OpenAIProvider
@@ -68,7 +68,7 @@ class Line:
         )
         return Prompt(model=self.provider.model.name, blocks=base + blocks, max_tokens=max_tokens)
 
-    def ask(self, prompt: Prompt) -> tuple[Answer, str]:
+    def ask(self, prompt: Prompt) -> tuple[CallAnswer, str]:
         shown: list[str] = []
 
         def hear(kind: str, text: str) -> None:
@@ -135,7 +135,7 @@ def test_parallel_tool_calls_and_their_results(line: Line) -> None:
     assert second.reply.stop in (StopReason.END, StopReason.TOOLS)
 
 
-def exchanged(answer: Answer) -> list[Block]:
+def exchanged(answer: CallAnswer) -> list[Block]:
     """The reply as it came and the results of its calls."""
     blocks = [Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=part) for part in answer.reply.content]
     results = [ToolResult(call.call_id, call.name, "def level(hours): ...") for call in answer.reply.calls]

@@ -24,7 +24,7 @@ from agentnb.models.catalog import lookup
 from agentnb.models.layers import Block, Layer, Prompt
 from agentnb.models.messages import Role, StopReason, Text
 from agentnb.providers.anthropic import AnthropicProvider
-from agentnb.providers.base import Answer
+from agentnb.providers.base import CallAnswer
 from agentnb.providers.calling import Calling
 from agentnb.providers.openai import OpenAIProvider
 from agentnb.providers.promptcache import place_marks
@@ -80,7 +80,7 @@ def connect(wire: str, address: str, key: str = "local") -> Calling:
     return adapter(lookup(model), clock=SystemClock(), key=key, base_url=address + path)
 
 
-def ask(provider: Calling, *texts: str, stream: bool = True) -> tuple[Answer, str]:
+def ask(provider: Calling, *texts: str, stream: bool = True) -> tuple[CallAnswer, str]:
     """The answer to a user's turn after the long frame, and the text that was shown meanwhile."""
     shown: list[str] = []
     frame = Block(layer=Layer.STATIC, role=Role.SYSTEM, content=Text(LONG))

@@ -235,7 +235,7 @@ def block(content: Any, role: Role = Role.ASSISTANT) -> Block:
 
 
 def chat(*chunks: dict[str, Any], finish: str = "tool_calls") -> tuple[Reply, list[str]]:
-    decoder = openai_chat.StreamDecoder()
+    decoder = openai_chat.ChatDecoder()
     shown = []
     for delta in chunks:
         told = decoder.feed({"id": "c", "model": "m", "choices": [{"delta": delta}]})

@@ -29,7 +29,7 @@ from agentnb.models.layers import Block, Layer, Prompt
 from agentnb.models.messages import Content, Opaque, Reply, Role, StopReason, Text, ToolCall, ToolResult, ToolSpec
 from agentnb.providers import latency, transport
 from agentnb.providers.anthropic import AnthropicProvider
-from agentnb.providers.base import Answer, Wire
+from agentnb.providers.base import CallAnswer, Wire
 from agentnb.providers.calling import Calling
 from agentnb.providers.google import GoogleProvider
 from agentnb.providers.openai import OpenAIProvider
@@ -76,7 +76,7 @@ class Line:
         wire = self.provider.encode(prompt, place_marks(prompt, self.provider.model), previous_message=None)
         return wire if stream else wire.plain()
 
-    def ask(self, wire: Wire) -> tuple[Answer, Heard]:
+    def ask(self, wire: Wire) -> tuple[CallAnswer, Heard]:
         heard = Heard()
         return self.provider.ask(wire, heard.take), heard
 
@@ -178,7 +178,7 @@ def test_a_plain_reply_says_nothing_of_a_first_token(line: Line) -> None:
     assert timing.to_json()["streamed"] is False
 
 
-def replace_headers(answer: Answer) -> Any:
+def replace_headers(answer: CallAnswer) -> Any:
     """The trace as a real provider's, which sends no modelled figures."""
     answer.trace.response_headers = {}
     return answer.trace

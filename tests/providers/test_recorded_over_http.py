@@ -17,7 +17,7 @@ from agentnb.models.catalog import lookup
 from agentnb.models.layers import Block, Layer, Prompt
 from agentnb.models.messages import Content, Opaque, Reply, Role, Text
 from agentnb.providers import anthropic, google, openai_chat, openai_responses
-from agentnb.providers.base import Answer
+from agentnb.providers.base import CallAnswer
 from agentnb.providers.calling import Calling
 from agentnb.providers.openai import OpenAIProvider
 
@@ -42,10 +42,10 @@ ADAPTERS: dict[str, tuple[type[Calling], str]] = {
     "chat": (ChatOnly, "openai:gpt-4.1"),
 }
 DECODERS: dict[str, Any] = {
-    "anthropic": anthropic.StreamDecoder,
-    "google": google.StreamDecoder,
-    "responses": openai_responses.StreamDecoder,
-    "chat": openai_chat.StreamDecoder,
+    "anthropic": anthropic.AnthropicDecoder,
+    "google": google.GoogleDecoder,
+    "responses": openai_responses.ResponsesDecoder,
+    "chat": openai_chat.ChatDecoder,
 }
 DECODE: dict[str, Any] = {
     "anthropic": anthropic.decode_message,
@@ -96,7 +96,7 @@ class Playing:
         self._server.server_close()
 
 
-def ask(wire: str, server: Playing, *, stream: bool) -> tuple[Answer, str]:
+def ask(wire: str, server: Playing, *, stream: bool) -> tuple[CallAnswer, str]:
     shown: list[str] = []
 
     def hear(kind: str, text: str) -> None:

@@ -49,7 +49,7 @@ def folded(decoder: Any, response: dict[str, Any]) -> Reply:
 
 def google_reply(response: dict[str, Any]) -> Reply:
     if "sse" in response:
-        return folded(google.StreamDecoder(), response)
+        return folded(google.GoogleDecoder(), response)
     return google.decode_response(response["body"])
 
 
@@ -144,7 +144,7 @@ def test_the_phase_of_a_message_goes_back() -> None:
 
 @pytest.mark.parametrize(("provider", "name"), [("google", "stream"), ("openai", "responses-tools-stream")])
 def test_a_stream_that_breaks_off_is_recognised(provider: str, name: str) -> None:
-    decoder: Any = google.StreamDecoder() if provider == "google" else openai_responses.StreamDecoder()
+    decoder: Any = google.GoogleDecoder() if provider == "google" else openai_responses.ResponsesDecoder()
     for event in events(exchange(provider, name)["responses"][0]["sse"])[:-1]:
         decoder.feed(event)
     with pytest.raises(StreamBroken):
@@ -152,7 +152,7 @@ def test_a_stream_that_breaks_off_is_recognised(provider: str, name: str) -> Non
 
 
 def test_a_chat_stream_that_breaks_off_is_recognised() -> None:
-    decoder = openai_chat.StreamDecoder()
+    decoder = openai_chat.ChatDecoder()
     for event in events(exchange("openai", "chat-tools-stream")["responses"][0]["sse"])[:2]:
         decoder.feed(event)
     with pytest.raises(StreamBroken):
@@ -160,7 +160,7 @@ def test_a_chat_stream_that_breaks_off_is_recognised() -> None:
 
 
 def test_chat_keeps_the_last_usage_that_says_something() -> None:
-    decoder = openai_chat.StreamDecoder()
+    decoder = openai_chat.ChatDecoder()
     usage = {"prompt_tokens": 7, "completion_tokens": 2}
     decoder.feed({"id": "c", "model": "m", "choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]})
     decoder.feed({"usage": usage, "choices": []})
@@ -170,9 +170,11 @@ def test_chat_keeps_the_last_usage_that_says_something() -> None:
 
 def test_an_error_event_in_mid_stream_is_an_error() -> None:
     with pytest.raises(RateLimited):
-        openai_responses.StreamDecoder().feed({"type": "error", "code": "rate_limit_exceeded", "message": "slow down"})
+        openai_responses.ResponsesDecoder().feed(
+            {"type": "error", "code": "rate_limit_exceeded", "message": "slow down"}
+        )
     with pytest.raises(ProviderError, match="had an error"):
-        openai_chat.StreamDecoder().feed({"error": {"message": "The server had an error", "code": "server_error"}})
+        openai_chat.ChatDecoder().feed({"error": {"message": "The server had an error", "code": "server_error"}})
 
 
 GOOGLE_STOPS = {
@@ -262,7 +264,7 @@ def test_openai_parts_add_up_and_both_wires_agree(plain: int, read: int, written
 def test_google_streaming_equals_plain(pieces: list[str], tokens: int) -> None:
     text = "".join(pieces)
     frame = {"modelVersion": "m", "responseId": "r"}
-    decoder = google.StreamDecoder()
+    decoder = google.GoogleDecoder()
     shown = []
     for i, piece in enumerate(pieces):
         finish = {"finishReason": "STOP"} if i == len(pieces) - 1 else {}
@@ -279,7 +281,7 @@ def test_google_streaming_equals_plain(pieces: list[str], tokens: int) -> None:
 def test_chat_streaming_equals_plain(pieces: list[str]) -> None:
     frame = {"id": "c", "model": "m"}
     usage = {"prompt_tokens": 5, "completion_tokens": 6}
-    decoder = openai_chat.StreamDecoder()
+    decoder = openai_chat.ChatDecoder()
     arguments = json.dumps({"text": "".join(pieces)})
     for piece in pieces:
         decoder.feed(frame | {"choices": [{"delta": {"content": piece}}]})

@@ -16,7 +16,7 @@ from agentnb.simulator.clock import Pacer
 from agentnb.simulator.engine import Engine
 from agentnb.simulator.http_messages import Incoming
 from agentnb.simulator.prefixes import STEP, automatic
-from agentnb.simulator.promptcache_rules import Entry, Piece, chain, plan
+from agentnb.simulator.promptcache_rules import CachedPrefix, PromptPiece, chain, plan
 from agentnb.simulator.service import Service
 from agentnb.simulator.tokenizer import count, pieces
 
@@ -30,24 +30,30 @@ FAMILIES = sorted({row.tokenizer for row in rows()})
 
 _SIZES = {b"a": 40, b"b": 150, b"c": 700}  # equal bytes have equal tokens
 _piece = st.builds(
-    lambda data, ttl: Piece(section="messages", data=data, tokens=_SIZES[data], ttl=ttl),
+    lambda data, ttl: PromptPiece(section="messages", data=data, tokens=_SIZES[data], ttl=ttl),
     st.sampled_from(sorted(_SIZES)),
     st.sampled_from([None, None, "5m", "1h"]),
 )
 _pieces = st.lists(_piece, min_size=1, max_size=30).map(lambda found: hours_first(found))
 
 
-def hours_first(found: list[Piece]) -> list[Piece]:
+def hours_first(found: list[PromptPiece]) -> list[PromptPiece]:
     marks = sorted(piece.ttl for piece in found if piece.ttl)  # "1h" sorts before "5m"
-    return [Piece(section=p.section, data=p.data, tokens=p.tokens, ttl=marks.pop(0) if p.ttl else None) for p in found]
+    return [
+        PromptPiece(section=p.section, data=p.data, tokens=p.tokens, ttl=marks.pop(0) if p.ttl else None) for p in found
+    ]
 
 
-def live_after(made: promptcache_rules.Plan) -> dict[str, Entry]:
-    return {digest: Entry(digest=digest, tokens=tokens, ttl=ttl, expires=1.0) for digest, tokens, ttl in made.writes}
+def live_after(made: promptcache_rules.CachePlan) -> dict[str, CachedPrefix]:
+    return {
+        digest: CachedPrefix(digest=digest, tokens=tokens, ttl=ttl, expires=1.0) for digest, tokens, ttl in made.writes
+    }
 
 
 @given(_pieces, _pieces)
-def test_the_parts_add_up_and_nothing_is_read_that_was_not_written(first: list[Piece], second: list[Piece]) -> None:
+def test_the_parts_add_up_and_nothing_is_read_that_was_not_written(
+    first: list[PromptPiece], second: list[PromptPiece]
+) -> None:
     one = plan(first, chain(first, {}), {}, minimum=100, lookback=20)
     two = plan(second, chain(second, {}), live_after(one), minimum=100, lookback=20)
     for made, given_pieces in ((one, first), (two, second)):
@@ -59,7 +65,7 @@ def test_the_parts_add_up_and_nothing_is_read_that_was_not_written(first: list[P
     assert two.read <= common_prefix(first, second)
 
 
-def common_prefix(first: list[Piece], second: list[Piece]) -> int:
+def common_prefix(first: list[PromptPiece], second: list[PromptPiece]) -> int:
     total = 0
     for a, b in zip(first, second, strict=False):
         if a.data != b.data:
@@ -69,7 +75,7 @@ def common_prefix(first: list[Piece], second: list[Piece]) -> int:
 
 
 @given(_pieces)
-def test_the_same_request_again_reads_all_that_was_written(found: list[Piece]) -> None:
+def test_the_same_request_again_reads_all_that_was_written(found: list[PromptPiece]) -> None:
     digests = chain(found, {})
     one = plan(found, digests, {}, minimum=100, lookback=20)
     two = plan(found, digests, live_after(one), minimum=100, lookback=20)
@@ -78,9 +84,9 @@ def test_the_same_request_again_reads_all_that_was_written(found: list[Piece]) -
 
 
 @given(_pieces, st.integers(1, 25))
-def test_a_hit_lies_within_the_lookback_of_a_mark(found: list[Piece], lookback: int) -> None:
+def test_a_hit_lies_within_the_lookback_of_a_mark(found: list[PromptPiece], lookback: int) -> None:
     digests = chain(found, {})
-    every = [Piece(section=p.section, data=p.data, tokens=p.tokens, ttl="5m") for p in found]
+    every = [PromptPiece(section=p.section, data=p.data, tokens=p.tokens, ttl="5m") for p in found]
     live = live_after(plan(every[:1], digests[:1], {}, minimum=0, lookback=20))
     made = plan(found, digests, live, minimum=0, lookback=lookback)
     reachable = any(piece.ttl and i < lookback for i, piece in enumerate(found))
@@ -88,7 +94,7 @@ def test_a_hit_lies_within_the_lookback_of_a_mark(found: list[Piece], lookback: 
 
 
 @given(_pieces)
-def test_what_lies_below_the_minimum_is_ignored(found: list[Piece]) -> None:
+def test_what_lies_below_the_minimum_is_ignored(found: list[PromptPiece]) -> None:
     made = plan(found, chain(found, {}), {}, minimum=10**6, lookback=20)
     assert made.plain == made.total
 
@@ -98,7 +104,7 @@ def test_automatic_caching_reads_whole_steps_and_never_the_last_token(steps: int
     total = steps * STEP + rest
     digests = [f"step {i}" for i in range(steps)]
     first = automatic(total, digests, {}, minimum=1024, ttl="5m")
-    live = {digest: Entry(digest=digest, tokens=end, ttl=ttl, expires=1.0) for digest, end, ttl in first.writes}
+    live = {digest: CachedPrefix(digest=digest, tokens=end, ttl=ttl, expires=1.0) for digest, end, ttl in first.writes}
     read = automatic(total, digests, live, minimum=1024, ttl="5m").read
     assert first.read == 0
     assert read == ((total - 1) // STEP * STEP if total > 1024 else 0)

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agentnb.view import markup, number_format
+from agentnb.view import number_format
+from agentnb.view.answer import markup
 from agentnb.view.latency_plot import PAPER, latency_svg
 from agentnb.view.render import MIME, bundle, run_html, run_markdown, run_text
 from agentnb.view.tables import Code, Stacked, table_html, table_text

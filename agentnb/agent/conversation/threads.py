@@ -16,8 +16,12 @@ from agentnb.models.messages import Text, ToolResult
 from agentnb.prompt.thread import Turn, path_to
 from agentnb.providers.promptcache import Sent
 
+STEADY = 8
+"""Turns for which a definition must have stood unchanged to be written into the project section again."""
 EARLIER = "(earlier turn)"
 """Ends the reason of a definition that is held but that the turn did not touch."""
+MOST_PATHS = 32
+"""Paths that are kept: those of the turns that runs are just at work on."""
 FOLDED = "(This definition now stands in another place of this conversation.)"
 
 
@@ -27,6 +31,7 @@ class Threads:
     def __init__(self, machine: AgentStateMachine) -> None:
         self._machine = machine
         self._finished: dict[str, AgentState] = {}
+        self._paths: dict[str, tuple[Turn, ...]] = {}
 
     def _state(self, run_id: str) -> AgentState:
         """The state of a turn as it stands. Raises RunUnknown."""
@@ -117,6 +122,18 @@ class Threads:
             out += self.own(turn)
         return out
 
+    def edited(self, path: Sequence[Turn]) -> set[str]:
+        """The definitions that were sent in a new version within the last STEADY turns of the path."""
+        versions: dict[str, str] = {}
+        found: set[str] = set()
+        for number, turn in enumerate(path):
+            for item in (item for block in self.own(turn) for item in block.holds):
+                name, digest = str(item["name"]), str(item["digest"])
+                if versions.get(name, digest) != digest and number >= len(path) - STEADY:
+                    found.add(name)
+                versions[name] = digest
+        return found
+
     def end_of_last_request(self, path: Sequence[Turn], root: str, *, base: Base | None) -> tuple[int, str | None]:
         """How many leading blocks this segment's last request on the path sent, and its reply's id; else (0, None)."""
         for turn in reversed(path):
@@ -145,10 +162,21 @@ class Threads:
 
     # The turn of a state, which may be at work
 
+    def path_to(self, turns: Sequence[Turn], parent: Turn | None) -> tuple[Turn, ...]:
+        """The turns up to `parent`. They are kept for the steps of the turn that follows: a path never changes."""
+        path = path_to(turns, parent)
+        if parent is not None:
+            self._paths = {**dict(list(self._paths.items())[-MOST_PATHS:]), parent.run_id: path}
+        return path
+
     def path_of(self, state: AgentState) -> tuple[Turn, ...]:
         """The turns before this one."""
-        turns = self.turns(state.thread)
-        return path_to(turns, next((turn for turn in turns if turn.run_id == state.parent), None))
+        if state.parent is None:
+            return ()
+        if state.parent not in self._paths:
+            turns = self.turns(state.thread)
+            return self.path_to(turns, next((turn for turn in turns if turn.run_id == state.parent), None))
+        return self._paths[state.parent]
 
     def before(self, state: AgentState) -> tuple[Block, ...]:
         """What this turn's requests begin with: its segment's frozen blocks, and the turns before it."""

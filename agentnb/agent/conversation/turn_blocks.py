@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, assert_never
+from typing import assert_never
 
 from agentnb import canonical
 from agentnb.agent.approvals import Decision
 from agentnb.agent.scrubber import scrubbed_value
-from agentnb.agent.state import AgentState
+from agentnb.agent.state import AgentState, StepEvent
 from agentnb.agent.tools.tool import Outcome
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.models.catalog import ImageRules, Model
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import (
@@ -29,19 +30,17 @@ from agentnb.models.messages import (
 )
 from agentnb.models.tokens import BLOCK_OVERHEAD, TokenCounter, image_tokens, pieces, scale_to_total
 
-HYDRATING, THINKING, ACTING, COMPLETED = "HYDRATING", "THINKING", "ACTING", "COMPLETED"
 
-
-def next_state(reply: Reply) -> str:
-    """Where a reply leads: to its tools, back to the model when it paused, or to the end."""
+def event_of(reply: Reply) -> StepEvent:
+    """What a reply is: a demand for tools, one that the provider goes on with, or the answer."""
     if reply.calls and reply.stop in (StopReason.TOOLS, StopReason.END):
-        return ACTING
-    return THINKING if reply.stop is StopReason.PAUSED else COMPLETED
+        return StepEvent.ASKED_FOR_TOOLS
+    return StepEvent.BROKE_OFF if reply.stop is StopReason.PAUSED else StepEvent.ANSWERED
 
 
 def reply_blocks(reply: Reply) -> tuple[Block, ...]:
     """A reply as blocks of the thread: sent back exactly as it came. Of one that was cut off, only what is whole."""
-    content = list(reply.content) if next_state(reply) == ACTING else _whole_parts(reply)
+    content = list(reply.content) if event_of(reply) is StepEvent.ASKED_FOR_TOOLS else _whole_parts(reply)
     if not any(isinstance(part, Text | ToolCall) for part in content):
         content.append(Text("(no answer)"))  # a user turn must be answered, or the next request is refused
     return tuple(
@@ -227,7 +226,7 @@ def tool_record(
     word: Decision | None = None,
     *,
     scrub: Callable[[str], str] = str,
-) -> dict[str, Any]:
+) -> JsonObject:
     """One tool call as the run document tells it, without secrets; `word` is what a person said of it."""
     return {
         "name": call.name,
@@ -256,7 +255,7 @@ def end_note(reply: Reply) -> str:
     return "" if reply.text.strip() or reply.calls else "The model ended without an answer."
 
 
-def recorded_reply(before: AgentState, after: AgentState, data: Mapping[str, Any]) -> Reply:
+def recorded_reply(before: AgentState, after: AgentState, data: JsonMapping) -> Reply:
     """The reply that a journaled THINKING step took in: its blocks from the states, the rest from its event."""
     return Reply(
         content=tuple(block.content for block in after.blocks[len(before.blocks) :]),

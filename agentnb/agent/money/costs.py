@@ -6,10 +6,10 @@ event says what was lost, and the run's sum and budget take it in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.durable.events import Event
 from agentnb.models import prices
 from agentnb.models.messages import Usage
@@ -52,9 +52,9 @@ class Spending:
         total = None if before.total is None else before.total + dollars
         return replace(self, cost=replace(before, total=total), spent=self.spent + dollars)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """What is journaled beside the budget: nothing before the first call."""
-        sums: dict[str, Any] = {}
+        sums: JsonObject = {}
         if self.usage is not None:
             sums |= {"usage": self.usage.to_json(), "calls": self.calls}
         if self.cost is not None:
@@ -64,7 +64,7 @@ class Spending:
         return sums
 
     @classmethod
-    def from_json(cls, context: Mapping[str, Any]) -> Spending:
+    def from_json(cls, context: JsonMapping) -> Spending:
         usage, cost, settled = context.get("usage"), context.get("cost"), context.get("settled")
         return cls(
             spent=context["budget"]["spent"],
@@ -116,13 +116,13 @@ class Lost:
     cost: Cost
     estimated: bool
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """What the failed step's event holds."""
         cost = {"total": self.cost.total, "uncached": self.cost.uncached}
         return {"usage": self.usage.to_json(), "cost": cost, "estimated": self.estimated}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Lost:
+    def from_json(cls, value: JsonMapping) -> Lost:
         return cls(usage=Usage.from_json(value["usage"]), cost=Cost(**value["cost"]), estimated=value["estimated"])
 
     @property

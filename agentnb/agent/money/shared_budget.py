@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from agentnb.agent.money.budget import Budget, Quote, affordable_output
+from agentnb.canonical import JsonObject
 from agentnb.durable.journal.protocol import Journal
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.errors import BudgetExceeded, LeaseHeld, RunExists, StepConflict
@@ -21,12 +22,12 @@ LEASE = 10.0  # seconds: a change takes milliseconds, and who died in one should
 PAUSE, MOST = 0.05, 120.0
 """Seconds between two attempts, and in all: for the purse itself, and for others' calls to be settled."""
 
-Held = dict[str, Any]
+PurseState = JsonObject
 """The purse's context: `limit` and `spent` in US dollars, and what is set aside for calls in flight, by their keys."""
 T = TypeVar("T")
 
 
-def set_aside(purse: Held, key: str, quote: Quote | None) -> tuple[int | BudgetExceeded, Held]:
+def set_aside(purse: PurseState, key: str, quote: Quote | None) -> tuple[int | BudgetExceeded, PurseState]:
     """The output tokens that the purse pays for, or why it pays for none; and the purse after that. Pure.
 
     What an earlier attempt at the same call had set aside is spent: nobody knows how far that call came.
@@ -44,7 +45,7 @@ def set_aside(purse: Held, key: str, quote: Quote | None) -> tuple[int | BudgetE
     return tokens, purse | {"held": {**purse["held"], key: worst}}
 
 
-def settled(purse: Held, key: str, cost: float) -> Held:
+def settled(purse: PurseState, key: str, cost: float) -> PurseState:
     """The purse after the call has cost this. Pure."""
     left = {name: dollars for name, dollars in purse["held"].items() if name != key}
     return purse | {"spent": purse["spent"] + cost, "held": left}
@@ -86,16 +87,16 @@ class Purse:
         self._change(lambda purse: (None, settled(purse, key, cost)), "settle", key)
 
     @property
-    def state(self) -> Held:
+    def state(self) -> PurseState:
         """The purse as it stands."""
         return dict(AgentStateMachine(self._journal).get(self._name).context)
 
-    def _change(self, change: Callable[[Held], tuple[T, Held]], what: str, key: str) -> T:
+    def _change(self, change: Callable[[PurseState], tuple[T, PurseState]], what: str, key: str) -> T:
         """One step of the purse's run; gives what `change` gave beside the purse."""
         answers: list[T] = []
         machine = AgentStateMachine(self._journal, lease=LEASE)
 
-        def step(purse: Held) -> tuple[str, Held]:
+        def step(purse: PurseState) -> tuple[str, PurseState]:
             answer, after = change(purse)
             answers.append(answer)
             machine.current.attach(what=what, call=key)
@@ -114,7 +115,9 @@ class Purse:
         raise LeaseHeld("the purse of these runs is not to be had", about=self._name, todo="Resume the run later.")
 
 
-def _with_others(purse: Held, key: str, quote: Quote | None) -> tuple[tuple[int | BudgetExceeded, bool], Held]:
+def _with_others(
+    purse: PurseState, key: str, quote: Quote | None
+) -> tuple[tuple[int | BudgetExceeded, bool], PurseState]:
     """`set_aside`, and whether others' calls in flight are what stands in its way."""
     found, after = set_aside(purse, key, quote)
     if isinstance(found, int):

@@ -1,31 +1,34 @@
-"""Which segment a turn goes on with; and when too much of it is out of date, where a new one begins, by price."""
+"""Choose the segment that a turn goes on with, or begin a new one.
+
+A new one begins when too much of the prompt is out of date, when the conversation would outgrow the model's window, or
+when the prompt cache has let the prompt go and anything of it is out of date: then leaving that out costs nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agentnb.agent.conversation.threads import Threads, folded
+from agentnb.agent.conversation.threads import folded
 from agentnb.agent.conversation.turn_blocks import block_weight, suited
 from agentnb.agent.deps import Services
 from agentnb.agent.request import Request
-from agentnb.agent.segments.compaction import reason, rewrite_that_pays
 from agentnb.agent.segments.window import room_for, tokens_of, turns_to_leave_out
 from agentnb.agent.state import AgentState, Base
-from agentnb.models import catalog, prices
+from agentnb.models import prices
 from agentnb.models.catalog import Model
 from agentnb.models.layers import Block, Layer, chain_digests
 from agentnb.models.messages import Usage
 from agentnb.models.tokens import TokenCounter
 from agentnb.prompt.thread import Turn, held_definitions, segment_for, stale_share, stale_weights
-from agentnb.providers.promptcache import message_salt
+from agentnb.providers.promptcache import TTL_SECONDS, Trust, message_salt
 
 CERTAIN = 0.95
 """Part of a stale limit that is used: the share is an estimate, and the limit must hold all the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Begun:
+class ChosenSegment:
     """The segment to go on with. `root` None begins one: `base` says what it keeps of another, `why` is for the user.
 
     `first` is the first turn that is sent, where the whole conversation would not fit the model's window ("": none
@@ -105,36 +108,38 @@ class Cut:
 class Segments:
     """Chooses segments. Nothing here writes."""
 
-    def __init__(self, services: Services, threads: Threads) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._threads = threads
+        self._threads = services.threads
 
-    def choose(self, turns: Sequence[Turn], path: Sequence[Turn], *, kind: str, request: Request) -> Begun:
+    def choose(self, turns: Sequence[Turn], path: Sequence[Turn], *, kind: str, request: Request) -> ChosenSegment:
         """The segment for a new turn on this path."""
         root = segment_for(turns, path, kind)
         if root is None:
             changed = "New segment: The model or the tools changed, so the prompt is written anew."
-            return self._fitted(Begun(root=None, why=changed if path else ""), path, request=request)
-        sent = self._as_sent(path, root, kind, self._services.samples.counter_for(request.model))
+            return self._fitted(ChosenSegment(root=None, why=changed if path else ""), path, request=request)
+        sent = self._as_sent(path, root, kind, self._services.counter(request.model))
         return self._fitted(self._go_on(sent, request), path, request=request, sent=sent.blocks)
 
-    def take_up(self, source: AgentState, path: Sequence[Turn], *, request: Request) -> Begun:
+    def take_up(self, source: AgentState, path: Sequence[Turn], *, request: Request) -> ChosenSegment:
         """The segment for a turn that follows a step of an earlier run: that run's own, unless too much is stale.
 
         `source` is that run's state after the step. A new segment keeps nothing of the old one: what the run had
         said so far is folded into it.
         """
-        counter = self._services.samples.counter_for(request.model)
+        counter = self._services.counter(request.model)
         sent = self._as_sent(path, source.segment.root, source.kind, counter, then=source.blocks)
         begun = self._go_on(sent, request, whole=True)
         return self._fitted(begun, path, request=request, sent=sent.blocks)
 
-    def _fitted(self, begun: Begun, path: Sequence[Turn], *, request: Request, sent: Sequence[Block] = ()) -> Begun:
+    def _fitted(
+        self, begun: ChosenSegment, path: Sequence[Turn], *, request: Request, sent: Sequence[Block] = ()
+    ) -> ChosenSegment:
         """The same, or a new segment without the oldest turns where the conversation no longer fits the window.
 
         `sent` are the blocks of the segment that there is.
         """
-        model, counter = catalog.lookup(request.model), self._services.samples.counter_for(request.model)
+        model, counter = self._services.model(request.model), self._services.counter(request.model)
         room = room_for(model, request, counter)
         turns = [tokens_of(self._threads.own(turn), model, counter) for turn in path]
         total = tokens_of(sent, model, counter) if begun.root else sum(turns)
@@ -142,26 +147,46 @@ class Segments:
         if not gone:
             return begun
         first = path[gone].run_id if gone < len(path) else ""
-        return Begun(root=None, first=first, why=_why_shorter(gone, total, model))
+        return ChosenSegment(root=None, first=first, why=_why_shorter(gone, total, model))
 
-    def _go_on(self, sent: Path, request: Request, *, whole: bool = False) -> Begun:
+    def _go_on(self, sent: Path, request: Request, *, whole: bool = False) -> ChosenSegment:
         share, frozen = sent.stale_shares()
         passed = passed_limit(share, frozen, request)
         if passed is None:
-            why = "" if whole or request.thread_stale_limit >= 1 else self._pays(sent, request, share)
-            return Begun(root=None, why=why) if why else Begun(root=sent.root)
+            why = "" if whole or request.thread_stale_limit >= 1 else self._let_go(sent, request, share)
+            return ChosenSegment(root=None, why=why) if why else ChosenSegment(root=sent.root)
         cuts = self._cuts(sent, request.thread_stale_limit * CERTAIN, request)
         # To keep the project section is to keep its old text.
         cut = cuts[0] if whole or passed.frozen else min(cuts, key=lambda cut: cut.price)
         base = Base(sent.root, cut.kept) if cut.kept else None
         why = self._priced(sent, request, passed=passed, cut=cut)
-        return Begun(root=None, base=base, why=why, replaced=passed.frozen)
+        return ChosenSegment(root=None, base=base, why=why, replaced=passed.frozen)
 
-    def _pays(self, sent: Path, request: Request, share: float) -> str:
-        """Why a new segment pays before the limit asks for one; empty where it does not."""
+    def _let_go(self, sent: Path, request: Request, share: float) -> str:
+        """Why a new segment costs nothing: the prompt cache has let this one go, and a part of it is out of date."""
         end, _ = self._threads.end_of_last_request(sent.turns, sent.root, base=self._threads.base(sent.root))
-        paying = rewrite_that_pays(self._services, sent.blocks, share=share, request=request, end=end)
-        return reason(paying, catalog.lookup(request.model)) if paying else ""
+        model, counter = self._services.model(request.model), self._services.samples.counter_for(request.model)
+        total = tokens_of(sent.blocks, model, counter)
+        known = 0 < end <= len(sent.blocks) and total >= model.cache.minimum
+        if share <= 0 or not known or self._may_be_warm(sent, request, end):
+            return ""
+        return (
+            f"New segment: ≈ {round(share * total):,} of ≈ {total:,} tokens were out of date, and the prompt cache had "
+            "let the conversation go, so it is paid for in full anyway."
+        )
+
+    def _may_be_warm(self, sent: Path, request: Request, end: int) -> bool:
+        """Whether the provider may still hold what the last request sent, or a part of it in a cache object."""
+        services, model = self._services, self._services.model(request.model)
+        scope, now = services.provider_for(request.model).scope, services.clock.now()
+        chain = chain_digests(suited(sent.blocks, model), message_salt(model, sent.blocks))[:end]
+        if any(held.until > now and held.prefix in chain for held in services.ledger.held(scope)):
+            return True
+        entry = services.ledger.remembered(scope, model.name, chain[-1])
+        if entry is None or model.cache.breakpoints:
+            return entry is not None and entry.until > now
+        ttl = TTL_SECONDS[entry.ttl]
+        return Trust(found=services.samples.hits(request.model)).expects(now - (entry.until - ttl), ttl)
 
     def _as_sent(
         self, path: Sequence[Turn], root: str, kind: str, counter: TokenCounter, *, then: Sequence[Block] = ()
@@ -186,7 +211,7 @@ class Segments:
     def _warm(self, sent: Path, request: Request) -> list[int]:
         """The turns of this segment, but the last, whose last request's prefix the provider still holds."""
         services = self._services
-        model = catalog.lookup(request.model)
+        model = self._services.model(request.model)
         scope, now = services.provider_for(request.model).scope, services.clock.now()
         chain = chain_digests(suited(sent.blocks, model), message_salt(model, sent.blocks))
         ends = {
@@ -219,8 +244,8 @@ class Segments:
 
     def _priced(self, sent: Path, request: Request, *, passed: Passed, cut: Cut) -> str:
         """Why so much is written anew, with the price of either way."""
-        model = catalog.lookup(request.model)
-        counter = self._services.samples.counter_for(request.model)
+        model = self._services.model(request.model)
+        counter = self._services.counter(request.model)
         total = tokens_of(sent.blocks, model, counter)
         stale, written = round(passed.share * total), round(cut.rewritten / sum(sent.weights) * total)
         keep = prices.cost_of(model, Usage(cache_read=stale)).total

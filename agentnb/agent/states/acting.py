@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 from agentnb import canonical
-from agentnb.agent.approvals import AWAITING_APPROVAL, Approvals, Decision, Proposed
-from agentnb.agent.conversation.turn_blocks import (
-    ACTING,
-    THINKING,
-    open_calls,
-    result_block,
-    tool_record,
-)
+from agentnb.agent.approvals import Decision, Proposed
+from agentnb.agent.conversation.turn_blocks import open_calls, result_block, tool_record
 from agentnb.agent.deps import Services
-from agentnb.agent.state import AgentState, HeldDefinition
+from agentnb.agent.state import AgentState, HeldDefinition, Step, StepEvent
 from agentnb.agent.tools.tool import Outcome, Tool, ToolBox, carry_out, pick
+from agentnb.canonical import JsonObject
 from agentnb.errors import ActionUnsure, RunInterrupted
 from agentnb.models.messages import ToolCall
 
@@ -29,7 +24,8 @@ class Acting:
         self._services = services
         self._machine = services.machine
 
-    def act(self, state: AgentState) -> tuple[str, AgentState]:
+    def __call__(self, state: AgentState) -> Step:
+        """Carry out every call of the reply, or none where a person is to be asked first."""
         run_id, approvals = self._machine.current.run_id, state.approvals
         free = {*state.options.allow, *approvals.approved_tools(run_id)}
         box = ToolBox(tools=pick(state.options.tools, self._services.tools), allow=frozenset(free))
@@ -55,29 +51,16 @@ class Acting:
             what=", ".join(f"{r['name']}{' (refused)' if r['refused'] else ''}" for r in records),
             tools=records,
         )
-        return THINKING, self._with(state, replace(approvals, asking=()))
+        return StepEvent.CARRIED_OUT, replace(
+            state, approvals=replace(approvals, asking=()), redactions=tuple(self._services.scrub.report())
+        )
 
-    def _ask(self, state: AgentState, calls: Sequence[Proposed], box: ToolBox) -> tuple[str, AgentState]:
+    def _ask(self, state: AgentState, calls: Sequence[Proposed], box: ToolBox) -> Step:
         """Nothing runs before a person has spoken: not even the reply's other calls, so that the order stays."""
         self._machine.current.attach(what=f"asked about {', '.join(item.call.name for item in calls)}")
         asking = [tool.name for tool in box.tools.values() if tool.asks]
         asked = state.approvals.asked(calls, self._machine.current.step, asking=asking)
-        return AWAITING_APPROVAL, replace(state, approvals=asked, waits=state.waits + 1)
-
-    def _with(self, state: AgentState, approvals: Approvals) -> AgentState:
-        return replace(state, approvals=approvals, redactions=tuple(self._services.scrub.report()))
-
-    def take_word(self, state: AgentState) -> tuple[str, AgentState]:
-        """AWAITING_APPROVAL: one delivered word. The first on a call counts; one on any other call changes nothing."""
-        current, event, approvals = self._machine.current, self._machine.current.event, state.approvals
-        scrub = self._services.scrub.of_output
-        word = approvals.decision(current.run_id, event.data, at=event.at, scrub=scrub) if event else None
-        if word:
-            state = self._with(state, replace(approvals, decisions=(*approvals.decisions, word)))
-            said = "answered" if word.question.asks else "approved" if word.approved else "denied"
-            current.attach(what=f"{said} {word.question.tool} ({word.by})", decision=word.to_json())
-        state = replace(state, waits=state.waits + 1)
-        return AWAITING_APPROVAL if state.waiting(current.run_id) else ACTING, state
+        return StepEvent.MUST_ASK, replace(state, approvals=asked, waits=state.waits + 1)
 
     def _timed(self, box: ToolBox, proposed: Proposed, word: Decision | None) -> tuple[Outcome, float]:
         call = proposed.call
@@ -98,7 +81,7 @@ class Acting:
         # An acting tool's effect is keyed (run, step, action): after a crash it is reported, never silently repeated.
         action = self._machine.current.action(f"call {proposed.number}")
 
-        def act() -> dict[str, Any]:
+        def act() -> JsonObject:
             outcome = self._place(tool, call)
             # The journal keeps the result of an action: it too must be without secrets.
             return {"text": self._services.scrub.of_output(outcome.text), "is_error": outcome.is_error}
@@ -120,6 +103,27 @@ class Acting:
         if tool.on_main:
             return self._services.on_main(lambda: carry_out(tool, call))
         return carry_out(tool, call)
+
+
+class Listening:
+    """AWAITING_APPROVAL: one delivered word. The first on a call counts; one on any other call changes nothing."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._machine = services.machine
+
+    def __call__(self, state: AgentState) -> Step:
+        """Take the word that woke the run."""
+        current, event, approvals = self._machine.current, self._machine.current.event, state.approvals
+        scrub = self._services.scrub
+        word = approvals.decision(current.run_id, event.data, at=event.at, scrub=scrub.of_output) if event else None
+        if word:
+            approvals = replace(approvals, decisions=(*approvals.decisions, word))
+            state = replace(state, approvals=approvals, redactions=tuple(scrub.report()))
+            said = "answered" if word.question.asks else "approved" if word.approved else "denied"
+            current.attach(what=f"{said} {word.question.tool} ({word.by})", decision=word.to_json())
+        state = replace(state, waits=state.waits + 1)
+        return StepEvent.HEARD if state.waiting(current.run_id) else StepEvent.ALL_SAID, state
 
 
 def said_once(outcome: Outcome, held: Sequence[HeldDefinition]) -> Outcome:

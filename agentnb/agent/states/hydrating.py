@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import cast
 
 from agentnb import canonical
-from agentnb.agent.attachments import Pictures, pictures_of
-from agentnb.agent.conversation.threads import EARLIER, Threads, folded, left_out
-from agentnb.agent.conversation.turn_blocks import THINKING, closed, scrubbed
+from agentnb.agent.conversation.attachments import Pictures, pictures_of
+from agentnb.agent.conversation.threads import EARLIER, folded, left_out
+from agentnb.agent.conversation.turn_blocks import closed, scrubbed
 from agentnb.agent.deps import Services
 from agentnb.agent.kernel_context import with_changed
 from agentnb.agent.notebook_context import cell_entries, room_for_definitions
 from agentnb.agent.request import Request
-from agentnb.agent.segments.segments import Begun, Segments
+from agentnb.agent.segments.segments import ChosenSegment, Segments
 from agentnb.agent.segments.window import context_room
-from agentnb.agent.state import AgentState, HeldDefinition, LeftOut, Segment, is_agents
+from agentnb.agent.state import AgentState, HeldDefinition, LeftOut, Segment, Step, StepEvent, is_agents
 from agentnb.agent.tools.tool import pick
 from agentnb.context.selection import Chosen, Selection
 from agentnb.errors import InputError
@@ -25,16 +25,16 @@ from agentnb.models.layers import Block
 from agentnb.models.messages import Text
 from agentnb.models.tokens import TokenCounter
 from agentnb.prompt.blocks import TurnParts, receipt_entry, semi_static_block, static_blocks, turn_blocks
-from agentnb.prompt.thread import Turn, held_definitions, is_branch, parent_for, path_to, removed_definitions
+from agentnb.prompt.thread import Turn, held_definitions, is_branch, parent_for, removed_definitions
 
 
 class Hydrating:
     """Opens a turn and fills it. Nothing here asks a model."""
 
-    def __init__(self, services: Services, threads: Threads) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._threads = threads
-        self._segments = Segments(services, threads)
+        self._threads = services.threads
+        self._segments = Segments(services)
         self._machine = services.machine
 
     def opening(self, request: Request, run_id: str) -> tuple[AgentState, dict[str, str]]:
@@ -43,7 +43,7 @@ class Hydrating:
         kind, source = self._kind(request), self._source(request)
         turns = self._threads.turns(request.thread)
         parent = _parent(turns, request, source)
-        path = path_to(turns, parent)
+        path = self._threads.path_to(turns, parent)
         if source is not None and source.kind == kind:
             begun = self._segments.take_up(source, path, request=request)
         else:
@@ -62,7 +62,7 @@ class Hydrating:
 
     def _asked(self, request: Request, segment: Segment) -> AgentState:
         """What was asked for, of whom, and within which limits."""
-        model, simulated = catalog.lookup(request.model), catalog.is_simulated(request.model)
+        model = self._services.model(request.model)
         options = replace(
             request.options,
             tools=tuple(sorted(set(request.tools))),
@@ -78,9 +78,8 @@ class Hydrating:
             purse=request.purse,
             notebook=bool(request.execution),
             label=model.label,
-            simulated=simulated,
-            token_factor=self._services.samples.counter(model, simulated=simulated).factor,
-            known_model=model,
+            simulated=catalog.is_simulated(request.model),
+            token_factor=self._services.counter(request.model).factor,
         )
 
     def _source(self, request: Request) -> AgentState | None:
@@ -98,7 +97,8 @@ class Hydrating:
         specs = [tool.spec for tool in pick(request.tools, self._services.tools).values()]
         return canonical.digest_of([request.model, [block.digest for block in static_blocks(specs)]])
 
-    def hydrate(self, state: AgentState) -> tuple[str, AgentState]:
+    def __call__(self, state: AgentState) -> Step:
+        """Fill the turn, and say how much it holds."""
         started = self._services.clock.monotonic()
         self._machine.current.emit("phase", text="finding the definitions that the task touches")
         state = self.fill(state, self._machine.current.run_id)
@@ -107,7 +107,7 @@ class Hydrating:
             seconds=round(self._services.clock.monotonic() - started, 6),
             what=f"{held} definition{'' if held == 1 else 's'} held, {new} new",
         )
-        return THINKING, state
+        return StepEvent.HYDRATED, state
 
     def fill(self, state: AgentState, run_id: str) -> AgentState:
         """The state with the turn's own blocks, the segment's where this run begins it, and what is held."""
@@ -116,13 +116,14 @@ class Hydrating:
         inherited = list(state.inherited or ())
         if not inherited:
             state = self._with_last_request(state, path)
+        hot: tuple[Chosen, ...] = ()
         if state.segment.root == run_id and not state.segment.base:
-            frozen = tuple(self._new_segment(state, path, inherited))
+            frozen, hot = self._new_segment(state, path, inherited)
             state = replace(state, segment=replace(state.segment, blocks=frozen))
             inherited = folded(inherited)
         before = [*self._threads.before(state), *inherited]
         pictures = self._pictures(state, before)
-        parts = self._parts(state, path, before, pictures)
+        parts = self._parts(state, path, before, pictures, hot)
         blocks = [scrubbed(block, services.scrub) for block in turn_blocks(parts, before)]
         return replace(
             state,
@@ -142,15 +143,27 @@ class Hydrating:
         message = message or threads.last_reply(path, state.address)
         return replace(state, previous_end=end, previous_message=message)
 
-    def _parts(self, state: AgentState, path: Sequence[Turn], before: Sequence[Block], pictures: Pictures) -> TurnParts:
-        """What the task touches, and what became of what the thread holds."""
-        hydrator, count, mode, task = self._services.hydrator, _counter(state).count, state.options.context, state.task
+    def _parts(
+        self,
+        state: AgentState,
+        path: Sequence[Turn],
+        before: Sequence[Block],
+        pictures: Pictures,
+        hot: Sequence[Chosen],
+    ) -> TurnParts:
+        """What the task touches, what became of what the thread holds, and what is `hot`: edited of late."""
+        hydrator, count, mode, task = (
+            self._services.hydrator,
+            self._counter(state).count,
+            state.options.context,
+            state.task,
+        )
         held, budget = held_definitions(before), state.options.context_tokens
         fresh = hydrator.refresh(held, count, gone=removed_definitions(before))
         added = hydrator.additions(task, _earlier_task(before), held, mode=mode, count=count, budget=budget)
         room = min(budget - added.tokens, room_for_definitions(budget))
         found = hydrator.select(task, mode=mode, count=count, budget=max(0, room))
-        selection = with_changed(found, (*fresh.changed, *self._dropped(state, path)), fresh.notes)
+        selection = with_changed(found, (*fresh.changed, *self._dropped(state, path), *hot), fresh.notes)
         return TurnParts(
             task=task,
             selection=selection,
@@ -164,9 +177,13 @@ class Hydrating:
             told=frozenset(hydrator.notebook.cells_told(held, added.holds)),
         )
 
+    def _counter(self, state: AgentState) -> TokenCounter:
+        """The estimator as it was calibrated when the run began: a replay must count as the run did."""
+        return TokenCounter(self._services.model(state.address).tokenizer, state.token_factor)
+
     def _pictures(self, state: AgentState, before: Sequence[Block]) -> Pictures:
         """The pictures that the task names: sent where the model takes pictures and the thread lacks them."""
-        rules = state.model.images
+        rules = self._services.model(state.address).images
         if rules is None:
             return Pictures()
         return pictures_of(self._services.hydrator.draw_pictures(state.task, mode=state.options.context), before, rules)
@@ -177,22 +194,31 @@ class Hydrating:
         if base is None:
             return ()
         sent = [*self._threads.segment(base.root), *self._threads.as_sent(path, root=base.root, kind=state.kind)]
-        return self._services.hydrator.as_they_are(held_definitions(sent), _counter(state).count)
+        return self._services.hydrator.as_they_are(held_definitions(sent), self._counter(state).count)
 
-    def _new_segment(self, state: AgentState, path: Sequence[Turn], inherited: Sequence[Block]) -> list[Block]:
-        """STATIC and SEMI_STATIC of a segment that begins here; what the thread held is folded into it."""
+    def _new_segment(
+        self, state: AgentState, path: Sequence[Turn], inherited: Sequence[Block]
+    ) -> tuple[tuple[Block, ...], tuple[Chosen, ...]]:
+        """STATIC and SEMI_STATIC of a segment that begins here: what the thread held and has not changed of late is
+        folded into it. What was edited lately is returned: it goes to the thread's end, where the next edit makes
+        little out of date."""
         services = self._services
-        count = _counter(state).count
+        count = self._counter(state).count
         specs = [services.tools[name].spec for name in state.options.tools]
         held = held_definitions([*self._threads.whole(path), *inherited])
         sent = path[left_out(state, path) :]
         if len(sent) < len(path):
             touched = set().union(*(self._threads.touched(turn) for turn in sent))
             held = {name: item for name, item in held.items() if name in touched}
-        project = replace(services.hydrator.snapshot(count, folded=held), left_out=len(path) - len(sent))
+        now = services.hydrator.as_they_are(held, count)
+        edited = self._threads.edited(path)
+        changed = {one.definition.name for one in now if one.definition.digest != held[one.definition.name]["digest"]}
+        hot = tuple(one for one in now if one.definition.name in edited | changed)
+        steady = tuple(one for one in now if one not in hot)
+        project = replace(services.hydrator.snapshot(count, folded=steady), left_out=len(path) - len(sent))
         outline = semi_static_block(project)
         blocks = [*static_blocks(specs), *([outline] if outline else [])]
-        return [scrubbed(block, services.scrub) for block in blocks]
+        return tuple(scrubbed(block, services.scrub) for block in blocks), hot
 
 
 SAME_ERROR = "<error>The error told last still stands: no cell has run without one since.</error>"
@@ -216,11 +242,6 @@ def _told_once(failure: str, before: Sequence[Block], cells: Sequence[str] = ())
     return SAME_ERROR if failure and told and failure in told[-1] else failure
 
 
-def _counter(state: AgentState) -> TokenCounter:
-    """The estimator as it was calibrated when the run began: a replay must count as the run did."""
-    return TokenCounter(state.model.tokenizer, state.token_factor)
-
-
 def _parent(turns: Sequence[Turn], request: Request, source: AgentState | None) -> Turn | None:
     """The turn that the new one follows; None for the first."""
     if source is None:
@@ -228,7 +249,7 @@ def _parent(turns: Sequence[Turn], request: Request, source: AgentState | None) 
     return next((turn for turn in turns if turn.run_id == source.parent), None)
 
 
-def _segment_of(begun: Begun, run_id: str) -> Segment:
+def _segment_of(begun: ChosenSegment, run_id: str) -> Segment:
     """The segment that the turn goes on with or begins."""
     if begun.root is not None:
         return Segment(root=begun.root)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agentnb.agent.call_gaps import learn_call
-from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.conversation.turn_blocks import (
-    COMPLETED,
     block_text,
     end_note,
-    next_state,
+    event_of,
     recorded_reply,
     reply_blocks,
     reply_tokens,
@@ -21,7 +18,8 @@ from agentnb.agent.money.budget import affordable_output
 from agentnb.agent.money.costs import LOST, Heard, Lost, lost_call
 from agentnb.agent.money.shared_budget import Purse
 from agentnb.agent.request_planner import Preparing
-from agentnb.agent.state import AgentState, LastCall
+from agentnb.agent.samples import learn_call
+from agentnb.agent.state import AgentState, LastCall, Step, StepEvent
 from agentnb.errors import (
     AgentnbError,
     BudgetExceeded,
@@ -34,9 +32,9 @@ from agentnb.errors import (
 from agentnb.models import prices
 from agentnb.models.catalog import is_simulated
 from agentnb.models.messages import Reply, StopReason, Usage
-from agentnb.models.tokens import TokenCounter, cached_share
+from agentnb.models.tokens import cached_share
 from agentnb.providers import latency
-from agentnb.providers.base import Answer, Provider, Wire
+from agentnb.providers.base import CallAnswer, Provider, Wire
 from agentnb.providers.cassettes import Playing, Replaying
 from agentnb.providers.promptcache import (
     CacheReport,
@@ -60,13 +58,14 @@ CALIBRATION_LEAST = 200  # tokens: fewer say more about framing than about the t
 class Thinking:
     """Makes a call and settles it."""
 
-    def __init__(self, services: Services, threads: Threads) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._threads = threads
-        self._preparing = Preparing(services, threads)
+        self._threads = services.threads
+        self._preparing = Preparing(services)
         self._machine = services.machine
 
-    def think(self, state: AgentState) -> tuple[str, AgentState]:
+    def __call__(self, state: AgentState) -> Step:
+        """One call: within the limits, predicted, made, and what its reply teaches taken in."""
         if self._machine.current.replaying:
             return self._replay(state)
         self._check_limit(state)
@@ -104,26 +103,24 @@ class Thinking:
             )
         return state, self._preparing.marked(state, call)
 
-    def _make_call(self, state: AgentState, call: Call, prediction: Prediction) -> tuple[str, AgentState]:
+    def _make_call(self, state: AgentState, call: Call, prediction: Prediction) -> Step:
         self._announce(call, prediction, state)
         return self._settle(state, call, prediction, self._ask(call, state))
 
-    def _call_from_purse(
-        self, state: AgentState, call: Call, prediction: Prediction, before: float
-    ) -> tuple[str, AgentState]:
+    def _call_from_purse(self, state: AgentState, call: Call, prediction: Prediction, before: float) -> Step:
         """The call within the sum that this run shares with others; `before` is what the run had spent until then."""
         current = self._machine.current
         purse, key = Purse(self._machine.journal, state.purse), f"{current.run_id}/{current.step}"
         most = purse.reserve(key, self._preparing.quote(call))
         call = replace(call, prompt=replace(call.prompt, max_tokens=most))
         try:
-            onward, state = self._make_call(state, call, prediction)
+            event, state = self._make_call(state, call, prediction)
         except AgentnbError:
             lost = (current.attached or {}).get(LOST)
             purse.settle(key, (Lost.from_json(lost).cost.total or 0.0) if lost else 0.0)
             raise
         purse.settle(key, state.spending.spent - before)
-        return onward, state
+        return event, state
 
     def _affordable(self, state: AgentState, call: Call) -> int:
         """The tokens that the budget still pays for. Raises BudgetExceeded, which says how the run goes on."""
@@ -150,7 +147,7 @@ class Thinking:
         self._machine.current.emit("view", context=replace(state, last=last).shown())
         self._machine.current.emit("phase", text="waiting for the first token")
 
-    def _ask(self, call: Call, state: AgentState) -> Answer:
+    def _ask(self, call: Call, state: AgentState) -> CallAnswer:
         provider, emit, heard = self._provider(state), self._machine.current.emit, Heard()
 
         def on_text(kind: str, delta: str) -> None:
@@ -162,7 +159,7 @@ class Thinking:
             else:
                 emit("delta", channel=kind, text=delta)
 
-        wire, counter = _wire(provider, call, state), self._counter(state)
+        wire, counter = _wire(provider, call, state), self._services.counter(state.address)
         self._connect(provider)
         try:
             answer = provider.ask(wire, on_text)
@@ -173,9 +170,6 @@ class Thinking:
                 self._lose(state, call, error, lost_call(call, Usage.from_json(error.spent), heard.texts, counter))
             raise
         return replace(answer, wasted=lost_call(call, answer.wasted, heard.broken, counter).usage)
-
-    def _counter(self, state: AgentState) -> TokenCounter:
-        return self._services.samples.counter(state.model, simulated=state.simulated)
 
     def _lose(self, state: AgentState, call: Call, error: AgentnbError, lost: Lost) -> None:
         """The call brought nothing: what it had used is billed, so it is kept with the step's event; and the prompt
@@ -205,7 +199,7 @@ class Thinking:
         playing = Playing(speed=state.options.replay_speed, wait=services.cancelled.wait, task=state.task)
         return Replaying(live, services.cassette, mode=state.options.replay, clock=services.clock, playing=playing)
 
-    def _settle(self, state: AgentState, call: Call, prediction: Prediction, answer: Answer) -> tuple[str, AgentState]:
+    def _settle(self, state: AgentState, call: Call, prediction: Prediction, answer: CallAnswer) -> Step:
         """Everything that a reply teaches goes into the state, the ledger and the samples; then on."""
         if answer.recorded:
             return self._settle_recorded(state, call, answer)
@@ -228,10 +222,10 @@ class Thinking:
         if answer.wasted != Usage():
             wasted = prices.cost_of(call.model, answer.wasted)
             state = replace(state, spending=state.spending.with_call(answer.wasted, wasted))
-        onward, state = advance(state, reply, cost, sent=len(call.prompt.blocks))
-        if onward == COMPLETED:
+        event, state = advance(state, reply, cost, sent=len(call.prompt.blocks))
+        if event is StepEvent.ANSWERED:
             self._services.keepalive.begin(state.address, call, self._preparing.plan(state, call).pings)
-        return onward, state
+        return event, state
 
     def _told(
         self,
@@ -257,7 +251,7 @@ class Thinking:
         layers = layer_totals(call, call.tokens, cached_share(call.tokens, reply.usage.cache_read))
         return replace(state, last=LastCall(layers=layers, cache=report.to_json(), latency=timing.to_json()))
 
-    def _settle_recorded(self, state: AgentState, call: Call, answer: Answer) -> tuple[str, AgentState]:
+    def _settle_recorded(self, state: AgentState, call: Call, answer: CallAnswer) -> Step:
         """A recorded reply teaches nothing and costs nothing; everything shown of it says that it is recorded."""
         note = f"Recorded {answer.recorded}: nothing was sent and nothing was spent."
         state = replace(state, recorded=answer.recorded).noted(note)
@@ -265,9 +259,9 @@ class Thinking:
         why = f"recorded {answer.recorded}: nothing was sent"
         return self._settle_untaught(state, call, answer, cost=free, why=why, aside=" (recorded)")
 
-    def _settle_uncounted(self, state: AgentState, call: Call, answer: Answer) -> tuple[str, AgentState]:
+    def _settle_uncounted(self, state: AgentState, call: Call, answer: CallAnswer) -> Step:
         """A reply of a server that counts nothing: a missing usage is not zero, so our estimate stands in for it."""
-        counter = self._counter(state)
+        counter = self._services.counter(state.address)
         written = sum(counter.count(block_text(part)) for part in answer.reply.content)
         answer = replace(answer, reply=replace(answer.reply, usage=Usage(input=call.total, output=written)))
         state = state.noted("The server reported no usage: tokens and cost are estimates.")
@@ -275,8 +269,8 @@ class Thinking:
         return self._settle_untaught(state, call, answer, cost=cost, why="the server reported no usage")
 
     def _settle_untaught(
-        self, state: AgentState, call: Call, answer: Answer, *, cost: prices.Cost, why: str, aside: str = ""
-    ) -> tuple[str, AgentState]:
+        self, state: AgentState, call: Call, answer: CallAnswer, *, cost: prices.Cost, why: str, aside: str = ""
+    ) -> Step:
         """A reply whose figures are not those of this call: it is taken in, and nothing is learned from it."""
         reply = answer.reply
         call = replace(call, tokens=settle_tokens(call, (), reply.usage.input_total))
@@ -292,21 +286,21 @@ class Thinking:
         state = self._told(state, call, reply, report=report, timing=timing, cost=cost, aside=aside)
         return advance(state, reply, cost, sent=len(call.prompt.blocks))
 
-    def _without_vanished(self, call: Call, answer: Answer) -> Call:
+    def _without_vanished(self, call: Call, answer: CallAnswer) -> Call:
         """A cache object that was gone is forgotten; the call was answered without it."""
         names = [mark.holder for mark in call.marks if mark.holder] if answer.fell_back else []
         for name in names:
             self._services.objects.vanished(name)
         return replace(call, marks=tuple(mark for mark in call.marks if mark.holder not in names)) if names else call
 
-    def _replay(self, state: AgentState) -> tuple[str, AgentState]:
+    def _replay(self, state: AgentState) -> Step:
         """The step again with the recorded reply: no model is asked, and nothing is learned twice."""
         current = self._machine.current
         after = AgentState.from_json(self._machine.context_at(current.run_id, current.step))
         events = self._machine.history(current.run_id)
         event = next(event for event in events if event.kind == "step" and event.step == current.step)
         reply = recorded_reply(state, after, event.data)
-        cost = prices.cost_of(state.model, reply.usage, at=event.at)
+        cost = prices.cost_of(self._services.model(state.address), reply.usage, at=event.at)
         return advance(replace(state, last=after.last), reply, cost, sent=after.previous_end)
 
     def _learn(
@@ -328,7 +322,7 @@ class Thinking:
             cut=services.ledger.last_cut(state.thread),
         )
         services.ledger.record(warm_entries(call, reply.usage), call.at)
-        replied = reply_tokens(reply_blocks(reply), reply.usage, self._counter(state), call.model)
+        replied = reply_tokens(reply_blocks(reply), reply.usage, self._services.counter(state.address), call.model)
         sent = sent_record(call, run_id=self._machine.current.run_id, replied=replied)
         services.ledger.remember_sent(state.thread, sent)
         learn_call(services.samples, call.prompt, thread=state.thread, at=call.at)
@@ -343,7 +337,7 @@ class Thinking:
         if estimated >= CALIBRATION_LEAST:
             samples.learn_tokens(call.model, simulated=simulated, estimated=estimated, reported=reported)
 
-    def _timing(self, state: AgentState, call: Call, prediction: Prediction, answer: Answer) -> latency.Latency:
+    def _timing(self, state: AgentState, call: Call, prediction: Prediction, answer: CallAnswer) -> latency.Latency:
         """What the call took, beside what was expected of it before; the queue of a real call is estimated."""
         usage = answer.reply.usage
         timing = latency.from_trace(answer.trace, output_tokens=usage.output)
@@ -366,8 +360,8 @@ def _wire(provider: Provider, call: Call, state: AgentState) -> Wire:
     return wire if state.options.stream else wire.plain()
 
 
-def advance(state: AgentState, reply: Reply, cost: prices.Cost, *, sent: int) -> tuple[str, AgentState]:
-    """Where a reply leads, and the state after it. `sent` is the number of blocks that the request held."""
+def advance(state: AgentState, reply: Reply, cost: prices.Cost, *, sent: int) -> Step:
+    """What a reply is, and the state after it. `sent` is the number of blocks that the request held."""
     begun = state.text if state.paused else ""
     after = replace(
         state,
@@ -378,4 +372,4 @@ def advance(state: AgentState, reply: Reply, cost: prices.Cost, *, sent: int) ->
         text=begun + reply.text,
         paused=reply.stop is StopReason.PAUSED,  # then the next reply goes on with this one's text
     )
-    return next_state(reply), after.noted(end_note(reply))
+    return event_of(reply), after.noted(end_note(reply))

@@ -55,7 +55,7 @@ NEW = "new"
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class FileText:
     """A file's text as it is now, and the version that names it."""
 
     path: Path
@@ -108,7 +108,7 @@ class ProjectFiles:
         The person sees the difference first."""
         target, before, after = self._edited(path, version, old, new)
         _write(target, after)
-        done = Text(target, after)
+        done = FileText(target, after)
         return f"{'Changed' if before is not None else 'Made'} {path}; it has version {done.version} now."
 
     def edit_trouble(self, path: str, version: str, old: str, new: str) -> str:
@@ -148,11 +148,11 @@ class ProjectFiles:
         wanted = GitIgnoreSpec.from_lines([pattern.strip().removeprefix("./") or "*"])
         return sorted(name for name in _listed(self._root) if wanted.match_file(name))
 
-    def _read(self, path: str) -> Text:
+    def _read(self, path: str) -> FileText:
         found = self._inside(path)
         if not _may_be_listed(self._root, found):
             raise Unable(f"{path} may not be read: it is hidden, ignored, or may hold secrets.")
-        return Text(found, _text_of(found, path))
+        return FileText(found, _text_of(found, path))
 
     def _inside(self, path: str) -> Path:
         """The file itself, links followed. Raises Unable where it is none, or lies outside."""

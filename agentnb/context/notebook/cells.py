@@ -15,9 +15,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from agentnb.context.static.definitions import Definition, FileDefinitions, Import
-from agentnb.context.static.dispatch import registered_with
-from agentnb.context.static.incremental_parse import parse_cell
 from agentnb.context.static.name_usage import SELF, dotted, uses
+from agentnb.context.static.scanner import parse_cell
 from agentnb.context.static.syntax import PARSE_ERRORS, parse
 
 PYTHON_BODIES = frozenset({"time", "capture", "prun", "agent_trace", "memit", "snakeviz", "scalene", "pyinstrument"})
@@ -61,7 +60,6 @@ class CellIndex:
     def __init__(self, transform: Callable[[str], str]) -> None:
         self._transform = transform
         self._bound: dict[str, _Bound] = {}
-        self._beside: dict[str, list[str]] = {}  # `area` -> `area[Circle]`, which go when it is made anew
         self._texts: dict[str, str] = {}
         self._latest: dict[str, tuple[int, FileDefinitions]] = {}
         self._order = 0
@@ -154,10 +152,6 @@ class CellIndex:
                 self._set(name, _Bound(cell, entry=kept, made=made))
             else:
                 self._set(name, _Bound(cell, item=imports.get(name), made=made))
-        for entry in cell.chosen.values():
-            if entry.registers and entry.name not in cell.made and "." not in entry.name:
-                self._set(entry.name, _Bound(cell, entry=True))
-                self._beside.setdefault(entry.name.partition("[")[0], []).append(entry.name)
         for name in cell.deleted if ran else ():
             if name not in cell.made:
                 self._unset(name)
@@ -170,16 +164,10 @@ class CellIndex:
             self._targets[name] = bound.item.target
         else:
             self._targets.pop(name, None)
-            self._forget_beside(name)
 
     def _unset(self, name: str) -> None:
         self._bound.pop(name, None)
         self._targets.pop(name, None)
-        self._forget_beside(name)
-
-    def _forget_beside(self, name: str) -> None:
-        for beside in self._beside.pop(name, ()):
-            self._bound.pop(beside, None)
 
     def definitions(self) -> CellDefinitions:
         """Qualified name -> its last definition: functions, classes and members, simple constants, imports.
@@ -246,20 +234,6 @@ class CellDefinitions(Mapping[str, Definition]):
         bound = self._bound.get(name.partition(".")[0])
         return bound.cell if bound and bound.entry else None
 
-    def registered(self, name: str) -> list[Definition]:
-        """What cells register with what they call `name`, in the order in which they did."""
-        bound = sorted(self._bound.copy().items(), key=lambda item: item[1].order)
-        cells = dict.fromkeys(item.cell for _, item in bound if item.entry)
-        names = [
-            entry.name for cell in cells for entry in registered_with(cell, name) if self.cell_of(entry.name) is cell
-        ]
-        return [found for key in dict.fromkeys(names) if (found := self.get(key))]
-
-    def registering(self) -> list[str]:
-        """The names with which cells register implementations."""
-        cells = dict.fromkeys(item.cell for item in list(self._bound.copy().values()) if item.entry)
-        return list(dict.fromkeys(entry.registers for cell in cells for entry in cell.entries if entry.registers))
-
     def variant(self, name: str, source: str) -> Definition | None:
         """Of several definitions of that name in its cell the one with this text: a condition may have chosen it."""
         bound = self._bound.get(name.partition(".")[0])
@@ -291,7 +265,10 @@ def _above(cell: FileDefinitions, line: int) -> FileDefinitions:
     """The cell up to the statement that failed at `line` of its code."""
     lines = cell.parsed or cell.lines
     line += next((number for number, text in enumerate(lines) if text.strip()), 0)
-    first = next((piece.first for piece in cell.pieces if piece.first <= line <= piece.last), 1)
+    body = parse("\n".join(lines)).body
+    failed = next((node for node in body if (node.end_lineno or node.lineno) >= line), None)
+    decorators = getattr(failed, "decorator_list", [])
+    first = min([node.lineno for node in (failed, *decorators) if node is not None], default=1)
     return parse_cell("\n".join(lines[: first - 1]), cell=cell.cell)
 
 

@@ -13,7 +13,7 @@ RUN = "application/vnd.agentnb.run.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 KEPT = 60_000
 """Characters of one output that are kept: its beginning and its end."""
-Kind = Literal["printed", "warnings", "result", "shown", "table", "figure", "widget", "error"]
+OutputKind = Literal["printed", "warnings", "result", "shown", "table", "figure", "widget", "error"]
 
 HEAD_SHARE = 0.6
 LINE = 500
@@ -27,7 +27,7 @@ _SHAPE = re.compile(r"\[?(\d[\d,]*) rows x (\d[\d,]*) columns\]?|^shape: \(([\d,
 class Output:
     """One output of a cell. `name` is a display's id, under which it may be shown anew; `size` is what a table says."""
 
-    kind: Kind
+    kind: OutputKind
     text: str
     name: str = ""
 

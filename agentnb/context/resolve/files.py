@@ -1,6 +1,6 @@
 """Read Python files into FileDefinitions, each parsed once per version; tell which file a module's name means.
 
-Of a file that changed only the change is parsed. Nothing here imports a module: names are looked up in `sys.modules`
+Nothing here imports a module: names are looked up in `sys.modules`
 and on the import path only.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 
 from agentnb.context.notebook.trace import is_library
 from agentnb.context.static.definitions import FileDefinitions, ParseError
-from agentnb.context.static.incremental_parse import parse_definitions
+from agentnb.context.static.scanner import parse_definitions
 from agentnb.context.values import static_inspect
 
 BYTES_LIMIT = 32 * 2**20
@@ -73,7 +73,7 @@ class FileIndex:
         except (OSError, zipimport.ZipImportError):
             return None
         before = before if before and before.module == module else None
-        parsed = parsed_source(data, path, module, before)
+        parsed = parsed_source(data, path, module)
         if parsed.error and before and before.entries and (before.outdated or not before.error):
             return replace(before, error=parsed.error, outdated=True)
         return parsed
@@ -88,15 +88,15 @@ class FileIndex:
                 self._lines -= len(dropped.parsed.lines)
 
 
-def parsed_source(data: bytes, path: Path, module: str, before: FileDefinitions | None = None) -> FileDefinitions:
-    """What a file of these bytes defines. `before` is an earlier version."""
+def parsed_source(data: bytes, path: Path, module: str) -> FileDefinitions:
+    """What a file of these bytes defines."""
     file = relative_file(path, module)
     try:
         text = decoded(data)
     except (SyntaxError, ValueError, LookupError) as error:
         why = ParseError(line=0, message=f"cannot be decoded: {error}")
         return FileDefinitions(module=module, file=file, lines=(), entries=(), imports=(), error=why)
-    parsed = parse_definitions(text, module=module, file=file, before=before)
+    parsed = parse_definitions(text, module=module, file=file)
     return replace(parsed, library=True) if is_library(str(path)) else parsed
 
 

@@ -20,7 +20,7 @@ _Mark = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class HeldNow:
     """What a held name was: its digest, what its signature shows, and what was noted about it."""
 
     digest: str
@@ -30,7 +30,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    seen: Seen
+    seen: HeldNow
     mark: _Mark
     file: Path | None
     roots: tuple[str, ...]
@@ -42,14 +42,14 @@ class HeldNames:
 
     _kept: dict[tuple[str, str], _Kept] = field(default_factory=dict)
 
-    def known(self, name: str, form: str, cells: CellIndex, namespace: Mapping[str, Any]) -> Seen | None:
+    def known(self, name: str, form: str, cells: CellIndex, namespace: Mapping[str, Any]) -> HeldNow | None:
         """Return what the name is, where nothing that it depends on has changed since it was looked at."""
         kept = self._kept.get((name, form))
         if kept is None or _mark(name, kept.file, kept.roots, cells, namespace) != kept.mark:
             return None
         return kept.seen
 
-    def keep(self, form: str, found: Definition, seen: Seen, cells: CellIndex, namespace: Mapping[str, Any]) -> None:
+    def keep(self, form: str, found: Definition, seen: HeldNow, cells: CellIndex, namespace: Mapping[str, Any]) -> None:
         """Remember what a definition is now."""
         file = _file_of(found)
         roots = tuple(dict.fromkeys(name.partition(".")[0].removesuffix("()") for name in found.references))

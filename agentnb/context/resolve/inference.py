@@ -29,7 +29,7 @@ _PROGRAM = Path(__file__).with_name("inference_worker.py")
 _Key = tuple[str, str]
 
 
-class _Answer:
+class _OpenQuestion:
     """`place` is what was found, once `done`; `hopeless` questions are answered by None from then on.
 
     `waited` is the longest time, in seconds, that somebody was ready to wait for it.
@@ -60,8 +60,8 @@ class Worker:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
-        self._answers: dict[_Key, _Answer] = {}
-        self._current: tuple[_Answer, threading.Thread] | None = None
+        self._answers: dict[_Key, _OpenQuestion] = {}
+        self._current: tuple[_OpenQuestion, threading.Thread] | None = None
 
     def infer(self, code: str, expression: str, seconds: float = SECONDS) -> Place | None:
         """Where the definition of `expression` after `code` stands; None where that is unknown, or not known yet.
@@ -85,7 +85,7 @@ class Worker:
         return answer.place
 
     @staticmethod
-    def _waits(answer: _Answer, seconds: float, patience: float) -> bool:
+    def _waits(answer: _OpenQuestion, seconds: float, patience: float) -> bool:
         """Wait for it, unless somebody with as much patience has already gone away without it. True when it is done."""
         if not answer.done.is_set() and patience > answer.waited:
             answer.done.wait(max(seconds, 0.0))
@@ -106,7 +106,7 @@ class Worker:
                     pipe.close()
         process.wait()
 
-    def _ask(self, key: _Key) -> _Answer | None:
+    def _ask(self, key: _Key) -> _OpenQuestion | None:
         busy = self._current is not None and not self._current[0].done.is_set()
         if self._owner != os.getpid():
             busy = False  # a forked child must not talk to its parent's worker
@@ -115,13 +115,13 @@ class Worker:
             return None
         for old in list(self._answers)[: max(len(self._answers) + 1 - KEPT, 0)]:
             del self._answers[old]
-        answer = self._answers[key] = _Answer()
+        answer = self._answers[key] = _OpenQuestion()
         thread = threading.Thread(target=self._exchange, args=(key, answer), daemon=True, name="agentnb-inference")
         self._current = answer, thread
         thread.start()
         return answer
 
-    def _exchange(self, key: _Key, answer: _Answer) -> None:
+    def _exchange(self, key: _Key, answer: _OpenQuestion) -> None:
         """In a thread of its own: starting the process, a full pipe and a slow answer are nobody's wait but its."""
         give_up = threading.Timer(self._limit, self._give_up, (answer,))
         give_up.daemon = True
@@ -135,7 +135,7 @@ class Worker:
             give_up.cancel()
             answer.done.set()
 
-    def _give_up(self, answer: _Answer) -> None:
+    def _give_up(self, answer: _OpenQuestion) -> None:
         answer.hopeless = True
         process = self._process
         if process is not None:

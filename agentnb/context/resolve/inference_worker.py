@@ -19,7 +19,7 @@ from typing import Any
 
 IDLE_SECONDS = 600.0
 CELLS = "<cells>"
-Answer = tuple[str | None, int, str] | None
+FoundPlace = tuple[str | None, int, str] | None
 """(file, or None for the cells themselves; line; name), or None where nobody knows."""
 
 
@@ -45,7 +45,7 @@ def _read(questions: queue.SimpleQueue[bytes]) -> None:
     os._exit(0)  # the kernel is gone: whatever is being inferred, nobody waits for it
 
 
-def answer(code: str, expression: str, path: list[str]) -> Answer:
+def answer(code: str, expression: str, path: list[str]) -> FoundPlace:
     """Where the definition of `expression` after `code` stands, with `path` as the import path."""
     steps = (partial(_by_astroid, code, expression), partial(_by_jedi, code, expression, path))
     _load()  # before `path`: a user's file may be called like a part of them
@@ -71,7 +71,7 @@ def _load() -> None:
 _seen: dict[str, tuple[int, int]] = {}
 
 
-def _by_astroid(code: str, expression: str) -> Answer:
+def _by_astroid(code: str, expression: str) -> FoundPlace:
     import astroid
 
     manager = astroid.MANAGER
@@ -99,7 +99,7 @@ def _forget_changed(manager: Any) -> None:
         _seen.clear()
 
 
-def _place(node: Any) -> Answer:
+def _place(node: object) -> FoundPlace:
     """The definition behind an attribute: among its owner's attributes, else what the node is inferred as."""
     for find in (_owner_attributes, _inferred):
         for found in find(node):
@@ -128,7 +128,7 @@ def _safely(produce: Callable[[], Any]) -> Iterator[Any]:
         return
 
 
-def _located(found: Any) -> Answer:
+def _located(found: Any) -> FoundPlace:
     found = getattr(found, "_proxied", found)
     kind = type(found).__name__
     if kind not in {"FunctionDef", "AsyncFunctionDef", "ClassDef", "AssignName", "AssignAttr"}:
@@ -174,7 +174,7 @@ def _restrained() -> Any:
     except (ImportError, AttributeError):  # another jedi, which cannot be held back in these ways
         return None
 
-    def load_own(state: Any, dotted_name: str, *rest: Any, **more: Any) -> Any:
+    def load_own(state: object, dotted_name: str, *rest: object, **more: object) -> Any:
         return load(state, dotted_name, *rest, **more) if _is_pythons(dotted_name) else None
 
     access.load_module = load_own
@@ -186,7 +186,7 @@ def _is_pythons(module: str) -> bool:
     return module.partition(".")[0] in sys.stdlib_module_names
 
 
-def _by_jedi(code: str, expression: str, path: list[str]) -> Answer:
+def _by_jedi(code: str, expression: str, path: list[str]) -> FoundPlace:
     """The one definition that jedi names; where it names several, none."""
     jedi = _jedi()
     if jedi is None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from agentnb.canonical import JsonMapping
 from agentnb.context.resolve import library
 from agentnb.context.resolve.text import CellNames, Texts, sourceless
 from agentnb.context.static.definitions import Definition, FileDefinitions
-from agentnb.context.static.incremental_parse import parse_cell
+from agentnb.context.static.scanner import parse_cell
 from agentnb.context.static.syntax import first_line, normalise
 from agentnb.context.values import static_inspect
 
@@ -35,9 +36,7 @@ class LiveObjects:
         self.notes: dict[str, None] = {}
         """Definitions of cells that what lives was not made of."""
 
-    def walk(
-        self, scope: Mapping[str, Any], parts: list[str], *, module: ModuleType | None = None
-    ) -> Definition | None:
+    def walk(self, scope: JsonMapping, parts: list[str], *, module: ModuleType | None = None) -> Definition | None:
         value: Any = scope.get(parts[0], static_inspect.MISSING)
         owner: Any = module
         for i, part in enumerate(parts[1:], 1):
@@ -56,7 +55,7 @@ class LiveObjects:
             return None
         return self._in_classes(_classes_of(owner), rest[0])
 
-    def _of_value(self, owner: Any, parts: list[str], value: Any) -> Definition | None:
+    def _of_value(self, owner: object, parts: list[str], value: object) -> Definition | None:
         name = parts[-1]
         inner = static_inspect.unwrap(value)
         told = self._of_library(value, inner)
@@ -92,7 +91,7 @@ class LiveObjects:
             return library.of_class(inner)
         return None
 
-    def _alias(self, owner: Any, parts: list[str], value: Any) -> Definition | None:
+    def _alias(self, owner: object, parts: list[str], value: object) -> Definition | None:
         """`Rows = list[dict]` and `Number: TypeAlias = int` mean what is written, not the class that they lead to."""
         written = self._as_written(owner, parts) if owner is None or static_inspect.is_a(owner, ModuleType) else None
         return written if written and (written.kind == "type alias" or static_inspect.is_generic(value)) else None
@@ -194,14 +193,6 @@ class LiveObjects:
         file = self._file_of(code, static_inspect.plain(function.__module__) if function else "")
         return _at_code(file, code) if file else None
 
-    def registered(self, scope: Mapping[str, Any], parts: list[str]) -> list[Definition]:
-        """What `functools.singledispatch` keeps for the function of that name, the base among it."""
-        value: Any = scope.get(parts[0], static_inspect.MISSING)
-        for part in parts[1:]:
-            value = static_inspect.MISSING if value is static_inspect.MISSING else static_inspect.attribute(value, part)
-        found = (self.of_code(function.__code__, function) for function in static_inspect.registered(value))
-        return list({item.name: item for item in found if item is not None}.values())
-
     def why_sourceless(self, value: Any, name: str) -> str:
         """Why a function or class has no text to show."""
         if static_inspect.is_a(value, FunctionType) and _is_no_file(value.__code__.co_filename):
@@ -211,9 +202,6 @@ class LiveObjects:
     def _of_cell_code(self, code: CodeType) -> Definition | None:
         """What the cells say of a function; where a condition chose, or no cell has it, what the code was made of."""
         name = code.co_qualname
-        registered = self._of_registered(code)
-        if registered is not None:
-            return registered
         known, cell = self._cells.find(name), self._cells.definitions.cell_of(name)
         if known and cell and name not in cell.repeated and _text_of(code).strip() == "\n".join(cell.lines).strip():
             return known
@@ -229,15 +217,6 @@ class LiveObjects:
                 f"{name} was defined again, but its earlier version is in use: run again what was made of it"
             ] = None
         return known
-
-    def _of_registered(self, code: CodeType) -> Definition | None:
-        """An implementation that has no name of its own: by what it was made of, and as its cell has it now."""
-        file = self._file_of(code) if not code.co_name.strip("_") else None
-        entry = file.at_line(code.co_firstlineno, code.co_name) if file else None
-        if file is None or entry is None or not entry.registers:
-            return None
-        known, ran = self._cells.find(entry.name), file.by_name[entry.name]
-        return known if known is not None and known.source == ran.source else ran
 
     def _file_of(self, code: CodeType, module: str = "") -> FileDefinitions | None:
         """The file that the code was compiled from; of what ran otherwise, the text that IPython keeps to show it."""
@@ -296,7 +275,7 @@ def _classes_of(owner: Any) -> tuple[type, ...]:
 
 def _at_code(file: FileDefinitions, code: CodeType) -> Definition | None:
     entry = file.at_line(code.co_firstlineno, code.co_name)
-    other = entry is None or (entry.name.rpartition(".")[2] != code.co_name and not entry.registers)
+    other = entry is None or (entry.name.rpartition(".")[2] != code.co_name)
     if entry is None or (other and code.co_qualname in file.chosen):
         return file.by_name.get(code.co_qualname)  # the file changed since it was loaded
     return file.by_name[entry.name] if file.chosen[entry.name] is entry else file.build(entry)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from types import FunctionType, ModuleType
 from typing import Any
 
+from agentnb.canonical import JsonMapping
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.static.definitions import Line
 from agentnb.context.values import static_inspect
@@ -59,7 +60,7 @@ def text_of(lines: Iterable[Line]) -> str:
 
 
 def modules_in_use(
-    cells: CellIndex, namespace: Mapping[str, Any], is_own: Callable[[ModuleType], bool]
+    cells: CellIndex, namespace: JsonMapping, is_own: Callable[[ModuleType], bool]
 ) -> dict[str, ModuleType]:
     """The loaded modules of the user's own that the notebook uses, sorted by name.
 
@@ -100,7 +101,7 @@ def _along(parts: Sequence[str]) -> Iterator[str]:
     yield home_of(value)
 
 
-def _values(namespace: Mapping[str, Any]) -> list[Any]:
+def _values(namespace: JsonMapping) -> list[Any]:
     """What the notebook's names hold. Another thread may bind more meanwhile."""
     names = [name for name in list(namespace)[:VALUES_LIMIT] if not name.startswith("_")]
     return [namespace.get(name) for name in names]

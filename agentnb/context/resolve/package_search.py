@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
+from agentnb.canonical import JsonMapping
 from agentnb.context.notebook.trace import is_library
 from agentnb.context.resolve.files import module_file
 from agentnb.context.resolve.text import Texts
@@ -37,9 +37,7 @@ _TEST = re.compile(r"(?:^|\.)(?:tests?|_?testing_?|conftest|benchmarks?|examples
 _Stamp = tuple[int, int]
 
 
-def packages_in_use(
-    targets: Iterable[str], namespace: Mapping[str, Any], roots: Iterable[Path] = ()
-) -> dict[str, Path]:
+def packages_in_use(targets: Iterable[str], namespace: JsonMapping, roots: Iterable[Path] = ()) -> dict[str, Path]:
     """Name -> directory (or the one file) of the packages that cells import and that the namespace's modules are of.
 
     `targets` are dotted names as cells import them. Compiled and built-in modules have no files. Imports nothing.
@@ -96,7 +94,7 @@ class PackageSearch:
                 if f".{qualified}".endswith(f".{name}") and file:
                     yield file.by_name[qualified]
 
-    def _places(self, name: str) -> Iterator[_Place]:
+    def _places(self, name: str) -> Iterator[_LikelyFile]:
         left = TOTAL_BYTES
         for package, root in self._packages:
             for path, stamp in _listed(root, tests=name.lower().startswith("test")).items():
@@ -105,11 +103,11 @@ class PackageSearch:
                 if rank is not None:
                     module = _module_in(root, package, path)
                     private = any(part.startswith("_") for part in f"{module}.{name}".split("."))
-                    yield _Place(path, module, (private, *rank))
+                    yield _LikelyFile(path, module, (private, *rank))
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _LikelyFile:
     """A file that seems to define a name. The lower its rank, the likelier it is meant."""
 
     path: str

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from agentnb.canonical import JsonMapping
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.resolve import inference, library
 from agentnb.context.resolve.files import FileIndex, module_file, module_name
@@ -27,7 +28,6 @@ from agentnb.context.resolve.objects import LiveObjects
 from agentnb.context.resolve.package_search import PackageSearch, packages_in_use
 from agentnb.context.resolve.text import CellNames, Texts, sourceless
 from agentnb.context.static.definitions import Definition, FileDefinitions
-from agentnb.context.static.dispatch import NAMED_BESIDE, dispatches
 from agentnb.context.static.name_usage import SELF
 from agentnb.context.values import static_inspect
 from agentnb.errors import nearest
@@ -70,7 +70,7 @@ class Resolver:
         self,
         *,
         cells: CellIndex,
-        namespace: Mapping[str, Any],
+        namespace: JsonMapping,
         project: Path | None = None,
         index: FileIndex | None = None,
         patience: float = inference.SECONDS,
@@ -111,7 +111,7 @@ class Resolver:
     def exactly(self, name: str) -> Definition | None:
         """The definition that goes by this very name, as one that was found before: nothing is searched or inferred."""
         parts = name.replace(".<locals>.", ".").split(".")
-        found = self._look(parts, self._cascade) if all(part.isidentifier() for part in parts) else self._beside(name)
+        found = self._look(parts, self._cascade)
         return found if found is not None and found.name == name else None
 
     def mentioned(self, word: str) -> Definition | None:
@@ -142,29 +142,6 @@ class Resolver:
         is_module = found.kind == "import"
         text = self._texts.module(found.name, whole=True) if is_module else self._texts.by_name(found.name.split("."))
         return text if text is not None and text.name == found.name else found
-
-    def implementations(self, found: Definition) -> list[Definition]:
-        """What is registered with a function of `functools.singledispatch`: by its registry, or else by text."""
-        if not dispatches(found.source):
-            return []
-        names, module = self._live_scope(found)
-        parts = found.name.removeprefix(f"{static_inspect.module_text(module, '__name__')}." if module else "").split(
-            "."
-        )
-        kept = self._objects.registered(names, parts)
-        if any(item.name == found.name for item in kept):
-            return [item for item in kept if item.name != found.name]
-        written = [name for name in self._own.definitions.registering() if self._is_called(name, found)]
-        in_cells = (item for name in written for item in self._own.definitions.registered(name))
-        return [*(self._texts.registered(found) if found.origin == "file" else ()), *in_cells]
-
-    def _is_called(self, name: str, found: Definition) -> bool:
-        meant = found if name == found.name else self.mentioned(name)
-        return meant is not None and meant.name == found.name
-
-    def overloads(self, found: Definition) -> Definition | None:
-        """The overloads of a function that has a body too."""
-        return self._own.overloads(found.name) if found.origin == "cell" else self._texts.overloads(found)
 
     def follow(self, user: Definition, reference: str, receiver: Definition | None = None) -> Definition | None:
         """The definition that `reference` in the code of `user` means: in its module's scope, or the notebook's.
@@ -263,22 +240,12 @@ class Resolver:
 
     def _resolve(self, name: str) -> Definition | Unresolved:
         if not DOTTED.match(name):
-            found = self._of_result(name) if RESULT.match(name) else self._beside(name)
+            found = self._of_result(name) if RESULT.match(name) else None
             return found or Unresolved(name=name, reason=f"{name[:60]!r} is not a name", kind="text")
         parts = name.split(".")
         return self._look(
             parts, (*self._cascade, self._of_property, self._from_packages, self._by_inference)
         ) or self._unresolved(name, parts)
-
-    def _beside(self, name: str) -> Definition | None:
-        """`area[Circle]`, an implementation that has no name of its own, and `area[overload]`."""
-        match = NAMED_BESIDE.match(name)
-        base = self.resolve(match[1]) if match else None
-        if not isinstance(base, Definition):
-            return self._own.definitions.get(name) if match else None
-        beside = [*self.implementations(base), *filter(None, [self.overloads(base)])]
-        called = {name, f"{base.name}{name.removeprefix(match[1]) if match else ''}"}
-        return next((item for item in beside if item.name in called), None)
 
     @staticmethod
     def _look(parts: list[str], steps: Sequence[Callable[[list[str]], Definition | None]]) -> Definition | None:
@@ -427,7 +394,7 @@ class Resolver:
 
     # what a definition's code means ------------------------------------------------------------------------------
 
-    def _live_scope(self, user: Definition) -> tuple[Mapping[str, Any], ModuleType | None]:
+    def _live_scope(self, user: Definition) -> tuple[JsonMapping, ModuleType | None]:
         if user.origin == "cell":
             return self._namespace, None
         parts = user.name.split(".")
@@ -438,7 +405,7 @@ class Resolver:
         return {}, None
 
     def _follow(
-        self, user: Definition, scope: tuple[Mapping[str, Any], ModuleType | None], parts: list[str]
+        self, user: Definition, scope: tuple[JsonMapping, ModuleType | None], parts: list[str]
     ) -> Definition | None:
         names, module = scope
         if parts[0] in names and not (user.origin == "cell" and parts[0] in SHELL_NAMES):

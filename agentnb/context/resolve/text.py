@@ -14,7 +14,6 @@ from agentnb.context.resolve import library
 from agentnb.context.resolve.files import SHARED, FileIndex, module_file, stub_file
 from agentnb.context.resolve.outlines import text_of
 from agentnb.context.static.definitions import Definition, Entry, FileDefinitions, ParseError
-from agentnb.context.static.dispatch import dispatches, overloads, registered_with
 from agentnb.context.static.inheritance import resolution_order
 from agentnb.context.values import static_inspect
 
@@ -218,20 +217,6 @@ class Texts:
             self._errors[file.file] = _note(file, file.error)
         return file
 
-    def registered(self, found: Definition) -> list[Definition]:
-        """The implementations that its own file registers with it."""
-        file = self.file_containing(found)
-        if file is None or not dispatches(found.source):
-            return []
-        name = found.name.removeprefix(f"{file.module}.")
-        return [file.by_name[entry.name] for entry in registered_with(file, name)]
-
-    def overloads(self, found: Definition) -> Definition | None:
-        """The overloads of a function of a file, as one definition."""
-        file = self.file_containing(found) if found.origin == "file" else None
-        entry = overloads(file, found.name.removeprefix(f"{file.module}.")) if file else None
-        return file.build(entry) if file and entry else None
-
     def stub_signature(self, name: str) -> str:
         """The signature that a `.pyi` beside the compiled module gives; an empty string without one."""
         parts = name.split(".")
@@ -262,12 +247,6 @@ class CellNames:
         cls = self._class(owner) if owner else None
         found = (self._member(place, member) for place in resolution_order(cls, self._bases)[1:]) if cls else ()
         return next(filter(None, found), None)
-
-    def overloads(self, name: str) -> Definition | None:
-        """The overloads of a cell's function, as one definition."""
-        cell = self.definitions.cell_of(name)
-        entry = overloads(cell, name) if cell else None
-        return cell.build(entry) if cell and entry else None
 
     def _class(self, name: str) -> _Class | None:
         cell = self.definitions.cell_of(name)

@@ -28,7 +28,7 @@ class Definition:
     """One definition with its exact text. `name` is qualified: by its module, or bare for a cell's."""
 
     name: str
-    kind: str  # function | async function | class | method | property | constant | import | type alias | overloads
+    kind: str  # function | async function | class | method | property | constant | import | type alias
     origin: str  # "file" or "cell"
     file: str  # relative to its package's parent, or to the project; "" for cells
     cell: str  # cell id, or "In[3]"; "" for files
@@ -80,8 +80,7 @@ class Entry:
 
     `weight` orders several of one name: 2 normal, 1 in a branch that does not run as a rule, 0 an overload's stub.
     `columns` is set where others share its lines (`a = 1; b = 2`): UTF-8 bytes before it in its first line, and up to
-    its end in its last. `registers` names the function that it is registered with as one implementation; one that has
-    no name of its own (`def _`) is called after both: `area[Circle]`.
+    its end in its last.
     """
 
     name: str
@@ -90,7 +89,6 @@ class Entry:
     weight: int = 2
     bases: tuple[str, ...] = ()
     columns: tuple[int, int] | None = None
-    registers: str = ""
 
     @property
     def lines(self) -> tuple[int, int]:
@@ -133,17 +131,6 @@ class ParseError:
         return f"line {self.line}: {self.message}" if self.line else self.message
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Piece:
-    """A top-level statement with what follows it up to the next. Of a file that changes, the pieces that did not are
-    taken over. `ends`: where what it brought ends in the file's entries, imports, stars and deleted names."""
-
-    first: int
-    last: int
-    digest: str
-    ends: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FileDefinitions:
     """What one file or cell defines. `error` says why a part of it could not be read; what could be is there.
@@ -163,7 +150,6 @@ class FileDefinitions:
     outdated: bool = False
     cell: str = ""
     parsed: tuple[str, ...] | None = None  # for cells with magics: the lines as Python, where `lines` are as typed
-    pieces: tuple[Piece, ...] = ()  # empty where the file has to be scanned as a whole
     made: Mapping[str, str] = field(default_factory=dict)  # for cells: what their own scope binds; `Model()` if a call
     imported: frozenset[str] = frozenset()  # for cells: of these names what they import counts, not what they define
     library: bool = False
@@ -436,8 +422,6 @@ def _signature(file: FileDefinitions, entry: Entry, doc: str | None, *, members:
     if entry.kind in {"constant", "type alias"} or doc is None:
         return _one_line(file, entry)
     text = "\n".join(_slice(file, entry, python=True))
-    if entry.kind == "overloads":
-        return _overloads(file, entry)
     head = header(text)
     if entry.kind == "class":
         return _class_signature(file, entry, head, doc, members=members)
@@ -446,18 +430,8 @@ def _signature(file: FileDefinitions, entry: Entry, doc: str | None, *, members:
 
 
 def _mark(entry: Entry) -> str:
-    """What the header does not say: `@property`, or with what and for which types it is registered."""
-    base = entry.registers.rpartition(".")[2]
-    if not base:
-        return "@property " if entry.kind == "property" else ""
-    types = entry.name.rpartition("[")[2].removesuffix("]").split(", ") if entry.name.endswith("]") else []
-    return "".join(f"@{base}.register({kind}) " for kind in types) or f"@{base}.register "
-
-
-def _overloads(file: FileDefinitions, entry: Entry) -> str:
-    lines = file.lines if file.parsed is None else file.parsed
-    heads = (header("\n".join(lines[first - 1 : last])) for first, last in entry.spans)
-    return "\n".join(f"@overload {head} ..." for head in heads)
+    """What the header does not say."""
+    return "@property " if entry.kind == "property" else ""
 
 
 def _class_signature(file: FileDefinitions, entry: Entry, head: str, doc: str, *, members: bool) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ast
-import gc
 import io
 import re
 import tokenize
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What parsing, or walking what was parsed, raises on bad input."""
@@ -38,24 +37,6 @@ def _parsed(text: str) -> ast.Module:
 
 
 TRIES = 50
-
-
-@contextmanager
-def many_objects(text: str) -> Iterator[None]:
-    """While a long text's syntax tree is made and walked: the garbage collector would look through it again and again,
-    for several times as long as parsing takes, and syntax trees hold no circles."""
-    pausing = len(text) > PAUSE_FROM and gc.isenabled()
-    if pausing:
-        gc.disable()
-    try:
-        yield
-    finally:
-        if pausing:
-            gc.enable()
-
-
-PAUSE_FROM = 20_000
-"""Characters; a shorter text is parsed before the collector runs twice."""
 
 
 def indent(line: str) -> int:

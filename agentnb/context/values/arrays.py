@@ -55,7 +55,7 @@ def tensor(value: Any) -> str:
     return f"{about}{ends}: {first}{', …' if flat.numel() > ITEMS else ''}"
 
 
-def network(value: Any) -> str:
+def network(value: object) -> str:
     """A torch module, the user's own too: its parts are stored, so that nothing of his code is needed."""
     own = static_inspect.own_dict(value)
     parts = own.get("_modules") or {}
@@ -67,7 +67,7 @@ def network(value: Any) -> str:
     return f"{kind}, a torch module in {mode}: {size} parameters; layers {layers}"
 
 
-def _parameters(value: Any, depth: int) -> int:
+def _parameters(value: object, depth: int) -> int:
     own = static_inspect.own_dict(value)
     held = sum(int(item.numel()) for item in (own.get("_parameters") or {}).values() if item is not None)
     parts = (own.get("_modules") or {}).values() if depth else ()

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
+from agentnb.canonical import JsonObject
 from agentnb.context.redaction.redactor import names_secret
 from agentnb.context.values import arrays, figures, static_inspect
 from agentnb.context.values.arrays import SCAN_CELLS
@@ -60,14 +61,14 @@ _TAG = re.compile(r"<(?=/?(?:values|task|definition|outline|tree|file|schema|rem
 """What frames the prompt's parts: data that holds such words must not close or open one."""
 
 
-def describe(name: str, value: Any, *, limit: int = LIMIT) -> str:
+def describe(name: str, value: object, *, limit: int = LIMIT) -> str:
     """`name: type, what it holds`, at most `limit` characters. An object's own `_repr_llm_()` is honoured."""
     if type(value) is str and names_secret(name):  # written so that redaction sees whose value it is
         return settled(f"{name}: str of {len(value)} characters, {name} = {quoted(value)}", limit)
     return settled(f"{name}: {in_words(value, limit=limit)}", limit)
 
 
-def in_words(value: Any, *, limit: int = LIMIT) -> str:
+def in_words(value: object, *, limit: int = LIMIT) -> str:
     """The same without a name, not yet `settled`."""
     try:
         return _own_words(value, limit) or _describe(value)
@@ -95,7 +96,7 @@ def _describe(value: Any) -> str:
     return f"{static_inspect.type_name(value)}: {brief(value)}" if static_inspect.is_a(value, _ATOMS) else brief(value)
 
 
-def _own_words(value: Any, limit: int) -> str:
+def _own_words(value: object, limit: int) -> str:
     """Return what the object says of itself: by `_repr_llm_`, which its author wrote for this, or by the `repr` of a
     library that computes nothing for it. It runs in a thread and is given up after OWN_WORDS_SECONDS."""
     method = static_inspect.class_attribute(type(value), "_repr_llm_")
@@ -116,7 +117,7 @@ def _own_words(value: Any, limit: int) -> str:
     return said[0][: 2 * limit] if said and type(said[0]) is str else ""
 
 
-def _known(value: Any) -> _Known | None:
+def _known(value: object) -> _KnownClass | None:
     """The describer of a library's own class. A subclass elsewhere is not taken: its methods may be the user's code."""
     top = static_inspect.class_name(type(value))[0].partition(".")[0]
     if top not in _TOPS:
@@ -220,7 +221,7 @@ _LENGTHS: tuple[tuple[type, Callable[[Any], int]], ...] = (
 )
 
 
-def _object(value: Any, depth: int) -> str:
+def _object(value: object, depth: int) -> str:
     """An object by its type and its stored plain attributes; not those that its constructor sets by itself."""
     for kind, say in _SAID:
         if static_inspect.is_a(value, kind):
@@ -242,7 +243,7 @@ def _object(value: Any, depth: int) -> str:
     return f"{static_inspect.type_name(value)}({items(shown, len(own))})"
 
 
-def _state(value: Any) -> dict[str, Any]:
+def _state(value: Any) -> JsonObject:
     """An object's own attributes: a named tuple's fields, what `__slots__` holds, and its dictionary's."""
     cls = type(value)
     fields = static_inspect.class_attribute(cls, "_fields")
@@ -260,7 +261,7 @@ def _is_state(cls: type, key: object) -> bool:
     return not static_inspect.is_a(static_inspect.class_attribute(cls, key), functools.cached_property)
 
 
-def _defaults(cls: type) -> dict[str, Any]:
+def _defaults(cls: type) -> JsonObject:
     """Return what a class's own constructor takes where nothing is given."""
     made = static_inspect.class_attribute(cls, "__init__")
     if not static_inspect.is_a(made, FunctionType):
@@ -270,7 +271,7 @@ def _defaults(cls: type) -> dict[str, Any]:
     return dict(zip(names[len(names) - len(last) :], last, strict=True)) | (made.__kwdefaults__ or {})
 
 
-def _is_usual(usual: dict[str, Any], key: str, item: Any) -> bool:
+def _is_usual(usual: JsonObject, key: str, item: object) -> bool:
     default = usual.get(key, static_inspect.MISSING)
     return item is default or (type(item) is type(default) and type(item) in (*_ATOMS, str) and bool(item == default))
 
@@ -288,7 +289,7 @@ _SAID: tuple[tuple[type, Callable[[Any], str]], ...] = (
 )
 
 
-def _sized(value: Any, depth: int) -> str:
+def _sized(value: object, depth: int) -> str:
     """A subclass of a built-in type, by what the built-in itself holds: its own methods are not asked."""
     for kind in (int, float):
         if static_inspect.is_a(value, kind):
@@ -352,7 +353,7 @@ _HIDDEN = re.compile(
 )
 
 
-def _column(name: Any, cells: list[Any]) -> list[str]:
+def _column(name: object, cells: list[Any]) -> list[str]:
     """A column's cells; not of one whose name says that they are secret, which their own shape may not show."""
     return ["(not shown)" if type(name) is str and _HIDDEN.search(name) else _plain(item) for item in cells]
 
@@ -448,7 +449,7 @@ def _picture(value: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _KnownClass:
     """How values of one library's class are told: at length, and inside another value."""
 
     module: str
@@ -461,41 +462,41 @@ def _shaped(value: Any) -> str:
     return f"{static_inspect.class_name(type(value))[1]} {' x '.join(map(str, value.shape))}"
 
 
-LIBRARIES: tuple[_Known, ...] = (
-    _Known("pandas", "DataFrame", _frame, _shaped),
-    _Known("pandas", "Series", _series, _shaped),
-    _Known("pandas", "Timestamp", lambda value: value.isoformat(), lambda value: value.isoformat()),
-    _Known("pandas._libs.tslibs.nattype", "NaTType", lambda value: "NaT", lambda value: "NaT"),
-    _Known("pandas._libs.missing", "NAType", lambda value: "NA", lambda value: "NA"),
-    _Known("pandas", "Timedelta", lambda value: value.isoformat(), lambda value: value.isoformat()),
-    _Known("pandas", "Period", str, str),
-    _Known("pandas", "Interval", str, str),
-    _Known(
+LIBRARIES: tuple[_KnownClass, ...] = (
+    _KnownClass("pandas", "DataFrame", _frame, _shaped),
+    _KnownClass("pandas", "Series", _series, _shaped),
+    _KnownClass("pandas", "Timestamp", lambda value: value.isoformat(), lambda value: value.isoformat()),
+    _KnownClass("pandas._libs.tslibs.nattype", "NaTType", lambda value: "NaT", lambda value: "NaT"),
+    _KnownClass("pandas._libs.missing", "NAType", lambda value: "NA", lambda value: "NA"),
+    _KnownClass("pandas", "Timedelta", lambda value: value.isoformat(), lambda value: value.isoformat()),
+    _KnownClass("pandas", "Period", str, str),
+    _KnownClass("pandas", "Interval", str, str),
+    _KnownClass(
         "pandas.io.formats.style", "Styler", lambda value: f"Styler of {_shaped(value.data)}", static_inspect.type_name
     ),
-    _Known("pandas.api.extensions", "ExtensionArray", _extension, static_inspect.type_name),
-    _Known("pandas", "Index", _index, lambda value: f"{type(value).__name__} of {len(value)}"),
-    _Known("pandas.core.groupby", "GroupBy", _groups, static_inspect.type_name),
-    _Known("polars", "DataFrame", _polars, _shaped),
-    _Known("polars", "Series", _polars_series, _shaped),
-    _Known("polars", "LazyFrame", lambda value: "polars LazyFrame, not collected", lambda value: "LazyFrame"),
-    _Known("numpy", "ndarray", arrays.array, arrays.short),
-    _Known(
+    _KnownClass("pandas.api.extensions", "ExtensionArray", _extension, static_inspect.type_name),
+    _KnownClass("pandas", "Index", _index, lambda value: f"{type(value).__name__} of {len(value)}"),
+    _KnownClass("pandas.core.groupby", "GroupBy", _groups, static_inspect.type_name),
+    _KnownClass("polars", "DataFrame", _polars, _shaped),
+    _KnownClass("polars", "Series", _polars_series, _shaped),
+    _KnownClass("polars", "LazyFrame", lambda value: "polars LazyFrame, not collected", lambda value: "LazyFrame"),
+    _KnownClass("numpy", "ndarray", arrays.array, arrays.short),
+    _KnownClass(
         "numpy", "generic", lambda value: f"{value.dtype} {_plain(value.item())}", lambda value: _plain(value.item())
     ),
-    _Known("torch", "Tensor", arrays.tensor, _shaped),
-    _Known("matplotlib.figure", "Figure", figures.matplotlib_figure, static_inspect.type_name),
-    _Known("matplotlib.axes", "Axes", figures.matplotlib_axes, static_inspect.type_name),
-    _Known("matplotlib.artist", "Artist", figures.matplotlib_artist, static_inspect.type_name),
-    _Known(
+    _KnownClass("torch", "Tensor", arrays.tensor, _shaped),
+    _KnownClass("matplotlib.figure", "Figure", figures.matplotlib_figure, static_inspect.type_name),
+    _KnownClass("matplotlib.axes", "Axes", figures.matplotlib_axes, static_inspect.type_name),
+    _KnownClass("matplotlib.artist", "Artist", figures.matplotlib_artist, static_inspect.type_name),
+    _KnownClass(
         "PIL.Image",
         "Image",
         _picture,
         lambda value: f"{static_inspect.type_name(value)} {value.size[0]} x {value.size[1]}",
     ),
-    _Known("sqlite3", "Connection", about_database, static_inspect.type_name),
-    _Known("duckdb", "DuckDBPyConnection", about_database, static_inspect.type_name),
-    _Known("sqlalchemy.engine", "Engine", about_database, static_inspect.type_name),
+    _KnownClass("sqlite3", "Connection", about_database, static_inspect.type_name),
+    _KnownClass("duckdb", "DuckDBPyConnection", about_database, static_inspect.type_name),
+    _KnownClass("sqlalchemy.engine", "Engine", about_database, static_inspect.type_name),
 )
 _TOPS = frozenset(known.module.partition(".")[0] for known in LIBRARIES) | {"_duckdb", "mpl_toolkits"}
 """Top packages whose classes are taken at their word; their subclasses elsewhere are not."""

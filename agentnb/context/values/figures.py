@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
 from typing import Any
 
+from agentnb.canonical import JsonMapping
 from agentnb.context.values import static_inspect
 from agentnb.context.values.text_format import ITEMS, items, number, quoted
 
-Spec = Mapping[str, Any]
+Spec = JsonMapping
 SVG_CHARACTERS = 100_000
 """Of a picture in SVG that are searched for its texts."""
 
@@ -23,7 +23,7 @@ def matplotlib_figure(value: Any) -> str:
     return "\n".join([f"{head}, {quoted(title)}" if title else head, *shown])
 
 
-def matplotlib_axes(value: Any) -> str:
+def matplotlib_axes(value: object) -> str:
     """One Axes of a matplotlib figure."""
     return f"matplotlib axes: {_axes(value)}"
 

@@ -39,7 +39,7 @@ class Drawn:
     seconds: float = 0.0
 
 
-def draw(value: Any, *, text: str, patience: float = SECONDS) -> Drawn | None:
+def draw(value: object, *, text: str, patience: float = SECONDS) -> Drawn | None:
     """The picture of a figure, an axes, an array of axes or a PIL image; None for anything else.
 
     `text` describes it and goes with it.
@@ -53,7 +53,7 @@ def draw_shown(data: str | bytes, *, text: str, patience: float = SECONDS) -> Dr
     return _drawn(lambda: _opened(base64.b64decode(data) if isinstance(data, str) else data), text, patience)
 
 
-def is_drawable(value: Any) -> bool:
+def is_drawable(value: object) -> bool:
     """Whether `draw` makes a picture of it."""
     return _work_for(value) is not None
 
@@ -112,7 +112,7 @@ def _work_for(value: Any) -> Callable[[], Any] | None:
     return None
 
 
-def _first_of_grid(value: Any) -> Any:
+def _first_of_grid(value: object) -> Any:
     """The first axes of the array that `plt.subplots` gives; anything else is itself."""
     array = static_inspect.loaded_class("numpy", "ndarray")
     if type(value) is not array:
@@ -149,7 +149,7 @@ def _picture(picture: Any) -> Any:
         return ImageOps.exif_transpose(again)
 
 
-def _encoded(picture: Any, text: str) -> Drawn:
+def _encoded(picture: object, text: str) -> Drawn:
     flat = _flattened(picture)
     for kind, options in (("png", {"compress_level": 6}), ("jpeg", {"quality": 85}), ("jpeg", {"quality": 50})):
         buffer = io.BytesIO()

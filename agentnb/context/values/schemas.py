@@ -26,7 +26,7 @@ Table = tuple[str, str]
 """(name, its DDL as written)."""
 
 
-def kind_of(value: Any) -> str:
+def kind_of(value: object) -> str:
     """`sqlite3`, `duckdb`, `sqlalchemy` by the real class; empty for anything else."""
     for module, name, kind in _KINDS:
         loaded = sys.modules.get(module)
@@ -48,7 +48,7 @@ _KINDS = (
 _TOPS = {"sqlite3", "duckdb", "_duckdb", "sqlalchemy"}
 
 
-def about_database(value: Any) -> str:
+def about_database(value: object) -> str:
     """Return what is told unasked: the kind and the place, without a password. Nothing is opened or read."""
     return f"{_about(value)}; its schema is read when it is pinned (%agent_context pin NAME)"
 
@@ -109,7 +109,7 @@ _MASTER = (
 )
 
 
-def _sqlite_tables(connection: Any) -> list[Table]:
+def _sqlite_tables(connection: object) -> list[Table]:
     """Return the tables' own CREATE statements. A trace callback of the user's sees the questions."""
     cursor = sys.modules["sqlite3"].Cursor(connection)
     cursor.row_factory = None  # the connection's own may be user code

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Mapping
 from types import (
     BuiltinFunctionType,
     ClassMethodDescriptorType,
@@ -20,6 +19,8 @@ from types import (
     WrapperDescriptorType,
 )
 from typing import Any, Final
+
+from agentnb.canonical import JsonMapping, JsonObject
 
 UNWRAP_LIMIT = 20
 MISSING: Final = object()
@@ -40,14 +41,14 @@ _short_name = type.__dict__["__name__"].__get__
 _module_dict: Any = type.__dict__["__dict__"].__get__(ModuleType)["__dict__"].__get__
 
 
-def is_a(value: Any, kind: type | tuple[type, ...]) -> bool:
+def is_a(value: object, kind: type | tuple[type, ...]) -> bool:
     """`isinstance` by the real type alone: a class may compute `__class__`, and a proxy does."""
     return issubclass(type(value), kind)
 
 
-def class_dict(cls: type) -> Mapping[str, Any]:
+def class_dict(cls: type) -> JsonMapping:
     """A class's own attributes, past whatever its metaclass overrides."""
-    found: Mapping[str, Any] = _type_dict(cls)
+    found: JsonMapping = _type_dict(cls)
     return found
 
 
@@ -66,14 +67,14 @@ def function_name(function: FunctionType) -> tuple[str, str]:
     return plain(function.__name__), plain(function.__qualname__)
 
 
-def public(namespace: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def public(namespace: JsonMapping) -> list[tuple[str, Any]]:
     """The names that people may write and what they mean; `globals()[3] = 1` makes one that nobody can."""
     return [(name, value) for name, value in list(namespace.items()) if type(name) is str and name[:1] != "_"]
 
 
-def module_dict(module: ModuleType) -> dict[str, Any]:
+def module_dict(module: ModuleType) -> JsonObject:
     """A module's own names, past whatever its class overrides: one that loads when it is asked stays unloaded."""
-    found: dict[str, Any] = _module_dict(module)
+    found: JsonObject = _module_dict(module)
     return found
 
 
@@ -95,7 +96,7 @@ def loaded_class(module: str, name: str) -> type | None:
     return found if is_a(found, type) else None
 
 
-def type_name(value: Any) -> str:
+def type_name(value: object) -> str:
     """The class of a value as a reader knows it."""
     module, name = class_name(type(value))
     return name if module in {"builtins", "__main__"} else f"{module}.{name}"
@@ -112,7 +113,7 @@ def class_attribute(cls: type, name: str) -> Any:
     return next((class_dict(base)[name] for base in bases_of(cls) if name in class_dict(base)), MISSING)
 
 
-def own_dict(value: Any) -> dict[str, Any]:
+def own_dict(value: object) -> JsonObject:
     """The instance's own attributes; empty where it has none or its class computes `__dict__`."""
     if not is_a(class_attribute(type(value), "__dict__"), (GetSetDescriptorType, MemberDescriptorType)):
         return {}
@@ -123,7 +124,7 @@ def own_dict(value: Any) -> dict[str, Any]:
     return found if type(found) is dict else {}
 
 
-def slots_of(value: Any) -> list[tuple[str, Any]]:
+def slots_of(value: object) -> list[tuple[str, Any]]:
     """What a Python class's `__slots__` hold in the instance; a slot that is empty is left out."""
     slots = [
         (name, item)
@@ -168,12 +169,12 @@ def computes_attributes(value: Any) -> bool:
     return class_attribute(type(value), "__getattr__") is not MISSING or _is_computing(value)
 
 
-def is_generic(value: Any) -> bool:
+def is_generic(value: object) -> bool:
     """Is it `Model[int]` or the like?"""
     return is_a(value, GenericAlias) or class_name(type(value))[0] == "typing"
 
 
-def origin(value: Any) -> Any:
+def origin(value: object) -> Any:
     """The class of `Model[int]`, and of pandas' and xarray's accessors (`df.plot`); anything else is itself."""
     if is_a(value, GenericAlias):
         return _held(value, GenericAlias, "__origin__")
@@ -183,7 +184,7 @@ def origin(value: Any) -> Any:
     return found if is_a(found, type) and _is_computing(value) else value
 
 
-def _is_computing(value: Any) -> bool:
+def _is_computing(value: object) -> bool:
     """Is it a descriptor that computes what an attribute means, as properties do?"""
     plain_ones = (FunctionType, type, *COMPILED)
     return not is_a(value, plain_ones) and class_attribute(type(value), "__get__") is not MISSING
@@ -203,7 +204,7 @@ def _module_attribute(module: ModuleType, name: str) -> Any:
     return sys.modules.get(f"{module_text(module, '__name__')}.{name}", MISSING)
 
 
-def unwrap(value: Any) -> Any:
+def unwrap(value: object) -> Any:
     """The function or class inside decorators, descriptors, partials and wrapper objects; else the value itself."""
     for _ in range(UNWRAP_LIMIT):
         inner = _inner(value)
@@ -213,7 +214,7 @@ def unwrap(value: Any) -> Any:
     return value
 
 
-def _inner(value: Any) -> Any:
+def _inner(value: object) -> Any:
     for wrapper, name in _WRAPPERS:
         if is_a(value, wrapper):
             return _held(value, wrapper, name)
@@ -239,47 +240,18 @@ _WRAPPERS = (
 )
 
 
-def _held(value: Any, wrapper: type, name: str) -> Any:
+def _held(value: object, wrapper: type, name: str) -> Any:
     """What `wrapper` keeps under `name`, past whatever its subclass overrides; None where it keeps nothing."""
     slot = class_dict(wrapper).get(name)
     found = _slot(slot, value) if is_a(slot, (MemberDescriptorType, GetSetDescriptorType)) else MISSING
     return own_dict(value).get(name) if found is MISSING else found
 
 
-def _wrapped_by_name(own: Mapping[str, Any]) -> Any:
+def _wrapped_by_name(own: JsonMapping) -> Any:
     """A wrapper object that took over a function's name keeps that function in an attribute of its own."""
     name = plain(own.get("__name__"))
     held = (item for item in own.values() if is_a(item, FunctionType) and function_name(item)[0] == name)
     return next(held, None) if name else None
-
-
-_DISPATCHER = functools.singledispatch(plain).__code__  # type: ignore[attr-defined]
-"""The code that every function of `functools.singledispatch` is."""
-
-
-def registered(value: Any) -> list[FunctionType]:
-    """The functions that `functools.singledispatch` or `singledispatchmethod` keeps for one, the base among them, in
-    the order of their registration. Its registry is looked at where its own code keeps it: anybody may replace
-    `registry`."""
-    value = own_dict(value).get("dispatcher") if is_a(value, functools.singledispatchmethod) else value
-    for _ in range(UNWRAP_LIMIT):
-        if not is_a(value, FunctionType) or value.__code__ is _DISPATCHER:
-            break
-        value = own_dict(value).get("__wrapped__")
-    found = _enclosed(_enclosed(value, "dispatch"), "registry")
-    kept = [unwrap(item) for item in list(found.values())] if type(found) is dict else []
-    return [item for item in kept if is_a(item, FunctionType)]
-
-
-def _enclosed(function: Any, name: str) -> Any:
-    """What a function's own code has under `name` from the function around it; MISSING where it has no such name."""
-    cells = function.__closure__ or () if is_a(function, FunctionType) else ()
-    names = function.__code__.co_freevars if cells else ()
-    held = next((cell for known, cell in zip(names, cells, strict=True) if known == name), None)
-    try:
-        return MISSING if held is None else held.cell_contents
-    except ValueError:  # not yet bound
-        return MISSING
 
 
 def compiled_text(value: Any) -> tuple[str, str, str, str] | None:
@@ -321,11 +293,11 @@ def _compiled_class(cls: type) -> tuple[str, str, str, str]:
     return full, "class", "\n".join([f"class {_short_name(cls)}:", *members]) if members else f"class {name}: ...", doc
 
 
-def _member_kind(item: Any) -> str:
+def _member_kind(item: object) -> str:
     return "attribute" if isinstance(item, GetSetDescriptorType | MemberDescriptorType) else "method"
 
 
-def _text(value: Any, name: str) -> str:
+def _text(value: object, name: str) -> str:
     """A text attribute that C code answers: no Python of anybody's runs."""
     slot = class_attribute(type(value), name)
     if is_a(slot, (GetSetDescriptorType, MemberDescriptorType)):
@@ -336,7 +308,7 @@ def _text(value: Any, name: str) -> str:
     return plain(own_dict(value).get(name, slot))
 
 
-def _owner_module(value: Any) -> str:
+def _owner_module(value: object) -> str:
     owner: Any = getattr(value, "__objclass__", None) if is_a(value, COMPILED) else None
     return class_name(owner)[0] if is_a(owner, type) else ""
 
@@ -345,7 +317,7 @@ _MODULE = re.compile(r"^\(\$module(?:, /(?=[,)]))?(?:, )?")
 """How C functions say that they take none of the arguments themselves."""
 
 
-def _arguments(value: Any, name: str, doc: str) -> str:
+def _arguments(value: object, name: str, doc: str) -> str:
     """`(x, /, out=None)` from the C signature, or from the first line of the doc as numpy writes it."""
     text = _MODULE.sub("(", " ".join(_text(value, "__text_signature__").split())).replace("$", "")
     if text.startswith("("):

@@ -8,7 +8,7 @@ from typing import Any
 from agentnb.context.values import static_inspect
 
 
-def as_library_class(value: Any) -> Any:
+def as_library_class(value: object) -> Any:
     """A pandas DataFrame or Series, or a numpy ndarray, over the same data as a value of a subclass; None for anything
     else. Nothing is copied, and nothing may be changed through it."""
     for module, name, make in _BASES:

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from agentnb.canonical import dump_exact, dump_members, load
+from agentnb.canonical import JsonMapping, JsonObject, dump_exact, dump_members, load
 from agentnb.errors import ContextNotStorable, StorageDamaged
 
 Encoded: TypeAlias = dict[str, bytes]
@@ -38,7 +38,7 @@ _CHUNK = 4096
 _SHORT = 24
 
 
-def encode(context: Mapping[str, Any], known: Encoded | None = None, nulls: set[str] | None = None) -> Encoded:
+def encode(context: JsonMapping, known: Encoded | None = None, nulls: set[str] | None = None) -> Encoded:
     """The JSON bytes of each key. Raises ContextNotStorable with the path of what JSON cannot hold.
 
     `known` and `nulls` are those of the step before; they make it faster, see `dump_members`.
@@ -50,7 +50,7 @@ def encode(context: Mapping[str, Any], known: Encoded | None = None, nulls: set[
     return dump_members(context, {} if known is None else known, set() if nulls is None else nulls)
 
 
-def decode(encoded: Mapping[str, bytes | bytearray]) -> dict[str, Any]:
+def decode(encoded: Mapping[str, bytes | bytearray]) -> JsonObject:
     """The context that `encode` was given: new objects."""
     members = b",".join([dump_exact(key) + b":" + value for key, value in encoded.items()])
     try:

@@ -37,7 +37,7 @@ class Ears(Protocol):
         """From any thread: who hears now hears nothing more, and soon."""
 
 
-class Shown:
+class ShownEvents:
     """What has been shown of a journal, and so what is shown next. Pure but for `read`, the journal's `follow`."""
 
     def __init__(self, read: Callable[[int], Sequence[Event]], after: int = 0) -> None:
@@ -99,7 +99,7 @@ class Follower:
     """
 
     def __init__(self, journal: Journal, ears: Ears | None = None, *, after: int | None = None) -> None:
-        self._shown = Shown(journal.follow, newest(journal) if after is None else after)
+        self._shown = ShownEvents(journal.follow, newest(journal) if after is None else after)
         self._ears = ears or Polling()
         self._bus = Bus()
         self._ended = threading.Event()

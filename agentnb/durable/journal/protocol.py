@@ -8,9 +8,10 @@ and bytes; what they mean is the state machine's business.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
-from agentnb.canonical import Clock
+from agentnb.canonical import Clock, JsonObject
+from agentnb.durable.contexts import Context
 from agentnb.durable.events import Event
 from agentnb.durable.journal.deltas import Encoded
 from agentnb.durable.journal.records import (
@@ -18,15 +19,16 @@ from agentnb.durable.journal.records import (
     Claim,
     Committed,
     Delivery,
-    Mark,
     NewRun,
     RunRow,
     RunSummary,
+    Snapshot,
+    StatusChange,
     StepWrite,
 )
 
 
-class Hold:
+class OwnedRun:
     """A run that this process holds: where it is, its context's bytes, and the live context. Never durable."""
 
     __slots__ = (
@@ -50,7 +52,7 @@ class Hold:
         self.encoded: Encoded = {}
         self.nulls: set[str] = set()
         """Keys whose values have or had a null in them: see canonical.dump_members."""
-        self.context: Any = None
+        self.context: Context = None
         self.delivery: Delivery | None = None
 
 
@@ -72,11 +74,11 @@ class Journal(Protocol):
         """run_id -> (key, fence, lease seconds) of the runs that are in a step in this process right now."""
 
     @property
-    def holds(self) -> dict[str, Hold]:
+    def holds(self) -> dict[str, OwnedRun]:
         """What the state machines of this process remember of the runs they hold; nothing durable."""
 
     @property
-    def busy(self) -> dict[str, Any]:
+    def busy(self) -> JsonObject:
         """run_id -> the token of the call in this process that is at work on it."""
 
     def create(self, new: NewRun) -> None:
@@ -84,6 +86,9 @@ class Journal(Protocol):
 
     def row(self, run_id: str) -> RunRow:
         """Raises RunUnknown."""
+
+    def snapshot(self, run_id: str) -> Snapshot:
+        """The run as it stands, in one look. Raises RunUnknown."""
 
     def claim(self, run_id: str, lease: float, *, take_over: bool = False) -> Claim:
         """Take the run's lease for `lease` seconds, under a new fencing token. Raises LeaseHeld, RunUnknown."""
@@ -103,7 +108,7 @@ class Journal(Protocol):
     def commit(self, write: StepWrite) -> Committed:
         """Write one step. Raises StepConflict where somebody else has moved or claimed the run."""
 
-    def mark(self, mark: Mark) -> Event:
+    def mark(self, mark: StatusChange) -> Event:
         """Change a run's status without a step. Raises StepConflict where the fencing token does not match."""
 
     def request(self, run_id: str, control: str, *, in_flight: bool) -> Event | None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+from agentnb.durable.contexts import Context
+
 RUNNING, PAUSED, WAITING = "running", "paused", "waiting"
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
 FINISHED = frozenset({COMPLETED, FAILED, CANCELLED})
@@ -82,6 +84,14 @@ class Claim(NamedTuple):
     delivery: Delivery | None
 
 
+class Snapshot(NamedTuple):
+    """A run as it stands: its row, the frames of its context, and the outside effects of the step in flight."""
+
+    row: RunRow
+    frames: list[bytes]
+    pending: list[ActionRow]
+
+
 class StepWrite(NamedTuple):
     """One step to commit: from `state` at `step` - 1 to `next_state` at `step`, under `fence`."""
 
@@ -111,7 +121,7 @@ class Committed(NamedTuple):
     seq: int = 0
 
 
-class Mark(NamedTuple):
+class StatusChange(NamedTuple):
     """A change of a run that is no step: failed, retried, paused, resumed, cancelled. Under `fence`, None: any."""
 
     run_id: str
@@ -158,7 +168,7 @@ class Run:
     state: str
     status: str
     step: int
-    context: Any
+    context: Context
     tags: Tags
     created: float
     updated: float

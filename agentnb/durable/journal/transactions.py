@@ -25,9 +25,9 @@ from agentnb.durable.journal.records import (
     Claim,
     Committed,
     Delivery,
-    Mark,
     NewRun,
     RunRow,
+    StatusChange,
     StepWrite,
 )
 from agentnb.errors import LeaseHeld, RunExists, RunFinished, RunUnknown, StepConflict, StepUnknown
@@ -155,7 +155,7 @@ class Rules(ABC):
         self.change(self.known_row(w.run_id), _CONTROLLED[row.control], mark)
         return done._replace(status=_CONTROLLED[row.control])
 
-    def mark(self, mark: Mark) -> Event:
+    def mark(self, mark: StatusChange) -> Event:
         row = self.known_row(mark.run_id)
         if mark.fence is not None and row.fence != mark.fence:
             raise StepConflict(
@@ -163,7 +163,7 @@ class Rules(ABC):
             )
         return self.change(row, mark.status, mark)
 
-    def change(self, row: RunRow, status: str, mark: Mark) -> Event:
+    def change(self, row: RunRow, status: str, mark: StatusChange) -> Event:
         now, step = self.now(), row.summary.step
         self.put_mark(row, status, mark, now)
         states = row.summary.state, mark.state
@@ -257,7 +257,7 @@ class Rules(ABC):
         """Move the run's row by compare-and-swap on step and fence; False where it stands otherwise."""
 
     @abstractmethod
-    def put_mark(self, row: RunRow, status: str, mark: Mark, now: float) -> None:
+    def put_mark(self, row: RunRow, status: str, mark: StatusChange, now: float) -> None:
         """Write what a mark changes of a row; where it releases, whoever believes to hold the run is fenced out."""
 
     @abstractmethod
@@ -284,12 +284,12 @@ class Rules(ABC):
     def put_action(self, key: int, step: int, action: ActionRow) -> None: ...
 
 
-def owner_after(mark: Mark, row: RunRow) -> str | None:
+def owner_after(mark: StatusChange, row: RunRow) -> str | None:
     """Who has the run's lease after the mark."""
     return None if mark.release else row.owner
 
 
-def versions_after(mark: Mark, row: RunRow) -> str:
+def versions_after(mark: StatusChange, row: RunRow) -> str:
     """The versions of its handlers that a run has after the mark, as JSON."""
     return dump(dict(row.versions if mark.versions is None else mark.versions)).decode()
 
@@ -313,7 +313,7 @@ def no_step(run_id: str, step: int) -> StepUnknown:
     )
 
 
-def _mark_of(row: RunRow, control: str, state: str | None = None) -> Mark:
+def _mark_of(row: RunRow, control: str, state: str | None = None) -> StatusChange:
     state = state or row.summary.state
-    return Mark(row.summary.run_id, _KINDS[control], _CONTROLLED[control], state, None, error=row.error,
+    return StatusChange(row.summary.run_id, _KINDS[control], _CONTROLLED[control], state, None, error=row.error,
                 failed_in=row.summary.failed_in)  # fmt: skip

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.errors import AgentnbError, InputError
 from agentnb.models import catalog, prices
 from agentnb.models.catalog import CacheKind, Model
@@ -21,7 +22,7 @@ from agentnb.providers.promptcache import (
     LAYERS,
     Call,
     Choice,
-    Held,
+    HeldObject,
     Plan,
     Prediction,
     Reuse,
@@ -120,7 +121,7 @@ def _warm_row(entry: Warm, now: float) -> tuple[object, ...]:
     return (name_of(entry), "longest prefix", Figure(f"≈ {entry.tokens:,}"), span(entry.until - now), until)
 
 
-def _held_row(session: Session, held: Held, now: float) -> tuple[object, ...]:
+def _held_row(session: Session, held: HeldObject, now: float) -> tuple[object, ...]:
     what = f"object of {session.objects.used_by(held)}"
     until = number_format.time_of_day(held.until)
     return (name_of(held), what, Figure(f"{held.tokens:,}"), span(held.until - now), until)
@@ -143,7 +144,7 @@ def _policy(session: Session, now: float, outlook: Outlook, notes: Sequence[str]
     _show_policy(session, call.model, plan, (*warm[:2], begun), [*objects, *notes])
 
 
-def _object_notes(model: Model, reuse: Reuse, held: Held | None) -> list[str]:
+def _object_notes(model: Model, reuse: Reuse, held: HeldObject | None) -> list[str]:
     """Whether a cache object would pay, or what becomes of the one that there is."""
     if model.cache.kind is not CacheKind.EXPLICIT_OBJECT:
         return []
@@ -297,7 +298,7 @@ def _listed_objects(session: Session, now: float) -> tuple[list[tuple[object, ..
     return rows, [*notes, "Prefixes are from our own ledger: no provider lists what it holds of them."]
 
 
-def _listed_row(session: Session, one: Mapping[str, Any], scope: str, now: float) -> tuple[object, ...]:
+def _listed_row(session: Session, one: JsonMapping, scope: str, now: float) -> tuple[object, ...]:
     tokens = (one.get("usageMetadata") or {}).get("totalTokenCount") or 0
     held = next((held for held in session.ledger.held(scope) if held.name == one.get("name")), None)
     whose = "not ours" if not ours(one) else session.objects.used_by(held) if held else "nobody known here"
@@ -384,7 +385,7 @@ def _segment_notes(run: AgentRun) -> list[str]:
     return [note for note in run.receipt["notes"] if note.startswith("New segment:")]
 
 
-def _call_row(step: dict[str, Any]) -> tuple[object, ...]:
+def _call_row(step: JsonObject) -> tuple[object, ...]:
     report = step["cache"]
     return (
         Stacked(report["reason"], (f"step {step['n']}",)),

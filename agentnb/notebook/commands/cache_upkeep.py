@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from agentnb.canonical import JsonMapping
 from agentnb.errors import AgentnbError, InputError, ProviderError, RequestRefused, RunUnknown
 from agentnb.models import catalog, prices
 from agentnb.models.messages import Usage
 from agentnb.notebook.commands.subcommands import show_table
 from agentnb.notebook.kernel import last_run
 from agentnb.providers.base import Provider
-from agentnb.providers.promptcache import Call, Held, ObjectProvider, Warm, layer_spans, ours, span, warm_entries
+from agentnb.providers.promptcache import Call, HeldObject, ObjectProvider, Warm, layer_spans, ours, span, warm_entries
 from agentnb.view import number_format
 from agentnb.view.tables import Code, Figure
 
@@ -57,7 +57,7 @@ def holders(session: Session) -> list[ObjectProvider]:
     return list({one.scope: one for one in found}.values())
 
 
-def close_in(listed: Mapping[str, Any], now: float) -> float:
+def close_in(listed: JsonMapping, now: float) -> float:
     """Seconds until a listed object ends; 0 where that is not said."""
     try:
         return datetime.fromisoformat(str(listed.get("expireTime"))).timestamp() - now
@@ -78,7 +78,7 @@ def warm(session: Session) -> None:
     _warm_prefix(session, call, provider)
 
 
-def _made(session: Session, provider: ObjectProvider, call: Call, thread: str) -> Held:
+def _made(session: Session, provider: ObjectProvider, call: Call, thread: str) -> HeldObject:
     try:
         return session.objects.make(provider, call, thread)
     except RequestRefused as error:
@@ -145,7 +145,7 @@ def extend(session: Session) -> None:
         raise InputError("this session holds no cache object", todo="%agent_cache warm makes one; it costs storage.")
 
 
-def _extend_objects(session: Session, mine: list[Held]) -> None:
+def _extend_objects(session: Session, mine: list[HeldObject]) -> None:
     longer, notes = [], []
     for held in mine:
         provider = session.holder_of(held)
@@ -157,7 +157,7 @@ def _extend_objects(session: Session, mine: list[Held]) -> None:
     _show_held("Prompt cache: extended", session, longer, notes)
 
 
-def _show_held(title: str, session: Session, objects: list[Held], notes: list[str] | None = None) -> None:
+def _show_held(title: str, session: Session, objects: list[HeldObject], notes: list[str] | None = None) -> None:
     now = session.clock.now()
     rows = [
         (name_of(held), Figure(f"{held.tokens:,}"), span(held.until - now), _storage(held, now), Code(held.name))
@@ -170,7 +170,7 @@ def _show_held(title: str, session: Session, objects: list[Held], notes: list[st
     show_table(title, ("model", "tokens", "lives for", "storage", "name"), rows, [*(notes or []), stays, ends])
 
 
-def name_of(entry: Warm | Held) -> str:
+def name_of(entry: Warm | HeldObject) -> str:
     """The model, and that it is simulated where it is."""
     return f"{'sim:' if entry.scope.startswith('sim:') else ''}{entry.model}"
 
@@ -178,7 +178,7 @@ def name_of(entry: Warm | Held) -> str:
 _PRETENDED = "Simulated: nothing was charged."
 
 
-def _storage(held: Held, now: float) -> str:
+def _storage(held: HeldObject, now: float) -> str:
     model = catalog.lookup(f"google:{held.model}")
     if not prices.storage_price(model):
         return "unknown"

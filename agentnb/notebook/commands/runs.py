@@ -25,7 +25,7 @@ from agentnb.view.tables import Code, Stacked
 from agentnb.view.view_text import state_words
 
 if TYPE_CHECKING:
-    from agentnb.agent.table import BuiltInAgent
+    from agentnb.agent.built_in import BuiltInAgent
     from agentnb.session import Session
 
 RESUME_FLAGS = (
@@ -98,10 +98,10 @@ def _show(session: Session, rest: str) -> None:
 
 def _watch(notebook: Notebook, rest: str) -> None:
     """Show a run that goes on elsewhere, until it stops."""
-    from agentnb.notebook.commands.watch import Watch
+    from agentnb.notebook.commands.watch import RunWatch
 
     session = notebook.session
-    notebook.shell.user_ns[RESULT] = Watch(notebook, session.full_run_id(_one_run(session, rest))).watch()
+    notebook.shell.user_ns[RESULT] = RunWatch(notebook, session.full_run_id(_one_run(session, rest))).watch()
 
 
 def _one_run(session: Session, rest: str) -> str:

@@ -18,7 +18,7 @@ from agentnb.notebook.live.live_view import View
 from agentnb.notebook.main_thread import TICK
 
 
-class Watch:
+class RunWatch:
     """One run, watched from the main thread until it stops; an interrupt ends the watching and not the run."""
 
     def __init__(self, notebook: Notebook, run_id: str) -> None:

@@ -17,7 +17,7 @@ class CellTrace:
         self._info: Any = None
         self.note = ""
 
-    def begin(self, info: Any, *, asked: bool = False) -> None:
+    def begin(self, info: object, *, asked: bool = False) -> None:
         """Record the cell that `info` stands for. Cells that it runs in turn (`%run`, a macro) belong to it.
 
         `asked` for this one cell: a profile hook does it where it cannot be had for next to nothing.
@@ -34,7 +34,7 @@ class CellTrace:
         if not why and watch.start():
             self._watch, self._info = watch, info
 
-    def end(self, info: Any) -> tuple[Ran, ...]:
+    def end(self, info: object) -> tuple[Ran, ...]:
         """What the cell ran, with an error or without; nothing for a cell that is not the recorded one."""
         return self.stop() if self._watch is not None and info is self._info else ()
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.notebook.lab.protocol import (
     TARGET,
     Approval,
     Cells,
     Done,
     Hello,
-    NotebookText,
+    PageText,
     hello_from,
     message_from,
 )
@@ -33,17 +34,17 @@ class Channel(Protocol):
 
     comm_id: str
 
-    def send(self, data: dict[str, Any]) -> None: ...
+    def send(self, data: JsonObject) -> None: ...
 
     def close(self) -> None: ...
 
-    def on_msg(self, callback: Callable[[dict[str, Any]], None]) -> None: ...
+    def on_msg(self, callback: Callable[[JsonObject], None]) -> None: ...
 
-    def on_close(self, callback: Callable[[dict[str, Any]], None]) -> None: ...
+    def on_close(self, callback: Callable[[JsonObject], None]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class CellMark:
     """Who wrote a cell; kept in its metadata."""
 
     run: str
@@ -53,14 +54,14 @@ class Mark:
 @dataclass(slots=True)
 class _Page:
     channel: Channel
-    notebook: NotebookText
+    notebook: PageText
     texts: dict[str, str] = field(default_factory=dict)
     has_texts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    message: dict[str, Any]
+class _PageRequest:
+    message: JsonObject
     cell: str
     on_done: Callable[[Done], None]
 
@@ -75,12 +76,12 @@ class FrontEnd:
     `on_page` is called when a page has come, `on_approval` with a person's word on a call that waits.
     """
 
-    def __init__(self, shell: Any) -> None:
+    def __init__(self, shell: object) -> None:
         self._manager = getattr(getattr(shell, "kernel", None), "comm_manager", None)
         self._beacon: Channel | None = None
         self._lock = threading.Lock()
         self._pages: OrderedDict[str, _Page] = OrderedDict()
-        self._requests: dict[str, _Request] = {}
+        self._requests: dict[str, _PageRequest] = {}
         self.on_page: Callable[[Hello], None] = _nothing
         self.on_approval: Callable[[Approval], None] = _nothing
 
@@ -111,7 +112,7 @@ class FrontEnd:
         """Return whether a page has opened a comm and has not closed it."""
         return bool(self._pages)
 
-    def notebook(self) -> NotebookText | None:
+    def notebook(self) -> PageText | None:
         """Return the notebook as the page that spoke last told it; None before it told any text."""
         with self._lock:
             page = self._newest()
@@ -129,7 +130,7 @@ class FrontEnd:
         source: str,
         *,
         below: str,
-        mark: Mark,
+        mark: CellMark,
         kind: str = "code",
         on_done: Callable[[Done], None] = _nothing,
     ) -> bool:
@@ -138,7 +139,7 @@ class FrontEnd:
         return self._request(wanted, below, on_done)
 
     def propose_cell(
-        self, source: str, *, below: str, why: str, mark: Mark, on_done: Callable[[Done], None] = _nothing
+        self, source: str, *, below: str, why: str, mark: CellMark, on_done: Callable[[Done], None] = _nothing
     ) -> bool:
         """Show a new cell's text below another, for a person to insert or reject."""
         wanted = {"type": "propose", "cell": below, "digest": None, "source": source, "why": why, "mark": _plain(mark)}
@@ -151,7 +152,7 @@ class FrontEnd:
         cell: str,
         digest: str,
         why: str,
-        mark: Mark,
+        mark: CellMark,
         on_done: Callable[[Done], None] = _nothing,
     ) -> bool:
         """Show the difference to a cell's text, for a person to accept or reject.
@@ -161,20 +162,20 @@ class FrontEnd:
         wanted = {"type": "propose", "cell": cell, "digest": digest, "source": source, "why": why, "mark": _plain(mark)}
         return self._request(wanted, cell, on_done)
 
-    def repaint(self, run: str, data: Mapping[str, Any] | None, *, cell: str | None = None) -> bool:
+    def repaint(self, run: str, data: JsonMapping | None, *, cell: str | None = None) -> bool:
         """Show the run so in the outputs that show it; in none, below `cell`. None: no widget of it is alive."""
         return self._send({"type": "repaint", "run": run, "cell": cell, "data": None if data is None else dict(data)})
 
-    def _request(self, message: dict[str, Any], cell: str, on_done: Callable[[Done], None]) -> bool:
+    def _request(self, message: JsonObject, cell: str, on_done: Callable[[Done], None]) -> bool:
         name = secrets.token_hex(8)
         message = message | {"id": name}
         with self._lock:
             if not self._pages:
                 return False
-            self._requests[name] = _Request(message, cell, on_done)
+            self._requests[name] = _PageRequest(message, cell, on_done)
         return self._send(message)
 
-    def _send(self, message: dict[str, Any]) -> bool:
+    def _send(self, message: JsonObject) -> bool:
         with self._lock:
             page = self._newest()
         if page is not None:
@@ -184,7 +185,7 @@ class FrontEnd:
     def _newest(self) -> _Page | None:
         return next(reversed(self._pages.values()), None)
 
-    def _opened(self, channel: Channel, message: dict[str, Any]) -> None:
+    def _opened(self, channel: Channel, message: JsonObject) -> None:
         """A page has opened a comm. What it did not answer as its former self is asked again."""
         hello = hello_from(message["content"]["data"])
         if hello is None:
@@ -202,7 +203,7 @@ class FrontEnd:
             channel.send(request)
         self.on_page(hello)
 
-    def _heard(self, channel: Channel, message: dict[str, Any]) -> None:
+    def _heard(self, channel: Channel, message: JsonObject) -> None:
         told = message_from(message["content"]["data"])
         if isinstance(told, Cells):
             self._told(channel, told)
@@ -229,5 +230,5 @@ class FrontEnd:
             self._pages.pop(channel.comm_id, None)
 
 
-def _plain(mark: Mark) -> dict[str, str]:
+def _plain(mark: CellMark) -> dict[str, str]:
     return {"run": mark.run, "model": mark.model}

@@ -61,7 +61,7 @@ class CellText:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotebookText:
+class PageText:
     """All cells in their order, and the id of the cell that asked; None where the kernel asked."""
 
     cells: tuple[CellText, ...] = ()
@@ -90,7 +90,7 @@ class ShownRun:
 class Hello:
     """A page has come."""
 
-    notebook: NotebookText
+    notebook: PageText
     runs: tuple[ShownRun, ...]
     since: float
 
@@ -99,7 +99,7 @@ class Hello:
 class Cells:
     """The notebook with the texts that are new to the kernel, by digest."""
 
-    notebook: NotebookText
+    notebook: PageText
     texts: Mapping[str, str]
 
 
@@ -142,7 +142,7 @@ def hello_from(data: object) -> Hello | None:
         since = fields.get("since")
         if not isinstance(since, int | float):
             raise NoMessage
-        return Hello(notebook=NotebookText(cells=_order(fields.get("order"))), runs=runs, since=float(since))
+        return Hello(notebook=PageText(cells=_order(fields.get("order"))), runs=runs, since=float(since))
     except NoMessage:
         return None
 
@@ -164,7 +164,7 @@ def _cells(fields: Mapping[str, object]) -> Cells:
     if any(digest_of(text) != key for key, text in texts.items()):
         raise NoMessage
     asking = fields.get("asking")
-    notebook = NotebookText(cells=_order(fields.get("order")), asking=None if asking is None else _text(asking))
+    notebook = PageText(cells=_order(fields.get("order")), asking=None if asking is None else _text(asking))
     return Cells(notebook=notebook, texts=texts)
 
 

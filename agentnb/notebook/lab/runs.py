@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from agentnb.canonical import JsonMapping
 from agentnb.notebook.lab.comm import FrontEnd
 from agentnb.notebook.lab.protocol import Hello
 
@@ -18,7 +18,7 @@ MARGIN = 5.0
 
 
 @dataclass(slots=True)
-class _Place:
+class _RunPlace:
     cell: str
     ended: float | None = None
 
@@ -28,13 +28,13 @@ class RunsOnPage:
 
     def __init__(self, front_end: FrontEnd) -> None:
         self._front_end = front_end
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, _RunPlace] = {}
 
     def began(self, run_id: str, cell: str | None) -> None:
         """Note that the run's view stands below this cell, in the place of what stood there."""
         if cell is not None:
             self._places = {run: place for run, place in self._places.items() if place.cell != cell}
-            self._places[run_id] = _Place(cell)
+            self._places[run_id] = _RunPlace(cell)
 
     def ended(self, run_id: str) -> None:
         """Note that the run has stopped, and that its view is final for now."""
@@ -55,7 +55,7 @@ class RunsOnPage:
                 self._front_end.repaint(run, _as_it_stands(run, session)[1], cell=place.cell)
 
 
-def _as_it_stands(run_id: str, session: Session | None) -> tuple[bool, Mapping[str, Any] | None]:
+def _as_it_stands(run_id: str, session: Session | None) -> tuple[bool, JsonMapping | None]:
     """Return whether a process is at work on the run, and its view; None where this kernel does not know it."""
     from agentnb.durable.journal import leases, records
     from agentnb.errors import RunUnknown

@@ -17,7 +17,8 @@ from agentnb.view.style import SMALL, clean, esc, wrap
 
 PART = "answer"
 """What this output is of its run: a page that was loaded anew finds it by run and part."""
-OnAnswer = Callable[[list[Answer]], None]
+OnAnswer = Callable[[Any], None]
+"""Takes a person's words on calls (a list of Answer), or the words of a plain button."""
 
 _WRAP = {"display": "flex", "flex_flow": "row wrap", "width": "100%", "margin": "0", "overflow": "visible"}
 _FRAME = {"width": "100%", "max_width": "812px", "overflow": "visible"}  # as wide as the run's view
@@ -59,6 +60,15 @@ class Buttons:
             rows.append(self._all(library, questions))
         self._note = self._keep(html_widget(library, wrap(_FOCUS)))
         self._fill(library, [*rows, self._note], say.answer_line(doc))
+        _close_all(before)
+
+    def offer(self, words: Sequence[str], instead: str) -> None:
+        """Show plain buttons, each of which gives its own words."""
+        library, before = widget_library(), self._open
+        self._open, self.presses, self._reasons, self._enabled = [], [], {}, True
+        row = self._keep(library.HBox([self._button(library, each, _giving(each)) for each in words]))
+        self._note = self._keep(html_widget(library, wrap(_FOCUS)))
+        self._fill(library, [row, self._note], instead)
         _close_all(before)
 
     def _fill(self, library: Any, rows: list[Any], instead: str) -> None:
@@ -122,7 +132,7 @@ class Buttons:
     def _denied(self, question: Question) -> Answer:
         return _word(question, approved=False, reason=self._reasons[question.key].value)
 
-    def _button(self, library: Any, words: str, answers: Callable[[], list[Answer]]) -> Any:
+    def _button(self, library: Any, words: str, answers: Callable[[], Any]) -> Any:
         button = self._keep(
             library.Button(description=words, tooltip=words, layout=_BUTTON, disabled=not self._enabled)
         )
@@ -130,7 +140,7 @@ class Buttons:
         self.presses.append(button)
         return button
 
-    def _pressed(self, button: Any, answers: Callable[[], list[Answer]]) -> None:
+    def _pressed(self, button: Any, answers: Callable[[], Any]) -> None:
         """A click that was on its way when the buttons went, or came before they could be read, says nothing."""
         if button in self.presses and not button.disabled:
             self._answer(answers())
@@ -146,6 +156,10 @@ class Buttons:
             self._handle = self._display(data, raw=True, display_id=name, metadata=metadata)
         else:
             self._handle.update(data, raw=True, metadata=metadata)
+
+
+def _giving(words: str) -> Callable[[], str]:
+    return lambda: words
 
 
 def _word(question: Question, *, approved: bool, rest: bool = False, reason: str = "") -> Answer:

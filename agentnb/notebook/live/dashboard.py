@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from agentnb.canonical import Clock
-from agentnb.view.markup import settled, to_html
+from agentnb.view.answer.markup import settled, to_html
 from agentnb.view.progress import BAR_STYLES, Progress
 from agentnb.view.style import PRE, clean, esc, wrap
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from agentnb.notebook.live.dashboard import Bundle
-from agentnb.view.markup import settled
+from agentnb.view.answer.markup import settled
+from agentnb.view.answer.terminal import answer_text
 from agentnb.view.progress import Progress
 from agentnb.view.render import MIME, run_text
-from agentnb.view.terminal import answer_text
 
 WIDEST = 110
 """Columns. Longer lines are hard to read, however wide the window is."""

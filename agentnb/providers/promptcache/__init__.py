@@ -29,15 +29,15 @@ from agentnb.providers.promptcache.explicit_caches import (
     weighed,
 )
 from agentnb.providers.promptcache.hit_rates import Trust
-from agentnb.providers.promptcache.ledger import Held, Ledger, Sent, Storage, User, Warm
+from agentnb.providers.promptcache.ledger import BytesStorage, HeldObject, Ledger, Sent, User, Warm
 from agentnb.providers.promptcache.policy import (
     LAYERS,
     SLACK,
     TTL_SECONDS,
     UNASKED,
     BreakEven,
+    CachingOption,
     Choice,
-    Option,
     Plan,
     Rates,
     Seen,
@@ -51,7 +51,6 @@ from agentnb.providers.promptcache.policy import (
     span,
 )
 from agentnb.providers.promptcache.prompt_diff import first_change, shared
-from agentnb.providers.promptcache.rewriting import Rewrite, pays_to_rewrite, saved_by_rewriting
 
 __all__ = [
     "LAYERS",
@@ -59,22 +58,21 @@ __all__ = [
     "TTL_SECONDS",
     "UNASKED",
     "BreakEven",
+    "BytesStorage",
     "CacheObjects",
     "CacheReport",
+    "CachingOption",
     "Call",
     "Choice",
-    "Held",
+    "HeldObject",
     "Ledger",
     "ObjectProvider",
-    "Option",
     "Plan",
     "Prediction",
     "Rates",
     "Reuse",
-    "Rewrite",
     "Seen",
     "Sent",
-    "Storage",
     "Trust",
     "User",
     "Warm",
@@ -97,13 +95,11 @@ __all__ = [
     "observed_hit",
     "ours",
     "pays",
-    "pays_to_rewrite",
     "place_marks",
     "plan_for",
     "plan_layers",
     "predict",
     "rates_of",
-    "saved_by_rewriting",
     "seen",
     "sent_record",
     "settle_tokens",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from agentnb import canonical
+from agentnb.canonical import JsonObject
 from agentnb.models.catalog import Model
 from agentnb.models.layers import Block, Layer, Prompt
 from agentnb.models.messages import Image, Usage
@@ -160,7 +160,7 @@ def layer_spans(call: Call) -> tuple[tuple[int, int], ...]:
     return tuple((sum(call.tokens[start : end + 1]), max(end, 0)) for start, end in zip(starts, ends, strict=True))
 
 
-def layer_totals(call: Call, tokens: Sequence[int], cached: Sequence[int]) -> list[dict[str, Any]]:
+def layer_totals(call: Call, tokens: Sequence[int], cached: Sequence[int]) -> list[JsonObject]:
     """Exactly four entries `{name, tokens, cached_tokens, digest, estimated}` that add up to the input."""
     out = []
     for layer in Layer:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
+from agentnb.canonical import JsonObject
 from agentnb.models import prices
 from agentnb.models.catalog import CacheKind
 from agentnb.models.messages import Usage
@@ -48,7 +48,7 @@ class CacheReport:
     lost_dollars: float | None = None
     lost_seconds: float | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return asdict(self) | {"marks": list(self.marks)}
 
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from agentnb.canonical import Clock
+from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.errors import ProviderError
 from agentnb.models import catalog, prices
 from agentnb.models.catalog import CacheKind, Model
@@ -24,8 +24,8 @@ from agentnb.models.messages import Usage
 from agentnb.providers.base import Mark
 from agentnb.providers.promptcache.breakpoints import last_frame_index
 from agentnb.providers.promptcache.calls import Call
-from agentnb.providers.promptcache.ledger import Held, Ledger, User
-from agentnb.providers.promptcache.policy import UNASKED, Option, break_even, rates_of, saved_by_storing, span
+from agentnb.providers.promptcache.ledger import HeldObject, Ledger, User
+from agentnb.providers.promptcache.policy import UNASKED, CachingOption, break_even, rates_of, saved_by_storing, span
 
 LABEL = "agentnb"
 HOUR = 3600.0  # seconds: what the user asks for by hand, and the most that an object is made or extended for
@@ -42,13 +42,13 @@ class ObjectProvider(Protocol):
 
     scope: str
 
-    def make_object(self, prompt: Prompt, last: int, *, seconds: int, label: str) -> Mapping[str, Any]: ...
+    def make_object(self, prompt: Prompt, last: int, *, seconds: int, label: str) -> JsonMapping: ...
 
-    def extend_cache(self, name: str, *, seconds: int) -> Mapping[str, Any]: ...
+    def extend_cache(self, name: str, *, seconds: int) -> JsonMapping: ...
 
     def delete_cache(self, name: str) -> None: ...
 
-    def list_caches(self) -> list[dict[str, Any]]: ...
+    def list_caches(self) -> list[JsonObject]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +122,8 @@ def _doubt(saved: Sequence[float]) -> float:
 
 def _saved(model: Model, reuse: Reuse) -> list[float]:
     """What a token of an object saves after each pause, in input prices."""
-    stored = Option(ttl="1h", rates=rates_of(model, "1h"), stored=True, lasts=life_of(model))
-    unasked = Option(ttl="5m", rates=rates_of(model, "5m"), lasts=reuse.trusted)
+    stored = CachingOption(ttl="1h", rates=rates_of(model, "1h"), stored=True, lasts=life_of(model))
+    unasked = CachingOption(ttl="5m", rates=rates_of(model, "5m"), lasts=reuse.trusted)
     return [saved_by_storing(stored, unasked, gap) for gap in reuse.pauses]
 
 
@@ -150,7 +150,7 @@ class CacheObjects:
 
     # --- binding: no I/O but the ledger's -------------------------------------------------------------------------
 
-    def find(self, prompt: Prompt, model: Model, scope: str) -> Held | None:
+    def find(self, prompt: Prompt, model: Model, scope: str) -> HeldObject | None:
         """The live object that holds exactly what this prompt begins with."""
         last = last_frame_index(prompt)
         if model.cache.kind is not CacheKind.EXPLICIT_OBJECT or last < 0:
@@ -159,7 +159,7 @@ class CacheObjects:
         found = (h for h in self._ledger.held(scope) if h.model == model.name and h.prefix == prefix)
         return next((h for h in found if h.until > now), None)
 
-    def bind(self, marks: tuple[Mark, ...], prompt: Prompt, held: Held | None) -> tuple[Mark, ...]:
+    def bind(self, marks: tuple[Mark, ...], prompt: Prompt, held: HeldObject | None) -> tuple[Mark, ...]:
         """The marks with the object's name at the end of what it holds."""
         if held is None:
             return marks
@@ -169,7 +169,9 @@ class CacheObjects:
 
     # --- making, extending, replacing: at the provider --------------------------------------------------------------
 
-    def ensure(self, provider: object, call: Call, *, thread: str, reuse: Reuse, replaced: bool = False) -> Held | None:
+    def ensure(
+        self, provider: object, call: Call, *, thread: str, reuse: Reuse, replaced: bool = False
+    ) -> HeldObject | None:
         """The object for this call, made or extended as the budget allows. `replaced`: this thread's frame changed for
         good, and its earlier objects are deleted.
 
@@ -199,14 +201,14 @@ class CacheObjects:
             return None
         return price if pays(call.model, reuse) else None
 
-    def make(self, provider: ObjectProvider, call: Call, thread: str, *, seconds: float = HOUR) -> Held:
+    def make(self, provider: ObjectProvider, call: Call, thread: str, *, seconds: float = HOUR) -> HeldObject:
         """Make an object of what this call begins with, whatever it costs. Raises what the provider answers."""
         last = last_frame_index(call.prompt)
         label = f"{LABEL} {self._owner} {call.prompt.chain[last]}"
         made = provider.make_object(call.prompt, last, seconds=int(seconds), label=label)
         now = self._clock.now()
         tokens = (made.get("usageMetadata") or {}).get("totalTokenCount") or call.prefix_tokens(last)
-        held = Held(
+        held = HeldObject(
             name=str(made["name"]),
             scope=call.scope,
             model=call.model.name,
@@ -225,7 +227,9 @@ class CacheObjects:
         self.delete(provider, held)  # another kernel was making the same one, and was sooner
         return self._use(provider, first, call.model, thread, longer=True) or first
 
-    def _use(self, provider: ObjectProvider, held: Held, model: Model, thread: str, *, longer: bool) -> Held | None:
+    def _use(
+        self, provider: ObjectProvider, held: HeldObject, model: Model, thread: str, *, longer: bool
+    ) -> HeldObject | None:
         """The object, used by this thread too and extended where it is to live `longer`. None: it is gone."""
         me, now = User(owner=self._owner, thread=thread), self._clock.now()
         used = held if me in held.users else replace(held, users=(*held.users, me))
@@ -240,7 +244,7 @@ class CacheObjects:
         except ProviderError as error:
             return None if error.status in _GONE else used  # it lives on for what it has
 
-    def extend(self, provider: ObjectProvider, held: Held, model: Model, *, seconds: float = HOUR) -> Held:
+    def extend(self, provider: ObjectProvider, held: HeldObject, model: Model, *, seconds: float = HOUR) -> HeldObject:
         """Let an object live for so long from now. Raises a ProviderError; where it is gone, it is forgotten too."""
         now = self._clock.now()
         try:
@@ -266,7 +270,7 @@ class CacheObjects:
                 with contextlib.suppress(ProviderError):  # it is still in the ledger: the next call tries again
                     self._leave(provider, held, own)
 
-    def _leave(self, provider: ObjectProvider, held: Held, users: Sequence[User]) -> bool:
+    def _leave(self, provider: ObjectProvider, held: HeldObject, users: Sequence[User]) -> bool:
         """Take users off an object; whether it was deleted, which it is where nobody else uses it."""
         others = tuple(user for user in held.users if user not in users and not self._ended(user.owner))
         if others:
@@ -280,7 +284,7 @@ class CacheObjects:
         """The provider no longer knows it."""
         self._ledger.drop(name)
 
-    def delete(self, provider: ObjectProvider, held: Held) -> bool:
+    def delete(self, provider: ObjectProvider, held: HeldObject) -> bool:
         """Delete it at the provider and forget it. False where it was gone already; raises a ProviderError where it
         may be there still.
 
@@ -301,16 +305,16 @@ class CacheObjects:
             )
         return True
 
-    def mine(self) -> list[Held]:
+    def mine(self) -> list[HeldObject]:
         """The objects that this session uses and that still live."""
         now = self._clock.now()
         return [held for held in self._ledger.held() if held.until > now and self._used_here(held)]
 
-    def leave(self, provider: ObjectProvider, held: Held) -> bool:
+    def leave(self, provider: ObjectProvider, held: HeldObject) -> bool:
         """This session needs it no more: delete it, or leave it to the others that use it. Whether it was deleted."""
         return self._leave(provider, held, [user for user in held.users if user.owner == self._owner])
 
-    def abandoned(self, listed: Mapping[str, Any], scope: str) -> bool | None:
+    def abandoned(self, listed: JsonMapping, scope: str) -> bool | None:
         """Whether a listed object is ours and nobody uses it. None: the ledger does not know it, and whoever made it
         may be alive, in another kernel or on another machine."""
         if not ours(listed):
@@ -321,14 +325,14 @@ class CacheObjects:
         made_by = maker(listed)
         return True if not made_by or made_by == self._owner or self._ended(made_by) else None
 
-    def used_by(self, held: Held) -> str:
+    def used_by(self, held: HeldObject) -> str:
         """Who uses an object, in words."""
         if self._used_here(held):
             return "this kernel"
         alive = any(not self._ended(user.owner) for user in held.users)
         return "another kernel" if alive else "an ended kernel"
 
-    def _used_here(self, held: Held) -> bool:
+    def _used_here(self, held: HeldObject) -> bool:
         return any(user.owner == self._owner for user in held.users)
 
     def _ended(self, owner: str) -> bool:
@@ -343,12 +347,12 @@ def _price(model: Model, tokens: int, seconds: float, *, fresh: bool) -> float |
     return (made if fresh else 0.0) + prices.storage_cost(model, tokens=tokens, seconds=max(seconds, 0.0))
 
 
-def ours(listed: Mapping[str, Any]) -> bool:
+def ours(listed: JsonMapping) -> bool:
     """Whether a listed cache object carries our label."""
     return _LABELLED.fullmatch(str(listed.get("displayName") or "")) is not None
 
 
-def maker(listed: Mapping[str, Any]) -> str:
+def maker(listed: JsonMapping) -> str:
     """The session that made an object of ours, by its label; empty where the label does not say."""
     found = _LABELLED.fullmatch(str(listed.get("displayName") or ""))
     return (found["maker"] or "") if found else ""

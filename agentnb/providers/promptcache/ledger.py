@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from agentnb import canonical
+from agentnb.canonical import JsonObject
 
-Entry = TypeVar("Entry")
+E = TypeVar("E")
 
 REMEMBERED = 3600.0
 """Seconds for which an entry is kept past its end: to say that something has expired, it must be known."""
 
 
-class Storage(Protocol):
+class BytesStorage(Protocol):
     """What the ledger needs of the data directory: text keys, raw bytes, entries that may be lost."""
 
     def get(self, key: str) -> bytes | None: ...
@@ -64,7 +65,7 @@ class User:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
+class HeldObject:
     """A cache object of ours at a provider: it holds everything up to `prefix`. `payer` is the session that paid last.
 
     `made` and `until` in seconds since the epoch; storage is paid for from one to the other.
@@ -84,7 +85,7 @@ class Held:
 class Ledger:
     """What is warm where until when, across kernels that share the data directory."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: BytesStorage) -> None:
         self._storage = storage
 
     def warm(self, scope: str, model: str, prefix: str, now: float) -> Warm | None:
@@ -149,16 +150,16 @@ class Ledger:
 
     # --- cache objects --------------------------------------------------------------------------------------------
 
-    def hold(self, held: Held, now: float) -> None:
+    def hold(self, held: HeldObject, now: float) -> None:
         ttl = max(held.until - now, 0.0) + REMEMBERED
         self._storage.set(f"object/{held.name}", canonical.dump(asdict(held)), ttl=ttl)
 
-    def held(self, scope: str | None = None) -> list[Held]:
+    def held(self, scope: str | None = None) -> list[HeldObject]:
         """The cache objects that we know of, oldest first; expired ones too, until they are dropped."""
         objects = self._all("object/", _held)
         return sorted((h for h in objects if scope in (None, h.scope)), key=lambda h: h.made)
 
-    def _all(self, start: str, made: Callable[[Any], Entry]) -> list[Entry]:
+    def _all(self, start: str, made: Callable[[JsonObject], E]) -> list[E]:
         found = (_read(self._storage.get(key), made) for key in self._storage.keys(start))
         return [entry for entry in found if entry is not None]
 
@@ -167,7 +168,7 @@ class Ledger:
         self._storage.delete(f"object/{name}")
 
 
-def _read(raw: bytes | None, made: Callable[[Any], Entry]) -> Entry | None:
+def _read(raw: bytes | None, made: Callable[[JsonObject], E]) -> E | None:
     """An entry; None where there is none, or where another version of this package wrote what this one cannot read."""
     if raw is None:
         return None
@@ -177,16 +178,16 @@ def _read(raw: bytes | None, made: Callable[[Any], Entry]) -> Entry | None:
         return None
 
 
-def _warm(value: Any) -> Warm:
+def _warm(value: JsonObject) -> Warm:
     return Warm(**value)
 
 
-def _sent(value: Any) -> Sent:
+def _sent(value: JsonObject) -> Sent:
     return Sent(**(value | {name: tuple(value[name]) for name in ("chain", "labels", "digests", "tokens")}))
 
 
-def _held(value: Any) -> Held:
-    return Held(**(value | {"users": tuple(User(**user) for user in value["users"])}))
+def _held(value: JsonObject) -> HeldObject:
+    return HeldObject(**(value | {"users": tuple(User(**user) for user in value["users"])}))
 
 
 def _warm_key(scope: str, model: str, prefix: str) -> str:

@@ -76,7 +76,7 @@ def break_even(rates: Rates, *, ttl: float) -> BreakEven:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Option:
+class CachingOption:
     """One way to cache. `ttl` "" means: not at all. `pings` is the most calls that may keep it warm in one pause.
 
     `lasts` are the seconds that were learned, where they differ from the published TTL.
@@ -93,7 +93,7 @@ class Option:
         return TTL_SECONDS.get(self.ttl, 0.0) if self.lasts is None else self.lasts
 
 
-def cost(option: Option, gaps: Sequence[float]) -> float:
+def cost(option: CachingOption, gaps: Sequence[float]) -> float:
     """What a token of the prefix costs over one call and one more after each gap; the formula is this module's."""
     w, r = option.rates.write, option.rates.read
     if option.stored:
@@ -103,7 +103,7 @@ def cost(option: Option, gaps: Sequence[float]) -> float:
     return w + sum(_after_gap(option, gap) for gap in gaps)
 
 
-def _after_gap(option: Option, gap: float) -> float:
+def _after_gap(option: CachingOption, gap: float) -> float:
     w, r = option.rates.write, option.rates.read
     if gap <= option.seconds:
         return r
@@ -111,12 +111,12 @@ def _after_gap(option: Option, gap: float) -> float:
     return r * (needed + 1) if needed <= option.pings else r * option.pings + w
 
 
-def _stored_through(option: Option, gap: float) -> float:
+def _stored_through(option: CachingOption, gap: float) -> float:
     stored = option.rates.storage * min(gap, option.seconds) / 3600.0
     return stored + option.rates.read + (option.rates.write if gap > option.seconds else 0.0)
 
 
-def saved_by_storing(stored: Option, unasked: Option, gap: float) -> float:
+def saved_by_storing(stored: CachingOption, unasked: CachingOption, gap: float) -> float:
     """What a token of an object saves at the call after one pause, against what is cached unasked; below zero where
     it costs more."""
     return _after_gap(unasked, gap) - _stored_through(stored, gap)
@@ -228,13 +228,15 @@ def plan_layers(model: Model, layers: Sequence[Seen], *, pings: bool = False) ->
     return Plan(choices=(first, second, third))
 
 
-def plan_cost(plan_options: Sequence[Option], layers: Sequence[Seen]) -> float:
+def plan_cost(plan_options: Sequence[CachingOption], layers: Sequence[Seen]) -> float:
     """What all layers cost over their gaps, in input prices times tokens; a ping reads all that lies before it too."""
     tables = [{option: cost(option, layer.gaps)} for option, layer in zip(plan_options, layers, strict=True)]
     return _together(plan_options, layers, tables)
 
 
-def _together(combination: Sequence[Option], layers: Sequence[Seen], tables: Sequence[Mapping[Option, float]]) -> float:
+def _together(
+    combination: Sequence[CachingOption], layers: Sequence[Seen], tables: Sequence[Mapping[CachingOption, float]]
+) -> float:
     total, read_again = 0.0, 0
     for option, layer, table in reversed(list(zip(combination, layers, tables, strict=True))):
         own = _pings_sent(option, layer.gaps)
@@ -243,11 +245,11 @@ def _together(combination: Sequence[Option], layers: Sequence[Seen], tables: Seq
     return total
 
 
-def _pings_sent(option: Option, gaps: Sequence[float]) -> int:
+def _pings_sent(option: CachingOption, gaps: Sequence[float]) -> int:
     return sum(min(option.pings, pings_needed(option.seconds, gap)) for gap in gaps) if option.pings else 0
 
 
-def _choice(option: Option, layer: Seen, table: Mapping[Option, float]) -> Choice:
+def _choice(option: CachingOption, layer: Seen, table: Mapping[CachingOption, float]) -> Choice:
     return Choice(
         layer=layer.layer,
         ttl=option.ttl,
@@ -267,25 +269,25 @@ def kept_longer(plan: Plan, model: Model) -> Plan:
     return Plan(choices=(first, second, third))
 
 
-def _options(model: Model, *, pings: bool) -> list[Option]:
+def _options(model: Model, *, pings: bool) -> list[CachingOption]:
     rules = model.cache
-    none = Option(ttl="", rates=Rates(write=1.0, read=1.0))
+    none = CachingOption(ttl="", rates=Rates(write=1.0, read=1.0))
     if not rules.breakpoints:
         ttl = rules.ttls[0] if rules.kind is CacheKind.AUTOMATIC else _IMPLICIT_TTL
-        return [Option(ttl=ttl, rates=rates_of(model, ttl))]  # it happens unasked and writes cost nothing
-    options = [Option(ttl=ttl, rates=rates_of(model, ttl)) for ttl in rules.ttls]
+        return [CachingOption(ttl=ttl, rates=rates_of(model, ttl))]  # it happens unasked and writes cost nothing
+    options = [CachingOption(ttl=ttl, rates=rates_of(model, ttl)) for ttl in rules.ttls]
     if pings:
         first = options[0]
         most = break_even(first.rates, ttl=first.seconds).pings
-        options.append(Option(ttl=first.ttl, rates=first.rates, pings=most))
+        options.append(CachingOption(ttl=first.ttl, rates=first.rates, pings=most))
     return [none, *options]
 
 
-def _name(option: Option) -> str:
+def _name(option: CachingOption) -> str:
     return f"{option.ttl or 'not cached'}{' kept warm' if option.pings else ''}"
 
 
-def _why(best: Option, gaps: Sequence[float], *, guessed: int) -> str:
+def _why(best: CachingOption, gaps: Sequence[float], *, guessed: int) -> str:
     short = sum(gap <= TTL_SECONDS["5m"] for gap in gaps)
     lasted = f"of {len(gaps)} pause{'s' if len(gaps) != 1 else ''} {short} lasted at most 5 min"
     supposed = f" ({guessed} of them supposed, not seen)" if guessed else ""

@@ -8,6 +8,7 @@ from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model, find
+from agentnb.simulator.http_messages import WireMapping
 from agentnb.simulator.images import refusal_of_anthropic
 
 _PREFILL = ("claude-sonnet-4-5", "claude-opus-4-5", "claude-haiku-4-5")
@@ -30,7 +31,7 @@ def refuse(message: str, status: int = 400) -> RequestRefused:
     return RequestRefused(message, status=status)
 
 
-def check(body: Any, *, counting: bool = False, goes_on: bool = False) -> Model:
+def check(body: object, *, counting: bool = False, goes_on: bool = False) -> Model:
     """Check a whole request body; the model's row. `counting`: for count_tokens, which takes no max_tokens. `goes_on`:
     it ends with a turn that the model paused, which comes back as it is."""
     if not isinstance(body, Mapping):
@@ -56,14 +57,14 @@ def check(body: Any, *, counting: bool = False, goes_on: bool = False) -> Model:
 _KINDS = {str: "string", list: "list", int: "integer"}
 
 
-def _require(body: Mapping[str, Any], name: str, kind: type) -> None:
+def _require(body: WireMapping, name: str, kind: type) -> None:
     if name not in body:
         raise refuse(f"{name}: Field required")
     if not isinstance(body[name], kind) or isinstance(body[name], bool):
         raise refuse(f"{name}: Input should be a valid {_KINDS[kind]}")
 
 
-def _check_max_tokens(body: Mapping[str, Any]) -> None:
+def _check_max_tokens(body: WireMapping) -> None:
     _require(body, "max_tokens", int)
     if body["max_tokens"] < 0:
         raise refuse("max_tokens: Input should be greater than or equal to 0")
@@ -72,12 +73,12 @@ def _check_max_tokens(body: Mapping[str, Any]) -> None:
         raise refuse("max_tokens: 0 is not supported with streaming, an output format, or a forced tool_choice")
 
 
-def _output_format(body: Mapping[str, Any]) -> bool:
+def _output_format(body: WireMapping) -> bool:
     config = body.get("output_config")
     return isinstance(config, Mapping) and config.get("format") is not None
 
 
-def _check_limits(body: Mapping[str, Any], row: Model) -> None:
+def _check_limits(body: WireMapping, row: Model) -> None:
     asked = body.get("max_tokens", 0)
     if asked > row.max_output:
         raise refuse(
@@ -86,14 +87,14 @@ def _check_limits(body: Mapping[str, Any], row: Model) -> None:
         )
 
 
-def _check_thinking(body: Mapping[str, Any]) -> None:
+def _check_thinking(body: WireMapping) -> None:
     thinking = body.get("thinking")
     budget = thinking.get("budget_tokens", 0) if isinstance(thinking, Mapping) else 0
     if "max_tokens" in body and budget and body["max_tokens"] <= budget:
         raise refuse("`max_tokens` must be greater than `thinking.budget_tokens`.")
 
 
-def _check_system(body: Mapping[str, Any]) -> None:
+def _check_system(body: WireMapping) -> None:
     system = body.get("system")
     if isinstance(system, list):
         for i, block in enumerate(system):
@@ -108,7 +109,7 @@ def _check_system(body: Mapping[str, Any]) -> None:
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 
 
-def _check_tools(body: Mapping[str, Any]) -> None:
+def _check_tools(body: WireMapping) -> None:
     tools = body.get("tools") or []
     for i, tool in enumerate(tools):
         if not isinstance(tool, Mapping) or not tool.get("name"):
@@ -123,7 +124,7 @@ def _check_tools(body: Mapping[str, Any]) -> None:
     _check_choice(body.get("tool_choice"), names)
 
 
-def _check_choice(choice: Any, names: list[str]) -> None:
+def _check_choice(choice: object, names: list[str]) -> None:
     if not isinstance(choice, Mapping):
         return
     if choice.get("type") in ("any", "tool") and not names:
@@ -146,7 +147,7 @@ def _check_messages(messages: list[Any], *, prefill: bool) -> None:
     _check_tool_pairs(messages)
 
 
-def _check_message(i: int, message: Any, *, last: bool) -> None:
+def _check_message(i: int, message: object, *, last: bool) -> None:
     if not isinstance(message, Mapping) or "role" not in message:
         raise refuse(f"messages.{i}.role: Field required")
     if message["role"] not in ("user", "assistant", "system"):
@@ -161,7 +162,7 @@ def _check_message(i: int, message: Any, *, last: bool) -> None:
             _check_block(f"messages.{i}.content.{j}", block)
 
 
-def _check_block(where: str, block: Any) -> None:
+def _check_block(where: str, block: object) -> None:
     if not isinstance(block, Mapping) or block.get("type") not in _BLOCK_TYPES:
         found = block.get("type") if isinstance(block, Mapping) else block
         raise refuse(f"{where}: Input tag '{found}' found using 'type' does not match any of the expected tags")
@@ -180,7 +181,7 @@ def _check_block(where: str, block: Any) -> None:
             raise refuse(f"{where}.{block['type']}.{name}: Field required")
 
 
-def _check_pictures(where: str, block: Mapping[str, Any]) -> None:
+def _check_pictures(where: str, block: WireMapping) -> None:
     """A picture by itself, and those inside a tool's result."""
     if block["type"] == "image" and (said := refusal_of_anthropic(block.get("source"))):
         raise refuse(f"{where}.{said}")
@@ -193,7 +194,7 @@ def _check_pictures(where: str, block: Mapping[str, Any]) -> None:
 _NEEDED = {"tool_use": ("id", "name", "input"), "tool_result": ("tool_use_id",), "thinking": ("signature", "thinking")}
 
 
-def _check_tool_pairs(messages: list[Mapping[str, Any]]) -> None:
+def _check_tool_pairs(messages: list[WireMapping]) -> None:
     """Each tool_use is answered in the very next message, and nothing is answered that was not asked."""
     open_ids: list[str] = []
     for i, message in enumerate(messages):
@@ -220,7 +221,7 @@ def _refuse_open(i: int, ids: list[str]) -> None:
         )
 
 
-def _check_marks(body: Mapping[str, Any]) -> None:
+def _check_marks(body: WireMapping) -> None:
     marks = [*marked_places(body), *([("cache_control", body["cache_control"])] if body.get("cache_control") else [])]
     short = False
     for where, mark in marks:
@@ -238,7 +239,7 @@ def _check_marks(body: Mapping[str, Any]) -> None:
         raise refuse(f"A maximum of 4 blocks with cache_control may be provided. Found {len(marks)}.")
 
 
-def marked_places(body: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def marked_places(body: WireMapping) -> Iterator[tuple[str, Any]]:
     """(where, cache_control) of every explicit mark, in the order the API processes blocks."""
     for section in ("tools", "system"):
         blocks = body.get(section)
@@ -250,7 +251,7 @@ def marked_places(body: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from _marks_in(f"messages.{i}.content.{j}", block)
 
 
-def _marks_in(where: str, block: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _marks_in(where: str, block: WireMapping) -> Iterator[tuple[str, Any]]:
     inner = block.get("content")
     for j, part in enumerate(inner if isinstance(inner, list) else []):
         if isinstance(part, Mapping) and part.get("cache_control"):

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from agentnb.models.catalog import Model
+from agentnb.simulator.http_messages import WireMapping
 from agentnb.simulator.images import Counter
 from agentnb.simulator.model.dialogue import Ask, Offer, Said
-from agentnb.simulator.promptcache_rules import Piece
+from agentnb.simulator.promptcache_rules import PromptPiece
 
 TOOLS_PREAMBLE = 260
 """Tokens that the API adds before the first tool: its own instructions on how to call tools."""
@@ -19,7 +20,7 @@ PER_TOOL, PER_TURN, PER_CALL, PER_RESULT, PER_DOCUMENT, REPLY_START = 9, 4, 12, 
 text or picture of another address, and at the very end (where the reply begins; never cached)."""
 
 
-def pieces(body: Mapping[str, Any], count: Counter) -> list[Piece]:
+def pieces(body: WireMapping, count: Counter) -> list[PromptPiece]:
     """Every block of the prompt in render order: tools, system, messages. Marks are taken out and kept as `ttl`."""
     out = [*_tool_pieces(body, count), *_system_pieces(body, count), *_message_pieces(body, count)]
     top = body.get("cache_control")
@@ -30,11 +31,11 @@ def pieces(body: Mapping[str, Any], count: Counter) -> list[Piece]:
     return out
 
 
-def _is_thinking(piece: Piece) -> bool:
+def _is_thinking(piece: PromptPiece) -> bool:
     return b'"type":"thinking"' in piece.data and piece.data.startswith(b'["assistant"')
 
 
-def salts(body: Mapping[str, Any]) -> dict[str, bytes]:
+def salts(body: WireMapping) -> dict[str, bytes]:
     """Return what spoils a section without standing in it: speed the system; tool_choice, thinking, effort, images the
     messages."""
     choice = body.get("tool_choice") or ({"type": "auto"} if body.get("tools") else None)
@@ -43,38 +44,38 @@ def salts(body: Mapping[str, Any]) -> dict[str, bytes]:
     return {"system": _json(body.get("speed")), "messages": _json(settings)}
 
 
-def _has_images(body: Mapping[str, Any]) -> bool:
+def _has_images(body: WireMapping) -> bool:
     return any(block.get("type") == "image" for message in body["messages"] for block in blocks_of(message["content"]))
 
 
-def blocks_of(content: Any) -> list[Mapping[str, Any]]:
+def blocks_of(content: Any) -> list[WireMapping]:
     """Content as blocks: a bare string is one text block, as the API says."""
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content or [])
 
 
-def _tool_pieces(body: Mapping[str, Any], count: Counter) -> Iterator[Piece]:
+def _tool_pieces(body: WireMapping, count: Counter) -> Iterator[PromptPiece]:
     for i, tool in enumerate(body.get("tools") or []):
         data = _canonical(tool)
         tokens = count(data.decode()) + PER_TOOL + (0 if i else TOOLS_PREAMBLE)
-        yield Piece(section="tools", data=data, tokens=tokens, ttl=_ttl(tool))
+        yield PromptPiece(section="tools", data=data, tokens=tokens, ttl=_ttl(tool))
 
 
-def _system_pieces(body: Mapping[str, Any], count: Counter) -> Iterator[Piece]:
+def _system_pieces(body: WireMapping, count: Counter) -> Iterator[PromptPiece]:
     for block in blocks_of(body.get("system") or []):
-        yield Piece(section="system", data=_canonical(block), tokens=count(block["text"]) + 1, ttl=_ttl(block))
+        yield PromptPiece(section="system", data=_canonical(block), tokens=count(block["text"]) + 1, ttl=_ttl(block))
 
 
-def _message_pieces(body: Mapping[str, Any], count: Counter) -> Iterator[Piece]:
+def _message_pieces(body: WireMapping, count: Counter) -> Iterator[PromptPiece]:
     speaker = ""
     for message in body["messages"]:
         for block in blocks_of(message["content"]):
             turn = PER_TURN if message["role"] != speaker else 0
             speaker = message["role"]
             data = b'["' + speaker.encode() + b'",' + _canonical(block) + b"]"
-            yield Piece(section="messages", data=data, tokens=_tokens(block, count) + turn, ttl=_ttl(block))
+            yield PromptPiece(section="messages", data=data, tokens=_tokens(block, count) + turn, ttl=_ttl(block))
 
 
-def _tokens(block: Mapping[str, Any], count: Counter) -> int:
+def _tokens(block: WireMapping, count: Counter) -> int:
     kind = block["type"]
     if kind == "text":
         return count(block["text"])
@@ -89,7 +90,7 @@ def _tokens(block: Mapping[str, Any], count: Counter) -> int:
     return count.picture(data) or PER_DOCUMENT
 
 
-def _ttl(block: Mapping[str, Any]) -> str | None:
+def _ttl(block: WireMapping) -> str | None:
     inner = block.get("content")
     marks = (
         [part.get("cache_control") for part in inner if isinstance(part, Mapping)] if isinstance(inner, list) else []
@@ -98,7 +99,7 @@ def _ttl(block: Mapping[str, Any]) -> str | None:
     return mark.get("ttl", "5m") if mark else None
 
 
-def _canonical(block: Mapping[str, Any]) -> bytes:
+def _canonical(block: WireMapping) -> bytes:
     """The block without marks. Its own fields in one order; inside `input` and schemas the order as sent, since there
     the real API is known to miss on reordered keys."""
     fields = {key: block[key] for key in sorted(block) if key != "cache_control"}
@@ -107,15 +108,15 @@ def _canonical(block: Mapping[str, Any]) -> bytes:
     return _json(fields)
 
 
-def _plain(part: Any) -> Any:
+def _plain(part: object) -> Any:
     return {key: part[key] for key in sorted(part) if key != "cache_control"} if isinstance(part, Mapping) else part
 
 
-def _json(value: Any) -> bytes:
+def _json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
-def thoughts(body: Mapping[str, Any]) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
+def thoughts(body: WireMapping) -> Iterator[tuple[int, str, WireMapping]]:
     """(index of its piece, where, block) of each thinking block in the messages."""
     at = len(body.get("tools") or []) + len(blocks_of(body.get("system") or []))
     for i, message in enumerate(body["messages"]):
@@ -125,7 +126,7 @@ def thoughts(body: Mapping[str, Any]) -> Iterator[tuple[int, str, Mapping[str, A
             at += 1
 
 
-def ask_of(body: Mapping[str, Any], row: Model) -> Ask:
+def ask_of(body: WireMapping, row: Model) -> Ask:
     """The request as the model reads it."""
     choice = body.get("tool_choice") or {}
     kind = choice.get("type", "auto")
@@ -145,7 +146,7 @@ def ask_of(body: Mapping[str, Any], row: Model) -> Ask:
     )
 
 
-def _said(body: Mapping[str, Any]) -> Iterator[Said]:
+def _said(body: WireMapping) -> Iterator[Said]:
     for block in blocks_of(body.get("system") or []):
         yield Said(kind="text", role="system", text=block["text"])
     names: dict[str, str] = {}
@@ -154,7 +155,7 @@ def _said(body: Mapping[str, Any]) -> Iterator[Said]:
             yield _one(message["role"], block, names)
 
 
-def _one(role: str, block: Mapping[str, Any], names: dict[str, str]) -> Said:
+def _one(role: str, block: WireMapping, names: dict[str, str]) -> Said:
     kind = block["type"]
     if kind == "text":
         return Said(kind="text", role=role, text=block["text"])

@@ -6,7 +6,6 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model, rows
@@ -16,9 +15,9 @@ from agentnb.simulator.anthropic.checks import check, refuse
 from agentnb.simulator.anthropic.stream import event_bytes, stream
 from agentnb.simulator.clock import utc
 from agentnb.simulator.engine import Engine, Print, digest
-from agentnb.simulator.http_messages import Incoming, Outcome
+from agentnb.simulator.http_messages import HttpAnswer, Incoming, WireMapping, WireObject
 from agentnb.simulator.limits import Left, OverLimit, RefusedForNow, retry_headers
-from agentnb.simulator.model.dialogue import Answer
+from agentnb.simulator.model.dialogue import Spoken
 from agentnb.simulator.model.reply_text import answer
 
 _ERROR_TYPES = {
@@ -53,14 +52,14 @@ _BOUND_THINKING = ("claude-5",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Work:
+class _AnthropicRequest:
     """One request and what the rules make of it. `end` is the digest of the whole prompt, `started` epoch seconds."""
 
-    body: Mapping[str, Any]
+    body: WireMapping
     row: Model
     scope: tuple[str, str]
-    pieces: list[rules.Piece]
-    plan: rules.Plan
+    pieces: list[rules.PromptPiece]
+    plan: rules.CachePlan
     end: str
     started: float
 
@@ -88,9 +87,9 @@ class AnthropicWire:
         """Tell whether the request asks for a reply: faults hit only these."""
         return incoming.method == "POST" and incoming.path == "/v1/messages"
 
-    def answer(self, incoming: Incoming) -> Outcome:
+    def answer(self, incoming: Incoming) -> HttpAnswer:
         """The outcome of one request; raises RequestRefused."""
-        routes: dict[tuple[str, str], Callable[[Incoming], Outcome]] = {
+        routes: dict[tuple[str, str], Callable[[Incoming], HttpAnswer]] = {
             ("POST", "/v1/messages"): self._messages,
             ("POST", "/v1/messages/count_tokens"): self._count,
             ("GET", "/v1/models"): self._models,
@@ -103,40 +102,40 @@ class AnthropicWire:
             raise refuse("The request body is not valid JSON: unexpected character")
         return route(incoming)
 
-    def error(self, error: RequestRefused, request_id: str) -> Outcome:
+    def error(self, error: RequestRefused, request_id: str) -> HttpAnswer:
         """A refusal in this wire's shape."""
         status = error.status or 400
         said = {"type": _ERROR_TYPES.get(status, "api_error"), "message": _words(error)}
         body = {"type": "error", "error": said, "request_id": request_id}
-        return Outcome(status=status, body=body, headers=retry_headers(error))
+        return HttpAnswer(status=status, body=body, headers=retry_headers(error))
 
-    def fault(self, status: int, request_id: str, wait: float | None) -> Outcome:
+    def fault(self, status: int, request_id: str, wait: float | None) -> HttpAnswer:
         """Answer as the provider does when it cannot serve, asking to wait so many seconds."""
         return self.error(RefusedForNow(_FAULT_MESSAGES[status], status=status, wait=wait), request_id)
 
-    def _models(self, incoming: Incoming) -> Outcome:
+    def _models(self, incoming: Incoming) -> HttpAnswer:
         data = [_model_info(row) for row in rows() if row.provider == "anthropic"]
         first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
-        return Outcome(body={"data": data, "has_more": False, "first_id": first, "last_id": last})
+        return HttpAnswer(body={"data": data, "has_more": False, "first_id": first, "last_id": last})
 
-    def _count(self, incoming: Incoming) -> Outcome:
+    def _count(self, incoming: Incoming) -> HttpAnswer:
         row = check(incoming.body, counting=True)
         parts = prompt.pieces(incoming.body, self._engine.counter(row))
-        return Outcome(body={"input_tokens": sum(piece.tokens for piece in parts) + prompt.REPLY_START})
+        return HttpAnswer(body={"input_tokens": sum(piece.tokens for piece in parts) + prompt.REPLY_START})
 
-    def _messages(self, incoming: Incoming) -> Outcome:
+    def _messages(self, incoming: Incoming) -> HttpAnswer:
         work = self._work(incoming)
         body, row, plan, engine = work.body, work.row, work.plan, self._engine
         left = engine.limits.admit(work.scope, work.total - plan.read)  # what was read from the prompt cache is free
         prewarm = body["max_tokens"] == 0
-        said = Answer(stop="max_tokens")
+        said = Spoken(stop="max_tokens")
         if not prewarm:
             said = answer(prompt.ask_of(body, row), declined=incoming.declined, paused=incoming.paused)
         engine.caches.refresh(work.scope, plan.hits, work.started)
         message = self._message(work, said)
         if said.stop == "pause":
             self._paused.add(_last_words(message))
-        return Outcome(
+        return HttpAnswer(
             body=message,
             events=tuple(stream(message, said)) if body.get("stream") else None,
             timing=engine.timing(row, tokens=work.total, uncached=work.total - plan.read, output=said.tokens),
@@ -146,7 +145,7 @@ class AnthropicWire:
             on_first_token=lambda: engine.caches.write(work.scope, plan.writes, work.started),
         )
 
-    def _work(self, incoming: Incoming) -> _Work:
+    def _work(self, incoming: Incoming) -> _AnthropicRequest:
         """Check the request and apply the caching rules to it, without changing what is warm."""
         engine, owner, body = self._engine, _key(incoming), incoming.body
         row = check(body, goes_on=_ends_with(body, self._paused))
@@ -163,12 +162,14 @@ class AnthropicWire:
             minimum=row.cache.minimum,
             lookback=row.cache.lookback,
         )
-        work = _Work(body=body, row=row, scope=scope, pieces=pieces, plan=plan, end=bare[-1], started=started)
+        work = _AnthropicRequest(
+            body=body, row=row, scope=scope, pieces=pieces, plan=plan, end=bare[-1], started=started
+        )
         if work.total > row.window:
             raise refuse(f"prompt is too long: {work.total} tokens > {row.window} maximum")
         return work
 
-    def _message(self, work: _Work, said: Answer) -> dict[str, Any]:
+    def _message(self, work: _AnthropicRequest, said: Spoken) -> WireObject:
         message_id = self._engine.new_id("msg_01")
         return {
             "model": work.body["model"],
@@ -183,7 +184,7 @@ class AnthropicWire:
             **self._diagnostics(work, message_id),
         }
 
-    def _content(self, said: Answer, end: str) -> list[dict[str, Any]]:
+    def _content(self, said: Spoken, end: str) -> list[WireObject]:
         thought = "".join(said.thinking)
         spoken = [
             *([{"type": "thinking", "thinking": thought, "signature": _signature(end, thought)}] if thought else []),
@@ -200,7 +201,7 @@ class AnthropicWire:
             for call in said.calls
         ]
 
-    def _diagnostics(self, work: _Work, message_id: str) -> dict[str, Any]:
+    def _diagnostics(self, work: _AnthropicRequest, message_id: str) -> WireObject:
         """`diagnostics` where the request asked for them; remembers this request for the next one to compare."""
         now = _print(work)
         self._engine.remember(message_id, now)
@@ -223,7 +224,7 @@ def _key(incoming: Incoming) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:12]
 
 
-def _last_words(message: Any) -> str:
+def _last_words(message: object) -> str:
     """A digest of the last block of an assistant's message, where that is text; empty elsewhere."""
     content = message.get("content") if isinstance(message, Mapping) and message.get("role") == "assistant" else None
     last = content[-1] if isinstance(content, list) and content else None
@@ -231,7 +232,7 @@ def _last_words(message: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest() if isinstance(text, str) else ""
 
 
-def _ends_with(body: Any, paused: set[str]) -> bool:
+def _ends_with(body: object, paused: set[str]) -> bool:
     messages = body.get("messages") if isinstance(body, Mapping) else None
     return isinstance(messages, list) and bool(messages) and _last_words(messages[-1]) in paused
 
@@ -252,7 +253,7 @@ def _limit_headers(left: Iterable[Left], now: float) -> dict[str, str]:
     return headers
 
 
-def _model_info(row: Model) -> dict[str, Any]:
+def _model_info(row: Model) -> WireObject:
     return {
         "type": "model",
         "id": row.name,
@@ -264,7 +265,7 @@ def _model_info(row: Model) -> dict[str, Any]:
     }
 
 
-def _usage(plan: rules.Plan, said: Answer) -> dict[str, Any]:
+def _usage(plan: rules.CachePlan, said: Spoken) -> WireObject:
     return {
         "input_tokens": plan.plain + prompt.REPLY_START,
         "cache_creation_input_tokens": plan.write_5m + plan.write_1h,
@@ -285,14 +286,14 @@ def _signature(end: str, thought: str) -> str:
     return base64.b64encode(hashlib.sha256(f"{end}:{thought}".encode("utf-8", "replace")).digest()).decode()
 
 
-def _check_signatures(body: Mapping[str, Any], bare: list[str]) -> None:
+def _check_signatures(body: WireMapping, bare: list[str]) -> None:
     """Newer models refuse a thought that comes back behind another prompt than the one it was thought behind."""
     for at, where, block in prompt.thoughts(body):
         if at == 0 or block["signature"] != _signature(bare[at - 1], block["thinking"]):
             raise refuse(f"{where}: Invalid `signature` in `thinking` block")
 
 
-def _print(work: _Work) -> Print:
+def _print(work: _AnthropicRequest) -> Print:
     sections = {
         name: [digest(piece.data) for piece in work.pieces if piece.section == name]
         for name in ("tools", "system", "messages")
@@ -306,7 +307,7 @@ def _print(work: _Work) -> Print:
     )
 
 
-def _miss_reason(previous: Print | None, now: Print, work: _Work) -> dict[str, Any] | None:
+def _miss_reason(previous: Print | None, now: Print, work: _AnthropicRequest) -> WireObject | None:
     """Tell why this request could not reuse the previous one's prefix; None where it only appends to it."""
     if previous is None:
         return {"type": "previous_message_not_found"}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.models.catalog import CacheKind, Model
 from agentnb.simulator.clock import utc
+from agentnb.simulator.http_messages import WireMapping, WireObject
 
 DEFAULT_TTL = 3600.0
 GONE = "CachedContent not found (or permission denied)"
@@ -25,13 +25,13 @@ class CachedContent:
     owner: str
     model: str
     label: str
-    body: Mapping[str, Any]
+    body: WireMapping
     tokens: int
     created: float
     updated: float
     expires: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> WireObject:
         """As the API shows it: never the contents."""
         return {
             "name": self.name,
@@ -101,7 +101,7 @@ class CachedContents:
                     del self._alive[name]
                     self._stored += _token_hours(found, found.expires)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> WireObject:
         """For the state page: what lives, and the token-hours of storage so far, the dead included."""
         self.sweep()
         now = self._now()
@@ -120,7 +120,7 @@ def _token_hours(found: CachedContent, until: float) -> float:
     return found.tokens * (until - found.created) / 3600
 
 
-def end_of_life(body: Mapping[str, Any], now: float) -> float | None:
+def end_of_life(body: WireMapping, now: float) -> float | None:
     """Return when the cache of `body` shall end, by `ttl` ("300s") or `expireTime`; None: it says nothing."""
     ttl, expire = body.get("ttl"), body.get("expireTime")
     if ttl is not None and expire is not None:

@@ -8,6 +8,7 @@ from typing import Any
 from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model
 from agentnb.simulator.google import prompt
+from agentnb.simulator.http_messages import WireMapping
 from agentnb.simulator.images import refusal_of_google
 
 
@@ -16,7 +17,7 @@ def refuse(message: str, status: int = 400) -> RequestRefused:
     return RequestRefused(message, status=status)
 
 
-def check(body: Mapping[str, Any], row: Model) -> None:
+def check(body: WireMapping, row: Model) -> None:
     """Check a generateContent body."""
     contents = prompt.contents_of(body.get("contents"))
     if not contents:

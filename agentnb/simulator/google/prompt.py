@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agentnb.models.catalog import Model
+from agentnb.simulator.http_messages import WireMapping
 from agentnb.simulator.images import Counter, standard
 from agentnb.simulator.model.dialogue import Ask, Offer, Said
-from agentnb.simulator.prefixes import Block
+from agentnb.simulator.prefixes import PrefixBlock
 
 PER_TOOL, PER_TURN, PER_CALL, PER_MEDIA = 8, 3, 8, 258
 
@@ -21,7 +22,7 @@ PER_TOOL, PER_TURN, PER_CALL, PER_MEDIA = 8, 3, 8, 258
 _FREE = ("args", "response", "parametersJsonSchema", "parameters", "responseJsonSchema", "responseSchema", "labels")
 
 
-def camel(value: Any) -> Any:
+def camel(value: object) -> Any:
     """The body with its field names in one spelling: the API takes `thinking_config` for `thinkingConfig`, and the SDK
     sends both. What the user's own JSON holds is left alone."""
     if isinstance(value, list):
@@ -37,7 +38,7 @@ def contents_of(value: Any) -> list[Any]:
     return [value] if isinstance(value, Mapping) else list(value or [])
 
 
-def parts_of(content: Any) -> list[Any]:
+def parts_of(content: object) -> list[Any]:
     """A content's parts; a bare string is one text part."""
     if isinstance(content, str):
         return [{"text": content}]
@@ -45,33 +46,33 @@ def parts_of(content: Any) -> list[Any]:
     return [{"text": part} if isinstance(part, str) else part for part in contents_of(parts)]
 
 
-def system_of(body: Mapping[str, Any]) -> Any:
+def system_of(body: WireMapping) -> Any:
     return body.get("systemInstruction")
 
 
-def declarations(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def declarations(body: WireMapping) -> list[WireMapping]:
     """Every function declaration in the body's tools."""
     return [found for tool in body.get("tools") or [] for found in tool.get("functionDeclarations") or []]
 
 
-def blocks(body: Mapping[str, Any], count: Counter) -> list[Block]:
+def blocks(body: WireMapping, count: Counter) -> list[PrefixBlock]:
     """Every part of the prompt in render order: tools, system, contents."""
     return [*_tool_blocks(body, count), *_part_blocks("system", "system", system_of(body), count), *_turns(body, count)]
 
 
-def _tool_blocks(body: Mapping[str, Any], count: Counter) -> Iterator[Block]:
+def _tool_blocks(body: WireMapping, count: Counter) -> Iterator[PrefixBlock]:
     for found in declarations(body):
         text = _json(found)
-        yield Block(section="tools", head="tool", text=text, overhead=PER_TOOL, tokens=count(text) + PER_TOOL)
+        yield PrefixBlock(section="tools", head="tool", text=text, overhead=PER_TOOL, tokens=count(text) + PER_TOOL)
 
 
-def _turns(body: Mapping[str, Any], count: Counter) -> Iterator[Block]:
+def _turns(body: WireMapping, count: Counter) -> Iterator[PrefixBlock]:
     for content in contents_of(body.get("contents")):
         role = content.get("role") or "user" if isinstance(content, Mapping) else "user"
         yield from _part_blocks("contents", role, content, count)
 
 
-def _part_blocks(section: str, role: str, content: Any, count: Counter) -> Iterator[Block]:
+def _part_blocks(section: str, role: str, content: object, count: Counter) -> Iterator[PrefixBlock]:
     if not content:
         return
     for i, part in enumerate(parts_of(content)):
@@ -82,14 +83,14 @@ def _part_blocks(section: str, role: str, content: Any, count: Counter) -> Itera
             head, text = f"{role}:{hashlib.sha256(text.encode()).hexdigest()}", ""
             overhead = count.picture(standard((part.get("inlineData") or {}).get("data"))) or PER_MEDIA
         overhead += thought_tokens(part) + (0 if i else PER_TURN)
-        yield Block(section=section, head=head, text=text, overhead=overhead, tokens=count(text) + overhead)
+        yield PrefixBlock(section=section, head=head, text=text, overhead=overhead, tokens=count(text) + overhead)
 
 
-def _is_media(part: Mapping[str, Any]) -> bool:
+def _is_media(part: WireMapping) -> bool:
     return isinstance(part.get("inlineData") or part.get("fileData"), Mapping)
 
 
-def _part(part: Mapping[str, Any]) -> tuple[str, int]:
+def _part(part: WireMapping) -> tuple[str, int]:
     """(text, tokens of structure)."""
     if "text" in part:
         return str(part["text"]), 0
@@ -105,7 +106,7 @@ def thought_seal(tokens: int, digest: bytes) -> str:
     return base64.b64encode(b"%d:" % tokens + digest).decode()
 
 
-def thought_tokens(part: Mapping[str, Any]) -> int:
+def thought_tokens(part: WireMapping) -> int:
     """Tokens of the thought that comes back with the part's signature; none with another server's."""
     try:
         count, colon, _ = base64.b64decode(str(standard(part.get("thoughtSignature")) or ""), validate=True).partition(
@@ -116,11 +117,11 @@ def thought_tokens(part: Mapping[str, Any]) -> int:
     return int(count) if colon and count.isdigit() and len(count) < 7 else 0
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def ask_of(body: Mapping[str, Any], row: Model) -> Ask:
+def ask_of(body: WireMapping, row: Model) -> Ask:
     """The request as the model reads it."""
     config = body.get("generationConfig") or {}
     calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
@@ -138,12 +139,12 @@ def ask_of(body: Mapping[str, Any], row: Model) -> Ask:
     )
 
 
-def _offer(found: Mapping[str, Any]) -> Offer:
+def _offer(found: WireMapping) -> Offer:
     schema = found.get("parametersJsonSchema") or found.get("parameters") or {}
     return Offer(name=found["name"], description=found.get("description") or "", schema=_lower_types(schema))
 
 
-def _lower_types(schema: Any) -> Any:
+def _lower_types(schema: object) -> Any:
     """Google's own schemas say STRING where JSON schema says string."""
     if isinstance(schema, Mapping):
         return {
@@ -153,7 +154,7 @@ def _lower_types(schema: Any) -> Any:
     return [_lower_types(item) for item in schema] if isinstance(schema, list) else schema
 
 
-def _said(body: Mapping[str, Any]) -> Iterator[Said]:
+def _said(body: WireMapping) -> Iterator[Said]:
     for part in parts_of(system_of(body)) if system_of(body) else []:
         yield _one("system", part)
     for content in contents_of(body.get("contents")):
@@ -162,7 +163,7 @@ def _said(body: Mapping[str, Any]) -> Iterator[Said]:
             yield _one("assistant" if role == "model" else "user", part)
 
 
-def _one(role: str, part: Mapping[str, Any]) -> Said:
+def _one(role: str, part: WireMapping) -> Said:
     if part.get("thought"):
         return Said(kind="other", role=role)
     if "text" in part:
@@ -175,7 +176,7 @@ def _one(role: str, part: Mapping[str, Any]) -> Said:
     return Said(kind="other", role=role)
 
 
-def _result(role: str, found: Mapping[str, Any]) -> Said:
+def _result(role: str, found: WireMapping) -> Said:
     """The SDK wraps what a tool returned in `result` or `output`, and a failure in `error`."""
     response = found.get("response") or {}
     failed = "error" in response

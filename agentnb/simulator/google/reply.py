@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from agentnb.models.catalog import Model
 from agentnb.simulator.google.prompt import thought_seal
-from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Answer
+from agentnb.simulator.http_messages import WireMapping, WireObject
+from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Spoken
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class ReplyShape:
     """One reply and what is needed to spell it. `body` is the request's."""
 
     row: Model
-    said: Answer
-    usage: Mapping[str, Any]
+    said: Spoken
+    usage: WireMapping
     response_id: str
     body: Any
 
@@ -32,13 +33,13 @@ class Shape:
     def _finish(self) -> str:
         return {"max_tokens": "MAX_TOKENS", "refusal": "SAFETY"}.get(self.said.stop, "STOP")
 
-    def whole(self) -> dict[str, Any]:
+    def whole(self) -> WireObject:
         """The reply to generateContent."""
         parts = [*self._thoughts(), *([{"text": self.said.text}] if self.said.pieces else []), *self._calls()]
         signed = [*parts[:-1], {**parts[-1], **self._signature()}] if parts and not self.said.calls else parts
         return self._reply(signed, self.usage, self._finish)
 
-    def chunks(self) -> Iterator[tuple[dict[str, Any], int]]:
+    def chunks(self) -> Iterator[tuple[WireObject, int]]:
         """(chunk, output tokens to wait before it). Usage is cumulative; the last chunk's counts."""
         owed = -1  # the first token of all comes with the time to first token; the last chunk makes up for it
         for chunk, tokens in self._made():
@@ -49,7 +50,7 @@ class Shape:
         signed = {} if self.said.calls else self._signature()
         yield self._reply([{"text": "", **signed}], self.usage, self._finish), owed + 1
 
-    def _made(self) -> Iterator[tuple[dict[str, Any], int]]:
+    def _made(self) -> Iterator[tuple[WireObject, int]]:
         """(chunk, the output tokens made for it). Thinking takes its time whether it is shown or not."""
         unseen = len(self.said.thinking)
         for part in self._thoughts():
@@ -66,18 +67,18 @@ class Shape:
         if unseen:
             yield self._reply([{"text": ""}], self._so_far(0), None), unseen
 
-    def _so_far(self, candidates: int) -> dict[str, Any]:
+    def _so_far(self, candidates: int) -> WireObject:
         used = {**self.usage, "candidatesTokenCount": candidates}
         used["totalTokenCount"] = used["promptTokenCount"] + candidates + used.get("thoughtsTokenCount", 0)
         return used
 
-    def _thoughts(self) -> list[dict[str, Any]]:
+    def _thoughts(self) -> list[WireObject]:
         thought = "".join(self.said.thinking)
         return [{"text": thought, "thought": True}] if thought and self._shows_thoughts else []
 
-    def _calls(self) -> list[dict[str, Any]]:
+    def _calls(self) -> list[WireObject]:
         """The calls; the first of them carries the signature, which has to come back with it."""
-        out: list[dict[str, Any]] = []
+        out: list[WireObject] = []
         for i, call in enumerate(self.said.calls):
             call_id = {"id": _short(f"{self.response_id}:{i}")} if self.row.name.startswith("gemini-3") else {}
             found = {"functionCall": {"name": call.name, "args": dict(call.arguments), **call_id}}
@@ -90,7 +91,7 @@ class Shape:
         digest = hashlib.sha256(("".join(self.said.thinking) + self.response_id).encode("utf-8", "replace")).digest()
         return {"thoughtSignature": thought_seal(0 if self.row.drops_thoughts else len(self.said.thinking), digest)}
 
-    def _reply(self, parts: list[dict[str, Any]], usage: Mapping[str, Any], finish: str | None) -> dict[str, Any]:
+    def _reply(self, parts: list[WireObject], usage: WireMapping, finish: str | None) -> WireObject:
         called = {"finishMessage": "Model generated function call(s)."} if finish and self.said.calls else {}
         candidate = {
             "content": {"parts": parts, "role": "model"},
@@ -106,7 +107,7 @@ class Shape:
         }
 
 
-def usage_of(total: int, cached: int, said: Answer) -> dict[str, Any]:
+def usage_of(total: int, cached: int, said: Spoken) -> WireObject:
     """usageMetadata: the prompt count includes what was cached, the candidates' excludes thoughts."""
     thoughts = len(said.thinking)
     return {
@@ -120,7 +121,7 @@ def usage_of(total: int, cached: int, said: Answer) -> dict[str, Any]:
     }
 
 
-def details(tokens: int) -> list[dict[str, Any]]:
+def details(tokens: int) -> list[WireObject]:
     """Tokens by modality: all text."""
     return [{"modality": "TEXT", "tokenCount": tokens}]
 
@@ -134,6 +135,6 @@ def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def sse(value: Any) -> bytes:
+def sse(value: object) -> bytes:
     """One event, with the line ends that Google sends."""
     return f"data: {json.dumps(value, ensure_ascii=False)}\r\n\r\n".encode("utf-8", "replace")

@@ -16,10 +16,10 @@ from agentnb.simulator.engine import Engine
 from agentnb.simulator.google import prompt
 from agentnb.simulator.google.caches import DEFAULT_TTL, CachedContent, CachedContents, end_of_life
 from agentnb.simulator.google.checks import check, refuse
-from agentnb.simulator.google.reply import Shape, details, sse, usage_of
-from agentnb.simulator.http_messages import Event, Incoming, Outcome
+from agentnb.simulator.google.reply import ReplyShape, details, sse, usage_of
+from agentnb.simulator.http_messages import HttpAnswer, Incoming, StreamEvent, WireMapping, WireObject
 from agentnb.simulator.limits import OverLimit, RefusedForNow
-from agentnb.simulator.model.dialogue import Answer
+from agentnb.simulator.model.dialogue import Spoken
 from agentnb.simulator.model.reply_text import answer
 from agentnb.simulator.prefixes import implicit_parts
 
@@ -79,7 +79,7 @@ class GoogleWire:
         address = _parse(incoming.path)
         return address is not None and address.method in _GENERATING
 
-    def answer(self, incoming: Incoming) -> Outcome:
+    def answer(self, incoming: Incoming) -> HttpAnswer:
         """The outcome of one request; raises RequestRefused."""
         address = _parse(incoming.path)
         if address is None:
@@ -92,21 +92,21 @@ class GoogleWire:
             return self._cached_contents(incoming, address, key)
         return self._models(incoming, address, key)
 
-    def error(self, error: RequestRefused, request_id: str) -> Outcome:
+    def error(self, error: RequestRefused, request_id: str) -> HttpAnswer:
         """A refusal in this wire's shape."""
         code = error.status or 400
         message = _over(error) if isinstance(error, OverLimit) else error.what
-        said: dict[str, Any] = {"code": code, "message": message, "status": _STATUS.get(code, "UNKNOWN")}
+        said: WireObject = {"code": code, "message": message, "status": _STATUS.get(code, "UNKNOWN")}
         if isinstance(error, RefusedForNow) and error.wait is not None:
             said["details"] = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{error.wait}s"}]
-        return Outcome(status=code, body={"error": said}, server_time=_SERVER_TIME)
+        return HttpAnswer(status=code, body={"error": said}, server_time=_SERVER_TIME)
 
-    def fault(self, status: int, request_id: str, wait: float | None) -> Outcome:
+    def fault(self, status: int, request_id: str, wait: float | None) -> HttpAnswer:
         """Answer as the provider does when it cannot serve; it has no 529, so that is a 503."""
         code = 503 if status == 529 else status
         return self.error(RefusedForNow(_FAULT_MESSAGES[code], status=code, wait=wait), request_id)
 
-    def _models(self, incoming: Incoming, address: _Address, key: str) -> Outcome:
+    def _models(self, incoming: Incoming, address: _Address, key: str) -> HttpAnswer:
         if not address.method:
             return _model_list(address)
         row = find(address.model, "google")
@@ -122,11 +122,11 @@ class GoogleWire:
             return self._count(body.get("generateContentRequest") or body, row)
         return self._generate(incoming, address, row, key)
 
-    def _count(self, body: Mapping[str, Any], row: Model) -> Outcome:
+    def _count(self, body: WireMapping, row: Model) -> HttpAnswer:
         total = sum(block.tokens for block in prompt.blocks(body, self._engine.counter(row)))
-        return Outcome(body={"totalTokens": total, "promptTokensDetails": details(total)}, server_time=_SERVER_TIME)
+        return HttpAnswer(body={"totalTokens": total, "promptTokensDetails": details(total)}, server_time=_SERVER_TIME)
 
-    def _generate(self, incoming: Incoming, address: _Address, row: Model, key: str) -> Outcome:
+    def _generate(self, incoming: Incoming, address: _Address, row: Model, key: str) -> HttpAnswer:
         engine, body = self._engine, incoming.body or {}
         started = engine.clock.now()
         check(body, row)
@@ -153,7 +153,7 @@ class GoogleWire:
             on_first=lambda: engine.caches.write(scope, use.writes, started),
         )
 
-    def _with_cached(self, body: Mapping[str, Any], address: _Address, row: Model, key: str) -> tuple[Any, int]:
+    def _with_cached(self, body: WireMapping, address: _Address, row: Model, key: str) -> tuple[Any, int]:
         """(the body with what its cache object holds put in front, the tokens of that object)."""
         name = body.get("cachedContent")
         if not name:
@@ -175,17 +175,21 @@ class GoogleWire:
         return {**held.body, **body, "contents": contents}, held.tokens
 
     def _outcome(
-        self, incoming: Incoming, row: Model, said: Answer, *, usage: Mapping[str, Any], on_first: Any
-    ) -> Outcome:
-        shape = Shape(row=row, said=said, usage=usage, response_id=self._engine.new_id("sim")[:23], body=incoming.body)
+        self, incoming: Incoming, row: Model, said: Spoken, *, usage: WireMapping, on_first: Any
+    ) -> HttpAnswer:
+        shape = ReplyShape(
+            row=row, said=said, usage=usage, response_id=self._engine.new_id("sim")[:23], body=incoming.body
+        )
         address = _parse(incoming.path)
         streaming = address is not None and address.method == "streamGenerateContent"
         as_events = streaming and incoming.query.get("alt") == "sse"
         chunks = list(shape.chunks()) if streaming else []
         total, cached = usage["promptTokenCount"], usage.get("cachedContentTokenCount", 0)
-        return Outcome(
+        return HttpAnswer(
             body=[chunk for chunk, _ in chunks] if streaming else shape.whole(),
-            events=tuple(Event(data=sse(chunk), tokens=tokens) for chunk, tokens in chunks) if as_events else None,
+            events=tuple(StreamEvent(data=sse(chunk), tokens=tokens) for chunk, tokens in chunks)
+            if as_events
+            else None,
             timing=self._engine.timing(row, tokens=total, uncached=total - cached, output=said.tokens),
             usage=usage,
             error_event=sse({"error": {"code": 503, "message": _FAULT_MESSAGES[503], "status": "UNAVAILABLE"}}),
@@ -193,14 +197,14 @@ class GoogleWire:
             on_first_token=on_first,
         )
 
-    def _cached_contents(self, incoming: Incoming, address: _Address, key: str) -> Outcome:
+    def _cached_contents(self, incoming: Incoming, address: _Address, key: str) -> HttpAnswer:
         if address.version == "v1" and not address.project:
             raise refuse("The requested URL was not found on this server.", 404)
         name = f"cachedContents/{address.cache}" if address.cache else ""
         body = self._act(incoming, address, name, key)
         if address.project and isinstance(body, dict) and "name" in body:
             body["name"] = address.project + body["name"]
-        return Outcome(body=body, server_time=_SERVER_TIME)
+        return HttpAnswer(body=body, server_time=_SERVER_TIME)
 
     def _act(self, incoming: Incoming, address: _Address, name: str, key: str) -> Any:
         if incoming.method == "POST" and not name:
@@ -216,7 +220,7 @@ class GoogleWire:
             return {}
         raise refuse("Method not allowed", 404)
 
-    def _create(self, body: Mapping[str, Any], key: str) -> CachedContent:
+    def _create(self, body: WireMapping, key: str) -> CachedContent:
         short = str(body.get("model", "")).rpartition("/")[2]
         row = find(short, "google")
         if row is None:
@@ -248,7 +252,7 @@ class GoogleWire:
             raise refuse("Either ttl or expire_time must be set.")
         return self.caches.update(name, key, until)
 
-    def _list(self, incoming: Incoming, address: _Address, key: str) -> dict[str, Any]:
+    def _list(self, incoming: Incoming, address: _Address, key: str) -> WireObject:
         found = self.caches.of(key)
         size = min(int(incoming.query.get("pageSize") or 100), 1000)
         start = int(incoming.query.get("pageToken") or 0)
@@ -295,17 +299,17 @@ def _cache_name(name: str) -> str:
     return f"cachedContents/{name.rpartition('/')[2]}"
 
 
-def _model_list(address: _Address) -> Outcome:
+def _model_list(address: _Address) -> HttpAnswer:
     found = [_model_info(row) for row in rows() if row.provider == "google"]
     if not address.model:
-        return Outcome(body={"models": found}, server_time=_SERVER_TIME)
+        return HttpAnswer(body={"models": found}, server_time=_SERVER_TIME)
     one = [info for info in found if info["name"] == f"models/{address.model}"]
     if not one:
         raise refuse(f"models/{address.model} is not found for API version {address.version}.", 404)
-    return Outcome(body=one[0], server_time=_SERVER_TIME)
+    return HttpAnswer(body=one[0], server_time=_SERVER_TIME)
 
 
-def _model_info(row: Model) -> dict[str, Any]:
+def _model_info(row: Model) -> WireObject:
     return {
         "name": f"models/{row.name}",
         "displayName": row.label,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from agentnb.models.catalog import Model
+from agentnb.simulator.http_messages import WireMapping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +17,7 @@ class Said:
     text: str = ""
     name: str = ""
     call_id: str = ""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: WireMapping = field(default_factory=dict)
     is_error: bool = False
 
 
@@ -28,7 +27,7 @@ class Offer:
 
     name: str
     description: str = ""
-    schema: Mapping[str, Any] = field(default_factory=dict)
+    schema: WireMapping = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +49,11 @@ class Wanted:
     """A tool call that the model makes."""
 
     name: str
-    arguments: Mapping[str, Any]
+    arguments: WireMapping
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Spoken:
     """Hold what is said. `stop` is end, tools, max_tokens, refusal, pause, or stop_sequence (`sequence` is which).
 
     `thinking` and `pieces` are the thought and the text cut into tokens; `call_pieces[i]` the arguments of call i as

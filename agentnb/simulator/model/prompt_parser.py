@@ -27,7 +27,7 @@ _ARROW = re.compile(r"^-*>?\s*\d+\s+")  # how a traceback marks its lines
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
+class SeenDefinition:
     """A definition that the conversation holds, in its newest version."""
 
     name: str
@@ -54,7 +54,7 @@ class Conversation:
     """
 
     question: str = ""
-    definitions: dict[str, Held] = field(default_factory=dict)
+    definitions: dict[str, SeenDefinition] = field(default_factory=dict)
     cells: dict[int, Cell] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
     failure: str = ""
@@ -123,7 +123,7 @@ def _take(held: Conversation, item: Said) -> None:
             full = given.get("form", "full") == "full"
             cell = given.get("cell", "").removeprefix("In[").removesuffix("]")
             place = given.get("file") or (f"cell {cell}" if cell else "")
-            _keep(held, Held(name=given["name"], source=body.strip("\n"), place=place, full=full), given)
+            _keep(held, SeenDefinition(name=given["name"], source=body.strip("\n"), place=place, full=full), given)
         elif name == "outline":
             _take_code(held, body, given.get("file", ""), full=False)
         elif name == "notebook":
@@ -163,10 +163,10 @@ def _take_code(held: Conversation, text: str, place: str, *, full: bool = True) 
         if match.start() >= end:
             source = _block(text[match.start() :], match[1])
             end = match.start() + len(source)
-            _keep(held, Held(name=match[2], source=textwrap.dedent(source), place=place, full=full), {})
+            _keep(held, SeenDefinition(name=match[2], source=textwrap.dedent(source), place=place, full=full), {})
 
 
-def _keep(held: Conversation, found: Held, given: dict[str, str]) -> None:
+def _keep(held: Conversation, found: SeenDefinition, given: dict[str, str]) -> None:
     """A signature that is sent after the full source does not make the source forgotten, unless it replaces it."""
     before = held.definitions.get(found.name)
     if before is None or found.full or not before.full or given.get("replaces"):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from agentnb.simulator.model import tool_choice
-from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Answer, Ask, Said, Wanted
+from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Ask, Said, Spoken, Wanted
 from agentnb.simulator.model.prompt_parser import Cell, Conversation, read
 from agentnb.simulator.model.written_code import write
 from agentnb.simulator.tokenizer import pieces
@@ -21,14 +21,14 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 _CELLS = re.compile(r"\b(?:cells?|In|Out)\b[ \[]*(\d{1,6})", re.IGNORECASE)
 
 
-def answer(ask: Ask, *, declined: bool = False, paused: bool = False) -> Answer:
+def answer(ask: Ask, *, declined: bool = False, paused: bool = False) -> Spoken:
     """Return the reply to `ask`: tool calls where the question wants them, else text; cut where the request says.
 
     With `declined` the model says nothing and stops as a refusal does; `paused` it stops in the middle of its text.
     What an unfinished message of its own has said already it does not say again.
     """
     if declined:
-        return Answer(stop="refusal")
+        return Spoken(stop="refusal")
     held = read(ask.said)
     calls = tool_choice.wanted(ask, held)
     text = _first(calls) if calls else report(ask.model.label, held)
@@ -48,7 +48,7 @@ def _begun(said: Sequence[Said]) -> str:
     return "".join(reversed(texts))
 
 
-def _paused(said: Answer) -> Answer:
+def _paused(said: Spoken) -> Spoken:
     """The first half of the text. No message may end with a space."""
     end = max(len(said.pieces) // 2, 1)
     while end < len(said.pieces) and said.pieces[end - 1] != said.pieces[end - 1].rstrip():
@@ -179,27 +179,27 @@ def _listing(words: Iterable[str]) -> str:
     return " and ".join(part for part in (", ".join(items[:-1]), items[-1] if items else "") if part)
 
 
-def _cut(ask: Ask, thought: Sequence[str], text: str, calls: Sequence[Wanted]) -> Answer:
+def _cut(ask: Ask, thought: Sequence[str], text: str, calls: Sequence[Wanted]) -> Spoken:
     """Stop at the first stop sequence, then at the limit of tokens. A call that does not fit whole is left out."""
     limit = ask.max_tokens if ask.max_tokens is not None else ask.model.max_output
     if len(thought) > limit:
-        return Answer(thinking=tuple(thought[:limit]), stop="max_tokens")
+        return Spoken(thinking=tuple(thought[:limit]), stop="max_tokens")
     said = _cut_text(ask, text, calls, limit - len(thought))
     return replace(said, thinking=tuple(thought))
 
 
-def _cut_text(ask: Ask, text: str, calls: Sequence[Wanted], limit: int) -> Answer:
+def _cut_text(ask: Ask, text: str, calls: Sequence[Wanted], limit: int) -> Spoken:
     kept, sequence = _stop(text, ask.stops)
     family = ask.model.tokenizer
     tokens = pieces(kept, family)
     if sequence is not None and len(tokens) <= limit:
-        return Answer(pieces=tuple(tokens), stop="stop_sequence", sequence=sequence)
+        return Spoken(pieces=tuple(tokens), stop="stop_sequence", sequence=sequence)
     if len(tokens) > limit:
-        return Answer(pieces=tuple(tokens[:limit]), stop="max_tokens")
+        return Spoken(pieces=tuple(tokens[:limit]), stop="max_tokens")
     call_pieces = [tuple(pieces(json.dumps(dict(call.arguments), ensure_ascii=False), family)) for call in calls]
     spent = itertools.accumulate(len(part) + CALL_OVERHEAD for part in call_pieces)
     fits = sum(1 for cost in spent if cost <= limit - len(tokens))
-    return Answer(
+    return Spoken(
         pieces=tuple(tokens),
         calls=tuple(calls[:fits]),
         call_pieces=tuple(call_pieces[:fits]),

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agentnb.simulator.http_messages import WireMapping, WireObject
 from agentnb.simulator.model.dialogue import Ask, Offer, Wanted
 from agentnb.simulator.model.prompt_parser import Conversation
 from agentnb.simulator.model.written_code import write
@@ -149,7 +150,7 @@ def _things(part: _Clause, kind: str, held: Conversation) -> list[Any]:
     return [name for name in names if not (found := held.find(name)) or not held.definitions[found].full]
 
 
-def _fill(part: _Clause, held: Conversation, given: dict[str, Any]) -> dict[str, Any] | None:
+def _fill(part: _Clause, held: Conversation, given: WireObject) -> WireObject | None:
     """Return every required argument (or the first, where none is required), or None where one cannot be found.
 
     Of the optional arguments those are given that the clause speaks of: which cell is replaced, and why.
@@ -157,7 +158,7 @@ def _fill(part: _Clause, held: Conversation, given: dict[str, Any]) -> dict[str,
     properties = _properties(part.offer)
     needed = part.offer.schema.get("required") or [*properties][:1]
     extra = [name for name in properties if name not in needed and _KIND_OF.get(name) in ("why", "replaces")]
-    filled: dict[str, Any] = {}
+    filled: WireObject = {}
     spelled = 0
     for name in [*given, *(name for name in [*needed, *extra] if name not in given)]:
         value = given[name] if name in given else _known(name, part, held)
@@ -238,7 +239,7 @@ def _content(match: re.Match[str]) -> str:
     return next((group for group in match.groups() if group is not None), "")
 
 
-def _properties(offer: Offer) -> Mapping[str, Any]:
+def _properties(offer: Offer) -> WireMapping:
     found = offer.schema.get("properties")
     return found if isinstance(found, Mapping) else {}
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model
 from agentnb.simulator import promptcache_rules as rules
 from agentnb.simulator.engine import Engine, Print, digest
+from agentnb.simulator.http_messages import WireMapping, WireObject
 from agentnb.simulator.openai.prompt import Talk
-from agentnb.simulator.prefixes import Block, Use, automatic, breakpoints, step_digests
+from agentnb.simulator.prefixes import PrefixBlock, Use, automatic, breakpoints, step_digests
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class UnderstoodRequest:
     """One request, understood: who asks, of which model, and what."""
 
     owner: str
     row: Model
-    body: Mapping[str, Any]
+    body: WireMapping
     talk: Talk
-    blocks: Sequence[Block]
+    blocks: Sequence[PrefixBlock]
 
     @property
     def tokens(self) -> int:
@@ -35,7 +35,7 @@ class Asked:
         return f"{self.owner}:{self.body.get('prompt_cache_key') or ''}", self.row.name
 
 
-def use_of(asked: Asked, engine: Engine) -> Use:
+def use_of(asked: UnderstoodRequest, engine: Engine) -> Use:
     """Return what this request reads (and so renews) and writes: in steps or by breakpoints, as the model does."""
     started = engine.clock.now()
     live = engine.caches.live(asked.scope, started)
@@ -44,7 +44,7 @@ def use_of(asked: Asked, engine: Engine) -> Use:
     return found
 
 
-def diagnosis(before: Print | None, now: Print, read: int) -> dict[str, Any]:
+def diagnosis(before: Print | None, now: Print, read: int) -> WireObject:
     """`prompt_cache_diagnostics`: how this request compares with an earlier response."""
     if before is None:
         return {"type": "comparison_response_not_found"}
@@ -58,7 +58,7 @@ def diagnosis(before: Print | None, now: Print, read: int) -> dict[str, Any]:
     return {"type": "cache_hit"} if read else {"type": "unavailable"}
 
 
-def _by_breakpoints(asked: Asked, live: Mapping[str, rules.Entry]) -> Use:
+def _by_breakpoints(asked: UnderstoodRequest, live: Mapping[str, rules.CachedPrefix]) -> Use:
     options = asked.body.get("prompt_cache_options") or {}
     implicit = options.get("ttl", "30m") if options.get("mode", "implicit") == "implicit" else None
     salts = dict.fromkeys(("tools", "input"), _bytes(asked.talk.settings))
@@ -66,14 +66,14 @@ def _by_breakpoints(asked: Asked, live: Mapping[str, rules.Entry]) -> Use:
     return breakpoints(asked.blocks, digests, live, minimum=asked.row.cache.minimum, implicit=implicit)
 
 
-def _by_steps(asked: Asked, live: Mapping[str, rules.Entry]) -> Use:
+def _by_steps(asked: UnderstoodRequest, live: Mapping[str, rules.CachedPrefix]) -> Use:
     row = asked.row
     ttl = "24h" if asked.body.get("prompt_cache_retention") == "24h" else row.cache.ttls[0]
     digests = step_digests(asked.blocks, row.tokenizer, _bytes(asked.talk.settings))
     return automatic(asked.tokens, digests, live, minimum=row.cache.minimum, ttl=ttl)
 
 
-def print_of(asked: Asked) -> Print:
+def print_of(asked: UnderstoodRequest) -> Print:
     """Make the print of a request."""
     digests = {
         name: [digest(block.piece().data) for block in asked.blocks if block.section == name]
@@ -88,7 +88,7 @@ def print_of(asked: Asked) -> Print:
     )
 
 
-def check_options(body: Mapping[str, Any], row: Model) -> None:
+def check_options(body: WireMapping, row: Model) -> None:
     """Breakpoints and their options exist on models that have them only. Raises RequestRefused."""
     options = body.get("prompt_cache_options")
     if options is not None and not row.cache.breakpoints:
@@ -106,7 +106,7 @@ def check_options(body: Mapping[str, Any], row: Model) -> None:
         )
 
 
-def check_marks(asked: Asked) -> None:
+def check_marks(asked: UnderstoodRequest) -> None:
     """Raises RequestRefused for a marked breakpoint on a model without them."""
     if not asked.row.cache.breakpoints and any(block.ttl for block in asked.blocks):
         raise RequestRefused(
@@ -116,5 +116,5 @@ def check_marks(asked: Asked) -> None:
         )
 
 
-def _bytes(value: Any) -> bytes:
+def _bytes(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, default=str).encode("utf-8", "surrogatepass")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from agentnb.simulator.http_messages import Event, small_groups
-from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Answer
+from agentnb.simulator.http_messages import StreamEvent, WireMapping, WireObject, small_groups
+from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Spoken
 
 _FINISH = {
     "end": "stop",
@@ -26,11 +25,11 @@ class Chat:
     reply_id: str
     created: int
     model: str
-    said: Answer
+    said: Spoken
     call_ids: tuple[str, ...]
-    usage: Mapping[str, Any]
+    usage: WireMapping
 
-    def _base(self, kind: str) -> dict[str, Any]:
+    def _base(self, kind: str) -> WireObject:
         return {
             "id": self.reply_id,
             "object": kind,
@@ -40,9 +39,9 @@ class Chat:
             "system_fingerprint": "fp_simulator",
         }
 
-    def whole(self) -> dict[str, Any]:
+    def whole(self) -> WireObject:
         """The plain reply."""
-        message: dict[str, Any] = {"role": "assistant", "content": self.said.text or None, "refusal": None}
+        message: WireObject = {"role": "assistant", "content": self.said.text or None, "refusal": None}
         if self.said.calls:
             message["tool_calls"] = [self._call(i) for i in range(len(self.said.calls))]
         choice = {
@@ -53,12 +52,12 @@ class Chat:
         }
         return {**self._base("chat.completion"), "choices": [choice], "usage": self.usage}
 
-    def _call(self, i: int) -> dict[str, Any]:
+    def _call(self, i: int) -> WireObject:
         arguments = "".join(self.said.call_pieces[i])
         function = {"name": self.said.calls[i].name, "arguments": arguments}
         return {"id": self.call_ids[i], "type": "function", "function": function}
 
-    def events(self, *, with_usage: bool) -> Iterator[Event]:
+    def events(self, *, with_usage: bool) -> Iterator[StreamEvent]:
         """The stream; `with_usage` as `stream_options.include_usage` asks for. The first token comes with TTFT."""
         first = {"role": "assistant", "content": "", "refusal": None}
         yield self._chunk(first, None, max(0, len(self.said.thinking) - 1), with_usage=with_usage)
@@ -75,16 +74,18 @@ class Chat:
                 yield self._chunk(delta, None, len(group), with_usage=with_usage)
         yield self._chunk({}, _FINISH[self.said.stop], min(1, self.said.tokens), with_usage=with_usage)
         if with_usage:
-            yield Event(data=_data({**self._base("chat.completion.chunk"), "choices": [], "usage": self.usage}))
-        yield Event(data=b"data: [DONE]\n\n")
+            yield StreamEvent(data=_data({**self._base("chat.completion.chunk"), "choices": [], "usage": self.usage}))
+        yield StreamEvent(data=b"data: [DONE]\n\n")
 
-    def _chunk(self, delta: Mapping[str, Any], finish: str | None, tokens: int, *, with_usage: bool) -> Event:
+    def _chunk(self, delta: WireMapping, finish: str | None, tokens: int, *, with_usage: bool) -> StreamEvent:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         extra = {"usage": None} if with_usage else {}
-        return Event(data=_data({**self._base("chat.completion.chunk"), "choices": [choice], **extra}), tokens=tokens)
+        return StreamEvent(
+            data=_data({**self._base("chat.completion.chunk"), "choices": [choice], **extra}), tokens=tokens
+        )
 
 
-def usage_of(total: int, read: int, written: int | None, said: Answer) -> dict[str, Any]:
+def usage_of(total: int, read: int, written: int | None, said: Spoken) -> WireObject:
     """Chat usage: prompt tokens include what was read and written. `written` None: the model has no such field."""
     writes = {} if written is None else {"cache_write_tokens": written}
     return {
@@ -101,7 +102,7 @@ def usage_of(total: int, read: int, written: int | None, said: Answer) -> dict[s
     }
 
 
-def _data(value: Any) -> bytes:
+def _data(value: object) -> bytes:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return f"data: {text}\n\n".encode("utf-8", "replace")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model, find
+from agentnb.simulator.http_messages import WireMapping
 from agentnb.simulator.images import refusal_of_openai
 from agentnb.simulator.openai.prompt import image_url
 
@@ -16,7 +16,7 @@ def refuse(message: str, *, param: str = "", status: int = 400) -> RequestRefuse
     return RequestRefused(message, about=param, status=status)
 
 
-def model_of(body: Any) -> Model:
+def model_of(body: object) -> Model:
     """The row of the body's model."""
     if not isinstance(body, Mapping):
         raise refuse("We could not parse the JSON body of your request.")
@@ -29,7 +29,7 @@ def model_of(body: Any) -> Model:
     return row
 
 
-def check_chat(body: Mapping[str, Any]) -> None:
+def check_chat(body: WireMapping) -> None:
     """Check a Chat Completions body's messages."""
     messages = body.get("messages")
     if not isinstance(messages, list):
@@ -46,7 +46,7 @@ def check_chat(body: Mapping[str, Any]) -> None:
     _check_chat_tools(messages)
 
 
-def _check_pictures(content: Any, where: str) -> None:
+def _check_pictures(content: object, where: str) -> None:
     for j, part in enumerate(content if isinstance(content, list) else []):
         if isinstance(part, Mapping) and part.get("type") in ("image_url", "input_image") and not part.get("file_id"):
             param = f"{where}[{j}].image_url"
@@ -57,7 +57,7 @@ def _check_pictures(content: Any, where: str) -> None:
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
-def _check_chat_tools(messages: Sequence[Mapping[str, Any]]) -> None:
+def _check_chat_tools(messages: Sequence[WireMapping]) -> None:
     waiting: list[str] = []
     for i, message in enumerate(messages):
         if message["role"] == "tool":
@@ -83,7 +83,7 @@ def _refuse_waiting(waiting: Sequence[str]) -> None:
         )
 
 
-def check_responses(body: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> None:
+def check_responses(body: WireMapping, items: Sequence[WireMapping]) -> None:
     """Check a Responses body and its items. No response is kept here, so none can be continued."""
     if "input" not in body:
         raise refuse("Missing required parameter: 'input'.", param="input")
@@ -118,7 +118,7 @@ def check_window(total: int, row: Model, *, param: str) -> None:
         )
 
 
-def check_reasoning(asked: Any, row: Model, *, param: str) -> None:
+def check_reasoning(asked: object, row: Model, *, param: str) -> None:
     """Only reasoning models (here: those with breakpoints, which are the later ones) take a reasoning effort."""
     if asked and not row.cache.breakpoints:
         raise refuse(f"Unsupported parameter: '{param}' is not supported with this model.", param=param)

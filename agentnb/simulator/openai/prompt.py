@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentnb.models.catalog import Model
+from agentnb.simulator.http_messages import WireMapping, WireObject
 from agentnb.simulator.images import Counter, data_of
 from agentnb.simulator.model.dialogue import Ask, Offer, Said
-from agentnb.simulator.prefixes import Block
+from agentnb.simulator.prefixes import PrefixBlock
 
 PER_TOOL, PER_ITEM, PER_CALL, PER_MEDIA, REPLY_START = 8, 4, 8, 800, 3
 
@@ -45,16 +46,16 @@ class Talk:
     """One request of either API, in one shape."""
 
     items: tuple[Item, ...]
-    tools: tuple[Mapping[str, Any], ...]
+    tools: tuple[WireMapping, ...]
     choice: str = "auto"
     parallel: bool = True
     max_tokens: int | None = None
     stops: tuple[str, ...] = ()
     thinks: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: WireMapping = field(default_factory=dict)
 
 
-def chat_talk(body: Mapping[str, Any], *, reasons: bool) -> Talk:
+def chat_talk(body: WireMapping, *, reasons: bool) -> Talk:
     """A Chat Completions body."""
     ttl = (body.get("prompt_cache_options") or {}).get("ttl", "30m")
     stop = body.get("stop") or ()
@@ -74,7 +75,7 @@ def chat_talk(body: Mapping[str, Any], *, reasons: bool) -> Talk:
     )
 
 
-def responses_talk(body: Mapping[str, Any], *, reasons: bool) -> Talk:
+def responses_talk(body: WireMapping, *, reasons: bool) -> Talk:
     """A Responses body."""
     ttl = (body.get("prompt_cache_options") or {}).get("ttl", "30m")
     text, reasoning = body.get("text") or {}, body.get("reasoning") or {}
@@ -103,21 +104,25 @@ def _without_earlier_reasoning(items: list[Item]) -> list[Item]:
     return [item for i, item in enumerate(items) if item.kind != "reasoning" or i > asked]
 
 
-def input_items(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def input_items(body: WireMapping) -> list[WireMapping]:
     """The body's input as items: a bare string is one user message."""
     given = body.get("input")
     return [{"role": "user", "content": given}] if isinstance(given, str) else list(given or [])
 
 
-def _choice(choice: Any) -> str:
+def _choice(choice: object) -> str:
     """auto, any, none, or the name of a tool."""
     if isinstance(choice, Mapping):
         return str(choice.get("name") or (choice.get("function") or {}).get("name") or "auto")
     return {"required": "any", "none": "none"}.get(str(choice), "auto")
 
 
-def _chat_items(message: Mapping[str, Any], ttl: str) -> Iterator[Item]:
-    role = {"developer": "system"}.get(message["role"], message["role"])
+def _role(message: WireMapping) -> str:
+    return "system" if message["role"] == "developer" else str(message["role"])
+
+
+def _chat_items(message: WireMapping, ttl: str) -> Iterator[Item]:
+    role = _role(message)
     if role == "tool":
         text = "".join(item.text for item in _parts("user", message.get("content"), ttl))
         yield Item(kind="result", role="user", text=text, call_id=message.get("tool_call_id", ""))
@@ -128,10 +133,10 @@ def _chat_items(message: Mapping[str, Any], ttl: str) -> Iterator[Item]:
         yield Item(kind="call", role=role, text=function["arguments"], name=function["name"], call_id=call["id"])
 
 
-def _response_items(item: Mapping[str, Any], ttl: str) -> Iterator[Item]:
+def _response_items(item: WireMapping, ttl: str) -> Iterator[Item]:
     kind = item.get("type", "message")
     if kind == "message":
-        yield from _parts({"developer": "system"}.get(item["role"], item["role"]), item.get("content"), ttl)
+        yield from _parts(_role(item), item.get("content"), ttl)
     elif kind == "function_call":
         yield Item(kind="call", role="assistant", text=item["arguments"], name=item["name"], call_id=item["call_id"])
     elif kind == "function_call_output":
@@ -165,42 +170,44 @@ def _parts(role: str, content: Any, ttl: str) -> Iterator[Item]:
         )
 
 
-def _unmarked(part: Mapping[str, Any]) -> dict[str, Any]:
+def _unmarked(part: WireMapping) -> WireObject:
     return {key: value for key, value in part.items() if key != "prompt_cache_breakpoint"}
 
 
-def blocks(talk: Talk, count: Counter) -> list[Block]:
+def blocks(talk: Talk, count: Counter) -> list[PrefixBlock]:
     """Every part of the prompt in render order: tools, then the items."""
     tools = [_json({key: tool.get(key) for key in ("name", "description", "parameters")}) for tool in talk.tools]
     return [
         *(
-            Block(section="tools", head="tool", text=text, overhead=PER_TOOL, tokens=count(text) + PER_TOOL)
+            PrefixBlock(section="tools", head="tool", text=text, overhead=PER_TOOL, tokens=count(text) + PER_TOOL)
             for text in tools
         ),
         *(_block(item, count) for item in talk.items),
     ]
 
 
-def _block(item: Item, count: Counter) -> Block:
+def _block(item: Item, count: Counter) -> PrefixBlock:
     if item.kind == "media":
         return _media(item, count)
     overhead = {"text": PER_ITEM, "call": PER_CALL, "result": PER_CALL, "reasoning": 0}[item.kind]
     text = f"{item.name}\n{item.text}" if item.kind == "call" else item.text
     tokens = count(text) + overhead
     head = f"{item.role}:{item.kind}"
-    return Block(
+    return PrefixBlock(
         section="input", head=head, text=text, overhead=overhead, tokens=tokens, ttl=item.ttl, ends_item=item.ends
     )
 
 
-def _media(item: Item, count: Counter) -> Block:
+def _media(item: Item, count: Counter) -> PrefixBlock:
     """Not words: it is one piece, whose bytes tell it apart and whose tokens follow a rule of their own."""
     tokens = (count.picture(data_of(item.name)) or PER_MEDIA) + PER_ITEM
     head = f"{item.role}:media:{hashlib.sha256(item.text.encode()).hexdigest()}"
-    return Block(section="input", head=head, text="", overhead=tokens, tokens=tokens, ttl=item.ttl, ends_item=item.ends)
+    return PrefixBlock(
+        section="input", head=head, text="", overhead=tokens, tokens=tokens, ttl=item.ttl, ends_item=item.ends
+    )
 
 
-def image_url(part: Mapping[str, Any]) -> Any:
+def image_url(part: WireMapping) -> Any:
     """The address of a picture, which Chat wraps in an object."""
     found = part.get("image_url")
     return found.get("url") if isinstance(found, Mapping) else found
@@ -234,7 +241,7 @@ def _said(item: Item, names: Mapping[str, str]) -> Said:
     return Said(kind="text" if item.kind == "text" and item.text else "other", role=item.role, text=item.text)
 
 
-def _arguments(text: str) -> Mapping[str, Any]:
+def _arguments(text: str) -> WireMapping:
     try:
         value = json.loads(text)
     except ValueError:
@@ -242,5 +249,5 @@ def _arguments(text: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

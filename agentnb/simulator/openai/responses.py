@@ -6,10 +6,9 @@ import base64
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from agentnb.simulator.http_messages import Event, small_groups
-from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Answer
+from agentnb.simulator.http_messages import StreamEvent, WireMapping, WireObject, small_groups
+from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Spoken
 
 _CUT = {"max_tokens": "max_output_tokens", "refusal": "content_filter"}
 
@@ -23,13 +22,13 @@ class Response:
 
     response_id: str
     created: int
-    body: Mapping[str, Any]
-    said: Answer
+    body: WireMapping
+    said: Spoken
     ids: tuple[str, ...]
-    usage: Mapping[str, Any]
-    extra: Mapping[str, Any]
+    usage: WireMapping
+    extra: WireMapping
 
-    def whole(self) -> dict[str, Any]:
+    def whole(self) -> WireObject:
         """The plain reply, finished."""
         reason = _CUT.get(self.said.stop)
         return {
@@ -39,7 +38,7 @@ class Response:
             "usage": self.usage,
         }
 
-    def _base(self, status: str) -> dict[str, Any]:
+    def _base(self, status: str) -> WireObject:
         asked = self.body
         return {
             "id": self.response_id,
@@ -74,7 +73,7 @@ class Response:
             **self.extra,
         }
 
-    def items(self) -> list[dict[str, Any]]:
+    def items(self) -> list[WireObject]:
         """The output items: reasoning, message, calls, as far as there are such."""
         spoken = [self._message(self.said.text, "completed")] if self.said.pieces else []
         calls = ["".join(cut) for cut in self.said.call_pieces]
@@ -85,19 +84,19 @@ class Response:
         ]
         return [{**item, "id": f"{item['id']}{made}"} for item, made in zip(found, self.ids, strict=False)]
 
-    def _reasoning(self) -> dict[str, Any]:
-        item: dict[str, Any] = {"id": "rs_", "type": "reasoning", "summary": []}
+    def _reasoning(self) -> WireObject:
+        item: WireObject = {"id": "rs_", "type": "reasoning", "summary": []}
         if "reasoning.encrypted_content" in (self.body.get("include") or []):
             sealed = base64.b64encode("".join(self.said.thinking).encode("utf-8", "replace")).decode()
             item["encrypted_content"] = sealed
         return item
 
-    def _message(self, text: str, status: str) -> dict[str, Any]:
+    def _message(self, text: str, status: str) -> WireObject:
         part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
         content = [part] if text else []
         return {"id": "msg_", "type": "message", "status": status, "role": "assistant", "content": content}
 
-    def _call(self, i: int, arguments: str, status: str) -> dict[str, Any]:
+    def _call(self, i: int, arguments: str, status: str) -> WireObject:
         return {
             "id": "fc_",
             "type": "function_call",
@@ -107,13 +106,13 @@ class Response:
             "status": status,
         }
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[StreamEvent]:
         """The stream, numbered. The first token comes with TTFT."""
         for number, (value, tokens) in enumerate(self._values()):
             value["sequence_number"] = number
-            yield Event(data=event_bytes(value), tokens=tokens)
+            yield StreamEvent(data=event_bytes(value), tokens=tokens)
 
-    def _values(self) -> Iterator[tuple[dict[str, Any], int]]:
+    def _values(self) -> Iterator[tuple[WireObject, int]]:
         yield {"type": "response.created", "response": self._base("in_progress")}, 0
         yield {"type": "response.in_progress", "response": self._base("in_progress")}, 0
         early = 1
@@ -125,7 +124,7 @@ class Response:
         end = "response.incomplete" if self.said.stop in _CUT else "response.completed"
         yield {"type": end, "response": self.whole()}, 1 - early
 
-    def _item_values(self, index: int, item: dict[str, Any]) -> Iterator[tuple[dict[str, Any], int]]:
+    def _item_values(self, index: int, item: WireObject) -> Iterator[tuple[WireObject, int]]:
         kinds = {"message": self._message_values, "function_call": self._call_values}
         spell = kinds.get(item["type"])
         if spell is None:
@@ -134,7 +133,7 @@ class Response:
         else:
             yield from spell(item)
 
-    def _message_values(self, item: dict[str, Any]) -> Iterator[tuple[dict[str, Any], int]]:
+    def _message_values(self, item: WireObject) -> Iterator[tuple[WireObject, int]]:
         where = {"item_id": item["id"], "content_index": 0}
         part = item["content"][0]
         yield {"type": "response.output_item.added", "item": {**item, "status": "in_progress", "content": []}}, 0
@@ -146,7 +145,7 @@ class Response:
         yield {"type": "response.content_part.done", **where, "part": part}, 0
         yield {"type": "response.output_item.done", "item": item}, 0
 
-    def _call_values(self, item: dict[str, Any]) -> Iterator[tuple[dict[str, Any], int]]:
+    def _call_values(self, item: WireObject) -> Iterator[tuple[WireObject, int]]:
         where = {"item_id": item["id"]}
         started = {**item, "arguments": "", "status": "in_progress"}
         yield {"type": "response.output_item.added", "item": started}, CALL_OVERHEAD
@@ -158,9 +157,9 @@ class Response:
         yield {"type": "response.output_item.done", "item": item}, 0
 
 
-def usage_of(total: int, read: int, written: Mapping[str, int], said: Answer) -> dict[str, Any]:
+def usage_of(total: int, read: int, written: Mapping[str, int], said: Spoken) -> WireObject:
     """Responses usage: input tokens include what was read and written."""
-    details: dict[str, Any] = {"cached_tokens": read, "cache_write_tokens": sum(written.values())}
+    details: WireObject = {"cached_tokens": read, "cache_write_tokens": sum(written.values())}
     if written.get("12h"):
         details["cache_write_tokens_details"] = {
             "ttl_12h_tokens": written["12h"],
@@ -175,7 +174,7 @@ def usage_of(total: int, read: int, written: Mapping[str, int], said: Answer) ->
     }
 
 
-def event_bytes(value: Mapping[str, Any]) -> bytes:
+def event_bytes(value: WireMapping) -> bytes:
     """One server-sent event, named by its type."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return f"event: {value['type']}\ndata: {text}\n\n".encode("utf-8", "replace")

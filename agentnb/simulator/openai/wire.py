@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from agentnb.errors import RequestRefused
 from agentnb.models.catalog import Model, rows
 from agentnb.simulator.engine import Engine
-from agentnb.simulator.http_messages import Incoming, Outcome
+from agentnb.simulator.http_messages import HttpAnswer, Incoming, WireMapping, WireObject
 from agentnb.simulator.limits import Left, OverLimit, RefusedForNow, retry_headers
-from agentnb.simulator.model.dialogue import Answer
+from agentnb.simulator.model.dialogue import Spoken
 from agentnb.simulator.model.reply_text import answer
 from agentnb.simulator.openai import chat, prompt, responses
-from agentnb.simulator.openai.cache import Asked, check_marks, check_options, diagnosis, print_of, use_of
+from agentnb.simulator.openai.cache import UnderstoodRequest, check_marks, check_options, diagnosis, print_of, use_of
 from agentnb.simulator.openai.checks import (
     check_chat,
     check_reasoning,
@@ -37,10 +37,10 @@ _SERVER_TIME = ("openai-processing-ms", "{:.0f}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Work:
+class _OpenAIRequest:
     """One request and what of it is cached. `started` in seconds since the epoch."""
 
-    asked: Asked
+    asked: UnderstoodRequest
     use: Use
     started: float
     left: tuple[Left, ...]
@@ -69,9 +69,9 @@ class OpenAIWire:
         """Tell whether the request asks for a reply: faults hit only these."""
         return incoming.method == "POST" and _short(incoming.path) in ("/responses", "/chat/completions")
 
-    def answer(self, incoming: Incoming) -> Outcome:
+    def answer(self, incoming: Incoming) -> HttpAnswer:
         """The outcome of one request; raises RequestRefused."""
-        routes: dict[tuple[str, str], Callable[[Incoming, str], Outcome]] = {
+        routes: dict[tuple[str, str], Callable[[Incoming, str], HttpAnswer]] = {
             ("POST", "/responses"): self._responses,
             ("POST", "/responses/input_tokens"): self._count,
             ("POST", "/chat/completions"): self._chat,
@@ -82,35 +82,35 @@ class OpenAIWire:
             raise refuse(f"Invalid URL ({incoming.method} {incoming.path})", status=404)
         return route(incoming, _owner(incoming))
 
-    def error(self, error: RequestRefused, request_id: str) -> Outcome:
+    def error(self, error: RequestRefused, request_id: str) -> HttpAnswer:
         """A refusal in this wire's shape."""
         status = error.status or 400
         message = _over(error) if isinstance(error, OverLimit) else error.what
         kind = error.kind if isinstance(error, OverLimit) else _TYPES.get(status, "invalid_request_error")
         body = {"message": message, "type": kind, "param": error.about or None, "code": code_of(message)}
         headers = retry_headers(error)
-        return Outcome(status=status, body={"error": body}, headers=headers, server_time=_SERVER_TIME)
+        return HttpAnswer(status=status, body={"error": body}, headers=headers, server_time=_SERVER_TIME)
 
-    def fault(self, status: int, request_id: str, wait: float | None) -> Outcome:
+    def fault(self, status: int, request_id: str, wait: float | None) -> HttpAnswer:
         """Answer as the provider does when it cannot serve; it has no 529, so that is a 503."""
         code = 503 if status == 529 else status
         return self.error(RefusedForNow(_FAULT_MESSAGES[code], status=code, wait=wait), request_id)
 
-    def _models(self, incoming: Incoming, owner: str) -> Outcome:
+    def _models(self, incoming: Incoming, owner: str) -> HttpAnswer:
         found = [
             {"id": row.name, "object": "model", "created": 0, "owned_by": "agentnb-simulator"}
             for row in rows()
             if row.provider == "openai"
         ]
-        return Outcome(body={"object": "list", "data": found}, server_time=_SERVER_TIME)
+        return HttpAnswer(body={"object": "list", "data": found}, server_time=_SERVER_TIME)
 
-    def _count(self, incoming: Incoming, owner: str) -> Outcome:
+    def _count(self, incoming: Incoming, owner: str) -> HttpAnswer:
         row = model_of(incoming.body)
         talk = prompt.responses_talk(incoming.body, reasons=False)
         total = sum(block.tokens for block in prompt.blocks(talk, self._engine.counter(row))) + prompt.REPLY_START
-        return Outcome(body={"object": "response.input_tokens", "input_tokens": total}, server_time=_SERVER_TIME)
+        return HttpAnswer(body={"object": "response.input_tokens", "input_tokens": total}, server_time=_SERVER_TIME)
 
-    def _chat(self, incoming: Incoming, owner: str) -> Outcome:
+    def _chat(self, incoming: Incoming, owner: str) -> HttpAnswer:
         body = incoming.body
         row = model_of(body)
         check_chat(body)
@@ -130,19 +130,19 @@ class OpenAIWire:
         events = tuple(reply.events(with_usage=with_usage)) if body.get("stream") else None
         return self._outcome(work, said, reply.whole(), events, chat.ERROR_EVENT)
 
-    def _responses(self, incoming: Incoming, owner: str) -> Outcome:
+    def _responses(self, incoming: Incoming, owner: str) -> HttpAnswer:
         body = incoming.body
         row = model_of(body)
         check_responses(body, prompt.input_items(body))
         check_reasoning(body.get("reasoning"), row, param="reasoning.effort")
         work = self._work(body, prompt.responses_talk(body, reasons=bool(row.cache.breakpoints)), row, owner)
         prewarm = bool((body.get("prompt_cache_options") or {}).get("prewarm"))
-        said = Answer() if prewarm else answer(prompt.ask_of(work.asked.talk, row), declined=incoming.declined)
+        said = Spoken() if prewarm else answer(prompt.ask_of(work.asked.talk, row), declined=incoming.declined)
         reply = self._response(work, said)
         events = tuple(reply.events()) if body.get("stream") else None
         return self._outcome(work, said, reply.whole(), events, responses.ERROR_EVENT)
 
-    def _response(self, work: _Work, said: Answer) -> responses.Response:
+    def _response(self, work: _OpenAIRequest, said: Spoken) -> responses.Response:
         response_id = self._engine.new_id("resp_")
         needed = len(said.calls) * 2 + bool(said.pieces) + bool(said.thinking)
         return responses.Response(
@@ -155,35 +155,37 @@ class OpenAIWire:
             extra=self._caching_fields(work, response_id),
         )
 
-    def _caching_fields(self, work: _Work, response_id: str) -> dict[str, Any]:
+    def _caching_fields(self, work: _OpenAIRequest, response_id: str) -> WireObject:
         """`prompt_cache_options` as applied, and the diagnosis where one was asked for."""
         now = print_of(work.asked)
         self._engine.remember(response_id, now)
         if not work.asked.row.cache.breakpoints:
             return {}
         asked = work.asked.body.get("prompt_cache_options") or {}
-        fields: dict[str, Any] = {"prompt_cache_options": {"mode": "implicit", "ttl": "30m", **asked}}
+        fields: WireObject = {"prompt_cache_options": {"mode": "implicit", "ttl": "30m", **asked}}
         if comparison := asked.get("comparison_response_id"):
             fields["prompt_cache_diagnostics"] = diagnosis(
                 self._engine.remembered(comparison, now.owner), now, work.use.read
             )
         return fields
 
-    def _work(self, body: Mapping[str, Any], talk: prompt.Talk, row: Model, owner: str) -> _Work:
+    def _work(self, body: WireMapping, talk: prompt.Talk, row: Model, owner: str) -> _OpenAIRequest:
         check_options(body, row)
         blocks = prompt.blocks(talk, self._engine.counter(row))
-        asked = Asked(owner=owner, row=row, body=body, talk=talk, blocks=blocks)
+        asked = UnderstoodRequest(owner=owner, row=row, body=body, talk=talk, blocks=blocks)
         check_marks(asked)
         check_window(asked.tokens, row, param="input" if "input" in body else "messages")
         started = self._engine.clock.now()
         # Everything counts here, what is cached too; a refused request renews nothing.
         left = self._engine.limits.admit((owner, row.name), asked.tokens + prompt.REPLY_START)
-        return _Work(asked=asked, use=use_of(asked, self._engine), started=started, left=left)
+        return _OpenAIRequest(asked=asked, use=use_of(asked, self._engine), started=started, left=left)
 
-    def _outcome(self, work: _Work, said: Answer, whole: dict[str, Any], events: Any, error_event: bytes) -> Outcome:
+    def _outcome(
+        self, work: _OpenAIRequest, said: Spoken, whole: WireObject, events: Any, error_event: bytes
+    ) -> HttpAnswer:
         engine, use, asked = self._engine, work.use, work.asked
         engine.limits.spend((asked.owner, asked.row.name), said.tokens)
-        return Outcome(
+        return HttpAnswer(
             body=whole,
             headers=_limit_headers(work.left),
             events=events,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.resolve.outlines import Outline, fitted, modules_in_use, text_of
 from agentnb.context.static.definitions import Line
-from agentnb.context.static.incremental_parse import parse_definitions
+from agentnb.context.static.scanner import parse_definitions
 
 FILES = {
     "outlined/__init__.py": "from outlined.models import Order\nfrom outlined import rates as r\nimport json\n",

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import agentnb.context.static.incremental_parse as scanning
 from agentnb.context.resolve.outlines import text_of
 from agentnb.context.static.definitions import FileDefinitions, without_docs
-from agentnb.context.static.incremental_parse import parse_definitions
+from agentnb.context.static.scanner import parse_definitions
 from agentnb.context.static.syntax import header, parse
 
 
@@ -302,67 +301,6 @@ def test_redaction_reaches_every_text_of_a_definition() -> None:
     assert clean.digest != found.digest
     assert found.redacted(str) is found
     assert without_docs(clean).redacted(str).digest == clean.digest
-
-
-STATEMENTS = st.sampled_from(
-    [
-        "import os",
-        "from a import *",
-        '"""A docstring. Or not."""',
-        "# a comment",
-        "",
-        "x = 1; y = 2",
-        "x = [\n1,\n]",
-        "def f(a):\n    def g(): pass\n    return a",
-        "@deco\ndef f(): pass",
-        "class A:\n    @property\n    def p(self): return 1\n    @p.setter\n    def p(self, value): pass",
-        "class A: k = 1; m = 2",
-        "if x:\n    def h(): return 1",
-        "else:\n    def h(): return 2",
-        "@p.setter\ndef p(): pass",
-        "del x",
-        "z = 1 \\",
-        "t = '''",
-        "(",
-        ")",
-        "  indented = 1",
-    ]
-)
-
-
-def facts(file: FileDefinitions) -> tuple[object, ...]:
-    return (file.lines, file.entries, file.imports, file.stars, file.deleted, file.doc, str(file.error), file.pieces)
-
-
-def test_what_comes_above_the_first_comment_of_a_file_takes_it_over() -> None:
-    old = parse_definitions("# a comment\nimport os", module="m", file="m.py")
-    text = "import os\n# a comment\nimport os"
-    changed = parse_definitions(text, module="m", file="m.py", before=old)
-    assert facts(changed) == facts(parse_definitions(text, module="m", file="m.py"))
-
-
-@given(before=st.lists(STATEMENTS, max_size=8), after=st.lists(STATEMENTS, max_size=8), data=st.data())
-def test_a_changed_file_gives_the_same_as_one_that_was_never_seen(
-    before: list[str], after: list[str], data: st.DataObject
-) -> None:
-    top, bottom = data.draw(st.lists(STATEMENTS, max_size=4)), data.draw(st.lists(STATEMENTS, max_size=4))
-    old = parse_definitions("\n".join([*top, *before, *bottom]), module="m", file="m.py")
-    text = "\n".join([*top, *after, *bottom])
-    changed = parse_definitions(text, module="m", file="m.py", before=old)
-    assert facts(changed) == facts(parse_definitions(text, module="m", file="m.py"))
-
-
-def test_only_the_change_of_a_file_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = "".join(f"def f{i}(x):\n    return x + {i}\n\n" for i in range(500))
-    old = parse_definitions(source, module="m", file="m.py")
-    read: list[str] = []
-    monkeypatch.setattr(scanning, "parse", lambda text: read.append(text.strip()) or ast.parse(text))
-    text = source.replace("x + 250", "x + 1000\n\ndef new(): pass")
-    changed = parse_definitions(text, module="m", file="m.py", before=old)
-    assert len(read) == 1
-    assert len(read[0].splitlines()) < 12
-    assert changed.by_name["f499"].source == "def f499(x):\n    return x + 499"
-    assert "new" in changed.by_name
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 
 from agentnb.durable import ownership
 from agentnb.durable.journal import deltas
-from agentnb.durable.journal.records import ActionRow, Mark, NewRun, StepWrite
+from agentnb.durable.journal.records import ActionRow, NewRun, StatusChange, StepWrite
 from agentnb.errors import LeaseHeld, RunExists, RunFinished, RunUnknown, StepConflict, StepUnknown
 
 LEASE = 60.0
@@ -61,6 +61,19 @@ def test_steps_are_numbered_and_restored(journal):
             journal.frames("r", step)
 
 
+def test_a_snapshot_has_all_that_stands_of_a_run(journal):
+    journal.create(new_run())
+    drive(journal, "r", 35)
+    claim = journal.claim("r", LEASE)
+    journal.begin_action(claim.row.key, 36, "mail", claim.row.fence)
+    row, frames, pending = journal.snapshot("r")
+    assert row == journal.row("r")
+    assert frames == journal.frames("r", 35)[1]
+    assert [(action.name, action.status) for action in pending] == [("mail", "begun")]
+    with pytest.raises(RunUnknown):
+        journal.snapshot("other")
+
+
 def test_a_step_is_committed_once_and_in_order(journal):
     journal.create(new_run())
     claim = journal.claim("r", LEASE)
@@ -81,7 +94,7 @@ def test_whoever_was_overtaken_cannot_commit_mark_or_renew(journal):
         with pytest.raises(StepConflict):
             journal.commit(step_of(old, 1, status=status))
     with pytest.raises(StepConflict):
-        journal.mark(Mark("r", "failed", "failed", "FAILED", old.row.fence))
+        journal.mark(StatusChange("r", "failed", "failed", "FAILED", old.row.fence))
     assert not journal.renew(old.row.key, old.row.fence, LEASE)
     journal.release(old.row.key, old.row.fence)
     journal.commit(step_of(new, 1))

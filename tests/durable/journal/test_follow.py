@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agentnb.durable.bus_redis import decode, encode
 from agentnb.durable.events import Event
-from agentnb.durable.journal.follow import LOOK_EVERY, SOON, Shown, newest
+from agentnb.durable.journal.follow import LOOK_EVERY, SOON, ShownEvents, newest
 from agentnb.durable.journal.sqlite.journal import EmbeddedJournal
 from agentnb.durable.machine import AgentStateMachine
 
@@ -48,7 +48,7 @@ def histories(draw):
 @given(histories())
 def test_no_gap_and_no_double_whatever_is_heard(history):
     commits, happenings = history
-    shown, told = Shown(commits.follow), []
+    shown, told = ShownEvents(commits.follow), []
     for happening in happenings:
         if happening == "commit":
             commits.committed += 1
@@ -70,7 +70,7 @@ def test_no_gap_and_no_double_whatever_is_heard(history):
 @given(histories())
 def test_a_message_of_a_committed_event_shows_it_at_once(history):
     commits, happenings = history
-    shown, seen = Shown(commits.follow), 0
+    shown, seen = ShownEvents(commits.follow), 0
     for happening in happenings:
         if happening == "commit":
             commits.committed += 1
@@ -83,7 +83,7 @@ def test_a_message_of_a_committed_event_shows_it_at_once(history):
 
 def test_an_event_that_was_told_of_too_early_is_looked_for_soon_and_not_for_ever():
     commits = Commits("a")
-    shown = Shown(commits.follow)
+    shown = ShownEvents(commits.follow)
     assert shown.patience(LOOK_EVERY) == LOOK_EVERY
     waits = []
     messages = [1]
@@ -99,7 +99,7 @@ def test_an_event_that_was_told_of_too_early_is_looked_for_soon_and_not_for_ever
 def test_a_signal_ahead_of_what_is_shown_makes_the_journal_be_read_first():
     commits = Commits("aaa")
     commits.committed = 3
-    shown = Shown(commits.follow)
+    shown = ShownEvents(commits.follow)
     ahead = event(0, "a", 3, "delta")
     assert list(shown.take([ahead])) == [*commits.all, ahead]
 

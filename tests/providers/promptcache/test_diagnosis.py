@@ -68,7 +68,7 @@ def test_a_change_far_inside_a_long_text_is_shown_with_its_line() -> None:
     lines = [f"line {i} of the project" for i in range(4000)]
     before, after = "\n".join(lines), "\n".join([*lines[:3217], "rate = 0.25", *lines[3218:]])
     said = change([block(before, Layer.SEMI_STATIC)], [block(after, Layer.SEMI_STATIC)])
-    assert "Semi-static block 1 changed" in said
+    assert "Project block 1 changed" in said
     assert "line 3218: 'line 3217 of the project' became 'rate = 0.25'" in said
     assert "after 'line 3216 of the project'" in said
 
@@ -86,10 +86,10 @@ def test_a_changed_tool_and_a_changed_result_are_shown_too() -> None:
         [block(tool, Layer.STATIC, Role.TOOLS, label="inspect")],
         [block(replace(tool, description="Look it down."), Layer.STATIC, Role.TOOLS, label="inspect")],
     )
-    assert "Static block 1 changed (inspect: " in said
+    assert "Instructions block 1 changed (inspect: " in said
     assert "Look it down" in said
     result = change([block(ToolResult("1", "inspect", "a\nb"))], [block(ToolResult("1", "inspect", "a\nc"))])
-    assert "Dynamic message 1" in result
+    assert "Conversation message 1" in result
     assert "line 2: 'b' became 'c'" in result
 
 
@@ -141,7 +141,7 @@ def test_a_hit_that_could_have_been_longer_says_what_changed() -> None:
     came = Usage(cache_read=1500, cache_write_1h=1800)
     report = compare(second, predict(second, ledger), came, previous=sent_record(first, run_id="r"))
     assert report.reason.startswith("hit: 1,500 of 3,300")
-    assert "the rest could not be: Semi-static block 2 changed" in report.reason
+    assert "the rest could not be: Project block 2 changed" in report.reason
     assert report.missed == 1800
 
 

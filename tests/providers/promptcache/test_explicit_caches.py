@@ -16,12 +16,12 @@ from agentnb.models import prices
 from agentnb.models.catalog import Model, lookup
 from agentnb.models.layers import Block, Layer, Prompt
 from agentnb.models.messages import Role, Text
-from agentnb.providers.base import Answer
+from agentnb.providers.base import CallAnswer
 from agentnb.providers.google import GoogleProvider
 from agentnb.providers.promptcache import (
     CacheObjects,
     Call,
-    Held,
+    HeldObject,
     Ledger,
     Reuse,
     compare,
@@ -95,10 +95,10 @@ class Desk:
 
     def ensure(
         self, call: Call, thread: str = "t", *, pauses: Sequence[float] = SLOW, replaced: bool = False
-    ) -> Held | None:
+    ) -> HeldObject | None:
         return self.objects.ensure(self.provider, call, thread=thread, reuse=Reuse(pauses=pauses), replaced=replaced)
 
-    def ask(self, call: Call, held: Held | None) -> tuple[Answer, Call]:
+    def ask(self, call: Call, held: HeldObject | None) -> tuple[CallAnswer, Call]:
         call = replace(call, marks=self.objects.bind(call.marks, call.prompt, held))
         wire = self.provider.encode(call.prompt, call.marks, previous_message=None)
         return self.provider.ask(wire, lambda *_: None), call

@@ -15,7 +15,7 @@ from agentnb.providers.promptcache.policy import (
     LAYERS,
     SLACK,
     TTL_SECONDS,
-    Option,
+    CachingOption,
     Rates,
     break_even,
     cost,
@@ -36,7 +36,7 @@ RATES = st.builds(
 GAPS = st.lists(st.floats(min_value=1.0, max_value=20_000.0), max_size=30)
 
 
-def paid_call_by_call(option: Option, gaps: list[float]) -> float:
+def paid_call_by_call(option: CachingOption, gaps: list[float]) -> float:
     """The same calls on a clock: each one finds the prefix warm or does not; pings go out when the TTL runs low."""
     if not option.ttl:
         return 1.0 + len(gaps)
@@ -61,7 +61,7 @@ def paid_call_by_call(option: Option, gaps: list[float]) -> float:
 
 @given(rates=RATES, gaps=GAPS, ttl=st.sampled_from(["", "5m", "30m", "1h"]))
 def test_the_formula_is_what_the_calls_cost(rates: Rates, gaps: list[float], ttl: str) -> None:
-    option = Option(ttl=ttl, rates=rates)
+    option = CachingOption(ttl=ttl, rates=rates)
     assert cost(option, gaps) == pytest.approx(paid_call_by_call(option, gaps))
 
 
@@ -73,9 +73,9 @@ def test_pings_are_worth_it_up_to_the_break_even(rates: Rates, ttl: str, gap: fl
     found = break_even(rates, ttl=seconds)
     assert found.pings == (max(worth) if worth else 0)
     assert found.idle == pytest.approx(found.pings * (seconds - SLACK) + seconds)
-    kept = cost(Option(ttl=ttl, rates=rates, pings=found.pings), [gap])
+    kept = cost(CachingOption(ttl=ttl, rates=rates, pings=found.pings), [gap])
     if pings_needed(seconds, gap) <= found.pings:
-        assert kept <= cost(Option(ttl=ttl, rates=rates), [gap]) + 1e-9
+        assert kept <= cost(CachingOption(ttl=ttl, rates=rates), [gap]) + 1e-9
 
 
 @given(rates=RATES)
@@ -98,8 +98,8 @@ def test_storage_pays_from_the_stated_number_of_reads_an_hour(rates: Rates, call
 def test_the_plan_is_the_cheapest_of_all(gaps: list[float]) -> None:
     model = lookup("anthropic:claude-sonnet-4-6")
     plan = plan_for(model, gaps)
-    ways = [Option(ttl="", rates=Rates(write=1, read=1))]
-    ways += [Option(ttl=ttl, rates=rates_of(model, ttl)) for ttl in ("5m", "1h")]
+    ways = [CachingOption(ttl="", rates=Rates(write=1, read=1))]
+    ways += [CachingOption(ttl=ttl, rates=rates_of(model, ttl)) for ttl in ("5m", "1h")]
     seen = gaps or [10.0]
     best = min(paid_call_by_call(way, seen) for way in ways)
     chosen = next(way for way in ways if way.ttl == plan.tail)
@@ -135,8 +135,8 @@ def test_published_rates_come_out_of_the_prices() -> None:
 
 # --- by layer -----------------------------------------------------------------------------------------------------
 
-WAYS = [Option(ttl="", rates=Rates(write=1, read=1))]
-WAYS += [Option(ttl=ttl, rates=rates_of(SONNET, ttl)) for ttl in ("5m", "1h")]
+WAYS = [CachingOption(ttl="", rates=Rates(write=1, read=1))]
+WAYS += [CachingOption(ttl=ttl, rates=rates_of(SONNET, ttl)) for ttl in ("5m", "1h")]
 
 CALLS = st.lists(
     st.tuples(st.floats(min_value=1.0, max_value=6000.0), st.sampled_from([1, 1, 2, 3])), min_size=1, max_size=40
@@ -154,7 +154,7 @@ def gaps_of(calls: list[tuple[float, int]], layer: int) -> list[float]:
     return [after - before for before, after in itertools.pairwise(times)]
 
 
-def paid_on_a_clock(ways: tuple[Option, ...], calls: list[tuple[float, int]], tokens: tuple[int, ...]) -> float:
+def paid_on_a_clock(ways: tuple[CachingOption, ...], calls: list[tuple[float, int]], tokens: tuple[int, ...]) -> float:
     """Every call in order against entries that expire: a mark is read while it lives, else its layer is written."""
     until, now, total = [-1.0] * 3, 0.0, 0.0
     for gap, reach in calls:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from agentnb.models.catalog import find
-from agentnb.simulator.model.dialogue import Answer, Ask, Offer, Said
+from agentnb.simulator.model.dialogue import Ask, Offer, Said, Spoken
 from agentnb.simulator.model.reply_text import answer
 
 TIDES = '''<definition name="tides.harmonic" file="tides.py" lines="10-31" digest="ab" form="full">
@@ -55,10 +55,10 @@ def cells() -> str:
 
 
 @pytest.fixture
-def ask() -> Callable[..., Answer]:
+def ask() -> Callable[..., Spoken]:
     """The answer to a conversation; bare strings are the user's. `inspect` and `run_code` are offered by default."""
 
-    def ask(*said: Said | str, **options: object) -> Answer:
+    def ask(*said: Said | str, **options: object) -> Spoken:
         row = find("claude-sonnet-4-6")
         assert row is not None
         spoken = tuple(Said(kind="text", role="user", text=one) if isinstance(one, str) else one for one in said)

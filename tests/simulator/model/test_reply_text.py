@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnb.models.catalog import find
-from agentnb.simulator.model.dialogue import Answer, Said
+from agentnb.simulator.model.dialogue import Said, Spoken
 from agentnb.simulator.model.prompt_parser import read
 from agentnb.simulator.model.reply_text import report
 
-Asker = Callable[..., Answer]
+Asker = Callable[..., Spoken]
 
 
 def call(name: str, /, **arguments: Any) -> Said:

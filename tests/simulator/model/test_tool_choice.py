@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnb.models.catalog import find
-from agentnb.simulator.model.dialogue import Answer, Ask, Offer, Said, Wanted
+from agentnb.simulator.model.dialogue import Ask, Offer, Said, Spoken, Wanted
 from agentnb.simulator.model.prompt_parser import read
 from agentnb.simulator.model.tool_choice import wanted
 
-Asker = Callable[..., Answer]
+Asker = Callable[..., Spoken]
 LIST, TEXT, WHOLE = {"type": "array", "items": {"type": "string"}}, {"type": "string"}, {"type": "integer"}
 
 
@@ -43,7 +43,7 @@ EVERY = (
 )
 
 
-def calls(reply: Answer) -> list[tuple[str, dict[str, Any]]]:
+def calls(reply: Spoken) -> list[tuple[str, dict[str, Any]]]:
     return [(call.name, dict(call.arguments)) for call in reply.calls]
 
 

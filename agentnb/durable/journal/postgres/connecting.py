@@ -51,19 +51,19 @@ class Begun(NamedTuple):
     connection: psycopg.Connection
     now: float
 
-    def rows(self, statement: str, values: Any = ()) -> Rows:
+    def rows(self, statement: str, values: object = ()) -> Rows:
         return rows(self.connection, statement, values)
 
-    def count(self, statement: str, values: Any = ()) -> int:
+    def count(self, statement: str, values: object = ()) -> int:
         """How many rows the statement changed."""
         return count(self.connection, statement, values)
 
 
-def rows(connection: psycopg.Connection, statement: str, values: Any = ()) -> Rows:
+def rows(connection: psycopg.Connection, statement: str, values: object = ()) -> Rows:
     return _execute(connection, statement, values).fetchall()
 
 
-def count(connection: psycopg.Connection, statement: str, values: Any = ()) -> int:
+def count(connection: psycopg.Connection, statement: str, values: object = ()) -> int:
     return _execute(connection, statement, values).rowcount
 
 
@@ -109,7 +109,7 @@ class Server:
 
     # Work
 
-    def read(self, statement: str, values: Any = ()) -> Rows:
+    def read(self, statement: str, values: object = ()) -> Rows:
         """The rows that one statement gives."""
         return self.repeated(lambda connection: rows(connection, statement, values))
 

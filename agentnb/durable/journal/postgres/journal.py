@@ -12,24 +12,25 @@ import weakref
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
-from agentnb.canonical import Clock, SystemClock
+from agentnb.canonical import Clock, JsonObject, SystemClock
 from agentnb.durable.events import Event
 from agentnb.durable.journal import leases
 from agentnb.durable.journal.postgres import statements as sql
 from agentnb.durable.journal.postgres.connecting import Rows, Server, count, rows
 from agentnb.durable.journal.postgres.migrations import migrate
-from agentnb.durable.journal.postgres.tables import Tables, actions_of, chain_of, delivery_of
-from agentnb.durable.journal.protocol import Hold
+from agentnb.durable.journal.postgres.tables import PostgresTables, actions_of, chain_of, delivery_of
+from agentnb.durable.journal.protocol import OwnedRun
 from agentnb.durable.journal.records import (
     RUNNING,
     ActionRow,
     Claim,
     Committed,
     Delivery,
-    Mark,
     NewRun,
     RunRow,
     RunSummary,
+    Snapshot,
+    StatusChange,
     StepWrite,
 )
 from agentnb.durable.journal.sqlite.statements import events_of, row_of
@@ -71,8 +72,8 @@ class PostgresJournal:
         self.clock: Clock = self._counted or self._told
         self.owner = leases.new_owner()
         self.active: dict[str, tuple[int, int, float]] = {}
-        self.holds: dict[str, Hold] = {}
-        self.busy: dict[str, Any] = {}
+        self.holds: dict[str, OwnedRun] = {}
+        self.busy: JsonObject = {}
         self._users = 1
         migrate(self._server)
         self._told.hear(self._read(f"SELECT {sql.NOW}")[0][0])
@@ -96,7 +97,7 @@ class PostgresJournal:
     def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
         return self._summaries(f"{sql.SELECT_ROW} ORDER BY id DESC LIMIT %s::bigint", (limit,))
 
-    def _summaries(self, query: str, values: Any) -> list[RunSummary]:
+    def _summaries(self, query: str, values: object) -> list[RunSummary]:
         found = self._read(query, values)
         return self._whole(lambda: [row_of(row).summary for row in found])
 
@@ -121,7 +122,7 @@ class PostgresJournal:
     def commit(self, write: StepWrite) -> Committed:
         tried = 0
 
-        def step(connection: Any) -> Committed | None:
+        def step(connection: object) -> Committed | None:
             nonlocal tried
             tried += 1
             return self._commit_usual(connection, write)
@@ -155,7 +156,7 @@ class PostgresJournal:
         made = self._read(sql.MADE, (w.key, w.step, w.fence))
         return Committed(made[0][0], RUNNING, made[0][1]) if made else None
 
-    def mark(self, mark: Mark) -> Event:
+    def mark(self, mark: StatusChange) -> Event:
         return self._write(lambda tables: tables.mark(mark))
 
     def request(self, run_id: str, control: str, *, in_flight: bool) -> Event | None:
@@ -184,6 +185,13 @@ class PostgresJournal:
     def frames(self, run_id: str, step: int) -> tuple[str, list[bytes]]:
         return chain_of(self._read(sql.FRAMES, {"key": self.row(run_id).key, "step": step}), run_id, step)
 
+    def snapshot(self, run_id: str) -> Snapshot:
+        row = self.row(run_id)
+        step = row.summary.step
+        _, frames = chain_of(self._read(sql.FRAMES, {"key": row.key, "step": step}), run_id, step)
+        pending = actions_of(self._read(sql.ACTIONS, (row.key, step + 1, step + 1)))
+        return Snapshot(row, frames, [action for _, action in pending])
+
     def history(self, run_id: str) -> list[Event]:
         return self._events(sql.HISTORY, (self.row(run_id).key,))
 
@@ -195,7 +203,7 @@ class PostgresJournal:
         """A number that grows with what there is to follow."""
         return int(self._read(sql.SETTLED)[0][0])
 
-    def _events(self, query: str, values: Any) -> list[Event]:
+    def _events(self, query: str, values: object) -> list[Event]:
         found = self._read(query, values)
         return self._whole(lambda: events_of(found))
 
@@ -220,14 +228,14 @@ class PostgresJournal:
         """The time by a clock of the caller's own; None: the server knows it."""
         return None if self._counted is None else self._counted.now()
 
-    def _write(self, work: Callable[[Tables], T]) -> T:
+    def _write(self, work: Callable[[PostgresTables], T]) -> T:
         def transact(begun: Any) -> T:
             self._told.hear(begun.now)
-            return work(Tables(begun, owner=self.owner, clock=self.clock, counted=self._counted))
+            return work(PostgresTables(begun, owner=self.owner, clock=self.clock, counted=self._counted))
 
         return self._whole(lambda: self._server.write(transact))
 
-    def _read(self, query: str, values: Any = ()) -> Rows:
+    def _read(self, query: str, values: object = ()) -> Rows:
         return self._server.read(query, values)
 
     def _whole(self, read: Callable[[], T]) -> T:

@@ -8,7 +8,7 @@ from agentnb.canonical import Clock, dump, load
 from agentnb.durable.journal import leases
 from agentnb.durable.journal.postgres import statements as sql
 from agentnb.durable.journal.postgres.connecting import Begun
-from agentnb.durable.journal.records import ActionRow, Delivery, Mark, NewRun, RunRow, StepWrite
+from agentnb.durable.journal.records import ActionRow, Delivery, NewRun, RunRow, StatusChange, StepWrite
 from agentnb.durable.journal.sqlite.statements import row_of
 from agentnb.durable.journal.transactions import (
     Added,
@@ -21,7 +21,7 @@ from agentnb.durable.journal.transactions import (
 )
 
 
-class Tables(Rules):
+class PostgresTables(Rules):
     """The tables within a transaction that has begun; a row that is read is locked until its end.
 
     Time is the server's, as it was at the beginning, unless a clock of the caller's own is to be counted by.
@@ -85,7 +85,7 @@ class Tables(Rules):
         values = (w.next_state, w.status, w.step, now, *lease, failed_in(w), w.wake_at, w.key, w.step - 1, w.fence)
         return self.count(sql.MOVE, values) == 1
 
-    def put_mark(self, row: RunRow, status: str, mark: Mark, now: float) -> None:
+    def put_mark(self, row: RunRow, status: str, mark: StatusChange, now: float) -> None:
         kept = (mark.failed_in, mark.error, mark.attempt, owner_after(mark, row), versions_after(mark, row))
         self.count(sql.MARK, (status, mark.state, now, *kept, int(mark.release), row.key))
 

@@ -9,26 +9,27 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agentnb.canonical import Clock, SystemClock, load
+from agentnb.canonical import Clock, JsonObject, SystemClock, load
 from agentnb.durable.events import Event
 from agentnb.durable.journal import leases
-from agentnb.durable.journal.protocol import Hold
+from agentnb.durable.journal.protocol import OwnedRun
 from agentnb.durable.journal.records import (
     RUNNING,
     ActionRow,
     Claim,
     Committed,
     Delivery,
-    Mark,
     NewRun,
     RunRow,
     RunSummary,
+    Snapshot,
+    StatusChange,
     StepWrite,
 )
 from agentnb.durable.journal.sqlite import statements as sql
 from agentnb.durable.journal.sqlite.groupcommit import GroupCommit
 from agentnb.durable.journal.sqlite.schema import migrate
-from agentnb.durable.journal.sqlite.tables import Tables
+from agentnb.durable.journal.sqlite.tables import SqliteTables
 from agentnb.errors import StepConflict, StorageDamaged
 from agentnb.storage import BUSY_SECONDS, connect, translate
 
@@ -50,8 +51,8 @@ class EmbeddedJournal:
         self.clock: Clock = clock or SystemClock()
         self.owner = leases.new_owner()
         self.active: dict[str, tuple[int, int, float]] = {}
-        self.holds: dict[str, Hold] = {}
-        self.busy: dict[str, Any] = {}
+        self.holds: dict[str, OwnedRun] = {}
+        self.busy: JsonObject = {}
         self._options = (synchronous, busy_seconds)
         self._users = 1
         self._open()
@@ -129,7 +130,7 @@ class EmbeddedJournal:
             raise StepConflict("the run has moved") from error
         return Committed(now, RUNNING, self._tables.last(key) if told else 0)
 
-    def mark(self, mark: Mark) -> Event:
+    def mark(self, mark: StatusChange) -> Event:
         return self._write(lambda: self._tables.mark(mark))
 
     def request(self, run_id: str, control: str, *, in_flight: bool) -> Event | None:
@@ -158,6 +159,15 @@ class EmbeddedJournal:
     def frames(self, run_id: str, step: int) -> tuple[str, list[bytes]]:
         return self._read(lambda: self._tables.frames(self._tables.known_row(run_id), step))
 
+    def snapshot(self, run_id: str) -> Snapshot:
+        return self._read(lambda: self._snapshot(run_id))
+
+    def _snapshot(self, run_id: str) -> Snapshot:
+        tables = self._tables
+        row = tables.known_row(run_id)
+        pending = [action for _, action in tables.actions(row.key, row.summary.step + 1)]
+        return Snapshot(row, tables.frames(row, row.summary.step)[1], pending)
+
     def history(self, run_id: str) -> list[Event]:
         found, execute = self._tables.known_row, self._connection.execute
         return self._read(lambda: sql.events_of(execute(sql.HISTORY, (found(run_id).key,))))
@@ -171,8 +181,8 @@ class EmbeddedJournal:
         return int(self._all("PRAGMA data_version", ())[0][0])
 
     @property
-    def _tables(self) -> Tables:
-        return Tables(self._connection, owner=self.owner, clock=self.clock)
+    def _tables(self) -> SqliteTables:
+        return SqliteTables(self._connection, owner=self.owner, clock=self.clock)
 
     # The connection
 

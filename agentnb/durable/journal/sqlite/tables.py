@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 from agentnb.canonical import Clock, dump, load
 from agentnb.durable.journal import leases
-from agentnb.durable.journal.records import ActionRow, Delivery, Mark, NewRun, RunRow, StepWrite
+from agentnb.durable.journal.records import ActionRow, Delivery, NewRun, RunRow, StatusChange, StepWrite
 from agentnb.durable.journal.sqlite import statements as sql
 from agentnb.durable.journal.transactions import (
     Added,
@@ -20,7 +20,7 @@ from agentnb.durable.journal.transactions import (
 )
 
 
-class Tables(Rules):
+class SqliteTables(Rules):
     """The tables behind one connection. Whoever calls holds the connection, and has begun a transaction to write."""
 
     def __init__(self, connection: sqlite3.Connection, *, owner: str, clock: Clock) -> None:
@@ -90,7 +90,7 @@ class Tables(Rules):
         values = (w.next_state, w.status, w.step, now, *lease, failed_in(w), w.wake_at, w.key, w.step - 1, w.fence)
         return self.execute(sql.MOVE, values).rowcount == 1
 
-    def put_mark(self, row: RunRow, status: str, mark: Mark, now: float) -> None:
+    def put_mark(self, row: RunRow, status: str, mark: StatusChange, now: float) -> None:
         kept = (mark.failed_in, mark.error, mark.attempt, owner_after(mark, row), versions_after(mark, row))
         self.execute(sql.MARK, (status, mark.state, now, *kept, row.key))
         if mark.release:

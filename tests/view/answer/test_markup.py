@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from agentnb.view import markup
-from agentnb.view.highlight import STYLES, code_ansi, code_html
-from agentnb.view.terminal import answer_text
+from agentnb.view.answer import markup
+from agentnb.view.answer.highlight import STYLES, code_ansi, code_html
+from agentnb.view.answer.terminal import answer_text
 
 DATA = Path(__file__).with_name("data")
 CASES = [json.loads(line) for line in (DATA / "markdown.jsonl").read_text().splitlines()]

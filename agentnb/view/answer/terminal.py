@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from agentnb.view.highlight import code_ansi
-from agentnb.view.markup import language_of, parse, plain
+from agentnb.view.answer.highlight import code_ansi
+from agentnb.view.answer.markup import language_of, parse, plain
 
 if TYPE_CHECKING:
     from markdown_it.token import Token

@@ -4,29 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
 
-from agentnb.canonical import digest
+from agentnb.agent.state import SentPicture
+from agentnb.canonical import JsonObject, digest
 from agentnb.context.values.pictures import Drawn
 from agentnb.models.catalog import ImageRules
 from agentnb.models.layers import Block
 from agentnb.models.messages import Image
 from agentnb.models.tokens import image_tokens
-
-
-class SentPicture(TypedDict):
-    """A picture that the conversation holds, as the receipt lists it. `new`: since this turn; `seconds` to draw it."""
-
-    name: str
-    text: str
-    media_type: str
-    width: int
-    height: int
-    bytes: int
-    tokens: int
-    seconds: float
-    digest: str
-    new: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +64,7 @@ def _entry(name: str, image: Image, *, seconds: float, rules: ImageRules, new: b
     }
 
 
-def with_data(listed: Iterable[SentPicture], blocks: Iterable[Block]) -> list[dict[str, Any]]:
+def with_data(listed: Iterable[SentPicture], blocks: Iterable[Block]) -> list[JsonObject]:
     """The receipt's list with the pictures themselves (base64), where these blocks hold them."""
     images = (block.content for block in blocks if isinstance(block.content, Image))
     data = {digest(image.data): image.data for image in images}

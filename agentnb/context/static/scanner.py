@@ -1,4 +1,4 @@
-"""Source text -> where each definition stands; of a known file that changed, only the change is parsed.
+"""Read source text and tell where each definition stands.
 
 Pure: text in, values out, and nothing raises on broken source.
 """
@@ -14,9 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agentnb.canonical import digest
-from agentnb.context.static.definitions import Entry, FileDefinitions, Import, ParseError, Piece
-from agentnb.context.static.dispatch import registration
+from agentnb.context.static.definitions import Entry, FileDefinitions, Import, ParseError
 from agentnb.context.static.name_usage import (
     FunctionNode,
     absolute_module,
@@ -25,24 +23,18 @@ from agentnb.context.static.name_usage import (
     bound_at_end,
     dotted,
 )
-from agentnb.context.static.syntax import PARSE_ERRORS, first_line, first_paragraph, many_objects, normalise, parse
+from agentnb.context.static.syntax import PARSE_ERRORS, first_line, first_paragraph, normalise, parse
 
 PROPERTY_DECORATORS = frozenset({"property", "cached_property", "abstractproperty", "cache_readonly", "lazyproperty"})
 
 
-def parse_definitions(source: str, *, module: str, file: str, before: FileDefinitions | None = None) -> FileDefinitions:
-    """The definitions of a file's text; never raises on broken source: `error` says why, and intact blocks are kept.
-
-    `before` is an earlier version of the same file: the result is the same with it, and sooner there.
-    """
+def parse_definitions(source: str, *, module: str, file: str) -> FileDefinitions:
+    """The definitions of a file's text; never raises on broken source: `error` says why, and intact blocks are kept."""
     source = normalise(source)
     lines = tuple(source.split("\n"))
     package = module if file.rpartition("/")[2].startswith("__init__.") else module.rpartition(".")[0]
-    scanner, error = _Scanner(package, lines), None
-    with many_objects(source):
-        if before is None or not before.pieces or not scanner.read_change(before):
-            scanner = _Scanner(package, lines)
-            error = scanner.read(source)
+    scanner = _Scanner(package, lines)
+    error = scanner.read(source)
     return FileDefinitions(
         module=module,
         file=file,
@@ -53,7 +45,6 @@ def parse_definitions(source: str, *, module: str, file: str, before: FileDefini
         deleted=tuple(scanner.deleted),
         doc=scanner.doc,
         error=error,
-        pieces=tuple(scanner.pieces),
     )
 
 
@@ -83,7 +74,6 @@ def parse_cell(source: str, *, cell: str, versions: Iterable[str] = ()) -> FileD
         stars=tuple(scanner.stars),
         deleted=tuple(scanner.deleted),
         error=error,
-        pieces=tuple(scanner.pieces),
         made=scanner.made(),
         imported=frozenset(scanner.imported()),
     )
@@ -97,30 +87,26 @@ class _Scanner:
         self.imports: list[Import] = []
         self.stars: list[str] = []
         self.deleted: list[str] = []
-        self.pieces: list[Piece] = []
         self.doc = ""
         self._made: Mapping[str, str] = {}
         self._last: Mapping[str, ast.AST] | None = None
         self._places: dict[str, int] = {}
-        self._piece = 0  # the first entry of the piece that is being read
 
     def read(self, text: str) -> ParseError | None:
         """Read all of a file; of one that does not parse, what does."""
         error = self.try_to_read(text)
         if error is not None:
-            for part in (self.entries, self.imports, self.stars, self.deleted, self.pieces):
+            for part in (self.entries, self.imports, self.stars, self.deleted):
                 part.clear()  # what was read before the code became too deep
-            self._piece = 0
             self._places.clear()
             self._salvage(text)
         return error
 
     def try_to_read(self, text: str, *, in_cell: bool = False) -> ParseError | None:
-        """Nothing holds on to the syntax tree: it is gone before the garbage collector would look through it."""
         try:
             tree = parse(text)
             self.doc = first_line(first_paragraph(tree))
-            self._pieces_of(tree.body, len(self.lines))
+            self._block(tree.body, _Where())
             if in_cell:
                 self._made, self._last = bindings(tree.body), bound_at_end(tree.body)
         except PARSE_ERRORS as error:
@@ -143,62 +129,6 @@ class _Scanner:
             last = self._last.get(item.bound) if self._last else None
             if isinstance(last, ast.Import | ast.ImportFrom) or item.bound not in likely:
                 yield item.bound
-
-    # pieces --------------------------------------------------------------------------------------------------------
-
-    def _pieces_of(self, body: Sequence[ast.stmt], last: int, first: int = 1) -> None:
-        """Read the top-level statements of lines `first` to `last`; those that share a line are one piece."""
-        starts = [_span(node)[0] for node in body]
-        for place, node in enumerate(body):
-            self._statement(node, _Where())
-            following = starts[place + 1] if place + 1 < len(body) else last + 1
-            if following > (node.end_lineno or node.lineno):
-                mark = digest("\n".join(self.lines[first - 1 : following - 1]))
-                self._end_piece(first, following - 1, mark)
-                first = following
-
-    def _end_piece(self, first: int, last: int, mark: str) -> None:
-        ends = (len(self.entries), len(self.imports), len(self.stars), len(self.deleted))
-        self.pieces.append(Piece(first=first, last=last, digest=mark, ends=ends))
-        self._piece = len(self.entries)
-
-    def read_change(self, before: FileDefinitions) -> bool:
-        """Take over what is the same as `before` at the top and at the bottom, and parse what lies between.
-
-        False where that cannot be done. A piece begins at the left margin after a complete statement, so neither the
-        pieces above it nor those below depend on it, as long as the text between them parses alone.
-        """
-        old = before.pieces
-        above = _same_above(old, self.lines)
-        # The first piece has the comments above it too, which would belong to what now stands above them.
-        below = min(_same_below(old[above:], self.lines), len(old) - 1)
-        first = old[above].first if above < len(old) else old[-1].last + 1
-        moved = len(self.lines) - old[-1].last
-        last = old[len(old) - below].first - 1 + moved if below else len(self.lines)
-        try:
-            tree = parse("\n" * (first - 1) + "\n".join(self.lines[first - 1 : last]))
-            if not tree.body and (first <= last or not above):
-                return False  # lines that only the next piece could own, or a docstring that it has become
-            self.doc = before.doc if above else first_line(first_paragraph(tree))
-            self._take(before, range(above), 0)
-            self._pieces_of(tree.body, last, first)
-            self._take(before, range(len(old) - below, len(old)), moved)
-        except PARSE_ERRORS:
-            return False
-        return True
-
-    def _take(self, before: FileDefinitions, places: range, moved: int) -> None:
-        """These pieces of the earlier version, `moved` lines further down."""
-        for place in places:
-            piece = before.pieces[place]
-            since = before.pieces[place - 1].ends if place else (0, 0, 0, 0)
-            entries, imports, stars, deleted = map(slice, since, piece.ends)
-            taken = before.entries[entries]
-            self.entries += [_moved(entry, moved) for entry in taken] if moved else taken
-            self.imports += before.imports[imports]
-            self.stars += before.stars[stars]
-            self.deleted += before.deleted[deleted]
-            self._end_piece(piece.first + moved, piece.last + moved, piece.digest)
 
     # statements ----------------------------------------------------------------------------------------------------
 
@@ -267,15 +197,12 @@ class _Scanner:
             self._join(where.prefix + node.name, _span(node))
         else:
             stub = any(name.rpartition(".")[2] == "overload" for name in names)
-            base, types = registration(node, method=where.owner == "class")
-            name = node.name if node.name.strip("_") or not base else f"{base.rpartition('.')[2]}[{types}]"
-            base = where.prefix + base if base else ""
-            self._add(name, kind, _span(node), where, weight=0 if stub else None, registers=base)
+            self._add(node.name, kind, _span(node), where, weight=0 if stub else None)
         self._block(node.body, where.inside(f"{node.name}.<locals>", "function"))
 
     def _join(self, name: str, span: tuple[int, int]) -> None:
         place = self._places.get(name, -1)
-        if place >= self._piece:
+        if place >= 0:
             self.entries[place] = replace(self.entries[place], spans=(*self.entries[place].spans, span))
 
     def _add(
@@ -288,13 +215,11 @@ class _Scanner:
         bases: tuple[str, ...] = (),
         weight: int | None = None,
         columns: tuple[int, int] | None = None,
-        registers: str = "",
     ) -> None:
         full = where.prefix + name
         self._places[full] = len(self.entries)
         weight = where.weight if weight is None else weight
-        entry = Entry(name=full, kind=kind, spans=(span,), weight=weight, bases=bases, columns=columns)
-        self.entries.append(replace(entry, registers=registers) if registers else entry)
+        self.entries.append(Entry(name=full, kind=kind, spans=(span,), weight=weight, bases=bases, columns=columns))
 
     def _assignment(self, node: ast.Assign | ast.AnnAssign, where: _Where) -> None:
         if where.owner == "function":
@@ -362,31 +287,6 @@ def _columns(node: ast.stmt, lines: Sequence[str]) -> tuple[int, int] | None:
     before = lines[node.lineno - 1].encode("utf-8", "surrogatepass")[:start]
     after = lines[(node.end_lineno or node.lineno) - 1].encode("utf-8", "surrogatepass")[end:].strip(b" \t\f;")
     return (start, end) if before.strip() or (after and not after.startswith(b"#")) else None
-
-
-def _same_above(old: Sequence[Piece], lines: Sequence[str]) -> int:
-    """How many pieces at the top are as they were. Not the last of them: `else:` may follow it now."""
-    same = 0
-    while same < len(old) and _is_at(old[same], lines, 0):
-        same += 1
-    return same if same == len(old) and old[-1].last == len(lines) else max(same - 1, 0)
-
-
-def _same_below(old: Sequence[Piece], lines: Sequence[str]) -> int:
-    """How many of these, those below what is the same above, are as they were at the bottom."""
-    moved = len(lines) - old[-1].last if old else 0
-    same = 0
-    while same < len(old) and old[-1 - same].first + moved >= old[0].first and _is_at(old[-1 - same], lines, moved):
-        same += 1
-    return same
-
-
-def _is_at(piece: Piece, lines: Sequence[str], moved: int) -> bool:
-    return digest("\n".join(lines[piece.first - 1 + moved : piece.last + moved])) == piece.digest
-
-
-def _moved(entry: Entry, lines: int) -> Entry:
-    return replace(entry, spans=tuple((first + lines, last + lines) for first, last in entry.spans))
 
 
 def runs_branch(test: ast.expr) -> bool:

@@ -14,7 +14,7 @@ from functools import cache
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from agentnb.view.highlight import PYTHON, code_html
+from agentnb.view.answer.highlight import PYTHON, code_html
 from agentnb.view.style import CODE, PRE, clean
 
 if TYPE_CHECKING:

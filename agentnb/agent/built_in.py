@@ -1,0 +1,191 @@
+"""The built-in agent over one session's services: begins runs, drives them, takes a person's word, looks ahead.
+
+What happens in which state stands in table.py; this only looks it up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from agentnb.agent.approvals import AWAITING_APPROVAL, COMMAND, EVENT, Answer, Question
+from agentnb.agent.deps import Services
+from agentnb.agent.money.budget import affordable_output
+from agentnb.agent.money.costs import lost_calls
+from agentnb.agent.request import Limits, Request
+from agentnb.agent.request_planner import Preparing
+from agentnb.agent.run_document import DRY_RUN, AgentRun, document_of, run_document
+from agentnb.agent.state import AgentState
+from agentnb.agent.states.hydrating import Hydrating
+from agentnb.agent.table import BEGIN, TABLE, Row
+from agentnb.agent.tools.tool import pick
+from agentnb.canonical import JsonObject
+from agentnb.durable.journal import records
+from agentnb.durable.machine import AgentStateMachine
+from agentnb.durable.states import Handler
+from agentnb.errors import AgentnbError, RunInterrupted
+from agentnb.models import prices
+from agentnb.providers import latency
+from agentnb.providers.promptcache import Call, Plan, Prediction, Reuse, expected_usage
+
+
+class BuiltInAgent:
+    """The agent's handlers over one set of services. One run at a time."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._machine = services.machine
+        self._hydrating = Hydrating(services)
+        self._preparing = Preparing(services)
+        self._limits = services.limits
+        self._taken_up: set[str] = set()
+        self._latest: tuple[JsonObject, AgentState] | None = None
+        self.raised: Exception | None = None
+        for name, row in TABLE.items():
+            self._machine.register_state(name, self._handler(row), leads_to=tuple(row.next.values()))
+
+    def begin(self, request: Request, run_id: str) -> None:
+        """Commit the run's step 0: where it hangs in its thread, and under which limits."""
+        state, tags = self._hydrating.opening(request, run_id)
+        self._machine.initialize_run(run_id, BEGIN, state.to_json(), tags=tags)
+
+    def resume(self, run_id: str, limits: Limits, answers: Mapping[str, object] = MappingProxyType({})) -> None:
+        """Make a paused or failed run ready to go on, with new limits where they are given. Executes nothing.
+
+        `answers` may hold "unsure" ("repeat" or "skip"), "accept-versions" and "take-over"; see the machine's resume.
+        """
+        pick(limits.allow or (), self._services.tools)
+        self._limits[run_id] = limits
+        self._taken_up.add(run_id)
+        unsure = answers.get("unsure")
+        self._machine.resume(
+            run_id,
+            unsure=str(unsure) if unsure else None,
+            accept_versions=bool(answers.get("accept-versions")),
+            take_over=bool(answers.get("take-over")),
+        )
+        allowed = [question for question in self.questions(run_id) if question.tool in (limits.allow or ())]
+        self.answer(run_id, [Answer(question=question, approved=True, by=COMMAND) for question in allowed])
+
+    def drive(self, run_id: str) -> AgentRun:
+        """Go on to the end (or to a failure, a pause or a question) and give the run as it stands."""
+        run, before = self._machine.run_to_end(run_id), -1
+        while run.status == records.WAITING and run.step != before:  # a word may have come meanwhile
+            run, before = self._machine.run_to_end(run_id), run.step
+        return AgentRun(document_of(run, self._machine.history(run_id)))
+
+    def may_ask(self, run_id: str) -> bool:
+        """Whether the run may come to wait for a person's word: it has tools that act and are not allowed."""
+        state = self._state(run_id)
+        tools = (self._services.tools[name] for name in state.options.tools)
+        return state.options.approval == "ask" and any(t.acts and t.name not in state.options.allow for t in tools)
+
+    def questions(self, run_id: str) -> list[Question]:
+        """The calls of the run that wait for a person's word."""
+        run = self._machine.get(run_id)
+        waits = run.state == AWAITING_APPROVAL
+        return AgentState.from_json(run.context).waiting(run_id) if waits else []
+
+    def answer(self, run_id: str, answers: Iterable[Answer]) -> int:
+        """Journal what a person said; the number of words that counted: of two on one call the first does.
+
+        None of the calls is carried out: `drive` goes on. A paused run that waits goes on waiting.
+        """
+        if self._machine.get(run_id).status == records.PAUSED:
+            self._machine.resume(run_id)
+        waiting_now = {question.key for question in self.questions(run_id)}
+        counted = 0
+        for answer in answers:
+            key = answer.question.key
+            word = answer.to_json(self._services.scrub)
+            counted += key in waiting_now and self._machine.send(run_id, EVENT, word, event_id=key)
+        self._take_words(run_id)
+        return counted
+
+    def _take_words(self, run_id: str) -> None:
+        """Take what was delivered, one word a step: those too that a kernel delivered before it died."""
+        before, run = -1, self._machine.get(run_id)
+        while run.state == AWAITING_APPROVAL and run.step != before:
+            self._machine.execute_step(run_id)
+            run, before = self._machine.get(run_id), run.step
+
+    @property
+    def machine(self) -> AgentStateMachine:
+        return self._machine
+
+    def as_it_stands(self, run_id: str) -> AgentRun:
+        """The run as it is committed now, whatever became of it; the error keeps what to do about it."""
+        document = document_of(self._machine.get(run_id), self._machine.history(run_id))
+        error = self.raised
+        if document["error"] is not None and isinstance(error, AgentnbError):
+            document["error"] |= {"message": self._services.scrub(error.what), "todo": self._services.scrub(error.todo)}
+        return AgentRun(document)
+
+    def last_call(self, run_id: str) -> Call:
+        """The run's last request as it was sent, which the next one will begin with: for keeping it warm."""
+        state = self._state(run_id)
+        sent = state.previous_end
+        call, _ = self._preparing.prepare(state)
+        cut = replace(call.prompt, blocks=call.prompt.blocks[:sent], previous_end=0)
+        return self._preparing.marked(state, replace(call, prompt=cut, marks=(), tokens=call.tokens[:sent]))
+
+    def outlook(self, run_id: str) -> tuple[Call, Plan, Prediction, latency.Expected, Reuse]:
+        """What the next call on this run's prompt begins with: how its layers are cached, what should hit, when its
+        first token may be expected, and how often its frame was asked with."""
+        state = self._state(run_id)
+        call, prediction = self._preparing.prepare(state)
+        plan = self._preparing.plan(state, call)
+        first = self._preparing.expect_first_token(state, call, prediction)
+        return call, plan, prediction, first, self._preparing.reuse(state, call)
+
+    def dry_run(self, request: Request, run_id: str) -> AgentRun:
+        """What would be sent, what it would cost and what would hit. Sends nothing and commits nothing."""
+        state, _ = self._hydrating.opening(request, run_id)
+        state = self._hydrating.fill(state, run_id)
+        call, prediction = self._preparing.prepare(state)
+        affordable_output(state.budget, self._preparing.quote(call))
+        usage = expected_usage(call, prediction.tokens)
+        first = self._preparing.expect_first_token(state, call, prediction)
+        spending = replace(state.spending, usage=usage, cost=prices.cost_of(call.model, usage))
+        state = replace(state, last=self._preparing.expected_view(call, prediction), spending=spending).noted(
+            f"Nothing was sent. The reply (at most {call.prompt.max_tokens:,} tokens) would come on top.",
+            self._preparing.object_to_come(state, call),
+            f"First token expected in {first}.",
+        )
+        return AgentRun(run_document(run_id=run_id, standing=DRY_RUN, state=state, steps=()))
+
+    def _state(self, run_id: str) -> AgentState:
+        return AgentState.from_json(self._machine.get(run_id).context)
+
+    def _handler(self, row: Row) -> Handler:
+        """A row's handler as the machine calls it: JSON in, JSON out, under the run's present limits."""
+        handle = row.handler(self._services)
+
+        def step(context: JsonObject) -> tuple[str, JsonObject]:
+            self.raised, began = None, self._services.clock.monotonic()
+            if self._services.cancelled.is_set():
+                raise RunInterrupted("the run was interrupted")
+            run_id = self._machine.current.run_id
+            state = self._at(context).limited(self._limits.get(run_id, Limits()))
+            if run_id in self._taken_up:
+                state = state.with_lost(run_id, lost_calls(self._machine.history(run_id)))
+            try:
+                event, state = handle(state)
+                self._taken_up.discard(run_id)
+            except Exception as error:
+                self.raised = error  # the machine keeps its text; whoever asked raises the error itself
+                if isinstance(error, RunInterrupted):
+                    self._machine.current.attach(stopped=round(self._services.clock.monotonic() - began, 6))
+                raise
+            self._machine.current.emit("view", context=state.shown())
+            self._latest = (state.to_json(), state)
+            return row.next[event], self._latest[0]
+
+        return step
+
+    def _at(self, context: JsonObject) -> AgentState:
+        """The state of a journaled context; the machine hands back the very dict that the step before has given."""
+        if self._latest is not None and context is self._latest[0]:
+            return self._latest[1]
+        return AgentState.from_json(context)
