@@ -12,7 +12,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,7 @@ class Session:
         self._more: list[Provider] = []
         self.observed = Observed()
         self._seen: set[str] = set()
+        self._always: dict[str, set[str]] = {}
         self._remembered = HeldNames()
         self._threads: Threads | None = None
         self.cancelled = threading.Event()
@@ -339,7 +340,13 @@ class Session:
             "tools": (*settings.tools, *self.extra_tools),
             "approval": settings.approval or "deny",
         }
-        return Request(task=task, **(values | {name: value for name, value in changes.items() if value is not None}))
+        values |= {name: value for name, value in changes.items() if value is not None}
+        values["allow"] = (*values["allow"], *sorted(self._always.get(values["thread"], set()) - {*values["allow"]}))
+        return Request(task=task, **values)
+
+    def allow_always(self, thread: str, tools: Iterable[str]) -> None:
+        """Let these tools act unasked in a conversation, until this session ends."""
+        self._always.setdefault(thread, set()).update(tools)
 
     def new_run_id(self) -> str:
         """A readable, sortable, unique run id."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from agentnb import canonical
 from agentnb.agent.scrubber import scrubbed_value
+from agentnb.agent.tools.policy import allows
 from agentnb.agent.tools.tool import NO_ANSWER, Outcome, ToolBox
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.durable.journal.records import AWAITING
@@ -80,6 +81,8 @@ class Answer:
     by: str
     rest: bool = False
     reason: str = ""
+    edited: JsonMapping | None = None
+    """The arguments as the person changed them before they let the call run."""
 
     def to_json(self, scrub: Scrub = str) -> JsonObject:
         return {
@@ -90,6 +93,7 @@ class Answer:
             "rest": self.rest and self.approved,
             "reason": scrub(self.reason.strip()) if self.question.asks or not self.approved else "",
             "by": self.by,
+            **({"edited": dict(self.edited)} if self.edited is not None and self.approved else {}),
         }
 
 
@@ -108,10 +112,16 @@ class Decision:
     reason: str
     by: str
     at: float
+    edited: JsonMapping | None = None
 
     def to_json(self) -> JsonObject:
         shown = {"digest": self.digest} if self.digest else {}
-        return {"run": self.run, **self.question.to_json(), **shown, **self.said}
+        edited = {"edited": dict(self.edited)} if self.edited is not None else {}
+        return {"run": self.run, **self.question.to_json(), **shown, **self.said, **edited}
+
+    def call(self, call: ToolCall) -> ToolCall:
+        """The call as it runs: as it was shown, or as the person changed it."""
+        return call if self.edited is None else replace(call, arguments=self.edited)
 
     @property
     def said(self) -> JsonObject:
@@ -121,7 +131,7 @@ class Decision:
     @classmethod
     def from_json(cls, value: JsonMapping) -> Decision:
         word = {name: value[name] for name in ("run", "approved", "rest", "reason", "by", "at")}
-        return cls(question=_question(value), digest=value.get("digest", ""), **word)
+        return cls(question=_question(value), digest=value.get("digest", ""), edited=value.get("edited"), **word)
 
     @property
     def outcome(self) -> Outcome | None:
@@ -201,7 +211,7 @@ class Approvals:
     def waiting(self, run_id: str, *, allow: Iterable[str]) -> list[Question]:
         """The calls that nothing was said of yet, in the order of the reply, but for tools that need no question."""
         free = {*allow, *self.approved_tools(run_id)}
-        return [item for item in self._unanswered(run_id) if item.asks or item.tool not in free]
+        return [item for item in self._unanswered(run_id) if item.asks or not allows(free, item.tool, item.arguments)]
 
     def _unanswered(self, run_id: str) -> list[Question]:
         return [question for question in self.asking or () if self._word_on(run_id, question) is None]
@@ -240,6 +250,7 @@ class Approvals:
                     reason=str(given.get("reason") or ""),
                     by=str(given.get("by") or ""),
                     at=at,
+                    edited=given["edited"] if isinstance(given.get("edited"), Mapping) else None,
                 )
         return None
 

@@ -19,6 +19,7 @@ from agentnb.agent.run_document import DRY_RUN, AgentRun, document_of, run_docum
 from agentnb.agent.state import AgentState
 from agentnb.agent.states.hydrating import Hydrating
 from agentnb.agent.table import BEGIN, TABLE, Row
+from agentnb.agent.tools.policy import allowed_tools, allows
 from agentnb.agent.tools.tool import pick
 from agentnb.canonical import JsonObject
 from agentnb.durable.journal import records
@@ -55,7 +56,7 @@ class BuiltInAgent:
 
         `answers` may hold "unsure" ("repeat" or "skip"), "accept-versions" and "take-over"; see the machine's resume.
         """
-        pick(limits.allow or (), self._services.tools)
+        pick(allowed_tools(limits.allow or ()), self._services.tools)
         self._limits[run_id] = limits
         self._taken_up.add(run_id)
         unsure = answers.get("unsure")
@@ -65,7 +66,11 @@ class BuiltInAgent:
             accept_versions=bool(answers.get("accept-versions")),
             take_over=bool(answers.get("take-over")),
         )
-        allowed = [question for question in self.questions(run_id) if question.tool in (limits.allow or ())]
+        allowed = [
+            question
+            for question in self.questions(run_id)
+            if allows(limits.allow or (), question.tool, question.arguments)
+        ]
         self.answer(run_id, [Answer(question=question, approved=True, by=COMMAND) for question in allowed])
 
     def drive(self, run_id: str) -> AgentRun:

@@ -19,6 +19,7 @@ from agentnb.agent.request import Limits
 from agentnb.agent.run_document import WAITING, AgentRun
 from agentnb.errors import AgentnbError
 from agentnb.notebook.kernel import Notebook, Waiting
+from agentnb.notebook.lab.comm import CellMark
 from agentnb.notebook.live.buttons import Buttons
 from agentnb.notebook.live.dashboard import someone_watches
 from agentnb.notebook.live.live_view import View
@@ -88,6 +89,7 @@ class Asked:
         if run.state == WAITING and run.receipt["approvals"]["waiting"] and self._view.has_widgets:
             self._asks = True
             self._notebook.asked[self._run_id] = self
+            self._buttons.insert = self._insert if self._cell and self._notebook.front_end.is_there else None
             self._buttons.ask(run.receipt, enabled=not follows)
             if follows:
                 Loop(self._notebook.shell).after(SETTLING, self._buttons.enable)
@@ -96,6 +98,12 @@ class Asked:
             self._buttons.offer([RESUME, *([ASK_AGAIN] if self._again else [])], "")
         elif self._asks:
             self.close("Answered; the run above tells what came of it.")
+
+    def _insert(self, code: str) -> bool:
+        """Put proposed code below the cell that asked, as a cell of the person's; whether a page was there."""
+        run = self._notebook.session.find_run(self._run_id)
+        mark = CellMark(run=run.run_id, model=run.model)
+        return self._notebook.front_end.insert_cell(code, below=str(self._cell), mark=mark)
 
     def close(self, said: str) -> None:
         """Take the buttons away, and say why."""
@@ -128,7 +136,7 @@ class Asked:
             self._again(agent, self._run_id)
         else:
             agent.resume(self._run_id, Limits())
-        self._buttons.close("It goes on above.")
+        self._buttons.close("")
         self._view.reopen(agent.machine.get(self._run_id))
         self._view.paint()
         drive(agent, self._run_id, self._view, loop, end=lambda: self._ended(agent))
@@ -138,6 +146,7 @@ class Asked:
         agent = self._notebook.session.agent(on_main=loop.run_here, alone=True)
         counted = agent.answer(self._run_id, answers)
         run = agent.as_it_stands(self._run_id)
+        self._notebook.session.allow_always(run.thread, [item.question.tool for item in answers if item.rest])
         if run.state == WAITING:  # others are still open; or this one was answered elsewhere
             self._view.reopen(agent.machine.get(self._run_id))
             self.over(run)
@@ -148,7 +157,7 @@ class Asked:
                 f"it stands, %agent_runs resume {self._run_id} goes on where nobody works on it."
             )
         else:
-            self._buttons.close("Answered; the run goes on above.")
+            self._buttons.close("")
             self._view.reopen(agent.machine.get(self._run_id))
             self._view.paint()
             drive(agent, self._run_id, self._view, loop, end=lambda: self._ended(agent))
@@ -170,6 +179,8 @@ def ask_in_terminal(document: Doc, *, read: Callable[[str], str] = input) -> lis
 
 
 def _ask_one(question: Question, read: Callable[[str], str]) -> Answer:
+    if question.asks:
+        return _ask_back(question, read)
     prompt = f"Run {question.number}. {question.tool}? y: yes, a: yes, and for the rest of this run, n [WHY]: no > "
     while True:
         word, _, rest = read(prompt).strip().partition(" ")
@@ -178,3 +189,13 @@ def _ask_one(question: Question, read: Callable[[str], str]) -> Answer:
             return Answer(question=question, approved=True, by=TERMINAL, rest=said == "a")
         if said in ("n", "no"):
             return Answer(question=question, approved=False, by=TERMINAL, reason=rest)
+
+
+def _ask_back(question: Question, read: Callable[[str], str]) -> Answer:
+    """The model's own question: a number takes that choice, anything else is the answer; nothing is none."""
+    choices = [str(choice) for choice in question.arguments.get("choices") or ()]
+    listed = ", ".join(f"{number}: {choice}" for number, choice in enumerate(choices, 1))
+    said = read(f"{question.arguments.get('question')} ({listed}, or in your own words) > ").strip()
+    if said.isdecimal() and 0 < int(said) <= len(choices):
+        said = choices[int(said) - 1]
+    return Answer(question=question, approved=bool(said), by=TERMINAL, reason=said)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SUBCOMMANDS = {
     "agent_cache": ("status", "explain", "list", "warm", "extend", "clear", "prune", "latency"),
-    "agent_runs": ("list", "show", "watch", "resume", "approve", "deny", "pause", "fork", "replay", "export"),
+    "agent_runs": ("list", "show", "watch", "resume", "approve", "deny", "answer", "pause", "fork", "replay", "export"),
     "agent_context": ("show", "why", "pin", "unpin", "add", "allow", "disallow"),
 }
 _ARGUMENTS = {

@@ -92,7 +92,8 @@ class AgentMagics(Magics):
     @no_var_expand
     @line_magic
     def agent_runs(self, line: str) -> None:
-        """%agent_runs list [N] | show [RUN] [--all] | resume RUN | approve RUN | deny RUN [WHY] | pause RUN
+        """%agent_runs list [N] | show [RUN] [--all] | resume [RUN] | approve RUN | deny RUN [WHY]
+        | answer RUN WORDS | pause RUN
         | fork RUN STEP | replay [RUN] | export RUN FILE
 
         The runs in the journal, those of earlier kernels too. RUN is a run's id, or enough of its beginning or end.

@@ -10,8 +10,9 @@ from typing import Any
 from agentnb.view import timeline
 from agentnb.view import view_text as say
 from agentnb.view.answer import markup
+from agentnb.view.answer.highlight import code_html
 from agentnb.view.answer.terminal import answer_text
-from agentnb.view.exact_text import ArgumentText, arguments_shown
+from agentnb.view.exact_text import ArgumentText, call_shown
 from agentnb.view.folds import folds_html, step_cells
 from agentnb.view.number_format import count, fraction, number, share
 from agentnb.view.outcome import outcome_items, outcome_line
@@ -131,7 +132,11 @@ def _questions(doc: Doc) -> str:
     run_id = esc(doc.get("run_id") or "")
     whole = f'<span style="display:inline-block">{run_id}</span>'  # an id that breaks cannot be copied by a click
     line = esc(say.answer_line(doc))
-    how = f'<p style="margin:6px 0 0 0;{SMALL}">{line.replace(run_id, whole) if run_id else line}</p>'
+    told = line.replace(run_id, whole) if run_id else line
+    how = (
+        f'<details style="margin:6px 0 0 0;{SMALL}"><summary style="{SUMMARY}">Without buttons</summary>'
+        f'<p style="margin:0">{told}</p></details>'
+    )
     return (
         '<div style="margin:8px 0 0 0;padding:6px 10px;border:0;border-left:4px solid #b7791f;background:#b7791f1f">'
         f"{head}{calls}{how}</div>"
@@ -140,13 +145,18 @@ def _questions(doc: Doc) -> str:
 
 def _question_html(question: Doc) -> str:
     title = f'<p style="margin:6px 0 0 0">{esc(say.question_title(question))}</p>'
-    return title + "".join(map(_argument_html, arguments_shown(say.part(question, "arguments"))))
+    return title + "".join(map(_argument_html, _shown(question)))
+
+
+def _shown(question: Doc) -> list[ArgumentText]:
+    return call_shown(str(question.get("tool")), say.part(question, "arguments"))
 
 
 def _argument_html(shown: ArgumentText) -> str:
     label = f'<div style="{SMALL};{FAINT}">{esc(shown.label)}</div>'
     # A browser drops the first newline of <pre>: it must not be the code's.
-    return f'{label}<pre style="{PRE};max-height:24em;overflow:auto">\n{esc(shown.text)}</pre>'
+    code = code_html(clean(shown.text), shown.language)
+    return f'{label}<pre style="{PRE};max-height:24em;overflow:auto">\n{code}</pre>'
 
 
 def run_markdown(doc: Doc, *, full: bool = False) -> str:
@@ -191,7 +201,7 @@ def _questions_markdown(doc: Doc) -> list[str]:
     parts = [f"**{_md(say.question_heading(doc))}**"] if found else []
     for question in found:
         parts.append(_md(say.question_title(question)).replace(".", "\\.", 1))
-        for shown in arguments_shown(say.part(question, "arguments")):
+        for shown in _shown(question):
             parts += [_md(shown.label), markup.fenced(clean(shown.text), shown.language)]
     return [*parts, _md(say.answer_line(doc))] if found else []
 
@@ -202,7 +212,7 @@ def questions_text(doc: Doc) -> str:
     parts = [wrapped(say.question_heading(doc))] if found else []
     for question in found:
         parts.append(wrapped(say.question_title(question)))
-        for shown in arguments_shown(say.part(question, "arguments")):
+        for shown in _shown(question):
             parts.append(f"   {clean(shown.label)}")
             parts += [f"   | {line}" for line in clean(shown.text).split("\n")]
     return "\n".join(parts)

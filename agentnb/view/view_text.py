@@ -468,9 +468,19 @@ def questions(doc: Doc) -> list[Doc]:
 
 
 def question_heading(doc: Doc) -> str:
-    """`The model asks for 2 calls. Nothing of them has run.`"""
-    number_of = len(questions(doc))
-    return f"The model asks for {plural(number_of, 'call')}. Nothing of {'it' if number_of == 1 else 'them'} has run."
+    """`Run this in your kernel? Nothing of it has run.`"""
+    found = questions(doc)
+    if len(found) == 1:
+        return f"{_HEADINGS.get(str(found[0].get('tool')), 'Run this?')} Nothing of it has run."
+    return f"Run these {count(len(found))} calls? Nothing of them has run."
+
+
+_HEADINGS = {
+    "run_code": "Run this in your kernel?",
+    "edit_file": "Change this file?",
+    "run_tests": "Run the project's tests?",
+    "ask_user": "The model has a question.",
+}
 
 
 def question_title(question: Doc) -> str:
@@ -486,10 +496,13 @@ def answer_line(doc: Doc) -> str:
     run_id = clean(doc.get("run_id") or "")
     if not questions(doc) or not run_id:
         return ""
-    return (
-        f"Without buttons, or after a restart: %agent_runs approve {run_id} lets it run, "
-        f"%agent_runs deny {run_id} WHY tells the model no."
-    )
+    asks = [item for item in questions(doc) if item.get("asks")]
+    runs = f"%agent_runs approve {run_id} lets it run, %agent_runs deny {run_id} WHY tells the model no."
+    if not asks:
+        return f"Without buttons, or after a restart: {runs}"
+    answers = f"%agent_runs answer {run_id} WORDS answers the question"
+    also = f"; {runs}" if len(asks) < len(questions(doc)) else "."
+    return f"Without buttons, or after a restart: {answers}{also}"
 
 
 def decision_lines(doc: Doc) -> list[str]:
@@ -505,7 +518,8 @@ def _decision_line(item: Doc) -> str:
 
 def _said(word: Doc) -> str:
     """`approved by a button at 15:32:10`"""
-    verdict = "approved" if word.get("approved") else "denied"
+    verdict = "answered" if word.get("asks") else "approved" if word.get("approved") else "denied"
+    verdict += " as you changed it" if word.get("edited") else ""
     rest = " for the rest of the run" if word.get("rest") else ""
     when = f" at {number_format.time_of_day(word['at'])}" if number(word.get("at")) is not None else ""
     how = VOUCHED.get(str(word.get("by")), "")

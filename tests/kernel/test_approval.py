@@ -96,9 +96,9 @@ def test_a_click_approves_and_the_run_goes_on_in_the_same_output(desk: Desk) -> 
         assert "log.append" in view[form]
         words = " ".join(view[form].replace("\\", "").split())
         assert f"%agent_runs deny {shown.run['run_id']} WHY" in re.sub(r"<span[^>]*>|</span>", "", words)
-    assert set(desk.buttons()) == {"Approve", "Approve run_code for the rest of this run", "Deny"}
+    assert set(desk.buttons()) == {"Run", "Edit first", "Deny", "Always in this conversation"}
     desk.ok("import threading")
-    desk.click("Approve")
+    desk.click("Run")
     run = desk.until_state(shown, "COMPLETED")
     assert desk.value("log") == ["MainThread"], "what touches the namespace runs on the kernel's main thread"
     assert desk.value("_agent.state") == "COMPLETED"
@@ -124,13 +124,13 @@ def test_a_second_click_and_one_on_buttons_that_are_gone_do_nothing(desk: Desk) 
     shown = desk.ok("%agent Run `log.append(1)` please, then run `log.append(2)`.")
     old = desk.buttons()
     for _ in range(3):
-        desk.press(old["Approve"])
+        desk.press(old["Run"])
     desk.press(old["Deny"])
-    desk.until(lambda: "Approve" in desk.buttons() and desk.buttons()["Approve"] != old["Approve"])
-    desk.press(old["Approve"])
+    desk.until(lambda: "Run" in desk.buttons() and desk.buttons()["Run"] != old["Run"])
+    desk.press(old["Run"])
     assert desk.value("log") == [1]
     assert shown.run["state"] == "WAITING"
-    desk.click("Approve")
+    desk.click("Run")
     desk.until_state(shown, "COMPLETED")
     assert desk.value("log") == [1, 2]
 
@@ -138,33 +138,33 @@ def test_a_second_click_and_one_on_buttons_that_are_gone_do_nothing(desk: Desk) 
 def test_a_double_click_does_not_approve_the_next_question(desk: Desk) -> None:
     """The second half of it hits the button that has just appeared in the same place."""
     desk.ok("%agent Run `log.append(1)` please, then run `log.append(2)`.")
-    desk.click("Approve")
+    desk.click("Run")
     fresh: list[str] = []
 
     def appeared() -> bool:
         fresh[:] = [
             comm
             for comm, state in desk.models.items()
-            if state.get("description") == "Approve" and state.get("disabled") is True
+            if state.get("description") == "Run" and state.get("disabled") is True
         ]
         return bool(fresh)
 
     desk.until(appeared)
     desk.press(fresh[0])
     assert desk.value("log") == [1]
-    desk.until(lambda: "Approve" in desk.buttons())
+    desk.until(lambda: "Run" in desk.buttons())
     assert desk.value("_agent.state") == "WAITING"
 
 
 def test_several_calls_are_decided_one_by_one(desk: Desk) -> None:
     desk.ok('import agentnb\n@agentnb.tool\ndef tide(place: str) -> str:\n    """Tide."""\n    return "high"')
     shown = desk.ok("%agent --tools run_code,tide Run `log.append(1)` and use tide on `Dover` please.")
-    assert {"Approve 1", "Deny 1", "Approve 2", "Deny 2", "Approve all 2", "Deny all 2"} <= set(desk.buttons())
+    assert {"Run 1", "Deny 1", "Run 2", "Deny 2", "Run all 2", "Deny all 2"} <= set(desk.buttons())
     desk.click("Deny 2")
-    desk.until(lambda: "Approve" in desk.buttons())
+    desk.until(lambda: "Run" in desk.buttons())
     assert [item["tool"] for item in shown.run["approvals"]["waiting"]] == ["run_code"]
     assert desk.value("log") == []
-    desk.click("Approve")
+    desk.click("Run")
     run = desk.until_state(shown, "COMPLETED")
     assert [tool["refused"] for step in run["steps"] for tool in step["tools"]] == [False, True]
     assert desk.value("log") == [1]
@@ -222,7 +222,7 @@ def test_after_a_restart_it_still_waits_and_a_command_goes_on(start: Callable[..
 def test_another_task_keeps_its_place_in_agent(desk: Desk) -> None:
     shown = desk.ok("%agent --out answer Run `log.append(1)` please")
     other = desk.ok("%agent -t aside What is 2 + 2?").run
-    desk.click("Approve")
+    desk.click("Run")
     run = desk.until_state(shown, "COMPLETED")
     assert desk.value("_agent.run_id") == other["run_id"]
     assert desk.value("answer") == run["text"], "what was asked for by name comes all the same"
@@ -233,7 +233,7 @@ def test_a_run_in_the_background_asks_under_its_own_cell(desk: Desk) -> None:
     begun = desk.ok("%agent --bg Run `log.append(1)` please")
     desk.ok("1 + 1")
     desk.until(lambda: WIDGET in begun.displays[1])
-    desk.click("Approve")
+    desk.click("Run")
     desk.until_state(begun, "COMPLETED")
     assert desk.value("log") == [1]
 
@@ -262,7 +262,7 @@ def test_new_limits_of_a_run_that_waits_hold_after_the_click(desk: Desk) -> None
     desk.kernel.run("%agent --budget 0.02 Run `log.append(1)` please")
     run_id = desk.value("_agent.run_id")
     shown = desk.ok(f"%agent_runs resume {run_id} --budget 0.5")
-    desk.click("Approve")
+    desk.click("Run")
     assert desk.until_state(shown, "COMPLETED")["budget"]["limit"] == 0.5
 
 
@@ -272,7 +272,7 @@ def test_unloading_takes_the_buttons_along(desk: Desk) -> None:
     desk.ok("%unload_ext agentnb")
     desk.until(lambda: not desk.buttons())
     assert "unloaded" in shown.displays[1]["text/plain"]
-    desk.press(buttons["Approve"])
+    desk.press(buttons["Run"])
     assert desk.value("log") == []
     desk.ok("%load_ext agentnb")
     assert desk.ok(f"%agent_runs approve {shown.run['run_id']}").run["state"] == "COMPLETED"
@@ -286,9 +286,9 @@ def test_a_click_that_cannot_be_kept_says_why_and_the_buttons_stay(desk: Desk) -
         "import os; other = AgentStateMachine(os.environ['AGENTNB_HOME'])\n"
         f"other.cancel({run_id!r})"
     )
-    desk.click("Approve")
+    desk.click("Run")
     desk.until(lambda: any("cancelled" in str(state.get("value")) for state in desk.models.values()))
-    assert "Approve" in desk.buttons()
+    assert "Run" in desk.buttons()
     assert desk.value("log") == []
 
 
@@ -327,8 +327,8 @@ def test_a_click_runs_the_call_that_was_shown_though_two_have_one_id(proposing: 
     shown = desk.ok("%agent --tools run_code go")
     in_every_form(shown.displays[0])
     desk.click("Deny 1")
-    desk.until(lambda: "Approve" in desk.buttons())
-    desk.click("Approve")
+    desk.until(lambda: "Run" in desk.buttons())
+    desk.click("Run")
     run = desk.until_state(shown, "COMPLETED")
     assert desk.value("log") == [2]
     assert [tool["refused"] for step in run["steps"] for tool in step["tools"]] == [True, False]

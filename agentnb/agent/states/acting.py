@@ -12,7 +12,7 @@ from agentnb.agent.conversation.turn_blocks import open_calls, result_block, too
 from agentnb.agent.deps import Services
 from agentnb.agent.state import AgentState, HeldDefinition, Step, StepEvent
 from agentnb.agent.tools.tool import Outcome, Tool, ToolBox, carry_out, pick
-from agentnb.canonical import JsonObject
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.errors import ActionUnsure, RunInterrupted
 from agentnb.models.messages import ToolCall
 
@@ -69,7 +69,13 @@ class Acting:
         self._machine.current.emit("phase", text=f"running {call.name}")
         started = self._services.clock.monotonic()
         said = word.outcome if word else None
-        outcome = said or box.problem(call, approved=bool(word)) or self._carry_out(box.tools[call.name], proposed)
+        if word is not None and said is None:
+            proposed = replace(proposed, call=word.call(call))
+        outcome = (
+            said or box.problem(proposed.call, approved=bool(word)) or self._carry_out(box.tools[call.name], proposed)
+        )
+        if word is not None and word.edited is not None:
+            outcome = replace(outcome, text=f"{_changed(word.edited)}{outcome.text}")
         scrub = self._services.scrub if outcome.holds else self._services.scrub.of_output
         outcome = replace(outcome, text=scrub(outcome.text))
         return outcome, self._services.clock.monotonic() - started
@@ -124,6 +130,12 @@ class Listening:
             current.attach(what=f"{said} {word.question.tool} ({word.by})", decision=word.to_json())
         state = replace(state, waits=state.waits + 1)
         return StepEvent.HEARD if state.waiting(current.run_id) else StepEvent.ALL_SAID, state
+
+
+def _changed(arguments: JsonMapping) -> str:
+    """What the model is told of a call that the person changed before it ran."""
+    shown = arguments["code"] if set(arguments) == {"code"} else canonical.dump(dict(arguments)).decode()
+    return f"The person changed the call before it ran:\n{shown}\n\nIt gave:\n"
 
 
 def said_once(outcome: Outcome, held: Sequence[HeldDefinition]) -> Outcome:

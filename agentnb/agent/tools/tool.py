@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, overload
 
 from agentnb.agent.tools.arguments import WrongArguments, schema_of, taken
+from agentnb.agent.tools.policy import allows
 from agentnb.agent.tools.proposals import Proposal
 from agentnb.context.notebook.schema_only import WITHHELD
 from agentnb.context.redaction.redactor import cut_point
@@ -121,14 +122,14 @@ class ToolBox:
     def specs(self) -> tuple[ToolSpec, ...]:
         return tuple(tool.spec for _, tool in sorted(self.tools.items()))
 
-    def may_run(self, name: str) -> bool:
+    def may_run(self, call: ToolCall) -> bool:
         """Exact names only: a prefix or pattern that is allowed for one tool must not let another through."""
-        tool = self.tools[name]
-        return not tool.asks and (not tool.acts or name in self.allow)
+        tool = self.tools[call.name]
+        return not tool.asks and (not tool.acts or allows(self.allow, call.name, call.arguments))
 
     def asks(self, call: ToolCall) -> bool:
         """Whether a person's word is all that the call lacks."""
-        return call.name in self.tools and not self.may_run(call.name) and self.problem(call, approved=True) is None
+        return call.name in self.tools and not self.may_run(call) and self.problem(call, approved=True) is None
 
     def problem(self, call: ToolCall, *, approved: bool = False) -> Outcome | None:
         """Why this call cannot be carried out, in words for the model; None when it can. `approved`: a person was
@@ -138,7 +139,7 @@ class ToolBox:
             return Outcome(text=f"There is no tool called {call.name}. The tools are: {known}.", is_error=True)
         if not approved and self.tools[call.name].asks:
             return _trouble(self.tools[call.name], call.arguments) or Outcome(text=NOBODY, is_error=True, refused=True)
-        if not approved and not self.may_run(call.name):
+        if not approved and not self.may_run(call):
             return Outcome(
                 text=f"Refused: {call.name} may act on the notebook, and it was not allowed. Give the code or the "
                 f"steps instead. (The person can allow it with --allow {call.name}.)",

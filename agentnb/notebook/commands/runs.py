@@ -43,7 +43,7 @@ ANSWER_FLAGS = (
 
 
 def agent_runs(notebook: Notebook, line: str) -> None:
-    """list | show | watch | resume | approve | deny | pause | fork | replay | export"""
+    """list | show | watch | resume | approve | deny | answer | pause | fork | replay | export"""
     session = notebook.session
     table: dict[str, Callable[[str], None]] = {
         "list": lambda rest: _list(session, rest),
@@ -52,6 +52,7 @@ def agent_runs(notebook: Notebook, line: str) -> None:
         "resume": lambda rest: _resume(notebook, rest),
         "approve": lambda rest: _answer(notebook, rest, approved=True),
         "deny": lambda rest: _answer(notebook, rest, approved=False),
+        "answer": lambda rest: _answer(notebook, rest, approved=True, asked=True),
         "pause": lambda rest: _pause(session, rest),
         "fork": lambda rest: _fork(session, rest),
         "replay": lambda rest: _replay(session, rest),
@@ -138,15 +139,25 @@ def _last_stopped(session: Session) -> str:
     return str(run_id)
 
 
-def _answer(notebook: Notebook, rest: str, *, approved: bool) -> None:
-    """A person's word on the calls that a run waits with; the run then goes on under this cell."""
-    command = "approve" if approved else "deny"
+def _answer(notebook: Notebook, rest: str, *, approved: bool, asked: bool = False) -> None:
+    """A person's word on the calls that a run waits with; the run then goes on under this cell.
+
+    `asked`: on the model's own questions, which approving says nothing to.
+    """
+    command = "answer" if asked else "approve" if approved else "deny"
     word, _, line = rest.partition(" ")
     run_id = notebook.session.full_run_id(_wanted_run(word, command))
     given, words = flags.split_line(line, ANSWER_FLAGS)
-    if approved and words:
+    if asked and not words:
+        raise InputError("%agent_runs answer wants the answer", todo="Write e.g. %agent_runs answer RUN the first one")
+    if approved and words and not asked:
         raise InputError(f"%agent_runs approve takes no words, and {words!r} is none of its flags", todo=_LIKE)
     chosen = calls_meant(notebook.session, run_id, flags.count(given, "call"))
+    if approved:
+        chosen = [item for item in chosen if item.asks == asked]
+    if not chosen:
+        todo = "%agent_runs approve lets calls run, %agent_runs answer RUN WORDS answers a question."
+        raise InputError(f"nothing that waits is to be {command}ed", about=run_id, todo=todo)
     always = bool(given.get("rest"))
     answers = [Answer(question=item, approved=approved, by=COMMAND, rest=always, reason=words) for item in chosen]
     finish = Result(notebook.shell.user_ns)
