@@ -145,6 +145,7 @@ clean:
 	rm -rf $(VENV) $(LAB) $(NEXT) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 bench-context: env
+	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_questions.py
 	$(BIN)/python tests/benchmarks/bench_resolution.py
 	$(BIN)/python tests/benchmarks/bench_hydration.py
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_tokens.py

@@ -28,7 +28,6 @@ HOMES = {
     "orjson": ("canonical",),
     "diskcache": ("storage",),
     "astroid": ("context.resolve.inference_worker",),
-    "jedi": ("context.resolve.inference_worker",),
     "anthropic": ("providers.anthropic",),
     "google": ("providers.google",),
     "openai": ("providers.openai",),

@@ -6,7 +6,7 @@ What happens in which state stands in table.py; this only looks it up.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from agentnb.agent.approvals import AWAITING_APPROVAL, COMMAND, EVENT, Answer, Question
@@ -27,8 +27,18 @@ from agentnb.durable.machine import AgentStateMachine
 from agentnb.durable.states import Handler
 from agentnb.errors import AgentnbError, RunInterrupted
 from agentnb.models import prices
+from agentnb.models.layers import Block
 from agentnb.providers import latency
 from agentnb.providers.promptcache import Call, Plan, Prediction, Reuse, expected_usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A request's blocks with their estimated tokens, and how many of these the prompt cache had or should have."""
+
+    blocks: tuple[Block, ...]
+    tokens: tuple[int, ...]
+    cached: int
 
 
 class BuiltInAgent:
@@ -41,7 +51,7 @@ class BuiltInAgent:
         self._preparing = Preparing(services)
         self._limits = services.limits
         self._taken_up: set[str] = set()
-        self._latest: tuple[JsonObject, AgentState] | None = None
+        self._latest: tuple[JsonObject, AgentState | None] = ({}, None)
         self.raised: Exception | None = None
         for name, row in TABLE.items():
             self._machine.register_state(name, self._handler(row), leads_to=tuple(row.next.values()))
@@ -105,15 +115,12 @@ class BuiltInAgent:
             key = answer.question.key
             word = answer.to_json(self._services.scrub)
             counted += key in waiting_now and self._machine.send(run_id, EVENT, word, event_id=key)
-        self._take_words(run_id)
-        return counted
-
-    def _take_words(self, run_id: str) -> None:
-        """Take what was delivered, one word a step: those too that a kernel delivered before it died."""
+        # One word a step: those too that a kernel delivered before it died.
         before, run = -1, self._machine.get(run_id)
         while run.state == AWAITING_APPROVAL and run.step != before:
             self._machine.execute_step(run_id)
             run, before = self._machine.get(run_id), run.step
+        return counted
 
     @property
     def machine(self) -> AgentStateMachine:
@@ -136,8 +143,10 @@ class BuiltInAgent:
         return self._preparing.marked(state, replace(call, prompt=cut, marks=(), tokens=call.tokens[:sent]))
 
     def outlook(self, run_id: str) -> tuple[Call, Plan, Prediction, latency.Expected, Reuse]:
-        """What the next call on this run's prompt begins with: how its layers are cached, what should hit, when its
-        first token may be expected, and how often its frame was asked with."""
+        """Tell how the layers of the next call on this run's prompt are cached, and what of it should hit.
+
+        Also when its first token may be expected, and how often its frame was asked with.
+        """
         state = self._state(run_id)
         call, prediction = self._preparing.prepare(state)
         plan = self._preparing.plan(state, call)
@@ -145,7 +154,7 @@ class BuiltInAgent:
         return call, plan, prediction, first, self._preparing.reuse(state, call)
 
     def dry_run(self, request: Request, run_id: str) -> AgentRun:
-        """What would be sent, what it would cost and what would hit. Sends nothing and commits nothing."""
+        """Tell what would be sent, what it would cost and what would hit. Sends nothing and commits nothing."""
         state, _ = self._hydrating.opening(request, run_id)
         state = self._hydrating.fill(state, run_id)
         call, prediction = self._preparing.prepare(state)
@@ -160,6 +169,21 @@ class BuiltInAgent:
         )
         return AgentRun(run_document(run_id=run_id, standing=DRY_RUN, state=state, steps=()))
 
+    def next_request(self, request: Request, run_id: str) -> Preview:
+        """Return the blocks that the request would send. Sends nothing and commits nothing."""
+        state, _ = self._hydrating.opening(request, run_id)
+        call, prediction = self._preparing.prepare(self._hydrating.fill(state, run_id))
+        return Preview(blocks=call.prompt.blocks, tokens=call.tokens, cached=prediction.tokens)
+
+    def last_request(self, run_id: str) -> Preview:
+        """Return the blocks that a run's last request sent."""
+        state = self._state(run_id)
+        call, _ = self._preparing.prepare(state)
+        cache = (state.last or {}).get("cache") or {}
+        read, end = cache.get("read"), state.previous_end
+        cached = read if isinstance(read, int) else 0
+        return Preview(blocks=call.prompt.blocks[:end], tokens=call.tokens[:end], cached=cached)
+
     def _state(self, run_id: str) -> AgentState:
         return AgentState.from_json(self._machine.get(run_id).context)
 
@@ -172,7 +196,10 @@ class BuiltInAgent:
             if self._services.cancelled.is_set():
                 raise RunInterrupted("the run was interrupted")
             run_id = self._machine.current.run_id
-            state = self._at(context).limited(self._limits.get(run_id, Limits()))
+            # The machine hands back the very dict that the step before has given: then it need not be read again.
+            given, known = self._latest
+            state = known if known is not None and context is given else AgentState.from_json(context)
+            state = state.limited(self._limits.get(run_id, Limits()))
             if run_id in self._taken_up:
                 state = state.with_lost(run_id, lost_calls(self._machine.history(run_id)))
             try:
@@ -188,9 +215,3 @@ class BuiltInAgent:
             return row.next[event], self._latest[0]
 
         return step
-
-    def _at(self, context: JsonObject) -> AgentState:
-        """The state of a journaled context; the machine hands back the very dict that the step before has given."""
-        if self._latest is not None and context is self._latest[0]:
-            return self._latest[1]
-        return AgentState.from_json(context)

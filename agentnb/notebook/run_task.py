@@ -15,7 +15,7 @@ from agentnb.errors import InputError, RunInterrupted, Stopped
 from agentnb.notebook import flags
 from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
 from agentnb.notebook.background import begin
-from agentnb.notebook.failed_cell import PROPOSES
+from agentnb.notebook.hooks.failed_cell import PROPOSES
 from agentnb.notebook.interrupts import Held, before_the_run
 from agentnb.notebook.kernel import RESULT, Notebook, Result
 from agentnb.notebook.live.live_view import View
@@ -164,6 +164,7 @@ def show_run(
             shown = with_texts(run.receipt, notebook.cell_text)
             view.finish(shown, error_follows=agent.raised is not None or main.interrupted)
             notebook.on_page.ended(run_id)
+            notebook.stale_marks.shown(run, view)
             Asked(notebook, run_id, view=view, finish=finish, earlier=earlier, again=again).ask(run)
             offer(notebook, run, cell=notebook.whole_cell_id, running=True)
     if isinstance(agent.raised, RunInterrupted):

@@ -55,6 +55,7 @@ class OpenAIProvider(Calling):
         except ImportError as error:
             raise VENDOR.missing_package(INSTALL) from error
 
+        self._speaks_chat_only = False  # it may be another server by now
         key = self._key
         if key is None and self._own_address() and not os.environ.get(VENDOR.keys[0]):
             key = NO_KEY

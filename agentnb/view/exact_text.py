@@ -11,10 +11,11 @@ import difflib
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from agentnb.canonical import JsonMapping
 from agentnb.view.number_format import count, plural
 
 BLANK_LINES = 3
@@ -48,7 +49,7 @@ class ArgumentText(NamedTuple):
     language: str
 
 
-def call_shown(tool: str, arguments: Mapping[str, Any]) -> list[ArgumentText]:
+def call_shown(tool: str, arguments: JsonMapping) -> list[ArgumentText]:
     """The arguments of a call in their order; of a change to a file every line of both texts, as a difference."""
     old, new = arguments.get("old"), arguments.get("new")
     if tool != "edit_file" or not isinstance(old, str) or not isinstance(new, str):
@@ -71,7 +72,7 @@ def whole_difference(old: str, new: str) -> Iterator[str]:
             yield from (f"+{line}" for line in after[k:m])
 
 
-def arguments_shown(arguments: Mapping[str, Any]) -> list[ArgumentText]:
+def arguments_shown(arguments: JsonMapping) -> list[ArgumentText]:
     """The arguments of a call in their order."""
     code = arguments.get("code")
     if len(arguments) == 1 and isinstance(code, str):
@@ -79,7 +80,7 @@ def arguments_shown(arguments: Mapping[str, Any]) -> list[ArgumentText]:
     return [_argument(str(name), value) for name, value in arguments.items()]
 
 
-def _argument(name: str, value: Any) -> ArgumentText:
+def _argument(name: str, value: object) -> ArgumentText:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2, default=str)
     kind = "" if isinstance(value, str) else "as JSON"
     size = _size(text) if "\n" in text or len(text) > LONG_LINE else ""

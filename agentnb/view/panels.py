@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from agentnb.canonical import JsonMapping
 from agentnb.view import timeline
 from agentnb.view import view_text as say
 from agentnb.view.number_format import count, fraction, number, seconds, share
@@ -50,7 +48,7 @@ def _layers_panel(doc: Doc) -> str:
     return _panel(say.layers_heading(doc), f'<table style="{TABLE}">{head}{rows}{foot}</table>{_legend()}{lines}')
 
 
-def _layer_row(layer: Mapping[str, Any], widest: float) -> str:
+def _layer_row(layer: JsonMapping, widest: float) -> str:
     name, meaning = say.layer_words(layer)
     tokens, cached = layer.get("tokens"), layer.get("cached_tokens")
     label = f'<span title="{esc(meaning)} ({esc(clean(layer.get("name")))})">{esc(name)}</span>'
@@ -93,7 +91,9 @@ def _latency_panel(doc: Doc) -> str:
     if say.ended(doc) and (number(latency.get("total")) is None or timeline.was_instant(doc)):
         heading = "What it would cost" if doc.get("state") == "DRY_RUN" else "What it cost"
         return _panel(heading, lines) if lines else ""
-    rows = "".join(_phase_row(row, number(latency.get("total"))) for row in timeline.rows(doc))
+    found = timeline.rows(doc)
+    whole = max([number(latency.get("total")) or 0.0, *((row.start or 0.0) + (row.length or 0.0) for row in found)])
+    rows = "".join(_phase_row(row, whole) for row in found)
     foot = _cells_row(FOOT, "total", "", seconds(latency.get("total")))
     heading = "How long the recording played" if say.recorded(doc) else "How long the last call took"
     heading += " (modelled)" if latency.get("modelled") else ""

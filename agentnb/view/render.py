@@ -11,13 +11,13 @@ from agentnb.view import timeline
 from agentnb.view import view_text as say
 from agentnb.view.answer import markup
 from agentnb.view.answer.highlight import code_html
+from agentnb.view.answer.proposed import proposals_html, proposals_markdown, proposals_text
 from agentnb.view.answer.terminal import answer_text
 from agentnb.view.exact_text import ArgumentText, call_shown
 from agentnb.view.folds import folds_html, step_cells
 from agentnb.view.number_format import count, fraction, number, share
 from agentnb.view.outcome import outcome_items, outcome_line
 from agentnb.view.panels import panels_html
-from agentnb.view.proposed import proposals_html, proposals_markdown, proposals_text
 from agentnb.view.saved import saved, without_pictures
 from agentnb.view.style import (
     CODE,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agentnb.agent.request import Limits
-from agentnb.errors import ActionUnsure
+from agentnb.errors import ActionUnsure, InputError
 
 
 def loop(book: Any) -> Any:
@@ -132,3 +132,9 @@ def test_a_paused_turn_goes_on_without_doubling_text(book: Any, model: str, stre
     assert len(parts) == 2
     assert whole.text.startswith("".join(parts))
     assert book.ask("And the moon?", model=model, stream=stream, thread="paused").state == "COMPLETED"
+
+
+def test_a_task_does_not_follow_a_step_of_another_conversation(book: Any) -> None:
+    run = book.ask("Hello?", thread="one")
+    with pytest.raises(InputError, match="belongs to the conversation one"):
+        book.ask("And then?", thread="two", origin=(run.run_id, 2))

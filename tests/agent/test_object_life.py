@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agentnb.agent.kernel_context import Pins
+from agentnb.agent.hydration.project_context import Pins
 from agentnb.agent.run_document import AgentRun
 from agentnb.agent.tools.tool import tool
 from agentnb.notebook.commands.cache import agent_cache

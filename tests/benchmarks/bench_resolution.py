@@ -7,8 +7,7 @@ Expected names were read from the packages' sources. Each case is asked twice: `
 unanswered. Cases of packages that are not installed are left out and said. `None` means: there is no definition.
 
 What inference adds, measured on the 90 of these cases that were installed on 2026-11-22 (live needs none of it: 90
-right): of `text` 80 are right without it, 87 with astroid, 86 with jedi instead, 89 with astroid and then jedi; never
-one wrong. jedi knows type variables and stubs (`rng.normal`, `df["a"].map`), astroid what `self.x = …` sets.
+right): of `text` 80 are right without it, 87 with astroid; never one wrong.
 """
 
 from __future__ import annotations

@@ -417,7 +417,7 @@ def test_a_signature_behind_the_last_text_goes_back() -> None:
 def test_an_id_that_comes_again_in_the_next_step_is_another_call() -> None:
     call = ToolCall("call_0", "inspect", {"name": "a"})
     again = ToolCall("call_0", "inspect", {"name": "b"})
-    turn = [block(call).to_json(), result_block(call, Outcome(text="1")).to_json(), block(again).to_json()]
+    turn = [block(call), result_block(call, Outcome(text="1")), block(again)]
     assert open_calls(turn) == [again]
 
 

@@ -56,7 +56,7 @@ def google_reply(response: dict[str, Any]) -> Reply:
 def openai_reply(path: str, response: dict[str, Any]) -> Reply:
     chat = "chat/completions" in path
     if "sse" in response:
-        return folded((openai_chat if chat else openai_responses).StreamDecoder(), response)
+        return folded(openai_chat.ChatDecoder() if chat else openai_responses.ResponsesDecoder(), response)
     body = response["body"]
     return openai_chat.decode_completion(body) if chat else openai_responses.decode_response(body)
 

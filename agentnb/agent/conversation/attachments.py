@@ -1,4 +1,4 @@
-"""What becomes of the pictures that a task names: which are sent, and what the receipt says of each. Pure."""
+"""Decide which of the pictures that a task names are sent, and what the receipt says of each. Pure."""
 
 from __future__ import annotations
 
@@ -40,13 +40,8 @@ def pictures_of(drawn: Mapping[str, Drawn], before: Iterable[Block], rules: Imag
         for name, item in drawn.items()
         if item.image is not None
     )
-    return Pictures(new=new, listed=listed, notes=(*failed, *_warning(list(names))))
-
-
-def _warning(names: list[str]) -> tuple[str, ...]:
-    if not names:
-        return ()
-    return (f"Sent as a picture: {', '.join(names)}. What a picture shows cannot be redacted.",)
+    sent = (f"Sent as a picture: {', '.join(names)}. What a picture shows cannot be redacted.",) if names else ()
+    return Pictures(new=new, listed=listed, notes=(*failed, *sent))
 
 
 def _entry(name: str, image: Image, *, seconds: float, rules: ImageRules, new: bool) -> SentPicture:

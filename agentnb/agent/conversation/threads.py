@@ -71,7 +71,7 @@ class Threads:
         return frozen.blocks
 
     def base(self, root: str) -> Base | None:
-        """What the segment keeps of another; None where it froze blocks of its own."""
+        """Return what the segment keeps of another; None where it froze blocks of its own."""
         return self._state(root).segment.base
 
     def first(self, root: str) -> str | None:
@@ -179,24 +179,20 @@ class Threads:
         return self._paths[state.parent]
 
     def before(self, state: AgentState) -> tuple[Block, ...]:
-        """What this turn's requests begin with: its segment's frozen blocks, and the turns before it."""
-        return (*self._frozen(state), *self._path_blocks(state))
+        """Return what this turn's requests begin with: its segment's frozen blocks, and the turns before it.
+
+        Where the turn begins its segment, its own state tells of that.
+        """
+        segment, path, base = state.segment, self.path_of(state), self.base_of(state)
+        first = segment.first if segment.begins else self.first(segment.root)
+        frozen = segment.blocks
+        if frozen is None:
+            frozen = self.segment(base.root if base else segment.root)
+        return (*frozen, *self.path(path, root=segment.root, kind=state.kind, base=base, first=first))
 
     def base_of(self, state: AgentState) -> Base | None:
-        """What this turn's segment keeps of another, from its own state where it begins the segment."""
+        """Return what this turn's segment keeps of another, from its own state where it begins the segment."""
         return state.segment.base if state.segment.begins else self.base(state.segment.root)
-
-    def _frozen(self, state: AgentState) -> tuple[Block, ...]:
-        if state.segment.blocks is not None:
-            return state.segment.blocks
-        base = self.base_of(state)
-        return self.segment(base.root if base else state.segment.root)
-
-    def _path_blocks(self, state: AgentState) -> tuple[Block, ...]:
-        segment, path = state.segment, self.path_of(state)
-        if segment.begins:
-            return self.path(path, root=segment.root, kind=state.kind, base=segment.base, first=segment.first)
-        return self.as_sent(path, root=segment.root, kind=state.kind)
 
     def sent(self, sent: Sent | None) -> tuple[Block, ...]:
         """The blocks of a request that was sent, as the journal has them; () where its run is not in this journal."""

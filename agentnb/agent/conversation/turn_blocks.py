@@ -32,7 +32,7 @@ from agentnb.models.tokens import BLOCK_OVERHEAD, TokenCounter, image_tokens, pi
 
 
 def event_of(reply: Reply) -> StepEvent:
-    """What a reply is: a demand for tools, one that the provider goes on with, or the answer."""
+    """Tell what a reply is: a demand for tools, one that the provider goes on with, or the answer."""
     if reply.calls and reply.stop in (StopReason.TOOLS, StopReason.END):
         return StepEvent.ASKED_FOR_TOOLS
     return StepEvent.BROKE_OFF if reply.stop is StopReason.PAUSED else StepEvent.ANSWERED
@@ -43,8 +43,10 @@ def reply_blocks(reply: Reply) -> tuple[Block, ...]:
     content = list(reply.content) if event_of(reply) is StepEvent.ASKED_FOR_TOOLS else _whole_parts(reply)
     if not any(isinstance(part, Text | ToolCall) for part in content):
         content.append(Text("(no answer)"))  # a user turn must be answered, or the next request is refused
+    labels = (f"call of {part.name}" if isinstance(part, ToolCall) else "reply" for part in content)
     return tuple(
-        Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=part, label=_reply_label(part)) for part in content
+        Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=part, label=label)
+        for part, label in zip(content, labels, strict=True)
     )
 
 
@@ -60,10 +62,6 @@ def _whole_parts(reply: Reply) -> list[Content]:
         kept += [*thinking, part] if isinstance(part, Text) else []
         thinking = []
     return kept + (thinking if reply.stop in (StopReason.END, StopReason.PAUSED) else [])
-
-
-def _reply_label(part: Content) -> str:
-    return f"call of {part.name}" if isinstance(part, ToolCall) else "reply"
 
 
 def result_block(call: ToolCall, outcome: Outcome) -> Block:
@@ -164,7 +162,7 @@ def _frame(block: Block, before: Role | None) -> int:
 
 
 def reply_tokens(blocks: Sequence[Block], usage: Usage, counter: TokenCounter, model: Model) -> dict[str, int]:
-    """What a reply's blocks will count for as input, by digest: the output that was reported, shared among them.
+    """Return what a reply's blocks will count for as input, by digest: the reported output, shared among them.
 
     What was thought counts again where it is sent back (recorded: OpenAI's reasoning 1,792 of 1,792, Gemini 3's 102 of
     102), but for models that drop it. Anthropic does not tell it apart.
@@ -240,7 +238,7 @@ def tool_record(
 
 
 def end_note(reply: Reply) -> str:
-    """What a person is to know of how a reply ended; nothing where it ended as it should."""
+    """Tell a person how a reply ended; nothing where it ended as it should."""
     why = f": {reply.stop_detail}" if reply.stop_detail else ""
     notes = {
         StopReason.MAX_TOKENS: f"The answer was cut off at {reply.usage.output:,} tokens (AgentNB.max_tokens).",

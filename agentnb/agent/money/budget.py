@@ -42,8 +42,8 @@ class Quote:
 def affordable_output(budget: Budget, quote: Quote | None) -> int:
     """The output tokens that the budget still pays for, at most `quote.max_tokens`.
 
-    Raises BudgetExceeded with the numbers when the worst case of the input and 256 output tokens does not fit, or
-    when there is a limit and the price is unknown (quote None).
+    Raises BudgetExceeded with the numbers when the worst case of the input and 256 output tokens does not fit. A limit
+    cannot be kept either where the price is unknown (quote None).
     """
     if budget.limit is None:
         return quote.max_tokens if quote else 0
@@ -53,7 +53,9 @@ def affordable_output(budget: Budget, quote: Quote | None) -> int:
             todo="Choose a model with a known price, or leave --budget out.",
         )
     left = budget.left or 0.0
-    tokens = _output_for(left - quote.input_cost, quote)
+    for_output = left - quote.input_cost
+    free = quote.max_tokens if for_output >= 0 else 0  # where output costs nothing
+    tokens = int(for_output / quote.output_price) if quote.output_price else free
     if tokens < min(MIN_OUTPUT, quote.max_tokens):
         least = quote.input_cost + quote.output_price * min(MIN_OUTPUT, quote.max_tokens)
         raise BudgetExceeded(
@@ -62,12 +64,6 @@ def affordable_output(budget: Budget, quote: Quote | None) -> int:
             todo="Nothing was sent. Raise --budget, shorten the context, or begin afresh with -t new.",
         )
     return min(tokens, quote.max_tokens)
-
-
-def _output_for(left: float, quote: Quote) -> int:
-    if quote.output_price:
-        return int(left / quote.output_price)
-    return quote.max_tokens if left >= 0 else 0
 
 
 def _usd(amount: float) -> str:

@@ -215,7 +215,7 @@ class Thinking:
         call = replace(call, tokens=settle_tokens(call, known, usage.input_total))
         report = self._learn(state, call, prediction, reply, vanished=call.marks != bound.marks)
         if answer.trace.streamed:
-            uncached, seconds = usage.input_total - usage.cache_read, timing.ttft - timing.connect
+            uncached, seconds = usage.input_total - usage.cache_read, timing.reading
             self._services.samples.learn_first_token(state.address, usage.input_total, uncached, seconds)
         cost = prices.cost_of(call.model, usage)
         state = self._told(state, call, reply, report=report, timing=timing, cost=cost)
@@ -282,7 +282,7 @@ class Thinking:
             minimum=call.model.cache.minimum,
             reason=why,
         )
-        timing = latency.from_trace(answer.trace, output_tokens=reply.usage.output)
+        timing = latency.from_trace(answer.trace, output_tokens=reply.usage.output, reasoning=reply.usage.reasoning)
         state = self._told(state, call, reply, report=report, timing=timing, cost=cost, aside=aside)
         return advance(state, reply, cost, sent=len(call.prompt.blocks))
 
@@ -338,9 +338,9 @@ class Thinking:
             samples.learn_tokens(call.model, simulated=simulated, estimated=estimated, reported=reported)
 
     def _timing(self, state: AgentState, call: Call, prediction: Prediction, answer: CallAnswer) -> latency.Latency:
-        """What the call took, beside what was expected of it before; the queue of a real call is estimated."""
+        """Return what the call took, beside what was expected of it before; the queue of a real call is estimated."""
         usage = answer.reply.usage
-        timing = latency.from_trace(answer.trace, output_tokens=usage.output)
+        timing = latency.from_trace(answer.trace, output_tokens=usage.output, reasoning=usage.reasoning)
         if not timing.streamed:
             return timing
         timing = replace(timing, expected=self._preparing.expect_first_token(state, call, prediction))
@@ -361,7 +361,7 @@ def _wire(provider: Provider, call: Call, state: AgentState) -> Wire:
 
 
 def advance(state: AgentState, reply: Reply, cost: prices.Cost, *, sent: int) -> Step:
-    """What a reply is, and the state after it. `sent` is the number of blocks that the request held."""
+    """Tell what a reply is, and the state after it. `sent` is the number of blocks that the request held."""
     begun = state.text if state.paused else ""
     after = replace(
         state,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentnb.agent.tools.tool import Outcome, Unable
+from agentnb.models.framing import unframed
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -91,7 +92,7 @@ class ProjectFiles:
         more = (
             f"\n[read on with first_line={first + end}]" if first - 1 + end < (last_line or len(lines)) and end else ""
         )
-        return Outcome(text=f"{path}, {which}, version {found.version}:\n{part}{more}")
+        return Outcome(text=unframed(f"{path}, {which}, version {found.version}:\n{part}{more}"))
 
     def search_code(self, text: str, files: str = "") -> str:
         """Find the lines of the project's files that contain a text, as it stands. `files` is a pattern as in

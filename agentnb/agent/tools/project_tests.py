@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agentnb.agent.tools.tool import Outcome, shorten
+from agentnb.models.framing import unframed
 
 LIMIT = 300.0
 """Seconds that the tests may take."""
@@ -39,7 +40,7 @@ class ProjectTests:
         words = shlex.split(command)
         words = [sys.executable, *words[1:]] if words[0] == "python" else words
         said, code = _finished(words, self._root, self._limit, self._cancelled)
-        return Outcome(text=f"{shorten(said)}\n[{code}]", is_error=code != "exit 0")
+        return Outcome(text=unframed(f"{shorten(said)}\n[{code}]"), is_error=code != "exit 0")
 
     def trouble(self, command: str = "") -> str:
         """Why a command is not run; an empty text where it may be asked about."""

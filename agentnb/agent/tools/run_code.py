@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agentnb.agent.tools.tool import Outcome, shorten
+from agentnb.models.framing import unframed
 
 
 def run_in(namespace: dict[str, Any], code: str, *, transform: Callable[[str], str] = str) -> Outcome:
@@ -28,8 +29,8 @@ def run_in(namespace: dict[str, Any], code: str, *, transform: Callable[[str], s
             shown = "" if value is None else repr(value)
     except Exception as error:  # noqa: BLE001 - the code is the model's: whatever it raises goes back to it
         trace = "".join(traceback.format_exception(error.with_traceback(_own_frames(error.__traceback__))))
-        return Outcome(text=shorten(f"{printed.getvalue()}{trace}"), is_error=True)
-    return Outcome(text=shorten(f"{printed.getvalue()}{shown}") or "(no output)")
+        return Outcome(text=unframed(shorten(f"{printed.getvalue()}{trace}")), is_error=True)
+    return Outcome(text=unframed(shorten(f"{printed.getvalue()}{shown}")) or "(no output)")
 
 
 def _split_last(code: str) -> tuple[types.CodeType, types.CodeType | None]:

@@ -15,6 +15,7 @@ from agentnb.agent.tools.proposals import Proposal
 from agentnb.context.notebook.schema_only import WITHHELD
 from agentnb.context.redaction.redactor import cut_point
 from agentnb.errors import InputError, ToolUnknown, nearest
+from agentnb.models.framing import unframed
 from agentnb.models.messages import ToolCall, ToolSpec
 
 MAX_RESULT = 6000  # characters of one tool result; the rest is cut and said to be cut
@@ -176,8 +177,8 @@ def carry_out(tool: Tool, call: ToolCall) -> Outcome:
     try:
         result = tool.call(**tool.take(call.arguments))
     except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
-        return Outcome(text=shorten(_said_of(error, tool)), is_error=True)
-    return result if isinstance(result, Outcome) else Outcome(text=shorten(_as_text(result)))
+        return Outcome(text=unframed(shorten(_said_of(error, tool))), is_error=True)
+    return result if isinstance(result, Outcome) else Outcome(text=unframed(shorten(_as_text(result))))
 
 
 def _said_of(error: Exception, tool: Tool) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
-from agentnb.canonical import digest
+from agentnb.canonical import JsonMapping, digest
 from agentnb.context.values import static_inspect
 from agentnb.models.framing import framed
 
@@ -51,14 +51,14 @@ class NameLine:
         return digest(self.text)
 
 
-def names_of(namespace: Mapping[str, Any], bound: Iterable[str]) -> tuple[NameLine, ...]:
+def names_of(namespace: JsonMapping, bound: Iterable[str]) -> tuple[NameLine, ...]:
     """The user's names that hold something now, in the order in which cells bound them; modules are left out."""
     names = [name for name in bound if name in namespace and not name.startswith("_") and name not in _SHELL]
     lines = (NameLine(name, line) for name in names[-MOST:] if (line := line_of(name, namespace[name])))
     return tuple(lines)
 
 
-def line_of(name: str, value: Any) -> str:
+def line_of(name: str, value: object) -> str:
     """`df: DataFrame 100 x 5`; an empty text for a module."""
     if static_inspect.is_a(value, ModuleType):
         return ""

@@ -1,4 +1,4 @@
-"""The program that `inference.py` talks to: astroid, then jedi, infer what an expression means. [home of both]
+"""Answer `inference.py`, in a process of its own: astroid infers what an expression means. [home of astroid]
 
 Run by its path in isolated mode: a line of JSON in, a line of JSON out. It reads source text and imports nothing but
 compiled modules of Python's own library. It ends with its standard input, or after ten minutes without a question.
@@ -47,23 +47,13 @@ def _read(questions: queue.SimpleQueue[bytes]) -> None:
 
 def answer(code: str, expression: str, path: list[str]) -> FoundPlace:
     """Where the definition of `expression` after `code` stands, with `path` as the import path."""
-    steps = (partial(_by_astroid, code, expression), partial(_by_jedi, code, expression, path))
-    _load()  # before `path`: a user's file may be called like a part of them
+    import astroid  # noqa: F401 - before `path`: a user's file may be called like a part of it
+
     sys.path[:] = path
-    for step in steps:
-        try:
-            found = step()
-        except (Exception, RecursionError):  # noqa: BLE001 - both fail in many ways on other people's code
-            found = None
-        if found is not None:
-            return found
-    return None
-
-
-def _load() -> None:
-    import astroid  # noqa: F401
-
-    _jedi()
+    try:
+        return _by_astroid(code, expression)
+    except (Exception, RecursionError):  # noqa: BLE001 - it fails in many ways on other people's code
+        return None
 
 
 # astroid --------------------------------------------------------------------------------------------------------------
@@ -149,59 +139,6 @@ def _name_in_cells(found: Any) -> str:
     if type(scope).__name__ == "FunctionDef":
         return owner
     return f"{owner}.{found.name}" if owner else str(found.name)
-
-
-# jedi -----------------------------------------------------------------------------------------------------------------
-
-_KINDS = frozenset({"function", "class", "property", "statement"})
-_loaded: list[Any] = []
-
-
-def _jedi() -> Any:
-    """jedi as IPython brings it, without its pickles and its imports of other people's modules; None without it."""
-    if not _loaded:
-        _loaded.append(_restrained())
-    return _loaded[0]
-
-
-def _restrained() -> Any:
-    try:
-        import jedi
-        import parso.cache
-        from jedi.inference.compiled import access
-
-        load, _, _ = access.load_module, parso.cache._load_from_file_system, parso.cache._save_to_file_system
-    except (ImportError, AttributeError):  # another jedi, which cannot be held back in these ways
-        return None
-
-    def load_own(state: object, dotted_name: str, *rest: object, **more: object) -> Any:
-        return load(state, dotted_name, *rest, **more) if _is_pythons(dotted_name) else None
-
-    access.load_module = load_own
-    parso.cache._load_from_file_system = parso.cache._save_to_file_system = lambda *_, **__: None
-    return jedi
-
-
-def _is_pythons(module: str) -> bool:
-    return module.partition(".")[0] in sys.stdlib_module_names
-
-
-def _by_jedi(code: str, expression: str, path: list[str]) -> FoundPlace:
-    """The one definition that jedi names; where it names several, none."""
-    jedi = _jedi()
-    if jedi is None:
-        return None
-    project = jedi.Project(Path(__file__).parent, sys_path=path, smart_sys_path=False)
-    text = f"{code}\n{expression}\n"
-    script = jedi.Script(text, project=project, environment=jedi.InterpreterEnvironment())
-    names = script.goto(text.count("\n"), len(expression), follow_imports=True)
-    found = [name for name in names if name.type in _KINDS and name.line]
-    if not found or len({name.full_name for name in found}) > 1:
-        return None
-    name = found[0]
-    if name.module_path is None:
-        return None, name.line, str(name.full_name).removeprefix("__main__.")
-    return str(name.module_path), name.line, str(name.name)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""A name in the user's words or code -> the definition it means.
+"""Tell which definition a name in the user's words or code means.
 
-A cascade: the live object in the namespace, the notebook's cells, our own index of files, and inference (astroid, then
-jedi) for what those did not resolve. Live objects are looked at, never asked: no property, `__getattr__` or `__repr__`
-runs. No module is imported that the user has not imported. Inference works in a process of its own, in limited time.
+A cascade: the live object in the namespace, the notebook's cells, the text of files, and inference by astroid for what
+those did not resolve. Live objects are looked at, never asked: no property, `__getattr__` or `__repr__` runs. No module
+is imported that the user has not imported. Inference works in a process of its own, in limited time.
 """
 
 from __future__ import annotations

@@ -119,11 +119,12 @@ class Buttons:
         reason = self._field(library, question, f"Why not{which} (optional, the model is told)")
         code = _code_of(question)
         edit = [self._button(library, f"Edit first{which}", lambda: self._edit(question))] if code else []
-        insert = [self._button(library, f"Insert as cell{which}", lambda: self._taken(question))] if code else []
+        takes = code and self.insert is not None
+        insert = [self._button(library, f"Insert as cell{which}", lambda: self._taken(question))] if takes else []
         presses = [
             self._button(library, f"Run{which}", lambda: [_word(question, approved=True)]),
             *edit,
-            *(insert if self.insert is not None else []),
+            *insert,
             self._button(library, f"Deny{which}", lambda: [self._denied(question)]),
             reason,
         ]

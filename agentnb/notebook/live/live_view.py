@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from agentnb.canonical import Clock
+from agentnb.agent.run_document import state_of
+from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.durable.journal.records import Run
 from agentnb.notebook.live.dashboard import Dashboard, Widgets, someone_watches
 from agentnb.notebook.live.terminal_view import TerminalView
@@ -62,7 +63,7 @@ class View:
         if self._dashboard is not None:
             self._dashboard.reopen()
 
-    def replace(self, document: Mapping[str, Any]) -> None:
+    def replace(self, document: JsonMapping) -> None:
         """Show another document in the output that shows one already."""
         if self._dashboard is not None:
             self._dashboard.reopen()
@@ -81,7 +82,7 @@ class View:
                 changed, self._changed = self._changed, False
                 self._dashboard.update(self._run, changed=changed, beside=self._beside)
 
-    def finish(self, document: Mapping[str, Any], *, error_follows: bool = False) -> None:
+    def finish(self, document: JsonMapping, *, error_follows: bool = False) -> None:
         """Replace the live view by the static one; `error_follows`: the run's error is about to be raised."""
         self._spent = self._clock.monotonic() - self._run.began
         self._loading += self._run.loading
@@ -93,8 +94,8 @@ class View:
             self._dashboard.finish(*forms)
 
     def _forms(
-        self, document: Mapping[str, Any], *, error_follows: bool = False
-    ) -> tuple[dict[str, Any], Callable[[], dict[str, Any]]]:
+        self, document: JsonMapping, *, error_follows: bool = False
+    ) -> tuple[JsonObject, Callable[[], JsonObject]]:
         """What is shown, and how to make the same with its fold open."""
         shown = with_cell_numbers(document, self._numbers)
         return (
@@ -105,17 +106,18 @@ class View:
 
 def _begun(run: Run, began: float) -> Progress:
     """The run as it stands when its live view opens."""
-    context = run.context if isinstance(run.context, Mapping) else {}
+    state = state_of(run.context)
+    cost = state.spending.cost
     return Progress(
         began=began,
         state=run.state,
-        simulated=bool(context.get("simulated")),
+        simulated=state.simulated,
         steps=run.step,
-        cost=float((context.get("cost") or {}).get("total") or 0.0),
+        cost=(cost.total or 0.0) if cost else 0.0,
     )
 
 
-def _later(shell: Any) -> Callable[[float, Callable[[], None]], None] | None:
+def _later(shell: object) -> Callable[[float, Callable[[], None]], None] | None:
     """Do something on the kernel's own loop, when no cell runs; None where there is no such loop."""
     loop = getattr(getattr(shell, "kernel", None), "io_loop", None)
     return loop.call_later if loop is not None else None

@@ -49,6 +49,7 @@ from agentnb.providers.promptcache.policy import (
     rates_of,
     seen,
     span,
+    written_for,
 )
 from agentnb.providers.promptcache.prompt_diff import first_change, shared
 
@@ -108,4 +109,5 @@ __all__ = [
     "stays_worth",
     "warm_entries",
     "weighed",
+    "written_for",
 ]

@@ -14,7 +14,7 @@ from agentnb.providers.promptcache.breakpoints import last_frame_index
 from agentnb.providers.promptcache.calls import Call, warm_entries
 from agentnb.providers.promptcache.hit_rates import PRIOR, Trust
 from agentnb.providers.promptcache.ledger import Ledger, Sent, Warm
-from agentnb.providers.promptcache.policy import TTL_SECONDS, span
+from agentnb.providers.promptcache.policy import TTL_SECONDS, span, written_for
 from agentnb.providers.promptcache.prompt_diff import Earlier, first_change, shared
 
 STEP = 128  # tokens: OpenAI's automatic prompt cache works in whole steps
@@ -266,8 +266,8 @@ def _lost(call: Call, short: int, usage: Usage) -> tuple[float | None, float | N
     """US dollars and modelled seconds to first token that the missing tokens cost; (None, None) where none miss."""
     if not short:
         return None, None
-    paid = Usage(cache_write_5m=short) if usage.cache_write_5m else Usage(cache_write_1h=short)
-    paid = paid if usage.cache_write else Usage(input=short)
+    ttl = "5m" if usage.cache_write_5m else "1h" if usage.cache_write_1h else "12h"
+    paid = written_for(call.model, ttl, short) if usage.cache_write else Usage(input=short)
     as_paid, as_read = prices.cost_of(call.model, paid).total, prices.cost_of(call.model, Usage(cache_read=short)).total
     total, uncached, profile = usage.input_total, usage.input_total - usage.cache_read, call.model.latency
     slower = profile.ttft(tokens=total, uncached=uncached) - profile.ttft(

@@ -119,10 +119,3 @@ def test_modules_of_the_users_are_read_and_never_run(start: Callable[..., Worker
     monkeypatch.syspath_prepend(str(tmp_path))
     assert start().infer("import loud\na = loud.make()", "a.f", 60) == (tmp_path / "loud.py", 3, "f")
     assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.slow
-def test_what_a_subscript_gives_is_inferred_too(start: Callable[..., Worker]) -> None:
-    code = "from typing import TypeVar, Generic\nT = TypeVar('T')\nclass Car:\n    def go(self): pass\n"
-    code += "class Lot(Generic[T]):\n    def __getitem__(self, i) -> T: ...\nlot: Lot[Car] = Lot()\ncar = lot[0]\n"
-    assert start().infer(code, "car.go", 60) == (None, 4, "Car.go"), "jedi's part: astroid knows no type variables"
