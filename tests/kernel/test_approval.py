@@ -359,3 +359,48 @@ def test_a_stopped_run_is_resumed_or_asked_again_by_a_click(desk: Desk) -> None:
     run = desk.until_state(shown, "COMPLETED")
     assert run["run_id"] == desk.value("_agent.run_id")
     assert not desk.buttons()
+
+
+def test_code_is_edited_first_and_what_the_person_wrote_is_what_runs(desk: Desk) -> None:
+    shown = desk.ok("%agent Run `log.append(1)` please")
+    desk.click("Edit first")
+    desk.until(lambda: "Run as edited" in desk.buttons())
+    (field,) = [comm for comm, state in desk.models.items() if state.get("_model_name") == "TextareaModel"]
+    assert desk.models[field]["value"] == "log.append(1)"
+    desk.send(field, {"method": "update", "state": {"value": "log.append(2)"}, "buffer_paths": []})
+    desk.click("Run as edited")
+    run = desk.until_state(shown, "COMPLETED")
+    assert desk.value("log") == [2]
+    (call,) = [tool for step in run["steps"] for tool in step["tools"]]
+    assert "The person changed the call before it ran:\nlog.append(2)" in call["result"]
+    assert "Approved as you changed it by a button" in shown.displays[0]["text/markdown"]
+
+
+def test_always_holds_for_the_conversation_and_not_for_another(desk: Desk) -> None:
+    shown = desk.ok("%agent Run `log.append(1)` please")
+    desk.click("Always in this conversation")
+    desk.until_state(shown, "COMPLETED")
+    assert desk.ok("%agent Run `log.append(2)` please").run["state"] == "COMPLETED"
+    assert desk.ok("%agent -t other Run `log.append(3)` please").run["state"] == "WAITING"
+    assert desk.value("log") == [1, 2]
+
+
+@pytest.mark.parametrize("way", ["button", "own words", "command"])
+def test_the_models_question_is_answered(desk: Desk, way: str) -> None:
+    shown = desk.ok('%agent --tools ask_user Ask me "Which column?"')
+    run_id = shown.run["run_id"]
+    assert shown.run["state"] == "WAITING", shown.text
+    choices = shown.run["approvals"]["waiting"][0]["arguments"]["choices"]
+    assert {*choices, "Answer"} == set(desk.buttons())
+    said = choices[0] if way == "button" else "neither"
+    if way == "button":
+        desk.click(choices[0])
+    elif way == "own words":
+        desk.write("neither")
+        desk.click("Answer")
+    else:
+        assert "%agent_runs answer" in desk.kernel.run(f"%agent_runs approve {run_id}").error
+        shown = desk.ok(f"%agent_runs answer {run_id} neither")
+    run = desk.until_state(shown, "COMPLETED")
+    (call,) = [tool for step in run["steps"] for tool in step["tools"]]
+    assert call["result"] == f"The person answers: {said}"

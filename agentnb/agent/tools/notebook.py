@@ -85,7 +85,7 @@ class NotebookTools:
     def ask_user(
         self,
         question: Annotated[str, "One short question."],
-        choices: Annotated[list[str], "Likely answers, two to six; the person may write another."],
+        choices: Annotated[list[str], "Likely answers, at most six; the person may write another."],
     ) -> Outcome:
         """Ask the person, who sees the choices as buttons, and wait for the answer. Only where the work depends on it
         and neither the notebook nor a tool can tell."""
@@ -95,6 +95,7 @@ class NotebookTools:
         """Why a question cannot be asked; an empty text where it can."""
         if not question.strip():
             return "The question is empty."
-        if not 1 < len(set(choices)) <= MAX_CHOICES or not all(choice.strip() for choice in choices):
-            return f"Give two to {MAX_CHOICES} choices, each with a text and none twice."
+        short = len(choices) <= MAX_CHOICES and len(set(choices)) == len(choices)
+        if not short or not all(choice.strip() for choice in choices):
+            return f"Give at most {MAX_CHOICES} choices, each with a text and none twice."
         return ""
