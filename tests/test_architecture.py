@@ -41,6 +41,8 @@ HOMES = {
     "matplotlib": ("context.values.pictures",),
     "PIL": ("context.values.pictures",),
     "sqlalchemy": ("context.values.schemas",),
+    "pydantic": ("agent.tools.arguments", "durable.contexts"),
+    "pathspec": ("agent.tools.files",),
     "psycopg": ("durable.journal.postgres.connecting",),
 }
 
@@ -201,6 +203,8 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         "genai_prices",
         "redis",
         "psycopg",
+        "pydantic",
+        "pathspec",
     ]
     code = f"import sys, agentnb; print([name for name in {heavy!r} if name in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

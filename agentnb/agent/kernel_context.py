@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from types import FunctionType, MappingProxyType, MethodType, ModuleType
@@ -17,6 +18,7 @@ from agentnb.agent.tools.tool import Outcome, shorten
 from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.notebook.displays import Shown, names_of, speaks_of_figure
+from agentnb.context.notebook.namespace import line_of
 from agentnb.context.notebook.notebook_text import KEYS, NotebookText
 from agentnb.context.notebook.schema_only import WITHHELD, describe_schema
 from agentnb.context.notebook.trace import Ran, frames_of
@@ -106,6 +108,11 @@ class Hydrator:
             text=self.observed.text,
             asking=self.observed.asking,
         )
+
+    def names_like(self, pattern: str) -> list[str]:
+        """A line on each of the notebook's own names that hold something now and fit a shell's pattern."""
+        fitting = (name for name in self._own_names() if fnmatchcase(name, pattern) and name in self.namespace)
+        return [self.scrub(line) for name in fitting if (line := line_of(name, self.namespace[name]))]
 
     def _own_names(self) -> list[str]:
         """The names that cells have bound to something of their own: an import is a package's."""
