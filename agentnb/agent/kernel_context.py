@@ -128,9 +128,9 @@ class Hydrator:
         notebook = self.notebook
         return notebook.additions(notebook.question(task, earlier), held, count=count, budget=budget)
 
-    def read_cell(self, number: int, part: str, *, count: Callable[[str], int]) -> Outcome:
+    def read_cell(self, number: int, *, count: Callable[[str], int]) -> Outcome:
         """One cell at length, for the `read_cell` tool."""
-        text, holds = self.notebook.read(number, part, count)
+        text, holds = self.notebook.read(number, count)
         if text:
             return Outcome(text=text, holds=holds)
         known = ", ".join(str(run.number) for run in self.log.runs[-30:]) or "none"
