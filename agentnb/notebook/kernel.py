@@ -92,6 +92,8 @@ class Notebook:
         """The cell and the task that were not asked yet, since what they point at is not there."""
         self.asked_at: float | None = None
         """When the person asked, in seconds of the monotonic clock; None while no magic of ours runs."""
+        self.redactions_told: dict[str, set[str]] = {}
+        """The marks of redactions that a person has been told of, by thread: once is enough."""
         self.asked: dict[str, Waiting] = {}
         """The runs of this kernel that wait under a cell with buttons."""
         self.front_end = FrontEnd(shell)
