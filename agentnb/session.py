@@ -1,4 +1,4 @@
-"""What one kernel (or one script) holds open: the data directory, the journal, connections, the simulator.
+"""Hold open what one kernel (or one script) needs: the data directory, the journal, connections, the simulator.
 
 Everything is opened on first use, so that loading the extension costs nothing and writes nothing.
 """
@@ -21,8 +21,9 @@ from agentnb import canonical
 from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.deps import Services
+from agentnb.agent.hydration.project_context import Pins
 from agentnb.agent.keepalive import KeepAlive
-from agentnb.agent.kernel_context import Hydrator, Observed, Pins
+from agentnb.agent.kernel_context import Hydrator, Observed
 from agentnb.agent.request import Limits, Request
 from agentnb.agent.run_document import AgentRun, document_of
 from agentnb.agent.samples import Samples
@@ -132,7 +133,7 @@ class Session:
 
     @property
     def keepalive(self) -> KeepAlive:
-        """What keeps this session's last prompt warm through a pause, within the cache budget."""
+        """Return what keeps this session's last prompt warm through a pause, within the cache budget."""
         if self._keepalive is None:
             self._keepalive = KeepAlive(connect=self._connect, ledger=self.ledger, clock=self.clock, money=self.objects)
         return self._keepalive
@@ -165,8 +166,10 @@ class Session:
 
     @property
     def bus(self) -> RedisBus | None:
-        """What tells other processes of this session's runs; None where none is set. Raises SettingsError on a bad
-        address, and PackageMissing. Whether a server answers is not asked."""
+        """Return what tells other processes of this session's runs; None where none is set.
+
+        Raises SettingsError on a bad address, and PackageMissing. Whether a server answers is not asked.
+        """
         address = self.settings.bus
         if self._bus is not None and self._bus[0] != address:
             self._bus[1].close()
@@ -176,7 +179,7 @@ class Session:
         return self._bus[1] if self._bus else None
 
     def follow(self, *, after: int | None = None) -> Follower:
-        """What happens to the runs of this session's journal, in any process: told by the bus, or looked for."""
+        """Follow what happens to the runs of this session's journal, in any process: told by the bus, or looked for."""
         return self.bus.follow(self.journal, after=after) if self.bus else Follower(self.journal, after=after)
 
     def machine(self, scrub: Scrubber | None = None) -> AgentStateMachine:
@@ -205,15 +208,25 @@ class Session:
 
     def provider(self, address: str) -> Provider:
         """The connection to a model. Opening it sends nothing."""
-        if address not in self._providers:
-            self._providers[address] = self._connect(address)
-        return self._providers[address]
+        return self._connection(self._providers, address)
+
+    def _connection(self, made: dict[str, Provider], address: str) -> Provider:
+        """The connection among those made; a new one where its provider is at another place by now."""
+        if address not in made:
+            made[address] = self._connect(address)
+        elif not catalog.is_simulated(address) and made[address].scope != self._place(address):
+            made[address].close()
+            made[address] = self._connect(address)
+        return made[address]
+
+    def _place(self, address: str) -> str:
+        return ADAPTERS[catalog.lookup(address).provider].place(self.environment)
 
     def _connect(self, address: str) -> Provider:
         model = catalog.lookup(address)
         adapter = ADAPTERS[model.provider]
         if not catalog.is_simulated(address):
-            return adapter(model, clock=self.clock, scope=adapter.place(self.environment))
+            return adapter(model, clock=self.clock, scope=self._place(address))
         simulator = self.simulator()
         return adapter(
             model,
@@ -265,21 +278,23 @@ class Session:
         made: dict[str, Provider] = {}
 
         def provider(address: str) -> Provider:
-            if address not in made:
-                made[address] = self._connect(address)
-                self._more.append(made[address])
-            return made[address]
+            connection = self._connection(made, address)
+            if connection not in self._more:
+                self._more.append(connection)
+            return connection
 
         return provider
 
     def hydrator(self, scrub: Scrubber | None = None) -> Hydrator:
-        """What this kernel can tell a model now."""
+        """Return what this kernel can tell a model now."""
+        pins = self.pins
+        self.log.hidden = {name.removeprefix("cell:") for name in pins.hidden if name.startswith("cell:")}
         return Hydrator(
             cells=self.cells,
             namespace=self.namespace,
             scrub=scrub or self.scrubber(),
             project=self.project,
-            pins=self.pins,
+            pins=pins,
             observed=self.observed,
             seen=self._seen,
             log=self.log,
@@ -289,7 +304,7 @@ class Session:
 
     @property
     def pins(self) -> Pins:
-        """What is pinned and added in this session's thread."""
+        """Return what is pinned and added in this session's thread."""
         raw = self.storage.get(f"pins/{self.thread}")
         return Pins(**canonical.load(raw)) if raw else Pins()
 

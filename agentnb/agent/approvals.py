@@ -58,13 +58,16 @@ class Question:
 
     @property
     def digest(self) -> str:
-        """What an approval names. It is taken from the arguments that are shown, never kept beside them."""
+        """Return what an approval names. It is taken from the arguments that are shown, never kept beside them."""
         return call_digest(self.tool, self.arguments)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a person said of one call: `rest` approves the tool for the rest of the run, `reason` is for the model."""
+    """Holds what a person said of one call.
+
+    `rest` approves the tool for the rest of the run, `reason` is for the model.
+    """
 
     question: Question
     approved: bool
@@ -145,7 +148,7 @@ class Approvals:
     decisions: tuple[Decision, ...] = ()
 
     def to_json(self) -> JsonObject:
-        """What is journaled: nothing before the first reply with calls."""
+        """Return what is journaled: nothing before the first reply with calls."""
         values: JsonObject = {}
         if self.asking is not None:
             values["asking"] = [dict(vars(question)) for question in self.asking] or None
@@ -192,7 +195,7 @@ class Approvals:
         return next((word for word, of in said if of == about), None)
 
     def said_of(self, run_id: str, proposed: Proposed) -> Decision | None:
-        """What was said of a call that is about to run; None where nothing was, or of another text than this."""
+        """Return what was said of a call that is about to run; None where nothing was, or of another text than this."""
         asked = (question for question in self.asking or () if question.number == proposed.number)
         same = [question for question in asked if question.digest == proposed.digest]
         return self._word_on(run_id, same[0]) if same else None
@@ -224,7 +227,7 @@ class Approvals:
         return None
 
     def listed(self, run_id: str, *, allow: Iterable[str]) -> JsonObject:
-        """What waits and what was said, for the run document."""
+        """List what waits and what was said, for the run document."""
         waiting = [dict(vars(question)) for question in self.waiting(run_id, allow=allow)]
         return {"waiting": waiting, "decided": [word.to_json() for word in self._of_run(run_id)]}
 

@@ -1,4 +1,4 @@
-"""What the parts of the built-in agent need of the outside: the machine, the notebook, providers, the clock."""
+"""Hold what the parts of the built-in agent need of the outside: machine, notebook, providers, clock."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OnMain = Callable[[Callable[[], Outcome]], Outcome]
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """What the agent needs of the outside. `cancelled` is set, from any thread, to stop the run in flight."""
+    """Holds what the agent needs of the outside. `cancelled` is set, from any thread, to stop the run in flight."""
 
     machine: AgentStateMachine
     threads: Threads

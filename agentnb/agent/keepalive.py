@@ -1,7 +1,7 @@
 """Keeping a prompt warm through a pause: the last request again with nothing to generate, while that pays.
 
-Only within the cache budget that the user set, only where the policy says that pings are cheaper than a longer TTL or
-a fresh write, and only until the break-even of one pause is reached. A new call ends it.
+It spends only from the cache budget that the user set. The policy must find pings cheaper than a longer TTL or a fresh
+write. It ends at the break-even of one pause, or with a new call.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What earlier calls taught: token calibration, first-token times, pauses. In the data directory; may be lost.
+"""Keep what earlier calls taught: token calibration, first-token times, pauses. In the data directory; may be lost.
 
 Pauses are those between the calls that share a layer of the prompt, whatever thread they belonged to. STATIC is shared
-by all threads of this user on a model with the same tools, SEMI_STATIC by the calls of a segment, and the rest belongs
-to the thread. Which calls share a layer is told by the digest of the prefix that ends with it.
+by all threads of this user on a model with the same tools, SEMI_STATIC by the calls of a segment. The rest belongs to
+the thread. Which calls share a layer is told by the digest of the prefix that ends with it.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _tokens_key(model: Model, simulated: bool) -> str:
 
 
 def layers_seen(samples: Samples, call: Call, *, thread: str, now: float, notebook: bool) -> list[Seen]:
-    """What the policy needs to know of each of its LAYERS: tokens, and the pauses between its calls so far."""
+    """Return what the policy needs to know of each of its LAYERS: tokens, and the pauses between its calls so far."""
     gaps = [samples.pauses(name, now) for name in _names(call.prompt, thread)]
     return [
         seen(layer, tokens, pauses, notebook=notebook)

@@ -37,7 +37,7 @@ class Scrubber:
         return self(text)
 
     def report(self) -> list[dict[str, str]]:
-        """What was taken, for the receipt: kind and mark of each."""
+        """List what was taken, for the receipt: kind and mark of each."""
         return [{"kind": kind, "mark": mark} for mark, kind in sorted(self.found.items())]
 
 

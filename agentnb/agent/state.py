@@ -31,7 +31,7 @@ FORMAT = 1
 
 
 class StepEvent(StrEnum):
-    """What happened in a step, as its handler tells it; table.py says where it leads."""
+    """Names what happened in a step, as its handler tells it; table.py says where it leads."""
 
     HYDRATED = "the turn's blocks are laid out"
     ASKED_FOR_TOOLS = "the reply asks for tools"
@@ -90,7 +90,7 @@ class LastCall(TypedDict, total=False):
 
 
 class Base(NamedTuple):
-    """What a segment keeps of another: its turns up to `kept` go as the segment with this `root` sent them."""
+    """Tells what a segment keeps of another: its turns up to `kept` go as the segment with this `root` sent them."""
 
     root: str
     kept: str
@@ -144,13 +144,13 @@ class AgentState:
     Whom: `label` is the model's name for people, `simulated` says that the simulator answers. `token_factor` is the
     estimator's calibration when the run began: a replay must count as the run did.
 
-    Where the turn hangs: `parent` is the run of the turn before, `turn` its number on the path, `branch` says that it
+    Where the turn hangs: `parent` is the run of the turn before, `turn` its number on the path. `branch` says that it
     goes another way than a turn before it. `kind` is the digest of what a segment freezes by its own.
 
     What was said: `blocks` are the turn's own, as sent and answered; of the whole request, `previous_end` leading
     blocks were sent before, and `previous_message` is the id of the reply to that. `inherited` are the blocks taken
-    along from the run that it follows; None once HYDRATING has used them. `text` is the answer so far, `paused` that
-    the next reply goes on with it (None before the first), `recorded` the day and model of a recorded reply.
+    along from the run that it follows; None once HYDRATING has used them. `text` is the answer so far; `paused` says
+    that the next reply goes on with it, None before the first. `recorded` is the day and model of a recorded reply.
     """
 
     task: str
@@ -223,7 +223,7 @@ class AgentState:
         return replace(self, spending=spending).noted(*(one.note for one in new))
 
     def shown(self) -> JsonObject:
-        """What a live view needs: the money so far, and the last call or the one about to be made."""
+        """Return what a live view needs: the money so far, and the last call or the one about to be made."""
         return {"cost": self.spending.to_json().get("cost"), "last": self.last}
 
     def to_json(self) -> JsonObject:
@@ -319,7 +319,7 @@ def _options_from(context: JsonMapping) -> RunOptions:
 
 
 Step: TypeAlias = tuple[StepEvent, AgentState]
-"""What a handler gives back: what happened, and the record after it."""
+"""Holds what a handler gives back: what happened, and the record after it."""
 
 
 def blocks_to_json(blocks: Iterable[Block]) -> list[JsonObject]:

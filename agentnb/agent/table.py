@@ -6,8 +6,8 @@ How it works
 A run of the agent is one turn of a conversation. It is in one of four states, and each step of it calls the handler of
 the state that it is in. The handler gets the run's record (state.py) and gives back what happened, which is the event,
 and the record after it. The event and this table say which state comes next; the machine (durable/machine.py) commits
-both as one step. So what a kill, an interrupt or a failure leaves behind is the record of the last committed step, and
-a run goes on from there, in any process.
+both as one step. So a kill, an interrupt or a failure leaves behind the record of the last committed step. A
+run goes on from there, in any process.
 
 HYDRATING finds what the task touches in the notebook and lays out the turn's blocks. It happens once.
 

@@ -61,6 +61,11 @@ class Block:
         return digest(self.canonical)
 
     def to_json(self) -> JsonObject:
+        """Return the block as the journal keeps it. Only to be read: it is made once, for all steps of its turn."""
+        return self._json
+
+    @cached_property
+    def _json(self) -> JsonObject:
         return {
             "layer": self.layer.value,
             "role": self.role.value,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from IPython.display import display
 
 from agentnb import canonical
 from agentnb.agent.run_document import AgentRun, document_of
+from agentnb.canonical import JsonMapping
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.errors import InputError, JournalError, nearest
 from agentnb.notebook.interrupts import told
@@ -49,7 +49,7 @@ def run_machine(
         )
 
 
-def _find(namespace: Mapping[str, Any], name: str) -> AgentStateMachine:
+def _find(namespace: JsonMapping, name: str) -> AgentStateMachine:
     found = namespace.get(name)
     if isinstance(found, AgentStateMachine):
         return found

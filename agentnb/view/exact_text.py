@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from agentnb.canonical import JsonMapping
 from agentnb.view.number_format import count, plural
 
 BLANK_LINES = 3
@@ -47,7 +48,7 @@ class ArgumentText(NamedTuple):
     language: str
 
 
-def arguments_shown(arguments: Mapping[str, Any]) -> list[ArgumentText]:
+def arguments_shown(arguments: JsonMapping) -> list[ArgumentText]:
     """The arguments of a call in their order."""
     code = arguments.get("code")
     if len(arguments) == 1 and isinstance(code, str):
@@ -55,7 +56,7 @@ def arguments_shown(arguments: Mapping[str, Any]) -> list[ArgumentText]:
     return [_argument(str(name), value) for name, value in arguments.items()]
 
 
-def _argument(name: str, value: Any) -> ArgumentText:
+def _argument(name: str, value: object) -> ArgumentText:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2, default=str)
     kind = "" if isinstance(value, str) else "as JSON"
     size = _size(text) if "\n" in text or len(text) > LONG_LINE else ""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
-from typing import Any
 
 UNKNOWN = "–"
 ASTRONOMICAL = 1e15
 """From here on a figure is no figure of a run: it is shown short, so that a damaged document still fits a page."""
 
 
-def number(value: Any) -> float | None:
+def number(value: object) -> float | None:
     """The value if it is a finite number, else None. Booleans are no numbers here."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -21,7 +20,7 @@ def number(value: Any) -> float | None:
         return None
 
 
-def count(value: Any) -> str:
+def count(value: object) -> str:
     """1040 -> `1,040`."""
     known = number(value)
     if known is None:
@@ -29,7 +28,7 @@ def count(value: Any) -> str:
     return f"{known:,.0f}" if abs(known) < ASTRONOMICAL else f"{known:.3g}"
 
 
-def share(part: Any, whole: Any) -> str:
+def share(part: object, whole: object) -> str:
     """`85 %`; never `100 %` for less than all, never `0 %` for more than nothing."""
     some, total = number(part), number(whole)
     if some is None or total is None or total <= 0:
@@ -42,7 +41,7 @@ def share(part: Any, whole: Any) -> str:
     return f"{percent:.0f} %" if abs(percent) < ASTRONOMICAL else f"{percent:.3g} %"
 
 
-def fraction(part: Any, whole: Any) -> float:
+def fraction(part: object, whole: object) -> float:
     """part / whole between 0 and 1; 0 where either is unknown: the length of a bar."""
     some, total = number(part), number(whole)
     if some is None or total is None or total <= 0:
@@ -50,7 +49,7 @@ def fraction(part: Any, whole: Any) -> float:
     return min(1.0, max(0.0, some / total))
 
 
-def seconds(value: Any) -> str:
+def seconds(value: object) -> str:
     """`12 ms`, `1.90 s`, `42.5 s`, `2 min 05 s`."""
     known = number(value)
     if known is None:
@@ -65,7 +64,7 @@ def seconds(value: Any) -> str:
     return f"{minutes:,} min {rest:02} s"
 
 
-def dollars(value: Any) -> str:
+def dollars(value: object) -> str:
     """`$0.0123`, `$1.23`, `< $0.0001`."""
     known = number(value)
     if known is None:
@@ -77,7 +76,7 @@ def dollars(value: Any) -> str:
     return f"${known:.4f}" if 0 < known < 0.99995 else f"${known:,.2f}"
 
 
-def short_seconds(value: Any) -> str:
+def short_seconds(value: object) -> str:
     """`0.4 s`, `7.6 s`, `10 s`, `2 min 05 s`: where the exact figure stands elsewhere."""
     known = number(value)
     if known is None or known >= 59.5:
@@ -85,7 +84,7 @@ def short_seconds(value: Any) -> str:
     return "< 0.1 s" if 0 < known < 0.05 else f"{known:.1f} s" if known < 9.95 else f"{known:.0f} s"
 
 
-def short_dollars(value: Any) -> str:
+def short_dollars(value: object) -> str:
     """`$0.012`, `$0.31`, `$1.23`: two figures that count."""
     known = number(value)
     if known is None or known < 0.00005 or known >= 0.0995:
@@ -93,7 +92,7 @@ def short_dollars(value: Any) -> str:
     return "$" + f"{known:.{3 if known >= 0.00995 else 4}f}".rstrip("0")
 
 
-def time_of_day(epoch: Any) -> str:
+def time_of_day(epoch: object) -> str:
     """Seconds since the epoch -> `20:33:30` on this machine's clock."""
     known = number(epoch)
     if known is None:
@@ -104,6 +103,6 @@ def time_of_day(epoch: Any) -> str:
         return UNKNOWN
 
 
-def plural(value: Any, one: str, many: str = "") -> str:
+def plural(value: object, one: str, many: str = "") -> str:
     """`1 step`, `3 steps`, `2 retries`."""
     return f"{count(value)} {one if value == 1 else many or one + 's'}"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from agentnb.canonical import JsonMapping
 from agentnb.view import timeline
 from agentnb.view import view_text as say
 from agentnb.view.number_format import count, fraction, number, seconds, share
@@ -50,7 +48,7 @@ def _layers_panel(doc: Doc) -> str:
     return _panel(say.layers_heading(doc), f'<table style="{TABLE}">{head}{rows}{foot}</table>{_legend()}{lines}')
 
 
-def _layer_row(layer: Mapping[str, Any], widest: float) -> str:
+def _layer_row(layer: JsonMapping, widest: float) -> str:
     name, meaning = say.layer_words(layer)
     tokens, cached = layer.get("tokens"), layer.get("cached_tokens")
     label = f'<span title="{esc(meaning)} ({esc(clean(layer.get("name")))})">{esc(name)}</span>'

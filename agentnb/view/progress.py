@@ -6,10 +6,10 @@ What it keeps does not grow with the run: the newest steps alone, and the text o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from agentnb.canonical import JsonMapping
 from agentnb.view import view_text as say
 from agentnb.view.number_format import count, number, plural, short_dollars, short_seconds
 from agentnb.view.style import SMALL, clean, esc
@@ -90,7 +90,7 @@ class Progress:
             self._parts.clear()
         return self.text
 
-    def _delta(self, data: Mapping[str, Any], now: float) -> None:
+    def _delta(self, data: JsonMapping, now: float) -> None:
         channel = data.get("channel")
         if channel == "restart":  # the reply broke off and begins anew
             self.text, self.stage, self.first_token = "", "asking again: the reply broke off", None
@@ -111,7 +111,7 @@ class Progress:
             self.ready = now
         self.stage = text
 
-    def _view(self, context: Mapping[str, Any], now: float) -> None:
+    def _view(self, context: JsonMapping, now: float) -> None:
         cost = number((context.get("cost") or {}).get("total"))
         self.cost = self.cost if cost is None else cost
         last = context.get("last") or {}
@@ -190,7 +190,7 @@ class Progress:
         return f'<div style="{SMALL}">{"<br>".join(map(esc, [*earlier, *self.newest]))}</div>'
 
 
-def _sent(last: Mapping[str, Any]) -> str:
+def _sent(last: JsonMapping) -> str:
     tokens, cached = say.layer_totals({"layers": last.get("layers"), "live": {}})
     if not tokens:
         return ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from agentnb.canonical import JsonObject
 from agentnb.view.number_format import number
 from agentnb.view.view_text import Doc, dicts, items, part, run_seconds
 
@@ -19,7 +20,7 @@ PICTURES = 20_000
 """Bytes of pictures, as their letters in the html, that are kept altogether."""
 
 
-def saved(doc: Doc) -> dict[str, Any]:
+def saved(doc: Doc) -> JsonObject:
     """Return the document as a notebook keeps it. What the model answered is never cut."""
     kept = dict(doc)
     if (steps := dicts(doc, "steps")) or items(doc, "steps"):
@@ -37,13 +38,13 @@ def saved(doc: Doc) -> dict[str, Any]:
     return kept
 
 
-def without_pictures(doc: Doc) -> dict[str, Any]:
+def without_pictures(doc: Doc) -> JsonObject:
     """Return the document without its pictures' letters, which stand in the html."""
     images = [{name: value for name, value in image.items() if name != "data"} for image in dicts(doc, "images")]
     return dict(doc) | ({"images": images} if images else {})
 
 
-def _step(step: Doc) -> dict[str, Any]:
+def _step(step: Doc) -> JsonObject:
     tools = [
         dict(tool) | {name: _cut(tool[name]) for name in ("result", "arguments") if name in tool}
         for tool in dicts(step, "tools")
@@ -51,7 +52,7 @@ def _step(step: Doc) -> dict[str, Any]:
     return dict(step) | ({"tools": tools} if tools else {})
 
 
-def _cut(value: Any) -> Any:
+def _cut(value: object) -> Any:
     """A value as it is where it is short; else the beginning of its text."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     if len(text) <= RESULT:
@@ -61,7 +62,7 @@ def _cut(value: Any) -> Any:
     return f"{text[:RESULT]}… ({len(text) - RESULT:,} more characters)"
 
 
-def _images(images: list[Doc]) -> list[dict[str, Any]]:
+def _images(images: list[Doc]) -> list[JsonObject]:
     """The pictures, smallest first in the budget; one that is left out keeps its line."""
     left = PICTURES
     kept: dict[int, bool] = {}

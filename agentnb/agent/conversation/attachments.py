@@ -1,4 +1,4 @@
-"""What becomes of the pictures that a task names: which are sent, and what the receipt says of each. Pure."""
+"""Decide which of the pictures that a task names are sent, and what the receipt says of each. Pure."""
 
 from __future__ import annotations
 

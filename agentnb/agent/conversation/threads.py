@@ -71,7 +71,7 @@ class Threads:
         return frozen.blocks
 
     def base(self, root: str) -> Base | None:
-        """What the segment keeps of another; None where it froze blocks of its own."""
+        """Return what the segment keeps of another; None where it froze blocks of its own."""
         return self._state(root).segment.base
 
     def first(self, root: str) -> str | None:
@@ -179,7 +179,7 @@ class Threads:
         return self._paths[state.parent]
 
     def before(self, state: AgentState) -> tuple[Block, ...]:
-        """What this turn's requests begin with: its segment's frozen blocks, and the turns before it.
+        """Return what this turn's requests begin with: its segment's frozen blocks, and the turns before it.
 
         Where the turn begins its segment, its own state tells of that.
         """
@@ -191,7 +191,7 @@ class Threads:
         return (*frozen, *self.path(path, root=segment.root, kind=state.kind, base=base, first=first))
 
     def base_of(self, state: AgentState) -> Base | None:
-        """What this turn's segment keeps of another, from its own state where it begins the segment."""
+        """Return what this turn's segment keeps of another, from its own state where it begins the segment."""
         return state.segment.base if state.segment.begins else self.base(state.segment.root)
 
     def sent(self, sent: Sent | None) -> tuple[Block, ...]:

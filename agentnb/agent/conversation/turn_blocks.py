@@ -32,7 +32,7 @@ from agentnb.models.tokens import BLOCK_OVERHEAD, TokenCounter, image_tokens, pi
 
 
 def event_of(reply: Reply) -> StepEvent:
-    """What a reply is: a demand for tools, one that the provider goes on with, or the answer."""
+    """Tell what a reply is: a demand for tools, one that the provider goes on with, or the answer."""
     if reply.calls and reply.stop in (StopReason.TOOLS, StopReason.END):
         return StepEvent.ASKED_FOR_TOOLS
     return StepEvent.BROKE_OFF if reply.stop is StopReason.PAUSED else StepEvent.ANSWERED
@@ -162,7 +162,7 @@ def _frame(block: Block, before: Role | None) -> int:
 
 
 def reply_tokens(blocks: Sequence[Block], usage: Usage, counter: TokenCounter, model: Model) -> dict[str, int]:
-    """What a reply's blocks will count for as input, by digest: the output that was reported, shared among them.
+    """Return what a reply's blocks will count for as input, by digest: the reported output, shared among them.
 
     What was thought counts again where it is sent back (recorded: OpenAI's reasoning 1,792 of 1,792, Gemini 3's 102 of
     102), but for models that drop it. Anthropic does not tell it apart.
@@ -238,7 +238,7 @@ def tool_record(
 
 
 def end_note(reply: Reply) -> str:
-    """What a person is to know of how a reply ended; nothing where it ended as it should."""
+    """Tell a person how a reply ended; nothing where it ended as it should."""
     why = f": {reply.stop_detail}" if reply.stop_detail else ""
     notes = {
         StopReason.MAX_TOKENS: f"The answer was cut off at {reply.usage.output:,} tokens (AgentNB.max_tokens).",

@@ -1,1 +1,1 @@
-"""What a run may cost, what it has cost, and sums that many runs share."""
+"""Count what a run may cost and has cost, and keep sums that many runs share."""

@@ -42,8 +42,8 @@ class Quote:
 def affordable_output(budget: Budget, quote: Quote | None) -> int:
     """The output tokens that the budget still pays for, at most `quote.max_tokens`.
 
-    Raises BudgetExceeded with the numbers when the worst case of the input and 256 output tokens does not fit, or
-    when there is a limit and the price is unknown (quote None).
+    Raises BudgetExceeded with the numbers when the worst case of the input and 256 output tokens does not fit. A limit
+    cannot be kept either where the price is unknown (quote None).
     """
     if budget.limit is None:
         return quote.max_tokens if quote else 0

@@ -1,4 +1,4 @@
-"""What a run has spent: the sum over its calls, and what calls had used that brought nothing. US dollars. Pure.
+"""Sum what a run has spent: over its calls, and over calls that brought no reply. US dollars. Pure.
 
 A call that fails after its reply began is billed all the same, though its step is not committed: the failed step's
 event says what was lost, and the run's sum and budget take it in.
@@ -53,7 +53,7 @@ class Spending:
         return replace(self, cost=replace(before, total=total), spent=self.spent + dollars)
 
     def to_json(self) -> JsonObject:
-        """What is journaled beside the budget: nothing before the first call."""
+        """Return what is journaled beside the budget: nothing before the first call."""
         sums: JsonObject = {}
         if self.usage is not None:
             sums |= {"usage": self.usage.to_json(), "calls": self.calls}
@@ -107,14 +107,14 @@ class Heard:
 
 @dataclass(frozen=True, kw_only=True)
 class Lost:
-    """What a call had used that brought no reply, and whether that is an estimate."""
+    """Holds what a call had used that brought no reply, and whether that is an estimate."""
 
     usage: Usage
     cost: Cost
     estimated: bool
 
     def to_json(self) -> JsonObject:
-        """What the failed step's event holds."""
+        """Return what the failed step's event holds."""
         cost = {"total": self.cost.total, "uncached": self.cost.uncached}
         return {"usage": self.usage.to_json(), "cost": cost, "estimated": self.estimated}
 
@@ -124,7 +124,7 @@ class Lost:
 
     @property
     def note(self) -> str:
-        """What people are told of it."""
+        """Tell people of it."""
         about = "≈ " if self.estimated else ""
         price = "" if self.cost.total is None else f", {about}${self.cost.total:.4f}"
         used = f"{about}{self.usage.input_total:,} input and {about}{self.usage.output:,} output tokens"
@@ -132,13 +132,13 @@ class Lost:
 
 
 def lost_call(call: Call, reported: Usage, texts: Sequence[str], counter: TokenCounter) -> Lost:
-    """What replies that broke off had used; an estimate where the provider counts at the end only."""
+    """Return what replies that broke off had used; an estimate where the provider counts at the end only."""
     estimated = bool(texts) and not reported.input_total
     usage = Usage(input=call.total * len(texts), output=sum(map(counter.count, texts))) if estimated else reported
     return Lost(usage=usage, cost=prices.cost_of(call.model, usage), estimated=estimated)
 
 
 def lost_calls(events: Iterable[Event]) -> list[Lost]:
-    """What the run's failed and paused steps had used, oldest first."""
+    """Return what the run's failed and paused steps had used, oldest first."""
     ended = (event for event in events if event.kind in ("failed", "paused"))
     return [Lost.from_json(event.data[LOST]) for event in ended if LOST in (event.data or {})]

@@ -1,6 +1,6 @@
 """A sum of money that many runs share, wherever they run: what a call may cost is set aside first, then settled.
 
-The purse is a run of its own in their journal, and each change of it one of its steps, so that two workers never set
+The purse is a run of its own in their journal, and each change of it is one of its steps. So two workers never set
 aside the same dollar. A call that was cut off with its worker counts as spent with all that was set aside for it.
 """
 
@@ -83,7 +83,7 @@ class Purse:
             waited += PAUSE
 
     def settle(self, key: str, cost: float) -> None:
-        """What the call has cost; the rest of what was set aside is free again."""
+        """Note what the call has cost; the rest of what was set aside is free again."""
         self._change(lambda purse: (None, settled(purse, key, cost)), "settle", key)
 
     @property

@@ -1,7 +1,7 @@
 """Choose the segment that a turn goes on with, or begin a new one.
 
-A new one begins when too much of the prompt is out of date, when the conversation would outgrow the model's window, or
-when the prompt cache has let the prompt go and anything of it is out of date: then leaving that out costs nothing.
+A new one begins when too much of the prompt is out of date, or when the conversation would outgrow the model's window.
+It also begins when the prompt cache has let the prompt go and anything is out of date: leaving that out costs nothing.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def said_once(outcome: Outcome, held: Sequence[HeldDefinition]) -> Outcome:
 
 
 def _holding(held: Sequence[HeldDefinition], outcome: Outcome) -> tuple[HeldDefinition, ...]:
-    """What the conversation holds after the outcome: what that brought is new, and takes the place of what was."""
+    """Return what the conversation holds after the outcome: what that brought takes the place of what was."""
     for item in outcome.holds:
         entry = cast(HeldDefinition, dict(item) | {"new": True})
         held = (*(other for other in held if other["name"] != item["name"]), entry)

@@ -11,8 +11,8 @@ from agentnb.agent.conversation.attachments import Pictures, pictures_of
 from agentnb.agent.conversation.threads import EARLIER, folded, left_out
 from agentnb.agent.conversation.turn_blocks import closed, scrubbed
 from agentnb.agent.deps import Services
+from agentnb.agent.hydration.notebook_context import cell_entries, room_for_definitions
 from agentnb.agent.kernel_context import with_changed
-from agentnb.agent.notebook_context import cell_entries, room_for_definitions
 from agentnb.agent.request import Request
 from agentnb.agent.segments.segments import ChosenSegment, Segments
 from agentnb.agent.segments.window import context_room
@@ -58,10 +58,11 @@ class Hydrating:
         )
         if source is not None and begun.root:  # a new segment was never sent before: nothing of it is a request's end
             state = replace(state, previous_end=source.previous_end, previous_message=source.previous_message)
-        return state.noted(begun.why), _tags(state, request)
+        retired = catalog.retirement(self._services.model(state.address), self._services.clock.now())
+        return state.noted(begun.why, "" if state.simulated else retired), _tags(state, request)
 
     def _asked(self, request: Request, segment: Segment) -> AgentState:
-        """What was asked for, of whom, and within which limits."""
+        """Return the state of what was asked for, of whom, and within which limits."""
         model = self._services.model(request.model)
         options = replace(
             request.options,
@@ -137,7 +138,7 @@ class Hydrating:
             inherited=None,
             blocks=(*inherited, *blocks),
             definitions=_receipt(before, blocks, parts.selection),
-            cells=cell_entries(held_definitions([*before, *blocks]), parts.cell_entries),
+            cells=cell_entries(held_definitions([*before, *blocks]), parts.cell_entries, parts.involved),
             left_out=tuple(LeftOut(name=name, reason=reason) for name, reason in parts.selection.left_out),
             images=pictures.listed,
             redactions=tuple(services.scrub.report()),
@@ -158,7 +159,7 @@ class Hydrating:
         pictures: Pictures,
         hot: Sequence[Chosen],
     ) -> TurnParts:
-        """What the task touches, what became of what the thread holds, and what is `hot`: edited of late."""
+        """Find what the task touches, what became of what the thread holds, and what is `hot`: edited of late."""
         hydrator, count, mode, task = (
             self._services.hydrator,
             self._counter(state).count,
@@ -177,10 +178,11 @@ class Hydrating:
             values=hydrator.describe_values(task, mode=mode, involved=added.names),
             images=pictures.new,
             failure=_told_once(hydrator.failure(mode=mode, selection=selection), before, added.texts),
-            parts=fresh.parts if mode != "none" else (),
+            parts=(*fresh.parts, *hydrator.of_project.skills_named(task, count)) if mode != "none" else (),
             removed=fresh.removed,
             cells=added.texts,
             cell_entries=added.holds,
+            involved=added.involved,
             told=frozenset(hydrator.notebook.cells_told(held, added.holds)),
         )
 
@@ -196,7 +198,7 @@ class Hydrating:
         return pictures_of(self._services.hydrator.draw_pictures(state.task, mode=state.options.context), before, rules)
 
     def _dropped(self, state: AgentState, path: Sequence[Turn]) -> tuple[Chosen, ...]:
-        """What the other segment held, as it is now, where this run begins one that keeps a part of it."""
+        """Return what the other segment held, as it is now, where this run begins one that keeps a part of it."""
         base = state.segment.base
         if base is None:
             return ()
@@ -232,7 +234,7 @@ SAME_ERROR = "<error>The error told last still stands: no cell has run without o
 
 
 def _earlier_task(before: Sequence[Block]) -> str:
-    """What was asked last: a follow-up may speak of it."""
+    """Return what was asked last: a follow-up may speak of it."""
     texts = (
         block.content.text for block in reversed(before) if block.label == "task" and isinstance(block.content, Text)
     )
@@ -240,7 +242,7 @@ def _earlier_task(before: Sequence[Block]) -> str:
 
 
 def _told_once(failure: str, before: Sequence[Block], cells: Sequence[str] = ()) -> str:
-    """An error of which nothing changed since it was told is not told again; nor one that its cell tells as much of."""
+    """Leave out an error that was told and has not changed since, and one that its cell tells as well."""
     inner = failure.removeprefix("<error>\n").removesuffix("\n</error>")
     if inner and any(inner in text for text in cells):
         return ""
@@ -265,7 +267,7 @@ def _segment_of(begun: ChosenSegment, run_id: str) -> Segment:
 
 
 def _tags(state: AgentState, request: Request) -> dict[str, str]:
-    """What the journal finds the run by."""
+    """Return the tags that the journal finds the run by."""
     return {
         **request.tags,
         "thread": state.thread,
@@ -280,7 +282,7 @@ def _tags(state: AgentState, request: Request) -> dict[str, str]:
 
 
 def _receipt(path: Sequence[Block], own: Sequence[Block], selection: Selection) -> tuple[HeldDefinition, ...]:
-    """What the context holds after this turn's blocks: every definition once, in its newest version."""
+    """List what the context holds after this turn's blocks: every definition once, in its newest version."""
     new = {str(item["name"]) for block in own for item in block.holds}
     reasons = {chosen.definition.name: chosen.reason for chosen in selection.chosen}
     held = held_definitions([*path, *own])

@@ -336,7 +336,7 @@ class Thinking:
             samples.learn_tokens(call.model, simulated=simulated, estimated=estimated, reported=reported)
 
     def _timing(self, state: AgentState, call: Call, prediction: Prediction, answer: CallAnswer) -> latency.Latency:
-        """What the call took, beside what was expected of it before; the queue of a real call is estimated."""
+        """Return what the call took, beside what was expected of it before; the queue of a real call is estimated."""
         usage = answer.reply.usage
         timing = latency.from_trace(answer.trace, output_tokens=usage.output, reasoning=usage.reasoning)
         if not timing.streamed:
@@ -359,7 +359,7 @@ def _wire(provider: Provider, call: Call, state: AgentState) -> Wire:
 
 
 def advance(state: AgentState, reply: Reply, cost: prices.Cost, *, sent: int) -> Step:
-    """What a reply is, and the state after it. `sent` is the number of blocks that the request held."""
+    """Tell what a reply is, and the state after it. `sent` is the number of blocks that the request held."""
     begun = state.text if state.paused else ""
     after = replace(
         state,

@@ -9,10 +9,11 @@ import contextlib
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from agentnb.canonical import JsonMapping
 from agentnb.context.values.description import settled
 from agentnb.context.values.figures import plotly_spec, svg_text, vega_spec
 
@@ -50,7 +51,7 @@ class Displays:
     _kept: list[tuple[str, Shown]] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def take(self, bundle: Mapping[str, Any], *, cell: str, about: str = "", name: str = "") -> Shown | None:
+    def take(self, bundle: JsonMapping, *, cell: str, about: str = "", name: str = "") -> Shown | None:
         """Remember an output if it is a figure, which is returned. `about` says more than the output's own text."""
         shown = figure_of(bundle, cell=cell, about=about)
         with self._lock:
@@ -80,7 +81,7 @@ class Displays:
         return tuple(shown for shown in found if shown.cell == found[-1].cell)
 
 
-def figure_of(bundle: Mapping[str, Any], *, cell: str, about: str = "") -> Shown | None:
+def figure_of(bundle: JsonMapping, *, cell: str, about: str = "") -> Shown | None:
     """An output by its mime bundle as a figure; None for one that is none."""
     picture = next((found for kind in _PICTURES if isinstance(found := bundle.get(kind), str | bytes)), "")
     words = _words(bundle)
@@ -92,7 +93,7 @@ def figure_of(bundle: Mapping[str, Any], *, cell: str, about: str = "") -> Shown
     return Shown(cell=cell, text=text, data=picture, why="" if picture else "it was not shown as PNG or JPEG")
 
 
-def _words(bundle: Mapping[str, Any]) -> str | None:
+def _words(bundle: JsonMapping) -> str | None:
     """What a figure that its front end draws says of itself; None where the output is no such figure."""
     for kind, found in bundle.items():
         if kind.startswith("application/vnd.plotly") and type(found) is dict:
@@ -117,7 +118,7 @@ def _vega_page(page: str) -> str:
     return "Vega-Lite chart"
 
 
-def _plain(bundle: Mapping[str, Any]) -> str:
+def _plain(bundle: JsonMapping) -> str:
     found = bundle.get("text/plain")
     return " ".join(found[:WORDS].split()) if type(found) is str else "a picture"
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from agentnb.canonical import JsonMapping
 
 RUN = "application/vnd.agentnb.run.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -124,7 +126,7 @@ _HTML_SKIPPED = re.compile(r"<(style|script)\b.*?</\1\s*>", re.IGNORECASE | re.D
 _HTML_TAG = re.compile(r"<[^>]*>")
 
 
-def output_of(data: Mapping[str, Any], *, result: bool, figure: str | None = None, name: str = "") -> Output | None:
+def output_of(data: JsonMapping, *, result: bool, figure: str | None = None, name: str = "") -> Output | None:
     """A mime bundle as an output. `figure` are the words of what is one, else None; our own runs are no output."""
     if RUN in data:
         return None
@@ -140,14 +142,14 @@ def output_of(data: Mapping[str, Any], *, result: bool, figure: str | None = Non
     return Output(kind="table" if is_table else "result" if result else "shown", text=bounded(plain), name=name)
 
 
-def _text(data: Mapping[str, Any], kind: str) -> str:
+def _text(data: JsonMapping, kind: str) -> str:
     found = data.get(kind, "")
     if isinstance(found, list):
         found = "".join(part for part in found if isinstance(part, str))
     return found if isinstance(found, str) else ""
 
 
-def _json(data: Mapping[str, Any]) -> str:
+def _json(data: JsonMapping) -> str:
     found = data.get("application/json")
     return json.dumps(found, ensure_ascii=False, default=str)[:KEPT] if found is not None else ""
 

@@ -12,7 +12,7 @@ WITHHELD = 'not shown: AgentNB.values = "schema"'
 """What stands in the place of every value, output and result."""
 
 
-def describe_schema(name: str, value: Any) -> str:
+def describe_schema(name: str, value: object) -> str:
     """`df: DataFrame 100 x 5, columns: price float64, city object`."""
     line = line_of(name, value) or f"{name}: module"
     try:
@@ -42,7 +42,7 @@ def _columns(value: Any) -> list[str]:
     return []
 
 
-def _is(value: Any, module: str, name: str) -> bool:
+def _is(value: object, module: str, name: str) -> bool:
     cls = static_inspect.loaded_class(module, name)
     return cls is not None and static_inspect.is_a(value, cls)
 
@@ -56,7 +56,7 @@ def _label(name: object) -> str:
     return "unnamed" if name is None else f"({static_inspect.class_name(type(name))[1]})"
 
 
-def _dtype(kind: Any) -> str:
+def _dtype(kind: object) -> str:
     """A dtype by name: a category without its categories."""
     name = getattr(kind, "name", None)
     return name if type(name) is str else str(kind)

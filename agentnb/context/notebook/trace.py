@@ -164,7 +164,7 @@ class ProfileHook:
         if not is_a_hook:
             here.enable()  # cProfile's: no callable, but it knows how
 
-    def _saw(self, frame: FrameType, event: str, argument: Any) -> None:
+    def _saw(self, frame: FrameType, event: str, argument: object) -> None:
         if self._before is None:
             sys.setprofile(None)  # a thread that outlives the recording
         elif event == "call":

@@ -6,11 +6,10 @@ only if its cell ran anew, its file was written, or the live object that it lead
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from agentnb.canonical import JsonMapping
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.resolve.files import module_file, stamp_of
 from agentnb.context.static.definitions import Definition
@@ -42,14 +41,14 @@ class HeldNames:
 
     _kept: dict[tuple[str, str], _KeptName] = field(default_factory=dict)
 
-    def known(self, name: str, form: str, cells: CellIndex, namespace: Mapping[str, Any]) -> HeldNow | None:
+    def known(self, name: str, form: str, cells: CellIndex, namespace: JsonMapping) -> HeldNow | None:
         """Return what the name is, where nothing that it depends on has changed since it was looked at."""
         kept = self._kept.get((name, form))
         if kept is None or _mark(name, kept.file, kept.roots, cells, namespace) != kept.mark:
             return None
         return kept.seen
 
-    def keep(self, form: str, found: Definition, seen: HeldNow, cells: CellIndex, namespace: Mapping[str, Any]) -> None:
+    def keep(self, form: str, found: Definition, seen: HeldNow, cells: CellIndex, namespace: JsonMapping) -> None:
         """Remember what a definition is now."""
         file = _file_of(found)
         roots = tuple(dict.fromkeys(name.partition(".")[0].removesuffix("()") for name in found.references))
@@ -58,9 +57,7 @@ class HeldNames:
         self._kept[found.name, form] = _KeptName(seen, mark, file, roots)
 
 
-def _mark(
-    name: str, file: Path | None, roots: tuple[str, ...], cells: CellIndex, namespace: Mapping[str, Any]
-) -> _Mark:
+def _mark(name: str, file: Path | None, roots: tuple[str, ...], cells: CellIndex, namespace: JsonMapping) -> _Mark:
     """What a name's meaning depends on: how its root and its imports are bound, live objects, and the file's stamp."""
     parts = name.split(".")
     value = namespace.get(parts[0], static_inspect.MISSING)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from agentnb.canonical import Clock
+from agentnb.canonical import Clock, JsonObject
 from agentnb.view.answer.markup import settled, to_html
 from agentnb.view.progress import BAR_STYLES, Progress
 from agentnb.view.style import PRE, clean, esc, wrap
@@ -25,7 +25,7 @@ PIECE = 400
 VIEW_MIME = "application/vnd.jupyter.widget-view+json"
 SETTLING = 0.3
 """Seconds after a cell's end in which the front end tells which fold was open: no message arrives before."""
-Bundle = dict[str, Any]
+Bundle = JsonObject
 
 
 class Painter(Protocol):

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
 from agentnb.agent.run_document import state_of
-from agentnb.canonical import Clock
+from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.durable.journal.records import Run
 from agentnb.notebook.live.dashboard import Dashboard, Widgets, someone_watches
 from agentnb.notebook.live.terminal_view import TerminalView
@@ -64,7 +64,7 @@ class View:
         if self._dashboard is not None:
             self._dashboard.reopen()
 
-    def replace(self, document: Mapping[str, Any]) -> None:
+    def replace(self, document: JsonMapping) -> None:
         """Show another document in the output that shows one already."""
         if self._dashboard is not None:
             self._dashboard.reopen()
@@ -83,7 +83,7 @@ class View:
                 changed, self._changed = self._changed, False
                 self._dashboard.update(self._run, changed=changed, beside=self._beside)
 
-    def finish(self, document: Mapping[str, Any], *, error_follows: bool = False) -> None:
+    def finish(self, document: JsonMapping, *, error_follows: bool = False) -> None:
         """Replace the live view by the static one; `error_follows`: the run's error is about to be raised."""
         self._spent = self._clock.monotonic() - self._run.began
         self._loading += self._run.loading
@@ -102,8 +102,8 @@ class View:
         return dict(document) | {"redactions": found}
 
     def _forms(
-        self, document: Mapping[str, Any], *, error_follows: bool = False
-    ) -> tuple[dict[str, Any], Callable[[], dict[str, Any]]]:
+        self, document: JsonMapping, *, error_follows: bool = False
+    ) -> tuple[JsonObject, Callable[[], JsonObject]]:
         """What is shown, and how to make the same with its fold open."""
         shown = with_cell_numbers(document, self._numbers)
         return (
@@ -129,7 +129,7 @@ def _begun(run: Run, began: float) -> Progress:
     )
 
 
-def _later(shell: Any) -> Callable[[float, Callable[[], None]], None] | None:
+def _later(shell: object) -> Callable[[float, Callable[[], None]], None] | None:
     """Do something on the kernel's own loop, when no cell runs; None where there is no such loop."""
     loop = getattr(getattr(shell, "kernel", None), "io_loop", None)
     return loop.call_later if loop is not None else None

@@ -3,13 +3,14 @@ for looking at live names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any
 
 from agentnb.agent.scrubber import Scrubber
-from agentnb.canonical import digest
+from agentnb.canonical import JsonMapping, JsonObject, digest
 from agentnb.context.cell_selection import CellChoice, CellQuestion, HeldCell, Picked, choose
+from agentnb.context.notebook.basis import content_of
 from agentnb.context.notebook.cell_runs import CellLog, CellRun, cleaned, without_values
 from agentnb.context.notebook.cell_text import FORMS, OUTLINE, WHOLE, cell_body, cell_element, is_entire
 from agentnb.context.notebook.missing import what_is_missing
@@ -37,9 +38,9 @@ class Additions:
     """What a turn adds of the notebook: texts with the entries of what they hold, and the names that matter."""
 
     texts: tuple[str, ...] = ()
-    holds: tuple[Mapping[str, Any], ...] = ()
+    holds: tuple[JsonMapping, ...] = ()
     names: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    involved: frozenset[str] = frozenset()
     tokens: int = 0
 
 
@@ -48,7 +49,7 @@ class NotebookContext:
     """The cells that ran in this kernel, and the names that they bound."""
 
     log: CellLog
-    namespace: Mapping[str, Any]
+    namespace: JsonMapping
     bound: Callable[[], Iterable[str]]
     scrub: Scrubber
     schema_only: bool = False
@@ -88,6 +89,7 @@ class NotebookContext:
             texts=tuple(text for text in texts if text),
             holds=tuple(holds),
             names=choice.names,
+            involved=choice.involved,
             tokens=choice.tokens,
         )
 
@@ -114,7 +116,7 @@ class NotebookContext:
                 found[name] = now.get(name, str(item["digest"]))
         return found
 
-    def cells_told(self, held: HeldParts, holds: Iterable[Mapping[str, Any]]) -> set[str]:
+    def cells_told(self, held: HeldParts, holds: Iterable[JsonMapping]) -> set[str]:
         """The cells of which the thread, with what is added now, has the present run's source."""
         known = {str(item["cell"]): item for item in [*held.values(), *holds] if str(item["name"]).startswith(CELL)}
         return {
@@ -123,7 +125,7 @@ class NotebookContext:
             if item.get("entire") and (run := self.log.of_cell(cell)) is not None and item["run"] == self._run_id(run)
         }
 
-    def read(self, number: int, part: str, count: Callable[[str], int]) -> tuple[str, tuple[Mapping[str, Any], ...]]:
+    def read(self, number: int, part: str, count: Callable[[str], int]) -> tuple[str, tuple[JsonMapping, ...]]:
         """A cell at length by its number, for the model; an empty text where there is none."""
         found = self.log.of_number(number)
         if found is None:
@@ -152,10 +154,10 @@ class NotebookContext:
             found[name.removeprefix(CELL)] = HeldCell(number=there, form=str(item["form"]), body=str(item["body"]))
         return found
 
-    def _entry(self, item: Picked) -> dict[str, Any]:
+    def _entry(self, item: Picked) -> JsonObject:
         return self._cell_entry(item.run, item.form.name, item.body, item.text, item.tokens, item.reason)
 
-    def _cell_entry(self, run: CellRun, form: str, body: str, text: str, tokens: int, reason: str) -> dict[str, Any]:
+    def _cell_entry(self, run: CellRun, form: str, body: str, text: str, tokens: int, reason: str) -> JsonObject:
         return {
             "name": run.key,
             "cell": run.cell,
@@ -164,31 +166,32 @@ class NotebookContext:
             "run": self._run_id(run),
             "form": form,
             "body": body,
+            "content": content_of(run),
+            "session": self.log.session,
             "entire": is_entire(run, FORMS[form]),
             "digest": digest(text),
             "tokens": tokens,
             "reason": reason,
         }
 
-    def _outlined(self, choice: CellChoice) -> list[dict[str, Any]]:
+    def _outlined(self, choice: CellChoice) -> list[JsonObject]:
         each = choice.outline_tokens // max(1, len(choice.outlined))
         why = "not needed by the question; its line stands in the outline"
         return [self._cell_entry(run, OUTLINE.name, "", choice.outline_text, each, why) for run in choice.outlined]
 
-    def _written(
-        self, held: HeldParts, count: Callable[[str], int], room: int
-    ) -> tuple[list[str], list[dict[str, Any]]]:
+    def _written(self, held: HeldParts, count: Callable[[str], int], room: int) -> tuple[list[str], list[JsonObject]]:
         """What the thread lacks of the notebook's own text, up to `room` tokens."""
         texts: list[str] = []
-        entries: list[dict[str, Any]] = []
-        parts = parts_of(self.text, self.log.runs, asking=self.asking) if self.text is not None else ()
+        entries: list[JsonObject] = []
+        text = self.text.without(self.log.hidden) if self.text is not None else None
+        parts = parts_of(text, self.log.runs, asking=self.asking) if text is not None else ()
         for part in parts:
             new = held.get(part.key, {}).get("digest") != part.digest
-            text = self.scrub(part.text) if new else ""
-            tokens = count(text) if new else 0
+            told = self.scrub(part.text) if new else ""
+            tokens = count(told) if new else 0
             if new and tokens <= room:
                 room -= tokens
-                texts.append(text)
+                texts.append(told)
                 entry = {"name": part.key, "digest": part.digest, "form": "text", "tokens": tokens, "reason": ""}
                 entries.append(entry)
         return texts, entries
@@ -196,17 +199,18 @@ class NotebookContext:
     def _lines(self) -> tuple[NameLine, ...]:
         return names_of(self.namespace, self.bound())
 
-    def _names(self, held: HeldParts, count: Callable[[str], int]) -> tuple[str, list[dict[str, Any]]]:
+    def _names(self, held: HeldParts, count: Callable[[str], int]) -> tuple[str, list[JsonObject]]:
         """The lines that the thread lacks of the list of names."""
         lines = self._lines()
         known = {name: item for name, item in held.items() if name.startswith(NAME)}
         new = [line for line in lines if known.get(line.key, {}).get("digest") != line.digest]
-        gone = [name.removeprefix(NAME) for name in known if name not in {line.key for line in lines}]
+        listed = {line.key for line in lines}
+        gone = [name.removeprefix(NAME) for name in known if name not in listed]
         gone = [name for name in gone if name not in self.namespace and self.log.runs]
         if not new and not gone:
             return "", []
         text = names_text(new, gone, renewed=bool(known), scrub=self.scrub)
-        entries: list[dict[str, Any]] = [
+        entries: list[JsonObject] = [
             {"name": line.key, "digest": line.digest, "form": "name", "tokens": count(line.text), "reason": "a name"}
             for line in new
         ]
@@ -216,7 +220,9 @@ class NotebookContext:
         return text, entries
 
 
-def cell_entries(held: HeldParts, new: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+def cell_entries(
+    held: HeldParts, new: Iterable[JsonMapping], involved: AbstractSet[str] = frozenset()
+) -> tuple[JsonObject, ...]:
     """The receipt's list of cells: each that the context holds, in the order in which they ran."""
     fresh = {(str(item["name"]), str(item["run"])) for item in new if str(item["name"]).startswith(CELL)}
     cells = [item for name, item in held.items() if name.startswith(CELL)]
@@ -224,6 +230,7 @@ def cell_entries(held: HeldParts, new: Iterable[Mapping[str, Any]]) -> tuple[dic
     for item in sorted(cells, key=lambda item: int(str(item["execution_count"]))):
         is_new = (str(item["name"]), str(item["run"])) in fresh
         reason = str(item["reason"]) if is_new else f"{item['reason']} (earlier turn)"
-        shown = ("cell", "execution_count", "version", "digest", "tokens", "form")
-        out.append({name: item[name] for name in shown} | {"reason": reason, "new": is_new})
+        shown = ("cell", "execution_count", "version", "digest", "tokens", "form", "content", "session")
+        more = {"reason": reason, "new": is_new, "involved": item["cell"] in involved}
+        out.append({name: item[name] for name in shown} | more)
     return tuple(out)
