@@ -47,7 +47,7 @@ class Code(str):
 
 @dataclass(frozen=True)
 class Bar:
-    """A prompt in a table: tokens read from the prompt cache, processed anew and written to it, to the scale of all."""
+    """A prompt in a table: tokens read from the prompt cache, new ones, and those stored in it; `widest` is full."""
 
     cached: float
     new: float
@@ -55,9 +55,8 @@ class Bar:
     widest: float
 
     def __str__(self) -> str:
-        return "".join(
-            mark * round(12 * fraction(part, self.widest)) for mark, part in zip("█░▒", self._parts, strict=True)
-        )
+        lengths = (round(12 * fraction(part, self.widest)) for part in self._parts)
+        return "".join(mark * length for mark, length in zip("█░▒", lengths, strict=True))
 
     @property
     def _parts(self) -> tuple[float, float, float]:

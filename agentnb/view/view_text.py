@@ -221,8 +221,20 @@ def cache_lines(doc: Doc) -> list[str]:
     if recorded(doc):
         return [f"Prompt cache, as recorded: read {count(cache.get('read'))}, wrote {count(cache.get('written'))}."]
     reason = clean(cache.get("reason") or "")
+    if reason.startswith("written: first call") and number(cache.get("written")):
+        return [_first_call(cache)]
     lines = [_cache_reason(reason), "" if is_forecast(doc) else _cache_figures(cache, told=reason.startswith("hit"))]
     return [line for line in lines if line]
+
+
+def _first_call(cache: Doc) -> str:
+    until = number(cache.get("warm_until"))
+    then = (
+        f" Until {number_format.time_of_day(until)[:5]} the next question reads them at a fraction of the price."
+        if until
+        else ""
+    )
+    return f"First call: {count(cache['written'])} tokens stored.{then}"
 
 
 def _cache_reason(reason: str) -> str:
