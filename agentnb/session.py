@@ -21,8 +21,9 @@ from agentnb import canonical
 from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.deps import Services
+from agentnb.agent.hydration.project_context import Pins
 from agentnb.agent.keepalive import KeepAlive
-from agentnb.agent.kernel_context import Hydrator, Observed, Pins
+from agentnb.agent.kernel_context import Hydrator, Observed
 from agentnb.agent.request import Limits, Request
 from agentnb.agent.run_document import AgentRun, document_of
 from agentnb.agent.samples import Samples
@@ -207,15 +208,25 @@ class Session:
 
     def provider(self, address: str) -> Provider:
         """The connection to a model. Opening it sends nothing."""
-        if address not in self._providers:
-            self._providers[address] = self._connect(address)
-        return self._providers[address]
+        return self._connection(self._providers, address)
+
+    def _connection(self, made: dict[str, Provider], address: str) -> Provider:
+        """The connection among those made; a new one where its provider is at another place by now."""
+        if address not in made:
+            made[address] = self._connect(address)
+        elif not catalog.is_simulated(address) and made[address].scope != self._place(address):
+            made[address].close()
+            made[address] = self._connect(address)
+        return made[address]
+
+    def _place(self, address: str) -> str:
+        return ADAPTERS[catalog.lookup(address).provider].place(self.environment)
 
     def _connect(self, address: str) -> Provider:
         model = catalog.lookup(address)
         adapter = ADAPTERS[model.provider]
         if not catalog.is_simulated(address):
-            return adapter(model, clock=self.clock, scope=adapter.place(self.environment))
+            return adapter(model, clock=self.clock, scope=self._place(address))
         simulator = self.simulator()
         return adapter(
             model,
@@ -267,21 +278,23 @@ class Session:
         made: dict[str, Provider] = {}
 
         def provider(address: str) -> Provider:
-            if address not in made:
-                made[address] = self._connect(address)
-                self._more.append(made[address])
-            return made[address]
+            connection = self._connection(made, address)
+            if connection not in self._more:
+                self._more.append(connection)
+            return connection
 
         return provider
 
     def hydrator(self, scrub: Scrubber | None = None) -> Hydrator:
         """Return what this kernel can tell a model now."""
+        pins = self.pins
+        self.log.hidden = {name.removeprefix("cell:") for name in pins.hidden if name.startswith("cell:")}
         return Hydrator(
             cells=self.cells,
             namespace=self.namespace,
             scrub=scrub or self.scrubber(),
             project=self.project,
-            pins=self.pins,
+            pins=pins,
             observed=self.observed,
             seen=self._seen,
             log=self.log,

@@ -6,7 +6,7 @@ What happens in which state stands in table.py; this only looks it up.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from agentnb.agent.approvals import AWAITING_APPROVAL, COMMAND, EVENT, Answer, Question
@@ -26,8 +26,18 @@ from agentnb.durable.machine import AgentStateMachine
 from agentnb.durable.states import Handler
 from agentnb.errors import AgentnbError, RunInterrupted
 from agentnb.models import prices
+from agentnb.models.layers import Block
 from agentnb.providers import latency
 from agentnb.providers.promptcache import Call, Plan, Prediction, Reuse, expected_usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A request's blocks with their estimated tokens, and how many of these the prompt cache had or should have."""
+
+    blocks: tuple[Block, ...]
+    tokens: tuple[int, ...]
+    cached: int
 
 
 class BuiltInAgent:
@@ -153,6 +163,21 @@ class BuiltInAgent:
             f"First token expected in {first}.",
         )
         return AgentRun(run_document(run_id=run_id, standing=DRY_RUN, state=state, steps=()))
+
+    def next_request(self, request: Request, run_id: str) -> Preview:
+        """Return the blocks that the request would send. Sends nothing and commits nothing."""
+        state, _ = self._hydrating.opening(request, run_id)
+        call, prediction = self._preparing.prepare(self._hydrating.fill(state, run_id))
+        return Preview(blocks=call.prompt.blocks, tokens=call.tokens, cached=prediction.tokens)
+
+    def last_request(self, run_id: str) -> Preview:
+        """Return the blocks that a run's last request sent."""
+        state = self._state(run_id)
+        call, _ = self._preparing.prepare(state)
+        cache = (state.last or {}).get("cache") or {}
+        read, end = cache.get("read"), state.previous_end
+        cached = read if isinstance(read, int) else 0
+        return Preview(blocks=call.prompt.blocks[:end], tokens=call.tokens[:end], cached=cached)
 
     def _state(self, run_id: str) -> AgentState:
         return AgentState.from_json(self._machine.get(run_id).context)

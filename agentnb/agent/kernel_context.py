@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
-from agentnb.agent.notebook_context import CELL, NAME, Additions, NotebookContext
-from agentnb.agent.project import own_root, read_added, relative_to, tree_of
+from agentnb.agent.hydration.notebook_context import CELL, NAME, Additions, NotebookContext
+from agentnb.agent.hydration.project_context import Pins, ProjectContext, digests_now
 from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.tool import Outcome, shorten
 from agentnb.context.notebook.cell_runs import CellLog
@@ -20,11 +19,9 @@ from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.notebook.displays import Shown, names_of, speaks_of_figure
 from agentnb.context.notebook.notebook_text import KEYS, NotebookText
 from agentnb.context.notebook.schema_only import WITHHELD, describe_schema
-from agentnb.context.notebook.trace import Ran, below_packages, frames_of
+from agentnb.context.notebook.trace import Ran, frames_of
 from agentnb.context.notebook.tracebacks import describe_failure
-from agentnb.context.resolve.files import SHARED
 from agentnb.context.resolve.held import HeldNames, HeldNow
-from agentnb.context.resolve.outlines import Outline, fitted, modules_in_use, words_of
 from agentnb.context.resolve.resolution import Resolver, Unresolved
 from agentnb.context.selection import Chosen, Selection, marks, measured, render, select
 from agentnb.context.static.definitions import Definition
@@ -32,30 +29,15 @@ from agentnb.context.values import description, static_inspect
 from agentnb.context.values.pictures import Drawn, draw, draw_shown, is_drawable, open_in_pyplot
 from agentnb.models.framing import framed
 from agentnb.prompt.blocks import Project, receipt_entry
-from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, HeldParts, OutlinePart, Part, TreePart
+from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, HeldParts
 
 _NO_DEFINITIONS = (OUTLINE, TREE, CELL, NAME, *KEYS)
-OUTLINE_ROOM = 12_000
-"""Characters for the outlines of the project's modules: about 3,000 tokens."""
 MAX_VALUES = 12
 MAX_PICTURES = 4
 _WORDS = ("auto", "cells")
 """The modes in which the words of a task count, not its marks alone."""
 _WORD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _SCAN = 20_000  # characters of the task that are searched for variable names; a pasted log goes on for much longer
-
-
-@dataclass(kw_only=True)
-class Pins:
-    """What the user pinned (definitions by name), added (files) and allowed (marks or kinds of secrets) for a thread.
-
-    `schemas` are database schemas by the variable that they were read from, redacted, as they were when pinned.
-    """
-
-    names: list[str] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    allow: list[str] = field(default_factory=list)
-    schemas: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +109,8 @@ class Hydrator:
 
     def _own_names(self) -> list[str]:
         """The names that cells have bound to something of their own: an import is a package's."""
-        imports = self.cells.imports()
-        return [name for name in self.cells.names if name not in imports]
+        left_out = {*self.cells.imports(), *self.pins.hidden}
+        return [name for name in self.cells.names if name not in left_out]
 
     def additions(
         self, task: str, earlier: str, held: HeldParts, *, mode: str, count: Callable[[str], int], budget: int
@@ -167,7 +149,7 @@ class Hydrator:
             notes += [note] if note else []
             chosen |= {pinned.definition.name: pinned} if pinned else {}
         self.seen.update(chosen)
-        kept = tuple(self._clean(item) for item in chosen.values())
+        kept = tuple(self._clean(item) for item in chosen.values() if not self.pins.hides(item.definition))
         return replace(found, chosen=kept, notes=tuple(notes))
 
     def why_not_in_full(self, name: str, *, count: Callable[[str], int], budget: int) -> str:
@@ -195,7 +177,7 @@ class Hydrator:
     ) -> Freshness:
         """The held definitions and parts compared with what is there now; and those of `gone` that are there again."""
         parts = self.parts(count, held)
-        current = _digests_now(parts, held) | self.notebook.digests(held)
+        current = digests_now(parts, held) | self.notebook.digests(held)
         removed = [name for name, digest in current.items() if not digest and not name.startswith(_NO_DEFINITIONS)]
         resolver, changed, notes = self._resolver(), [], list[str]()
         for name, item in held.items():
@@ -214,6 +196,7 @@ class Hydrator:
         gone = (name for name in gone if not name.startswith(_NO_DEFINITIONS))
         back = (found for name in gone if (found := _by_its_name(resolver, name)) is not None)
         changed += [self._clean(_in_full(found, "defined again", count)) for found in back]
+        changed = [item for item in changed if not self.pins.hides(item.definition)]
         return Freshness(
             current=current,
             changed=tuple(changed),
@@ -248,11 +231,31 @@ class Hydrator:
         found = _by_its_name(resolver, name, form=form) if form in ("full", "signature") else None
         return self._clean(_chosen(found, form, reason, count)) if found is not None else None
 
+    def older_definitions(self, held: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+        """The names of those definitions that are gone, or read otherwise now."""
+        resolver = self._resolver()
+        return tuple(name for name, item in held.items() if self._is_older(name, item, resolver))
+
+    def _is_older(self, name: str, item: Mapping[str, Any], resolver: Resolver) -> bool:
+        now = self._now(name, str(item["form"]), resolver)
+        if now is None:
+            return name in self.seen
+        return now.digest != item["digest"] and not (now.shown and now.shown == item.get("shown"))
+
+    def described_now(self, name: str) -> str | None:
+        """The description of a variable as it would stand beside a task; None where there is no such variable."""
+        return self._described(name) if self._is_data(name) else None
+
     def look(self, name: str, *, count: Callable[[str], int]) -> Outcome:
         """One more definition by name, or a variable's value, for the `inspect` tool."""
         name = name.strip().strip("`@")
+        skill = self.of_project.skill(name, count)
+        if skill is not None:
+            return Outcome(text=skill.render(), holds=(skill.hold,))
         resolver = self._resolver()
         found = resolver.resolve(name)
+        if name in self.pins.hidden or (not isinstance(found, Unresolved) and self.pins.hides(found)):
+            return Outcome(text=f"The person keeps {name} out of this conversation.", is_error=True)
         if not isinstance(found, Unresolved):
             chosen = self._clean(_in_full(resolver.whole(found), "inspected by the model", count))
             self.seen.add(chosen.definition.name)
@@ -337,7 +340,26 @@ class Hydrator:
 
     def snapshot(self, count: Callable[[str], int], *, folded: Sequence[Chosen]) -> Project:
         """What SEMI_STATIC freezes: packages, files, outlines, added files, and these definitions of the thread."""
-        return Project(packages=self.packages(), parts=self.parts(count), folded=tuple(folded))
+        return Project(packages=self.of_project.packages(), parts=self.parts(count), folded=tuple(folded))
+
+    @property
+    def of_project(self) -> ProjectContext:
+        """What the project's files tell."""
+        return ProjectContext(
+            cells=self.cells,
+            namespace=self.namespace,
+            scrub=self.scrub,
+            project=self.project,
+            pins=self.pins,
+            seen=self.seen,
+            log=self.log,
+        )
+
+    def parts(
+        self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    ) -> tuple[AnyPart, ...]:
+        """The project's parts as they are now."""
+        return self.of_project.parts(count, held)
 
     def as_they_are(self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int]) -> tuple[Chosen, ...]:
         """The held definitions that still exist, in their present version and in the form in which they are held."""
@@ -345,71 +367,6 @@ class Hydrator:
         alone = {name: item for name, item in held.items() if not item.get("inside")}  # others go with their cell
         made = (self._as_held(n, item, str(item.get("reason", "")), resolver, count) for n, item in alone.items())
         return tuple(item for item in made if item is not None)
-
-    def parts(
-        self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-    ) -> tuple[AnyPart, ...]:
-        """The project's files by name, outlines of its modules that the notebook uses, added files and pinned schemas,
-        as they are.
-
-        What of an outline the thread already holds stays in it, whatever the budget.
-        """
-        return (*self._tree(count, held), *self._outlines(count, held), *self._files(count), *self._schemas(count))
-
-    def packages(self) -> dict[str, str]:
-        """Imported top-level packages of others, with their versions."""
-        found = {}
-        for target in self.cells.imports().values():
-            top = target.partition(".")[0]
-            module = sys.modules.get(top)
-            if module is not None and top not in sys.stdlib_module_names and not self._is_own(module):
-                found[top] = _version(module)
-        return found
-
-    def _tree(self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]]) -> Iterator[TreePart]:
-        known = [name.removeprefix(TREE) for name in held if name.startswith(TREE)]
-        tree = tree_of(self.project, known)
-        if tree is not None:  # else what the thread holds is not known to be gone
-            files = {(clean := self.scrub(file)): count(clean) for file in tree.files}
-            yield TreePart(files=files, more=tree.more, others=tree.others)
-
-    def _outlines(self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]]) -> Iterator[OutlinePart]:
-        known = lines_held(held)
-        found = [self._outline(name) for name in sorted({*self._own_modules(), *known})]
-        present = [outline for outline in found if outline is not None]
-        for outline in fitted(present, room=OUTLINE_ROOM, wanted=words_of(self.cells.code()), held=known):
-            self.seen.add(f"{OUTLINE}{outline.module}")
-            yield OutlinePart(outline=outline.told(self.scrub, count))
-
-    def _outline(self, module: str) -> Outline | None:
-        """A module's outline as its file has it; without lines where it was there in this session and is gone."""
-        loaded = static_inspect.loaded_module(module)
-        file = self._own_file(loaded) if loaded is not None else None
-        found = SHARED.definitions(file, module=module) if file is not None else None
-        if file is not None and found is not None:
-            return Outline(module=module, file=self._shown(file, found.file), lines=found.outline)
-        return Outline(module=module, file="", lines=()) if f"{OUTLINE}{module}" in self.seen else None
-
-    def _shown(self, file: Path, below_package: str) -> str:
-        inside = self.project is not None and file.is_relative_to(self.project)
-        return relative_to(file, self.project) if inside else below_package
-
-    def _files(self, count: Callable[[str], int]) -> list[Part]:
-        out = []
-        for name in sorted(self.pins.files):
-            text = read_added(Path(name))
-            if text is not None:
-                clean = self.scrub(text)
-                shown = relative_to(Path(name), self.project)
-                out.append(Part(kind="file", file=shown, text=clean, tokens=count(clean)))
-        return out
-
-    def _schemas(self, count: Callable[[str], int]) -> list[Part]:
-        """Pinned schemas as they were read: pinning one again reads it again."""
-        return [
-            Part(kind="schema", file=name, text=text, tokens=count(text))
-            for name, text in sorted(self.pins.schemas.items())
-        ]
 
     def _clean(self, chosen: Chosen) -> Chosen:
         """The definition without secrets: taken out before anything is hashed."""
@@ -419,22 +376,8 @@ class Hydrator:
     def _resolver(self) -> Resolver:
         return Resolver(cells=self.cells, namespace=self.namespace, project=self.project)
 
-    def _own_modules(self) -> Iterable[str]:
-        return modules_in_use(self.cells, self.namespace, self._is_own) if self.project is not None else ()
-
-    def _is_own(self, module: ModuleType) -> bool:
-        return self._own_file(module) is not None
-
-    def _own_file(self, module: ModuleType) -> Path | None:
-        """The file of a module of the project; None for any other. Nothing of a lazy module is set off."""
-        file = static_inspect.module_text(module, "__file__")
-        if self.project is None or not file.endswith(".py"):
-            return None
-        path = Path(file)
-        return path if path.is_relative_to(own_root(self.project)) and not below_packages(file) else None
-
     def _is_data(self, name: str) -> bool:
-        if name.startswith("_") or name not in self.namespace:
+        if name.startswith("_") or name not in self.namespace or name in self.pins.hidden:
             return False
         value = self.namespace[name]
         return not (static_inspect.is_a(static_inspect.unwrap(value), _CODE) or name in _SHELL_NAMES)
@@ -478,28 +421,3 @@ def with_changed(selection: Selection, changed: Iterable[Chosen], notes: Iterabl
 _CODE = (type, ModuleType, FunctionType, MethodType, *static_inspect.COMPILED)
 """What a name may hold that is code, not data. A model that can be called is data all the same."""
 _SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython"})
-
-
-def _version(module: ModuleType) -> str:
-    version = static_inspect.attribute(module, "__version__") if static_inspect.is_a(module, ModuleType) else ""
-    return version if isinstance(version, str) else ""
-
-
-def _digests_now(parts: Iterable[AnyPart], held: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The digests of the project's parts as they are; "" for what of them was held and is gone."""
-    current: dict[str, str] = {}
-    for part in parts:
-        current |= part.digests
-        current |= dict.fromkeys(part.gone(held) if not isinstance(part, Part) else (), "")
-    files = (name for name in held if name.startswith(("file:", "schema:")))
-    return dict.fromkeys(files, "") | current
-
-
-def lines_held(held: Iterable[str]) -> dict[str, set[str]]:
-    """The names of the outline lines that a thread holds, by module."""
-    found: dict[str, set[str]] = {}
-    for name in held:
-        if name.startswith(OUTLINE):
-            module, _, line = name.removeprefix(OUTLINE).rpartition(":")
-            found.setdefault(module, set()).add(line)
-    return found

@@ -16,6 +16,7 @@ from agentnb.models.messages import Usage
 from agentnb.models.tokens import cached_share
 from agentnb.providers import latency
 from agentnb.providers.promptcache import (
+    TTL_SECONDS,
     UNASKED,
     CacheReport,
     Call,
@@ -35,6 +36,8 @@ from agentnb.providers.promptcache import (
     place_marks,
     plan_layers,
     predict,
+    worth_unasked,
+    written_for,
 )
 
 
@@ -76,7 +79,7 @@ class Preparing:
         marks = (automatic_mark if left_to_it else place_marks)(prompt, model, plan=self.plan(state, call))
         bare, held = replace(call, marks=marks), objects.find(prompt, model, call.scope)
         # No provider says whether a call that names an object hits what is cached unasked beyond it: one of the two.
-        if held is None or self.predict(state, bare).tokens > held.tokens:
+        if held is None or worth_unasked(bare, self._services.ledger, self._trust(state)) > held.tokens:
             return bare
         return replace(bare, marks=objects.bind(marks, prompt, held))
 
@@ -143,8 +146,8 @@ class Preparing:
 
     def quote(self, call: Call) -> Quote | None:
         """The worst case of the next call: nothing hits, everything is written at the dearest TTL asked for."""
-        dearest = {"cache_write_1h": call.total} if any(m.ttl == "1h" for m in call.marks) else {}
-        usage = Usage(**(dearest or {"cache_write_5m": call.total} if call.marks else {"input": call.total}))
+        longest = max((mark.ttl for mark in call.marks), key=TTL_SECONDS.__getitem__, default="")
+        usage = written_for(call.model, longest, call.total) if longest else Usage(input=call.total)
         worst = prices.cost_of(call.model, usage).total
         per_token = prices.cost_of(call.model, Usage(output=1_000_000)).total
         if worst is None or per_token is None:

@@ -89,6 +89,8 @@ class CellChoice:
     outline_text: str = ""
     outline_tokens: int = 0
     names: tuple[str, ...] = ()
+    involved: frozenset[str] = frozenset()
+    """The cells that an answer rests on: pointed at or named, what those use, else those that share its words."""
     pointed: Pointed = field(default_factory=Pointed)
 
     @property
@@ -157,8 +159,16 @@ def choose(
         outline_text=text,
         outline_tokens=count(text) if text else 0,
         names=tuple(names),
+        involved=_involved(wants, known),
         pointed=means,
     )
+
+
+def _involved(wants: Mapping[str, _Want], known: Mapping[str, CellRun]) -> frozenset[str]:
+    strong = {key for key, want in wants.items() if want.priority < 2}
+    by_words = {key for key, want in wants.items() if 3 <= want.priority < 4}
+    used = {key for key, want in wants.items() if 4 <= want.priority < 5}
+    return frozenset(known[key].cell for key in ((strong or by_words) | used if strong or by_words else ()))
 
 
 def _key(run: CellRun) -> str:
@@ -210,12 +220,13 @@ def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, nam
     since = _changed_since(seeds, runs)
     offers = (
         (0, spoken, means.cells),
-        (1, spoken, [(run, "the last cell") for run in runs[-1:]]),
-        (5, BRIEF, [(run, "the last cell but one") for run in runs[-2:-1]]),
-        (2, FULL, bound),
+        (1, FULL, bound),
+        (2, spoken, [(run, "the last cell") for run in runs[-1:]]),
         (3, FULL, worded),
         (4, BRIEF, since),
+        (4, BRIEF, _last_uses(named, runs)),
         (4, BRIEF, once),
+        (5, BRIEF, [(run, "the last cell but one") for run in runs[-2:-1]]),
         (5, BRIEF, twice),
         (6, BRIEF, [(run, "the question is about the notebook") for run in runs if means.entire]),
         (7, BRIEF, [(run, "as short as its line of an outline") for run in runs if is_short(run)]),
@@ -284,13 +295,26 @@ def _slices(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> tuple[_Found, 
 
 
 def _changed_since(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
-    """The later cells that change what a cell of the question made or changed itself."""
+    """The later cells that change what a cell of the question made or changed, or use it to change something else."""
     found: _Found = []
     for run in seeds:
+        own = run.flow.binds - run.flow.imports
         for later in runs:
-            names = sorted((run.flow.binds | run.flow.changes) & later.flow.changes)
-            if later.order > run.order and names:
-                found.append((later, f"changes {names[0]} after cell {run.number}"))
+            changed = sorted((own | run.flow.changes) & later.flow.changes)
+            used = sorted(own & later.flow.uses) if later.flow.changes else []
+            if later.order > run.order and (changed or used):
+                why = f"changes {changed[0]}" if changed else f"uses {used[0]} to change something"
+                found.append((later, f"{why} after cell {run.number}"))
+    return found
+
+
+def _last_uses(named: Sequence[str], runs: Sequence[CellRun]) -> _Found:
+    """The last cell that uses each name of the question: how a function was called, what became of a value."""
+    found: _Found = []
+    for name in named:
+        user = next((run for run in reversed(runs) if name in run.flow.uses and name not in run.flow.binds), None)
+        if user is not None:
+            found.append((user, f"the last cell that uses {name}"))
     return found
 
 

@@ -11,7 +11,7 @@ import builtins
 import keyword
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -22,6 +22,7 @@ from agentnb.context.static.definitions import Definition, without_docs
 from agentnb.context.static.docstrings import brief
 from agentnb.context.static.english_words import is_codelike, is_english
 from agentnb.context.static.name_usage import SELF
+from agentnb.models.framing import attributes_of, unframed
 
 Mode = Literal["auto", "marks", "none"]
 BUDGET = 4000
@@ -430,8 +431,6 @@ def _is_foreign(found: Definition) -> bool:
 
 # rendering ------------------------------------------------------------------------------------------------------------
 
-_ESCAPES = str.maketrans({"&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;", "\n": " "})
-
 
 def render(chosen: Chosen, *, replaces: str | None = None) -> str:
     """The block that the model sees. `replaces` is the digest of the older version that it stands for.
@@ -447,12 +446,7 @@ def render(chosen: Chosen, *, replaces: str | None = None) -> str:
     if replaces:
         attributes["replaces"] = replaces
     body = found.text if chosen.form == "full" else chosen.told or found.signature
-    return f"<definition {attributes_of(attributes)}>\n{body}\n</definition>"
+    return f"<definition {attributes_of(attributes)}>\n{unframed(body)}\n</definition>"
 
 
-def attributes_of(values: Mapping[str, str]) -> str:
-    """A tag's attributes, those left out that are empty: `name="tides.predict" lines="3-9"`."""
-    return " ".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in values.items() if value)
-
-
-__all__ = ["BUDGET", "DOTTED", "Chosen", "Selection", "attributes_of", "marks", "measured", "render", "select"]
+__all__ = ["BUDGET", "DOTTED", "Chosen", "Selection", "marks", "measured", "render", "select"]

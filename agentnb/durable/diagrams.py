@@ -165,14 +165,17 @@ def _svg(width: int, height: int, parts: Sequence[str], title: str) -> str:
 
 
 def draw_timeline(events: Sequence[Event]) -> Drawing:
-    """What happened to a run and when: a bar per event, from the one before it. Seconds since its beginning.
+    """What happened to a run and when: a bar per event, as long as its step took. Seconds since the run's beginning.
 
-    A clock that was set back gives bars of no length; the order is the journal's.
+    Between two bars nobody worked on the run: it was paused, waited for a person, or for a worker. A clock that was set
+    back gives bars of no length; the order is the journal's.
     """
     began = events[0].at if events else 0.0
     spans, before = [], began
     for event in events:
-        spans.append((max(0.0, before - began), max(0.0, event.at - began), event))
+        took = event.data.get("seconds")
+        begun = max(before, event.at - took) if isinstance(took, int | float) else before
+        spans.append((max(0.0, begun - began), max(0.0, event.at - began), event))
         before = event.at
     return Drawing(plain=_timeline_text(spans), svg=_timeline_svg(spans))
 

@@ -1,15 +1,17 @@
 """What is known of each model: window, what a prompt cache needs, how its latency behaves. Each row says from where.
 
-The rows live in catalog.toml; prices come from genai-prices (providers/prices.py), and `price` in a row only fills
-what that package lacks.
+The rows live in catalog.toml; prices come from genai-prices (prices.py), and a row's own prices only fill what
+that package lacks.
 """
 
 from __future__ import annotations
 
 import itertools
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import cache
 from importlib import resources
@@ -24,6 +26,7 @@ class CacheKind(StrEnum):
     BREAKPOINTS = "breakpoints"  # only what is marked is cached
     AUTOMATIC = "automatic"  # the provider caches prefixes by itself
     EXPLICIT_OBJECT = "explicit_object"  # a cache is an object with a name and a life; prefixes are automatic too
+    IMPLICIT = "implicit"  # prefixes are automatic, in whole parts of the prompt, and there are no objects
     NONE = "none"
 
 
@@ -96,7 +99,9 @@ class ImageRules:
 class Model:
     """One catalogue row. `provider` and `name` are the address; `known` is False for a model without a row.
 
-    `drops_thoughts`: what a reply thought does not count as input when the reply is sent back.
+    `drops_thoughts`: what a reply thought does not count as input when the reply is sent back. `retires` is the day
+    (ISO date, "" unknown) from which the provider answers no more. `price` and `price_until` are this row's own prices:
+    those of now, and those before a date.
     """
 
     provider: str
@@ -111,11 +116,30 @@ class Model:
     known: bool = True
     images: ImageRules | None = None
     drops_thoughts: bool = False
+    retires: str = ""
+    limits_source: str = ""
+    limits_checked: str = ""
     price: Mapping[str, float] = field(default_factory=dict)
+    price_until: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     price_source: str = ""
     price_checked: str = ""
 
 
+def retirement(model: Model, now: float) -> str:
+    """A sentence for people where the model's last day is near or over; `now` in seconds since the epoch."""
+    if not model.retires:
+        return ""
+    day = datetime.fromtimestamp(now, UTC).date()
+    left, instead = (date.fromisoformat(model.retires) - day).days, default_for(model.provider)
+    if left > NOTICE:
+        return ""
+    ends = f"retires on {model.retires}" if left > 0 else f"was retired on {model.retires}"
+    return (
+        f"{model.label} {ends}. Its provider's present model is {instead.label}: -m {instead.provider}:{instead.name}"
+    )
+
+
+NOTICE = 60  # days before a model's last one from which it is told
 SIMULATED = "sim:"
 
 
@@ -184,13 +208,13 @@ def default_for(provider: str) -> Model:
     return next(row for row in rows() if row.provider == provider and row.default)
 
 
-_HOUSE = {"anthropic": "claude", "google": "gemini"}
+_HOUSE = {"anthropic": "claude", "google": "gemini", "openai": "gpt-"}
 """How the names of a provider's own models begin."""
 
 
 def _stranger(provider: str, name: str) -> Model:
-    like = default_for(provider)
     of_the_house = name.startswith(_HOUSE.get(provider, ""))
+    like = _relative(provider, name) if of_the_house and _version(name) else default_for(provider)
     return Model(
         provider=provider,
         name=name,
@@ -205,6 +229,18 @@ def _stranger(provider: str, name: str) -> Model:
         # A name under openai: may be any server's own model; a picture that it does not take would fail the run.
         images=like.images if of_the_house and provider != "openai" else None,
     )
+
+
+def _relative(provider: str, name: str) -> Model:
+    """The provider's newest row that is no newer than this name; its oldest where all are. Of several, the default."""
+    own = sorted((row for row in rows() if row.provider == provider), key=lambda row: (_version(row.name), row.default))
+    return next((row for row in reversed(own) if _version(row.name) <= _version(name)), own[0])
+
+
+def _version(name: str) -> tuple[int, ...]:
+    """`gemini-3.1-pro` -> (3, 1); () where the name has none."""
+    found = re.search(r"-(\d+)(?:[.-](\d{1,2})(?!\d))?", name)
+    return tuple(int(part) for part in found.groups() if part) if found else ()
 
 
 def _profile(value: JsonMapping) -> LatencyProfile:

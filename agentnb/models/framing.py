@@ -7,6 +7,7 @@ its `<` is written `&lt;`, so that only what we wrote ourselves frames anything.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 TAGS = (
     *("cell", "output", "markdown", "notebook", "outline", "definition", "tree", "file", "schema", "removed"),
@@ -24,7 +25,7 @@ def unframed(text: str) -> str:
     return _TAG.sub("&lt;", text)
 
 
-def attributes_of(values: dict[str, str]) -> str:
+def attributes_of(values: Mapping[str, str]) -> str:
     """A tag's attributes, the empty ones left out: `name="tides.predict" lines="3-9"`."""
     return " ".join(f'{name}="{value.translate(_ATTRIBUTE)}"' for name, value in values.items() if value)
 

@@ -37,6 +37,7 @@ _WORDS = {
     "SEMI_STATIC": "Project",
     "HYDRATION": "Your notebook",
     "DYNAMIC": "Conversation",
+    "THREAD": "Conversation",  # where the prompt cache's policy takes what grows as one
 }
 
 

@@ -132,19 +132,20 @@ class Usage:
     """Tokens of one call, or of several added up. The parts do not overlap: `input_total` is their sum.
 
     `input` is input that was neither read from nor written to a prompt cache; `reasoning` is the part of `output`
-    that was spent on thinking.
+    that was spent on thinking. `cache_write_5m` are writes at the usual price, which OpenAI keeps for 30 minutes.
     """
 
     input: int = 0
     cache_read: int = 0
     cache_write_5m: int = 0
     cache_write_1h: int = 0
+    cache_write_12h: int = 0
     output: int = 0
     reasoning: int = 0
 
     @property
     def cache_write(self) -> int:
-        return self.cache_write_5m + self.cache_write_1h
+        return self.cache_write_5m + self.cache_write_1h + self.cache_write_12h
 
     @property
     def input_total(self) -> int:
@@ -156,16 +157,20 @@ class Usage:
             cache_read=self.cache_read + other.cache_read,
             cache_write_5m=self.cache_write_5m + other.cache_write_5m,
             cache_write_1h=self.cache_write_1h + other.cache_write_1h,
+            cache_write_12h=self.cache_write_12h + other.cache_write_12h,
             output=self.output + other.output,
             reasoning=self.reasoning + other.reasoning,
         )
 
     def to_json(self) -> dict[str, int]:
+        """The parts by name; 12-hour writes, which few models have, only where there are some."""
+        longest = {"cache_write_12h": self.cache_write_12h} if self.cache_write_12h else {}
         return {
             "input": self.input,
             "cache_read": self.cache_read,
             "cache_write_5m": self.cache_write_5m,
             "cache_write_1h": self.cache_write_1h,
+            **longest,
             "output": self.output,
             "reasoning": self.reasoning,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,21 +57,35 @@ def storage_cost(model: Model, *, tokens: int, seconds: float) -> float:
 
 
 def _split(usage: Usage) -> dict[str, int]:
-    """Our parts in genai-prices' convention, where input includes everything and writes include the 1h ones."""
+    """Our parts in genai-prices' convention, where input includes everything and writes include the longer
+    ones."""
     values = {"input_tokens": usage.input_total, "output_tokens": usage.output}
     if usage.cache_read:
         values["cache_read_tokens"] = usage.cache_read
     if usage.cache_write:
         values["cache_write_tokens"] = usage.cache_write
+    if usage.cache_write_12h:
+        values["cache_write_12h_tokens"] = usage.cache_write_12h
     if usage.cache_write_1h:
         values["cache_write_1h_tokens"] = usage.cache_write_1h
     return values
 
 
 def _price(model: Model, values: Mapping[str, int], at: float | None) -> float | None:
-    minute = int((time.time() if at is None else at) // 60)
-    listed = _listed(model.name, model.provider, tuple(values.items()), minute)
-    return _by_row(model.price, values) if listed is None else listed
+    now = time.time() if at is None else at
+    own = _own_prices(model, now)
+    return (
+        _listed(model.name, model.provider, tuple(values.items()), int(now // 60))
+        if own is None
+        else _by_row(own, values)
+    )
+
+
+def _own_prices(model: Model, now: float) -> Mapping[str, float] | None:
+    """The prices of the row itself on that day; None where genai-prices has them."""
+    day = datetime.fromtimestamp(now, UTC).date().isoformat()
+    earlier = next((prices for until, prices in sorted(model.price_until.items()) if day < until), None)
+    return earlier or (model.price if "input" in model.price else None)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -80,29 +95,30 @@ def _listed(name: str, provider: str, values: tuple[tuple[str, int], ...], minut
     from genai_prices import Usage as Priced
     from genai_prices import calc_price
 
+    known = {name: count for name, count in values if name != "cache_write_12h_tokens"}  # it has no price for those
     when = datetime.fromtimestamp(minute * 60, UTC)
     try:
-        found: Any = calc_price(
-            Priced(**dict(values)), model_ref=name, provider_id=provider, genai_request_timestamp=when
-        )
+        found: Any = calc_price(Priced(**known), model_ref=name, provider_id=provider, genai_request_timestamp=when)
     except LookupError:
         return None
     return float(found.total_price)
 
 
-def _by_row(price: Mapping[str, float], values: Mapping[str, int]) -> float | None:
-    """The catalogue row's own prices ($ per million tokens), for what genai-prices lacks."""
-    if "input" not in price:
-        return None
+def _by_row(price: Mapping[str, float], values: Mapping[str, int]) -> float:
+    """By a row's own prices ($ per million tokens). A part without a price costs what plain input does."""
     read = values.get("cache_read_tokens", 0)
-    write_1h = values.get("cache_write_1h_tokens", 0)
-    write_5m = values.get("cache_write_tokens", 0) - write_1h
-    plain = values["input_tokens"] - read - write_1h - write_5m
+    write_12h, write_1h = values.get("cache_write_12h_tokens", 0), values.get("cache_write_1h_tokens", 0)
+    write_5m = values.get("cache_write_tokens", 0) - write_1h - write_12h
+    long = values["input_tokens"] > price.get("long_above", math.inf)
     parts = (
-        (plain, "input"),
+        (values["input_tokens"] - read - write_12h - write_1h - write_5m, "input"),
         (read, "cache_read"),
         (write_5m, "cache_write_5m"),
         (write_1h, "cache_write_1h"),
-        (values["output_tokens"], "output"),
+        (write_12h, "cache_write_12h"),
     )
-    return sum(count * price.get(name, price["input"]) for count, name in parts) / 1_000_000
+    prompt = sum(count * price.get(name, price["input"]) for count, name in parts)
+    reply = values["output_tokens"] * price.get("output", price["input"])
+    if long:
+        prompt, reply = prompt * price["long_input"], reply * price["long_output"]
+    return (prompt + reply) / 1_000_000

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 SUBCOMMANDS = {
     "agent_cache": ("status", "explain", "list", "warm", "extend", "clear", "prune", "latency"),
     "agent_runs": ("list", "show", "watch", "resume", "approve", "deny", "pause", "fork", "replay", "export"),
-    "agent_context": ("show", "why", "pin", "unpin", "add", "allow", "disallow"),
+    "agent_context": ("show", "why", "prompt", "stale", "pin", "unpin", "add", "hide", "unhide", "allow", "disallow"),
 }
 _ARGUMENTS = {
     **dict.fromkeys((*SUBCOMMANDS["agent_runs"][1:], "explain"), "run"),
     "why": "definition",
     "pin": "definition",
+    "hide": "definition",
     "unpin": "pin",
     "add": "file",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -17,6 +18,7 @@ from agentnb.notebook.hooks.cell_outputs import outputs_before, with_failure
 from agentnb.notebook.hooks.display_hooks import Showing
 from agentnb.notebook.lab.comm import FrontEnd
 from agentnb.notebook.lab.runs import RunsOnPage
+from agentnb.notebook.stale_marks import StaleMarks
 from agentnb.settings import Settings, from_environment
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ class Notebook:
         self._number = _next_number(shell) - 1
         self.showing = Showing(shell, lambda: self.cell_id or f"In[{self._number}]")
         self._session: Session | None = None
+        self.stale_marks = StaleMarks()
         self.warned: tuple[str | None, str] | None = None
         """The cell and the task that were not asked yet, since what they point at is not there."""
         self.asked_at: float | None = None
@@ -117,6 +120,7 @@ class Notebook:
         if self._trace is not None:
             self._ran = self._trace.end(result.info) or self._ran
         self._note_outputs(result)
+        self._mark_stale(result)
         if result.info is not None and not result.info.silent and not _is_ours(result.info.raw_cell):
             self._error = result.error_in_exec
             self.showing.end(result)
@@ -138,6 +142,15 @@ class Notebook:
         label = self.cell_id or f"In[{self._number}]"
         stopped = isinstance(error, KeyboardInterrupt)
         self._ended_since.append(Ended(info.raw_cell, label, self._number, outputs, stopped))
+
+    def _mark_stale(self, result: Any) -> None:
+        """Answers above may rest on what the cell that has ended bound anew."""
+        if not self.stale_marks.watches or result.info is None or result.info.silent or _is_ours(result.info.raw_cell):
+            return
+        session = self.session
+        newest = session.log.runs[-1:]
+        with contextlib.suppress(Exception):  # a mark that cannot be set must not disturb the user's cell
+            self.stale_marks.look(session, newest[0].flow.binds | newest[0].flow.changes if newest else frozenset())
 
     def _note_failure(self, source: str, error: BaseException | None) -> None:
         """Of a cell that failed only what stands above its failure has run."""

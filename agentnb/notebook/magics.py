@@ -100,9 +100,12 @@ class AgentMagics(Magics):
     @no_var_expand
     @line_magic
     def agent_context(self, line: str) -> None:
-        """%agent_context show | why NAME | pin NAME | unpin NAME | add FILE | allow MARK | disallow MARK
+        """%agent_context show | why NAME | prompt [TASK] | stale | pin NAME | unpin NAME | add FILE | hide NAME |
+        unhide NAME | allow MARK | disallow MARK
 
-        What the conversation holds, and why a definition was sent or left out. A pinned definition goes with every
+        What the conversation holds, and why a cell or definition was sent or left out. `prompt` shows the exact text of
+        the last request, or of the one that a task would send. What is hidden, a cell by its number or a name, is sent
+        no more. A pinned definition goes with every
         task; an added file stands in the project section and is sent again when it changes.
         """
         with told("%agent_context was interrupted"):
@@ -184,7 +187,9 @@ def _bundle(notebook: Notebook) -> Callable[..., dict[str, Any]]:
     return bundle_of
 
 
-_QUESTION = re.compile(r"(?P<indent>\s*)%agent[ \t]+(?P<line>\S.*\?)[ \t]*\n?\Z")
+_QUESTION = re.compile(
+    r"(?P<indent>\s*)%(?P<magic>agent|agent_context(?=[ \t]+prompt))[ \t]+(?P<line>\S.*\?)[ \t]*\n?\Z"
+)
 
 
 def question_lines(lines: list[str]) -> list[str]:
@@ -195,7 +200,7 @@ def question_lines(lines: list[str]) -> list[str]:
         if match is None:
             out.append(line)
         else:
-            out.append(f"{match['indent']}get_ipython().run_line_magic('agent', {match['line']!r})\n")
+            out.append(f"{match['indent']}get_ipython().run_line_magic({match['magic']!r}, {match['line']!r})\n")
     return out
 
 

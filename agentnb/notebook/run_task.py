@@ -146,6 +146,7 @@ def show_run(
             finish(run)
             view.finish(run.receipt, error_follows=agent.raised is not None or main.interrupted)
             notebook.on_page.ended(run_id)
+            notebook.stale_marks.shown(run, view)
             Asked(notebook, run_id, view=view, finish=finish, earlier=earlier).ask(run)
     if agent.raised is not None:
         raise agent.raised

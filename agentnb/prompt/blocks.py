@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentnb.context.selection import Chosen, Selection, attributes_of, render
-from agentnb.models.framing import framed
+from agentnb.context.selection import Chosen, Selection, render
+from agentnb.models.framing import attributes_of, framed
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Image, Role, Text, ToolSpec
 from agentnb.prompt.instructions import SYSTEM
@@ -69,7 +69,8 @@ class TurnParts:
 
     `task` is the user's, redacted; `values` and `failure` are texts; `parts` are the project's parts as they are now;
     `removed` are names that no longer exist; `images` are pictures by the name of what they show. `cells` are the
-    notebook's own texts with their entries, and `told` the cells whose source the thread has with them.
+    notebook's own texts with their entries, `told` the cells whose source the thread has with them, and `involved`
+    those that the answer will rest on.
     """
 
     task: str
@@ -82,6 +83,7 @@ class TurnParts:
     cells: tuple[str, ...] = ()
     cell_entries: tuple[Mapping[str, Any], ...] = ()
     told: frozenset[str] = frozenset()
+    involved: frozenset[str] = frozenset()
 
 
 def turn_blocks(parts: TurnParts, held_blocks: Iterable[Block]) -> tuple[Block, ...]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from agentnb.canonical import JsonObject, digest
 from agentnb.context.resolve.outlines import Outline, text_of
-from agentnb.context.selection import attributes_of
 from agentnb.context.static.definitions import Line
+from agentnb.models.framing import attributes_of, unframed
 
 OUTLINE, TREE = "outline:", "tree:"
 TREE_CHANGES = 20
@@ -19,7 +19,8 @@ HeldParts = Mapping[str, Mapping[str, object]]
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A piece of the project that is sent as a whole: a file added by name ("file"), or a pinned schema ("schema").
+    """A piece of the project that is sent as a whole: a file added by name ("file"), a pinned schema ("schema"),
+    "instructions" of the project, the "header" of a script, the list of "skills" or the body of one "skill".
 
     `tokens` is an estimate. Its name in the list of what the thread holds is `kind:file`.
     """
@@ -61,9 +62,7 @@ class Part:
     def render(self, *, replaces: str | None = None) -> str:
         """The part as the model reads it."""
         head = attributes_of({"file": self.file, "digest": self.digest, "replaces": replaces or ""})
-        return (
-            f"<{self.kind} {head}>\n{self.text.strip().replace(f'</{self.kind}', f'&lt;/{self.kind}')}\n</{self.kind}>"
-        )
+        return f"<{self.kind} {head}>\n{unframed(self.text.strip())}\n</{self.kind}>"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +113,7 @@ class OutlinePart:
             "removed": removed,
         }
         head = attributes_of(attributes)
-        body = text_of(lines).replace("</outline", "&lt;/outline")
+        body = unframed(text_of(lines))
         return f"<outline {head}>\n{body}\n</outline>" if body else f"<outline {head}/>"
 
 
@@ -157,7 +156,7 @@ class TreePart:
         holds += map(removed_entry, gone)
         if not again:
             head = " ".join(filter(None, ["<tree", attributes_of({"left_out": left_out})]))
-            return (f"{head}>\n" + "\n".join(new) + "\n</tree>" if new else ""), holds
+            return (f"{head}>\n" + unframed("\n".join(new)) + "\n</tree>" if new else ""), holds
         told = {"new": ", ".join(new), "removed": ", ".join(name.removeprefix(TREE) for name in gone)}
         line = attributes_of({**told, "left_out": left_out})
         return (f"<tree {line}/>" if new or gone else ""), holds

@@ -32,7 +32,7 @@ from agentnb.errors import (
     ServerFault,
     StreamBroken,
 )
-from agentnb.models.catalog import Model
+from agentnb.models.catalog import Model, retirement
 from agentnb.models.layers import Prompt
 from agentnb.models.messages import Reply, Text, Usage
 from agentnb.providers.base import CallAnswer, Decoder, Mark, OnText, Wire
@@ -62,8 +62,8 @@ class Vendor:
         is_set = " nor ".join(self.keys) + (" is set" if len(self.keys) > 1 else " is not set")
         return KeyMissing(
             f"no API key for {self.label}: {'neither ' if len(self.keys) > 1 else ''}{is_set}",
-            todo=f"Set {self.keys[0]} before starting the kernel, or ask the simulator, which needs no key: "
-            f"%%agent -m sim:{self.example}",
+            todo=f"Set {self.keys[0]}, here by os.environ or before starting the kernel, or ask the simulator, which "
+            f"needs no key: %%agent -m sim:{self.example}",
         )
 
     def missing_package(self, install: str) -> PackageMissing:
@@ -175,8 +175,8 @@ class LostReplies:
 class Calling:
     """One model behind one SDK client. An adapter fills in `vendor`, `_open`, `_stream`, `_translate`, `decoder`.
 
-    Without `key` and `base_url` the SDK's own variables speak. Calls are made one after the other; `cancel` may come
-    from any thread.
+    Without `key` and `base_url` the SDK's own variables speak, as they are when a call begins. Calls are made one after
+    the other; `cancel` may come from any thread.
     """
 
     vendor: ClassVar[Vendor]
@@ -191,6 +191,7 @@ class Calling:
         self._base_url = base_url
         self._transport: Transport | None = None
         self._client: Any = None
+        self._opened_with = 0
 
     @classmethod
     def place(cls, environment: Mapping[str, str]) -> str:
@@ -254,12 +255,12 @@ class Calling:
 
         Raises KeyMissing or PackageMissing.
         """
-        self._connect()
+        self._begin()
 
     def ask(self, wire: Wire, on_text: OnText) -> CallAnswer:
         """Send, stream, fold. Raises a ProviderError, KeyMissing, or RunInterrupted after `cancel`; from then on its
         `spent` says what the call had used by then."""
-        self._connect()
+        self._begin()
         lost = LostReplies()
         try:
             return self._ask(wire, on_text, lost)
@@ -300,7 +301,7 @@ class Calling:
 
     def prewarm(self, wire: Wire) -> Usage:
         """Fill or refresh the prompt cache with this request, and generate nothing. What it used; it costs."""
-        client = self._connect()
+        client = self._begin()
         self._require_transport().begin(longest_wait=SHORT_WAIT)
         with self._errors_are_ours():
             return self._prewarm(client, wire)
@@ -364,6 +365,8 @@ class Calling:
                 f"Set {self.vendor.address} to the address of the API itself (a compatible server's often ends in "
                 "/v1); for a server that cannot stream, %config AgentNB.stream = False."
             )
+        if error.status == 404 and not self._own_address() and (over := retirement(self.model, self._clock.now())):
+            error.todo = over
         seconds, limit = transport.trace.asked_wait, transport.longest_wait
         if seconds and isinstance(error, RateLimited | Overloaded):
             longer = f" agentnb itself waits at most {limit:,.0f} s (AgentNB.retry_wait)." if seconds > limit else ""
@@ -406,6 +409,7 @@ class Calling:
             if delta is not None and delta[1]:
                 trace.first_token = trace.first_token or now
                 trace.last_token = now
+                trace.thought |= delta[0] == "thinking"
                 on_text(*delta)
         trace.finished = self._clock.monotonic()
         if self._require_transport().cancelled:
@@ -437,8 +441,22 @@ class Calling:
         assert self._transport is not None, "connected by _connect"
         return self._transport
 
+    def _begin(self) -> Any:
+        """The client for a call that begins: another one where the SDK's variables have changed since it was made."""
+        if self._client is not None and self._opened_with != self._variables():
+            self.close()
+        return self._connect()
+
+    def _variables(self) -> int:
+        """The SDK's variables as a salted hash: to tell whether they changed, no key has to be kept."""
+        if self.simulated:
+            return 0
+        ours = {name.partition("_")[0] + "_" for name in (*self.vendor.keys, self.vendor.address)}
+        return hash(tuple(sorted(item for item in os.environ.items() if item[0].startswith(tuple(ours)))))
+
     def _connect(self) -> Any:
         if self._client is None:
+            self._opened_with = self._variables()
             transport = Transport(self._clock, trust_environment=not self.simulated)
             try:
                 self._client = self._open(transport)

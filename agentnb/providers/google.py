@@ -334,7 +334,7 @@ class GoogleProvider(Calling):
 
     def _managed(self, act: Any, *, attempts: int = ATTEMPTS) -> Any:
         """One call about cache objects, its errors ours."""
-        client = self._connect()
+        client = self._begin()
         self._require_transport().begin(longest_wait=SHORT_WAIT)
         self._require_transport().expect_attempts(attempts)
         with self._errors_are_ours():

@@ -1,9 +1,10 @@
 """The timeline of one call and what a client can honestly say about it.
 
 Measured: earlier attempts, connect, headers, first event, TTFT (first thinking, text or tool delta), TPOT = (last -
-first token) / (reported output tokens - 1), total. Put together, L = retries + connect + T_queue + T_ttft + N x T_tpot,
-where T_ttft is the prefill. No field of any API separates queue time from prefill, so the queue is an estimate with its
-sample count, or unknown. The simulator sends the figures that it modelled; they are shown as modelled.
+first token) / (tokens that came - 1), total. Tokens of thinking that a provider bills and does not send lie before the
+first token; at the pace of those that came they tell how long. Put together, L = retries + connect + T_queue +
+T_prefill + thinking + N x T_tpot. No field of any API separates queue time from prefill, so the queue is an estimate
+with its sample count, or unknown. The simulator sends the figures that it modelled; they are shown as modelled.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ class Latency:
     """Seconds. `queue` is an estimate over `queue_samples` calls (None: not enough data), or modelled.
 
     All but `total` count from the start of the attempt that was answered; `retry_wait` is what went before it, and
-    `total` holds both. `expected` is what was predicted of TTFT less connect before the call was made. Of a reply that
-    was not `streamed` the first token cannot be told: `ttft` is when the whole of it came.
+    `total` holds both. `thinking` is the part of `ttft` in which the model wrote `hidden` tokens for itself: an
+    estimate at the pace of the tokens that came, 0 where there were none. `expected` is what was predicted of TTFT
+    less connect before the call was made. Of a reply that was not `streamed` the first token cannot be told: `ttft` is
+    when the whole of it came.
     """
 
     connect: float
@@ -42,7 +45,14 @@ class Latency:
     retry_wait: float = 0.0
     modelled: bool = False
     streamed: bool = True
+    thinking: float = 0.0
+    hidden: int = 0
     expected: Expected | None = None
+
+    @property
+    def reading(self) -> float:
+        """Seconds from the open connection to the first token that the model made, shown or not: queue and prefill."""
+        return max(0.0, self.ttft - self.connect - self.thinking)
 
     def to_json(self) -> JsonObject:
         return {
@@ -61,26 +71,35 @@ class Latency:
             "modelled": self.modelled,
             "streamed": self.streamed,
             "server": self.server,
+            "thinking": {"seconds": round(self.thinking, 6), "tokens": self.hidden} if self.hidden else None,
             "expected": None if self.expected is None else self.expected.to_json(),
         }
 
 
-def from_trace(trace: CallTrace, *, output_tokens: int) -> Latency:
-    """The latency of a finished call; the simulator's modelled figures where it sent them."""
+def from_trace(trace: CallTrace, *, output_tokens: int, reasoning: int = 0) -> Latency:
+    """The latency of a finished call; the simulator's modelled figures where it sent them.
+
+    `reasoning` is the part of `output_tokens` that was spent on thinking.
+    """
+    hidden = 0 if trace.thought else reasoning
     modelled = parse_timing(trace.response_headers.get(SIM_TIMING, ""))
     if modelled:
-        return _modelled(trace, modelled, output_tokens)
+        return _modelled(trace, modelled, output_tokens, hidden)
     started = trace.attempt_started or trace.started
     seen = trace.first_token or trace.first_event or trace.headers or trace.finished or started
     first = seen if trace.streamed else trace.finished or seen
     event = min(trace.first_event or first, first)
     last = trace.last_token or first
+    came = output_tokens - hidden
+    tpot = (last - first) / (came - 1) if came > 1 and last > first else None
     return Latency(
         connect=trace.connect_seconds,
         headers=(trace.headers or event) - started,
         first_event=event - started,
         ttft=first - started,
-        tpot=(last - first) / (output_tokens - 1) if output_tokens > 1 and last > first else None,
+        tpot=tpot,
+        thinking=min(hidden * (tpot or 0.0), max(0.0, first - started - trace.connect_seconds)),
+        hidden=hidden,
         total=(trace.finished or last) - trace.started,
         server=server_seconds(trace.response_headers),
         attempts=max(trace.attempts, 1),
@@ -89,10 +108,10 @@ def from_trace(trace: CallTrace, *, output_tokens: int) -> Latency:
     )
 
 
-def _modelled(trace: CallTrace, timing: Mapping[str, float], output_tokens: int) -> Latency:
+def _modelled(trace: CallTrace, timing: Mapping[str, float], output_tokens: int, hidden: int) -> Latency:
     queue = timing.get("queue", 0.0)
     tpot = timing.get("tpot", 0.0)
-    first = trace.connect_seconds + queue + timing.get("ttft", 0.0)
+    first = trace.connect_seconds + queue + timing.get("ttft", 0.0) + hidden * tpot
     before = _retry_wait(trace)
     whole = timing.get("total", queue + timing.get("ttft", 0.0) + tpot * output_tokens)
     return Latency(
@@ -103,6 +122,8 @@ def _modelled(trace: CallTrace, timing: Mapping[str, float], output_tokens: int)
         tpot=tpot,
         total=before + trace.connect_seconds + whole,
         queue=queue,
+        thinking=hidden * tpot,
+        hidden=hidden,
         attempts=max(trace.attempts, 1),
         retry_wait=before,
         modelled=True,
@@ -274,9 +295,12 @@ def _own_curve(
 
 
 def queue_estimate(latency: Latency, uncached: int, samples: Sequence[tuple[int, float]]) -> tuple[float | None, int]:
-    """(seconds or None, sample count): TTFT less the connection and the fitted prefill. Never a measurement."""
+    """(seconds or None, sample count): what TTFT has beyond connection, thinking, and the usual for so many tokens.
+
+    The usual holds a queue that is always there. Never a measurement.
+    """
     fit = fit_prefill(samples)
     if fit is None:
         return None, len(samples)
-    rest = latency.ttft - latency.connect - (fit[0] + fit[1] * uncached)
+    rest = latency.reading - (fit[0] + fit[1] * uncached)
     return max(0.0, rest), len(samples)

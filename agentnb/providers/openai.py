@@ -65,6 +65,10 @@ class OpenAIProvider(Calling):
         except openai.OpenAIError as error:
             raise VENDOR.missing_key() from error
 
+    def close(self) -> None:
+        super().close()
+        self._speaks_chat_only = False  # the next call may go to another server
+
     def _stream(self, client: object, wire: Wire) -> Iterator[JsonMapping]:
         options = {"stream_options": {"include_usage": True}} if wire.form == CHAT else {}
         with _create(client, wire.form, wire.body, stream=True, **options) as stream:

@@ -40,6 +40,7 @@ from agentnb.providers.base import Mark
 from agentnb.providers.calling import TODO_TOO_LONG, cut_off, read_arguments
 
 NAME = "openai"
+TTLS = ("30m", "12h")  # of breakpoints, shortest first
 MIN_OUTPUT = 16  # the API refuses less
 REASONING = re.compile(r"(gpt-([5-9]|\d\d)|o\d|codex)")
 """Models that think; the others refuse to be asked for encrypted reasoning."""
@@ -55,7 +56,9 @@ def encode(
 ) -> JsonObject:
     """The request body. With `breakpoints` the marks are explicit and the implicit one at the tail is switched off:
     behind a changing tail it would write everything anew."""
-    items = list(_items(prompt.blocks, {mark.index for mark in marks} if breakpoints else set()))
+    ttl = max((mark.ttl for mark in marks if mark.ttl in TTLS), key=TTLS.index, default=TTLS[0])
+    points = {mark.index: _breakpoint(mark.ttl, ttl) for mark in marks} if breakpoints else {}
+    items = list(_items(prompt.blocks, points))
     body: JsonObject = {
         "model": prompt.model,
         "input": items,
@@ -70,7 +73,6 @@ def encode(
         body["include"] = ["reasoning.encrypted_content"]
     if breakpoints:
         compared = {"comparison_response_id": previous_message} if previous_message else {}
-        ttl = max((mark.ttl for mark in marks if mark.ttl in ("30m", "12h")), key=("30m", "12h").index, default="30m")
         body["prompt_cache_options"] = {"mode": "explicit", "ttl": ttl, **compared}
     elif any(mark.ttl == "24h" for mark in marks):
         body["prompt_cache_retention"] = "24h"
@@ -86,7 +88,7 @@ def cache_key(prompt: Prompt) -> str:
     return f"agentnb-{prompt.chain[static]}" if static >= 0 else f"agentnb-{canonical.digest(prompt.model)}"
 
 
-def _items(blocks: Sequence[Block], marked: set[int]) -> Iterator[JsonObject]:
+def _items(blocks: Sequence[Block], points: Mapping[int, JsonObject]) -> Iterator[JsonObject]:
     """Input items: neighbouring texts of one role share a message; calls, results and reasoning are items of their
     own."""
     message: JsonObject | None = None
@@ -102,13 +104,14 @@ def _items(blocks: Sequence[Block], marked: set[int]) -> Iterator[JsonObject]:
         if not isinstance(block.content, Text | Image):
             yield from (message,) if message else ()
             message = None
-            yield from (_marked(item, i in marked),) if item else ()
+            yield from (_marked(item, points.get(i)),) if item else ()
             continue
         if message is None or message["role"] != role or following:
             yield from (message,) if message else ()
             message = {"type": "message", "role": role, "content": [], **following}
             following = {}
-        message["content"].append(_point(item | _kind_of(block), i in marked and block.role is not Role.ASSISTANT))
+        point = points.get(i) if block.role is not Role.ASSISTANT else None
+        message["content"].append(_pointed(item | _kind_of(block), point))
     yield from (message,) if message else ()
 
 
@@ -118,16 +121,21 @@ def _kind_of(block: Block) -> dict[str, str]:
     return {"type": "output_text" if block.role is Role.ASSISTANT else "input_text"}
 
 
-def _marked(item: JsonObject, marked: bool) -> JsonObject:
-    if marked and item.get("type") == "function_call_output":
-        _point(item["output"][-1], True)
+def _marked(item: JsonObject, point: JsonObject | None) -> JsonObject:
+    if item.get("type") == "function_call_output":
+        _pointed(item["output"][-1], point)
     return item
 
 
-def _point(part: JsonObject, marked: bool) -> JsonObject:
-    if marked:
-        part["prompt_cache_breakpoint"] = {"mode": "explicit"}
+def _pointed(part: JsonObject, point: JsonObject | None) -> JsonObject:
+    if point:
+        part["prompt_cache_breakpoint"] = point
     return part
+
+
+def _breakpoint(ttl: str, usual: str) -> JsonObject:
+    """A breakpoint of this TTL. It says so where the request as a whole has another one."""
+    return {"mode": "explicit", **({"ttl": ttl} if ttl in TTLS and ttl != usual else {})}
 
 
 def encode_content(content: Content) -> JsonObject:
@@ -167,7 +175,7 @@ def data_url(image: Image) -> str:
 def decode_usage(wire: JsonMapping) -> Usage:
     """The Responses usage in our words: its input includes what was read from and written to the prompt cache.
 
-    Writes have one price whatever their TTL, and count as 5m writes here.
+    Writes for 30 minutes count as 5m writes here.
     """
     reasoning = tokens_of(inside(wire, "output_tokens_details"), "reasoning_tokens")
     return split_usage(
@@ -182,8 +190,14 @@ def split_usage(total: int, details: JsonMapping, *, output: int, reasoning: int
     """`total` input tokens of which `details` name the cached and the written ones."""
     read = min(tokens_of(details, "cached_tokens"), total)
     written = min(tokens_of(details, "cache_write_tokens"), total - read)
+    half_a_day = min(tokens_of(inside(details, "cache_write_tokens_details"), "ttl_12h_tokens"), written)
     return Usage(
-        input=total - read - written, cache_read=read, cache_write_5m=written, output=output, reasoning=reasoning
+        input=total - read - written,
+        cache_read=read,
+        cache_write_5m=written - half_a_day,
+        cache_write_12h=half_a_day,
+        output=output,
+        reasoning=reasoning,
     )
 
 

@@ -56,7 +56,8 @@ class CallTrace:
 
     `started` is when the call began, `attempt_started` when its last attempt did: what lies between is retry wait.
     `asked_wait` is how many seconds the last refusal asked to wait, where it said so.
-    Of a call that was not `streamed` nobody can say when its first token was made.
+    Of a call that was not `streamed` nobody can say when its first token was made. `thought` is True where the model's
+    thinking came as tokens of its own: else what it spent on thinking lies before the first token, unseen.
     """
 
     started: float
@@ -72,6 +73,7 @@ class CallTrace:
     attempt_started: float | None = None
     asked_wait: float | None = None
     streamed: bool = True
+    thought: bool = False
     response_headers: Mapping[str, str] = field(default_factory=dict)
 
 

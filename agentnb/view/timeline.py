@@ -20,35 +20,47 @@ class Phase(NamedTuple):
     length: float | None
     estimated: bool = False
 
+    def after(self, seconds: float) -> Phase:
+        """The same, so many seconds later."""
+        return self if self.start is None else self._replace(start=self.start + seconds)
+
 
 def rows(doc: Doc) -> list[Phase]:
-    """The timeline of the last call. Earlier attempts stand apart, before the one that was answered."""
+    """Return the timeline of the last call. What went before it stands apart: loading, and earlier attempts."""
     latency = part(doc, "latency")
-    before = number(latency.get("retry_wait")) or 0.0
-    answered = _attempt_rows(latency, before)
-    if not before:
-        return answered
-    attempts = number(latency.get("attempts")) or 2
-    return [Phase(plural(max(1, attempts - 1), "retry", "retries"), 0.0, before), *answered]
+    loading = number(part(doc, "clock").get("loading")) or 0.0
+    waited = number(latency.get("retry_wait")) or 0.0
+    out = [Phase("load the SDK", 0.0, loading)] if loading >= INSTANT else []
+    if waited:
+        attempts = number(latency.get("attempts")) or 2
+        out.append(Phase(plural(max(1, attempts - 1), "retry", "retries"), loading if out else 0.0, waited))
+    before = sum(row.length or 0.0 for row in out)
+    return [*out, *(row.after(before) for row in _attempt_rows(latency, waited))]
 
 
-def _attempt_rows(latency: Doc, before: float) -> list[Phase]:
-    """Queue and prefill cannot be told apart without an estimate."""
+def _attempt_rows(latency: Doc, waited: float) -> list[Phase]:
+    """The call that was answered. Queue and prefill cannot be told apart without an estimate."""
     connect, ttft = number(latency.get("connect")), number(latency.get("ttft"))
-    total = number(latency.get("total"))
-    queue = number(part(latency, "queue_estimate").get("seconds"))
-    began = connect or 0.0
-    prefill = None if ttft is None else max(0.0, ttft - began - (queue or 0.0))
-    decode = None if ttft is None or total is None else max(0.0, total - before - ttft)
-    first = Phase("connect", before, connect)
+    total, headers = number(latency.get("total")), number(latency.get("headers"))
+    above = number(part(latency, "queue_estimate").get("seconds"))
+    thinking = number(part(latency, "thinking").get("seconds")) or 0.0
+    began, modelled = connect or 0.0, bool(latency.get("modelled"))
+    out = [Phase("connect", 0.0, connect)]
     if latency.get("streamed") is False:
-        return [first, Phase("queue + prefill + decode", before + began, prefill)]
-    last = Phase("decode", None if ttft is None else before + ttft, decode)
-    if queue is None and ttft is not None:
-        return [first, Phase("queue + prefill", before + began, prefill), last]
-    estimated = queue is not None and not latency.get("modelled")
-    ahead = Phase("queue", before + began, queue, estimated)
-    return [first, ahead, Phase("prefill", before + began + (queue or 0.0), prefill, estimated), last]
+        return [*out, Phase("wait, read and write", began, None if ttft is None else max(0.0, ttft - began))]
+    if headers is not None and ttft is not None and not modelled:
+        out.append(Phase("until headers", began, max(0.0, headers - began)))
+    reading = None if ttft is None else max(0.0, ttft - began - thinking - (above or 0.0))
+    if above is not None or ttft is None:
+        out.append(
+            Phase("queue" if modelled else "queue above your usual", began, above, above is not None and not modelled)
+        )
+    name = "read the prompt" if above is not None else "wait and read the prompt"
+    out.append(Phase(name, began + (above or 0.0), reading, estimated=above is not None and not modelled))
+    if thinking:
+        out.append(Phase("thinking (not shown)", began + (above or 0.0) + (reading or 0.0), thinking, not modelled))
+    writing = None if ttft is None or total is None else max(0.0, total - waited - ttft)
+    return [*out, Phase("write the answer", ttft, writing)]
 
 
 def notes(doc: Doc) -> list[str]:
@@ -72,7 +84,8 @@ def _first_token(latency: Doc, *, compare: bool) -> str:
         return f"First token expected after {low:.2f} to {high:.2f} s (8 of 10 times; {basis})." if known else ""
     verdict = ""
     if known and low is not None and high is not None:
-        came = ttft - (number(latency.get("connect")) or 0.0)
+        thinking = number(part(latency, "thinking").get("seconds")) or 0.0
+        came = ttft - thinking - (number(latency.get("connect")) or 0.0)
         word = "sooner than" if came < low else "later than" if came > high else "as"
         verdict = f", {word} expected ({low:.2f} to {high:.2f} s, {basis})"
     pace = f"; then {seconds(tpot)} a token (TPOT)" if tpot else ""
@@ -93,7 +106,7 @@ def _queue_basis(latency: Doc) -> str:
     samples = number(estimate.get("samples")) or 0
     if number(estimate.get("seconds")) is None:
         return f"No provider reports its queue; an estimate takes {MIN_SAMPLES} calls ({count(samples)} so far)."
-    return f"≈ No provider reports its queue; estimated from {plural(samples, 'call')}."
+    return f"≈ No provider reports its queue; your usual is estimated from {plural(samples, 'call')}."
 
 
 def was_instant(doc: Doc) -> bool:

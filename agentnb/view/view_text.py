@@ -149,7 +149,7 @@ def _step_seconds(step: Doc) -> float | None:
 
 def input_tokens(usage: Doc) -> float:
     """All input of the calls: new, read from the prompt cache, written to it."""
-    parts = ("input", "cache_read", "cache_write_5m", "cache_write_1h")
+    parts = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "cache_write_12h")
     return sum(number(usage.get(name)) or 0 for name in parts)
 
 

@@ -94,7 +94,7 @@ def test_a_slow_user_gets_another_answer_than_a_fast_loop(desk: Desk, capsys: py
         desk.clock.advance(1200)
     slow = said(desk, capsys, "status")
     assert "1h for " in slow
-    assert "Thread: of 9 pauses 2 lasted at most 5 min, the longest 20 min" in slow
+    assert "Conversation: of 9 pauses 2 lasted at most 5 min, the longest 20 min" in slow
     assert "up to 60 min" in slow
     for i in range(70):
         desk.ask(MODELS[0], f"Step {i} of a loop?")
@@ -122,7 +122,7 @@ def test_every_command_does_it_or_says_why_not(desk: Desk, capsys: pytest.Captur
     desk.ask(model)
     desk.clock.advance(5)
     desk.ask(model, "And why twice?")
-    assert "Static" in said(desk, capsys, "status")
+    assert "Instructions" in said(desk, capsys, "status")
     assert "hit:" in said(desk, capsys, "explain")
     listed = said(desk, capsys, "list")
     assert ("Google lists 0 cache objects" in listed) == ("gemini" in model)
@@ -151,7 +151,7 @@ def test_explain_tells_a_forecast_from_a_report(desk: Desk, capsys: pytest.Captu
     desk.session.namespace["_agent"] = desk.dry_run(MODELS[0], "And why twice?")
     told = said(desk, capsys, "explain")
     assert "Nothing was sent" in told
-    assert "Expected to be read: Static" in told
+    assert "Expected to be read: Instructions" in told
     assert "Read by layer" not in told
     assert "Read by layer in the last call" in said(desk, capsys, f"explain {first.run_id}")
     assert "Nothing was generated" in said(desk, capsys, "warm"), "what was sent before the dry run is kept warm"

@@ -108,7 +108,7 @@ def test_a_miss_names_the_definition_that_changed(book: Any) -> None:
 def test_another_tool_is_named(book: Any) -> None:
     book.ask("Hello", replay="record", thread="a")
     book.ask("Hello", replay="replay", thread="b", tools=("inspect",))
-    assert "Static: gone" in str(book.errors[-1])
+    assert "Instructions: gone" in str(book.errors[-1])
     assert "run_code" in str(book.errors[-1])
 
 

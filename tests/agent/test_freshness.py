@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from agentnb.agent import project as project_files
-from agentnb.agent.project import tree_of
+from agentnb.agent.hydration import project as project_files
+from agentnb.agent.hydration.project import tree_of
 from agentnb.prompt.project_parts import TreePart
 
 MODULE = '''"""Rates."""
@@ -234,7 +234,7 @@ def test_an_outline_shows_a_signature_to_which_nothing_has_to_be_added(book: Any
     long = "\n".join(f"    kind = kind + {i}" for i in range(200))
     (project / "taxrates.py").write_text(f"{MODULE}\n\ndef longest(kind):\n{long}\n    return kind\n")
     book.cell("def total(kind):\n    return taxrates.longest(kind)", "total")
-    run = book.ask("Explain `total`.", context_tokens=200)
+    run = book.ask("Explain `total`.", context_tokens=800)
     (found,) = [item for item in run.receipt["definitions"] if item["name"] == "taxrates.longest"]
     assert found["form"] == "signature"
     assert found["reason"].startswith("used by total; in full, ")
@@ -248,18 +248,18 @@ def test_a_signature_is_sent_again_only_where_it_reads_otherwise(book: Any) -> N
 
     book.cell(longest(1), "longest")
     book.cell("def total(kind):\n    return longest(kind)", "total")
-    book.ask("Explain `total`.", context_tokens=200)
+    book.ask("Explain `total`.", context_tokens=800)
     assert text_of(book.bodies[-1]).count('name="longest"') == 1
     book.cell(longest(2), "longest")
-    book.ask("Explain `total` again.", context_tokens=200, stale_limit=0.0)
+    book.ask("Explain `total` again.", context_tokens=800, stale_limit=0.0)
     assert "longest" not in added_by(book.bodies[-1]), "its body changed, and no body was sent"
     book.cell(longest(2, "kind, rate=1"), "longest")
-    book.ask("Explain `total` again.", context_tokens=200)
+    book.ask("Explain `total` again.", context_tokens=800)
     assert "def longest(kind, rate=1): ..." in added_by(book.bodies[-1])
 
 
 def test_a_file_that_was_unpinned_or_deleted_no_longer_counts(book: Any, project: Path) -> None:
-    from agentnb.agent.kernel_context import Pins
+    from agentnb.agent.hydration.project_context import Pins
 
     (project / "notes.md").write_text("Rates are yearly.")
     files = [str(project / "schema.sql"), str(project / "notes.md")]
@@ -281,10 +281,10 @@ def test_inspect_says_where_a_definition_stands_instead_of_repeating_it(book: An
     run = book.ask("Inspect `tr.rate`.", context="none")
     (call,) = [tool for step in run.receipt["steps"] for tool in step["tools"]]
     assert call["result"] == 'Already above, in full and unchanged since: <definition name="taxrates.rate">.'
-    assert text_of(book.bodies[-1]).count('<definition name="taxrates.rate" ') == 1
+    assert text_of(book.bodies[-1]).count("    return BASE\n") == 1
     (project / "taxrates.py").write_text(MODULE.replace("return BASE", "return 2 * BASE"))
     book.ask("Inspect `tr.rate`.", context="none")
-    assert text_of(book.bodies[-1]).count("return 2 * BASE") == 1
+    assert text_of(book.bodies[-1]).count("    return 2 * BASE\n") == 1
 
 
 def test_a_removed_definition_is_said(book: Any) -> None:
@@ -345,7 +345,7 @@ def test_an_inspected_definition_survives_a_new_segment(book: Any) -> None:
 
 
 def test_pins_and_added_files(book: Any, project: Path) -> None:
-    from agentnb.agent.kernel_context import Pins
+    from agentnb.agent.hydration.project_context import Pins
 
     book.cell("def tax(x):\n    return x * 0.2", "tax")
     book.session.keep_pins(Pins(names=["tax"], files=[str(project / "schema.sql")]))
@@ -359,7 +359,7 @@ def test_pins_and_added_files(book: Any, project: Path) -> None:
 
 
 def test_old_text_of_the_project_section_has_a_tighter_limit_of_its_own(book: Any, project: Path) -> None:
-    from agentnb.agent.kernel_context import Pins
+    from agentnb.agent.hydration.project_context import Pins
 
     def tables(day: str) -> str:
         return "\n".join(f"create table prices_{i} (id int, price real, {day} date);" for i in range(60))
@@ -395,7 +395,7 @@ def test_a_pin_larger_than_the_budget_goes_along_by_its_signature(book: Any, cap
 
 
 def test_a_held_definition_whose_file_broke_and_a_pin_that_leads_nowhere_are_said(book: Any, project: Path) -> None:
-    from agentnb.agent.kernel_context import Pins
+    from agentnb.agent.hydration.project_context import Pins
 
     book.ask("Explain `taxrates.rate`.")
     (project / "taxrates.py").write_text("def rate(:\n")
@@ -410,7 +410,7 @@ def test_a_held_definition_whose_file_broke_and_a_pin_that_leads_nowhere_are_sai
 
 
 def test_added_files_that_never_end_or_are_huge_are_bounded(tmp_path: Path) -> None:
-    from agentnb.agent.project import FILE_READ, read_added
+    from agentnb.agent.hydration.project import FILE_READ, read_added
 
     assert read_added(Path("/dev/zero")) is None
     os.mkfifo(tmp_path / "pipe")

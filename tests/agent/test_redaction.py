@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from agentnb.agent.kernel_context import Observed, Pins
+from agentnb.agent.hydration.project_context import Pins
+from agentnb.agent.kernel_context import Observed
 from agentnb.errors import InputError
 from agentnb.notebook.commands import context
 

@@ -185,3 +185,17 @@ def test_openai_keeps_prefixes_longer_only_when_asked_to(book: Any) -> None:
     assert run.cache.warm_until - book.session.clock.now() > 80_000
     book.ask("Hello?", model="sim:gpt-6.1-sol")
     assert book.bodies[-1]["prompt_cache_options"]["ttl"] == "12h"
+
+
+def test_what_openai_keeps_for_half_a_day_costs_double_to_write(book: Any) -> None:
+    """$2.50 a million tokens written for 30 minutes, $5 for 12 hours: in the cost, and in what a budget is held to."""
+    book.cell(LONG, "tide")
+    usual = book.ask("Explain `tide`.", model="sim:gpt-6.2-sol")
+    book.session.settings = book.session.settings.with_changes(cache_retention="long")
+    kept = book.ask("Explain `tide`, please.", model="sim:gpt-6.2-sol", thread="another", tools=["inspect"])
+    usage, written = kept.receipt["usage"], kept.receipt["usage"]["cache_write_12h"]
+    assert usual.receipt["usage"]["cache_write_5m"] > 1024
+    assert "cache_write_12h" not in usual.receipt["usage"]
+    assert written == kept.cache.written > 1024
+    rest = usage["input"] * 2 + usage["cache_read"] * 0.1 + usage["output"] * 10
+    assert kept.cost == pytest.approx((written * 5 + rest) / 1e6)

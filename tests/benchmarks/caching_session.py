@@ -29,7 +29,7 @@ from typing import Any
 import prefix_replay as pr
 from make_prefix_edits import synthetic
 
-from agentnb.agent.kernel_context import Pins
+from agentnb.agent.hydration.project_context import Pins
 from agentnb.agent.tools.tool import tool
 from agentnb.models.catalog import lookup
 from agentnb.models.messages import Usage

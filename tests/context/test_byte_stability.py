@@ -113,7 +113,8 @@ from pathlib import Path
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.redaction.redactor import redact
 from agentnb.prompt.blocks import TurnParts, semi_static_block, turn_blocks
-from agentnb.agent.kernel_context import Hydrator, Observed, Pins
+from agentnb.agent.kernel_context import Hydrator, Observed
+from agentnb.agent.hydration.project_context import Pins
 from agentnb.agent.scrubber import Scrubber
 project = Path(sys.argv[1])
 sys.path.insert(0, str(project))

@@ -211,7 +211,7 @@ def test_hidden_cells_and_our_own_are_no_context() -> None:
     log.record("%load_ext agentnb\n%config AgentNB.model = 'sim:gpt-4.1'", cell="y", number=2)
     log.record("%load_ext agentnb\nimport math", cell="z", number=3)
     log.record("secret = 1", cell="s", number=4)
-    log.hidden.add("4")
+    log.hidden.add("s")
     assert [run.number for run in log.runs] == [3]
     assert isinstance(log.of_cell("s"), CellRun)
     assert log.of_number(4) is None

@@ -11,8 +11,8 @@ from agentnb.agent.conversation.attachments import Pictures, pictures_of
 from agentnb.agent.conversation.threads import EARLIER, folded, left_out
 from agentnb.agent.conversation.turn_blocks import closed, scrubbed
 from agentnb.agent.deps import Services
+from agentnb.agent.hydration.notebook_context import cell_entries, room_for_definitions
 from agentnb.agent.kernel_context import with_changed
-from agentnb.agent.notebook_context import cell_entries, room_for_definitions
 from agentnb.agent.request import Request
 from agentnb.agent.segments.segments import ChosenSegment, Segments
 from agentnb.agent.segments.window import context_room
@@ -58,7 +58,8 @@ class Hydrating:
         )
         if source is not None and begun.root:  # a new segment was never sent before: nothing of it is a request's end
             state = replace(state, previous_end=source.previous_end, previous_message=source.previous_message)
-        return state.noted(begun.why), _tags(state, request)
+        retired = catalog.retirement(self._services.model(state.address), self._services.clock.now())
+        return state.noted(begun.why, "" if state.simulated else retired), _tags(state, request)
 
     def _asked(self, request: Request, segment: Segment) -> AgentState:
         """Return the state of what was asked for, of whom, and within which limits."""
@@ -137,7 +138,7 @@ class Hydrating:
             inherited=None,
             blocks=(*inherited, *blocks),
             definitions=_receipt(before, blocks, parts.selection),
-            cells=cell_entries(held_definitions([*before, *blocks]), parts.cell_entries),
+            cells=cell_entries(held_definitions([*before, *blocks]), parts.cell_entries, parts.involved),
             left_out=tuple(LeftOut(name=name, reason=reason) for name, reason in parts.selection.left_out),
             images=pictures.listed,
             redactions=tuple(services.scrub.report()),
@@ -177,10 +178,11 @@ class Hydrating:
             values=hydrator.describe_values(task, mode=mode, involved=added.names),
             images=pictures.new,
             failure=_told_once(hydrator.failure(mode=mode, selection=selection), before, added.texts),
-            parts=fresh.parts if mode != "none" else (),
+            parts=(*fresh.parts, *hydrator.of_project.skills_named(task, count)) if mode != "none" else (),
             removed=fresh.removed,
             cells=added.texts,
             cell_entries=added.holds,
+            involved=added.involved,
             told=frozenset(hydrator.notebook.cells_told(held, added.holds)),
         )
 

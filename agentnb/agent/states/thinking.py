@@ -213,7 +213,7 @@ class Thinking:
         call = replace(call, tokens=settle_tokens(call, known, usage.input_total))
         report = self._learn(state, call, prediction, reply, vanished=call.marks != bound.marks)
         if answer.trace.streamed:
-            uncached, seconds = usage.input_total - usage.cache_read, timing.ttft - timing.connect
+            uncached, seconds = usage.input_total - usage.cache_read, timing.reading
             self._services.samples.learn_first_token(state.address, usage.input_total, uncached, seconds)
         cost = prices.cost_of(call.model, usage)
         state = self._told(state, call, reply, report=report, timing=timing, cost=cost)
@@ -280,7 +280,7 @@ class Thinking:
             minimum=call.model.cache.minimum,
             reason=why,
         )
-        timing = latency.from_trace(answer.trace, output_tokens=reply.usage.output)
+        timing = latency.from_trace(answer.trace, output_tokens=reply.usage.output, reasoning=reply.usage.reasoning)
         state = self._told(state, call, reply, report=report, timing=timing, cost=cost, aside=aside)
         return advance(state, reply, cost, sent=len(call.prompt.blocks))
 
@@ -338,7 +338,7 @@ class Thinking:
     def _timing(self, state: AgentState, call: Call, prediction: Prediction, answer: CallAnswer) -> latency.Latency:
         """Return what the call took, beside what was expected of it before; the queue of a real call is estimated."""
         usage = answer.reply.usage
-        timing = latency.from_trace(answer.trace, output_tokens=usage.output)
+        timing = latency.from_trace(answer.trace, output_tokens=usage.output, reasoning=usage.reasoning)
         if not timing.streamed:
             return timing
         timing = replace(timing, expected=self._preparing.expect_first_token(state, call, prediction))

@@ -17,6 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin, overload
 from agentnb.context.notebook.schema_only import WITHHELD
 from agentnb.context.redaction.redactor import cut_point
 from agentnb.errors import InputError, ToolUnknown, nearest
+from agentnb.models.framing import unframed
 from agentnb.models.messages import ToolCall, ToolSpec
 
 MAX_RESULT = 6000  # characters of one tool result; the rest is cut and said to be cut
@@ -203,8 +204,8 @@ def carry_out(tool: Tool, call: ToolCall) -> Outcome:
     try:
         result = tool.call(**call.arguments)
     except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
-        return Outcome(text=f"{type(error).__name__}: {error}", is_error=True)
-    return result if isinstance(result, Outcome) else Outcome(text=shorten(_as_text(result)))
+        return Outcome(text=unframed(shorten(f"{type(error).__name__}: {error}")), is_error=True)
+    return result if isinstance(result, Outcome) else Outcome(text=unframed(shorten(_as_text(result))))
 
 
 def without_result(tool: Tool) -> Tool:
@@ -331,8 +332,8 @@ def run_in(namespace: dict[str, Any], code: str, *, transform: Callable[[str], s
             shown = "" if value is None else repr(value)
     except Exception as error:  # noqa: BLE001 - the code is the model's: whatever it raises goes back to it
         trace = "".join(traceback.format_exception(error.with_traceback(_own_frames(error.__traceback__))))
-        return Outcome(text=shorten(f"{printed.getvalue()}{trace}"), is_error=True)
-    return Outcome(text=shorten(f"{printed.getvalue()}{shown}") or "(no output)")
+        return Outcome(text=unframed(shorten(f"{printed.getvalue()}{trace}")), is_error=True)
+    return Outcome(text=unframed(shorten(f"{printed.getvalue()}{shown}")) or "(no output)")
 
 
 def _split_last(code: str) -> tuple[types.CodeType, types.CodeType | None]:

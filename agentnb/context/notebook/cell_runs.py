@@ -63,7 +63,7 @@ def words_of(text: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(_CAMEL.sub(" ", text).replace("_", " "))}
 
 
-_ENDINGS = ("ations", "ation", "ings", "ing", "ies", "ers", "ed", "es", "er", "s", "e", "y")
+_ENDINGS = ("ions", "ion", "ings", "ing", "ies", "ers", "ed", "es", "er", "s", "e", "y")
 
 
 def stem(word: str) -> str:
@@ -133,7 +133,7 @@ class CellLog:
         return tuple(run for run in self._runs.values() if not self.is_hidden(run))
 
     def is_hidden(self, run: CellRun) -> bool:
-        return bool(self.hidden & {run.cell, str(run.number), f"In[{run.number}]"})
+        return run.cell in self.hidden
 
     def of_number(self, number: int) -> CellRun | None:
         """The run with this execution count, also one that a later run replaced."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,10 @@ class NotebookText:
         """The cells above the asking one; all of them where its place is not known."""
         places = [place for place, cell in enumerate(self.cells) if cell.cell == asking]
         return self.cells[: places[0]] if places else self.cells
+
+    def without(self, hidden: AbstractSet[str]) -> NotebookText:
+        """The text but for these cells."""
+        return replace(self, cells=tuple(cell for cell in self.cells if cell.cell not in hidden))
 
     def knows(self, cell: str) -> bool:
         return any(known.cell == cell for known in self.cells)

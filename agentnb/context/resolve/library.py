@@ -50,7 +50,7 @@ def of_class(cls: type) -> Definition | None:
         if static_inspect.is_a(inner := static_inspect.unwrap(value), FunctionType)
     ]
     own = next((Path(c.co_filename) for c in functions if c.co_qualname.startswith(f"{qualname}.")), None)
-    loaded = static_inspect.loaded_module(module)
+    loaded = static_inspect.loaded_module(module) if module != "__main__" else None
     path = own or (loaded_file(loaded) if loaded else None)
     if path is None or not is_library(str(path)):
         return None
@@ -79,11 +79,11 @@ def is_library_function(code: CodeType) -> bool:
 
 
 def is_library_class(cls: type) -> bool:
-    """Whether its module is a library's; of a class without a file, whether it is none of the notebook's."""
+    """Whether its module is a library's, or has no file; the notebook's own module may have any."""
     module = static_inspect.class_name(cls)[0]
     loaded = static_inspect.loaded_module(module)
     file = static_inspect.module_text(loaded, "__file__") if loaded else ""
-    return is_library(file) if file else module != "__main__"
+    return module != "__main__" and (is_library(file) if file else True)
 
 
 def module_of(path: Path, claimed: str) -> str:

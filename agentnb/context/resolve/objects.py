@@ -1,10 +1,12 @@
 """What a dotted name means by the live objects: they are looked at, never asked, and lead to their source's text."""
 
 from __future__ import annotations
+import __future__
 
 import builtins
 import linecache
 import re
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +15,14 @@ from typing import Any
 
 from agentnb.canonical import JsonMapping
 from agentnb.context.resolve import library
+from agentnb.context.resolve.files import stamp_of
 from agentnb.context.resolve.text import CellNames, Texts, sourceless
 from agentnb.context.static.definitions import Definition, FileDefinitions
 from agentnb.context.static.scanner import parse_cell
 from agentnb.context.static.syntax import first_line, normalise
 from agentnb.context.values import static_inspect
 
+STARTED = time.time()
 CODE_KINDS = frozenset({"function", "async function", "class"})
 _SETS = re.compile(r"^[ \t]+(?:def [^\n]*:[ \t]*)?self\.(\w+)\s*(?::[^=\n]+)?=(?!=)", re.MULTILINE)
 _LITERALS = frozenset({bool, int, float, complex, str, bytes})
@@ -191,7 +195,10 @@ class LiveObjects:
         if library.is_library_function(code):
             return library.of_function(code, function)
         file = self._file_of(code, static_inspect.plain(function.__module__) if function else "")
-        return _at_code(file, code) if file else None
+        found = _at_code(file, code) if file else None
+        if found is not None and _is_edited(code.co_filename) and not _is_made_of(code, found):
+            self.notes[f"{found.name} was edited since it was imported: the kernel runs the earlier version"] = None
+        return found
 
     def why_sourceless(self, value: Any, name: str) -> str:
         """Why a function or class has no text to show."""
@@ -267,6 +274,33 @@ def _text_of(code: CodeType) -> str:
     """The text of what ran as no file, where IPython keeps it."""
     entry = linecache.cache.get(code.co_filename, ())
     return "".join(entry[2]) if len(entry) == 4 else ""
+
+
+def _is_edited(file: str) -> bool:
+    """Whether a file was written after this kernel began: one that was not is as it was imported."""
+    return stamp_of(Path(file))[0] > STARTED * 1e9
+
+
+def _is_made_of(code: CodeType, found: Definition) -> bool:
+    """Whether the code is what compiling the definition's text gives. Nothing of it is run."""
+    try:
+        flags = code.co_flags & __future__.annotations.compiler_flag
+        made = compile(found.framed or found.source, "<text>", "exec", flags=flags, dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    waiting = [made]
+    while waiting:
+        one = waiting.pop()
+        if one.co_name == code.co_name and _does(one) == _does(code):
+            return True
+        waiting += [item for item in one.co_consts if isinstance(item, CodeType)]
+    return False
+
+
+def _does(code: CodeType) -> tuple[object, ...]:
+    """What a function does, whatever line it stands on."""
+    held = tuple(_does(item) if isinstance(item, CodeType) else repr(item) for item in code.co_consts)
+    return code.co_code, code.co_names, code.co_varnames, held
 
 
 def _classes_of(owner: Any) -> tuple[type, ...]:

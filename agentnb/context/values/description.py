@@ -33,6 +33,7 @@ from agentnb.context.values.paths import path_in_words
 from agentnb.context.values.schemas import about_database
 from agentnb.context.values.subclasses import as_library_class
 from agentnb.context.values.text_format import ITEMS, TEXT, beginning, cell, items, quoted
+from agentnb.models.framing import unframed
 
 LIMIT = 600
 DEPTH = 3
@@ -57,8 +58,6 @@ _PLAIN = (
     uuid.UUID,
 )
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-_TAG = re.compile(r"<(?=/?(?:values|task|definition|outline|tree|file|schema|removed)\b)")
-"""What frames the prompt's parts: data that holds such words must not close or open one."""
 
 
 def describe(name: str, value: object, *, limit: int = LIMIT) -> str:
@@ -78,7 +77,7 @@ def in_words(value: object, *, limit: int = LIMIT) -> str:
 
 def settled(text: str, limit: int = LIMIT) -> str:
     """A description as it may go into a prompt: no addresses, no words that open or close its parts, bounded."""
-    text = _TAG.sub("&lt;", _ADDRESS.sub("", text))
+    text = unframed(_ADDRESS.sub("", text))
     return text if len(text) <= limit else f"{beginning(text, limit - 1)}…"
 
 

@@ -152,8 +152,8 @@ def _object_notes(model: Model, reuse: Reuse, held: HeldObject | None) -> list[s
         return [weighed(model, reuse)]
     how = "extended as calls use it" if stays_worth(model, reuse) else "not extended: its storage would not pay"
     return [
-        "The cache object is read where nothing that is cached unasked reaches further, which is after a pause; by the "
-        f"pauses seen it is {how}."
+        "The cache object is read unless what is cached unasked is worth more, by the hit rate seen and its tokens; "
+        f"by the pauses seen it is {how}."
     ]
 
 

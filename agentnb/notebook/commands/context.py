@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentnb.agent.kernel_context import Pins
-from agentnb.agent.notebook_context import room_for_definitions
-from agentnb.agent.project import FILE_CHARACTERS, read_added
+from IPython.display import display
+
+from agentnb.agent.conversation.threads import Threads
+from agentnb.agent.conversation.turn_blocks import block_text
+from agentnb.agent.hydration.notebook_context import room_for_definitions
+from agentnb.agent.hydration.project import FILE_CHARACTERS, read_added
+from agentnb.agent.hydration.project_context import Pins
+from agentnb.agent.stale_answers import stale_among
+from agentnb.agent.state import AgentState
 from agentnb.context.redaction.secret_shapes import KINDS
 from agentnb.context.resolve.outlines import Outline
 from agentnb.context.resolve.resolution import Resolver, Unresolved
@@ -18,6 +25,8 @@ from agentnb.errors import InputError, SchemaUnread, nearest
 from agentnb.notebook.commands.subcommands import dispatch, show_table
 from agentnb.prompt.project_parts import OutlinePart
 from agentnb.session import working_directory
+from agentnb.view.number_format import dollars
+from agentnb.view.prompt_view import PromptPart, cached_shares, prompt_bundle
 from agentnb.view.tables import Code, Figure, Stacked
 from agentnb.view.view_text import cell_words, image_line, with_cell_numbers
 
@@ -27,13 +36,17 @@ if TYPE_CHECKING:
 
 
 def agent_context(session: Session, run: AgentRun | None, line: str) -> None:
-    """show | why | pin | unpin | add | allow | disallow"""
+    """show | why | prompt | stale | pin | unpin | add | hide | unhide | allow | disallow"""
     table: dict[str, Callable[[str], None]] = {
         "show": lambda _: _show(session, run),
         "why": lambda rest: _why(session, run, rest),
+        "prompt": lambda rest: _prompt(session, run, rest),
+        "stale": lambda _: _stale(session),
         "pin": lambda rest: _pin(session, rest),
         "unpin": lambda rest: _unpin(session, rest),
         "add": lambda rest: _add(session, rest),
+        "hide": lambda rest: _hide(session, rest),
+        "unhide": lambda rest: _unhide(session, rest),
         "allow": lambda rest: _allow(session, run, rest),
         "disallow": lambda rest: _disallow(session, rest),
     }
@@ -49,6 +62,13 @@ def _show(session: Session, run: AgentRun | None) -> None:
         raise InputError("there is no conversation yet", todo="Run %%agent first, or %%agent --dry-run.")
     pictures = [f"Picture: {image_line(item)}." for item in run.receipt.get("images", ())]
     redacted = [f"Redacted: {item['kind']} as {item['mark']}." for item in run.receipt["redactions"]]
+    cells = run.receipt.get("cells", ())
+    if cells:
+        show_table(
+            f"Cells in the conversation ({run.thread})",
+            ("cell", "tokens", "this turn"),
+            [_cell_row(item) for item in cells],
+        )
     show_table(
         f"Definitions in the conversation ({run.thread})",
         ("definition", "tokens", "this turn"),
@@ -66,9 +86,16 @@ def _kept_lines(session: Session) -> list[str]:
         "Allowed, although it looks like a secret": pins.allow,
         "Added": [_nearby(file) for file in pins.files],
         "Schemas": sorted(pins.schemas),
+        "Hidden": [_hidden_word(session, name) for name in pins.hidden],
         "Outlines of your modules in use": modules,
     }
     return [f"{what}: {', '.join(names)}." for what, names in kept.items() if names]
+
+
+def _cell_row(item: Mapping[str, Any]) -> tuple[object, ...]:
+    tokens, turn = Figure(f"≈ {item['tokens']:,}"), "new" if item.get("new") else "held"
+    form = {"cell": "in full", "whole": "at length", "brief": "outputs cut", "outline": "one line"}[item["form"]]
+    return (Stacked(Code(f"[{item['execution_count']}]"), (form, item["reason"])), tokens, turn)
 
 
 def _definition_row(item: dict[str, Any]) -> tuple[object, ...]:
@@ -106,6 +133,10 @@ def _why(session: Session, run: AgentRun | None, rest: str) -> None:
     name = rest.strip().strip("`@")
     if not name:
         raise InputError("%agent_context why wants a name", todo="Write e.g. %agent_context why tides.harmonic")
+    number = _cell_number(rest)
+    if number is not None:
+        _why_cell(session, run, number)
+        return
     if _explained(session, run, name, called=name):
         return
     found = _resolved(session, name)
@@ -119,6 +150,102 @@ def _why(session: Session, run: AgentRun | None, rest: str) -> None:
     where = Stacked(Code(found.name), (f"{place}:{found.lines[0]}",))
     row = (where, f"{what}: no task has named it or needed it one step on")
     show_table(f"Why not {name}", ("definition", "reason"), [row])
+
+
+_CELL = re.compile(r"(?:cell\s*|in\s*)?\[?(\d+)\]?\Z", re.IGNORECASE)
+
+
+def _cell_number(text: str) -> int | None:
+    """The number of a cell as people write it: `3`, `[3]`, `In[3]`, `cell 3`."""
+    found = _CELL.match(text.strip())
+    return int(found.group(1)) if found else None
+
+
+def _why_cell(session: Session, run: AgentRun | None, number: int) -> None:
+    """Why a cell is in the conversation, or what is known of it."""
+    cells = run.receipt.get("cells", ()) if run is not None else ()
+    rows = [_cell_row(item) for item in cells if item["execution_count"] == number]
+    if rows:
+        show_table(f"Why cell [{number}]", ("cell", "tokens", "this turn"), rows)
+        return
+    known = session.log.by_number.get(number)
+    if known is None:
+        raise InputError(f"no cell of this kernel has the number {number}", todo="See %agent_context show.")
+    newest = session.log.of_cell(known.cell)
+    if session.log.is_hidden(known):
+        why = "kept out by %agent_context hide"
+    elif newest is not None and newest.number != number:
+        why = f"it ran again as [{newest.number}]"
+    else:
+        why = "it ran after the last task"
+    show_table(f"Why not cell [{number}]", ("cell", "reason"), [(Code(f"[{number}]"), why)])
+
+
+def _prompt(session: Session, run: AgentRun | None, task: str) -> None:
+    """The exact text of the last request; with a task, of the one that it would send now."""
+    agent = session.agent()
+    if task:
+        preview = agent.next_request(session.request(task), session.new_run_id())
+    elif run is None or run.state == "DRY_RUN":
+        raise InputError("nothing was sent yet", todo="Write a task behind it: %agent_context prompt What is df?")
+    else:
+        preview = agent.last_request(run.run_id)
+    shares = cached_shares(preview.tokens, preview.cached)
+    parts = [
+        PromptPart(
+            layer=block.layer.word,
+            role=block.role.value,
+            label=block.label or "text",
+            text=block_text(block.content),
+            tokens=tokens,
+            cached=share,
+        )
+        for block, tokens, share in zip(preview.blocks, preview.tokens, shares, strict=True)
+    ]
+    title = "The next request" if task else f"The last request of {run.run_id if run else ''}"
+    display(prompt_bundle(title, parts, exact=not task), raw=True)
+
+
+def _stale(session: Session) -> None:
+    """The answers of this conversation that rest on something older, with the price of asking again."""
+    machine = session.machine()
+    turns = Threads(machine).turns(session.thread)
+    states = [(turn.run_id, AgentState.from_json(machine.get(turn.run_id).context)) for turn in turns if turn.complete]
+    rows = [
+        (Stacked(Code(found.run_id), (found.task[:60], found.note)), Figure(f"≈ {dollars(found.cost)}"))
+        for found in stale_among(session.hydrator(), states)
+    ]
+    notes = ["Run an answer's cell again to ask anew."] if rows else ["No answer rests on anything older."]
+    show_table(f"Stale answers ({session.thread})", ("answer", "asking again"), rows, notes)
+
+
+def _hide(session: Session, rest: str) -> None:
+    """Keep a cell or a name out of what is sent from now on; what was sent stays in the conversation."""
+    number, name = _cell_number(rest), _wanted(rest, "hide", "3")
+    if number is not None:
+        found = session.log.by_number.get(number)
+        if found is None:
+            raise InputError(f"no cell of this kernel has the number {number}", todo="See %agent_context show.")
+        name = found.key
+    elif name not in session.namespace and isinstance(_resolved(session, name), Unresolved):
+        raise InputError(f"{name!r} is neither a cell's number nor a name", todo=nearest(name, list(session.namespace)))
+    pins = session.pins
+    if name not in pins.hidden:
+        pins.hidden.append(name)
+    _show_pins(session, pins, ["What was sent before stays in the conversation; -t new begins one without it."])
+
+
+def _unhide(session: Session, rest: str) -> None:
+    """Let a hidden cell or name be sent again."""
+    number, name = _cell_number(rest), _wanted(rest, "unhide", "3")
+    found = session.log.by_number.get(number) if number is not None else None
+    name = found.key if found is not None else name
+    pins = session.pins
+    if name not in pins.hidden:
+        hint = nearest(name, pins.hidden)
+        raise InputError(f"{rest.strip()!r} is not hidden", todo=hint or "See %agent_context show.")
+    pins.hidden.remove(name)
+    _show_pins(session, pins)
 
 
 def _explained(session: Session, run: AgentRun | None, name: str, *, called: str) -> bool:
@@ -252,8 +379,14 @@ def _show_pins(session: Session, pins: Pins, notes: Sequence[str] = ()) -> None:
     session.keep_pins(pins)
     rows = [("definition", Code(name)) for name in pins.names] + [("file", Code(_nearby(name))) for name in pins.files]
     rows += [("schema", Code(name)) for name in pins.schemas] + [("allowed", Code(name)) for name in pins.allow]
+    rows += [("hidden", Code(_hidden_word(session, name))) for name in pins.hidden]
     notes = notes if rows else ["Nothing is pinned."]
     show_table(f"Pinned for the thread {session.thread}", ("kind", "name"), rows, notes)
+
+
+def _hidden_word(session: Session, name: str) -> str:
+    run = session.log.of_cell(name.removeprefix("cell:")) if name.startswith("cell:") else None
+    return f"cell [{run.number}]" if run is not None else name
 
 
 def _nearby(file: str) -> str:

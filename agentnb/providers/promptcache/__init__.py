@@ -16,7 +16,14 @@ from agentnb.providers.promptcache.calls import (
     settle_tokens,
     warm_entries,
 )
-from agentnb.providers.promptcache.diagnosis import CacheReport, Prediction, compare, observed_hit, predict
+from agentnb.providers.promptcache.diagnosis import (
+    CacheReport,
+    Prediction,
+    compare,
+    observed_hit,
+    predict,
+    worth_unasked,
+)
 from agentnb.providers.promptcache.explicit_caches import (
     CacheObjects,
     ObjectProvider,
@@ -49,6 +56,7 @@ from agentnb.providers.promptcache.policy import (
     rates_of,
     seen,
     span,
+    written_for,
 )
 from agentnb.providers.promptcache.prompt_diff import first_change, shared
 
@@ -108,4 +116,6 @@ __all__ = [
     "stays_worth",
     "warm_entries",
     "weighed",
+    "worth_unasked",
+    "written_for",
 ]

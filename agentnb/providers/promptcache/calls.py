@@ -38,15 +38,21 @@ class Call:
 
 def expected_usage(call: Call, read: int) -> Usage:
     """The input as the reply will report it if `read` tokens hit: each mark writes what lies before it, at its TTL."""
-    written = {"5m": 0, "1h": 0}
+    written = {"5m": 0, "1h": 0, "12h": 0}
     done = read
     for mark in sorted(call.marks, key=lambda mark: mark.index):
         reach = call.prefix_tokens(mark.index)
         if call.model.cache.breakpoints and not mark.holder and reach >= call.model.cache.minimum:
-            written["1h" if mark.ttl == "1h" else "5m"] += max(reach - done, 0)
+            written[mark.ttl if mark.ttl in written else "5m"] += max(reach - done, 0)
             done = max(done, reach)
     left = max(call.total - done, 0)
-    return Usage(input=left, cache_read=read, cache_write_5m=written["5m"], cache_write_1h=written["1h"])
+    return Usage(
+        input=left,
+        cache_read=read,
+        cache_write_5m=written["5m"],
+        cache_write_1h=written["1h"],
+        cache_write_12h=written["12h"],
+    )
 
 
 def warm_entries(call: Call, usage: Usage) -> list[Warm]:

@@ -306,12 +306,18 @@ def rates_of(model: Model, ttl: str) -> Rates:
     some = 100_000  # below the size from which some prices rise
     plain = prices.cost_of(model, Usage(input=some)).total
     if not plain:
-        return Rates(write={"5m": 1.25, "1h": 2.0}.get(ttl, 1.25), read=0.1)
-    write = Usage(cache_write_1h=some) if ttl == "1h" else Usage(cache_write_5m=some)
-    if not model.cache.breakpoints:
-        write = Usage(input=some)
-    written = prices.cost_of(model, write).total or plain
+        return Rates(write={"5m": 1.25, "1h": 2.0, "12h": 2.5}.get(ttl, 1.25), read=0.1)
+    written = prices.cost_of(model, written_for(model, ttl, some)).total or plain
     read = prices.cost_of(model, Usage(cache_read=some)).total or plain
     return Rates(
         write=written / plain, read=read / plain, storage=prices.storage_price(model) * some / 1_000_000 / plain
     )
+
+
+def written_for(model: Model, ttl: str, tokens: int) -> Usage:
+    """So many tokens written to the prompt cache with this TTL; plain input where nothing is charged for writing."""
+    if not model.cache.breakpoints:
+        return Usage(input=tokens)
+    if ttl == "12h":
+        return Usage(cache_write_12h=tokens)
+    return Usage(cache_write_1h=tokens) if ttl == "1h" else Usage(cache_write_5m=tokens)

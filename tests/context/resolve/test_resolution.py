@@ -138,7 +138,10 @@ def test_an_edited_file_is_read_again_and_a_broken_one_keeps_its_last_good_versi
     resolver = notebook.resolver
     assert found(resolver, "tides.harmonic").source == edited.source
     why = "'(' was never closed"
-    assert resolver.notes == (f"tides.py no longer parses (line 1: {why}): its last version that did is used",)
+    assert resolver.notes == (
+        f"tides.py no longer parses (line 1: {why}): its last version that did is used",
+        "tides.harmonic was edited since it was imported: the kernel runs the earlier version",
+    )
 
 
 @pytest.mark.slow
@@ -592,3 +595,20 @@ def test_a_variable_is_no_function_of_its_name_in_a_module_that_is_imported(note
         assert resolver.mentioned(name) is None or resolver.mentioned(name).origin == "cell"
         assert getattr(resolver.resolve(name), "file", "") == ""
     assert found(resolver, "plotting.clf").name == "plotting.clf"
+
+
+def test_a_function_whose_file_was_edited_since_it_was_imported_says_so(notebook, write: Write) -> None:
+    write(
+        "late.py",
+        "import os\ndef f(x):\n    def g(): return x\n    return g\nclass A:\n    def m(self): return super()\n",
+    )
+    notebook.run("import late\na = late.A()")
+    for name in ("late.f", "a.m"):
+        found(notebook.resolver, name)
+    resolver = notebook.resolver
+    edited = "def f(x):\n    def g(): return x\n    return g\nclass A:\n    def m(self): return 2\n"
+    write("late.py", f"# moved down\nimport os\n{edited}")
+    assert "return g" in found(resolver, "late.f").source
+    assert resolver.notes == (), "moved down, and the same"
+    assert "return 2" in found(resolver, "a.m").source
+    assert resolver.notes == ("late.A.m was edited since it was imported: the kernel runs the earlier version",)

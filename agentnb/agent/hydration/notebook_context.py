@@ -4,11 +4,13 @@ for looking at live names."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from agentnb.agent.scrubber import Scrubber
 from agentnb.canonical import JsonMapping, JsonObject, digest
 from agentnb.context.cell_selection import CellChoice, CellQuestion, HeldCell, Picked, choose
+from agentnb.context.notebook.basis import content_of
 from agentnb.context.notebook.cell_runs import CellLog, CellRun, cleaned, without_values
 from agentnb.context.notebook.cell_text import FORMS, OUTLINE, WHOLE, cell_body, cell_element, is_entire
 from agentnb.context.notebook.missing import what_is_missing
@@ -38,7 +40,7 @@ class Additions:
     texts: tuple[str, ...] = ()
     holds: tuple[JsonMapping, ...] = ()
     names: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    involved: frozenset[str] = frozenset()
     tokens: int = 0
 
 
@@ -87,6 +89,7 @@ class NotebookContext:
             texts=tuple(text for text in texts if text),
             holds=tuple(holds),
             names=choice.names,
+            involved=choice.involved,
             tokens=choice.tokens,
         )
 
@@ -163,6 +166,8 @@ class NotebookContext:
             "run": self._run_id(run),
             "form": form,
             "body": body,
+            "content": content_of(run),
+            "session": self.log.session,
             "entire": is_entire(run, FORMS[form]),
             "digest": digest(text),
             "tokens": tokens,
@@ -178,14 +183,15 @@ class NotebookContext:
         """What the thread lacks of the notebook's own text, up to `room` tokens."""
         texts: list[str] = []
         entries: list[JsonObject] = []
-        parts = parts_of(self.text, self.log.runs, asking=self.asking) if self.text is not None else ()
+        text = self.text.without(self.log.hidden) if self.text is not None else None
+        parts = parts_of(text, self.log.runs, asking=self.asking) if text is not None else ()
         for part in parts:
             new = held.get(part.key, {}).get("digest") != part.digest
-            text = self.scrub(part.text) if new else ""
-            tokens = count(text) if new else 0
+            told = self.scrub(part.text) if new else ""
+            tokens = count(told) if new else 0
             if new and tokens <= room:
                 room -= tokens
-                texts.append(text)
+                texts.append(told)
                 entry = {"name": part.key, "digest": part.digest, "form": "text", "tokens": tokens, "reason": ""}
                 entries.append(entry)
         return texts, entries
@@ -198,7 +204,8 @@ class NotebookContext:
         lines = self._lines()
         known = {name: item for name, item in held.items() if name.startswith(NAME)}
         new = [line for line in lines if known.get(line.key, {}).get("digest") != line.digest]
-        gone = [name.removeprefix(NAME) for name in known if name not in {line.key for line in lines}]
+        listed = {line.key for line in lines}
+        gone = [name.removeprefix(NAME) for name in known if name not in listed]
         gone = [name for name in gone if name not in self.namespace and self.log.runs]
         if not new and not gone:
             return "", []
@@ -213,7 +220,9 @@ class NotebookContext:
         return text, entries
 
 
-def cell_entries(held: HeldParts, new: Iterable[JsonMapping]) -> tuple[JsonObject, ...]:
+def cell_entries(
+    held: HeldParts, new: Iterable[JsonMapping], involved: AbstractSet[str] = frozenset()
+) -> tuple[JsonObject, ...]:
     """The receipt's list of cells: each that the context holds, in the order in which they ran."""
     fresh = {(str(item["name"]), str(item["run"])) for item in new if str(item["name"]).startswith(CELL)}
     cells = [item for name, item in held.items() if name.startswith(CELL)]
@@ -221,6 +230,7 @@ def cell_entries(held: HeldParts, new: Iterable[JsonMapping]) -> tuple[JsonObjec
     for item in sorted(cells, key=lambda item: int(str(item["execution_count"]))):
         is_new = (str(item["name"]), str(item["run"])) in fresh
         reason = str(item["reason"]) if is_new else f"{item['reason']} (earlier turn)"
-        shown = ("cell", "execution_count", "version", "digest", "tokens", "form")
-        out.append({name: item[name] for name in shown} | {"reason": reason, "new": is_new})
+        shown = ("cell", "execution_count", "version", "digest", "tokens", "form", "content", "session")
+        more = {"reason": reason, "new": is_new, "involved": item["cell"] in involved}
+        out.append({name: item[name] for name in shown} | more)
     return tuple(out)

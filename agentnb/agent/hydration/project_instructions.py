@@ -1,0 +1,89 @@
+"""What a project tells agents: AGENTS.md or CLAUDE.md, the header of a script (PEP 723), and skills by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentnb.agent.hydration.project import own_root, read_added, relative_to
+from agentnb.agent.tools.tool import shorten
+
+NAMES = ("AGENTS.md", "CLAUDE.md")
+"""Of the files of one folder the first that is there counts."""
+CHARACTERS = 24_000
+SKILLS = 60
+SUMMARY = 500
+"""Characters of a skill's description."""
+_HEADER = re.compile(r"^# /// script[ \t]*\n((?:#(?:| .*)\n)*?)# ///[ \t]*$", re.MULTILINE)
+_FRONT = re.compile(r"\A---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
+_FIELD = re.compile(r"^(name|description):[ \t]*(.*(?:\n[ \t]+.*)*)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """What `.agents/skills/NAME/SKILL.md` says of itself; its body is read when it is asked for."""
+
+    name: str
+    description: str
+    file: Path
+
+    @property
+    def body(self) -> str:
+        return shorten(_FRONT.sub("", read_added(self.file) or "", count=1).strip(), CHARACTERS)
+
+
+def instructions_of(project: Path | None) -> Iterator[tuple[str, str]]:
+    """The instructions from the project's root down to the folder of the notebook, each with its file's name."""
+    for folder in _folders(project):
+        found = next(((folder / name) for name in NAMES if (folder / name).is_file()), None)
+        text = read_added(found) if found is not None else None
+        if found is not None and text and text.strip():
+            yield relative_to(found, own_root(project) if project else None), shorten(text.strip(), CHARACTERS)
+
+
+def skills_of(project: Path | None) -> tuple[Skill, ...]:
+    """The project's skills by name, those of the nearer folder first."""
+    found: dict[str, Skill] = {}
+    for folder in reversed(_folders(project)):
+        for file in sorted((folder / ".agents" / "skills").glob("*/SKILL.md"))[:SKILLS]:
+            skill = _skill(file)
+            found.setdefault(skill.name, skill)
+    return tuple(found[name] for name in sorted(found))
+
+
+def header_in(sources: Iterable[str]) -> str:
+    """The script header (PEP 723) that stands in one of these sources; empty where none has one."""
+    for source in sources:
+        match = _HEADER.search(source) if "# /// script" in source else None
+        if match is not None:
+            return "\n".join(line[2:] for line in match.group(1).splitlines()).strip()
+    return ""
+
+
+def named_in(task: str, skills: Iterable[Skill]) -> tuple[Skill, ...]:
+    """The skills that a task asks for: `/NAME`, `@NAME`, or its name with the word skill."""
+    text = task.lower()
+    return tuple(
+        skill
+        for skill in skills
+        if re.search(rf"(?<![\w-])[/@]{re.escape(skill.name.lower())}(?![\w-])", text)
+        or ("skill" in text and re.search(rf"(?<![\w-]){re.escape(skill.name.lower())}(?![\w-])", text))
+    )
+
+
+def _folders(project: Path | None) -> list[Path]:
+    """The project's root and the folders between it and the notebook's."""
+    if project is None:
+        return []
+    root = own_root(project)
+    between = [folder for folder in project.parents if folder == root or folder.is_relative_to(root)]
+    return [*reversed(between), project] if project != root else [root]
+
+
+def _skill(file: Path) -> Skill:
+    front = _FRONT.match(read_added(file) or "")
+    found = _FIELD.findall(front.group(1)) if front else []
+    fields = {name: " ".join(value.split()).strip("'\"") for name, value in found}
+    return Skill(fields.get("name") or file.parent.name, fields.get("description", "")[:SUMMARY], file)

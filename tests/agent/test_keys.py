@@ -1,0 +1,104 @@
+"""Keys and addresses count from the next call on that begins after they were set, and are shown nowhere."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agentnb.errors import AccessRefused, KeyMissing
+from agentnb.script import Agent
+from agentnb.session import Session
+from agentnb.settings import Settings
+from agentnb.simulator import Simulator
+
+RIGHT, WRONG = "sk-right-5b1e0c77", "sk-wrong-93ad4f20"
+WIRES = {
+    "anthropic:claude-sonnet-4-6": ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", ""),
+    "google:gemini-2.5-flash": ("GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL", ""),
+    "openai:gpt-4.1": ("OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
+}
+
+
+class Gate:
+    """A server that lets nothing but the right key through to a simulator, and counts what it let through."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        gate = self
+        self.passed = self.refused = 0
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                if RIGHT not in str(self.headers):
+                    gate.refused += 1
+                    self._answer(401, "application/json", b'{"error": {"message": "invalid key", "code": 401}}')
+                    return
+                gate.passed += 1
+                behind = http.client.HTTPConnection(simulator.url.removeprefix("http://"), timeout=20)
+                behind.request("POST", self.path, body, dict(self.headers))
+                came = behind.getresponse()
+                self._answer(came.status, came.headers["content-type"], came.read())
+
+            def _answer(self, status: int, kind: str, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("content-type", kind)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+
+@pytest.fixture
+def gates() -> Iterator[tuple[Gate, Gate]]:
+    with Simulator(speed=0) as simulator:
+        both = Gate(simulator), Gate(simulator)
+        yield both
+        for gate in both:
+            gate.server.shutdown()
+            gate.server.server_close()
+
+
+@pytest.mark.parametrize("model", WIRES)
+def test_keys_and_addresses_count_at_the_next_call(
+    model: str, gates: tuple[Gate, Gate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, address, path = WIRES[model]
+    for name in [name for name in os.environ if name.startswith(("ANTHROPIC_", "GOOGLE_", "GEMINI_", "OPENAI_"))]:
+        monkeypatch.delenv(name)
+    first, second = gates
+    session = Session(settings=Settings(home=tmp_path / "home"))
+    agent = Agent(model, session=session, tools=["inspect"])
+
+    with pytest.raises(KeyMissing, match=key):
+        agent.run("Hello?")
+    monkeypatch.setenv(address, first.url + path)
+    monkeypatch.setenv(key, WRONG)
+    with pytest.raises(AccessRefused) as refused:
+        agent.run("Hello?")
+    assert f"Check {key}" in str(refused.value)
+
+    monkeypatch.setenv(key, RIGHT)
+    assert agent.run("Hello?").state == "COMPLETED"
+    before = session.provider(model)
+
+    monkeypatch.setenv(address, second.url + path)
+    assert agent.run("And now?").state == "COMPLETED"
+    assert (first.refused, first.passed, second.passed) == (1, 1, 1)
+    assert session.provider(model).scope != before.scope, "what is warm at one place is not warm at another"
+
+    shown = repr((session, session.provider(model), agent, vars(session.provider(model)), refused.value))
+    assert RIGHT not in shown
+    assert WRONG not in shown
+    session.close()
