@@ -47,7 +47,7 @@ class Code(str):
 
 @dataclass(frozen=True)
 class Bar:
-    """A prompt in a table: tokens read from the prompt cache, processed anew, and written to it, to the scale of all."""
+    """A prompt in a table, to scale: tokens read from the prompt cache, processed anew, and written to it."""
 
     cached: float
     new: float

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Union, get_args, get_origin, overload
 
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.context.notebook.schema_only import WITHHELD
 from agentnb.context.redaction.redactor import cut_point
 from agentnb.errors import InputError, ToolUnknown, nearest
@@ -30,7 +31,7 @@ class Outcome:
     text: str
     is_error: bool = False
     refused: bool = False
-    holds: tuple[Mapping[str, Any], ...] = ()
+    holds: tuple[JsonMapping, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class Tool:
 
     name: str
     description: str
-    parameters: Mapping[str, Any]
+    parameters: JsonMapping
     call: Callable[..., Any]
     acts: bool = True
     on_main: bool = True
@@ -98,10 +99,10 @@ def _fit_for_all(name: str) -> str:
 _JSON_TYPES: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
 
 
-def schema_of(function: Callable[..., Any]) -> dict[str, Any]:
+def schema_of(function: Callable[..., Any]) -> JsonObject:
     """A JSON schema of type object from a signature. Raises InputError on a parameter that JSON cannot carry."""
     hints = typing.get_type_hints(function)
-    properties: dict[str, Any] = {}
+    properties: JsonObject = {}
     required = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
@@ -115,7 +116,7 @@ def schema_of(function: Callable[..., Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-def schema_of_type(hint: Any, where: str) -> dict[str, Any]:
+def schema_of_type(hint: Any, where: str) -> JsonObject:
     """The JSON schema of one annotation: str, int, float, bool, dict, list[...], Literal[...], Optional."""
     if hint in _JSON_TYPES:
         return {"type": _JSON_TYPES[hint]}
@@ -176,7 +177,7 @@ class ToolBox:
         return _bad_arguments(self.tools[call.name], call.arguments)
 
 
-def _bad_arguments(tool: Tool, arguments: Mapping[str, Any]) -> Outcome | None:
+def _bad_arguments(tool: Tool, arguments: JsonMapping) -> Outcome | None:
     known = set(tool.parameters["properties"])
     missing = [name for name in tool.parameters["required"] if name not in arguments]
     unknown = sorted(set(arguments) - known)
@@ -317,7 +318,7 @@ def built_in(
     return {item.name: item for item in made}
 
 
-def run_in(namespace: dict[str, Any], code: str, *, transform: Callable[[str], str] = str) -> Outcome:
+def run_in(namespace: JsonObject, code: str, *, transform: Callable[[str], str] = str) -> Outcome:
     """Run `code` in `namespace`: what it printed, the last expression's repr, and a short traceback if it failed.
 
     A KeyboardInterrupt passes through: it is the user's, not the code's.
