@@ -18,11 +18,7 @@ KEPT = 30
 
 
 @dataclass(slots=True)
-<<<<<<< HEAD
 class _Watched:
-=======
-class _MarkedRun:
->>>>>>> state
     view: View
     receipt: dict[str, Any]
     state: AgentState | None = None
@@ -33,21 +29,13 @@ class StaleMarks:
     """The answers that stand in outputs of this kernel. Used on the main thread only."""
 
     def __init__(self) -> None:
-<<<<<<< HEAD
         self._shown: OrderedDict[str, _Watched] = OrderedDict()
-=======
-        self._shown: OrderedDict[str, _MarkedRun] = OrderedDict()
->>>>>>> state
 
     def shown(self, run: AgentRun, view: View) -> None:
         """An answer stands in its output."""
         if run.state != "COMPLETED":
             return
-<<<<<<< HEAD
         self._shown[run.run_id] = _Watched(view, run.receipt)
-=======
-        self._shown[run.run_id] = _MarkedRun(view, run.receipt)
->>>>>>> state
         self._shown.move_to_end(run.run_id)
         while len(self._shown) > KEPT:
             self._shown.popitem(last=False)

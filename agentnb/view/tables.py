@@ -47,11 +47,7 @@ class Code(str):
 
 @dataclass(frozen=True)
 class Bar:
-<<<<<<< HEAD
     """A prompt in a table: tokens read from the prompt cache, new ones, and those stored in it; `widest` is full."""
-=======
-    """A prompt in a table, to scale: tokens read from the prompt cache, processed anew, and written to it."""
->>>>>>> state
 
     cached: float
     new: float

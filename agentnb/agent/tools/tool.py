@@ -9,13 +9,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, overload
 
-<<<<<<< HEAD
 from agentnb.agent.tools.arguments import WrongArguments, schema_of, taken
 from agentnb.agent.tools.policy import allows
 from agentnb.agent.tools.proposals import Proposal
-=======
-from agentnb.canonical import JsonMapping, JsonObject
->>>>>>> state
+from agentnb.canonical import JsonMapping
 from agentnb.context.notebook.schema_only import WITHHELD
 from agentnb.context.redaction.redactor import cut_point
 from agentnb.errors import InputError, ToolUnknown, nearest
@@ -37,12 +34,8 @@ class Outcome:
     text: str
     is_error: bool = False
     refused: bool = False
-<<<<<<< HEAD
     proposes: Proposal | None = None
     holds: tuple[Mapping[str, Any], ...] = ()
-=======
-    holds: tuple[JsonMapping, ...] = ()
->>>>>>> state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,55 +111,6 @@ def _fit_for_all(name: str) -> str:
     )
 
 
-<<<<<<< HEAD
-=======
-# --- schema: pure ------------------------------------------------------------------------------------------------
-
-_JSON_TYPES: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
-
-
-def schema_of(function: Callable[..., Any]) -> JsonObject:
-    """A JSON schema of type object from a signature. Raises InputError on a parameter that JSON cannot carry."""
-    hints = typing.get_type_hints(function)
-    properties: JsonObject = {}
-    required = []
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise InputError(
-                f"the tool {function.__name__} has the parameter {parameter}, which JSON cannot carry by name",
-                todo="Give it plain named parameters.",
-            )
-        properties[parameter.name] = schema_of_type(hints.get(parameter.name, str), f"{function.__name__}.{parameter}")
-        if parameter.default is parameter.empty:
-            required.append(parameter.name)
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-
-
-def schema_of_type(hint: Any, where: str) -> JsonObject:
-    """The JSON schema of one annotation: str, int, float, bool, dict, list[...], Literal[...], Optional."""
-    if hint in _JSON_TYPES:
-        return {"type": _JSON_TYPES[hint]}
-    origin, inner = get_origin(hint), get_args(hint)
-    if hint is list or origin is list:
-        return {"type": "array", "items": schema_of_type(inner[0], where) if inner else {}}
-    if origin is dict:
-        return {"type": "object"}
-    if origin is Literal:
-        return {"enum": list(inner)}
-    if origin in (Union, types.UnionType):
-        rest = [part for part in inner if part is not type(None)]
-        if len(rest) == 1:
-            return schema_of_type(rest[0], where)
-        return {"anyOf": [schema_of_type(part, where) for part in rest]}
-    if hint is Any:
-        return {}
-    raise InputError(
-        f"the tool parameter {where} has the type {hint!r}, which has no JSON form",
-        todo="Use str, int, float, bool, dict, list[...] or Literal[...].",
-    )
-
-
->>>>>>> state
 # --- policy ------------------------------------------------------------------------------------------------------
 
 
@@ -207,7 +151,6 @@ class ToolBox:
         return _trouble(self.tools[call.name], call.arguments)
 
 
-<<<<<<< HEAD
 def _trouble(tool: Tool, arguments: Mapping[str, Any]) -> Outcome | None:
     """What is wrong with a call's arguments; or with what it would do, where the tool can say so beforehand."""
     try:
@@ -215,16 +158,6 @@ def _trouble(tool: Tool, arguments: Mapping[str, Any]) -> Outcome | None:
     except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
         said = _said_of(error, tool)
     return Outcome(text=shorten(said), is_error=True) if said else None
-=======
-def _bad_arguments(tool: Tool, arguments: JsonMapping) -> Outcome | None:
-    known = set(tool.parameters["properties"])
-    missing = [name for name in tool.parameters["required"] if name not in arguments]
-    unknown = sorted(set(arguments) - known)
-    if not missing and not unknown:
-        return None
-    parts = [f"missing: {', '.join(missing)}" if missing else "", f"unknown: {', '.join(unknown)}" if unknown else ""]
-    return Outcome(text=f"Wrong arguments for {tool.name}: {'; '.join(filter(None, parts))}.", is_error=True)
->>>>>>> state
 
 
 def pick(names: Iterable[str], available: Mapping[str, Tool]) -> dict[str, Tool]:
@@ -289,123 +222,3 @@ NO_ANSWER = "Go on with the likeliest answer, and say which you took."
 NOBODY = f"Nobody is here to answer. {NO_ANSWER}"
 KEY_TEXT = 4000
 """Characters that a private key written as text may have."""
-<<<<<<< HEAD
-=======
-
-
-# --- the built-in tools ------------------------------------------------------------------------------------------
-
-INSPECT = ToolSpec(
-    "inspect",
-    "Bring one more definition into the conversation: the exact source of a function, class, method or constant of "
-    "the notebook or of a module that it imports, by its name as code would write it (e.g. `clean`, `Model.fit`, "
-    "`nx.Graph.add_edge`). For a variable it gives a short description of its present value. No side effects.",
-    {
-        "type": "object",
-        "properties": {
-            "name": {
-                "type": "string",
-                "description": "The name, dotted where needed, as code in the notebook writes it.",
-            }
-        },
-        "required": ["name"],
-        "additionalProperties": False,
-    },
-)
-
-READ_CELL = ToolSpec(
-    "read_cell",
-    "Bring a cell of the notebook into the conversation at length: its source and all of its outputs as they were when "
-    "it ran. For cells that the outline lists, and for those whose outputs were cut. No side effects.",
-    {
-        "type": "object",
-        "properties": {
-            "number": {"type": "integer", "description": "The cell's number, as `number` or the outline gives it."},
-            "part": {"enum": ["all", "source"], "description": "`source` leaves the outputs out; default `all`."},
-        },
-        "required": ["number"],
-        "additionalProperties": False,
-    },
-)
-
-RUN_CODE = ToolSpec(
-    "run_code",
-    "Run Python in the person's kernel, with their variables, and get what was printed and the value of the last "
-    "expression. Keep it short and prefer reading to writing. Runs only if the person allowed it.",
-    {
-        "type": "object",
-        "properties": {
-            "code": {"type": "string", "description": "Python source; the last expression's value is returned."}
-        },
-        "required": ["code"],
-        "additionalProperties": False,
-    },
-)
-
-
-def built_in(
-    *, look: Callable[[str], Outcome], run: Callable[[str], Outcome], read: Callable[..., Outcome]
-) -> dict[str, Tool]:
-    """The built-in tools over what they need: `look(name)`, `run(code)`, `read(number, part)`, parameters named so."""
-    made = (
-        Tool(
-            name=READ_CELL.name,
-            description=READ_CELL.description,
-            parameters=READ_CELL.parameters,
-            call=read,
-            acts=False,
-            on_main=False,
-        ),
-        Tool(
-            name=INSPECT.name,
-            description=INSPECT.description,
-            parameters=INSPECT.parameters,
-            call=look,
-            acts=False,
-            on_main=False,
-        ),
-        Tool(
-            name=RUN_CODE.name,
-            description=RUN_CODE.description,
-            parameters=RUN_CODE.parameters,
-            call=run,
-        ),
-    )
-    return {item.name: item for item in made}
-
-
-def run_in(namespace: JsonObject, code: str, *, transform: Callable[[str], str] = str) -> Outcome:
-    """Run `code` in `namespace`: what it printed, the last expression's repr, and a short traceback if it failed.
-
-    A KeyboardInterrupt passes through: it is the user's, not the code's.
-    """
-    printed = io.StringIO()
-    value: Any = None
-    try:
-        body, last = _split_last(transform(code))
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-            exec(body, namespace)  # noqa: S102 - running the code is the tool's purpose, and it was allowed by name
-            value = eval(last, namespace) if last is not None else None  # noqa: S307 - likewise
-            shown = "" if value is None else repr(value)
-    except Exception as error:  # noqa: BLE001 - the code is the model's: whatever it raises goes back to it
-        trace = "".join(traceback.format_exception(error.with_traceback(_own_frames(error.__traceback__))))
-        return Outcome(text=unframed(shorten(f"{printed.getvalue()}{trace}")), is_error=True)
-    return Outcome(text=unframed(shorten(f"{printed.getvalue()}{shown}")) or "(no output)")
-
-
-def _split_last(code: str) -> tuple[types.CodeType, types.CodeType | None]:
-    tree = ast.parse(code)
-    last = None
-    if tree.body and isinstance(tree.body[-1], ast.Expr):
-        expression = tree.body.pop()
-        assert isinstance(expression, ast.Expr)
-        last = compile(ast.Expression(expression.value), "<run_code>", "eval")
-    return compile(tree, "<run_code>", "exec"), last
-
-
-def _own_frames(trace: types.TracebackType | None) -> types.TracebackType | None:
-    """The traceback from the model's code on: our own frames would only confuse it."""
-    while trace is not None and trace.tb_frame.f_code.co_filename != "<run_code>":
-        trace = trace.tb_next
-    return trace
->>>>>>> state

@@ -249,14 +249,9 @@ def _begins(question: Question) -> str:
     return f"{clean(question.tool)}: {first}{more}" if first else clean(question.tool)
 
 
-<<<<<<< HEAD
 def _said(sentence: str) -> dict[str, Any]:
     html = wrap(f'<p style="margin:0;{SMALL}">{esc(sentence)}</p>') if sentence else ""
     return {"text/html": html, "text/plain": sentence}
-=======
-def _said(sentence: str) -> JsonObject:
-    return {"text/html": wrap(f'<p style="margin:0;{SMALL}">{esc(sentence)}</p>'), "text/plain": sentence}
->>>>>>> state
 
 
 def _close_all(widgets: Sequence[Any]) -> None:
