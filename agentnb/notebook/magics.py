@@ -6,6 +6,7 @@ Loading registers magics and hooks and imports nothing heavy; the session behind
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
@@ -143,9 +144,20 @@ def load(shell: Any) -> None:
     notebook.matcher = matcher = _matcher(notebook)  # type: ignore[attr-defined]
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(matcher)
+    _greet(shell)
     shell.display_formatter.mimebundle_formatter.for_type_by_name(
         "agentnb.agent.run_document", "AgentRun", _bundle(notebook)
     )
+
+
+def _greet(shell: Any) -> None:
+    """Where a person is there, and for the first time on this machine, say how to ask."""
+    from agentnb.notebook.hooks.first_contact import greet_once
+
+    kernel = getattr(shell, "kernel", None)
+    here = sys.stdin is not None and sys.stdin.isatty() if kernel is None else getattr(kernel, "_allow_stdin", False)
+    if here and (line := greet_once()):
+        sys.stdout.write(f"{line}\n")
 
 
 def unload(shell: Any) -> None:

@@ -43,11 +43,14 @@ def test_an_unknown_tool_names_the_nearest(kernel: Any) -> None:
     assert "run_code" in message_of(kernel.run("%agent --tools run_cod hello"))
 
 
-def test_a_missing_key_is_one_message_that_names_the_variable(kernel: Any) -> None:
+def test_a_missing_key_is_one_message_that_names_the_variable(start: Callable[..., Any]) -> None:
+    kernel = start(new=True)
+    kernel.ok("%load_ext agentnb")
     text = message_of(kernel.run("%agent -m anthropic:claude-sonnet-4-6 hello"))
     assert "ANTHROPIC_API_KEY" in text
     assert "sim:" in text
     assert kernel.value("_agent.state") == "FAILED"
+    assert kernel.value("'anthropic' in __import__('sys').modules") is False, "told before the SDK is loaded"
 
 
 @pytest.mark.parametrize(
