@@ -17,9 +17,9 @@ from agentnb.notebook.config import AgentNB
 from agentnb.notebook.hooks.cell_outputs import outputs_before, with_failure
 from agentnb.notebook.hooks.display_hooks import Showing
 from agentnb.notebook.hooks.failed_cell import FailedCell
+from agentnb.notebook.hooks.preload import Preload
 from agentnb.notebook.lab.comm import FrontEnd
 from agentnb.notebook.lab.runs import RunsOnPage
-from agentnb.notebook.preload import Preload
 from agentnb.notebook.stale_marks import StaleMarks
 from agentnb.settings import Settings, from_environment
 
