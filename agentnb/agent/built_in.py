@@ -19,6 +19,7 @@ from agentnb.agent.run_document import DRY_RUN, AgentRun, document_of, run_docum
 from agentnb.agent.state import AgentState
 from agentnb.agent.states.hydrating import Hydrating
 from agentnb.agent.table import BEGIN, TABLE, Row
+from agentnb.agent.tools.policy import allowed_tools, allows
 from agentnb.agent.tools.tool import pick
 from agentnb.canonical import JsonObject
 from agentnb.durable.journal import records
@@ -27,6 +28,7 @@ from agentnb.durable.states import Handler
 from agentnb.errors import AgentnbError, RunInterrupted
 from agentnb.models import prices
 from agentnb.models.layers import Block
+from agentnb.models.messages import Usage
 from agentnb.providers import latency
 from agentnb.providers.promptcache import Call, Plan, Prediction, Reuse, expected_usage
 
@@ -65,7 +67,7 @@ class BuiltInAgent:
 
         `answers` may hold "unsure" ("repeat" or "skip"), "accept-versions" and "take-over"; see the machine's resume.
         """
-        pick(limits.allow or (), self._services.tools)
+        pick(allowed_tools(limits.allow or ()), self._services.tools)
         self._limits[run_id] = limits
         self._taken_up.add(run_id)
         unsure = answers.get("unsure")
@@ -75,7 +77,11 @@ class BuiltInAgent:
             accept_versions=bool(answers.get("accept-versions")),
             take_over=bool(answers.get("take-over")),
         )
-        allowed = [question for question in self.questions(run_id) if question.tool in (limits.allow or ())]
+        allowed = [
+            question
+            for question in self.questions(run_id)
+            if allows(limits.allow or (), question.tool, question.arguments)
+        ]
         self.answer(run_id, [Answer(question=question, approved=True, by=COMMAND) for question in allowed])
 
     def drive(self, run_id: str) -> AgentRun:
@@ -158,7 +164,7 @@ class BuiltInAgent:
         first = self._preparing.expect_first_token(state, call, prediction)
         spending = replace(state.spending, usage=usage, cost=prices.cost_of(call.model, usage))
         state = replace(state, last=self._preparing.expected_view(call, prediction), spending=spending).noted(
-            f"Nothing was sent. The reply (at most {call.prompt.max_tokens:,} tokens) would come on top.",
+            _would_cost(call, usage),
             self._preparing.object_to_come(state, call),
             f"First token expected in {first}.",
         )
@@ -187,7 +193,7 @@ class BuiltInAgent:
         handle = row.handler(self._services)
 
         def step(context: JsonObject) -> tuple[str, JsonObject]:
-            self.raised = None
+            self.raised, began = None, self._services.clock.monotonic()
             if self._services.cancelled.is_set():
                 raise RunInterrupted("the run was interrupted")
             run_id = self._machine.current.run_id
@@ -202,9 +208,20 @@ class BuiltInAgent:
                 self._taken_up.discard(run_id)
             except Exception as error:
                 self.raised = error  # the machine keeps its text; whoever asked raises the error itself
+                if isinstance(error, RunInterrupted):
+                    self._machine.current.attach(stopped=round(self._services.clock.monotonic() - began, 6))
                 raise
             self._machine.current.emit("view", context=state.shown())
             self._latest = (state.to_json(), state)
             return row.next[event], self._latest[0]
 
         return step
+
+
+def _would_cost(call: Call, usage: Usage) -> str:
+    """`Nothing was sent. It would cost $0.008 to send, plus up to $0.061 for the reply.`"""
+    send = prices.cost_of(call.model, usage).total
+    reply = prices.cost_of(call.model, Usage(output=call.prompt.max_tokens)).total
+    if send is None or reply is None:
+        return f"Nothing was sent. The reply would have at most {call.prompt.max_tokens:,} tokens."
+    return f"Nothing was sent. It would cost ${send:.3f} to send, plus up to ${reply:.3f} for the reply."
