@@ -67,6 +67,8 @@ ADAPTERS: Mapping[str, type[Calling]] = {
 SERVED = tuple(ADAPTERS)
 """The providers that have an adapter."""
 
+SOLVES = ("propose_cell", "edit_file")
+"""Tools that a tutor does not have: they would hand in the solution."""
 _SIMULATED_PATHS = {"openai": "/v1"}
 
 
@@ -355,6 +357,8 @@ class Session:
         }
         values |= {name: value for name, value in changes.items() if value is not None}
         values["allow"] = (*values["allow"], *sorted(self._always.get(values["thread"], set()) - {*values["allow"]}))
+        if values["style"] == "tutor":  # whatever else is asked for: what solves an exercise is not at hand
+            values["tools"] = tuple(name for name in values["tools"] if name not in SOLVES)
         return Request(task=task, **values)
 
     def allow_always(self, thread: str, tools: Iterable[str]) -> None:

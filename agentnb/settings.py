@@ -21,6 +21,7 @@ TOOLS = ("inspect", "read_cell", "run_code", "propose_cell")
 MARKS = ("placed", "automatic")
 CACHE_RETENTION = ("", "long")
 REPLAY = ("live", "auto", "record", "replay")
+STYLES = ("", "tutor")
 APPROVAL = ("", "ask", "deny")
 CONTEXT_MODES = ("auto", "cells", "marks", "none")
 VALUES = ("full", "schema")
@@ -116,6 +117,14 @@ class RunOptions:
         least=0,
         most=LONGEST_RETRY_WAIT,
         example="300",
+    )
+    style: str = option(
+        "",
+        "tutor: hints and questions instead of solutions; it proposes no cell (with the course's TUTOR.md)",
+        flag="style",
+        metavar="STYLE",
+        completes="style",
+        choices=STYLES,
     )
     approval: str = option(
         "",
