@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from agentnb.agent.run_document import WAITING, AgentRun
+from agentnb.agent.run_document import WAITING, AgentRun, document_of
+from agentnb.agent.state import is_agents
+from agentnb.durable.journal import records
 from agentnb.errors import InputError, RunInterrupted, Stopped
 from agentnb.notebook import flags
 from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
@@ -23,6 +25,7 @@ from agentnb.notebook.loop import noted
 from agentnb.notebook.machines import run_machine
 from agentnb.notebook.main_thread import MainThread
 from agentnb.notebook.proposing import offer, with_texts
+from agentnb.view.number_format import day_and_time
 from agentnb.view.render import bundle
 from agentnb.view.view_text import with_cell_numbers
 
@@ -31,6 +34,10 @@ if TYPE_CHECKING:
     from agentnb.agent.request import Request
 
 GO_ON = "%agent_runs resume goes on from there; running the cell again asks anew."
+KEPT = (
+    "Kept from {when}: the question and what it used are the same, so nothing was asked. "
+    '%config AgentNB.rerun = "ask" asks again.'
+)
 _TAKEN = frozenset({RESULT, "In", "Out", "get_ipython"})
 
 
@@ -57,6 +64,10 @@ class AgentCall:
             if self._given.get("dry-run"):
                 self._finish(self._session.agent().dry_run(request, run_id))
                 return
+            kept = self._kept(request) if self._session.settings.rerun == "keep" else None
+            if kept is not None:
+                self._finish(kept)
+                return
         start = begin if self._given.get("bg") else show_run
         start(
             self._notebook,
@@ -65,6 +76,28 @@ class AgentCall:
             finish=self._finish_quietly,
             again=lambda agent, new: agent.begin(replace(request, execution=f"{request.execution}/{new}"), new),
         )
+
+    def _kept(self, request: Request) -> AgentRun | None:
+        """The newest answer to this cell's question, where the question and all that it used are the same as then."""
+        from agentnb.agent.stale_answers import still_holds
+        from agentnb.agent.state import AgentState
+
+        machine, hydrator = self._session.machine(), self._session.hydrator()
+        task = hydrator.scrub(request.task)
+        if not request.cell or request.origin is not None or "thread" in self._given:
+            return None
+        for run in machine.journal.runs(limit=200):
+            if run.tags.get("cell") != request.cell or run.tags.get("model") != request.model:
+                continue
+            found = machine.get(run.run_id)
+            if found.status != records.COMPLETED or not is_agents(found.context):
+                return None
+            state = AgentState.from_json(found.context)
+            if state.task != task or not still_holds(hydrator, state):
+                return None
+            given = AgentRun(document_of(found, machine.history(run.run_id)))
+            return AgentRun(given.receipt | {"notes": [*given.receipt["notes"], KEPT.format(when=_asked_at(given))]})
+        return None
 
     def _warn(self, request: Request) -> None:
         """Say before anything is paid that the task points at what is not there; asked again, it is asked all the
@@ -121,6 +154,10 @@ class AgentCall:
         self._finish_quietly(run)
         shown = with_cell_numbers(run.receipt, self._session.cells.numbers)
         display(bundle(shown, full=self._notebook.full_view), raw=True)
+
+
+def _asked_at(run: AgentRun) -> str:
+    return day_and_time(run.receipt["steps"][0]["at"]) if run.receipt["steps"] else "an earlier time"
 
 
 def show_run(
