@@ -17,6 +17,7 @@ from agentnb.errors import InputError, RunInterrupted, Stopped
 from agentnb.notebook import flags
 from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
 from agentnb.notebook.background import begin
+from agentnb.notebook.commands.values import show_value
 from agentnb.notebook.hooks.failed_cell import PROPOSES
 from agentnb.notebook.interrupts import Held, before_the_run
 from agentnb.notebook.kernel import RESULT, Notebook, Result
@@ -32,6 +33,7 @@ from agentnb.view.view_text import with_cell_numbers
 if TYPE_CHECKING:
     from agentnb.agent.built_in import BuiltInAgent
     from agentnb.agent.request import Request
+    from agentnb.agent.tools.typed_answer import TypedAnswer
 
 GO_ON = "%agent_runs resume goes on from there; running the cell again asks anew."
 KEPT = (
@@ -49,7 +51,8 @@ class AgentCall:
         self._given = given
         self._about_failure = about_failure
         self._session = notebook.session
-        self._finish_quietly = Result(notebook.shell.user_ns, str(given.get("out") or ""))
+        self._typed = self._typed_answer()
+        self._finish_quietly = Result(notebook.shell.user_ns, str(given.get("out") or ""), self._typed)
 
     def run(self, task: str) -> None:
         """Carry the task out and show it. `_agent` is set before a failure is raised."""
@@ -68,6 +71,11 @@ class AgentCall:
             if kept is not None:
                 self._finish(kept)
                 return
+        self._ask(request, run_id)
+        if self._typed is not None and not self._given.get("bg"):
+            show_value(str(self._given["out"]), self._typed.value())
+
+    def _ask(self, request: Request, run_id: str) -> None:
         start = begin if self._given.get("bg") else show_run
         start(
             self._notebook,
@@ -76,6 +84,20 @@ class AgentCall:
             finish=self._finish_quietly,
             again=lambda agent, new: agent.begin(replace(request, execution=f"{request.execution}/{new}"), new),
         )
+
+    def _typed_answer(self) -> TypedAnswer | None:
+        """What takes the value of `--as`; None where the answer is text."""
+        if "as" not in self._given:
+            return None
+        from agentnb.agent.tools.typed_answer import TypedAnswer
+
+        if "out" not in self._given:
+            raise InputError(
+                "--as wants --out, the variable for the value", todo="Write e.g. --out rows --as list[Row]."
+            )
+        made = TypedAnswer(str(self._given["as"]), self._notebook.shell.user_ns)
+        self._session.answer = made.tool
+        return made
 
     def _kept(self, request: Request) -> AgentRun | None:
         """The newest answer to this cell's question, where the question and all that it used are the same as then."""
@@ -129,6 +151,11 @@ class AgentCall:
         options = flags.options_given(given)
         if given.get("fix"):
             options["tools"] = tuple(dict.fromkeys([*options.get("tools", self._session.settings.tools), PROPOSES]))
+        if self._typed is not None:
+            from agentnb.agent.tools.typed_answer import ASKED, NAME
+
+            task = f"{task}\n\n{ASKED}"
+            options["tools"] = (*options.get("tools", self._session.settings.tools), NAME)
         approval = approval_here(self._notebook.shell, self._session.settings.approval)
         return self._session.request(
             task,
