@@ -26,6 +26,7 @@ AgentnbError
 ├── StepLimitReached      --max-steps
 ├── ToolError
 │   └── ToolUnknown · ToolRefused · ToolFailed
+├── AnswerMismatch        no value of the type that --as names
 └── RunInterrupted        the user pressed stop
     └── Stopped           while a cell showed a run of the agent
 """
@@ -357,6 +358,12 @@ class ToolRefused(ToolError):
 
 class ToolFailed(ToolError):
     code = "tool.failed"
+
+
+class AnswerMismatch(AgentnbError):
+    """The model gave no value of the type that was asked for."""
+
+    code = "answer.mismatch"
 
 
 class RunInterrupted(AgentnbError):

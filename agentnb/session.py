@@ -67,6 +67,8 @@ ADAPTERS: Mapping[str, type[Calling]] = {
 SERVED = tuple(ADAPTERS)
 """The providers that have an adapter."""
 
+SOLVES = ("propose_cell", "edit_file")
+"""Tools that a tutor does not have: they would hand in the solution."""
 _SIMULATED_PATHS = {"openai": "/v1"}
 
 
@@ -103,6 +105,8 @@ class Session:
         self._keepalive: KeepAlive | None = None
         self._more: list[Provider] = []
         self.observed = Observed()
+        self.answer: Tool | None = None
+        """The tool that takes the value which the last `--as` asked for."""
         self._seen: set[str] = set()
         self._always: dict[str, set[str]] = {}
         self._remembered = HeldNames()
@@ -341,6 +345,7 @@ class Session:
         # What `@agentnb.tool` made in the user's namespace is there to be named with --tools, never by default.
         of_the_user = {value.name: value for value in list(self.namespace.values()) if type(value) is Tool}
         made = built_in(notebook, ProjectFiles(root), tests) | of_the_user | self.extra_tools
+        made |= {self.answer.name: self.answer} if self.answer is not None else {}
         return made if self.settings.values != "schema" else {name: without_result(tool) for name, tool in made.items()}
 
     def request(self, task: str, **changes: Any) -> Request:
@@ -355,6 +360,8 @@ class Session:
         }
         values |= {name: value for name, value in changes.items() if value is not None}
         values["allow"] = (*values["allow"], *sorted(self._always.get(values["thread"], set()) - {*values["allow"]}))
+        if values["style"] == "tutor":  # whatever else is asked for: what solves an exercise is not at hand
+            values["tools"] = tuple(name for name in values["tools"] if name not in SOLVES)
         return Request(task=task, **values)
 
     def allow_always(self, thread: str, tools: Iterable[str]) -> None:

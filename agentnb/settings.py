@@ -21,6 +21,8 @@ TOOLS = ("inspect", "read_cell", "run_code", "propose_cell")
 MARKS = ("placed", "automatic")
 CACHE_RETENTION = ("", "long")
 REPLAY = ("live", "auto", "record", "replay")
+RERUN = ("ask", "keep")
+STYLES = ("", "tutor")
 APPROVAL = ("", "ask", "deny")
 CONTEXT_MODES = ("auto", "cells", "marks", "none")
 VALUES = ("full", "schema")
@@ -117,6 +119,14 @@ class RunOptions:
         most=LONGEST_RETRY_WAIT,
         example="300",
     )
+    style: str = option(
+        "",
+        "tutor: hints and questions instead of solutions; it proposes no cell (with the course's TUTOR.md)",
+        flag="style",
+        metavar="STYLE",
+        completes="style",
+        choices=STYLES,
+    )
     approval: str = option(
         "",
         "calls that act and are not allowed: ask, deny, or empty: ask where somebody can answer",
@@ -146,6 +156,11 @@ class Settings(RunOptions):
         "",
         "where runs are kept: a directory or postgresql://user@host/database; empty: the data directory",
         secret=True,
+    )
+    rerun: str = option(
+        "ask",
+        "a cell that asks runs again: ask again, or keep its answer while its question and what it used are the same",
+        choices=RERUN,
     )
     live: bool = option(True, "off: show a run only when it has ended")
     view: str = option(

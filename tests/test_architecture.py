@@ -43,7 +43,7 @@ HOMES = {
     "matplotlib": ("context.values.pictures",),
     "PIL": ("context.values.pictures",),
     "sqlalchemy": ("context.values.schemas",),
-    "pydantic": ("agent.tools.arguments", "durable.contexts"),
+    "pydantic": ("agent.tools.arguments", "agent.tools.typed_answer", "durable.contexts"),
     "pathspec": ("agent.tools.files",),
     "psycopg": ("durable.journal.postgres.connecting",),
 }

@@ -12,6 +12,7 @@ from types import FunctionType, MappingProxyType, MethodType, ModuleType
 
 from agentnb.agent.hydration.notebook_context import CELL, NAME, Additions, NotebookContext
 from agentnb.agent.hydration.project_context import Pins, ProjectContext, digests_now
+from agentnb.agent.hydration.project_instructions import course_of
 from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.tool import Outcome, shorten
 from agentnb.canonical import JsonMapping
@@ -108,6 +109,10 @@ class Hydrator:
             text=self.observed.text,
             asking=self.observed.asking,
         )
+
+    def course(self) -> str:
+        """What the course tells its tutors, without secrets."""
+        return self.scrub(course_of(self.project))
 
     def names_like(self, pattern: str) -> list[str]:
         """A line on each of the notebook's own names that hold something now and fit a shell's pattern."""

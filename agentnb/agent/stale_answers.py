@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from agentnb.agent.conversation.threads import EARLIER
 from agentnb.agent.kernel_context import Hydrator
 from agentnb.agent.state import AgentState
-from agentnb.context.notebook.basis import older_cells, older_values
+from agentnb.context.notebook.basis import content_of, older_cells, older_values
 from agentnb.models.messages import Text
 
 
@@ -44,6 +44,15 @@ def older_parts(hydrator: Hydrator, state: AgentState, *, among: Collection[str]
     definitions = [f"`{name}`" for name in hydrator.older_definitions(touched)]
     values = older_values(_asked(state), hydrator.described_now, among)
     return tuple(dict.fromkeys([*definitions, *cells, *values]))
+
+
+def still_holds(hydrator: Hydrator, state: AgentState) -> bool:
+    """Whether all that the answer rests on is here as it was, in whichever kernel it was given."""
+    log = hydrator.notebook.log
+    cells = [item for item in state.cells if item.get("involved") and item.get("content")]
+    here = [log.of_cell(str(item["cell"])) for item in cells]
+    same = all(run is not None and content_of(run) == item["content"] for run, item in zip(here, cells, strict=True))
+    return same and not older_parts(hydrator, state)
 
 
 def stale_among(hydrator: Hydrator, states: Iterable[tuple[str, AgentState]]) -> Iterator[StaleAnswer]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import SimpleCompletion, context_matcher
 
 from agentnb.notebook.flags import AGENT_FLAGS, Flag
-from agentnb.settings import CONTEXT_MODES, REPLAY
+from agentnb.settings import CONTEXT_MODES, REPLAY, STYLES
 
 if TYPE_CHECKING:
     from agentnb.notebook.kernel import Notebook
@@ -85,6 +85,7 @@ def offers_of(notebook: Notebook) -> Offers:
         "model": _models,
         "context": lambda: CONTEXT_MODES,
         "replay": lambda: REPLAY,
+        "style": lambda: list(filter(None, STYLES)),
         "tool": lambda: _tools(notebook),
         "machine": lambda: _values(notebook, "agentnb.durable.machine", "AgentStateMachine"),
         "definition": lambda: _definitions(notebook),

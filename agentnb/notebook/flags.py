@@ -56,6 +56,7 @@ AGENT_FLAGS = (
         completes="run",
     ),
     Flag(name="out", value="NAME", help="put the answer's text into this variable"),
+    Flag(name="as", value="TYPE", help="with --out: a value of this type, e.g. list[Point], a dataclass or DataFrame"),
 )
 
 

@@ -25,6 +25,7 @@ from agentnb.settings import Settings, from_environment
 
 if TYPE_CHECKING:
     from agentnb.agent.run_document import AgentRun
+    from agentnb.agent.tools.typed_answer import TypedAnswer
     from agentnb.context.notebook.notebook_text import NotebookText
     from agentnb.context.notebook.outputs import Output
     from agentnb.context.notebook.trace import Ran
@@ -308,17 +309,20 @@ class Notebook:
 class Result:
     """Puts a run into `_agent`: in any case the first time, later only where no other has taken its place since."""
 
-    def __init__(self, namespace: dict[str, Any], out: str = "") -> None:
+    def __init__(self, namespace: dict[str, Any], out: str = "", typed: TypedAnswer | None = None) -> None:
         self._namespace = namespace
         self._out = out
+        self._typed = typed
         self._last: AgentRun | None = None
 
     def __call__(self, run: AgentRun) -> None:
         if self._last is None or self._namespace.get(RESULT) is self._last:
             self._namespace[RESULT] = run
         self._last = run
-        if self._out:
+        if self._out and self._typed is None:
             self._namespace[self._out] = run.text
+        elif self._typed is not None and self._typed.came:
+            self._namespace[self._out] = self._typed.value()
 
 
 def line_of_failure(error: BaseException, namespace: Mapping[str, Any], *, inner: bool) -> int:

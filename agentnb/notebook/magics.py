@@ -38,7 +38,8 @@ class AgentMagics(Magics):
         fix, failed = bool(given.get("fix")), self._notebook.failed
         explain = not fix and not task.strip() and cell is None and failed is not None
         if fix or explain:
-            task = task_about(failed, task, fix=fix)
+            tutor = str(given.get("style", self._notebook.settings.style)) == "tutor"
+            task = task_about(failed, task, fix=fix and not tutor)
         elif not task.strip() and not given:
             from agentnb.notebook.commands.guide import show_guide
 

@@ -10,18 +10,26 @@ from agentnb.context.selection import Chosen, Selection, render
 from agentnb.models.framing import attributes_of, framed
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Image, Role, Text, ToolSpec
-from agentnb.prompt.instructions import SYSTEM
+from agentnb.prompt.instructions import SYSTEM, TUTOR
 from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, HeldParts, removed_entry
 from agentnb.prompt.thread import held_definitions, needed
 
 
-def static_blocks(tools: Iterable[ToolSpec]) -> tuple[Block, ...]:
-    """The STATIC layer: tools by name, then the instructions. The same bytes for everybody with the same tools."""
+def static_blocks(tools: Iterable[ToolSpec], *, style: str = "", course: str = "") -> tuple[Block, ...]:
+    """The STATIC layer: tools by name, then the instructions. The same bytes for everybody with the same tools.
+
+    A style adds its own instructions, and what the course says to its tutors.
+    """
     specs = sorted(tools, key=lambda tool: tool.name)
     return (
         *(Block(layer=Layer.STATIC, role=Role.TOOLS, content=tool, label=f"tool {tool.name}") for tool in specs),
         Block(layer=Layer.STATIC, role=Role.SYSTEM, content=Text(SYSTEM), label="instructions"),
+        *([Block(layer=Layer.STATIC, role=Role.SYSTEM, content=Text(_tutor(course)), label="tutor")] if style else []),
     )
+
+
+def _tutor(course: str) -> str:
+    return f"{TUTOR}\n{framed('instructions', course, file='TUTOR.md')}\n" if course else TUTOR
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,3 +106,12 @@ def time_of_day(epoch: object) -> str:
 def plural(value: object, one: str, many: str = "") -> str:
     """`1 step`, `3 steps`, `2 retries`."""
     return f"{count(value)} {one if value == 1 else many or one + 's'}"
+
+
+def day_and_time(epoch: object) -> str:
+    """Seconds since the epoch -> `2026-11-30 20:33` on this machine's clock."""
+    known = number(epoch)
+    try:
+        return datetime.fromtimestamp(known).astimezone().strftime("%Y-%m-%d %H:%M") if known is not None else UNKNOWN
+    except (OverflowError, OSError, ValueError):
+        return UNKNOWN

@@ -17,6 +17,7 @@ SKILLS = 60
 SUMMARY = 500
 """Characters of a skill's description."""
 _HEADER = re.compile(r"^# /// script[ \t]*\n((?:#(?:| .*)\n)*?)# ///[ \t]*$", re.MULTILINE)
+COURSE = "TUTOR.md"
 _FRONT = re.compile(r"\A---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 _FIELD = re.compile(r"^(name|description):[ \t]*(.*(?:\n[ \t]+.*)*)", re.MULTILINE)
 
@@ -41,6 +42,12 @@ def instructions_of(project: Path | None) -> Iterator[tuple[str, str]]:
         text = read_added(found) if found is not None else None
         if found is not None and text and text.strip():
             yield relative_to(found, own_root(project) if project else None), shorten(text.strip(), CHARACTERS)
+
+
+def course_of(project: Path | None) -> str:
+    """What the course tells its tutors: the TUTOR.md nearest to the notebook."""
+    found = next((folder / COURSE for folder in reversed(_folders(project)) if (folder / COURSE).is_file()), None)
+    return shorten((read_added(found) or "").strip(), CHARACTERS) if found is not None else ""
 
 
 def skills_of(project: Path | None) -> tuple[Skill, ...]:

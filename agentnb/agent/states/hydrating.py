@@ -23,7 +23,7 @@ from agentnb.context.selection import Chosen, Selection
 from agentnb.errors import InputError
 from agentnb.models import catalog
 from agentnb.models.layers import Block
-from agentnb.models.messages import Text
+from agentnb.models.messages import Text, ToolSpec
 from agentnb.models.tokens import TokenCounter
 from agentnb.prompt.blocks import TurnParts, receipt_entry, semi_static_block, static_blocks, turn_blocks
 from agentnb.prompt.thread import Turn, held_definitions, is_branch, parent_for, removed_definitions
@@ -40,9 +40,7 @@ class Hydrating:
 
     def opening(self, request: Request, run_id: str) -> tuple[AgentState, dict[str, str]]:
         """The state and the tags of step 0."""
-        pick(
-            allowed_tools(request.allow), self._services.tools
-        )  # a misspelt --allow must not look like a refusal later on
+        pick(allowed_tools(request.allow), self._services.tools)  # a misspelt --allow must not look like a refusal
         kind, source = self._kind(request), self._source(request)
         turns = self._threads.turns(request.thread)
         parent = _parent(turns, request, source)
@@ -106,7 +104,10 @@ class Hydrating:
     def _kind(self, request: Request) -> str:
         """Model, tools and instructions: what a segment freezes by its own. A change of any begins a new one."""
         specs = [tool.spec for tool in pick(request.tools, self._services.tools).values()]
-        return canonical.digest_of([request.model, [block.digest for block in static_blocks(specs)]])
+        return canonical.digest_of([request.model, [block.digest for block in self._static(specs, request.style)]])
+
+    def _static(self, specs: Sequence[ToolSpec], style: str) -> tuple[Block, ...]:
+        return static_blocks(specs, style=style, course=self._services.hydrator.course() if style else "")
 
     def __call__(self, state: AgentState) -> Step:
         """Fill the turn, and say how much it holds."""
@@ -229,7 +230,7 @@ class Hydrating:
         steady = tuple(one for one in now if one not in hot)
         project = replace(services.hydrator.snapshot(count, folded=steady), left_out=len(path) - len(sent))
         outline = semi_static_block(project)
-        blocks = [*static_blocks(specs), *([outline] if outline else [])]
+        blocks = [*self._static(specs, state.options.style), *([outline] if outline else [])]
         return tuple(scrubbed(block, services.scrub) for block in blocks), hot
 
 

@@ -39,7 +39,7 @@ def taken(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Json:
     try:
         return dict(adapter.validate_json(json.dumps(dict(arguments)), strict=True))
     except ValidationError as error:
-        raise WrongArguments(_in_words(error.errors(include_url=False, include_input=False))) from None
+        raise WrongArguments(faults_in_words(error.errors(include_url=False, include_input=False))) from None
     except (ValueError, TypeError, RecursionError) as error:
         raise WrongArguments(f"they are no JSON ({type(error).__name__})") from None
 
@@ -47,7 +47,7 @@ def taken(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Json:
 @lru_cache(256)
 def _schema_of(function: Callable[..., Any]) -> Json:
     """Titles only repeat the names, and each costs tokens in every request."""
-    schema: Json = _without_titles(_adapter(function).json_schema())
+    schema: Json = plain_schema(_adapter(function).json_schema())
     kept = {name: schema[name] for name in ("$defs",) if name in schema}
     properties, required = schema.get("properties", {}), schema.get("required", [])
     return {
@@ -108,6 +108,11 @@ def _described(hint: Any) -> Any:
     return Annotated[hint, Field(description=" ".join(said))] if said else hint
 
 
+def plain_schema(schema: Json) -> Json:
+    """Return a schema of pydantic's without the titles, which only repeat names."""
+    return dict(_without_titles(schema))
+
+
 def _without_titles(schema: Any, *, names: bool = False) -> Any:
     """The schema without titles; `names` says that the keys are names of properties, one of which may be `title`."""
     if isinstance(schema, list):
@@ -121,8 +126,8 @@ def _without_titles(schema: Any, *, names: bool = False) -> Any:
     }
 
 
-def _in_words(faults: list[Any]) -> str:
-    """`missing: name; unknown: nam; limit: Input should be a valid integer`."""
+def faults_in_words(faults: list[Any]) -> str:
+    """Return pydantic's faults in a line: `missing: name; unknown: nam; limit: Input should be a valid integer`."""
     missing = [_place(fault) for fault in faults if fault["type"] == "missing"]
     unknown = [_place(fault) for fault in faults if fault["type"] == "extra_forbidden"]
     others = [f"{_place(fault)}: {fault['msg']}" for fault in faults if fault["type"] not in _NAMES_ONLY]
