@@ -175,7 +175,7 @@ def test_a_command_in_another_cell_answers_and_the_old_buttons_go(desk: Desk) ->
     run_id = shown.run["run_id"]
     buttons = desk.buttons()
     listed = desk.ok("%agent_runs list").text
-    assert "◔ Waiting" in listed
+    assert "Waiting" in listed
     done = desk.ok(f"%agent_runs approve {run_id}")
     assert done.run["state"] == "COMPLETED"
     assert desk.value("_agent.state") == "COMPLETED"
@@ -209,7 +209,7 @@ def test_after_a_restart_it_still_waits_and_a_command_goes_on(start: Callable[..
     first.stop()
     second = start()
     second.ok("%load_ext agentnb\nlog = []")
-    assert "◔ Waiting" in second.ok("%agent_runs list").text
+    assert "Waiting" in second.ok("%agent_runs list").text
     shown = second.ok(f"%agent_runs show {run_id}")
     assert shown.run["state"] == "WAITING"
     assert "log.append(1)" in shown.text
