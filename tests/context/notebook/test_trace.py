@@ -194,7 +194,9 @@ def test_only_the_users_functions_are_recorded_whoever_calls_them(notebook, writ
     notebook.run(f"import sys; sys.path.insert(0, {str(notebook.project / 'site-packages')!r})")
     notebook.run("import rendering, mine; sys.path.pop(0)")
     with recording() as record:
-        exec(compile("mine.observe()\nrendering.render(mine.count)", "/tmp/ipykernel_7/9.py", "exec"), notebook.namespace)
+        exec(
+            compile("mine.observe()\nrendering.render(mine.count)", "/tmp/ipykernel_7/9.py", "exec"), notebook.namespace
+        )
     assert [(item.code.co_name, item.depth) for item in record.ran] == [("observe", 1), ("count", 2)]
 
 
