@@ -317,7 +317,7 @@ def _place(response: httpx2.Response) -> str:
 def _capped(
     response: httpx2.Response, read: Callable[..., Iterator[bytes]], size: int | None = None
 ) -> Iterator[bytes]:
-    """The body while it is of use. A refusal ends where it has said enough; more than a reply can hold raises TooMuch."""
+    """The body while it is of use. A refusal ends where it has said enough; more than a reply holds raises TooMuch."""
     refused = response.status_code >= 300
     streamed = "event-stream" in response.headers.get("content-type", "")
     total = piece = 0
