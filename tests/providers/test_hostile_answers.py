@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import tracemalloc
 import zlib
@@ -123,3 +124,16 @@ def test_a_long_message_is_cut_before_it_is_looked_at(answering: Any, wire: str)
         ask(wire, answer.url)
     assert caught.value.code == "provider.refused", "its end was not looked at"
     assert len(str(caught.value)) < 1000
+
+
+@WIRES
+def test_no_terminal_obeys_a_providers_message(answering: Any, wire: str) -> None:
+    body = {"error": {"message": "\x1b]0;owned\x07\x1b[2Jhello\u202eolleh\rover", "code": 400}, "type": "error"}
+    with (
+        answering(400, json.dumps(body).encode(), {"content-type": "application/json"}) as answer,
+        pytest.raises(RequestRefused) as caught,
+    ):
+        ask(wire, answer.url)
+    for shown in (str(caught.value), "\n".join(caught.value._render_traceback_())):
+        assert "hello" in shown
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", shown)

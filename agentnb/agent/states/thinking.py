@@ -51,6 +51,7 @@ from agentnb.providers.promptcache import (
 
 _READ_PERHAPS = (RunInterrupted, StreamBroken, CallTimeout)
 """How a call ends that the provider may have read: a refusal or a failed connection says that it has not."""
+OTHER_WIRE = "The server did not answer at the Responses API; this call went out at its Chat Completions instead."
 CALIBRATION_LEAST = 200  # tokens: fewer say more about framing than about the text
 
 
@@ -222,6 +223,8 @@ class Thinking:
         bound, call = call, self._without_vanished(call, answer)
         if call is not bound:
             state = state.noted("The cache object had vanished at the provider; the call went out without it.")
+        elif answer.fell_back:
+            state = state.noted(OTHER_WIRE)
         known = self._preparing.known(state, call.prompt, call.scope)
         self._calibrate(call, len(known), usage.input_total - sum(known))
         call = replace(call, tokens=settle_tokens(call, known, usage.input_total))

@@ -53,6 +53,6 @@ def built_in(*parts: object) -> dict[str, Tool]:
 
 def _bound(each: Listed, owner: object) -> Tool:
     said = {name: getattr(each, name) for name in ("acts", "on_main", "asks", "shows_values")}
-    tool = tool_of(each.call.__get__(owner), **said)
+    tool = tool_of(each.call.__get__(owner), ours=True, **said)
     trouble = tool.trouble if each.trouble is None else each.trouble.__get__(owner)
     return replace(tool, description=" ".join(tool.description.split()), trouble=trouble)
