@@ -123,7 +123,7 @@ def dump_members(
 
 
 def _new_part(data: bytes, before: bytes | None) -> bytes:
-    """The part of `data` in which there may be a null that `before` had not: its end, where it was appended to."""
+    """Return the part of `data` in which there may be a null that `before` had not: its end, where it was appended to."""
     if before is not None and len(before) > _WORTH_COMPARING and data.startswith(before[:-1]):
         return data[len(before) - 4 :]
     return data
@@ -142,18 +142,18 @@ def _unstorable(value: object, path: str, reason: str) -> ContextNotStorable:
 
 
 def load(data: bytes | str) -> Any:
-    """The value of JSON bytes or text."""
+    """Return the value of JSON bytes or text."""
     return orjson.loads(data)
 
 
 def digest(data: bytes | str) -> str:
-    """A short content digest: the first 16 hex digits of SHA-256."""
+    """Return a short content digest: the first 16 hex digits of SHA-256."""
     raw = data.encode() if isinstance(data, str) else data
     return hashlib.sha256(raw).hexdigest()[:DIGEST_HEX]
 
 
 def digest_of(value: object) -> str:
-    """The digest of a value's canonical bytes."""
+    """Return the digest of a value's canonical bytes."""
     return digest(dump(value))
 
 

@@ -51,7 +51,7 @@ _COUNTERS = {"count", "size", "hits", "misses"}
 
 
 def open_storage(home: Path | str) -> Storage:
-    """The data directory at `home`, made with mode 0700 if it is missing.
+    """Return the data directory at `home`, made with mode 0700 if it is missing.
 
     Raises StorageUnsafe where others could write in it, StorageReadOnly, StorageDamaged, StorageLocked, StorageFull.
     """
@@ -73,7 +73,7 @@ class Storage:
             flush_directory(home)
 
     def get(self, key: str) -> bytes | None:
-        """The value under `key`, or None where there is none or its time is over."""
+        """Return the value under `key`, or None where there is none or its time is over."""
         value = self._call("get", key)
         return None if value is None else bytes(value)
 
@@ -86,7 +86,7 @@ class Storage:
         self._call("delete", key)
 
     def keys(self, prefix: str = "") -> list[str]:
-        """The keys that begin with `prefix` and are not over, sorted."""
+        """Return the keys that begin with `prefix` and are not over, sorted."""
         with _translated(self.database):
             self._cache()  # makes the table
             with closing(connect(self.database)) as connection:
@@ -121,7 +121,7 @@ _KEYS = (
 def connect(
     database: Path | str, *, synchronous: str = "FULL", busy_seconds: float = BUSY_SECONDS
 ) -> sqlite3.Connection:
-    """A connection of one's own to the SQLite file: WAL, flushed at each commit, for any thread (one at a time).
+    """Return a connection of one's own to the SQLite file: WAL, flushed at each commit, for any thread (one at a time).
 
     `synchronous="NORMAL"` does not flush: a power cut may then take the newest commits with it.
     """
@@ -212,7 +212,7 @@ def translate(error: sqlite3.Error, database: Path | str) -> StorageError:
 
 
 def translate_busy(database: Path | str) -> StorageError:
-    """What `translate` gives for SQLITE_BUSY."""
+    """Return what `translate` gives for SQLITE_BUSY."""
     kind, what, todo = _BY_CODE[sqlite3.SQLITE_BUSY]
     return kind(what, about=str(database), todo=todo)
 

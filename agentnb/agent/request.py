@@ -26,7 +26,7 @@ class Request(RunOptions):
 
     @property
     def options(self) -> RunOptions:
-        """The options alone."""
+        """Return the options alone."""
         return RunOptions(**{each.name: getattr(self, each.name) for each in fields(RunOptions)})
 
 

@@ -32,7 +32,7 @@ class Samples:
         self._storage = storage
 
     def counter(self, model: Model, *, simulated: bool) -> TokenCounter:
-        """The estimator of this model's tokenizer family with its calibration so far.
+        """Return the estimator of this model's tokenizer family with its calibration so far.
 
         The simulator's tokenizer is its own: what it taught says nothing of the real model, and the other way round.
         """
@@ -41,7 +41,7 @@ class Samples:
         return TokenCounter(model.tokenizer, float(factor), int(replies))
 
     def counter_for(self, address: str) -> TokenCounter:
-        """The same by a model's address."""
+        """Return the same by a model's address."""
         return self.counter(catalog.lookup(address), simulated=catalog.is_simulated(address))
 
     def token_errors(self, model: Model, *, simulated: bool) -> list[float]:
@@ -66,7 +66,7 @@ class Samples:
         self._write(f"ttft/{address}", [list(item) for item in series])
 
     def pauses(self, thread: str, now: float) -> tuple[float, ...]:
-        """Seconds between this thread's calls, the pause that ends now included."""
+        """Return the seconds between this thread's calls, the pause that ends now included."""
         times = [float(at) for at in self._read(f"calls/{thread}", [])] + [now]
         return tuple(after - before for before, after in itertools.pairwise(times))
 

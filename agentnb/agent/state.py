@@ -189,7 +189,7 @@ class AgentState:
 
     @property
     def address(self) -> str:
-        """The model's address: `provider:model` or `sim:model`."""
+        """Return the model's address: `provider:model` or `sim:model`."""
         return self.options.model
 
     @property
@@ -197,23 +197,23 @@ class AgentState:
         return Budget(limit=self.options.budget, spent=self.spending.spent)
 
     def waiting(self, run_id: str) -> list[Question]:
-        """The calls that wait for a person's word."""
+        """Return the calls that wait for a person's word."""
         return self.approvals.waiting(run_id, allow=self.options.allow)
 
     def noted(self, *notes: str) -> AgentState:
-        """The state with notes for people, each once; empty ones are none."""
+        """Return the state with notes for people, each once; empty ones are none."""
         new = [text for text in dict.fromkeys(notes) if text and text not in self.notes]
         return replace(self, notes=(*self.notes, *new)) if new else self
 
     def limited(self, limits: Limits) -> AgentState:
-        """The state under new limits, where they are given."""
+        """Return the state under new limits, where they are given."""
         given = {name: value for name, value in vars(limits).items() if value is not None}
         if "allow" in given:
             given["allow"] = tuple(sorted(given["allow"]))
         return replace(self, options=replace(self.options, **given)) if given else self
 
     def with_lost(self, run_id: str, lost: Iterable[Lost]) -> AgentState:
-        """The state with what calls had used that brought nothing, as far as its sums do not hold that yet."""
+        """Return the state with what calls had used that brought nothing, as far as its sums do not hold that yet."""
         all_of_them, spending = list(lost), self.spending
         # A fork has a history of its own.
         done = spending.settled[1] if spending.settled and spending.settled[0] == run_id else 0
@@ -230,7 +230,7 @@ class AgentState:
         return {"cost": self.spending.to_json().get("cost"), "last": self.last}
 
     def to_json(self) -> JsonObject:
-        """The JSON that is journaled, keys in the order in which a run comes to have them."""
+        """Return the JSON that is journaled, keys in the order in which a run comes to have them."""
         return self._asked() | self._turn() | self._hydrated() | self._thought()
 
     def _asked(self) -> JsonObject:
@@ -283,7 +283,7 @@ class AgentState:
 
     @classmethod
     def from_json(cls, context: JsonMapping) -> AgentState:
-        """The record of a journaled context."""
+        """Return the record of a journaled context."""
         values: JsonObject = {name: context[name] for name in _PLAIN if name in context}
         values |= {name: tuple(context[name]) for name in _LISTS if name in context}
         inherited = context.get("inherited")
@@ -336,5 +336,5 @@ def blocks_from_json(items: Iterable[JsonMapping]) -> tuple[Block, ...]:
 
 
 def is_agents(context: object) -> bool:
-    """Whether a journaled context is the agent's: runs of other machines lie in the same journal."""
+    """Tell whether a journaled context is the agent's: runs of other machines lie in the same journal."""
     return isinstance(context, Mapping) and "blocks" in context and "segment_root" in context

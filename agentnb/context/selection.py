@@ -179,7 +179,7 @@ class _TokenRoom:
 
 
 def measured(chosen: Chosen, count: Callable[[str], int]) -> Chosen:
-    """The same with the tokens that it takes as it is rendered."""
+    """Return the same with the tokens that it takes as it is rendered."""
     return replace(chosen, tokens=count(render(chosen)))
 
 
@@ -203,7 +203,7 @@ def select(
     ran: Sequence[Ran] = (),
     code: str = "",
 ) -> Selection:
-    """The definitions that `task` touches, then what their code uses, within `budget` tokens.
+    """Return the definitions that `task` touches, then what their code uses, within `budget` tokens.
 
     `mode`: "auto" takes marks and known names in the text, "marks" marks only, "none" nothing. `count` gives the
     tokens of a text. `ran` is what a cell really executed (context/trace.py): the user's functions in it come next, in
@@ -271,7 +271,7 @@ def _mentioned(task: str, resolver: Resolver) -> Iterator[_Root]:
 
 
 def _failed(resolver: Resolver, ran: Iterable[Ran], *, library: bool = False) -> Iterator[_Root]:
-    """The user's own functions in the traceback of a cell that failed, the innermost first; or a `library`'s."""
+    """Yield the user's own functions in the traceback of a cell that failed, the innermost first; or a `library`'s."""
     for item in ran:
         found = resolver.of_code(item.code) if (item.library if library else item.failed) else None
         if found is not None and found.library == library:
@@ -279,7 +279,7 @@ def _failed(resolver: Resolver, ran: Iterable[Ran], *, library: bool = False) ->
 
 
 def _executed(resolver: Resolver, ran: Iterable[Ran]) -> Iterator[_Root]:
-    """The user's functions that a cell ran, in the order of their first calls."""
+    """Yield the user's functions that a cell ran, in the order of their first calls."""
     for item in ran:
         found = resolver.of_code(item.code) if not (item.failed or item.library) else None
         if found is not None and not found.library:
@@ -334,7 +334,7 @@ class _Walk:
             ring = [use for user in ring for use in self._taken(user, step)]
 
     def _taken(self, user: _UsedName, step: int) -> Iterator[_UsedName]:
-        """What the code of `user` uses and the budget takes; a signature leads no further."""
+        """Yield what the code of `user` uses and the budget takes; a signature leads no further."""
         for use in self._uses(user):
             key = use.definition.name, use.receiver.name if use.receiver else ""
             if key in self._seen or use.definition.library or not _is_worth_telling(use.definition, user.definition):
@@ -433,7 +433,7 @@ def _is_foreign(found: Definition) -> bool:
 
 
 def render(chosen: Chosen, *, replaces: str | None = None) -> str:
-    """The block that the model sees. `replaces` is the digest of the older version that it stands for.
+    """Return the block that the model sees. `replaces` is the digest of the older version that it stands for.
 
     The same definition gives the same bytes on every machine: no absolute paths, counts, addresses or times.
     """

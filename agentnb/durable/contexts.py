@@ -31,7 +31,7 @@ PLAIN = Codec(_same, _same)
 
 
 def codec_for(context_type: type | None) -> Codec:
-    """The codec of a context type; None and dict: contexts are plain dicts."""
+    """Return the codec of a context type; None and dict: contexts are plain dicts."""
     return PLAIN if context_type in (None, dict) else _pydantic_codec(context_type)
 
 

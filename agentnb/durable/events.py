@@ -44,7 +44,7 @@ class Event:
     version: int = EVENT_VERSION
 
     def as_dict(self) -> JsonObject:
-        """The event as JSON-able values, for another process or a widget."""
+        """Return the event as JSON-able values, for another process or a widget."""
         return {name: getattr(self, name) for name in self.__slots__} | {"data": dict(self.data)}
 
 

@@ -124,7 +124,7 @@ class AgentStateMachine:
 
     @property
     def states(self) -> Mapping[str, State]:
-        """The registered states by name, in the order of registration."""
+        """Return the registered states by name, in the order of registration."""
         return dict(self._stepper.states)
 
     # Beginning and going on
@@ -215,7 +215,7 @@ class AgentStateMachine:
     # Looking
 
     def get(self, run_id: str) -> Run:
-        """The run as it stands. Raises RunUnknown."""
+        """Return the run as it stands. Raises RunUnknown."""
         row, frames, pending = self.journal.snapshot(run_id)
         summary = row.summary
         return Run(
@@ -230,25 +230,26 @@ class AgentStateMachine:
         return self.journal.history(run_id)
 
     def context_at(self, run_id: str, step: int) -> Context:
-        """The context as it was after `step`; 0 is the one it began with. Raises RunUnknown, StepUnknown."""
+        """Return the context as it was after `step`; 0 is the one it began with. Raises RunUnknown, StepUnknown."""
         return self._stepper.typed(deltas.restore(self.journal.frames(run_id, step)[1]))
 
     def drawing(self, run_id: str | None = None) -> Drawing:
-        """The machine as a picture: its states, and the transitions of this run (of the newest runs) taken so far."""
+        """Return the machine as a picture: its states, and the transitions of this run (of the newest runs) taken so
+        far."""
         chosen = [run_id] if run_id else [run.run_id for run in self.journal.runs(limit=20)]
         states = {name: entry.leads_to for name, entry in self._stepper.states.items()}
         current = self.journal.row(run_id).summary.state if run_id else None
         return draw_machine(states, moves_of(map(self.journal.history, chosen)), current=current)
 
     def timeline(self, run_id: str) -> Drawing:
-        """What happened to the run, and when, as a picture. Raises RunUnknown."""
+        """Return what happened to the run, and when, as a picture. Raises RunUnknown."""
         return draw_timeline(self.journal.history(run_id))
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return self.drawing()._repr_mimebundle_()
 
     def fork(self, run_id: str, step: int, new_run_id: str, *, tags: Mapping[str, str] | None = None) -> Run:
-        """A new run that begins, at its step 0, where `run_id` was after `step`; `tags` add to its tags."""
+        """Return a new run that begins, at its step 0, where `run_id` was after `step`; `tags` add to its tags."""
         row = self.journal.row(run_id)
         state, frames = self.journal.frames(run_id, step)
         merged = {**row.summary.tags, **_checked_tags(tags or {})}
@@ -280,7 +281,7 @@ class AgentStateMachine:
 
     @property
     def current(self) -> Current:
-        """The step in flight, inside its handler."""
+        """Return the step in flight, inside its handler."""
         current = CURRENT.get()
         if current is None:
             raise JournalError("no step is in flight here", todo="machine.current is for handlers.")

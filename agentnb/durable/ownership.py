@@ -54,7 +54,8 @@ def let_go(journal: Journal, run_id: str, token: Token) -> None:
 
 
 def _is_in_use(token: Token) -> bool:
-    """Whether somebody who has this token is still at work: an interrupt may have hit just before it was given back."""
+    """Tell whether somebody who has this token is still at work: an interrupt may have hit just before it was given
+    back."""
     frame = sys._current_frames().get(token[0])
     while frame is not None:
         ours = frame.f_code.co_filename == __file__  # this very look at it
@@ -111,7 +112,7 @@ class _Keeper:
                 renew_active(journal)
 
     def _is_idle(self) -> bool:
-        """Whether every journal has been closed; then the thread ends, and the next one to watch starts another."""
+        """Tell whether every journal has been closed; then the thread ends, and the next one to watch starts another."""
         with self._lock:
             for journal in [journal for journal in self._journals if journal.closed]:
                 self._journals.discard(journal)

@@ -218,7 +218,7 @@ class DaskExecutor:
 
 
 def connected(client: object) -> Any:
-    """A `distributed.Client`. Raises FleetUnreachable, PackageMissing, and InputError for something else."""
+    """Return a `distributed.Client`. Raises FleetUnreachable, PackageMissing, and InputError for something else."""
     distributed = _distributed()
     if isinstance(client, distributed.Client):
         return client
@@ -229,7 +229,7 @@ def connected(client: object) -> Any:
 
 
 def differences(found: JsonMapping) -> str:
-    """What is not the same on the workers as here, of what `Client.get_versions` found; empty where all is well."""
+    """Return what is not the same on the workers as here, of what `Client.get_versions` found; empty where all is well."""
     here = found["client"]["packages"]
     said = []
     for place, there in sorted(found["workers"].items()):
@@ -241,7 +241,7 @@ def differences(found: JsonMapping) -> str:
 
 
 def new_name() -> str:
-    """A readable, sortable, unique name for a fleet."""
+    """Return a readable, sortable, unique name for a fleet."""
     return time.strftime("fleet-%Y%m%d-%H%M%S-") + secrets.token_hex(2)
 
 

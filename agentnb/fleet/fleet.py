@@ -48,7 +48,7 @@ class Fleet:
 
     @property
     def rows(self) -> list[RunRow]:
-        """The runs as the journal's rows tell them, in the order of their creation. Raises RunUnknown."""
+        """Return the runs as the journal's rows tell them, in the order of their creation. Raises RunUnknown."""
         return [self.journal.row(summary.run_id) for summary in self._summaries()]
 
     def _summaries(self) -> list[RunSummary]:
@@ -59,8 +59,8 @@ class Fleet:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many runs stand where: queued, running, interrupted (nobody is at work any more), completed, failed,
-        paused, waiting (for an event), cancelled."""
+        """Return how many runs stand where: queued, running, interrupted (nobody is at work any more), completed,
+        failed, paused, waiting (for an event), cancelled."""
         return dict(Counter(standing(row, self.journal.clock) for row in self.rows))
 
     def wait(self, timeout: float | None = None) -> Fleet:
@@ -88,7 +88,7 @@ class Fleet:
             self.journal.close()
 
     def results(self) -> list[JsonObject]:
-        """One dict a run, all with the same keys: what a table library takes as it is."""
+        """Return one dict a run, all with the same keys: what a table library takes as it is."""
         return [self._result(row) for row in self.rows]
 
     def _result(self, row: RunRow) -> JsonObject:
@@ -128,7 +128,7 @@ def standing(row: RunRow, clock: Clock) -> str:
 
 
 def summary_of(counts: Mapping[str, int], results: Sequence[JsonMapping]) -> str:
-    """One line on all runs."""
+    """Return one line on all runs."""
     said = [f"{count} {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1])]
     costs = [result["cost"] for result in results if result["cost"] is not None]
     money = f"; ${sum(costs):.4f} in all" if costs else ""
@@ -147,7 +147,7 @@ def _short(result: JsonMapping) -> str:
 
 
 def checked_journal(journal: str | Path) -> str:
-    """The journal's address as every process reads it. Raises InputError for one that no other process can open."""
+    """Return the journal's address as every process reads it. Raises InputError for one that no other process can open."""
     address = str(journal)
     if address == ":memory:":
         todo = "Name a directory that all workers share, or postgresql://…"

@@ -70,7 +70,7 @@ class Order:
 
 
 def with_password(address: str, own: str) -> str:
-    """The address as it was sent, or the worker's own where that is the same but for a password."""
+    """Return the address as it was sent, or the worker's own where that is the same but for a password."""
     return own if own and without_password(own) == address else address
 
 
@@ -133,7 +133,7 @@ def fail(machine: AgentStateMachine, run_id: str, error: AgentnbError) -> None:
 
 
 def imported(name: str) -> Any:
-    """What `module:attribute` leads to. Raises HandlerNotFound, which says what failed where."""
+    """Return what `module:attribute` leads to. Raises HandlerNotFound, which says what failed where."""
     module, colon, attribute = name.partition(":")
     try:
         found: Any = importlib.import_module(module) if colon and attribute else None
@@ -174,7 +174,7 @@ def _place(order: Order) -> Iterator[AgentStateMachine]:
 
 
 def _ready(machine: AgentStateMachine, order: Order) -> AgentStateMachine:
-    """A machine that knows the run's states: this one, or the built-in agent's. Raises HandlerNotFound."""
+    """Return a machine that knows the run's states: this one, or the built-in agent's. Raises HandlerNotFound."""
     if order.handlers:
         register(machine, order.handlers)
         return machine
@@ -184,7 +184,7 @@ def _ready(machine: AgentStateMachine, order: Order) -> AgentStateMachine:
 
 
 def tool_named(name: str) -> Tool:
-    """The tool that `module:attribute` leads to. Raises HandlerNotFound, and InputError where it is none."""
+    """Return the tool that `module:attribute` leads to. Raises HandlerNotFound, and InputError where it is none."""
     found = imported(name)
     if not isinstance(found, Tool):
         raise InputError(f"{name} is no tool", todo="Decorate the function with @agentnb.tool.")

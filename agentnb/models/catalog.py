@@ -126,7 +126,7 @@ class Model:
 
 
 def retirement(model: Model, now: float) -> str:
-    """A sentence for people where the model's last day is near or over; `now` in seconds since the epoch."""
+    """Return a sentence for people where the model's last day is near or over; `now` in seconds since the epoch."""
     if not model.retires:
         return ""
     day = datetime.fromtimestamp(now, UTC).date()
@@ -144,7 +144,7 @@ SIMULATED = "sim:"
 
 
 def is_simulated(address: str) -> bool:
-    """Whether a model's address, or a scope, is the simulator's."""
+    """Tell whether a model's address, or a scope, is the simulator's."""
     return address.startswith(SIMULATED)
 
 
@@ -160,14 +160,14 @@ def split_address(address: str) -> tuple[bool, str | None, str]:
 
 @cache
 def rows() -> tuple[Model, ...]:
-    """Every row of the catalogue, in file order."""
+    """Return every row of the catalogue, in file order."""
     raw = tomllib.loads(resources.files("agentnb.models").joinpath("catalog.toml").read_text("utf-8"))
     profiles = {name: _profile(value) for name, value in raw["latency"].items()}
     return tuple(_row(item, profiles) for item in raw["model"])
 
 
 def find(name: str, provider: str | None = None) -> Model | None:
-    """The row of a model by exact name, or by the row whose name it extends with a date, or None."""
+    """Return the row of a model by exact name, or by the row whose name it extends with a date, or None."""
     candidates = [row for row in rows() if provider in (None, row.provider)]
     for row in candidates:
         if row.name == name:
@@ -177,7 +177,7 @@ def find(name: str, provider: str | None = None) -> Model | None:
 
 
 def lookup(address: str) -> Model:
-    """The row that an address names. An unknown name under a known provider works, with `known=False`.
+    """Return the row that an address names. An unknown name under a known provider works, with `known=False`.
 
     Raises ModelUnknown, with the nearest name, where not even the provider is clear or the simulator has no rules.
     """
@@ -204,7 +204,7 @@ def _suggest(name: str, simulated: bool) -> str:
 
 
 def default_for(provider: str) -> Model:
-    """The provider's present mid-size model."""
+    """Return the provider's present mid-size model."""
     return next(row for row in rows() if row.provider == provider and row.default)
 
 
@@ -232,7 +232,8 @@ def _stranger(provider: str, name: str) -> Model:
 
 
 def _relative(provider: str, name: str) -> Model:
-    """The provider's newest row that is no newer than this name; its oldest where all are. Of several, the default."""
+    """Return the provider's newest row that is no newer than this name; its oldest where all are. Of several, the
+    default."""
     own = sorted((row for row in rows() if row.provider == provider), key=lambda row: (_version(row.name), row.default))
     return next((row for row in reversed(own) if _version(row.name) <= _version(name)), own[0])
 

@@ -21,12 +21,12 @@ _ATTRIBUTE = str.maketrans({"&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;
 
 
 def unframed(text: str) -> str:
-    """The text as it may stand inside a frame: whatever reads like one of our tags begins with `&lt;`."""
+    """Return the text as it may stand inside a frame: whatever reads like one of our tags begins with `&lt;`."""
     return _TAG.sub("&lt;", text)
 
 
 def attributes_of(values: Mapping[str, str]) -> str:
-    """A tag's attributes, the empty ones left out: `name="tides.predict" lines="3-9"`."""
+    """Return a tag's attributes, the empty ones left out: `name="tides.predict" lines="3-9"`."""
     return " ".join(f'{name}="{value.translate(_ATTRIBUTE)}"' for name, value in values.items() if value)
 
 
@@ -36,6 +36,6 @@ def framed(tag: str, text: str, **attributes: str) -> str:
 
 
 def element(tag: str, inner: str, **attributes: str) -> str:
-    """An element around text that is framed or escaped already."""
+    """Return an element around text that is framed or escaped already."""
     head = f"{tag} {attributes_of(attributes)}".rstrip()
     return f"<{head}>\n{inner}\n</{tag}>" if inner else f"<{head}/>"

@@ -55,7 +55,7 @@ class TokenCounter:
     replies: int = 0
 
     def count(self, text: str) -> int:
-        """Estimated tokens of `text`; 0 for the empty text."""
+        """Return the estimated tokens of `text`; 0 for the empty text."""
         if not text:
             return 0
         weights = _WEIGHTS.get(self.family, _WEIGHTS["claude-4"])
@@ -63,22 +63,23 @@ class TokenCounter:
         return max(1, round(tokens * self.factor))
 
     def tool(self, text: str) -> int:
-        """Estimated tokens of a tool's description, given as its name, its text and its JSON schema."""
+        """Return the estimated tokens of a tool's description, given as its name, its text and its JSON schema."""
         return round(self.count(text) * _TOOL_SHARE.get(self.family, 1.0))
 
     def result(self, name: str, text: str) -> int:
-        """Estimated tokens of a tool's result. Google's wire wraps it in JSON under the function's name (recorded: a
-        result of one word is 18 tokens); on the others it is its text."""
+        """Return the estimated tokens of a tool's result. Google's wire wraps it in JSON under the function's name
+        (recorded: a result of one word is 18 tokens); on the others it is its text."""
         wrapped = self.count(f'{name} {{"result":""}}') if self.family == "gemini" else 0
         return wrapped + self.count(text)
 
     @property
     def tools_preamble(self) -> int:
-        """Tokens that the provider adds before the first tool."""
+        """Return the tokens that the provider adds before the first tool."""
         return _TOOLS_PREAMBLE.get(self.family, 0)
 
     def calibrated(self, *, estimated: int, reported: int) -> TokenCounter:
-        """A counter corrected by one reply: the first counts in full, the n-th 1/n of the way, none less than a tenth.
+        """Return a counter corrected by one reply: the first counts in full, the n-th 1/n of the way, none less than a
+        tenth.
 
         So the factor is the mean of what was seen, in which one odd reply weighs little, and it still follows a change.
         """
@@ -89,7 +90,8 @@ class TokenCounter:
 
 
 def image_tokens(rules: ImageRules, width: int, height: int) -> int:
-    """Estimated tokens of a picture of `width` x `height` pixels, by the rule that the catalogue's row names.
+    """Return the estimated tokens of a picture of `width` x `height` pixels, by the rule that the catalogue's row
+    names.
 
     Sources: Claude's vision page (width * height / 750, long edge at most 1568); OpenAI's page on images and vision
     (85 + 170 for each tile of 512 px after scaling, or patches of 32 px); Gemini's pages on tokens (258 for each crop)
@@ -116,7 +118,7 @@ def _tiles(width: int, height: int) -> int:
 
 @lru_cache(maxsize=2048)
 def _features(text: str) -> tuple[int, ...]:
-    """How many there are of each piece that `_WEIGHTS` gives a cost to."""
+    """Return how many there are of each piece that `_WEIGHTS` gives a cost to."""
     words = _WORD.findall(text)
     capitals, signs = _CAPITALS.findall(text), _SIGNS.findall(text)
     return (
@@ -168,7 +170,8 @@ def _all_to_last(length: int, total: int) -> list[int]:
 
 
 def cached_share(tokens: Sequence[int], read: int) -> list[int]:
-    """How many of each block's tokens were read from the prompt cache: a prefix of `read` tokens, in render order."""
+    """Return how many of each block's tokens were read from the prompt cache: a prefix of `read` tokens, in render
+    order."""
     out = []
     left = read
     for count in tokens:

@@ -42,7 +42,7 @@ def approval_here(shell: Any, wanted: str) -> str:
 
 
 def at_terminal(shell: Any) -> bool:
-    """Whether this is IPython in a terminal, with a person before it."""
+    """Tell whether this is IPython in a terminal, with a person before it."""
     return getattr(shell, "kernel", None) is None and sys.stdin is not None and sys.stdin.isatty()
 
 
@@ -167,7 +167,7 @@ class Asked:
 
 
 def ask_in_terminal(document: Doc, *, read: Callable[[str], str] = input) -> list[Answer]:
-    """A person's words on the calls that wait, which were shown above; fewer where they leave (Ctrl-C, Ctrl-D)."""
+    """Return a person's words on the calls that wait, which were shown above; fewer where they leave (Ctrl-C, Ctrl-D)."""
     answers: list[Answer] = []
     free: set[str] = set()
     with contextlib.suppress(EOFError, KeyboardInterrupt):
@@ -192,7 +192,7 @@ def _ask_one(question: Question, read: Callable[[str], str]) -> Answer:
 
 
 def _ask_back(question: Question, read: Callable[[str], str]) -> Answer:
-    """The model's own question: a number takes that choice, anything else is the answer; nothing is none."""
+    """Return the model's own question: a number takes that choice, anything else is the answer; nothing is none."""
     choices = [str(choice) for choice in question.arguments.get("choices") or ()]
     listed = ", ".join(f"{number}: {choice}" for number, choice in enumerate(choices, 1))
     said = read(f"{question.arguments.get('question')} ({listed}, or in your own words) > ").strip()

@@ -46,7 +46,8 @@ class _Configured(Configurable):
             sys.stderr.write(f"Not set: {error}\n")
 
     def over(self, settings: Settings) -> Settings:
-        """The settings with what was set here on top. An empty value means: as the environment or the default says."""
+        """Return the settings with what was set here on top. An empty value means: as the environment or the default
+        says."""
         return settings.with_changes(**{name: _value(_OPTIONS[name], getattr(self, name)) for name in self._chosen})
 
 
@@ -72,7 +73,7 @@ def _trait(chosen: Option) -> TraitType[Any, Any]:
 
 
 def _default(chosen: Option) -> Any:
-    """The value that holds while nobody sets the trait: the environment's, else the declared one."""
+    """Return the value that holds while nobody sets the trait: the environment's, else the declared one."""
 
     @default(chosen.name)
     def effective(self: Configurable) -> Any:

@@ -39,8 +39,8 @@ _UUID = re.compile(r"([0-9a-f]{8})-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 def short_cell_id(cell_id: str) -> str:
-    """The front end's id of a cell as it goes into prompts and views: the first eight digits of a UUID, and of an
-    address (VS Code's `vscode-notebook-cell:/home/…#W2sZ…`) what follows the file, which would name this machine."""
+    """Return the front end's id of a cell as it goes into prompts and views: the first eight digits of a UUID, and of
+    an address (VS Code's `vscode-notebook-cell:/home/…#W2sZ…`) what follows the file, which would name this machine."""
     uuid = _UUID.fullmatch(cell_id)
     return uuid.group(1) if uuid else cell_id.rpartition("#")[2]
 
@@ -218,7 +218,7 @@ class Notebook:
         self._ran = ()
 
     def _text(self) -> NotebookText | None:
-        """The notebook as it is written: as the front end told it last, else as it was saved."""
+        """Return the notebook as it is written: as the front end told it last, else as it was saved."""
         from agentnb.context.notebook.notebook_text import NotebookText, TextCell, saved_path, saved_text
 
         told = self.front_end.notebook()
@@ -230,7 +230,7 @@ class Notebook:
 
     @property
     def session(self) -> Session:
-        """The session, opened on first use and brought up to date with settings and executed cells."""
+        """Return the session, opened on first use and brought up to date with settings and executed cells."""
         from agentnb.context.notebook.cells import CellIndex
         from agentnb.session import Session, working_directory
 
@@ -253,7 +253,7 @@ class Notebook:
         return self._session
 
     def cell_text(self, number: int) -> str | None:
-        """The text with which the cell of this number ran, as it was typed; None where none did in this session."""
+        """Return the text with which the cell of this number ran, as it was typed; None where none did in this session."""
         ran = self.shell.history_manager.input_hist_raw if self.shell.history_manager else [""]
         return str(ran[number]) if 0 < number < len(ran) and ran[number] else None
 
@@ -274,17 +274,17 @@ class Notebook:
 
     @property
     def settings(self) -> Settings:
-        """The settings as they are now: the environment's, with what `%config AgentNB` set on top."""
+        """Return the settings as they are now: the environment's, with what `%config AgentNB` set on top."""
         return self.config.over(from_environment(os.environ))
 
     @property
     def full_view(self) -> bool:
-        """Whether a run is shown with all its panels at once."""
+        """Tell whether a run is shown with all its panels at once."""
         return self.settings.view == "full"
 
     @property
     def opened(self) -> Session | None:
-        """The session as it stands; None before anything needed it."""
+        """Return the session as it stands; None before anything needed it."""
         return self._session
 
     @property
@@ -326,7 +326,8 @@ class Result:
 
 
 def line_of_failure(error: BaseException, namespace: Mapping[str, Any], *, inner: bool) -> int:
-    """The line of a cell's own code at which it raised `error`, or could not be compiled; 0 where it does not say.
+    """Return the line of a cell's own code at which it raised `error`, or could not be compiled; 0 where it does not
+    say.
 
     `inner` is for cell magics: the code is what they run.
     """
@@ -358,15 +359,16 @@ def is_traced(cell: str) -> bool:
 
 
 def traced_lines(lines: list[str]) -> list[str]:
-    """An input transformer: the body of %%agent_trace is the cell, so that its error fails it, its value is shown and
-    it may `await`."""
+    """Return an input transformer: the body of %%agent_trace is the cell, so that its error fails it, its value is
+    shown and it may `await`."""
     if not (lines and lines[0].startswith("%%") and is_traced("".join(lines))):
         return lines
     return list(dropwhile(lambda line: not line.strip(), lines[1:]))
 
 
 def last_run(namespace: Mapping[str, Any]) -> AgentRun | None:
-    """The last run as the user's namespace holds it; None before the first, or where the name means something else."""
+    """Return the last run as the user's namespace holds it; None before the first, or where the name means something
+    else."""
     from agentnb.agent.run_document import AgentRun
 
     found = namespace.get(RESULT)
@@ -374,14 +376,14 @@ def last_run(namespace: Mapping[str, Any]) -> AgentRun | None:
 
 
 def _cells_before(shell: Any) -> list[Executed]:
-    """The cells that ran before the extension was loaded, from the kernel's own history of this session; and the one
-    that loads it."""
+    """Return the cells that ran before the extension was loaded, from the kernel's own history of this session; and the
+    one that loads it."""
     raw = shell.history_manager.input_hist_raw if shell.history_manager else [""]
     return [Executed(text, None, i) for i, text in enumerate(raw) if i and text]
 
 
 def _ended_before(shell: Any, *, first: int) -> list[Ended]:
-    """The cells before the number `first`, with the outputs that IPython has kept of them."""
+    """Return the cells before the number `first`, with the outputs that IPython has kept of them."""
     history = shell.history_manager
     raw = history.input_hist_raw if history else [""]
     return [
@@ -392,6 +394,6 @@ def _ended_before(shell: Any, *, first: int) -> list[Ended]:
 
 
 def _next_number(shell: Any) -> int:
-    """The number of a cell that is about to run: its place in the history. Whether `execution_count` has it already by
-    then, or still, differs between IPython's versions."""
+    """Return the number of a cell that is about to run: its place in the history. Whether `execution_count` has it
+    already by then, or still, differs between IPython's versions."""
     return len(shell.history_manager.input_hist_raw) if shell.history_manager else int(shell.execution_count)

@@ -85,7 +85,7 @@ def drive(agent: BuiltInAgent, run_id: str, view: View, loop: Loop, *, end: Call
 
 
 def noted(session: Session, run: AgentRun) -> AgentRun:
-    """The run, with a note where the bus could not tell others of it."""
+    """Return the run, with a note where the bus could not tell others of it."""
     if session.bus is None:
         return run
     session.bus.flush(LAST_WORDS)

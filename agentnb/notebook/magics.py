@@ -203,7 +203,7 @@ def _forget_formatter(shell: Any) -> None:
 
 
 def _bundle(notebook: Notebook) -> Callable[..., dict[str, Any]]:
-    """How a run looks that is a cell's value."""
+    """Return how a run looks that is a cell's value."""
 
     def bundle_of(run: Any, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         from agentnb.view.render import bundle
@@ -234,7 +234,7 @@ _BARE = re.compile(r"%%agent(?P<line>[ \t][^\n]*)?\n?\Z")
 
 
 def bare_magic(lines: list[str]) -> list[str]:
-    """An input transformer: `%%agent` with nothing below it is a call all the same. IPython would refuse it."""
+    """Return an input transformer: `%%agent` with nothing below it is a call all the same. IPython would refuse it."""
     match = _BARE.match("".join(lines).rstrip())
     if match is None or (match["line"] or "").rstrip().endswith("?"):
         return lines

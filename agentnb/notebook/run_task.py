@@ -86,7 +86,7 @@ class AgentCall:
         )
 
     def _typed_answer(self) -> TypedAnswer | None:
-        """What takes the value of `--as`; None where the answer is text."""
+        """Return what takes the value of `--as`; None where the answer is text."""
         if "as" not in self._given:
             return None
         from agentnb.agent.tools.typed_answer import TypedAnswer
@@ -100,7 +100,8 @@ class AgentCall:
         return made
 
     def _kept(self, request: Request) -> AgentRun | None:
-        """The newest answer to this cell's question, where the question and all that it used are the same as then."""
+        """Return the newest answer to this cell's question, where the question and all that it used are the same as
+        then."""
         from agentnb.agent.stale_answers import still_holds
         from agentnb.agent.state import AgentState
 

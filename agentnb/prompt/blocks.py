@@ -16,7 +16,7 @@ from agentnb.prompt.thread import held_definitions, needed
 
 
 def static_blocks(tools: Iterable[ToolSpec], *, style: str = "", course: str = "") -> tuple[Block, ...]:
-    """The STATIC layer: tools by name, then the instructions. The same bytes for everybody with the same tools.
+    """Return the STATIC layer: tools by name, then the instructions. The same bytes for everybody with the same tools.
 
     A style adds its own instructions, and what the course says to its tutors.
     """
@@ -47,7 +47,7 @@ class Project:
 
 
 def semi_static_block(project: Project) -> Block | None:
-    """The SEMI_STATIC layer, in one stable order. None when there is nothing to say."""
+    """Return the SEMI_STATIC layer, in one stable order. None when there is nothing to say."""
     texts = []
     if project.left_out:
         turns = f"{project.left_out} turn{'' if project.left_out == 1 else 's'}"
@@ -134,7 +134,8 @@ def _hydration(parts: TurnParts, held: HeldParts) -> tuple[list[str], list[JsonO
 
 
 def _labels(holds: Iterable[JsonMapping]) -> Iterable[str]:
-    """What a block holds, for people: definitions by name, outlines by their module, files as the tree, each once."""
+    """Return what a block holds, for people: definitions by name, outlines by their module, files as the tree, each
+    once."""
     names = (str(item["name"]) for item in holds if not item.get("inside"))
     return dict.fromkeys(_label(name) for name in names)
 
@@ -161,7 +162,7 @@ def is_shown(chosen: Chosen, held: HeldParts) -> bool:
 
 
 def receipt_entry(chosen: Chosen) -> JsonObject:
-    """What the receipt says of one definition; JSON-able. `shown` is there for a signature only."""
+    """Return what the receipt says of one definition; JSON-able. `shown` is there for a signature only."""
     found = chosen.definition
     shown = {"shown": chosen.shown} if chosen.shown else {}
     return shown | {

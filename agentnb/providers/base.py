@@ -52,12 +52,12 @@ class Wire:
     stream: bool = True
 
     def otherwise(self) -> Wire:
-        """The fallback, within this request's limits."""
+        """Return the fallback, within this request's limits."""
         assert self.fallback is not None, "asked for only where there is one"
         return replace(self.fallback, attempts=self.attempts, retry_wait=self.retry_wait)
 
     def plain(self) -> Wire:
-        """The same request, asked for in one piece."""
+        """Return the same request, asked for in one piece."""
         return replace(self, stream=False, fallback=self.fallback and self.fallback.plain())
 
 

@@ -51,7 +51,8 @@ class Latency:
 
     @property
     def reading(self) -> float:
-        """Seconds from the open connection to the first token that the model made, shown or not: queue and prefill."""
+        """Return the seconds from the open connection to the first token that the model made, shown or not: queue and
+        prefill."""
         return max(0.0, self.ttft - self.connect - self.thinking)
 
     def to_json(self) -> JsonObject:
@@ -77,7 +78,7 @@ class Latency:
 
 
 def from_trace(trace: CallTrace, *, output_tokens: int, reasoning: int = 0) -> Latency:
-    """The latency of a finished call; the simulator's modelled figures where it sent them.
+    """Return the latency of a finished call; the simulator's modelled figures where it sent them.
 
     `reasoning` is the part of `output_tokens` that was spent on thinking.
     """
@@ -131,7 +132,7 @@ def _modelled(trace: CallTrace, timing: Mapping[str, float], output_tokens: int,
 
 
 def _retry_wait(trace: CallTrace) -> float:
-    """Seconds that went into attempts before the last one; 0 for a single attempt."""
+    """Return the seconds that went into attempts before the last one; 0 for a single attempt."""
     return (trace.attempt_started or trace.started) - trace.started if trace.attempts > 1 else 0.0
 
 
@@ -148,7 +149,7 @@ def parse_timing(header: str) -> dict[str, float]:
 
 
 def server_seconds(headers: Mapping[str, str]) -> float | None:
-    """The server's own processing time, where it sends one: openai-processing-ms or server-timing."""
+    """Return the server's own processing time, where it sends one: openai-processing-ms or server-timing."""
     if "openai-processing-ms" in headers:
         return parse_timing(f"ms={headers['openai-processing-ms']}").get("ms", 0.0) / 1000 or None
     for part in headers.get("server-timing", "").replace(",", ";").split(";"):
@@ -219,7 +220,7 @@ class Expected:
 def expect_first_token(
     profile: LatencyProfile, samples: Sequence[tuple[int, float]], *, tokens: int, uncached: int, known: bool = True
 ) -> Expected:
-    """The prediction interval of the next call's time to first token, connection left out.
+    """Return the prediction interval of the next call's time to first token, connection left out.
 
     From the user's own calls, (uncached tokens, seconds) each: their line, and the tenth and the ninetieth in a hundred
     of what they lay off it, wider the further the call is from those that were seen. With fewer than 5 of them: the
@@ -243,7 +244,7 @@ _Z_80 = 1.2816  # standard deviations within which 8 of 10 lie
 
 
 def _four_fifths(off: Sequence[float]) -> tuple[float, float]:
-    """The bounds within which the next one lies in 8 of 10 cases, from n ordered earlier ones.
+    """Return the bounds within which the next one lies in 8 of 10 cases, from n ordered earlier ones.
 
     By the ranks of n + 1 (the next one is one of them).
     """

@@ -77,7 +77,7 @@ class Simulator:
 
     @property
     def instance(self) -> str:
-        """A random id: what is warm in this simulator lives and dies with it."""
+        """Return a random id: what is warm in this simulator lives and dies with it."""
         return self._engine.instance
 
     @property

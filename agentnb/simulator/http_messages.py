@@ -90,7 +90,7 @@ class Recorded:
 
 
 def small_groups(tokens: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """One token, then two, three, one, two, … : pieces of uneven size, as a real stream has."""
+    """Yield one token, then two, three, one, two, … : pieces of uneven size, as a real stream has."""
     at, size = 0, 1
     while at < len(tokens):
         yield tokens[at : at + size]

@@ -32,7 +32,7 @@ class Picture:
 
 
 def read_base64(data: object) -> bytes | None:
-    """The bytes; None where it is no base64."""
+    """Return the bytes; None where it is no base64."""
     try:
         return base64.b64decode(data, validate=True) if isinstance(data, str) and data else None
     except (binascii.Error, ValueError):
@@ -54,14 +54,14 @@ def read_picture(data: bytes) -> Picture | None:
 
 
 def tokens_of(row: Model, data: object) -> int:
-    """Tokens of a base64 picture for this model; 0 for what is none."""
+    """Return the tokens of a base64 picture for this model; 0 for what is none."""
     raw = read_base64(data)
     found = read_picture(raw) if raw is not None else None
     return counted(row, found.width, found.height) if found else 0
 
 
 def counted(row: Model, width: int, height: int) -> int:
-    """The published rule of the row's model. A model without one is given the simplest of them."""
+    """Return the published rule of the row's model. A model without one is given the simplest of them."""
     rules = row.images
     if rules is None:
         return math.ceil(width * height / 750)
@@ -102,7 +102,7 @@ def _gif(data: bytes) -> tuple[int, int]:
 
 
 def _jpeg(data: bytes) -> tuple[int, int]:
-    """The frame header: the first SOF marker."""
+    """Return the frame header: the first SOF marker."""
     at = 2
     while at + 9 < len(data):
         if data[at] != 0xFF:
@@ -193,5 +193,5 @@ def refusal_of_openai(param: str, url: object) -> str:
 
 
 def data_of(url: object) -> str:
-    """The base64 of a data URL; empty for any other address."""
+    """Return the base64 of a data URL; empty for any other address."""
     return url.partition(",")[2] if isinstance(url, str) and url.startswith("data:") else ""

@@ -72,7 +72,7 @@ class RateLimits:
             self._levels.clear()
 
     def state(self) -> dict[str, int]:
-        """The limits, by kind."""
+        """Return the limits, by kind."""
         return dict(self._a_minute)
 
     def admit(self, scope: Scope, tokens: int) -> tuple[Left, ...]:

@@ -50,7 +50,7 @@ class Use:
 
 
 def step_digests(blocks: Iterable[PrefixBlock], family: str, salt: bytes = b"") -> list[str]:
-    """The digest of the prompt's first 128, 256, … tokens; `salt` stands for settings that change all of it."""
+    """Return the digest of the prompt's first 128, 256, … tokens; `salt` stands for settings that change all of it."""
     running = hashlib.sha256(salt)
     tokens: list[str] = []
     for block in blocks:
@@ -119,7 +119,7 @@ def breakpoints(
 
 
 def _charged(positions: Sequence[tuple[int, str]], read: int) -> dict[str, int]:
-    """Tokens written beyond `read`, each charged once, with the TTL of the next position after it."""
+    """Return the tokens written beyond `read`, each charged once, with the TTL of the next position after it."""
     charged: dict[str, int] = {}
     at = read
     for end, ttl in sorted(positions):

@@ -145,7 +145,7 @@ class HttpHandler(BaseHTTPRequestHandler):
         )
 
     def _body(self) -> bytes | None:
-        """The body; None where it is longer than the limit, what is too much being read and dropped."""
+        """Return the body; None where it is longer than the limit, what is too much being read and dropped."""
         out, size = bytearray(), 0
         for length in self._lengths():
             size += length

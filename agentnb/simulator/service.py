@@ -53,7 +53,7 @@ class Service:
         }
 
     def take_fault(self, incoming: Incoming) -> Fault | None:
-        """The fault that this request meets, if one waits."""
+        """Return the fault that this request meets, if one waits."""
         wire = self._wire(incoming)
         return self.engine.faults.take() if wire.generates(incoming) else None
 

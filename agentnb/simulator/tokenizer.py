@@ -23,7 +23,7 @@ _PARTS = re.compile(
 
 
 def pieces(text: str, family: str) -> list[str]:
-    """The tokens of `text`; joined they are `text` again."""
+    """Return the tokens of `text`; joined they are `text` again."""
     longest = _PIECES.get(family, _PIECES["claude-4"])
     out: list[str] = []
     for part in _PARTS.findall(text):

@@ -27,7 +27,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def latency_svg(title: str, data: Mapping[str, Points]) -> str:
-    """The plot of `latency.plot_data`: curves as lines, calls as dots or rings, the calls' fit and its interval.
+    """Return the plot of `latency.plot_data`: curves as lines, calls as dots or rings, the calls' fit and its interval.
 
     Both axes begin at zero. What the interval holds above everything else is cut off at the top.
     """
@@ -55,7 +55,7 @@ def latency_svg(title: str, data: Mapping[str, Points]) -> str:
 
 
 def picture_html(svg: str, alt: str) -> str:
-    """The SVG as a picture in the page: it shrinks with the window, and an untrusted notebook keeps it."""
+    """Return the SVG as a picture in the page: it shrinks with the window, and an untrusted notebook keeps it."""
     data = base64.b64encode(svg.encode()).decode()
     return f'<img src="data:image/svg+xml;base64,{data}" alt="{esc(alt)}" style="max-width:100%;margin:0 0 8px 0">'
 
@@ -115,7 +115,7 @@ def _axes(wide: float, high: float) -> str:
 
 
 def _level(y: float, label: str, x0: float, x1: float) -> str:
-    """A value of the left axis, with a faint line across."""
+    """Return a value of the left axis, with a faint line across."""
     line = f'<path d="M{x0:.0f},{y:.1f} H{x1:.0f}" stroke="{INK}" stroke-opacity="0.12"/>'
     return f'{line}<text x="{x0 - 6:.0f}" y="{y + 4:.0f}" text-anchor="end">{label}</text>'
 

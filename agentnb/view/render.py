@@ -83,7 +83,7 @@ def _answer(doc: Doc) -> str:
 
 
 def _cut_off(doc: Doc) -> str:
-    """What had streamed of the answer when the run was stopped: greyed, since it is no whole answer."""
+    """Return what had streamed of the answer when the run was stopped: greyed, since it is no whole answer."""
     text = say.part(doc, "stopped").get("text")
     return f'<div style="{CUT_OFF}">{markup.to_html(text)}</div>' if isinstance(text, str) and text.strip() else ""
 
@@ -122,7 +122,7 @@ def _remarks(doc: Doc) -> str:
 
 
 def _questions(doc: Doc) -> str:
-    """Every call that waits, whole: what is approved must be what was read."""
+    """Return every call that waits, whole: what is approved must be what was read."""
     found = say.questions(doc) if doc.get("state") == "WAITING" else []
     if not found:
         return ""
@@ -181,7 +181,7 @@ def _details_markdown(doc: Doc) -> list[str]:
 
 
 def _sentences(doc: Doc) -> list[str]:
-    """What the panels say, in lines."""
+    """Return what the panels say, in lines."""
     lines = [
         *say.count_lines(doc),
         *say.cache_lines(doc),
@@ -206,7 +206,7 @@ def _questions_markdown(doc: Doc) -> list[str]:
 
 
 def questions_text(doc: Doc) -> str:
-    """What waits, for a terminal: every call whole."""
+    """Return what waits, for a terminal: every call whole."""
     found = say.questions(doc) if doc.get("state") == "WAITING" else []
     parts = [wrapped(say.question_heading(doc))] if found else []
     for question in found:

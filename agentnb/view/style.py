@@ -65,7 +65,7 @@ def esc(value: object) -> str:
 
 
 def wrap(inner: str) -> str:
-    """The frame around one part or all of them. The class gives widgets the look of other rendered html."""
+    """Return the frame around one part or all of them. The class gives widgets the look of other rendered html."""
     return f'<div class="jp-RenderedHTMLCommon agentnb-run" style="{ROOT}">{inner}</div>'
 
 

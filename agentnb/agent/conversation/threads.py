@@ -34,7 +34,7 @@ class Threads:
         self._paths: dict[str, tuple[Turn, ...]] = {}
 
     def _state(self, run_id: str) -> AgentState:
-        """The state of a turn as it stands. Raises RunUnknown."""
+        """Return the state of a turn as it stands. Raises RunUnknown."""
         if run_id in self._finished:
             return self._finished[run_id]
         run = self._machine.get(run_id)
@@ -44,7 +44,7 @@ class Threads:
         return state
 
     def turns(self, thread: str) -> list[Turn]:
-        """The thread's turns in order of their beginning."""
+        """Return the thread's turns in order of their beginning."""
         return [
             Turn(
                 run_id=run.run_id,
@@ -60,7 +60,7 @@ class Threads:
         ]
 
     def segment(self, root: str) -> tuple[Block, ...]:
-        """The blocks that the segment froze: STATIC and SEMI_STATIC."""
+        """Return the blocks that the segment froze: STATIC and SEMI_STATIC."""
         frozen = self._state(root).segment
         if frozen.base:
             return self.segment(frozen.base.root)
@@ -75,17 +75,17 @@ class Threads:
         return self._state(root).segment.base
 
     def first(self, root: str) -> str | None:
-        """The first turn that the segment sends; None where it sends all of its path."""
+        """Return the first turn that the segment sends; None where it sends all of its path."""
         return self._state(root).segment.first
 
     def as_sent(self, path: Sequence[Turn], *, root: str, kind: str) -> tuple[Block, ...]:
-        """The blocks of the path's turns as a segment sends them that has begun already."""
+        """Return the blocks of the path's turns as a segment sends them that has begun already."""
         return self.path(path, root=root, kind=kind, base=self.base(root), first=self.first(root))
 
     def path(
         self, path: Sequence[Turn], *, root: str, kind: str, base: Base | None, first: str | None = None
     ) -> tuple[Block, ...]:
-        """The blocks of the path's turns as the segment with this root sends them.
+        """Return the blocks of the path's turns as the segment with this root sends them.
 
         The segment's own turns go as they were sent. What came before its root is folded: the definitions stand in
         its frozen project section. What another segment sent since keeps its definitions; with another kind its tool
@@ -109,7 +109,8 @@ class Threads:
         return tuple(out)
 
     def whole(self, path: Sequence[Turn]) -> list[Block]:
-        """All that the segments of the path sent and did not leave out since, in order: for what the thread holds."""
+        """Return all that the segments of the path sent and did not leave out since, in order: for what the thread
+        holds."""
         out: list[Block] = []
         roots: set[str] = set()
         for turn in path:
@@ -123,7 +124,7 @@ class Threads:
         return out
 
     def edited(self, path: Sequence[Turn]) -> set[str]:
-        """The definitions that were sent in a new version within the last STEADY turns of the path."""
+        """Return the definitions that were sent in a new version within the last STEADY turns of the path."""
         versions: dict[str, str] = {}
         found: set[str] = set()
         for number, turn in enumerate(path):
@@ -135,42 +136,43 @@ class Threads:
         return found
 
     def end_of_last_request(self, path: Sequence[Turn], root: str, *, base: Base | None) -> tuple[int, str | None]:
-        """How many leading blocks this segment's last request on the path sent, and its reply's id; else (0, None)."""
+        """Return how many leading blocks this segment's last request on the path sent, and its reply's id; else (0,
+        None)."""
         for turn in reversed(path):
             if turn.segment_root == root:
                 return self.end_of(turn.run_id), self._state(turn.run_id).previous_message
         return (self.end_of(base.kept), None) if base else (0, None)
 
     def last_reply(self, path: Sequence[Turn], address: str) -> str | None:
-        """The id of the path's last reply where it came from the same provider: what that can compare a request with,
-        to say why a new segment missed."""
+        """Return the id of the path's last reply where it came from the same provider: what that can compare a request
+        with, to say why a new segment missed."""
         before = self._state(path[-1].run_id) if path else None
         return before.previous_message if before and _whom(before.address) == _whom(address) else None
 
     def end_of(self, run_id: str) -> int:
-        """How many leading blocks the turn's last request sent."""
+        """Return how many leading blocks the turn's last request sent."""
         return self._state(run_id).previous_end
 
     def own(self, turn: Turn) -> tuple[Block, ...]:
-        """The turn's own blocks, as they were sent and answered."""
+        """Return the turn's own blocks, as they were sent and answered."""
         return self._state(turn.run_id).blocks
 
     def touched(self, turn: Turn) -> set[str]:
-        """The names of the definitions that the turn's task touched, or that were sent with it."""
+        """Return the names of the definitions that the turn's task touched, or that were sent with it."""
         held = self._state(turn.run_id).definitions
         return {item["name"] for item in held if not item["reason"].endswith(EARLIER)}
 
     # The turn of a state, which may be at work
 
     def path_to(self, turns: Sequence[Turn], parent: Turn | None) -> tuple[Turn, ...]:
-        """The turns up to `parent`. They are kept for the steps of the turn that follows: a path never changes."""
+        """Return the turns up to `parent`. They are kept for the steps of the turn that follows: a path never changes."""
         path = path_to(turns, parent)
         if parent is not None:
             self._paths = {**dict(list(self._paths.items())[-MOST_PATHS:]), parent.run_id: path}
         return path
 
     def path_of(self, state: AgentState) -> tuple[Turn, ...]:
-        """The turns before this one."""
+        """Return the turns before this one."""
         if state.parent is None:
             return ()
         if state.parent not in self._paths:
@@ -195,7 +197,8 @@ class Threads:
         return state.segment.base if state.segment.begins else self.base(state.segment.root)
 
     def sent(self, sent: Sent | None) -> tuple[Block, ...]:
-        """The blocks of a request that was sent, as the journal has them; () where its run is not in this journal."""
+        """Return the blocks of a request that was sent, as the journal has them; () where its run is not in this
+        journal."""
         if sent is None:
             return ()
         try:
@@ -209,7 +212,7 @@ class Threads:
 
 
 def left_out(state: AgentState, path: Sequence[Turn]) -> int:
-    """How many of the path's oldest turns the segment that this turn begins does not send."""
+    """Return how many of the path's oldest turns the segment that this turn begins does not send."""
     return _place_of(state.segment.first, [turn.run_id for turn in path], state.segment.root)
 
 

@@ -29,7 +29,7 @@ FILE_READ = 2**20
 
 @lru_cache(64)
 def own_root(project: Path) -> Path:
-    """The directory that holds the user's own code: the repository around the project where there is one.
+    """Return the directory that holds the user's own code: the repository around the project where there is one.
 
     A notebook often stands in a folder beside the package that it uses.
     """
@@ -44,7 +44,7 @@ def relative_to(file: Path, project: Path | None) -> str:
 
 
 def read_added(file: Path) -> str | None:
-    """The text of an added file, at most 60 kB of it; None where it is gone or no text.
+    """Return the text of an added file, at most 60 kB of it; None where it is gone or no text.
 
     Of a file too large to be sent whole only its beginning and its end are read.
     """
@@ -56,7 +56,8 @@ def read_added(file: Path) -> str | None:
 
 
 def _ends(file: Path) -> str:
-    """The file's text; of one above FILE_READ bytes its beginning and its end, with what stands between left out."""
+    """Return the file's text; of one above FILE_READ bytes its beginning and its end, with what stands between left
+    out."""
     size = file.stat().st_size
     with file.open("rb") as opened:
         if size <= FILE_READ:
@@ -79,8 +80,8 @@ class Tree:
 
 
 def tree_of(project: Path | None, known: Collection[str] = ()) -> Tree | None:
-    """The project's files that a reader would care for, sorted, at most 60; hidden and generated ones left out. None
-    where no folder is the project.
+    """Return the project's files that a reader would care for, sorted, at most 60; hidden and generated ones left out.
+    None where no folder is the project.
 
     `known` are files that a list of before had: they stay while they exist. Where that list was full, what comes after
     its end is not new: it only had no room.
@@ -96,7 +97,7 @@ def tree_of(project: Path | None, known: Collection[str] = ()) -> Tree | None:
 
 
 def _may_exist(file: Path) -> bool:
-    """What may not be looked at is not known to be gone."""
+    """Return what may not be looked at is not known to be gone."""
     try:
         return file.exists()
     except OSError:

@@ -37,7 +37,7 @@ class Spending:
     settled: tuple[str, int] | None = None
 
     def with_call(self, usage: Usage, cost: Cost) -> Spending:
-        """The sums with one call more."""
+        """Return the sums with one call more."""
         return replace(
             self,
             usage=self.usage + usage if self.usage else usage,
@@ -47,7 +47,7 @@ class Spending:
         )
 
     def paid(self, dollars: float) -> Spending:
-        """The sums with what was paid beside the calls, for a cache object."""
+        """Return the sums with what was paid beside the calls, for a cache object."""
         before = self.cost or NOTHING
         total = None if before.total is None else before.total + dollars
         return replace(self, cost=replace(before, total=total), spent=self.spent + dollars)

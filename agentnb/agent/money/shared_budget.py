@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 def set_aside(purse: PurseState, key: str, quote: Quote | None) -> tuple[int | BudgetExceeded, PurseState]:
-    """The output tokens that the purse pays for, or why it pays for none; and the purse after that. Pure.
+    """Return the output tokens that the purse pays for, or why it pays for none; and the purse after that. Pure.
 
     What an earlier attempt at the same call had set aside is spent: nobody knows how far that call came.
     """
@@ -46,7 +46,7 @@ def set_aside(purse: PurseState, key: str, quote: Quote | None) -> tuple[int | B
 
 
 def settled(purse: PurseState, key: str, cost: float) -> PurseState:
-    """The purse after the call has cost this. Pure."""
+    """Return the purse after the call has cost this. Pure."""
     left = {name: dollars for name, dollars in purse["held"].items() if name != key}
     return purse | {"spent": purse["spent"] + cost, "held": left}
 
@@ -68,7 +68,7 @@ class Purse:
             self._change(lambda purse: (None, purse | {"limit": limit}), "limit", "")
 
     def reserve(self, key: str, quote: Quote | None) -> int:
-        """The output tokens that the call `key` may bring; what it may cost is set aside. Raises BudgetExceeded.
+        """Return the output tokens that the call `key` may bring; what it may cost is set aside. Raises BudgetExceeded.
 
         Where the sum would do and only others' calls in flight hold it, waits for them to be settled.
         """
@@ -88,11 +88,11 @@ class Purse:
 
     @property
     def state(self) -> PurseState:
-        """The purse as it stands."""
+        """Return the purse as it stands."""
         return dict(AgentStateMachine(self._journal).get(self._name).context)
 
     def _change(self, change: Callable[[PurseState], tuple[T, PurseState]], what: str, key: str) -> T:
-        """One step of the purse's run; gives what `change` gave beside the purse."""
+        """Return one step of the purse's run; gives what `change` gave beside the purse."""
         answers: list[T] = []
         machine = AgentStateMachine(self._journal, lease=LEASE)
 

@@ -61,7 +61,7 @@ class Path:
         return weights_of(self.blocks)
 
     def stale_shares(self) -> tuple[float, float]:
-        """The shares of the prompt that are out-of-date text: of all of it, and of the project section's own."""
+        """Return the shares of the prompt that are out-of-date text: of all of it, and of the project section's own."""
         weights = self.weights
         each = stale_weights(self.blocks, weights, self.current)
         frozen = sum(w for w, block in zip(each, self.blocks, strict=True) if block.layer is Layer.SEMI_STATIC)
@@ -80,7 +80,7 @@ class Passed:
 
 
 def passed_limit(whole: float, frozen: float, request: Request) -> Passed | None:
-    """Which of the two limits is passed by these shares: the project section's own is the tighter one, since what
+    """Tell which of the two limits is passed by these shares: the project section's own is the tighter one, since what
     stands there reads as the project itself."""
     if frozen > request.stale_limit * CERTAIN:
         return Passed(share=frozen, limit=request.stale_limit, where="in the project section ", frozen=True)
@@ -113,7 +113,7 @@ class Segments:
         self._threads = services.threads
 
     def choose(self, turns: Sequence[Turn], path: Sequence[Turn], *, kind: str, request: Request) -> ChosenSegment:
-        """The segment for a new turn on this path."""
+        """Return the segment for a new turn on this path."""
         root = segment_for(turns, path, kind)
         if root is None:
             changed = "New segment: The model or the tools changed, so the prompt is written anew."
@@ -122,7 +122,8 @@ class Segments:
         return self._fitted(self._go_on(sent, request), path, request=request, sent=sent.blocks)
 
     def take_up(self, source: AgentState, path: Sequence[Turn], *, request: Request) -> ChosenSegment:
-        """The segment for a turn that follows a step of an earlier run: that run's own, unless too much is stale.
+        """Return the segment for a turn that follows a step of an earlier run: that run's own, unless too much is
+        stale.
 
         `source` is that run's state after the step. A new segment keeps nothing of the old one: what the run had
         said so far is folded into it.
@@ -135,7 +136,7 @@ class Segments:
     def _fitted(
         self, begun: ChosenSegment, path: Sequence[Turn], *, request: Request, sent: Sequence[Block] = ()
     ) -> ChosenSegment:
-        """The same, or a new segment without the oldest turns where the conversation no longer fits the window.
+        """Return the same, or a new segment without the oldest turns where the conversation no longer fits the window.
 
         `sent` are the blocks of the segment that there is.
         """
@@ -163,7 +164,7 @@ class Segments:
         return ChosenSegment(root=None, base=base, why=why, replaced=passed.frozen)
 
     def _let_go(self, sent: Path, request: Request, share: float) -> str:
-        """Why a new segment costs nothing: the prompt cache has let this one go, and a part of it is out of date."""
+        """Tell why a new segment costs nothing: the prompt cache has let this one go, and a part of it is out of date."""
         end, _ = self._threads.end_of_last_request(sent.turns, sent.root, base=self._threads.base(sent.root))
         model, counter = self._services.model(request.model), self._services.samples.counter_for(request.model)
         total = tokens_of(sent.blocks, model, counter)
@@ -176,7 +177,7 @@ class Segments:
         )
 
     def _may_be_warm(self, sent: Path, request: Request, end: int) -> bool:
-        """Whether the provider may still hold what the last request sent, or a part of it in a cache object."""
+        """Tell whether the provider may still hold what the last request sent, or a part of it in a cache object."""
         services, model = self._services, self._services.model(request.model)
         scope, now = services.provider_for(request.model).scope, services.clock.now()
         chain = chain_digests(suited(sent.blocks, model), message_salt(model, sent.blocks))[:end]
@@ -197,7 +198,7 @@ class Segments:
         return Path(root=root, kind=kind, turns=path, blocks=blocks, current=fresh.current)
 
     def _cuts(self, sent: Path, limit: float, request: Request) -> list[Cut]:
-        """All anew; or, where every definition is known as it is now, from behind a turn whose prefix is warm."""
+        """Return all anew; or, where every definition is known as it is now, from behind a turn whose prefix is warm."""
         weights = sent.weights
         fresh = (1 - stale_share(sent.blocks, weights, sent.current)) * sum(weights)
         frame = sum(w for w, b in zip(weights, sent.blocks, strict=True) if b.layer is Layer.STATIC)
@@ -209,7 +210,7 @@ class Segments:
         return out
 
     def _warm(self, sent: Path, request: Request) -> list[int]:
-        """The turns of this segment, but the last, whose last request's prefix the provider still holds."""
+        """Return the turns of this segment, but the last, whose last request's prefix the provider still holds."""
         services = self._services
         model = self._services.model(request.model)
         scope, now = services.provider_for(request.model).scope, services.clock.now()
@@ -226,7 +227,7 @@ class Segments:
         ]
 
     def _behind(self, number: int, sent: Path, held: Mapping[str, Mapping[str, object]], limit: float) -> Cut:
-        """The cut that keeps the turns up to this one as they were sent, and writes the rest without stale text."""
+        """Return the cut that keeps the turns up to this one as they were sent, and writes the rest without stale text."""
         threads = self._threads
         kept = threads.as_sent(sent.turns[: number + 1], root=sent.root, kind=sent.kind)
         kept = (*threads.segment(sent.root), *kept)
@@ -243,7 +244,7 @@ class Segments:
         )
 
     def _priced(self, sent: Path, request: Request, *, passed: Passed, cut: Cut) -> str:
-        """Why so much is written anew, with the price of either way."""
+        """Tell why so much is written anew, with the price of either way."""
         model = self._services.model(request.model)
         counter = self._services.counter(request.model)
         total = tokens_of(sent.blocks, model, counter)

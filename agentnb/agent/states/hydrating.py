@@ -39,7 +39,7 @@ class Hydrating:
         self._machine = services.machine
 
     def opening(self, request: Request, run_id: str) -> tuple[AgentState, dict[str, str]]:
-        """The state and the tags of step 0."""
+        """Return the state and the tags of step 0."""
         pick(allowed_tools(request.allow), self._services.tools)  # a misspelt --allow must not look like a refusal
         kind, source = self._kind(request), self._source(request)
         turns = self._threads.turns(request.thread)
@@ -85,7 +85,7 @@ class Hydrating:
         )
 
     def _source(self, request: Request) -> AgentState | None:
-        """The state that `--from RUN:STEP` goes on from."""
+        """Return the state that `--from RUN:STEP` goes on from."""
         if request.origin is None:
             return None
         run_id, step = request.origin
@@ -122,7 +122,7 @@ class Hydrating:
         return StepEvent.HYDRATED, state
 
     def fill(self, state: AgentState, run_id: str) -> AgentState:
-        """The state with the turn's own blocks, the segment's where this run begins it, and what is held."""
+        """Return the state with the turn's own blocks, the segment's where this run begins it, and what is held."""
         services = self._services
         path = self._threads.path_of(state)
         inherited = list(state.inherited or ())
@@ -191,11 +191,11 @@ class Hydrating:
         )
 
     def _counter(self, state: AgentState) -> TokenCounter:
-        """The estimator as it was calibrated when the run began: a replay must count as the run did."""
+        """Return the estimator as it was calibrated when the run began: a replay must count as the run did."""
         return TokenCounter(self._services.model(state.address).tokenizer, state.token_factor)
 
     def _pictures(self, state: AgentState, before: Sequence[Block]) -> Pictures:
-        """The pictures that the task names: sent where the model takes pictures and the thread lacks them."""
+        """Return the pictures that the task names: sent where the model takes pictures and the thread lacks them."""
         rules = self._services.model(state.address).images
         if rules is None:
             return Pictures()
@@ -256,14 +256,14 @@ def _told_once(failure: str, before: Sequence[Block], cells: Sequence[str] = ())
 
 
 def _parent(turns: Sequence[Turn], request: Request, source: AgentState | None) -> Turn | None:
-    """The turn that the new one follows; None for the first."""
+    """Return the turn that the new one follows; None for the first."""
     if source is None:
         return parent_for(turns, cell=request.cell, execution=request.execution)
     return next((turn for turn in turns if turn.run_id == source.parent), None)
 
 
 def _segment_of(begun: ChosenSegment, run_id: str) -> Segment:
-    """The segment that the turn goes on with or begins."""
+    """Return the segment that the turn goes on with or begins."""
     if begun.root is not None:
         return Segment(root=begun.root)
     first = begun.first if begun.first != "" else run_id

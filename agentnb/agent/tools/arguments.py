@@ -116,7 +116,8 @@ def plain_schema(schema: Json) -> Json:
 
 
 def _without_titles(schema: Any, *, names: bool = False) -> Any:
-    """The schema without titles; `names` says that the keys are names of properties, one of which may be `title`."""
+    """Return the schema without titles; `names` says that the keys are names of properties, one of which may be
+    `title`."""
     if isinstance(schema, list):
         return [_without_titles(item) for item in schema]
     if not isinstance(schema, dict):

@@ -17,12 +17,12 @@ _CODE = ("code", "source")
 
 
 def allowed_tools(entries: Iterable[str]) -> list[str]:
-    """The names of the tools that the entries speak of. Raises InputError on an entry that is none."""
+    """Return the names of the tools that the entries speak of. Raises InputError on an entry that is none."""
     return [_read(entry)["tool"] for entry in entries]
 
 
 def allows(entries: Iterable[str], tool: str, arguments: Mapping[str, object]) -> bool:
-    """Whether one of the entries lets this very call run unasked."""
+    """Tell whether one of the entries lets this very call run unasked."""
     return any(_fits(_read(entry), tool, arguments) for entry in entries)
 
 

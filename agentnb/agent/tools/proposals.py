@@ -30,5 +30,5 @@ class Proposal:
 
 
 def text_digest(text: str) -> str:
-    """The digest by which a proposal names the text that it replaces."""
+    """Return the digest by which a proposal names the text that it replaces."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -45,7 +45,7 @@ NAMES = tuple(each.call.__name__ for each in REGISTRY)
 
 
 def built_in(*parts: object) -> dict[str, Tool]:
-    """The built-in tools of these parts by name: NotebookTools, ProjectFiles, ProjectTests."""
+    """Return the built-in tools of these parts by name: NotebookTools, ProjectFiles, ProjectTests."""
     owners = {type(part).__name__: part for part in parts}
     made = [_bound(each, owners[each.call.__qualname__.partition(".")[0]]) for each in REGISTRY]
     return {item.name: item for item in made}

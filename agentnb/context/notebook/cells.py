@@ -103,11 +103,11 @@ class CellIndex:
         return parse_cell(code, cell=label, versions=(make(code) for make in (_without_magics, self._python)))
 
     def versions(self) -> tuple[CellVersion, ...]:
-        """The cells with code, in the order of their last run."""
+        """Return the cells with code, in the order of their last run."""
         return tuple(_version(cell, version) for version, cell in self._latest.values())
 
     def code(self, limit: int = CODE_LIMIT) -> str:
-        """The newest cells as one Python text, oldest first, at most `limit` characters of whole cells."""
+        """Return the newest cells as one Python text, oldest first, at most `limit` characters of whole cells."""
         kept: list[str] = []
         for text in reversed(self._texts.values()):
             if len(text) <= limit:
@@ -125,7 +125,7 @@ class CellIndex:
             return code
 
     def take_notes(self) -> tuple[str, ...]:
-        """What could not be read since this was last asked."""
+        """Return what could not be read since this was last asked."""
         taken = tuple(self.notes)
         self.notes.clear()
         return taken
@@ -182,13 +182,13 @@ class CellIndex:
         return bound.made.removesuffix("()") if bound else ""
 
     def order_of(self, name: str) -> int:
-        """A number that grows whenever the name is bound anew; 0 where no cell binds it."""
+        """Return a number that grows whenever the name is bound anew; 0 where no cell binds it."""
         bound = self._bound.get(name)
         return bound.order if bound else 0
 
     @property
     def names(self) -> AbstractSet[str]:
-        """Every name that a cell has bound, values too. A view."""
+        """Return every name that a cell has bound, values too. A view."""
         return self._bound.keys()
 
     def imports(self) -> Mapping[str, str]:
@@ -196,7 +196,7 @@ class CellIndex:
         return dict(self._targets)
 
     def imported(self) -> list[str]:
-        """The dotted targets of all that cells import: `networkx`, `networkx.Graph`, `xml.etree`; each once."""
+        """Return the dotted targets of all that cells import: `networkx`, `networkx.Graph`, `xml.etree`; each once."""
         return list(dict.fromkeys([*self.imports().values(), *self._modules.copy()]))
 
 
@@ -230,7 +230,7 @@ class CellDefinitions(Mapping[str, Definition]):
         return replace(found, imports=self._imports_of(found.references))
 
     def cell_of(self, name: str) -> FileDefinitions | None:
-        """The cell that defines the name, or the class or function that it stands in."""
+        """Return the cell that defines the name, or the class or function that it stands in."""
         bound = self._bound.get(name.partition(".")[0])
         return bound.cell if bound and bound.entry else None
 
@@ -262,7 +262,7 @@ class CellDefinitions(Mapping[str, Definition]):
 
 
 def _above(cell: FileDefinitions, line: int) -> FileDefinitions:
-    """The cell up to the statement that failed at `line` of its code."""
+    """Return the cell up to the statement that failed at `line` of its code."""
     lines = cell.parsed or cell.lines
     line += next((number for number, text in enumerate(lines) if text.strip()), 0)
     body = parse("\n".join(lines)).body
@@ -307,7 +307,7 @@ def _import_definition(item: Import, cell: str) -> Definition:
 
 
 def python_part(source: str) -> str | None:
-    """The Python of a cell: all of it, the body of a cell magic that runs it here, or None where there is none."""
+    """Return the Python of a cell: all of it, the body of a cell magic that runs it here, or None where there is none."""
     source = source.replace("\r\n", "\n").replace("\r", "\n")
     if not source.strip() or AGENT.match(source):
         return None

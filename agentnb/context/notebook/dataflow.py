@@ -35,7 +35,7 @@ class Dataflow:
 
 
 def dataflow(source: str) -> Dataflow:
-    """The names of a cell's source; none where it is no Python."""
+    """Return the names of a cell's source; none where it is no Python."""
     code = python_part(source)
     if not code:
         return Dataflow(shows_only=True)

@@ -106,7 +106,7 @@ def pointed(
     placed: Sequence[CellRun] = (),
     above: CellRun | None = None,
 ) -> Pointed:
-    """The cells that the words of `task` mean.
+    """Return the cells that the words of `task` mean.
 
     `placed` are the cells by their place in the notebook where that is known; `above` is the one over the asking cell.
     """
@@ -130,7 +130,7 @@ def pointed(
 def _numbered(
     task: str, by_number: Mapping[int, CellRun], placed: Sequence[CellRun]
 ) -> tuple[list[tuple[CellRun, str]], tuple[int, ...]]:
-    """The cells named by number, which is an execution count before it is a place; and the numbers of none."""
+    """Return the cells named by number, which is an execution count before it is a place; and the numbers of none."""
     found, missing = [], []
     for number, as_place, certain in _numbers(task):
         run = by_number.get(number)
@@ -179,8 +179,8 @@ _WORD_FOR = {
 
 
 def _numbers(task: str) -> Iterator[tuple[int, bool, bool]]:
-    """The numbers of cells in the text; whether they may be places, which `In[3]` is not; and whether a cell is meant
-    for certain, which `[3]` does not say."""
+    """Yield the numbers of cells in the text; whether they may be places, which `In[3]` is not; and whether a cell is
+    meant for certain, which `[3]` does not say."""
     for match in _NUMBER.finditer(task):
         if match.group("c"):
             text = match.group("c") + (match.group("more") or "")

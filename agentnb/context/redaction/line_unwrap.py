@@ -25,7 +25,7 @@ class Rejoined:
     spans: tuple[_Span, ...]
 
     def crosses(self, start: int, end: int) -> bool:
-        """Whether a part of the text goes over a break."""
+        """Tell whether a part of the text goes over a break."""
         place = 0
         for first, last in self.spans[:-1]:
             place += last - first
@@ -44,7 +44,8 @@ class Rejoined:
 
 
 def rejoined(text: str) -> Iterator[Rejoined]:
-    """The places where a word seems to go on in the next line, at the left margin or behind the same marks (`> `).
+    """Yield the places where a word seems to go on in the next line, at the left margin or behind the same marks (`>
+    `).
 
     Both as it stands and without the `=` with which e-mail says that a line goes on.
     """
@@ -72,7 +73,7 @@ def _joined(text: str, spans: Iterable[_Span]) -> Rejoined:
 
 
 def _going_on(text: str, lines: Sequence[_Span], number: int) -> Iterator[_Span]:
-    """The line, and what of the lines after it seems to belong to its last word."""
+    """Yield the line, and what of the lines after it seems to belong to its last word."""
     first, last = lines[number]
     yield first, last
     width = last - first

@@ -69,8 +69,8 @@ def _remember(key: bytes) -> None:
 def named_secrets(
     pairs: Iterable[tuple[object, object]], text: str, *, allow: frozenset[str]
 ) -> dict[str, tuple[str, str]]:
-    """What of the text is a secret by the name of the variable that holds it -> (kind, mark). Short values are left
-    out: they would be found in other words."""
+    """Return what of the text is a secret by the name of the variable that holds it -> (kind, mark). Short values are
+    left out: they would be found in other words."""
     out: dict[str, tuple[str, str]] = {}
     for name, value in pairs:
         if type(name) is str and type(value) is str and 8 <= len(value) <= 500 and names_secret(name) and value in text:
@@ -80,7 +80,7 @@ def named_secrets(
 
 
 def names_secret(name: str) -> bool:
-    """Whether a variable of this name may hold a secret."""
+    """Tell whether a variable of this name may hold a secret."""
     lowered = name.lower()
     return any(hint in lowered for hint in NAME_HINTS)
 
@@ -99,7 +99,7 @@ def _secrets_in(text: str) -> list[re.Match[str]]:
 
 
 def _matches(text: str) -> Iterator[tuple[re.Match[str], Shape]]:
-    """What looks like a secret, not yet judged."""
+    """Return what looks like a secret, not yet judged."""
     lowered = text.lower()
     near = (shape for shape in SHAPES if any(hint in lowered for hint in shape.hints))
     return ((match, shape) for shape in near for match in shape.pattern.finditer(text))
@@ -133,8 +133,8 @@ def _by_shape(text: str, taken: _Taken, shapes: Sequence[Shape] = SHAPES) -> str
 
 
 def _in_lines(text: str, lowered: str, shape: Shape, replace: Callable[[re.Match[str]], str]) -> str:
-    """The shape replaced in the lines that hold a hint of it: trying it at every character would take most of the
-    time."""
+    """Return the shape replaced in the lines that hold a hint of it: trying it at every character would take most of
+    the time."""
     if len(lowered) != len(text):  # a letter that is two when small
         return shape.pattern.sub(replace, text)
     pieces, done = [], 0
@@ -169,7 +169,7 @@ def _line_end(text: str, place: int) -> int:
 
 
 def _over_lines(text: str, taken: _Taken) -> str:
-    """The text without secrets that go on in the next line: the mark stands where they begin."""
+    """Return the text without secrets that go on in the next line: the mark stands where they begin."""
     found = [item for broken in rejoined(text) for item in _crossing(broken, taken)]
     for places, mark in sorted(found, reverse=True):
         if "[redacted:" not in text[places[0][0] : places[-1][1]]:
@@ -196,7 +196,7 @@ def _crossing(broken: Rejoined, taken: _Taken) -> Iterator[tuple[list[tuple[int,
 
 
 def _in_parts(text: str, taken: _Taken) -> str:
-    """The text without the secrets that its code puts together from literals: the first holds the mark instead."""
+    """Return the text without the secrets that its code puts together from literals: the first holds the mark instead."""
     for found in sorted(assembled(text), key=lambda item: item.start, reverse=True):
         clean = _in_one_piece(text, found, taken)
         if clean is not None:
@@ -205,7 +205,7 @@ def _in_parts(text: str, taken: _Taken) -> str:
 
 
 def _by_place(text: str, taken: _Taken) -> str:
-    """The text without secrets that one assignment gives to several names: each is looked at beside its own."""
+    """Return the text without secrets that one assignment gives to several names: each is looked at beside its own."""
     lowered = text.lower()
     lines = _lines_with(lowered, NAME_HINTS) if len(lowered) == len(text) else [(0, len(text))]
     for begin, end in reversed(lines):
@@ -220,7 +220,7 @@ def _by_place(text: str, taken: _Taken) -> str:
 
 
 def _value_of(name: str, literal: str, taken: _Taken) -> str | None:
-    """The literal that a name gets, with a mark in it; None where it is no secret."""
+    """Return the literal that a name gets, with a mark in it; None where it is no secret."""
     trial = _Taken(allow=taken.allow, dear=taken.dear)
     head = f"{name} = "
     clean = _by_shape(f"{head}{literal}", trial)
@@ -231,7 +231,7 @@ def _value_of(name: str, literal: str, taken: _Taken) -> str | None:
 
 
 def _in_one_piece(text: str, found: Assembled, taken: _Taken) -> str | None:
-    """What the literals make together, with a mark in it; None where in one piece they are no secret either."""
+    """Return what the literals make together, with a mark in it; None where in one piece they are no secret either."""
     before = text[max(0, found.start - BEFORE) : found.start].rpartition("\n")[2]
     quote = "'" if '"' in found.text else '"'
     trial = _Taken(allow=taken.allow, dear=taken.dear)
@@ -251,7 +251,7 @@ def _replaced(match: re.Match[str], *, shape: Shape, taken: _Taken) -> str:
 
 
 def _mark_for(secret: str, shape: Shape, taken: _Taken) -> str | None:
-    """The mark that is to stand for what a shape took; None where it is no secret, or is to stay."""
+    """Return the mark that is to stand for what a shape took; None where it is no secret, or is to stay."""
     if "[redacted:" in secret or any(kept in secret for kept in taken.kept) or not shape.judge(secret):
         return None
     mark = _mark(shape.kind, secret, taken)
@@ -271,7 +271,7 @@ def _mark(kind: str, secret: str, taken: _Taken) -> str:
 
 
 def mark_of(kind: str, secret: str) -> str:
-    """The mark that stands for a secret."""
+    """Return the mark that stands for a secret."""
     raw = secret.encode("utf-8", "replace")
     if kind in GUESSABLE:
         return f"[redacted:{kind}:{_dear_digest(raw)[:GUESSABLE_HEX]}]"

@@ -83,7 +83,7 @@ def _is_no_placeholder(value: str) -> bool:
 
 
 def _is_password(value: str) -> bool:
-    """The bare value of a password's name: not a placeholder, code that leads to one, or plain repetition."""
+    """Return the bare value of a password's name: not a placeholder, code that leads to one, or plain repetition."""
     if len(value) < 6 or _PLACEHOLDER.match(value) or _CODE.match(value) or _is_path(value):
         return False
     least = 2.0 if re.search(r"\d", value) else ENTROPY_BITS - (0.6 if len(value) < 12 else 0)
@@ -91,7 +91,8 @@ def _is_password(value: str) -> bool:
 
 
 def _is_key(value: str) -> bool:
-    """The bare value of a key's or token's name: `token` is also what parsers call a word, so digits are asked for."""
+    """Return the bare value of a key's or token's name: `token` is also what parsers call a word, so digits are asked
+    for."""
     return _is_password(value) and bool(re.search(r"\d", value)) and not _names_one(value)
 
 
@@ -126,7 +127,7 @@ def _is_quoted_token(value: str) -> bool:
 
 
 def _is_default(value: str) -> bool:
-    """A value that stands after a secret's name in a call or list, where names stand side by side too."""
+    """Return a value that stands after a secret's name in a call or list, where names stand side by side too."""
     return len(value) >= 8 and " " not in value and _is_quoted_key(value) and _is_mixed_somewhat(value)
 
 
@@ -143,7 +144,7 @@ _PLAIN = re.compile(r"[A-Za-z_]+[-_]?\d{1,2}(?:[-_.][A-Za-z]+\d{0,2})*$")
 
 
 def _is_argument(value: str) -> bool:
-    """What follows a flag of a command: not its next flag, a file, a number or a name."""
+    """Return what follows a flag of a command: not its next flag, a file, a number or a name."""
     return not value.isdigit() and not value.startswith(("-", "/", "./", "$", "@")) and _is_password(value)
 
 
@@ -174,13 +175,13 @@ def _shape(kind: str, pattern: str, *hints: str, judge: Callable[[str], bool] = 
 
 
 def _named(pattern: str, *hints: str, judge: Callable[[str], bool], kind: str = "secret") -> Shape:
-    """What a name or a place gives away: looked for only near its hints, since it begins with no literal."""
+    """Return what a name or a place gives away: looked for only near its hints, since it begins with no literal."""
     found = _shape(kind, pattern, *hints, judge=judge)
     return Shape(found.kind, found.pattern, found.hints, judge, in_lines=True)
 
 
 def _token(kind: str, body: str, *hints: str, judge: Callable[[str], bool] = lambda secret: True) -> Shape:
-    """A key that stands by itself, with no letter or digit before it."""
+    """Return a key that stands by itself, with no letter or digit before it."""
     return _shape(kind, rf"(?<![A-Za-z0-9])(?P<secret>{body})", *hints, judge=judge)
 
 

@@ -58,7 +58,8 @@ class HeldNames:
 
 
 def _mark(name: str, file: Path | None, roots: tuple[str, ...], cells: CellIndex, namespace: JsonMapping) -> _Mark:
-    """What a name's meaning depends on: how its root and its imports are bound, live objects, and the file's stamp."""
+    """Return what a name's meaning depends on: how its root and its imports are bound, live objects, and the file's
+    stamp."""
     parts = name.split(".")
     value = namespace.get(parts[0], static_inspect.MISSING)
     live = [id(value)]

@@ -90,7 +90,7 @@ def _forget_changed(manager: Any) -> None:
 
 
 def _place(node: object) -> FoundPlace:
-    """The definition behind an attribute: among its owner's attributes, else what the node is inferred as."""
+    """Return the definition behind an attribute: among its owner's attributes, else what the node is inferred as."""
     for find in (_owner_attributes, _inferred):
         for found in find(node):
             place = _located(found)

@@ -74,12 +74,12 @@ def of_module(module: ModuleType) -> Definition | None:
 
 
 def is_library_function(code: CodeType) -> bool:
-    """Whether it is a named function of a library, at its module's top or in a class."""
+    """Tell whether it is a named function of a library, at its module's top or in a class."""
     return is_library(code.co_filename) and code.co_name[0] != "<" and "<locals>" not in code.co_qualname
 
 
 def is_library_class(cls: type) -> bool:
-    """Whether its module is a library's, or has no file; the notebook's own module may have any."""
+    """Tell whether its module is a library's, or has no file; the notebook's own module may have any."""
     module = static_inspect.class_name(cls)[0]
     loaded = static_inspect.loaded_module(module)
     file = static_inspect.module_text(loaded, "__file__") if loaded else ""
@@ -130,7 +130,7 @@ def _header_at(path: str, first: int, stamp: tuple[int, int]) -> str:
 
 
 def _last_line(code: CodeType) -> int:
-    """The last line of a function's text that its code, or code inside it, stands on."""
+    """Return the last line of a function's text that its code, or code inside it, stands on."""
     inside = [_last_line(item) for item in code.co_consts if isinstance(item, CodeType)]
     return max([code.co_firstlineno, *(line for _, _, line in code.co_lines() if line), *inside])
 

@@ -90,7 +90,7 @@ def _gap(previous: tokenize.TokenInfo | None, token: tokenize.TokenInfo) -> str:
 
 
 def first_paragraph(node: ast.AST) -> str:
-    """The first paragraph of a docstring, its lines joined by single spaces."""
+    """Return the first paragraph of a docstring, its lines joined by single spaces."""
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
         return ""
     text = ast.get_docstring(node) or ""
@@ -100,7 +100,7 @@ def first_paragraph(node: ast.AST) -> str:
 
 
 def first_line(doc: str, limit: int = 120) -> str:
-    """The first sentence or so of a first paragraph."""
+    """Return the first sentence or so of a first paragraph."""
     sentence, stop, _ = doc.partition(". ")
     line = sentence + stop.strip()
     return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"

@@ -31,7 +31,7 @@ class Ears(Protocol):
     """Where messages come from."""
 
     def hear(self, seconds: float) -> Sequence[Message]:
-        """What has come, at the latest after `seconds`; nothing where nothing came."""
+        """Return what has come, at the latest after `seconds`; nothing where nothing came."""
 
     def close(self) -> None:
         """From any thread: who hears now hears nothing more, and soon."""
@@ -50,7 +50,7 @@ class ShownEvents:
         """The last event that any message told of."""
 
     def take(self, messages: Sequence[Message]) -> Iterator[Event]:
-        """What there is to show after these messages; none at all are a reason to look, too."""
+        """Yield what there is to show after these messages; none at all are a reason to look, too."""
         told = max((message for message in messages if isinstance(message, int)), default=0)
         if told > self.told:
             self.told, self._looks = told, 0
@@ -72,7 +72,7 @@ class ShownEvents:
         self._looks += 1
 
     def patience(self, usual: float) -> float:
-        """Seconds to wait for a message: few while an event that was told of could not be read yet."""
+        """Return the seconds to wait for a message: few while an event that was told of could not be read yet."""
         return SOON[self._looks - 1] if self.told > self.seq and 0 < self._looks <= len(SOON) else usual
 
 
@@ -148,7 +148,8 @@ class Follower:
 
 
 def newest(journal: Journal) -> int:
-    """The `seq` of the last event of all; 0 where there is none. In some dozens of short questions, however many."""
+    """Return the `seq` of the last event of all; 0 where there is none. In some dozens of short questions, however
+    many."""
     below, step = 0, 1
     while found := journal.follow(below + step - 1, limit=1):
         below, step = found[0].seq, 2 * step

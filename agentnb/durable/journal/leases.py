@@ -19,14 +19,15 @@ _COUNT = itertools.count(1)
 
 
 def new_owner() -> str:
-    """A name for one journal object of this process: `host.pid.birth.number`."""
+    """Return a name for one journal object of this process: `host.pid.birth.number`."""
     pid = os.getpid()
     return f"{this_host()}.{pid}.{birth_of(pid) or 0}.{next(_COUNT)}"
 
 
 @functools.cache
 def this_host() -> str:
-    """A digest of this boot of this machine and of its process numbers' name space: containers share the first only."""
+    """Return a digest of this boot of this machine and of its process numbers' name space: containers share the first
+    only."""
     parts = (platform.node(), _boot_id(), _pid_namespace())
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
 
@@ -75,7 +76,7 @@ def _is_gone(pid: int) -> bool:
 
 
 def seconds_left(owner: str | None, *, me: str, until: float, tick: float, now: float, monotonic: float) -> float:
-    """How long the lease keeps `me` out; 0 where it is free, mine, over, or its owner dead.
+    """Return how long the lease keeps `me` out; 0 where it is free, mine, over, or its owner dead.
 
     `until` and `now` are wall-clock seconds, `tick` and `monotonic` those of the machine's monotonic clock.
     """
@@ -87,7 +88,7 @@ def seconds_left(owner: str | None, *, me: str, until: float, tick: float, now: 
 
 
 def describe(owner: str) -> str:
-    """The owner in words for people."""
+    """Return the owner in words for people."""
     host, pid, _, _ = owner.split(".")
     where = "this machine" if host == this_host() else "another machine"
     return "this process" if owner.startswith(f"{this_host()}.{os.getpid()}.") else f"process {pid} on {where}"

@@ -36,7 +36,7 @@ def last_request(session: Session) -> tuple[str, str] | None:
 
 
 def _last_call(session: Session) -> tuple[Call, Provider, str]:
-    """The last request, whom it would go to, and its thread."""
+    """Return the last request, whom it would go to, and its thread."""
     last = last_request(session)
     if last is None:
         raise InputError("there is no request to keep warm yet", todo="Run %%agent first.")
@@ -48,8 +48,8 @@ def _last_call(session: Session) -> tuple[Call, Provider, str]:
 
 
 def holders(session: Session) -> list[ObjectProvider]:
-    """The connections to where cache objects are or may be: of the model that is set and the last one asked, and of
-    the objects in the ledger. One for each place."""
+    """Return the connections to where cache objects are or may be: of the model that is set and the last one asked, and
+    of the objects in the ledger. One for each place."""
     last = last_request(session)
     asked = [session.provider(address) for address in (session.model_name(), *([last[1]] if last else []))]
     known = [session.holder_of(held) for held in session.ledger.held()]
@@ -58,7 +58,7 @@ def holders(session: Session) -> list[ObjectProvider]:
 
 
 def close_in(listed: JsonMapping, now: float) -> float:
-    """Seconds until a listed object ends; 0 where that is not said."""
+    """Return the seconds until a listed object ends; 0 where that is not said."""
     try:
         return datetime.fromisoformat(str(listed.get("expireTime"))).timestamp() - now
     except ValueError:
@@ -171,7 +171,7 @@ def _show_held(title: str, session: Session, objects: list[HeldObject], notes: l
 
 
 def name_of(entry: Warm | HeldObject) -> str:
-    """The model, and that it is simulated where it is."""
+    """Return the model, and that it is simulated where it is."""
     return f"{'sim:' if entry.scope.startswith('sim:') else ''}{entry.model}"
 
 

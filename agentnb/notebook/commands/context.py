@@ -79,7 +79,7 @@ def _show(session: Session, run: AgentRun | None) -> None:
 
 
 def _kept_lines(session: Session) -> list[str]:
-    """What goes with every task, whatever it says: pins, added files, schemas, outlines."""
+    """Return what goes with every task, whatever it says: pins, added files, schemas, outlines."""
     pins = session.pins
     modules = [f"{part.module} (in part)" if part.partial else part.module for part in _outlines(session)]
     kept = {
@@ -105,7 +105,7 @@ def _definition_row(item: JsonObject) -> tuple[object, ...]:
 
 
 def _left_out(run: AgentRun) -> list[str]:
-    """How many definitions the last task left out; `why` has the reason for each."""
+    """Return how many definitions the last task left out; `why` has the reason for each."""
     names = [item["name"] for item in run.receipt.get("left_out", ())]
     if not names:
         return []
@@ -157,7 +157,7 @@ _CELL = re.compile(r"(?:cell\s*|in\s*)?\[?(\d+)\]?\Z", re.IGNORECASE)
 
 
 def _cell_number(text: str) -> int | None:
-    """The number of a cell as people write it: `3`, `[3]`, `In[3]`, `cell 3`."""
+    """Return the number of a cell as people write it: `3`, `[3]`, `In[3]`, `cell 3`."""
     found = _CELL.match(text.strip())
     return int(found.group(1)) if found else None
 
@@ -263,7 +263,7 @@ def _explained(session: Session, run: AgentRun | None, name: str, *, called: str
 
 
 def _outlines(session: Session) -> list[Outline]:
-    """The outlines that a new project section would have."""
+    """Return the outlines that a new project section would have."""
     parts = session.hydrator().parts(len)
     return [part.outline for part in parts if isinstance(part, OutlinePart)]
 
@@ -363,7 +363,7 @@ def _disallow(session: Session, rest: str) -> None:
 
 
 def _mark_among(known: Sequence[str], name: str) -> str:
-    """The mark that is meant, its brackets left out or not; else the name, as kinds are written."""
+    """Return the mark that is meant, its brackets left out or not; else the name, as kinds are written."""
     return next((mark for mark in known if name in (mark, mark[len("[redacted:") : -1])), name.lower())
 
 
@@ -391,7 +391,7 @@ def _hidden_word(session: Session, name: str) -> str:
 
 
 def _nearby(file: str) -> str:
-    """A path as the user would write it: from the working directory where the file lies below it."""
+    """Return a path as the user would write it: from the working directory where the file lies below it."""
     here = working_directory()
     path = Path(file)
     return str(path.relative_to(here)) if here is not None and path.is_relative_to(here) else file

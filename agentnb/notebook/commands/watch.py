@@ -52,7 +52,7 @@ class RunWatch:
                 self._view.feed(event)
 
     def _wait(self) -> list[Event]:
-        """What has come by when something of the journal has, or a moment has passed."""
+        """Return what has come by when something of the journal has, or a moment has passed."""
         try:
             events = [self._heard.get(timeout=TICK)]
         except queue.Empty:
@@ -71,7 +71,7 @@ class RunWatch:
 
 
 def _picture(machine: AgentStateMachine, event: Event) -> Event:
-    """What the journal holds of the run, as the signal with which its own notebook is shown the same."""
+    """Return what the journal holds of the run, as the signal with which its own notebook is shown the same."""
     shown = state_of(machine.get(event.run_id).context).shown()
     return Event(
         run_id=event.run_id, step=event.step, kind="view", state=event.state, next_state=event.next_state,

@@ -95,7 +95,7 @@ class Showing:
         self._hooked, self._displays = [], None
 
     def latest(self) -> tuple[Shown, ...]:
-        """What the newest cell that showed any figure has shown."""
+        """Return what the newest cell that showed any figure has shown."""
         return self._displays.latest() if self._displays is not None else ()
 
     @property
@@ -165,7 +165,7 @@ class Showing:
 
 
 def _request(header: Any) -> str:
-    """The id of the request that a message answers."""
+    """Return the id of the request that a message answers."""
     return str(header.get("msg_id") or "") if isinstance(header, dict) else ""
 
 

@@ -106,7 +106,7 @@ class Buttons:
         self._box = None
 
     def _row(self, library: Any, question: Question, *, alone: bool) -> Any:
-        """One call: its number and beginning where there are several, then what can be said of it."""
+        """Return one call: its number and beginning where there are several, then what can be said of it."""
         which = "" if alone else f" {question.number}"
         rows = self._choices(library, question, which) if question.asks else self._verdicts(library, question, which)
         row = self._keep(library.VBox(rows, layout={"width": "100%"}))
@@ -134,7 +134,7 @@ class Buttons:
         return [self._keep(library.HBox(part, layout=_WRAP)) for part in (presses, [always])]
 
     def _choices(self, library: Any, question: Question, which: str) -> list[Any]:
-        """The answers that the model offers, and room for another."""
+        """Return the answers that the model offers, and room for another."""
         field = self._field(library, question, f"Another answer{which}")
         choices = [str(choice) for choice in question.arguments.get("choices") or ()]
         presses = [self._button(library, clean(each), _answering(question, each)) for each in choices]
@@ -176,7 +176,7 @@ class Buttons:
         return _word(question, approved=True, reason=self._reasons[question.key].value)
 
     def _all(self, library: Any, questions: Sequence[Question]) -> Any:
-        """Every call at once."""
+        """Return every call at once."""
         questions = [item for item in questions if not item.asks]
         yes, no = f"Run all {len(questions)}", f"Deny all {len(questions)}"
         presses = [
@@ -235,7 +235,7 @@ def _answering(question: Question, choice: str) -> Callable[[], list[Answer]]:
 
 
 def _code_of(question: Question) -> str:
-    """The code of a call that is nothing else; an empty text for any other."""
+    """Return the code of a call that is nothing else; an empty text for any other."""
     code = question.arguments.get("code")
     return code if isinstance(code, str) and len(question.arguments) == 1 else ""
 

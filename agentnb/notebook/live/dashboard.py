@@ -223,7 +223,7 @@ class Pieces:
 
 
 def _unfinished(text: str) -> str:
-    """The end of an answer. Code that goes on is not read as Markdown again and again."""
+    """Return the end of an answer. Code that goes on is not read as Markdown again and again."""
     first, _, code = text.lstrip("\n").partition("\n")
     if first.startswith("```") and "```" not in code:
         return f'<pre style="{PRE}">{esc(clean(code))}</pre>'
@@ -255,7 +255,7 @@ def close(widget: Any) -> None:
 
 
 def someone_watches() -> bool:
-    """Whether a front end with a person before it takes part: only then are widgets opened.
+    """Tell whether a front end with a person before it takes part: only then are widgets opened.
 
     nbclient, nbconvert and nbval say `allow_stdin: false` with each cell. There widgets would help nobody, and nbclient
     keeps the state of closed ones in the file (tried with nbclient 0.10, 2026-11-22; ipykernel keeps the flag in

@@ -63,7 +63,8 @@ class Reuse:
 
 
 def life_of(model: Model) -> float:
-    """Seconds that an object is made or extended for by itself: as long as storage costs less than a read saves.
+    """Return the seconds that an object is made or extended for by itself: as long as storage costs less than a read
+    saves.
 
     Nobody knows how long a pause will be; so the storage of one that outlasts the object costs no more than the write
     that it was to spare. A kernel that dies leaves its objects no longer than that.
@@ -73,8 +74,8 @@ def life_of(model: Model) -> float:
 
 
 def pays(model: Model, reuse: Reuse) -> bool:
-    """Whether an object costs less than trusting to what the provider caches unasked, if the calls of this frame go on
-    for as long as they have, with such pauses, and then end.
+    """Tell whether an object costs less than trusting to what the provider caches unasked, if the calls of this frame
+    go on for as long as they have, with such pauses, and then end.
 
     Making it costs the call that it is made for a read more than that would have cost; a whole write more where the
     prefix is warm anyway. In the end nobody asks for it any more, and it lapses: one life's storage is for nothing.
@@ -88,18 +89,18 @@ def pays(model: Model, reuse: Reuse) -> bool:
 
 
 def _price_of_one(model: Model, reuse: Reuse) -> float:
-    """What making an object and letting it lapse costs a token, in input prices."""
+    """Return what making an object and letting it lapse costs a token, in input prices."""
     rates = rates_of(model, "1h")
     return (rates.write if reuse.warm else rates.read) + rates.storage * life_of(model) / 3600.0
 
 
 def stays_worth(model: Model, reuse: Reuse) -> bool:
-    """Whether storing an object that there is goes on saving, if pauses go on like this."""
+    """Tell whether storing an object that there is goes on saving, if pauses go on like this."""
     return sum(_saved(model, reuse)) > 0
 
 
 def weighed(model: Model, reuse: Reuse) -> str:
-    """Whether an object would pay and why, for people."""
+    """Tell whether an object would pay and why, for people."""
     gaps, life = reuse.pauses, life_of(model)
     if len(gaps) < 2:
         return "Whether a cache object would pay is not known yet: it takes two pauses between calls with this prompt."
@@ -115,13 +116,13 @@ def weighed(model: Model, reuse: Reuse) -> str:
 
 
 def _doubt(saved: Sequence[float]) -> float:
-    """The standard deviation of the sum, as far as its parts show it."""
+    """Return the standard deviation of the sum, as far as its parts show it."""
     mean = math.fsum(saved) / len(saved)
     return math.sqrt(math.fsum((one - mean) ** 2 for one in saved) / (len(saved) - 1) * len(saved))
 
 
 def _saved(model: Model, reuse: Reuse) -> list[float]:
-    """What a token of an object saves after each pause, in input prices."""
+    """Return what a token of an object saves after each pause, in input prices."""
     stored = CachingOption(ttl="1h", rates=rates_of(model, "1h"), stored=True, lasts=life_of(model))
     unasked = CachingOption(ttl="5m", rates=rates_of(model, "5m"), lasts=reuse.trusted)
     return [saved_by_storing(stored, unasked, gap) for gap in reuse.pauses]
@@ -151,7 +152,7 @@ class CacheObjects:
     # --- binding: no I/O but the ledger's -------------------------------------------------------------------------
 
     def find(self, prompt: Prompt, model: Model, scope: str) -> HeldObject | None:
-        """The live object that holds exactly what this prompt begins with."""
+        """Return the live object that holds exactly what this prompt begins with."""
         last = last_frame_index(prompt)
         if model.cache.kind is not CacheKind.EXPLICIT_OBJECT or last < 0:
             return None
@@ -160,7 +161,7 @@ class CacheObjects:
         return next((h for h in found if h.until > now), None)
 
     def bind(self, marks: tuple[Mark, ...], prompt: Prompt, held: HeldObject | None) -> tuple[Mark, ...]:
-        """The marks with the object's name at the end of what it holds."""
+        """Return the marks with the object's name at the end of what it holds."""
         if held is None:
             return marks
         last = last_frame_index(prompt)
@@ -172,8 +173,8 @@ class CacheObjects:
     def ensure(
         self, provider: object, call: Call, *, thread: str, reuse: Reuse, replaced: bool = False
     ) -> HeldObject | None:
-        """The object for this call, made or extended as the budget allows. `replaced`: this thread's frame changed for
-        good, and its earlier objects are deleted.
+        """Return the object for this call, made or extended as the budget allows. `replaced`: this thread's frame
+        changed for good, and its earlier objects are deleted.
 
         None where there is none and none pays. A provider that refuses costs the object, not the call.
         """
@@ -230,7 +231,7 @@ class CacheObjects:
     def _use(
         self, provider: ObjectProvider, held: HeldObject, model: Model, thread: str, *, longer: bool
     ) -> HeldObject | None:
-        """The object, used by this thread too and extended where it is to live `longer`. None: it is gone."""
+        """Return the object, used by this thread too and extended where it is to live `longer`. None: it is gone."""
         me, now = User(owner=self._owner, thread=thread), self._clock.now()
         used = held if me in held.users else replace(held, users=(*held.users, me))
         if used is not held:
@@ -306,7 +307,7 @@ class CacheObjects:
         return True
 
     def mine(self) -> list[HeldObject]:
-        """The objects that this session uses and that still live."""
+        """Return the objects that this session uses and that still live."""
         now = self._clock.now()
         return [held for held in self._ledger.held() if held.until > now and self._used_here(held)]
 
@@ -315,8 +316,8 @@ class CacheObjects:
         return self._leave(provider, held, [user for user in held.users if user.owner == self._owner])
 
     def abandoned(self, listed: JsonMapping, scope: str) -> bool | None:
-        """Whether a listed object is ours and nobody uses it. None: the ledger does not know it, and whoever made it
-        may be alive, in another kernel or on another machine."""
+        """Tell whether a listed object is ours and nobody uses it. None: the ledger does not know it, and whoever made
+        it may be alive, in another kernel or on another machine."""
         if not ours(listed):
             return False
         held = next((held for held in self._ledger.held(scope) if held.name == listed["name"]), None)
@@ -326,7 +327,7 @@ class CacheObjects:
         return True if not made_by or made_by == self._owner or self._ended(made_by) else None
 
     def used_by(self, held: HeldObject) -> str:
-        """Who uses an object, in words."""
+        """Tell who uses an object, in words."""
         if self._used_here(held):
             return "this kernel"
         alive = any(not self._ended(user.owner) for user in held.users)
@@ -348,11 +349,11 @@ def _price(model: Model, tokens: int, seconds: float, *, fresh: bool) -> float |
 
 
 def ours(listed: JsonMapping) -> bool:
-    """Whether a listed cache object carries our label."""
+    """Tell whether a listed cache object carries our label."""
     return _LABELLED.fullmatch(str(listed.get("displayName") or "")) is not None
 
 
 def maker(listed: JsonMapping) -> str:
-    """The session that made an object of ours, by its label; empty where the label does not say."""
+    """Return the session that made an object of ours, by its label; empty where the label does not say."""
     found = _LABELLED.fullmatch(str(listed.get("displayName") or ""))
     return (found["maker"] or "") if found else ""

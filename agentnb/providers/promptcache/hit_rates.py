@@ -26,7 +26,7 @@ class Trust:
     found: Sequence[tuple[float, int]] = ()
 
     def share(self, age: float, ttl: float, *, at_first: float = 1.0) -> float:
-        """The chance that a prefix is there which was sent `age` seconds ago and is published to last `ttl`.
+        """Return the chance that a prefix is there which was sent `age` seconds ago and is published to last `ttl`.
 
         `at_first` is the most that is supposed where nothing was seen.
         """
@@ -40,7 +40,7 @@ class Trust:
         return self.share(age, ttl) > 0.5
 
     def lasts(self, ttl: float) -> float:
-        """The longest pause in seconds up to which a hit is expected, of some that are looked at."""
+        """Return the longest pause in seconds up to which a hit is expected, of some that are looked at."""
         out = 0.0
         for edge in sorted({*EDGES[:-1], 7200.0, ttl}):
             if not self.expects(edge, ttl):
@@ -49,7 +49,7 @@ class Trust:
         return out
 
     def words(self, age: float) -> str:
-        """What was seen of such pauses, for people."""
+        """Return what was seen of such pauses, for people."""
         hits, calls = self._like(age)
         number = next(i for i, edge in enumerate(EDGES) if age <= edge)
         between = f"up to {_NAMES[0]}" if number == 0 else f"more than {_NAMES[number - 1]}"
@@ -62,7 +62,7 @@ class Trust:
 
 
 def _pause_like(age: float) -> tuple[float, float]:
-    """The pauses that count as alike: longer than the first, at most the second, in seconds."""
+    """Return the pauses that count as alike: longer than the first, at most the second, in seconds."""
     number = next(i for i, edge in enumerate(EDGES) if age <= edge)
     return (EDGES[number - 1] if number else -1.0), EDGES[number]
 

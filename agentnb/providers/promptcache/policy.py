@@ -94,7 +94,7 @@ class CachingOption:
 
 
 def cost(option: CachingOption, gaps: Sequence[float]) -> float:
-    """What a token of the prefix costs over one call and one more after each gap; the formula is this module's."""
+    """Return what a token of the prefix costs over one call and one more after each gap; the formula is this module's."""
     w, r = option.rates.write, option.rates.read
     if option.stored:
         return w + r + sum(_stored_through(option, gap) for gap in gaps)
@@ -117,8 +117,8 @@ def _stored_through(option: CachingOption, gap: float) -> float:
 
 
 def saved_by_storing(stored: CachingOption, unasked: CachingOption, gap: float) -> float:
-    """What a token of an object saves at the call after one pause, against what is cached unasked; below zero where
-    it costs more."""
+    """Return what a token of an object saves at the call after one pause, against what is cached unasked; below zero
+    where it costs more."""
     return _after_gap(unasked, gap) - _stored_through(stored, gap)
 
 
@@ -156,7 +156,7 @@ class Choice:
 
     @property
     def kept_warm(self) -> float:
-        """Seconds for which a pause is bridged: the TTL, longer by the pings that are worth it."""
+        """Return the seconds for which a pause is bridged: the TTL, longer by the pings that are worth it."""
         seconds = TTL_SECONDS.get(self.ttl, 0.0)
         return self.pings * (seconds - SLACK) + seconds if self.ttl else 0.0
 
@@ -185,7 +185,7 @@ class Plan:
 
     @property
     def pings(self) -> int:
-        """The most calls that may keep the whole prompt warm in one pause."""
+        """Return the most calls that may keep the whole prompt warm in one pause."""
         return self.choices[2].pings
 
     @property
@@ -194,12 +194,12 @@ class Plan:
 
 
 def plan_for(model: Model, pauses: Sequence[float], *, notebook: bool = False, pings: bool = False) -> Plan:
-    """The cheapest plan where every layer sees the same pauses (seconds): one thread, nobody else."""
+    """Return the cheapest plan where every layer sees the same pauses (seconds): one thread, nobody else."""
     return plan_layers(model, [seen(layer, 1, pauses, notebook=notebook) for layer in LAYERS], pings=pings)
 
 
 def seen(layer: str, tokens: int, gaps: Sequence[float], *, notebook: bool = False) -> Seen:
-    """A layer with its gaps, and those that are expected beside them.
+    """Return a layer with its gaps, and those that are expected beside them.
 
     In a `notebook` a person reads, thinks and edits between the turns: such a pause is expected until 30 calls have
     gone by without one.
@@ -210,7 +210,7 @@ def seen(layer: str, tokens: int, gaps: Sequence[float], *, notebook: bool = Fal
 
 
 def plan_layers(model: Model, layers: Sequence[Seen], *, pings: bool = False) -> Plan:
-    """The cheapest way of each layer, if the pauses to come are like those seen.
+    """Return the cheapest way of each layer, if the pauses to come are like those seen.
 
     All combinations are tried whose TTLs do not grow from layer to layer (Anthropic wants long ones first; a layer
     without a mark ends what is cached), so the plan is never dearer than the best that treats all layers alike. With
@@ -229,7 +229,8 @@ def plan_layers(model: Model, layers: Sequence[Seen], *, pings: bool = False) ->
 
 
 def plan_cost(plan_options: Sequence[CachingOption], layers: Sequence[Seen]) -> float:
-    """What all layers cost over their gaps, in input prices times tokens; a ping reads all that lies before it too."""
+    """Return what all layers cost over their gaps, in input prices times tokens; a ping reads all that lies before it
+    too."""
     tables = [{option: cost(option, layer.gaps)} for option, layer in zip(plan_options, layers, strict=True)]
     return _together(plan_options, layers, tables)
 
@@ -260,7 +261,7 @@ def _choice(option: CachingOption, layer: Seen, table: Mapping[CachingOption, fl
 
 
 def kept_longer(plan: Plan, model: Model) -> Plan:
-    """The plan with OpenAI's longest retention: the user has to ask for it, since it keeps data at the provider."""
+    """Return the plan with OpenAI's longest retention: the user has to ask for it, since it keeps data at the provider."""
     if model.provider != "openai":
         return plan
     ttl = "12h" if model.cache.breakpoints else "24h"
@@ -302,7 +303,7 @@ def span(seconds: float) -> str:
 
 
 def rates_of(model: Model, ttl: str) -> Rates:
-    """A model's rates for one TTL from its prices; Anthropic's published ones where the price is unknown."""
+    """Return a model's rates for one TTL from its prices; Anthropic's published ones where the price is unknown."""
     some = 100_000  # below the size from which some prices rise
     plain = prices.cost_of(model, Usage(input=some)).total
     if not plain:

@@ -39,7 +39,7 @@ def answer(ask: Ask, *, declined: bool = False, paused: bool = False) -> Spoken:
 
 
 def _begun(said: Sequence[Said]) -> str:
-    """The text of the assistant's message that the conversation ends with."""
+    """Return the text of the assistant's message that the conversation ends with."""
     texts: list[str] = []
     for item in reversed(said):
         if item.role != "assistant":
@@ -49,7 +49,7 @@ def _begun(said: Sequence[Said]) -> str:
 
 
 def _paused(said: Spoken) -> Spoken:
-    """The first half of the text. No message may end with a space."""
+    """Return the first half of the text. No message may end with a space."""
     end = max(len(said.pieces) // 2, 1)
     while end < len(said.pieces) and said.pieces[end - 1] != said.pieces[end - 1].rstrip():
         end += 1
@@ -99,7 +99,8 @@ def _group(thing: str, shown: Sequence[str], count: int) -> str:
 
 
 def _quoted(held: Conversation, named: Sequence[str]) -> str:
-    """One line of what was given, to the letter: of what the question names, else of the newest that says something."""
+    """Return one line of what was given, to the letter: of what the question names, else of the newest that says
+    something."""
     first = next(iter(named), "")
     if first.startswith("cell "):
         return _shows(held.cells[int(first.removeprefix("cell "))])
@@ -119,7 +120,7 @@ def _quoted(held: Conversation, named: Sequence[str]) -> str:
 
 
 def _shows(cell: Cell) -> str:
-    """The line of the cell's output that holds a figure, else the last line of its output, else of its source."""
+    """Return the line of the cell's output that holds a figure, else the last line of its output, else of its source."""
     lines = [line.strip() for line in (cell.output.strip() or cell.source).splitlines() if line.strip()]
     figure = next((line for line in reversed(lines) if re.search(r"\d", line)), lines[-1] if lines else "")
     return _cited(f"Cell {cell.number} {'shows' if cell.output.strip() else 'ends with'}", figure)

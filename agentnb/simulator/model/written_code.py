@@ -60,7 +60,7 @@ def write(held: Conversation) -> Written | None:
 
 
 def _function(held: Conversation) -> Written:
-    """A function of the asked name, over `values`, with the operation that a word of the task names."""
+    """Return a function of the asked name, over `values`, with the operation that a word of the task names."""
     task = held.question
     called = _NAMED.search(task)
     marked = [name for name in _MARKED.findall(task) if not held.find(name) and name not in held.values]
@@ -74,7 +74,7 @@ def _function(held: Conversation) -> Written:
 
 
 def _name_of(task: str) -> str:
-    """A name from the words that say what the function does."""
+    """Return a name from the words that say what the function does."""
     rest = re.split(r"\bfunction\b|\bmethod\b|\bdef\b", task, maxsplit=1)[-1]
     words = [word.lower() for word in _WORD.findall(rest) if not _FILLERS.fullmatch(word.lower())]
     name = "_".join(words[:3])
@@ -82,7 +82,7 @@ def _name_of(task: str) -> str:
 
 
 def _plot(held: Conversation) -> Written | None:
-    """A matplotlib cell over the value that the question names, else over the newest one."""
+    """Return a matplotlib cell over the value that the question names, else over the newest one."""
     known = [(name, line) for name, line in _named_first(held) if not re.search(r"\b(?:module|function|str)\b", line)]
     if not known:
         return None
@@ -103,7 +103,7 @@ def _named_first(held: Conversation) -> list[tuple[str, str]]:
 
 
 def _fix(held: Conversation) -> Written | None:
-    """The failing definition once more, or the whole cell that holds it, with the failing statement guarded."""
+    """Return the failing definition once more, or the whole cell that holds it, with the failing statement guarded."""
     source, line, kind = failing(held)
     if not source:
         return None
@@ -115,7 +115,7 @@ def _fix(held: Conversation) -> Written | None:
 
 
 def _guarded(source: str, line: str, kind: str) -> str:
-    """The source with the innermost statement around the line in a `try`; empty where that makes no Python."""
+    """Return the source with the innermost statement around the line in a `try`; empty where that makes no Python."""
     tree, lines = _tree(source), textwrap.dedent(source).splitlines()
     if tree is None:
         return ""
@@ -143,7 +143,7 @@ def _instead(node: ast.stmt) -> str:
 
 
 def _tree(source: str) -> ast.Module | None:
-    """The parsed source; None where it is not Python, or more than can be read."""
+    """Return the parsed source; None where it is not Python, or more than can be read."""
     try:
         return ast.parse(textwrap.dedent(source))
     except (SyntaxError, ValueError, RecursionError, MemoryError):

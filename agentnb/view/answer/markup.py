@@ -116,7 +116,7 @@ def settled(text: str) -> int:
 
 @cache
 def _markdown() -> MarkdownIt:
-    """The parser, made once: importing it takes some 30 ms."""
+    """Return the parser, made once: importing it takes some 30 ms."""
     from markdown_it import MarkdownIt
     from markdown_it.renderer import RendererHTML
 
@@ -156,7 +156,7 @@ def _formula_rule(state: StateInline, silent: bool) -> bool:
 
 
 def _formula_at(text: str, at: int, end: int) -> re.Match[str] | None:
-    """The formula that begins here, unless a command in it could link, fetch or style."""
+    """Return the formula that begins here, unless a command in it could link, fetch or style."""
     found = _FORMULA.match(text, at, min(end, at + LONGEST_FORMULA)) if text[at] in "$\\" else None
     return None if found is None or _REACHES_OUT.search(found[0]) else found
 
@@ -189,7 +189,7 @@ def _code(token: Token) -> str:
 
 
 def _task(token: Token) -> str:
-    """A box that is drawn as a letter: a sanitized page keeps no form."""
+    """Return a box that is drawn as a letter: a sanitized page keeps no form."""
     checked = token.meta.get("checked")
     if checked is None:
         return _tag(token)
@@ -213,7 +213,7 @@ def _formula(token: Token) -> str:
 
 
 def _text(text: str) -> str:
-    """A dollar alone in an element opens no formula."""
+    """Return a dollar alone in an element opens no formula."""
     return escape(text).replace("$", "<span>$</span>")
 
 
@@ -271,12 +271,12 @@ def _regions(tokens: Sequence[Token]) -> Iterator[tuple[int, int, str]]:
 
 
 def _row(line: str) -> str:
-    """A table's row: a span of code ends with its cell."""
+    """Return a table's row: a span of code ends with its cell."""
     return "|".join(_escaped(cell) for cell in re.split(r"(?<!\\)\|", line))
 
 
 def _escaped(text: str) -> str:
-    """The text of one block: spans of code, formulas, good links and what is escaped already stay."""
+    """Return the text of one block: spans of code, formulas, good links and what is escaped already stay."""
     out = []
     at = 0
     while at < len(text):
@@ -304,7 +304,7 @@ def _kept(text: str, at: int) -> tuple[int, str]:
 
 
 def _opened(line: str) -> str:
-    """A line that belongs to no text (a reference, a rule): whatever could open something is escaped."""
+    """Return a line that belongs to no text (a reference, a rule): whatever could open something is escaped."""
     return "".join(_OPENS.get(character, character) for character in line)
 
 

@@ -13,13 +13,14 @@ EXAMPLE = "postgresql://user@host/database"
 
 
 def password_of(text: str) -> str:
-    """The password that stands in the address, decoded; an empty text where there is none."""
+    """Return the password that stands in the address, decoded; an empty text where there is none."""
     credentials = text.partition("://")[2].rpartition("@")[0]
     return unquote(credentials.partition(":")[2])
 
 
 def problem_of(text: str, parsed: Mapping[str, object] | None) -> str:
-    """What is wrong with an address, as PostgreSQL's library has read it (None: not at all); "" where nothing is."""
+    """Return what is wrong with an address, as PostgreSQL's library has read it (None: not at all); "" where nothing
+    is."""
     if parsed is None:
         return "the address of the database cannot be read"
     if any("@" in str(parsed.get(name) or "") for name in ("host", "dbname")) or not _are_ports(parsed.get("port")):

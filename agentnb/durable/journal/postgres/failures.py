@@ -24,7 +24,7 @@ class Told(NamedTuple):
     secret: str
 
     def clean(self, text: str) -> str:
-        """The text on one line, without the password."""
+        """Return the text on one line, without the password."""
         line = " ".join(text.replace(self.secret, "***").split() if self.secret else text.split())
         return line.removeprefix("connection failed: ")[:300]
 
@@ -81,7 +81,7 @@ def no_text(told: Told) -> AgentnbError:
 
 
 def is_passing(error: Any) -> bool:
-    """Whether the same transaction may succeed at once."""
+    """Tell whether the same transaction may succeed at once."""
     return error.sqlstate in _PASSING
 
 
@@ -102,7 +102,7 @@ def undecided(told: Told) -> AgentnbError:
 
 
 def of_opening(said: str, told: Told) -> AgentnbError:
-    """Why no connection could be opened, from what was said: there is no code yet then."""
+    """Tell why no connection could be opened, from what was said: there is no code yet then."""
     for part, what, todo in () if any(later in said for later in _LATER) else _REFUSED:
         if part in said:
             return JournalRefused(f"{what}: {told.clean(said)}", about=told.address, todo=todo)
@@ -114,5 +114,5 @@ def of_opening(said: str, told: Told) -> AgentnbError:
 
 
 def may_pass(problem: AgentnbError) -> bool:
-    """Whether a server that refused was perhaps only on its way down or up."""
+    """Tell whether a server that refused was perhaps only on its way down or up."""
     return isinstance(problem, JournalUnreachable)

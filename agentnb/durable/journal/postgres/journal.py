@@ -152,7 +152,7 @@ class PostgresJournal:
         return Committed(made[0][0], RUNNING, made[0][1]) if made else None
 
     def _made_before(self, w: StepWrite) -> Committed | None:
-        """The step, where a try of ours committed it whose answer was lost: nobody else writes under our fence."""
+        """Return the step, where a try of ours committed it whose answer was lost: nobody else writes under our fence."""
         made = self._read(sql.MADE, (w.key, w.step, w.fence))
         return Committed(made[0][0], RUNNING, made[0][1]) if made else None
 
@@ -200,7 +200,7 @@ class PostgresJournal:
         return self._events(sql.FOLLOW, (after_seq, settled, limit)) if settled > after_seq else []
 
     def changed(self) -> int:
-        """A number that grows with what there is to follow."""
+        """Return a number that grows with what there is to follow."""
         return int(self._read(sql.SETTLED)[0][0])
 
     def _events(self, query: str, values: object) -> list[Event]:
@@ -225,7 +225,7 @@ class PostgresJournal:
             self._server.close()
 
     def _said(self) -> float | None:
-        """The time by a clock of the caller's own; None: the server knows it."""
+        """Return the time by a clock of the caller's own; None: the server knows it."""
         return None if self._counted is None else self._counted.now()
 
     def _write(self, work: Callable[[PostgresTables], T]) -> T:

@@ -100,12 +100,12 @@ PUT_ACTION = (
 
 
 def digest_of_tag(name: str, value: str) -> bytes:
-    """What stands for a tag in the index."""
+    """Return what stands for a tag in the index."""
     return hashlib.sha256(f"{len(name)}:{name}{value}".encode()).digest()
 
 
 def with_tags(tags: Mapping[str, str]) -> tuple[str, list[bytes]]:
-    """The condition that a run carries all these tags, and its values."""
+    """Return the condition that a run carries all these tags, and its values."""
     one = "SELECT run FROM agentnb.tags WHERE digest = %s"
     condition = f"id IN ({' INTERSECT '.join([one] * len(tags))})" if tags else "true"
     return condition, [digest_of_tag(name, value) for name, value in tags.items()]

@@ -119,7 +119,7 @@ class PostgresTables(Rules):
 
 
 def chain_of(found: list[tuple[int, str, bytes]], run_id: str, step: int) -> tuple[str, list[bytes]]:
-    """The state at `step` and the frames from its keyframe on. Raises StepUnknown."""
+    """Return the state at `step` and the frames from its keyframe on. Raises StepUnknown."""
     if not found or found[-1][0] != step:
         raise no_step(run_id, step)
     return found[-1][1], [row[2] for row in found]

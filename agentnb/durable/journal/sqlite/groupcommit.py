@@ -65,18 +65,18 @@ class GroupCommit:
 
     @property
     def crowded(self) -> bool:
-        """Whether others are about to write, so that it is worth going together."""
+        """Tell whether others are about to write, so that it is worth going together."""
         return len(self._active) > 1 or self._leader is not None
 
     def single(self, work: Callable[[T], U], argument: T) -> U:
-        """The result of one statement, which is a transaction by itself, executed at once."""
+        """Return the result of one statement, which is a transaction by itself, executed at once."""
         with self.turn:
             if self.connection.in_transaction:
                 self._mend()
             return work(argument)
 
     def run(self, work: Callable[[], T]) -> T:
-        """The result of `work`, once it is durable. sqlite3's errors come as they are."""
+        """Return the result of `work`, once it is durable. sqlite3's errors come as they are."""
         mine = _Pending(work)
         try:
             self._join(mine)

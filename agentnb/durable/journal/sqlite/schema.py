@@ -86,7 +86,7 @@ def _migrate_from(connection: sqlite3.Connection, found: int, migrations: Sequen
 
 
 def read_format(connection: sqlite3.Connection) -> int:
-    """The file's format number; 0 where our tables are not in it."""
+    """Return the file's format number; 0 where our tables are not in it."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'agentnb_meta'").fetchone():
         return 0
     row = connection.execute("SELECT value FROM agentnb_meta WHERE name = 'format'").fetchone()
