@@ -1,4 +1,4 @@
-"""What `python -m agentnb doctor` says: what is installed, which model would be asked, and what can be reached."""
+"""Say what `python -m agentnb doctor` says: what is installed, which model would be asked, and what can be reached."""
 
 from __future__ import annotations
 

@@ -30,9 +30,9 @@ _KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """What an option's declaration says beside its default.
+    """Holds what an option's declaration says beside its default.
 
-    `flag` names the magic's flag, `short` its short form, `metavar` its value in help texts, `completes` the kind of
+    `flag` names the magic's flag, `short` its short form, and `metavar` its value in help. `completes` is the kind of
     word that completes it. `config` False keeps it out of %config. `secret` keeps its value out of every repr.
     """
 

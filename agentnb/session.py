@@ -73,7 +73,7 @@ _SIMULATED_PATHS = {"openai": "/v1"}
 
 
 def on_this_thread(work: Callable[[], Outcome]) -> Outcome:
-    """Where there is no notebook, a tool runs where the agent runs."""
+    """Run a tool where the agent runs, where there is no notebook."""
     return work()
 
 
@@ -162,8 +162,7 @@ class Session:
 
     @property
     def journal(self) -> Journal:
-        """Return the journal, opened on first use and kept open until `close`: in the data directory, or where one is
-        set.
+        """Return the journal, opened on first use and kept open until `close`: in the data directory, or as set.
 
         Where the setting changes in mid-session, the next use opens the other one.
         """
@@ -343,14 +342,15 @@ class Session:
         root = own_root(self.project) if self.project else None
         notebook = NotebookTools(look=look, run=run, read=read, names=hydrator.names_like, cell_text=self.cell_text)
         tests = ProjectTests(root, cancelled=self.cancelled.is_set)
-        # What `@agentnb.tool` made in the user's namespace is there to be named with --tools, never by default.
+        # Tools that `@agentnb.tool` made in the user's namespace can be named with --tools; they are never default.
         of_the_user = {value.name: value for value in list(self.namespace.values()) if type(value) is Tool}
         made = built_in(notebook, ProjectFiles(root), tests) | of_the_user | self.extra_tools
         made |= {self.answer.name: self.answer} if self.answer is not None else {}
         return made if self.settings.values != "schema" else {name: without_result(tool) for name, tool in made.items()}
 
     def request(self, task: str, **changes: Any) -> Request:
-        """Return a request from the settings with the changes that are not None. Raises InputError on half a character."""
+        """Return a request from the settings with the changes that are not None. Raises InputError on half a
+        character."""
         _refuse_half_characters(task)
         settings = self.settings
         values: JsonObject = {each.name: getattr(settings, each.name) for each in options_of(RunOptions)} | {
@@ -450,8 +450,8 @@ class Session:
         return deleted
 
     def holder_of(self, held: HeldObject) -> ObjectProvider | None:
-        """Return the connection to where an object is kept; None where this session cannot reach that: another kernel's
-        simulator, or an address that is no longer set."""
+        """Return the connection to where an object is kept. None where this session cannot reach that: another kernel's
+        simulator, or an address no longer set."""
         simulated = catalog.is_simulated(held.scope)
         if simulated and (self.simulated is None or held.scope != f"sim:{self.simulated.instance}"):
             return None

@@ -1,7 +1,7 @@
 """Declare every option once, and say who may set it: defaults < environment < %config < magic flags.
 
-An option's name is its %config trait (`AgentNB.<name>`) and its environment variable (`AGENTNB_<NAME>`). What flag it
-has, what values it takes and what it is for stand in its declaration; options.py reads the rest from there.
+An option's name is its %config trait (`AgentNB.<name>`) and its environment variable (`AGENTNB_<NAME>`). A declaration
+has the option's flag, the values it takes and what it is for. options.py reads the rest from there.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def data_directory(settings: Settings) -> Path:
 
 
 def journal_place(settings: Settings) -> str | Path:
-    """Where runs are kept, as `open_journal` takes it: AGENTNB_JOURNAL, or the data directory."""
+    """Return where runs are kept, as `open_journal` takes it: AGENTNB_JOURNAL, or the data directory."""
     return settings.journal or data_directory(settings)
 
 

@@ -1,8 +1,8 @@
 """The data directory: one diskcache opened safely, and the SQLite file in it.
 
-diskcache serves what may be lost (token counts, the ledger of prompt caches, pins); the run journal keeps tables of
-its own in the same `cache.db`, over a connection of its own from `connect`. Three of diskcache's habits are unsafe for
-this and are switched off here (diskcache 5.6.3, read 2026-11-22):
+diskcache serves what may be lost: token counts, the ledger of prompt caches, pins. The run journal keeps tables of its
+own in the same `cache.db`, over its own connection from `connect`. Three of diskcache's habits are unsafe for this and
+are switched off here (diskcache 5.6.3, read 2026-11-22):
 
 - it unpickles values and keys that a row declares as pickled, which lets whoever can write the file run code
   (CVE-2025-69872): `_raw_disk` writes and reads raw bytes only and refuses every other mode, key form and file name;
@@ -121,7 +121,7 @@ _KEYS = (
 def connect(
     database: Path | str, *, synchronous: str = "FULL", busy_seconds: float = BUSY_SECONDS
 ) -> sqlite3.Connection:
-    """Return a connection of one's own to the SQLite file: WAL, flushed at each commit, for any thread (one at a time).
+    """Return a connection of one's own to the SQLite file: WAL, flushed at each commit, for one thread at a time.
 
     `synchronous="NORMAL"` does not flush: a power cut may then take the newest commits with it.
     """
@@ -147,8 +147,9 @@ def _prepare(connection: sqlite3.Connection, database: Path | str, synchronous: 
 def flush_directory(directory: Path) -> None:
     """Make durable that files were made and deleted in it.
 
-    SQLite's FULL deletes the rollback journal of the change to WAL without flushing the directory. Should a power cut
-    bring it back, it would roll the file back to before that change, and the WAL with all its steps would be ignored.
+    SQLite's FULL deletes the rollback journal of the change to WAL without flushing the directory. If a power cut
+    brought it back, it would roll the file back to before that change. The WAL with all its steps would then be
+    ignored.
     """
     if sys.platform == "win32":  # which cannot open directories
         return
@@ -297,7 +298,7 @@ def _raw_disk() -> type[Any]:
 
 
 class _RawOnly:
-    """What diskcache asks of a Disk, done with raw bytes under text keys and with nothing else."""
+    """Does what diskcache asks of a Disk, with raw bytes under text keys and with nothing else."""
 
     def put(self, key: object) -> tuple[object, bool]:
         if not isinstance(key, str):

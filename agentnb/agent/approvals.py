@@ -1,8 +1,8 @@
 """Approvals: which calls of a run wait for a person's word, and what was said of each. Pure.
 
-A call is known by the run, the step at which it was asked about, and its number in the reply; a model's own id says
-nothing. A word holds for what was shown alone: it names the digest of that call, and no other call runs on it. A fork
-is another run, and asks again.
+A call is known by the run, the step that asked about it, and its number in the reply. A model's own id says nothing. A
+word holds for what was shown alone: it names that call's digest, and no other call runs on it. A fork is another run,
+and asks again.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def _question(value: JsonMapping) -> Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Approvals:
-    """Which calls of a run a person is asked about, and what was said.
+    """Record which calls of a run a person is asked about, and what was said.
 
     `asking` are calls of the last reply; None before the first reply with calls. `decisions` are the words said so far,
     those to an earlier run too where this one is its fork.
@@ -191,7 +191,7 @@ class Approvals:
         return [item for item in calls if box.asks(item.call) and self.said_of(run_id, item) is None]
 
     def asked(self, calls: Sequence[Proposed], step: int, *, asking: Iterable[str] = ()) -> Approvals:
-        """Return the same with these calls asked about from this step on, beside those of before; `asking` are the
+        """Return the same with these calls asked about from this step on, beside the earlier ones. `asking` are the
         tools that only ask.
 
         Nothing is taken out of a call: what is shown of it is what runs.
@@ -211,8 +211,7 @@ class Approvals:
         return replace(self, asking=tuple(sorted([*before, *added], key=lambda item: item.number)))
 
     def waiting(self, run_id: str, *, allow: Iterable[str]) -> list[Question]:
-        """Return the calls that nothing was said of yet, in the order of the reply, but for tools that need no
-        question."""
+        """Return the calls that nothing was said of yet, in the reply's order, without tools that need no question."""
         free = {*allow, *self.approved_tools(run_id)}
         return [item for item in self._unanswered(run_id) if item.asks or not allows(free, item.tool, item.arguments)]
 
@@ -225,7 +224,7 @@ class Approvals:
         return next((word for word, of in said if of == about), None)
 
     def said_of(self, run_id: str, proposed: Proposed) -> Decision | None:
-        """Return what was said of a call that is about to run; None where nothing was, or of another text than this."""
+        """Return what was said of a call that is about to run. None where nothing was said, or only of another text."""
         asked = (question for question in self.asking or () if question.number == proposed.number)
         same = [question for question in asked if question.digest == proposed.digest]
         return self._word_on(run_id, same[0]) if same else None
@@ -238,8 +237,8 @@ class Approvals:
         return [word for word in self.decisions if word.run == run_id]
 
     def decision(self, run_id: str, data: object, *, at: float, scrub: Scrub = str) -> Decision | None:
-        """Return the delivered word as the run keeps it, without secrets; None where it is about no call that is asked
-        about, or about another text than the one that waits."""
+        """Return the delivered word as the run keeps it, without secrets. None where no call waits that it is about, or
+        another text waits."""
         given = data if isinstance(data, Mapping) else {}
         about = (given.get("step"), given.get("number"), given.get("digest"))
         for question in self._unanswered(run_id):

@@ -85,14 +85,14 @@ class BuiltInAgent:
         self.answer(run_id, [Answer(question=question, approved=True, by=COMMAND) for question in allowed])
 
     def drive(self, run_id: str) -> AgentRun:
-        """Go on to the end (or to a failure, a pause or a question) and give the run as it stands."""
+        """Go on to the end (or to a failure, a pause or a question) and return the run as it stands."""
         run, before = self._machine.run_to_end(run_id), -1
         while run.status == records.WAITING and run.step != before:  # a word may have come meanwhile
             run, before = self._machine.run_to_end(run_id), run.step
         return AgentRun(document_of(run, self._machine.history(run_id)))
 
     def may_ask(self, run_id: str) -> bool:
-        """Tell whether the run may come to wait for a person's word: it has tools that act and are not allowed."""
+        """Tell whether the run may wait for a person's word: it has tools that act and are not allowed."""
         state = self._state(run_id)
         tools = (self._services.tools[name] for name in state.options.tools)
         return state.options.approval == "ask" and any(t.acts and t.name not in state.options.allow for t in tools)

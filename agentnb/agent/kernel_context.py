@@ -1,4 +1,4 @@
-"""What this kernel can tell a model: definitions, values, the project outline, all redacted. One object per session."""
+"""Tell a model what this kernel has: definitions, values, the project outline, all redacted. One object per session."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ _SCAN = 20_000  # characters of the task that are searched for variable names; a
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """What the kernel saw just before the task: functions that a traced cell ran, the error of a cell that failed.
+    """Holds what the kernel saw just before the task: functions of a traced cell, the error of a failed one.
 
     `notes` say what it could not see; `shown` are the figures of the newest cell that showed any. `text` is the
-    notebook as it is written, where that can be had; `asking` is the id of the cell that asks.
+    notebook as it is written, where that can be had. `asking` is the asking cell's id.
     """
 
     ran: tuple[Ran, ...] = ()
@@ -66,7 +66,7 @@ class Observed:
 
 @dataclass(frozen=True, kw_only=True)
 class Freshness:
-    """What became of held definitions: digests as they are now, versions to send again, names that are gone.
+    """Tells what became of held definitions: digests as they are now, versions to send again, names that are gone.
 
     `parts` are the project's, as they are now; `notes` say whose file could not be read.
     """
@@ -82,8 +82,8 @@ class Freshness:
 class Hydrator:
     """The notebook as the agent sees it, redacted. `project` is the directory that counts as the user's own code.
 
-    `seen` remembers the names that once resolved in this session: only such a name can be said to be removed, since
-    in a fresh kernel most of a lasting thread's names are merely not there yet.
+    `seen` remembers the names that once resolved in this session. Only such a name can be said to be removed: in a
+    fresh kernel most names of a lasting thread are merely not there yet.
     """
 
     cells: CellIndex
@@ -254,7 +254,8 @@ class Hydrator:
         return now.digest != item["digest"] and not (now.shown and now.shown == item.get("shown"))
 
     def described_now(self, name: str) -> str | None:
-        """Return the description of a variable as it would stand beside a task; None where there is no such variable."""
+        """Return the description of a variable as it would stand beside a task; None where there is no such
+        variable."""
         return self._described(name) if self._is_data(name) else None
 
     def look(self, name: str, *, count: Callable[[str], int]) -> Outcome:
@@ -277,8 +278,8 @@ class Hydrator:
         return Outcome(text=f"{found.reason}{hint}", is_error=True)
 
     def describe_values(self, task: str, *, mode: str, involved: Iterable[str] = ()) -> tuple[str, ...]:
-        """Short descriptions of the live variables that the task names, in the order of their first mention; of those
-        that it involves otherwise; and of the figures that were shown, where it speaks of such."""
+        """Return short descriptions of live variables: those that the task names, in that order, then those that it
+        involves. Shown figures follow, where the task speaks of such."""
         words = _words(task, mode)
         data = self._data_named([*words, *involved])
         named = [self._described(name) for name in data[:MAX_VALUES]]
@@ -312,7 +313,7 @@ class Hydrator:
         return draw_shown(shown.data, text=text) if shown.data else Drawn(image=None, why=shown.why)
 
     def _figures(self, task: str, mode: str) -> dict[str, Shown]:
-        """Return the figures that a cell has shown, by name, where the task speaks of such and names none of its own."""
+        """Return the shown figures by name, where the task speaks of such and names none of its own."""
         named = self._data_named(_words(task, mode))
         if mode not in _WORDS or self.schema_only or not speaks_of_figure(task[:_SCAN], names_data=bool(named)):
             return {}
@@ -339,8 +340,8 @@ class Hydrator:
         return [f"{word}: {target}" for word, target in bound.items() if target.rpartition(".")[2] != word]
 
     def failure(self, *, mode: str, selection: Selection) -> str:
-        """Return the error of the cell that has just failed, if one has: where, and the locals of the innermost frames;
-        of functions that the selection has not in full, the statements around."""
+        """Return the error of the cell that has just failed: where, and the locals of the innermost frames. Of
+        functions that the selection lacks in full, the statements around are told."""
         if self.observed.error is None or mode not in _WORDS:
             return ""
         told = (item for item in selection.chosen if item.form == "signature" and not item.definition.library)
@@ -350,7 +351,8 @@ class Hydrator:
         return self.scrub.of_output(describe_failure(self.observed.error, project=self.project, short=short))
 
     def snapshot(self, count: Callable[[str], int], *, folded: Sequence[Chosen]) -> Project:
-        """Return what SEMI_STATIC freezes: packages, files, outlines, added files, and these definitions of the thread."""
+        """Return what SEMI_STATIC freezes: packages, files, outlines, added files, and these definitions of the
+        thread."""
         return Project(packages=self.of_project.packages(), parts=self.parts(count), folded=tuple(folded))
 
     @property
@@ -413,14 +415,15 @@ def _in_full(found: Definition, reason: str, count: Callable[[str], int]) -> Cho
 
 
 def _by_its_name(resolver: Resolver, name: str, *, form: str = "full") -> Definition | None:
-    """Return the definition that still goes by the name under which it is held. A part of the project has no such name."""
+    """Return the definition that still goes by the name under which it is held. A part of the project has no such
+    name."""
     found = resolver.exactly(name)
     return resolver.whole(found) if found is not None and form == "full" else found
 
 
 def with_changed(selection: Selection, changed: Iterable[Chosen], notes: Iterable[str] = ()) -> Selection:
-    """Return the selection, and after it every held definition that changed though the task does not touch it; each
-    note once."""
+    """Return the selection, then every held definition that changed though the task does not touch it; each note
+    once."""
     chosen = {item.definition.name: item for item in selection.chosen}
     for item in changed:
         chosen.setdefault(item.definition.name, item)

@@ -78,7 +78,7 @@ class Preparing:
         left_to_it = state.options.marks == "automatic" and model.provider == "anthropic"
         marks = (automatic_mark if left_to_it else place_marks)(prompt, model, plan=self.plan(state, call))
         bare, held = replace(call, marks=marks), objects.find(prompt, model, call.scope)
-        # No provider says whether a call that names an object hits what is cached unasked beyond it: one of the two.
+        # No provider says whether a call that names an object also hits what is cached unasked beyond it.
         if held is None or worth_unasked(bare, self._services.ledger, self._trust(state)) > held.tokens:
             return bare
         return replace(bare, marks=objects.bind(marks, prompt, held))
@@ -136,8 +136,8 @@ class Preparing:
         return self._services.ledger.newest_like(state.thread, prompt.model, simulated=is_simulated(scope))
 
     def _count(self, state: AgentState, prompt: Prompt, known: tuple[int, ...], scope: str) -> tuple[int, ...]:
-        """Return the tokens by block: as settled by an earlier reply where it sent the same prefix, as reported of the
-        reply's own blocks, else estimated."""
+        """Return the tokens by block. They are settled by an earlier reply with the same prefix, reported of the
+        reply's own blocks, or estimated."""
         sent, counter = self._sent_like(state, prompt, scope), self._services.counter(state.address)
         after = prompt.blocks[len(known) - 1].role if known else None
         replied, images = sent.replied if sent is not None else {}, self._services.model(state.address).images

@@ -191,7 +191,8 @@ def run_document(
 
 
 def state_of(context: object) -> AgentState:
-    """Return the state of a journaled context. One of another machine than the agent's has a task and a text at most."""
+    """Return the state of a journaled context. One of another machine than the agent's has a task and a text at
+    most."""
     if is_agents(context):
         return AgentState.from_json(cast(JsonMapping, context))
     found = context if isinstance(context, Mapping) else {}
@@ -246,7 +247,7 @@ def document_of(run: Run, events: Iterable[Event]) -> JsonObject:
 
 
 def stopped_record(event: Event) -> dict[str, Any] | None:
-    """Where a person stopped the run: the seconds of the step that was cut off, and the text that had streamed."""
+    """Return where a person stopped the run: the seconds of the step that was cut off, and the streamed text."""
     data = event.data or {}
     if event.kind != "paused" or "stopped" not in data:
         return None

@@ -19,7 +19,7 @@ class Scrubber:
 
     def __call__(self, text: str) -> str:
         """Return the text with a mark for each secret."""
-        # Half a character (a file's name, a cell of a table) cannot be stored or sent, and must not end the run.
+        # Half a character (in a file's name, in a table) can be neither stored nor sent. It must not end the run.
         text = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
         result = redact(text, allow=self.allow)
         self.found.update({mark: kind for kind, mark in result.found})

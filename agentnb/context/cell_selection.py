@@ -1,7 +1,7 @@
-"""Which cells a question needs, in which form, and why: pointed at, newest, by name, by what they use, by rare words.
+"""Choose which cells a question needs, in which form, and why: pointed at, newest, by name, by use, by rare words.
 
-Pure, on recorded runs. A notebook of up to FEW unsent cells that fits is told in full. Of a larger one what the
-question needs is told, within half of what pasting it all would take, and a line for each of the others.
+Pure, on recorded runs. A notebook of up to FEW unsent cells that fits is told in full. Of a larger one, what the
+question needs is told, within half of what pasting it all would take. Each other cell gets a line.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _FILLER = GRAMMAR | frozenset(_FILLER_WORDS.split())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldCell:
-    """How the thread holds a cell: the number of the run that it tells, the form, and the digest of what it tells."""
+    """Tells how the thread holds a cell: the number of the run it tells, the form, and the digest."""
 
     number: int
     form: str
@@ -82,7 +82,7 @@ class Picked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellChoice:
-    """What the turn adds: cells in the order of running, cells that only get a line, and the names that matter."""
+    """Holds what the turn adds: cells in the order of running, cells that only get a line, names that matter."""
 
     picked: tuple[Picked, ...] = ()
     outlined: tuple[CellRun, ...] = ()
@@ -295,8 +295,7 @@ def _slices(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> tuple[_Found, 
 
 
 def _changed_since(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
-    """Return the later cells that change what a cell of the question made or changed, or use it to change something
-    else."""
+    """Return the later cells that change what a cell of the question made, or use it to change something else."""
     found: _Found = []
     for run in seeds:
         own = run.flow.binds - run.flow.imports
@@ -310,7 +309,7 @@ def _changed_since(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
 
 
 def _last_uses(named: Sequence[str], runs: Sequence[CellRun]) -> _Found:
-    """Return the last cell that uses each name of the question: how a function was called, what became of a value."""
+    """Return the last cell that uses each name of the question: how it was called, or what became of it."""
     found: _Found = []
     for name in named:
         user = next((run for run in reversed(runs) if name in run.flow.uses and name not in run.flow.binds), None)
@@ -419,7 +418,7 @@ class _Filling:
         return [item for item in found if item is not None]
 
     def _taken(self, run: CellRun, want: _Want) -> Picked | None:
-        """Return the run in the richest form that is wanted and fits; None where the thread has as much of it."""
+        """Return the run in the richest form that is wanted and fits. None where the thread has as much of it."""
         before = self.held.get(run.cell)
         same = before is not None and before.number == run.number
         if same and want.priority >= FILLING:
@@ -442,7 +441,7 @@ class _Filling:
 
 
 def _told(run: CellRun, form: Form, reason: str, before: HeldCell | None, count: Callable[[str], int]) -> Picked:
-    """Return the run as the thread gets it: of one that changed nothing since its last run only that it ran."""
+    """Return the run as the thread gets it. If nothing changed since its last run, tell only that it ran."""
     inner = cell_body(run, form)
     body = digest(inner)
     again = before is not None and before.number != run.number

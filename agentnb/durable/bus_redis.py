@@ -1,9 +1,9 @@
 """The event bus over Redis or Valkey: tells other processes that something happened. [home of redis]
 
-Publishing never waits and never raises: a thread of its own sends what was put down for it, and where no server
-answers that is noted once and the run goes on. Of an event that is in the journal only its `seq` is sent; whoever hears
-it reads the journal (`journal/follow.py`). So no message can make a follower show what did not happen. A reply's text
-as it streams is sent as it is, since it is kept nowhere: use `rediss://` where others can read the wire.
+Publishing never waits and never raises: a thread of its own sends what was put down for it. Where no server answers,
+that is noted once and the run goes on. Of an event that is in the journal only its `seq` is sent; whoever hears it
+reads the journal (`journal/follow.py`). So no message can make a follower show what did not happen. A reply's text is
+sent as it streams, since it is kept nowhere. Use `rediss://` where others can read the wire.
 """
 
 from __future__ import annotations
@@ -129,8 +129,7 @@ class RedisBus:
         self.trouble = error
 
     def take_note(self) -> str:
-        """Return what is to be said once of messages that were not sent since the last time; empty where there is
-        nothing."""
+        """Return what to say once of messages not sent since the last time; empty where there is nothing."""
         noted, self._noted = self._noted, None
         return f"Others were not told of all that happened, the journal holds it: {noted}" if noted else ""
 
@@ -212,7 +211,7 @@ class RedisEars:
 
 
 def encode(event: Event) -> bytes | None:
-    """Return the message that tells of an event: its `seq`, or a signal whole; None for one that is too large."""
+    """Return the message that tells of an event: its `seq`, or a signal whole. None for one that is too large."""
     if event.kind in JOURNALED_KINDS:
         return _told(event.seq)
     message = dump({"v": EVENT_VERSION, "signal": event.as_dict()})

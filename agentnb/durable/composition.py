@@ -1,7 +1,7 @@
 """Handlers made of machines: a state that runs another machine, and a state that runs branches side by side.
 
 The runs inside have names of their own, `parent/step/name`, in their machine's journal. When the parent's step is
-repeated after a crash or a resume, they are found there and go on where they were.
+repeated after a crash or a resume, they are found there and go on.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def submachine(branch: Branch, *, back: Back, name: str = "sub") -> Handler:
 def parallel(branches: Mapping[str, Branch], *, join: Join, most: int = 16) -> Handler:
     """Return a handler that runs all branches side by side, at most `most` at a time, and joins their contexts.
 
-    All are brought to a stop before the state ends: when one fails, the others' work is kept for the next attempt.
+    All are stopped before the state ends. When one fails, the others' work is kept for the next attempt.
     """
 
     def handler(context: Context) -> tuple[str, Context]:
@@ -117,7 +117,8 @@ def _driven(machine: AgentStateMachine, run_id: str) -> Run:
 
 
 def _finished(run: Run) -> Run:
-    """Return the run, if it is completed. Raises RunSuspended where it may still be, HandlerError where it never will."""
+    """Return the run, if it is completed. Raises RunSuspended where it may still be, HandlerError where it never
+    will."""
     if run.status == records.COMPLETED:
         return run
     if run.status in (records.PAUSED, records.WAITING):

@@ -39,8 +39,8 @@ def moves_of(histories: Iterable[Sequence[Event]]) -> Moves:
 
 
 def draw_machine(states: Mapping[str, Sequence[str]], moves: Moves, *, current: str | None = None) -> Drawing:
-    """Return the states (by name, with those that each may lead to by its writer's word), the moves taken, the present
-    one."""
+    """Return the states, the moves taken and the present state. Each state has its name and those that its writer says
+    follow."""
     edges = _edges(states, moves)
     ranks = _ranks(states, edges)
     return Drawing(
@@ -139,7 +139,7 @@ def _edge_svg(edge: tuple[str, str], count: int, places: Mapping[str, tuple[int,
 
 
 def _route(source: tuple[int, int], target: tuple[int, int]) -> tuple[str, tuple[int, int]]:
-    """Return the path of an arrow between two boxes, and where its count stands: on by the sides, back from below."""
+    """Return the path of an arrow between two boxes, and its count's place: onward by the sides, back from below."""
     (x1, y1), (x2, y2) = source, target
     if source == target:
         return f"M {x1 + 50} {y1} c 0 -26 50 -26 50 0", (x1 + 75, y1 - 23)

@@ -1,7 +1,7 @@
 """The record of everything that happens to runs, and the bus that tells it.
 
-An event is the history row that was written in the transition's own transaction, so what a subscriber hears has
-happened. Signals that are not journaled (a reply's text as it streams in) travel on the same bus with `seq` 0.
+An event is the history row written in the transition's own transaction. What a subscriber hears has happened. Signals
+that are not journaled (a reply's text as it streams in) travel on the same bus with `seq` 0.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ JOURNALED_KINDS = frozenset(
 class Event:
     """One thing that happened. `at` is seconds since the epoch; `seq` is the cursor in the journal, 0 for a signal.
 
-    `state` is where the run was and `next_state` where it is now; `data` is JSON: what the step's handler attached,
-    the error of a failure, the reason of a pause.
+    `state` is where the run was and `next_state` where it is now. `data` is JSON: what the handler attached, the error
+    of a failure, the reason of a pause.
     """
 
     run_id: str

@@ -1,7 +1,7 @@
 """AgentStateMachine: registered states, one durable step at a time.
 
 A handler takes the context and gives the next state and context. Each step is committed in one transaction before the
-next begins; whatever happens to the process, no committed step is lost, and at most the step in flight is repeated.
+next begins. Whatever happens to the process, no committed step is lost, and at most the step in flight is repeated.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ LEASE_SECONDS = 60.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Replay:
-    """What a step gives when its handler runs again on the recorded context, beside what was recorded."""
+    """Tells what a step gives when its handler runs again on the recorded context, beside what was recorded."""
 
     next_state: str
     context: Context
@@ -96,7 +96,7 @@ class AgentStateMachine:
     ) -> None:
         """Register `handler` under `name`; registering again replaces it.
 
-        `timeout` is in seconds: how long the handler may take, or, for a state AWAITING_..., how long it waits for its
+        `timeout` is in seconds: how long the handler may take. For a state AWAITING_... it is how long it waits for its
         event. `version` is kept with each run: a run that was begun under another one asks before it goes on.
         """
         if name in TERMINAL:
@@ -141,9 +141,9 @@ class AgentStateMachine:
     def execute_step(self, run_id: str) -> str:
         """Make one step and commit it; gives the state the run is in then.
 
-        When the handler raises, that is "FAILED". A finished run gives its last state and a run that waits for an
-        event the state it waits in: nothing is executed. Raises RunPaused, RunCancelled, LeaseHeld, StepConflict,
-        RunUnknown; and StateUnknown, HandlerError or ContextNotStorable for an answer that cannot be committed.
+        When the handler raises, that is "FAILED". A finished run gives its last state, and a waiting run the state that
+        it waits in. Nothing is executed. Raises RunPaused, RunCancelled, LeaseHeld, StepConflict, RunUnknown; and
+        StateUnknown, HandlerError or ContextNotStorable for an answer that cannot be committed.
         """
         return self._stepper.advance(run_id)[0]
 
@@ -188,9 +188,9 @@ class AgentStateMachine:
     ) -> Run:
         """Make a paused or failed run ready to go on; executes nothing.
 
-        `unsure` answers for the outside effects that may have happened (`.unsure` of the run): "repeat", "skip", or a
-        result for each by name. `accept_versions` goes on with handlers of another version. `take_over` takes the run
-        from a worker that is believed dead: whatever it does after that is refused.
+        `unsure` answers for the outside effects that may have happened (`.unsure` of the run). It is "repeat", "skip",
+        or a result for each by name. `accept_versions` goes on with handlers of another version. `take_over` takes the
+        run from a worker that is believed dead: whatever it does after that is refused.
         """
         if take_over:
             self._take_over(run_id)
@@ -234,8 +234,7 @@ class AgentStateMachine:
         return self._stepper.typed(deltas.restore(self.journal.frames(run_id, step)[1]))
 
     def drawing(self, run_id: str | None = None) -> Drawing:
-        """Return the machine as a picture: its states, and the transitions of this run (of the newest runs) taken so
-        far."""
+        """Return the machine as a picture: its states, and the transitions of this run (of the newest runs) so far."""
         chosen = [run_id] if run_id else [run.run_id for run in self.journal.runs(limit=20)]
         states = {name: entry.leads_to for name, entry in self._stepper.states.items()}
         current = self.journal.row(run_id).summary.state if run_id else None
@@ -341,7 +340,7 @@ class AgentStateMachine:
             self.journal.release(claim.row.key, claim.row.fence)
 
     def _alone(self, run_id: str, work: Callable[[], T]) -> T:
-        """Do what no step of the run may be in flight for; what this process knew of the run is forgotten."""
+        """Do what no step in flight allows. What this process knew of the run is forgotten."""
         token = ownership.new_token()
         try:
             ownership.take(self.journal, run_id, token).valid = False

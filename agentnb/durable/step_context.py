@@ -1,4 +1,4 @@
-"""What a handler can ask about the step it is making, and its keyed effects on the world outside."""
+"""Tell a handler about the step that it is making, and run its keyed effects on the world outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One step of a run: claim it, call the handler, commit its answer; and what becomes of a step that ends badly."""
+"""Make one step of a run: claim it, call the handler, commit its answer; deal with one that ends badly."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Many runs as one: what is queued, what runs, what failed, and what came out, read from the journal alone.
 
 A fleet is no more than runs that carry the same tag. So any kernel that can open the journal sees it, also when the one
-that began it is gone, and whatever works on it.
+that began it is gone.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Fleet:
         self._stalled: Callable[[], object] = lambda: None
 
     def on_wait(self, look: Callable[[], object]) -> None:
-        """What else to look at while waiting: whoever carries the runs notes there what it knows of lost ones."""
+        """Look at what else there is while waiting: whoever carries the runs notes here which were lost."""
         self._stalled = look
 
     @property
@@ -59,8 +59,8 @@ class Fleet:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return how many runs stand where: queued, running, interrupted (nobody is at work any more), completed,
-        failed, paused, waiting (for an event), cancelled."""
+        """Return how many runs are queued, running, interrupted (nobody is at work), completed, failed, paused, waiting
+        for an event, cancelled."""
         return dict(Counter(standing(row, self.journal.clock) for row in self.rows))
 
     def wait(self, timeout: float | None = None) -> Fleet:
@@ -116,7 +116,7 @@ class Fleet:
 
 
 def standing(row: RunRow, clock: Clock) -> str:
-    """Where a run stands, in one word. Pure but for a look at a process of this machine."""
+    """Return where a run stands, in one word. Pure but for a look at a process of this machine."""
     if row.summary.status != records.RUNNING:
         return row.summary.status
     held = leases.seconds_left(
@@ -147,7 +147,8 @@ def _short(result: JsonMapping) -> str:
 
 
 def checked_journal(journal: str | Path) -> str:
-    """Return the journal's address as every process reads it. Raises InputError for one that no other process can open."""
+    """Return the journal's address as every process reads it. Raises InputError for one that no other process can
+    open."""
     address = str(journal)
     if address == ":memory:":
         todo = "Name a directory that all workers share, or postgresql://…"

@@ -1,8 +1,8 @@
-"""What a worker does, whoever sent it: carries one run of a shared journal on to where it stops.
+"""Do a worker's work, whoever sent it: carry one run of a shared journal on to where it stops.
 
-All it is given is text: the run's name, and an order that says where the journal is and which functions to use, by the
-names under which they can be imported. Nothing is unpickled here. It may be called again at any moment, by any worker:
-it goes on where the journal stands, and at most the step in flight is repeated.
+All it is given is text: the run's name, and an order. The order says where the journal is, and under which names the
+functions can be imported. Nothing is unpickled here. Any worker may call it again at any moment. It goes on where the
+journal stands, and repeats at most the step in flight.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ ELSEWHERE = "held"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
-    """Where the journal is, and which functions make its runs go on: names like `module:attribute`.
+    """Says where the journal is, and which functions make its runs go on: names like `module:attribute`.
 
     `handlers` leads to a function that registers states on a machine; empty, the run is the built-in agent's, with
     `tools`. Addresses have no password: the worker finds it in its own environment.
@@ -77,8 +77,8 @@ def with_password(address: str, own: str) -> str:
 def drive(run_id: str, order: str) -> str:
     """Carry a run on until it has ended, is paused or waits for an event; gives its status then.
 
-    A run that cannot go on here (a function that cannot be imported, other versions of its handlers) fails, and its
-    error says why. Raises Storage and Journal errors of a journal that cannot be reached: worth another attempt.
+    A run that cannot go on here fails, and its error says why. A function cannot be imported, or its handlers have
+    other versions. Raises Storage and Journal errors of a journal that cannot be reached: worth another attempt.
     """
     asked = Order.from_text(order)
     with _place(asked) as machine:
@@ -100,7 +100,7 @@ def carry_on(
 ) -> str:
     """`run_to_end`, through the moments in which another worker holds the run: it may be dead, and its lease not over.
 
-    Waits at most `most` seconds: whoever renews a lease for so long is alive, and the run is in good hands.
+    Wait at most `most` seconds: whoever renews a lease for so long is alive, and carries the run on.
     """
     waited, number = 0.0, 0
     while True:
@@ -200,7 +200,7 @@ def _bus(address: str) -> RedisBus:
     return RedisBus(address)
 
 
-# An agent works on one run at a time, so each of a worker's threads has a session of its own; its connections and its
+# An agent works on one run at a time, so each of a worker's threads has a session of its own. Its connections and its
 # simulator, with what that holds in its prompt caches, serve the runs to come.
 _SESSIONS = threading.local()
 

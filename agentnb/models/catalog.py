@@ -1,7 +1,7 @@
-"""What is known of each model: window, what a prompt cache needs, how its latency behaves. Each row says from where.
+"""Tell what is known of each model: window, what a prompt cache needs, how its latency behaves. Each row says from
+where.
 
-The rows live in catalog.toml; prices come from genai-prices (prices.py), and a row's own prices only fill what
-that package lacks.
+The rows live in catalog.toml. Prices come from genai-prices (prices.py); a row's own only fill what that package lacks.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class LatencyProfile:
         return y1 + (y1 - y0) * (tokens - x1) / (x1 - x0)
 
     def ttft(self, *, tokens: int, uncached: int) -> float:
-        """f(u) + 0.1 (f(n) - f(u)): seconds to first token for n prompt tokens of which u are uncached."""
+        """Return f(u) + 0.1 (f(n) - f(u)): seconds to first token for n prompt tokens, u of them uncached."""
         cold = self.prefill(uncached)
         return cold + self.cached_share * (self.prefill(tokens) - cold)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheRules:
-    """What the provider publishes of its prompt cache. Tokens and seconds."""
+    """Tells what the provider publishes of its prompt cache. Tokens and seconds."""
 
     kind: CacheKind
     minimum: int = 0
@@ -74,7 +74,7 @@ class CacheRules:
 
 
 class ImageRule(StrEnum):
-    """How a picture of w x h pixels is counted; `base`, `per` and `edge` are ImageRules' own."""
+    """Counts a picture of w x h pixels; `base`, `per` and `edge` are ImageRules' own."""
 
     AREA = "area"  # w*h/per tokens, scaled down before so that no edge is over `edge`
     TILES = "tiles"  # scaled into 2048 x 2048 and its short edge to 768; base + per for each tile of 512 x 512
@@ -85,7 +85,7 @@ class ImageRule(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRules:
-    """What the provider publishes of pictures in a prompt. No rules: the model is not known to take any."""
+    """Tells what the provider publishes of pictures in a prompt. No rules: the model is not known to take any."""
 
     rule: ImageRule
     per: int
@@ -167,7 +167,7 @@ def rows() -> tuple[Model, ...]:
 
 
 def find(name: str, provider: str | None = None) -> Model | None:
-    """Return the row of a model by exact name, or by the row whose name it extends with a date, or None."""
+    """Return a model's row by exact name, or the row whose name it extends with a date, or None."""
     candidates = [row for row in rows() if provider in (None, row.provider)]
     for row in candidates:
         if row.name == name:
@@ -226,7 +226,7 @@ def _stranger(provider: str, name: str) -> Model:
         cache=like.cache,
         latency=like.latency,
         known=False,
-        # A name under openai: may be any server's own model; a picture that it does not take would fail the run.
+        # A name under openai: may be any server's own model. A picture that it does not take would fail the run.
         images=like.images if of_the_house and provider != "openai" else None,
     )
 

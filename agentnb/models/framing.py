@@ -1,7 +1,7 @@
 """The tags that frame a prompt's parts, and the one escape that keeps material from opening or closing them. Pure.
 
 A cell, an output, a docstring, an error or a tool's result may hold any text. Where that text spells one of our tags,
-its `<` is written `&lt;`, so that only what we wrote ourselves frames anything.
+its `<` is written `&lt;`. So only what we wrote ourselves frames anything.
 """
 
 from __future__ import annotations

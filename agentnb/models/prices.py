@@ -1,4 +1,5 @@
-"""What tokens cost, in US dollars. [home of genai-prices, whose dated and tiered price data comes with the package]"""
+"""Tell what tokens cost, in US dollars. [home of genai-prices, whose dated and tiered price data comes with the
+package]"""
 
 from __future__ import annotations
 
@@ -36,8 +37,8 @@ UNKNOWN = Cost(total=None, uncached=None)
 def cost_of(model: Model, usage: Usage, *, at: float | None = None) -> Cost:
     """Return what one call's usage costs on this model; Cost(None, None) for an unknown price.
 
-    `at`, in seconds since the epoch, is when the call was made, since prices change by date; None is now. The tier is
-    chosen by the call's whole input, so this takes one call's usage and not a sum of several.
+    `at`, in seconds since the epoch, is when the call was made, since prices change by date; None is now. The call's
+    whole input chooses the tier, so this takes one call's usage, never a sum of several.
     """
     billed = _price(model, _split(usage), at)
     if billed is None:
@@ -47,7 +48,7 @@ def cost_of(model: Model, usage: Usage, *, at: float | None = None) -> Cost:
 
 
 def storage_price(model: Model) -> float:
-    """US dollars per million tokens and hour that a cache object costs; 0 where there are none or it is free."""
+    """Return US dollars per million tokens and hour that a cache object costs; 0 if none or free."""
     return model.price.get("storage", 0.0)
 
 

@@ -1,7 +1,6 @@
-"""Asking a person about calls that act: who can be asked here, the question under the cell or in the terminal, and how
-the run goes on.
+"""Ask a person about calls that act: find who can be asked, ask under the cell or in the terminal, go on.
 
-No click arrives while a cell runs, so a run that needs a person's word is committed and its cell ends. A click journals
+No click arrives while a cell runs. So a run that needs a person's word is committed and its cell ends. A click journals
 the word; the run then goes on in the background, in the same output.
 """
 
@@ -167,7 +166,8 @@ class Asked:
 
 
 def ask_in_terminal(document: Doc, *, read: Callable[[str], str] = input) -> list[Answer]:
-    """Return a person's words on the calls that wait, which were shown above; fewer where they leave (Ctrl-C, Ctrl-D)."""
+    """Return a person's words on the calls that wait, which were shown above; fewer where they leave (Ctrl-C,
+    Ctrl-D)."""
     answers: list[Answer] = []
     free: set[str] = set()
     with contextlib.suppress(EOFError, KeyboardInterrupt):

@@ -39,7 +39,7 @@ _SHORT = {f"-{flag.short}": flag.name for flag in AGENT_FLAGS if flag.short}
 
 
 def complete_words(line: str, offers: Offers) -> tuple[str, list[str]] | None:
-    """(what is being typed, what fits it) at the end of `line`; None where that is free text or no line of ours.
+    """Return (what is being typed, what fits it) at the end of `line`. None where that is free text or no line of ours.
 
     `offers` gives the words of a kind ("tool", "run", …); each is asked only when its turn comes.
     """

@@ -38,8 +38,8 @@ class _Configured(Configurable):
         return QuietAddress(value) if chosen.declared.secret else value
 
     def update_config(self, config: Any) -> None:
-        """Set what `%config` says. What is refused is told in the cell: `%config` itself only logs it, and where the
-        notebook's own logging writes elsewhere, nobody sees that."""
+        """Set what `%config` says. A refusal is told in the cell. `%config` itself only logs it; where the notebook
+        logs elsewhere, nobody sees that."""
         try:
             super().update_config(config)
         except TraitError as error:

@@ -14,7 +14,7 @@ from agentnb.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Flag:
-    """One flag: its long name, its short one, its value's name ("" for a switch), a line of help, what completes it."""
+    """One flag: its long and short name, its value's name ("" for a switch), its help, what completes it."""
 
     name: str
     short: str = ""

@@ -1,4 +1,4 @@
-"""What the extension keeps of one kernel: `%config AgentNB`, the cells that ran, and the session behind the magics."""
+"""Keep what the extension has of one kernel: `%config AgentNB`, the cells that ran, the session behind the magics."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ _UUID = re.compile(r"([0-9a-f]{8})-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 def short_cell_id(cell_id: str) -> str:
-    """Return the front end's id of a cell as it goes into prompts and views: the first eight digits of a UUID, and of
-    an address (VS Code's `vscode-notebook-cell:/home/…#W2sZ…`) what follows the file, which would name this machine."""
+    """Return the front end's id of a cell as it goes into prompts and views. Of a UUID these are the first eight
+    digits. Of an address (VS Code's `vscode-notebook-cell:/home/…#W2sZ…`) it is what follows the file, which would name
+    this machine."""
     uuid = _UUID.fullmatch(cell_id)
     return uuid.group(1) if uuid else cell_id.rpartition("#")[2]
 
@@ -75,7 +76,7 @@ class Waiting(Protocol):
 
 
 class Notebook:
-    """What the extension keeps of one kernel: the cells that ran, and the session once something needs it."""
+    """Keeps what the extension has of one kernel: the cells that ran, and the session once something needs it."""
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
@@ -195,7 +196,7 @@ class Notebook:
         self._waiting.append(Executed(source, self.cell_id, self._number))
 
     def traced(self, ran: tuple[Ran, ...]) -> None:
-        """What `%%agent_trace` recorded: it goes with the next task."""
+        """Note what `%%agent_trace` recorded: it goes with the next task."""
         self._ran = ran
 
     def observe(self, *, failed: bool = False) -> None:
@@ -253,7 +254,7 @@ class Notebook:
         return self._session
 
     def cell_text(self, number: int) -> str | None:
-        """Return the text with which the cell of this number ran, as it was typed; None where none did in this session."""
+        """Return the text with which the cell of this number ran, as typed; None where none did in this session."""
         ran = self.shell.history_manager.input_hist_raw if self.shell.history_manager else [""]
         return str(ran[number]) if 0 < number < len(ran) and ran[number] else None
 
@@ -307,7 +308,7 @@ class Notebook:
 
 
 class Result:
-    """Puts a run into `_agent`: in any case the first time, later only where no other has taken its place since."""
+    """Puts a run into `_agent`: always the first time, later only where no other has taken its place."""
 
     def __init__(self, namespace: dict[str, Any], out: str = "", typed: TypedAnswer | None = None) -> None:
         self._namespace = namespace
@@ -326,8 +327,8 @@ class Result:
 
 
 def line_of_failure(error: BaseException, namespace: Mapping[str, Any], *, inner: bool) -> int:
-    """Return the line of a cell's own code at which it raised `error`, or could not be compiled; 0 where it does not
-    say.
+    """Return the line of a cell's own code at which it raised `error`, or could not be compiled. 0 where that is
+    unknown.
 
     `inner` is for cell magics: the code is what they run.
     """
@@ -359,15 +360,15 @@ def is_traced(cell: str) -> bool:
 
 
 def traced_lines(lines: list[str]) -> list[str]:
-    """Return an input transformer: the body of %%agent_trace is the cell, so that its error fails it, its value is
-    shown and it may `await`."""
+    """Return an input transformer: the body of %%agent_trace is the cell. So its error fails it, its value is shown,
+    and it may `await`."""
     if not (lines and lines[0].startswith("%%") and is_traced("".join(lines))):
         return lines
     return list(dropwhile(lambda line: not line.strip(), lines[1:]))
 
 
 def last_run(namespace: Mapping[str, Any]) -> AgentRun | None:
-    """Return the last run as the user's namespace holds it; None before the first, or where the name means something
+    """Return the last run that the user's namespace holds. None before the first, or where the name means something
     else."""
     from agentnb.agent.run_document import AgentRun
 
@@ -376,8 +377,8 @@ def last_run(namespace: Mapping[str, Any]) -> AgentRun | None:
 
 
 def _cells_before(shell: Any) -> list[Executed]:
-    """Return the cells that ran before the extension was loaded, from the kernel's own history of this session; and the
-    one that loads it."""
+    """Return the cells that ran before the extension was loaded, from the kernel's history; and the one that loads
+    it."""
     raw = shell.history_manager.input_hist_raw if shell.history_manager else [""]
     return [Executed(text, None, i) for i, text in enumerate(raw) if i and text]
 

@@ -34,9 +34,9 @@ def _tutor(course: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """What SEMI_STATIC is made of: packages with versions, parts (the tree of files is one), and folded definitions.
+    """Holds what makes SEMI_STATIC: packages with versions, parts (the tree of files is one), and folded definitions.
 
-    `folded` are definitions that an earlier segment of the thread sent turn by turn; `left_out` is the number of its
+    `folded` are definitions that an earlier segment of the thread sent turn by turn. `left_out` is the number of its
     oldest turns that are not sent any more.
     """
 
@@ -73,11 +73,11 @@ def semi_static_block(project: Project) -> Block | None:
 
 @dataclass(frozen=True, kw_only=True)
 class TurnParts:
-    """What a turn may add, before it is laid out: only what the thread lacks is sent.
+    """Holds what a turn may add, before it is laid out: only what the thread lacks is sent.
 
-    `task` is the user's, redacted; `values` and `failure` are texts; `parts` are the project's parts as they are now;
-    `removed` are names that no longer exist; `images` are pictures by the name of what they show. `cells` are the
-    notebook's own texts with their entries, `told` the cells whose source the thread has with them, and `involved`
+    `task` is the user's, redacted; `values` and `failure` are texts; `parts` are the project's parts as they are now.
+    `removed` are names that no longer exist. `images` are pictures by the name of what they show. `cells` are the
+    notebook's own texts with their entries. `told` are the cells whose source the thread has with them, and `involved`
     those that the answer will rest on.
     """
 
@@ -149,7 +149,7 @@ def _label(name: str) -> str:
 
 
 def is_shown(chosen: Chosen, held: HeldParts) -> bool:
-    """Does the thread show this signature as it is now, be the body edited or not: alone, or in an outline?"""
+    """Tell whether the thread shows this signature as it is now, even of an edited body: alone, or in an outline."""
     name, shown = chosen.definition.name, chosen.shown
     old = held.get(name)
     if not shown:

@@ -33,8 +33,8 @@ class ASTContextCompiler:
         """Return the exact source of `name` (`function`, `Class`, `Class.method`, `CONSTANT`) in the file, with
         decorators.
 
-        A missing file, a broken file or an unknown name gives a comment of one line that says so, never an exception:
-        the text is meant for a prompt. Raises PathOutsideRoot for a path that leaves the code base.
+        A missing file, a broken file or an unknown name gives a comment of one line that says so. It never raises: the
+        text is meant for a prompt. Raises PathOutsideRoot for a path that leaves the code base.
         """
         shown = _on_one_line(path)
         try:
@@ -68,9 +68,10 @@ class ASTContextCompiler:
     ) -> JsonObject:
         """Return the four layers as one text, from most static to most dynamic. Raises InputError for what is no text.
 
-        `dependencies` are pairs of a path and a name. Returns `prompt`; `cache_key`, the digest of all but the query;
-        `static_token_length`, the estimated tokens of all but the query; and `layers`, four entries
-        `{name, text, tokens, digest}`. Dependencies are sorted, so the same facts in another order give the same bytes.
+        `dependencies` are pairs of a path and a name. Returns `prompt`, `cache_key`, `static_token_length` and
+        `layers`. `cache_key` is the digest, and `static_token_length` the estimated tokens, of all but the query.
+        `layers` are four entries `{name, text, tokens, digest}`. Dependencies are sorted, so the same facts in another
+        order give the same bytes.
         """
         entities = _pairs(dependencies)
         hydration = "\n\n".join(

@@ -19,8 +19,8 @@ HeldParts = Mapping[str, Mapping[str, object]]
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A piece of the project that is sent as a whole: a file added by name ("file"), a pinned schema ("schema"),
-    "instructions" of the project, the "header" of a script, the list of "skills" or the body of one "skill".
+    """A piece of the project that is sent as a whole. Its kind is "file" (added by name), "schema" (pinned),
+    "instructions", "header" (a script's), "skills" (their list) or "skill" (one body).
 
     `tokens` is an estimate. Its name in the list of what the thread holds is `kind:file`.
     """
@@ -53,8 +53,7 @@ class Part:
         }
 
     def lacking(self, held: HeldParts) -> tuple[str, list[JsonObject]]:
-        """Return what has to be sent beside what the thread holds, with its entries; an empty text where it holds it
-        all."""
+        """Return what to send beside what the thread holds, with its entries; an empty text where it holds all."""
         before = held.get(self.name)
         if before is not None and before["digest"] == self.digest:
             return "", []
@@ -68,7 +67,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class OutlinePart:
-    """The outline of one of the project's modules. It is held line by line: an edit of one signature makes only that
+    """The outline of one of the project's modules. It is held line by line. An edit of one signature makes only that
     line out of date, and only that line is sent again. A line's name in the list of what the thread holds is
     `outline:MODULE:NAME`.
     """
@@ -90,8 +89,7 @@ class OutlinePart:
         return [name for name in held if name.startswith(self.name) and name not in now]
 
     def lacking(self, held: HeldParts) -> tuple[str, list[JsonObject]]:
-        """Return the lines that the thread does not hold as they are now, and the names that are gone, with their
-        entries."""
+        """Return the lines that the thread does not hold as they are now, and the names gone, with their entries."""
         now, gone = self.digests, self.gone(held)
         lines = {f"{self.name}{line.name}": line for line in self.outline.lines}
         new = {name: line for name, line in lines.items() if held.get(name, {}).get("digest") != now[name]}
@@ -124,7 +122,7 @@ class TreePart:
     """The project's files by their paths, each with its tokens. They are held one by one: a turn tells only those
     that are new, or gone, since. A file's name in the list of what the thread holds is `tree:PATH`.
 
-    `more` files were seen for which the list has no room; `others` may stand in folders that were not looked into.
+    `more` files were seen for which the list has no room. `others` may stand in folders not looked into.
     """
 
     files: Mapping[str, int]

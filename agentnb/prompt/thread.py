@@ -1,8 +1,8 @@
 """The append-only conversation: what is new goes to the end, and nothing that was sent is ever rewritten.
 
-A thread is a tree of turns. Each turn knows its parent and the cell that asked. Running a cell again branches from
-the parent of that cell's last turn; later cells go on from the newest branch. A path from root to leaf only ever
-grows, so a request's prefix is the previous request on its path, byte for byte.
+A thread is a tree of turns. Each turn knows its parent and the cell that asked. Running a cell again branches from the
+parent of that cell's last turn. Later cells go on from the newest branch. A path from root to leaf only grows. So a
+request's prefix is the previous request on its path, byte for byte.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class Turn:
     """One turn of a thread: the run that carried it, where it hangs, and who asked.
 
     `execution` tells two runs of the same cell apart; `complete` says whether it can be built upon. `kind` is the
-    digest of what a segment freezes by its own (model, tools, instructions); `segment_root` is the run that holds
-    the segment's frozen blocks, and so the segment's name.
+    digest of what a segment freezes by its own (model, tools, instructions). `segment_root` is the run that holds the
+    segment's frozen blocks, and so the segment's name.
     """
 
     run_id: str
@@ -48,7 +48,8 @@ def is_branch(turns: Sequence[Turn], *, cell: str | None, execution: str) -> boo
 
 
 def _first_of_last_execution(turns: Sequence[Turn], *, cell: str | None, execution: str) -> Turn | None:
-    """Return the first turn of the cell's last execution, unless that execution is the present one (two %agent lines)."""
+    """Return the first turn of the cell's last execution, unless that execution is the present one (two %agent
+    lines)."""
     if cell is None:
         return None
     last = next((turn for turn in reversed(turns) if turn.cell == cell), None)
@@ -76,10 +77,10 @@ def path_to(turns: Iterable[Turn], leaf: Turn | None) -> tuple[Turn, ...]:
 
 
 def segment_for(turns: Sequence[Turn], path: Sequence[Turn], kind: str) -> str | None:
-    """Return the root of the segment that a new turn of this kind goes on with, or None when it must begin one.
+    """Return the root of the segment that a new turn of this kind goes on with. None when it must begin one.
 
-    On a path it is the newest segment of the same kind on that path. At the root of the thread it is the newest of
-    its kind that the thread has: what another branch froze is as good, and its prefix may still be warm.
+    On a path it is the newest segment of the same kind on that path. At the root of the thread it is the newest of its
+    kind that the thread has. What another branch froze is as good, and its prefix may still be warm.
     """
     known = path or turns
     return next((turn.segment_root for turn in reversed(known) if turn.kind == kind and turn.complete), None)
@@ -111,12 +112,11 @@ def stale_share(blocks: Sequence[Block], weights: Sequence[float], current: Mapp
 
 
 def stale_weights(blocks: Sequence[Block], weights: Sequence[float], current: Mapping[str, str]) -> list[float]:
-    """Return how much of each block is out of date: replaced later on, removed, or not as `current` (digest by name)
-    has it.
+    """Return how much of each block is out of date: replaced later, removed, or other than in `current` (digest by
+    name).
 
-    `weights` are the blocks' own. What a definition counted when it was sent gives its share of its block only:
-    estimates of one time must not be set against those of another. A name that `current` does not list is taken as
-    unchanged.
+    `weights` are the blocks' own. A definition's count when it was sent gives only its share of its block. Estimates of
+    different times must not be compared. A name that `current` does not list is taken as unchanged.
     """
     fresh: dict[str, list[tuple[int, float, str]]] = {}
     stale = [0.0] * len(blocks)
@@ -132,7 +132,7 @@ def stale_weights(blocks: Sequence[Block], weights: Sequence[float], current: Ma
 
 
 def _go_stale(stale: list[float], held: list[tuple[int, float, str]], digest: str) -> None:
-    """What is held of a name, as (block, weight, digest) each, is out of date once another digest comes."""
+    """Mark as out of date what is held of a name, as (block, weight, digest) each, once another digest comes."""
     if held and held[-1][2] != digest:
         for number, weight, _ in held:
             stale[number] += weight
@@ -156,7 +156,7 @@ def _is_weaker(item: Mapping[str, object], present: Mapping[str, object] | None)
 
 
 def needed(item_digest: str, form: str, held: Mapping[str, object] | None) -> bool:
-    """Tell whether a definition must be sent: it is new, changed, or held only as a signature while the full is wanted."""
+    """Tell whether a definition must be sent: it is new, changed, or held by signature while the full is wanted."""
     if held is None or held["digest"] != item_digest:
         return True
     return form == "full" and held["form"] == "signature"

@@ -64,7 +64,7 @@ _STOPS = {
 def encode(prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> JsonObject:
     """Return the request body: tools, system and messages, with cache_control where the marks stand.
 
-    Content is always a list of blocks, never a bare string, so that a block's bytes do not depend on its neighbours.
+    Content is always a list of blocks, never a bare string. So a block's bytes do not depend on its neighbours.
     """
     wires = [_block(block) for block in prompt.blocks]
     body: JsonObject = {"model": prompt.model, "max_tokens": prompt.max_tokens}
@@ -238,7 +238,7 @@ class AnthropicDecoder:
     def _close_block(self, index: int) -> None:
         text = self._json.pop(index, "")
         if text:
-            # Whether the reply was cut off here is known at its end only; see `reply`.
+            # Only its end tells whether the reply was cut off here; see `reply`.
             self._message["content"][index]["input"] = read_arguments(text, complete=False)
             self._arguments.append(text)
 

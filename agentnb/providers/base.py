@@ -17,9 +17,9 @@ from agentnb.providers.transport import LONGEST_WAIT, CallTrace
 class Mark:
     """A cache breakpoint: it stands on the block with this index in render order. `ttl` is "5m", "30m" or "1h".
 
-    `holder` is the provider's name of the cache object that holds everything up to and with this block, where the
-    provider keeps such objects (Google); empty for a mark inside the request. An `automatic` mark is left to the
-    provider to place at the last block (Anthropic's top-level cache_control).
+    `holder` is the provider's name of the cache object that holds everything up to and with this block. Google keeps
+    such objects; for a mark inside the request it is empty. An `automatic` mark is left to the provider to place at the
+    last block (Anthropic's top-level cache_control).
     """
 
     index: int
@@ -35,10 +35,9 @@ class Wire:
 
     `form` tells the wires of one provider apart ("responses" and "chat"). `fallback` says the same in another way, for
     a server that refuses this one. `attempts`: how often a reply that breaks off may be asked for; each costs.
-    `retry_wait`: the most seconds to wait where a provider asks for that; one that asks for more is not asked again.
-    `layers` are the digests of the request's layers, where replies are recorded by them, and `parts` names what stands
-    in each, as "name digest". `stream` False asks for the
-    whole reply at once, for servers and proxies that cannot stream.
+    `retry_wait` is the most seconds to wait where a provider asks for that. One that asks for more is not asked again.
+    `layers` are the digests of the request's layers, where replies are recorded by them. `parts` names what stands in
+    each, as "name digest". `stream` False asks for the whole reply at once, for servers and proxies that cannot stream.
     """
 
     body: JsonMapping

@@ -1,7 +1,7 @@
-"""What the adapters share: one call from wire to answer with its timeline, its second attempts, its interrupt.
+"""Share what the adapters need: one call from wire to answer with its timeline, second attempts and interrupt.
 
-An SDK retries what failed before the reply began. What fails after it began is asked again here, and whoever shows
-the text is told to drop what it has ("restart"), so that nothing is doubled.
+An SDK retries what failed before the reply began. A call that fails after it began is asked again here. Whoever shows
+the text is told to drop what it has ("restart"), so nothing is doubled.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _Read = TypeVar("_Read")
 
 @dataclass(frozen=True, kw_only=True)
 class Vendor:
-    """How a provider is called in messages, and where its key and address are set."""
+    """Tells how a provider is called in messages, and where its key and address are set."""
 
     name: str
     label: str
@@ -140,8 +140,8 @@ def unreadable(error: object) -> StreamBroken:
 
 def read_arguments(text: Any, *, complete: bool) -> JsonMapping:
     """Return a call's arguments from its JSON, or as some servers send them: read already. Raises StreamBroken where a
-    `complete` reply holds something else; a call that was cut off by a limit is not carried out, so its arguments do
-    not matter."""
+    `complete` reply holds something else. A call that a limit cut off is not carried out, so its arguments do not
+    matter."""
     value = text
     if not isinstance(text, Mapping):
         with contextlib.suppress(ValueError, TypeError):
@@ -158,7 +158,7 @@ def read_arguments(text: Any, *, complete: bool) -> JsonMapping:
 
 
 class LostReplies:
-    """What the replies of one call had used that did not come through, as far as their provider said."""
+    """Sums what the lost replies of one call had used, as far as their provider said."""
 
     def __init__(self) -> None:
         self.usage = Usage()
@@ -197,7 +197,7 @@ class Calling:
 
     @classmethod
     def place(cls, environment: Mapping[str, str]) -> str:
-        """Where the calls go by these variables, as a name: what is warm there is not warm elsewhere."""
+        """Return as a name where the calls go by these variables: what is warm there is not warm elsewhere."""
         return f"{cls.vendor.name}:{environment.get(cls.vendor.address) or 'default'}"
 
     # --- what an adapter fills in ---------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ class Calling:
         raise NotImplementedError
 
     def marks_of_reply(self, wire: Wire) -> tuple[str, ...]:
-        """Fields of which every whole reply of this wire has at least one, and nothing else has."""
+        """Return fields that only this wire's replies have. Every whole one has at least one of them."""
         raise NotImplementedError
 
     def _translate(self, error: Exception) -> Exception:
@@ -260,8 +260,8 @@ class Calling:
         self._begin()
 
     def ask(self, wire: Wire, on_text: OnText) -> CallAnswer:
-        """Send, stream, fold. Raises a ProviderError, KeyMissing, or RunInterrupted after `cancel`; from then on its
-        `spent` says what the call had used by then."""
+        """Send, stream, fold. Raises a ProviderError, KeyMissing, or RunInterrupted after `cancel`. Its `spent` then
+        says what the call had used."""
         self._begin()
         lost = LostReplies()
         try:
@@ -357,7 +357,7 @@ class Calling:
         return ours
 
     def _complete(self, error: ProviderError) -> None:
-        """What the answer's headers know and the SDK's error does not: the request's id, and how long to wait."""
+        """Add what the answer's headers know and the SDK's error does not: the request's id, and how long to wait."""
         transport = self._require_transport()
         error.request_id = error.request_id or self._request_id(transport.trace)
         if isinstance(error, StreamBroken) and no_api(transport.trace):
@@ -419,8 +419,7 @@ class Calling:
         return read(decoder.reply, request_id=self._request_id(trace))
 
     def _no_reply(self, wire: Wire, error: ProviderError) -> ProviderError:
-        """Return the error; or, where what came is JSON of another kind, one that says so and is no matter of trying
-        again."""
+        """Return the error. For JSON of another kind, return one that says so and is not worth another try."""
         body = self._require_transport().body
         try:
             came = canonical.load(body)
@@ -459,8 +458,7 @@ class Calling:
         return hash(tuple(sorted(item for item in os.environ.items() if item[0].startswith(tuple(ours)))))
 
     def _surely_without_key(self) -> bool:
-        """Tell whether nothing is set that the SDK could take a key from: then it need not be loaded, for seconds, to
-        say so."""
+        """Tell whether nothing is set that gives the SDK a key. Then it need not be loaded, for seconds, to say so."""
         starts = tuple({f"{name.partition('_')[0]}_" for name in self.vendor.keys})
         given = self._key is not None or self._base_url is not None
         return not (
@@ -485,7 +483,7 @@ class Calling:
 
 
 def _seen_from(began: bool, error: Exception) -> Exception:
-    """Return one SDK calls it a failed connection when a stream is dropped; once a reply began, it is a reply that
+    """Return the error as we see it: an SDK calls a dropped stream a failed connection. Once a reply began, that reply
     broke."""
     if began and isinstance(error, ConnectionFailed | CallTimeout):
         return StreamBroken("the reply broke off", about=error.about, todo="Resume the run to ask again.")
@@ -495,7 +493,7 @@ def _seen_from(began: bool, error: Exception) -> Exception:
 
 
 def _tell_lost(error: ProviderError, lost: LostReplies) -> None:
-    """What was used for nothing is billed all the same."""
+    """Tell what was used for nothing: it is billed all the same."""
     if not lost.replies:
         return
     what = "1 reply that broke off" if lost.replies == 1 else f"{lost.replies} replies that broke off"
@@ -504,7 +502,7 @@ def _tell_lost(error: ProviderError, lost: LostReplies) -> None:
 
 
 def no_api(trace: CallTrace) -> bool:
-    """Tell whether the answer was of another type than was asked for: a web page, or anything else than a stream."""
+    """Tell whether the answer's type is not the one asked for: a web page, or anything but a stream."""
     kind = trace.response_headers.get("content-type", "")
     return "html" in kind or bool(kind and trace.streamed and "event-stream" not in kind)
 

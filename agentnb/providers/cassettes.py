@@ -1,7 +1,7 @@
 """Replies recorded as readable JSON beside the notebook, and played again without key, network or cost.
 
-A reply is found by the digests of its request's four layers. Of the request only those, the names and digests of its
-parts and the beginning of the task are recorded; keys and headers never are.
+A reply is found by the digests of its request's four layers. Of the request only those, its parts' names and digests
+and the task's beginning are recorded. Keys and headers never are.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class Cassette:
 
     @property
     def entries(self) -> list[JsonObject]:
-        """Return what is recorded, oldest first, by whichever kernel. Raises InputError where the file is none of ours."""
+        """Return what is recorded, oldest first, by whichever kernel. Raises InputError where the file is none of
+        ours."""
         now = self._state()
         if now != self._seen:
             self._entries, self._seen = self._read(), now
@@ -155,7 +156,8 @@ class Cassette:
 
 
 def _sound(entry: JsonMapping) -> JsonObject:
-    """Return the entry, if it has what a recording has. Raises what reading it ends with: a person may have edited it."""
+    """Return the entry, if it has what a recording has. Raises what reading it ends with: a person may have edited
+    it."""
     for name in ("model", "recorded", "task"):
         str.strip(entry[name])
     dict(entry["layers"])
@@ -167,7 +169,7 @@ _TODO = "Record it with --replay record, or ask with --replay live."
 
 
 def _difference(layer: str, recorded: str, now: Iterable[str]) -> str:
-    """Return what of a layer is another one, new or gone, by name; nothing where the recording is too old to tell."""
+    """Return by name what of a layer is changed, new or gone. Nothing where the recording is too old to tell."""
     before, after = _by_name(recorded.split("; ")), _by_name(now)
     changed = [name for name in after if name in before and before[name] != after[name]]
     groups = (
@@ -224,7 +226,7 @@ def read_pace(text: str) -> list[tuple[float, str, int]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Playing:
-    """How recorded replies are played: `speed` 1 is as fast as they came, 2 twice that, 0 at once.
+    """Says how recorded replies are played: `speed` 1 is as fast as they came, 2 twice that, 0 at once.
 
     `wait` takes seconds and says whether it was interrupted; `task` is what the run was asked.
     """

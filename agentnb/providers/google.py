@@ -1,6 +1,6 @@
 """Gemini's generateContent wire and its cache objects. The SDK is imported here, on first send.
 
-Source: google-genai 3.4.0 and the Gemini API docs. The pure part reads and writes the REST fields (camelCase), so that
+Source: google-genai 3.4.0 and the Gemini API docs. The pure part reads and writes the REST fields (camelCase). So
 recorded traffic and the SDK's own values decode alike.
 """
 
@@ -263,7 +263,7 @@ class GoogleDecoder:
 
 
 def _continues(last: JsonMapping, part: JsonMapping) -> bool:
-    """Text goes on in the next chunk; a part with a signature stays a part of its own, as the docs ask."""
+    """Text goes on in the next chunk. A part with a signature stays a part of its own, as the docs ask."""
     both = (last, part)
     return all("text" in one and "thoughtSignature" not in one for one in both) and (
         bool(last.get("thought")) == bool(part.get("thought"))
@@ -323,7 +323,7 @@ class GoogleProvider(Calling):
         return dict(self._managed(lambda client: client.caches.update(name=name, config={"ttl": f"{seconds}s"})))
 
     def delete_cache(self, name: str) -> None:
-        """Delete it; one attempt of a few seconds, since it is asked for at the end, too, when nobody will wait."""
+        """Delete it in one attempt of a few seconds: it is asked for at the end, too, when nobody waits."""
         once = {"http_options": {"timeout": int(DELETE_TIMEOUT * 1000), "retry_options": {"attempts": 1}}}
         self._managed(lambda client: client.caches.delete(name=name, config=once), attempts=1)
 
@@ -415,8 +415,8 @@ def _asks_for_vertex(environment: Mapping[str, str]) -> bool:
 def _request(body: JsonMapping) -> JsonObject:
     """Return the body as arguments of the SDK. What grows goes as `extra_body`, which it sends as it is.
 
-    In arguments each part is made a value with types, and that is taken apart again: nine tenths of a call's CPU time
-    at 40 turns.
+    In arguments each part is made a typed value, which is then taken apart again. That is nine tenths of a call's CPU
+    time at 40 turns.
     """
     from google.genai import types
 

@@ -72,7 +72,7 @@ def _messages(blocks: Iterable[Block]) -> list[JsonObject]:
 
 
 def _in_words(message: JsonObject) -> JsonObject:
-    """Return the message with its texts as one, where it has nothing else: many such servers take no list of parts."""
+    """Return the message with its texts as one, where it has nothing else: many servers take no list of parts."""
     parts = message["content"]
     if not isinstance(parts, list) or any(part["type"] != "text" for part in parts):
         return message
@@ -139,7 +139,7 @@ def _decode_message(message: JsonMapping, *, complete: bool) -> Iterator[Content
 
 
 def _text_of(content: Any) -> str:
-    """Content is a text, or with some servers a list of parts, of which the texts count."""
+    """Return a content's text: itself, or with some servers the texts in a list of parts."""
     if not isinstance(content, list):
         return content or ""
     return "".join(part["text"] for part in content if part.get("type", "text") == "text")

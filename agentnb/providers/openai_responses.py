@@ -55,7 +55,7 @@ def encode(
     prompt: Prompt, marks: tuple[Mark, ...], *, breakpoints: bool, previous_message: str | None = None
 ) -> JsonObject:
     """Return the request body. With `breakpoints` the marks are explicit and the implicit one at the tail is switched
-    off: behind a changing tail it would write everything anew."""
+    off. Behind a changing tail it would write everything anew."""
     ttl = max((mark.ttl for mark in marks if mark.ttl in TTLS), key=TTLS.index, default=TTLS[0])
     points = {mark.index: _breakpoint(mark.ttl, ttl) for mark in marks} if breakpoints else {}
     items = list(_items(prompt.blocks, points))
@@ -80,9 +80,9 @@ def encode(
 
 
 def cache_key(prompt: Prompt) -> str:
-    """Requests of one key go to the same machines: the same for every call on one static prefix, at most 64 letters.
+    """Requests of one key go to the same machines. All calls on one static prefix have one key, at most 64 letters.
 
-    The project's part of the frame is not in it: it changes, and tools and instructions are to hit all the same.
+    The project's part of the frame is not in it: that changes, while tools and instructions are to hit.
     """
     static = max((i for i, block in enumerate(prompt.blocks) if block.layer is Layer.STATIC), default=-1)
     return f"agentnb-{prompt.chain[static]}" if static >= 0 else f"agentnb-{canonical.digest(prompt.model)}"
@@ -187,7 +187,7 @@ def decode_usage(wire: JsonMapping) -> Usage:
 
 
 def split_usage(total: int, details: JsonMapping, *, output: int, reasoning: int) -> Usage:
-    """`total` input tokens of which `details` name the cached and the written ones."""
+    """Split `total` input tokens into new ones and the cached and written ones that `details` name."""
     read = min(tokens_of(details, "cached_tokens"), total)
     written = min(tokens_of(details, "cache_write_tokens"), total - read)
     half_a_day = min(tokens_of(inside(details, "cache_write_tokens_details"), "ttl_12h_tokens"), written)

@@ -30,9 +30,9 @@ _REMEMBERED = 20_000
 class Print:
     """Hold what is remembered of a request, to say later why the next one's prefix missed.
 
-    `parts` are digests or settings by name, in the order in which a change of them is named; then come the `items` of
-    the conversation, to which the next request may only append. `tokens` could be read again; `settings` are
-    compared by the wire.
+    `parts` are digests or settings by name, in the order in which a change of them is named. Then come the `items` of
+    the conversation, to which the next request may only append. `tokens` could be read again; `settings` are compared
+    by the wire.
     """
 
     owner: str
@@ -72,7 +72,8 @@ class Engine:
         self._lock = threading.Lock()
 
     def timing(self, row: Model, *, tokens: int, uncached: int, output: int) -> Timing:
-        """Return the modelled latency of one call; the queue's part is drawn anew, in a sequence that the seed fixes."""
+        """Return the modelled latency of one call; the queue's part is drawn anew, in a sequence that the seed
+        fixes."""
         with self._lock:
             if row.name not in self._queues:
                 self._queues[row.name] = random.Random(f"{self._seed}:{row.name}")  # noqa: S311 - modelling, no secret

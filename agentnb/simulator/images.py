@@ -1,7 +1,7 @@
 """Read pictures in a request: what the APIs refuse of them, and how many tokens they count for. Pure.
 
-A judge shares no code with the judged: sizes are read from the picture's own bytes, and the published rules, whose
-figures the catalogue holds, are worked out here once more.
+A judge shares no code with the judged. Sizes are read from the picture's own bytes. The published rules, whose figures
+the catalogue holds, are worked out here once more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GI
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """Hold what the bytes of a picture say: its media type, its size in pixels (0 where that is not read) and bytes."""
+    """Hold what a picture's bytes say: its media type, its size in pixels (0 where not read) and the bytes."""
 
     media_type: str
     width: int
@@ -154,7 +154,7 @@ def refusal_of_anthropic(source: object) -> str:
 
 
 def refusal_of_google(where: str, inline: WireMapping) -> str:
-    """Return what the Gemini API says of inline data that it does not take; empty where it does, or for other media."""
+    """Return what the Gemini API says of inline data that it refuses; empty where it takes it, or for other media."""
     kind = str(inline.get("mimeType") or "")
     if not kind:
         return f"* GenerateContentRequest.{where}.inline_data.mime_type: must be set.\n"

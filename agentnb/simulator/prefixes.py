@@ -1,8 +1,8 @@
 """Apply OpenAI's and Google's published rules of prompt caching, as pure functions. Anthropic's: promptcache_rules.
 
-Automatic (OpenAI up to GPT-5.5): whole steps of 128 tokens from 1024 on, never the last token. Breakpoints (GPT-5.6
-and later): exact positions that are marked, plus an implicit one at the end unless that is switched off. Implicit
-(Google): whole parts that an earlier request began with.
+Automatic (OpenAI up to GPT-5.5): whole steps of 128 tokens from 1024 on, never the last token. Breakpoints (GPT-5.6 and
+later): exact marked positions, and an implicit one at the end unless that is switched off. Implicit (Google): whole
+parts that an earlier request began with.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def breakpoints(
 ) -> Use:
     """Explicit breakpoints, and with `implicit` (its TTL) one more at the end of the last item.
 
-    The latest four are written, the implicit one among them. Matching considers the latest 80 marked positions; the
-    implicit mode matches at the ends of items too, since there stood the implicit breakpoints of earlier requests.
+    The latest four are written, the implicit one among them. Matching considers the latest 80 marked positions. The
+    implicit mode matches at the ends of items too: there stood the implicit breakpoints of earlier requests.
     """
     ends = list(_running(blocks))
     marked = {i: block.ttl for i, block in enumerate(blocks) if block.ttl}

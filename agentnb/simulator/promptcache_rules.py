@@ -1,7 +1,7 @@
 """Apply Anthropic's published rules of prompt caching, as pure functions over the pieces of one request.
 
-Only marked positions are written; a mark looks back over at most 20 positions, its own being the first; what lies
-below the model's minimum is ignored without a word. Which rule comes from where: tests/simulator/CONFORMANCE.md.
+Only marked positions are written. A mark looks back over at most 20 positions, its own being the first. What lies below
+the model's minimum is ignored without a word. Which rule comes from where: tests/simulator/CONFORMANCE.md.
 """
 
 from __future__ import annotations

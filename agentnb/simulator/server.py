@@ -265,7 +265,7 @@ class HttpHandler(BaseHTTPRequestHandler):
 
 
 def turned_away(incoming: Incoming) -> HttpAnswer | None:
-    """Refuse what a web page could send: by another host's name, from an origin elsewhere, or as a form or text."""
+    """Refuse what a web page could send: by another host's name, from another origin, or as a form or text."""
     origin = incoming.headers.get("origin")
     hosts = [f"//{incoming.headers.get('host', '')}", *([origin] if origin is not None else [])]
     if not all(_is_loopback(address) for address in hosts):

@@ -69,7 +69,7 @@ class Service:
         except RequestRefused as error:
             return wire.error(error, incoming.request_id)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError) as error:
-            # What the checks let through and the reading stumbled over: a field of another type than the API's.
+            # The checks let it through and the reading stumbled: a field of another type than the API's.
             message = f"The request has a field of an unexpected shape ({type(error).__name__}: {error})"
             return wire.error(RequestRefused(message, status=400), incoming.request_id)
 

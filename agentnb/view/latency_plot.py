@@ -1,4 +1,4 @@
-"""A plot of time to first token against prompt tokens, as SVG and as html that holds it as a picture. Pure."""
+"""Plot time to first token against prompt tokens, as SVG and as html that holds it as a picture. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from html import escape
 
 from agentnb.view.style import esc
 
-# A front end shows it as a picture that knows nothing of the theme: without a background, in colours for both.
+# A front end shows it as a picture that knows no theme: without a background, in colours for both.
 INK = "#7d7d7d"
 BROWN, BLUE = "#b0650f", "#3b7bcf"
 WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP = 600, 320, 44, 26, 40, 92
@@ -121,7 +121,7 @@ def _level(y: float, label: str, x0: float, x1: float) -> str:
 
 
 def _round_values(most: float) -> list[float]:
-    """Three to six round values up to `most`, zero left out: steps of 1, 2 or 5 times a power of ten."""
+    """Return three to six round values up to `most`, without zero: steps of 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(most))
     step = next(step for step in (power * part for part in (0.1, 0.2, 0.5, 1, 2)) if most / step < 7)
     return [round(step * i, 9) for i in range(1, math.floor(most / step + 1e-9) + 1)]

@@ -1,4 +1,4 @@
-"""A run that goes on, as a fold over its events: its stage, the answer so far, and the parts of its live view. Pure.
+"""Fold a run's events while it goes on: its stage, the answer so far, and its live view's parts. Pure.
 
 What it keeps does not grow with the run: the newest steps alone, and the text of the present call.
 """
@@ -38,7 +38,7 @@ BAR_STYLES = (
 
 
 class ProgressEvent(Protocol):
-    """What is read of one of a run's events."""
+    """Names what is read of one of a run's events."""
 
     kind: Any
     step: Any
@@ -173,7 +173,7 @@ class Progress:
     def _bar(self, now: float) -> list[tuple[str, float]]:
         """Connecting, reading and writing of the present call, each with its width in percent.
 
-        The bar has no end that could be known: after t seconds it is t / (t + expected) long, so it always grows.
+        The bar has no end that could be known. After t seconds it is t / (t + expected) long, so it always grows.
         """
         if self.call_began is None:
             return []

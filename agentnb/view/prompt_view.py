@@ -1,4 +1,4 @@
-"""A request as it is sent: the exact text, a fold for each layer, what the provider's prompt cache had shaded. Pure."""
+"""Show a request as it is sent: the exact text, a fold for each layer, what was cached shaded. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How a run looks: a run document in, html, markdown and plain text out. Pure; no widget, no IPython.
+"""Show a run: a run document in; html, Markdown and plain text out. Pure; no widget, no IPython.
 
-The document (mime type `MIME`) is plain JSON; any of its fields may be missing or null while the run goes on.
+The document (mime type `MIME`) is plain JSON. While the run goes on, any field may be missing or null.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def _forms(doc: JsonObject, *, error_follows: bool = False, full: bool = False) 
 
 
 def run_html(doc: Doc, *, full: bool = False) -> str:
-    """Return the run as one static piece of html: the answer, one line that opens to the rest, and what waits for a
-    person's word last, since the buttons stand below it."""
+    """Return the run as one static piece of html: the answer, and one line that opens to the rest. What waits for a
+    person's word comes last, since the buttons stand below it."""
     told = f'<div class="{NO_MATH}">{_error(doc)}{_remarks(doc)}</div>'  # sums in dollars, never formulas
     return wrap(f'{_answer(doc)}{told}{_outcome(doc, full=full)}<div class="{NO_MATH}">{_questions(doc)}</div>')
 
@@ -307,7 +307,8 @@ def _definitions_text(doc: Doc) -> str:
 
 
 def _md(line: str) -> str:
-    """Plain words as Markdown: nothing in them is markup; a bar would end the table's cell, a dollar open a formula."""
+    """Return plain words as Markdown that marks up nothing: a bar would end the table's cell, a dollar open a
+    formula."""
     safe = clean(line).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for active in "`*_[]|$#":
         safe = safe.replace(active, f"\\{active}")

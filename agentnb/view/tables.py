@@ -47,7 +47,7 @@ class Code(str):
 
 @dataclass(frozen=True)
 class Bar:
-    """A prompt in a table: tokens read from the prompt cache, new ones, and those stored in it; `widest` is full."""
+    """A prompt in a table: tokens read from the prompt cache, new ones, those stored; `widest` fills it."""
 
     cached: float
     new: float
@@ -85,7 +85,7 @@ class Bar:
 class Stacked:
     """A cell of two lines: what counts, and below it facts that wrap between each other where room is short.
 
-    One such cell takes the place of several columns, so that a table can be read in a narrow window and a terminal.
+    One such cell takes the place of several columns. So a table can be read in a narrow window and a terminal.
     """
 
     main: str
@@ -178,7 +178,7 @@ def _wraps(value: object) -> bool:
 
 
 def _cell(value: object, right: bool, *, wraps: bool) -> str:
-    """Only a long sentence keeps a width of its own: a wide one, so that it does not become a tower of words."""
+    """Only a long sentence keeps a width of its own, a wide one, lest it become a tower of words."""
     if isinstance(value, Bar):
         return f'<td style="{_cell_style(False)};white-space:nowrap">{value.html()}</td>'
     main = value.main if isinstance(value, Stacked) else value
@@ -252,7 +252,7 @@ def _wrapped_cell(value: object, width: int) -> list[str]:
 def _fit(widths: list[int], wraps: Sequence[bool], names: Sequence[bool]) -> list[int]:
     """Return the widths, the widest made narrower again and again until all fit in 80 columns.
 
-    First what wraps, down to 16 characters; then what is cut, names and ids last: what is cut cannot be typed after it.
+    First what wraps, down to 16 characters; then what is cut, names and ids last: they are typed again.
     """
     fitted = [min(width, WIDTH) for width in widths]
     kinds = [(LAST, True, None), (NARROWEST, False, False), (NARROWEST, False, True)]

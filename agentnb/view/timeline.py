@@ -64,7 +64,8 @@ def _attempt_rows(latency: Doc, waited: float) -> list[Phase]:
 
 
 def notes(doc: Doc) -> list[str]:
-    """When the first token came beside what was expected of it; and what of the timeline is an estimate, from what."""
+    """Return when the first token came beside what was expected, and which figures of the timeline are estimates, from
+    what."""
     latency = part(doc, "latency")
     if was_instant(doc):
         return []

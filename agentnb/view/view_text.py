@@ -1,7 +1,7 @@
-"""What a run document says, in words and figures: the sentences that html, Markdown and plain text share. Pure.
+"""Put a run document into words and figures: the sentences that html, Markdown and plain text share. Pure.
 
-Any field of the document may be missing or null while the run goes on, and any value is only believed to be what it
-is checked to be.
+Any field of the document may be missing or null while the run goes on. Any value is believed only to be what it is
+checked to be.
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ def cached_word(doc: Doc) -> str:
 
 
 def run_seconds(doc: Doc) -> float | None:
-    """Return the seconds from the question to the end, once the run is over: by the clock that ran meanwhile, where
-    there was one; by its steps, where they say more, as a simulated call counts with its modelled time."""
+    """Return the seconds from the question to the end, once the run is over. The clock that ran meanwhile tells them,
+    where there was one. Its steps tell them where they say more: a simulated call counts with its modelled time."""
     if not ended(doc):
         return None
     known = [*map(_step_seconds, dicts(doc, "steps")), number(part(doc, "stopped").get("seconds"))]
@@ -342,7 +342,7 @@ def identity(doc: Doc) -> list[str]:
 
 
 def go_on_line(doc: Doc) -> str:
-    """Return how a run that stopped before its end goes on; nothing where an error says it, here or right below."""
+    """Return how a run that stopped before its end goes on; nothing where an error below says it."""
     state, run_id = doc.get("state"), clean(doc.get("run_id") or "")
     paused = state == "PAUSED" and doc.get("error_follows")
     if not run_id or state not in ("FAILED", "PAUSED") or paused or doc.get("tells_how"):
@@ -418,7 +418,7 @@ def steps_title(doc: Doc) -> str:
 
 
 def earlier_steps_line(doc: Doc) -> str:
-    """Where the steps are that a notebook does not keep."""
+    """Return where the steps are that a notebook does not keep."""
     before, run_id = number(doc.get("steps_before")), clean(doc.get("run_id") or "")
     return f"{plural(before, 'earlier step')}: %agent_runs show {run_id} --all" if before and run_id else ""
 

@@ -1,4 +1,4 @@
-"""A thread as the journal has it: its turns, a path's blocks as this segment sends them, and where a request ended."""
+"""Read a thread from the journal: its turns, a path's blocks as this segment sends them, where a request ended."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ class Threads:
     ) -> tuple[Block, ...]:
         """Return the blocks of the path's turns as the segment with this root sends them.
 
-        The segment's own turns go as they were sent. What came before its root is folded: the definitions stand in
-        its frozen project section. What another segment sent since keeps its definitions; with another kind its tool
-        traffic becomes text. Where the segment has a `base`, the turns up to the last kept one go as that other
-        segment sent them. What came before its `first` turn is left out.
+        The segment's own turns go as they were sent. What came before its root is folded: the definitions stand in its
+        frozen project section. What another segment sent since keeps its definitions; with another kind its tool
+        traffic becomes text. Where the segment has a `base`, the turns up to the last kept one go as the base sent
+        them. What came before its `first` turn is left out.
         """
         ids = [turn.run_id for turn in path]
         begins = ids.index(root) if root in ids else (0 if any(t.segment_root == root for t in path) else len(path))
@@ -109,8 +109,7 @@ class Threads:
         return tuple(out)
 
     def whole(self, path: Sequence[Turn]) -> list[Block]:
-        """Return all that the segments of the path sent and did not leave out since, in order: for what the thread
-        holds."""
+        """Return all that the path's segments sent and still send, in order: for what the thread holds."""
         out: list[Block] = []
         roots: set[str] = set()
         for turn in path:
@@ -144,8 +143,8 @@ class Threads:
         return (self.end_of(base.kept), None) if base else (0, None)
 
     def last_reply(self, path: Sequence[Turn], address: str) -> str | None:
-        """Return the id of the path's last reply where it came from the same provider: what that can compare a request
-        with, to say why a new segment missed."""
+        """Return the id of the path's last reply where it came from the same provider. By it a provider can say why a
+        new segment missed."""
         before = self._state(path[-1].run_id) if path else None
         return before.previous_message if before and _whom(before.address) == _whom(address) else None
 
@@ -165,7 +164,8 @@ class Threads:
     # The turn of a state, which may be at work
 
     def path_to(self, turns: Sequence[Turn], parent: Turn | None) -> tuple[Turn, ...]:
-        """Return the turns up to `parent`. They are kept for the steps of the turn that follows: a path never changes."""
+        """Return the turns up to `parent`. They are kept for the steps of the turn that follows: a path never
+        changes."""
         path = path_to(turns, parent)
         if parent is not None:
             self._paths = {**dict(list(self._paths.items())[-MOST_PATHS:]), parent.run_id: path}
@@ -197,8 +197,7 @@ class Threads:
         return state.segment.base if state.segment.begins else self.base(state.segment.root)
 
     def sent(self, sent: Sent | None) -> tuple[Block, ...]:
-        """Return the blocks of a request that was sent, as the journal has them; () where its run is not in this
-        journal."""
+        """Return the blocks of a sent request, as the journal has them; () where its run is not in this journal."""
         if sent is None:
             return ()
         try:
@@ -217,8 +216,8 @@ def left_out(state: AgentState, path: Sequence[Turn]) -> int:
 
 
 def _place_of(first: str | None, ids: Sequence[str], root: str) -> int:
-    """Where on the path the first turn stands that a segment sends. A segment may begin with its own root, which is
-    not on the path yet while its first request is made."""
+    """Return the place on the path of the first turn that a segment sends. A segment may begin with its own root. While
+    its first request is made, that root is not on the path yet."""
     if first in ids:
         return ids.index(first)
     return len(ids) if first == root else 0

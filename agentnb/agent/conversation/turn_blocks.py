@@ -52,8 +52,8 @@ def reply_blocks(reply: Reply) -> tuple[Block, ...]:
 
 
 def _whole_parts(reply: Reply) -> list[Content]:
-    """Without calls, which are not carried out; and, where the reply was cut off, without the thinking that led to
-    them or to nothing: providers refuse thinking without its signature, and reasoning without what followed it."""
+    """Calls are left out, since they are not carried out. Where the reply was cut off, so is the thinking that led to
+    them or to nothing. Providers refuse thinking without its signature, and reasoning without what followed it."""
     kept: list[Content] = []
     thinking: list[Content] = []
     for part in reply.content:
@@ -77,10 +77,10 @@ def result_block(call: ToolCall, outcome: Outcome) -> Block:
 
 
 def open_calls(blocks: Iterable[Block]) -> list[ToolCall]:
-    """Return the calls of this turn that have no result yet, in order: those of the last reply, whose results come
+    """Return the calls of this turn that have no result yet, in order. They are the last reply's: results come
     together.
 
-    A result is that of the first call with its id: an old journal may hold one id for two calls.
+    A result belongs to the first call with its id: an old journal may hold one id for two calls.
     """
     waiting: list[ToolCall] = []
     for part in (block.content for block in blocks):
@@ -144,8 +144,9 @@ def prompt_tokens(
     after: Role | None = None,
     replied: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[int, ...]:
-    """Return the estimated tokens of each block that follows one of the role `after`; None: they begin the prompt, and
-    what the provider adds for tools counts too. `replied` has what a reply reported of its own blocks, by digest."""
+    """Return the estimated tokens of each block that follows one of the role `after`. Where `after` is None they begin
+    the prompt, and what the provider adds for tools counts too. `replied` has what a reply reported of its own blocks,
+    by digest."""
     roles = [after, *(block.role for block in blocks)]
     tokens = [
         replied[block.digest]
@@ -166,8 +167,8 @@ def _frame(block: Block, before: Role | None) -> int:
 def reply_tokens(blocks: Sequence[Block], usage: Usage, counter: TokenCounter, model: Model) -> dict[str, int]:
     """Return what a reply's blocks will count for as input, by digest: the reported output, shared among them.
 
-    What was thought counts again where it is sent back (recorded: OpenAI's reasoning 1,792 of 1,792, Gemini 3's 102 of
-    102), but for models that drop it. Anthropic does not tell it apart.
+    Thinking counts again where it is sent back, but for models that drop it. Recorded: OpenAI's reasoning 1,792 of
+    1,792, Gemini 3's 102 of 102. Anthropic does not tell it apart.
     """
     thought = [block for block in blocks if isinstance(block.content, Opaque)]
     if thought and not usage.reasoning:
@@ -187,8 +188,8 @@ def _shares(blocks: Sequence[Block], tokens: int, counter: TokenCounter) -> dict
 
 
 def block_weight(content: Content) -> int:
-    """Return a block's weight beside others of the same prompt, whichever the model: pieces of text, or what stands for
-    it."""
+    """Return a block's weight beside others of the same prompt, whichever the model: its pieces of text, or a
+    stand-in."""
     if isinstance(content, Image):
         return max(1, content.width * content.height // 750)
     return pieces(block_text(content))

@@ -1,5 +1,5 @@
-"""What the notebook itself adds to a turn: cells with outputs, an outline of the others, the list of names. Pure but
-for looking at live names."""
+"""Choose what the notebook itself adds to a turn: cells with outputs, an outline of the others, the list of names. Pure
+but for looking at live names."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def room_for_definitions(context_tokens: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Additions:
-    """What a turn adds of the notebook: texts with the entries of what they hold, and the names that matter."""
+    """Holds what a turn adds of the notebook: texts with the entries of what they hold, and the names that matter."""
 
     texts: tuple[str, ...] = ()
     holds: tuple[JsonMapping, ...] = ()
@@ -57,8 +57,7 @@ class NotebookContext:
     asking: str = ""
 
     def question(self, task: str, earlier: str) -> CellQuestion:
-        """Return the task with its place: the cells by their order in the notebook and the one above, where that is
-        known."""
+        """Return the task with its place, where known: the cells by their order in the notebook, and the one above."""
         if self.text is None:
             return CellQuestion(task=task, earlier=earlier)
         runs = {run.cell: run for run in self.log.runs}
@@ -118,7 +117,7 @@ class NotebookContext:
         return found
 
     def cells_told(self, held: HeldParts, holds: Iterable[JsonMapping]) -> set[str]:
-        """Return the cells of which the thread, with what is added now, has the present run's source."""
+        """Return the cells whose present source the thread has, counting what is added now."""
         known = {str(item["cell"]): item for item in [*held.values(), *holds] if str(item["name"]).startswith(CELL)}
         return {
             cell
@@ -148,7 +147,7 @@ class NotebookContext:
             if not name.startswith(CELL):
                 continue
             session, _, number = str(item["run"]).rpartition(":")
-            # What ran in an earlier kernel is replaced by any run of this one.
+            # Any run of this kernel replaces what ran in an earlier one.
             there = int(number) if session == self.log.session else 0
             found[name.removeprefix(CELL)] = HeldCell(number=there, form=str(item["form"]), body=str(item["body"]))
         return found

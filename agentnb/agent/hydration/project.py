@@ -1,4 +1,4 @@
-"""The user's project on disk: which folder is their own code, its tree of files, and files that they added by name."""
+"""Find the user's project on disk: the folder of their own code, its tree of files, and files added by name."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def relative_to(file: Path, project: Path | None) -> str:
 
 
 def read_added(file: Path) -> str | None:
-    """Return the text of an added file, at most 60 kB of it; None where it is gone or no text.
+    """Return the text of an added file, at most 60 kB of it. None where it is gone or no text.
 
     Of a file too large to be sent whole only its beginning and its end are read.
     """
@@ -105,8 +105,8 @@ def _may_exist(file: Path) -> bool:
 
 
 def _files_seen(project: Path) -> tuple[list[str], bool]:
-    """Files, sorted, and whether folders were left out. Folders in the order of what is in them: no further one is
-    looked into once all that it has would come too late."""
+    """Files, sorted, and whether folders were left out. Yield folders in the order of their content. Once all that a
+    further one has would come too late, none is opened."""
     here, seen = _listed(project)
     found = sorted(name for name, folder in here if not folder)
     folders = sorted(f"{name}/" for name, folder in here if folder)
@@ -121,8 +121,8 @@ def _files_seen(project: Path) -> tuple[list[str], bool]:
 
 
 def _listed(folder: Path) -> tuple[list[tuple[str, bool]], int]:
-    """(name, whether it is a folder) of what is not hidden, sorted, and how many entries were looked at: the first
-    2,000 at most."""
+    """Return (name, whether it is a folder) of what is not hidden, sorted, and how many entries were looked at. At most
+    the first 2,000 are."""
     try:
         with os.scandir(folder) as entries:
             found = [(entry.name, entry.is_dir()) for entry in itertools.islice(entries, TREE_SCAN)]

@@ -1,4 +1,4 @@
-"""What the project's files tell a model: the tree, outlines, added files, schemas, instructions, skills; redacted."""
+"""Tell a model what the project's files say: tree, outlines, added files, schemas, instructions, skills; redacted."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ OUTLINE_ROOM = 12_000
 
 @dataclass(kw_only=True)
 class Pins:
-    """What the user pinned (definitions by name), added (files) and allowed (marks or kinds of secrets) for a thread.
+    """Holds what the user pinned (definitions by name), added (files) and allowed (marks or kinds of secrets) for a
+    thread.
 
     `schemas` are database schemas by the variable that they were read from, redacted, as they were when pinned.
-    `hidden` are names, and cells as `cell:ID`, of which nothing is sent.
+    `hidden` are names, and cells as `cell:ID`, that are never sent.
     """
 
     names: list[str] = field(default_factory=list)
@@ -62,8 +63,7 @@ class ProjectContext:
     def parts(
         self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     ) -> tuple[AnyPart, ...]:
-        """Return the project's files by name, outlines of its modules that the notebook uses, added files and pinned
-        schemas, as they are.
+        """Return the project as it is: files by name, outlines of modules in use, added files and pinned schemas.
 
         What of an outline the thread already holds stays in it, whatever the budget.
         """
@@ -139,7 +139,7 @@ class ProjectContext:
             yield OutlinePart(outline=outline.told(self.scrub, count))
 
     def _outline(self, module: str) -> Outline | None:
-        """Return a module's outline as its file has it; without lines where it was there in this session and is gone."""
+        """Return a module's outline as its file has it; without lines where it is gone since this session saw it."""
         loaded = static_inspect.loaded_module(module)
         file = self._own_file(loaded) if loaded is not None else None
         found = SHARED.definitions(file, module=module) if file is not None else None
@@ -193,7 +193,7 @@ _WHOLE_PARTS = ("file:", "schema:", "instructions:", "header:", "skills:", "skil
 
 
 def digests_now(parts: Iterable[AnyPart], held: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Return the digests of the project's parts as they are; "" for what of them was held and is gone."""
+    """Return the digests of the project's parts as they are; "" for a held part that is gone."""
     current: dict[str, str] = {}
     for part in parts:
         current |= part.digests

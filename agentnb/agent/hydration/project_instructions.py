@@ -1,4 +1,4 @@
-"""What a project tells agents: AGENTS.md or CLAUDE.md, the header of a script (PEP 723), and skills by name."""
+"""Read what a project tells agents: AGENTS.md or CLAUDE.md, a script's header (PEP 723), and skills by name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FIELD = re.compile(r"^(name|description):[ \t]*(.*(?:\n[ \t]+.*)*)", re.MULTILI
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """What `.agents/skills/NAME/SKILL.md` says of itself; its body is read when it is asked for."""
+    """Holds what `.agents/skills/NAME/SKILL.md` says of itself. Its body is read when it is asked for."""
 
     name: str
     description: str

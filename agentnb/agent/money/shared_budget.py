@@ -1,7 +1,7 @@
-"""A sum of money that many runs share, wherever they run: what a call may cost is set aside first, then settled.
+"""Keep a sum of money that many runs share, wherever they run. What a call may cost is set aside first, then settled.
 
-The purse is a run of its own in their journal, and each change of it is one of its steps. So two workers never set
-aside the same dollar. A call that was cut off with its worker counts as spent with all that was set aside for it.
+The purse is a run of its own in their journal; each change of it is one step. So two workers never set aside the same
+dollar. A call that was cut off with its worker counts as spent with all that was set aside for it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Choose the segment that a turn goes on with, or begin a new one.
 
-A new one begins when too much of the prompt is out of date, or when the conversation would outgrow the model's window.
-It also begins when the prompt cache has let the prompt go and anything is out of date: leaving that out costs nothing.
+A new one begins when too much of the prompt is out of date, or the conversation would outgrow the window. It also
+begins when the prompt cache has let the prompt go and anything is out of date. Leaving that out costs nothing.
 """
 
 from __future__ import annotations
@@ -31,9 +31,8 @@ CERTAIN = 0.95
 class ChosenSegment:
     """The segment to go on with. `root` None begins one: `base` says what it keeps of another, `why` is for the user.
 
-    `first` is the first turn that is sent, where the whole conversation would not fit the model's window ("": none
-    before this one).
-    `replaced`: so much of the other's project section is out of date that no turn goes on with it.
+    `first` is the first turn that is sent, where the conversation would not fit the model's window ("": none before
+    this). `replaced`: so much of the other's project section is out of date that no turn goes on with it.
     """
 
     root: str | None
@@ -80,8 +79,8 @@ class Passed:
 
 
 def passed_limit(whole: float, frozen: float, request: Request) -> Passed | None:
-    """Tell which of the two limits is passed by these shares: the project section's own is the tighter one, since what
-    stands there reads as the project itself."""
+    """Tell which of the two limits these shares pass. The project section's own is the tighter: it reads as the project
+    itself."""
     if frozen > request.stale_limit * CERTAIN:
         return Passed(share=frozen, limit=request.stale_limit, where="in the project section ", frozen=True)
     if whole > request.thread_stale_limit * CERTAIN:
@@ -93,7 +92,7 @@ def passed_limit(whole: float, frozen: float, request: Request) -> Passed | None
 class Cut:
     """A place where the prompt could be written anew. `kept` is None where all but the static layer goes.
 
-    `rewritten` is what has to be written, `room` how much may go out of date before it happens again; in pieces.
+    `rewritten` is what has to be written; `room` is how much may go out of date before the next time. Both in pieces.
     """
 
     kept: str | None
@@ -122,8 +121,7 @@ class Segments:
         return self._fitted(self._go_on(sent, request), path, request=request, sent=sent.blocks)
 
     def take_up(self, source: AgentState, path: Sequence[Turn], *, request: Request) -> ChosenSegment:
-        """Return the segment for a turn that follows a step of an earlier run: that run's own, unless too much is
-        stale.
+        """Return the segment for a turn that follows an earlier run's step: that run's own, unless too much is stale.
 
         `source` is that run's state after the step. A new segment keeps nothing of the old one: what the run had
         said so far is folded into it.
@@ -164,7 +162,7 @@ class Segments:
         return ChosenSegment(root=None, base=base, why=why, replaced=passed.frozen)
 
     def _let_go(self, sent: Path, request: Request, share: float) -> str:
-        """Tell why a new segment costs nothing: the prompt cache has let this one go, and a part of it is out of date."""
+        """Tell why a new segment costs nothing: the prompt cache has let this one go, and some of it is stale."""
         end, _ = self._threads.end_of_last_request(sent.turns, sent.root, base=self._threads.base(sent.root))
         model, counter = self._services.model(request.model), self._services.samples.counter_for(request.model)
         total = tokens_of(sent.blocks, model, counter)
@@ -177,7 +175,7 @@ class Segments:
         )
 
     def _may_be_warm(self, sent: Path, request: Request, end: int) -> bool:
-        """Tell whether the provider may still hold what the last request sent, or a part of it in a cache object."""
+        """Tell whether the provider may still hold what the last request sent, or part of it in a cache object."""
         services, model = self._services, self._services.model(request.model)
         scope, now = services.provider_for(request.model).scope, services.clock.now()
         chain = chain_digests(suited(sent.blocks, model), message_salt(model, sent.blocks))[:end]
@@ -198,7 +196,8 @@ class Segments:
         return Path(root=root, kind=kind, turns=path, blocks=blocks, current=fresh.current)
 
     def _cuts(self, sent: Path, limit: float, request: Request) -> list[Cut]:
-        """Return all anew; or, where every definition is known as it is now, from behind a turn whose prefix is warm."""
+        """Return the possible cuts: all anew; where every definition is known as it is now, also behind each warm
+        turn."""
         weights = sent.weights
         fresh = (1 - stale_share(sent.blocks, weights, sent.current)) * sum(weights)
         frame = sum(w for w, b in zip(weights, sent.blocks, strict=True) if b.layer is Layer.STATIC)
@@ -227,7 +226,7 @@ class Segments:
         ]
 
     def _behind(self, number: int, sent: Path, held: Mapping[str, Mapping[str, object]], limit: float) -> Cut:
-        """Return the cut that keeps the turns up to this one as they were sent, and writes the rest without stale text."""
+        """Return the cut that keeps the turns up to this one as sent, and writes the rest without stale text."""
         threads = self._threads
         kept = threads.as_sent(sent.turns[: number + 1], root=sent.root, kind=sent.kind)
         kept = (*threads.segment(sent.root), *kept)

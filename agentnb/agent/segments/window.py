@@ -1,4 +1,4 @@
-"""Whether a conversation still fits its model's window, and which of its turns are left out where it does not. Pure."""
+"""Decide whether a conversation still fits its model's window, and which turns are left out where it does not. Pure."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ KEPT = 0.5
 
 
 def room_for(model: Model, request: Request, counter: TokenCounter) -> int:
-    """Return the tokens that a conversation may have so that one more turn and its reply still fit; below zero: not
-    even those."""
+    """Return the tokens that a conversation may have so that one more turn and its reply fit. Below zero not even those
+    fit."""
     turn = counter.count(request.task) + context_room(model, request) + min(request.max_tokens, model.max_output)
     return int(model.window * CERTAIN) - turn
 
@@ -38,7 +38,7 @@ def tokens_of(blocks: Sequence[Block], model: Model, counter: TokenCounter) -> i
 
 
 def turns_to_leave_out(turns: Sequence[int], room: int) -> int:
-    """Return how many of the oldest turns go, so that the others fill about half of the room; the newest goes only
+    """Return how many of the oldest turns go, so that the others fill about half of the room. The newest goes only
     where it does not fit alone. `turns` are in tokens, as `room` is."""
     left = sum(turns)
     for number, tokens in enumerate(turns):

@@ -1,4 +1,4 @@
-"""ACTING: the tools that a reply asked for, each within its policy; and the wait for a person's word on them."""
+"""ACTING: run the tools that a reply asked for, each within its policy, or wait for a person's word on them."""
 
 from __future__ import annotations
 
@@ -139,7 +139,8 @@ def _changed(arguments: JsonMapping) -> str:
 
 
 def said_once(outcome: Outcome, held: Sequence[HeldDefinition]) -> Outcome:
-    """Return the outcome; or, where the conversation holds these definitions in full as they are now, where they stand."""
+    """Return the outcome; or, where the conversation holds these definitions in full as they are now, where they
+    stand."""
     known = {(item["name"], item["digest"]) for item in held if item["form"] == "full"}
     if not outcome.holds or not all((item["name"], item["digest"]) in known for item in outcome.holds):
         return outcome

@@ -149,7 +149,7 @@ class Hydrating:
         ).noted(*parts.selection.notes, *pictures.notes)
 
     def _with_last_request(self, state: AgentState, path: Sequence[Turn]) -> AgentState:
-        """Where this segment's last request ended, and which reply the provider may compare the next one with."""
+        """Return the state with where this segment's last request ended, and the reply to compare the next one with."""
         threads = self._threads
         end, message = threads.end_of_last_request(path, state.segment.root, base=threads.base_of(state))
         message = message or threads.last_reply(path, state.address)
@@ -202,7 +202,7 @@ class Hydrating:
         return pictures_of(self._services.hydrator.draw_pictures(state.task, mode=state.options.context), before, rules)
 
     def _dropped(self, state: AgentState, path: Sequence[Turn]) -> tuple[Chosen, ...]:
-        """Return what the other segment held, as it is now, where this run begins one that keeps a part of it."""
+        """Return what the other segment held, as it is now, where this run's segment keeps only a part of it."""
         base = state.segment.base
         if base is None:
             return ()
@@ -212,9 +212,9 @@ class Hydrating:
     def _new_segment(
         self, state: AgentState, path: Sequence[Turn], inherited: Sequence[Block]
     ) -> tuple[tuple[Block, ...], tuple[Chosen, ...]]:
-        """STATIC and SEMI_STATIC of a segment that begins here: what the thread held and has not changed of late is
-        folded into it. What was edited lately is returned: it goes to the thread's end, where the next edit makes
-        little out of date."""
+        """Return the segment that begins here, with its STATIC and SEMI_STATIC. What the thread held and has not
+        changed of late is folded in. What was edited lately is returned: at the thread's end its next edit makes little
+        out of date."""
         services = self._services
         count = self._counter(state).count
         specs = [services.tools[name].spec for name in state.options.tools]

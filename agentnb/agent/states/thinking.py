@@ -82,7 +82,8 @@ class Thinking:
         return self._make_call(state, call, prediction)
 
     def _with_object(self, state: AgentState, call: Call) -> tuple[AgentState, Call]:
-        """Return the call bound to a cache object, where the provider keeps such, one pays, and the budget allows it."""
+        """Return the call bound to a cache object, where the provider keeps such, one pays, and the budget allows
+        it."""
         objects, provider = self._services.objects, self._services.provider_for(state.address)
         if not isinstance(provider, ObjectProvider):
             return state, call
@@ -108,7 +109,7 @@ class Thinking:
         return self._settle(state, call, prediction, self._ask(call, state))
 
     def _call_from_purse(self, state: AgentState, call: Call, prediction: Prediction, before: float) -> Step:
-        """Return the call within the sum that this run shares with others; `before` is what the run had spent until
+        """Make the call within the sum that this run shares with others. `before` is what the run had spent until
         then."""
         current = self._machine.current
         purse, key = Purse(self._machine.journal, state.purse), f"{current.run_id}/{current.step}"
@@ -173,8 +174,8 @@ class Thinking:
         return replace(answer, wasted=lost_call(call, answer.wasted, heard.broken, counter).usage)
 
     def _lose(self, state: AgentState, call: Call, error: AgentnbError, lost: Lost) -> None:
-        """The call brought nothing: what it had used is billed, so it is kept with the step's event; and the prompt
-        cache may hold what it sent."""
+        """Keep what the call had used with the step's event: it brought nothing and is billed. The prompt cache may
+        hold what it sent."""
         ledger = self._services.ledger
         if lost.usage.input_total or isinstance(error, _READ_PERHAPS):
             ledger.remember_cut(state.thread, sent_record(call, run_id=self._machine.current.run_id))
@@ -253,7 +254,8 @@ class Thinking:
         return replace(state, last=LastCall(layers=layers, cache=report.to_json(), latency=timing.to_json()))
 
     def _settle_recorded(self, state: AgentState, call: Call, answer: CallAnswer) -> Step:
-        """Return a recorded reply teaches nothing and costs nothing; everything shown of it says that it is recorded."""
+        """Return a recorded reply teaches nothing and costs nothing; everything shown of it says that it is
+        recorded."""
         note = f"Recorded {answer.recorded}: nothing was sent and nothing was spent."
         state = replace(state, recorded=answer.recorded).noted(note)
         free = prices.Cost(total=0.0, uncached=0.0)
@@ -261,7 +263,7 @@ class Thinking:
         return self._settle_untaught(state, call, answer, cost=free, why=why, aside=" (recorded)")
 
     def _settle_uncounted(self, state: AgentState, call: Call, answer: CallAnswer) -> Step:
-        """Return a reply of a server that counts nothing: a missing usage is not zero, so our estimate stands in for
+        """Settle a reply of a server that counts nothing. A missing usage is not zero, so our estimate stands in for
         it."""
         counter = self._services.counter(state.address)
         written = sum(counter.count(block_text(part)) for part in answer.reply.content)
@@ -273,7 +275,7 @@ class Thinking:
     def _settle_untaught(
         self, state: AgentState, call: Call, answer: CallAnswer, *, cost: prices.Cost, why: str, aside: str = ""
     ) -> Step:
-        """Return a reply whose figures are not those of this call: it is taken in, and nothing is learned from it."""
+        """Settle a reply whose figures are not those of this call: it is taken in, and teaches nothing."""
         reply = answer.reply
         call = replace(call, tokens=settle_tokens(call, (), reply.usage.input_total))
         report = CacheReport(

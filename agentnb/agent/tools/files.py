@@ -1,7 +1,7 @@
 """Tools on the project's files: list, read, search, and change by exact replacement. Nothing outside the project.
 
-One rule says which files there are: those below the project's root, as no `.gitignore` leaves them out, without hidden
-folders, links that lead out, and files that usually hold secrets. What is not listed is neither read nor changed.
+One rule says which files there are: those below the project's root that no `.gitignore` leaves out. Hidden folders,
+links that lead out and files that usually hold secrets do not count. What is not listed is neither read nor changed.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class ProjectFiles:
         return found
 
     def _place_of_new(self, path: str) -> Path:
-        """Where a new file goes: into a folder that is there, under a name that the list would show."""
+        """Return the place of a new file: in a folder that is there, under a name that the list would show."""
         try:
             folder = (self._root / path).parent.resolve(strict=True)
         except (OSError, ValueError, RuntimeError):
@@ -293,7 +293,8 @@ def _text_of(file: Path, called: str) -> str:
 
 
 def _fitting(lines: list[str]) -> tuple[str, int]:
-    """Return the lines that fit into one reading, and how many these are; of a line that is too long its beginning."""
+    """Return the lines that fit into one reading, and how many these are. Of a line that is too long, keep the
+    beginning."""
     size = 0
     for number, line in enumerate(lines):
         size += len(line)

@@ -17,8 +17,8 @@ MAX_CELL = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class NotebookTools:
-    """The tools over what they need: `look` at a name, `run` code, `read` a cell; lines on the `names` that fit a
-    pattern, and the text with which the cell of a number ran."""
+    """Holds the tools over what they need: `look` at a name, `run` code, `read` a cell. `names` gives lines on the
+    names that fit a pattern, and the last one a cell's text by number."""
 
     look: Callable[[str], Outcome]
     run: Callable[[str], Outcome]

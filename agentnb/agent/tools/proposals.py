@@ -12,7 +12,7 @@ from typing import Any
 class Proposal:
     """One cell that the model would put into the notebook: below the asking cell, or in the place of another.
 
-    `replaces` is the number of the run of that cell, 0 for a new cell; `digest` is the SHA-256 of the text that it ran
+    `replaces` is the number of the run of that cell, 0 for a new cell. `digest` is the SHA-256 of the text that it ran
     with. Where the cell has another text by now, the proposal does not fit any more.
     """
 

@@ -1,6 +1,6 @@
 """The tools that come built in, each listed once: what it is made of and what it may do.
 
-By default a model has those of AgentNB.tools: what reads the notebook, runs code when a person lets it, and proposes
+By default a model has those of AgentNB.tools. They read the notebook, run code when a person lets them, and propose
 cells. Their schemas stand in every request; the project's files, its tests and questions are for tasks that need them.
 """
 

@@ -28,8 +28,8 @@ class Unable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a tool gave. `holds` lists definitions that the text brings into the conversation, `proposes` is a cell that
-    a person is to be shown."""
+    """Holds what a tool gave. `holds` lists definitions that the text brings into the conversation. `proposes` is a
+    cell to show to a person."""
 
     text: str
     is_error: bool = False
@@ -152,7 +152,7 @@ class ToolBox:
 
 
 def _trouble(tool: Tool, arguments: Mapping[str, Any]) -> Outcome | None:
-    """Return what is wrong with a call's arguments; or with what it would do, where the tool can say so beforehand."""
+    """Return what is wrong with a call's arguments, or with its effect where the tool knows that beforehand."""
     try:
         said = tool.trouble(**tool.take(arguments))
     except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
@@ -193,7 +193,7 @@ def _said_of(error: Exception, tool: Tool) -> str:
 
 
 def without_result(tool: Tool) -> Tool:
-    """Return the tool as it may be used where no value is to be sent: it runs, and only whether it failed is told."""
+    """Return the tool as used where no value is to be sent: it runs, and tells only whether it failed."""
     if not tool.shows_values:
         return tool
 

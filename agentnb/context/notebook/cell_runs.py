@@ -46,7 +46,8 @@ class CellRun:
 
     @cached_property
     def words(self) -> frozenset[str]:
-        """Return the words of source and outputs, in lower case, names taken apart: what a question may share with it."""
+        """Return the words of source and outputs, in lower case, names taken apart: what a question may share with
+        it."""
         text = "\n".join([self.source, *(output.text for output in self.outputs)])
         return frozenset(words_of(text[:40_000]))
 
@@ -123,7 +124,7 @@ class CellLog:
         return run
 
     def _before_loading(self, cell: str, source: str) -> CellRun | None:
-        """Return the same cell as it ran before the extension was loaded, when no front end's id was known of it."""
+        """Return the same cell as it ran before the extension was loaded, when no front end's id was known."""
         if cell.startswith("In["):
             return None
         same = (known for known, run in self._runs.items() if known.startswith("In[") and run.source == source.rstrip())

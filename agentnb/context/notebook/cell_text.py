@@ -13,7 +13,7 @@ from agentnb.models.framing import element, framed, unframed
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How much of a cell is told: lines and characters of its source and of each output, and of outputs together."""
+    """Tells how much of a cell is told: lines and characters of its source and outputs, and of outputs together."""
 
     name: str
     rank: int
@@ -76,7 +76,7 @@ def is_short(run: CellRun) -> bool:
 def outline(runs: Sequence[CellRun], again: Mapping[int, int] = MappingProxyType({})) -> str:
     """Return one line a cell, those that only look folded into one where several follow each other.
 
-    `again` has, by the number of a run, that of the earlier one which the thread holds of the same cell.
+    `again` maps the number of a run to the earlier run of the same cell that the thread holds.
     """
     lines: list[str] = []
     looking: list[CellRun] = []

@@ -1,8 +1,8 @@
 """The notebook's own code: every executed cell, the last definition of each name, and what its imports bind.
 
 `inspect.getsource` fails for every class that a cell defines, so the cells' texts are kept here as they run. What a
-name means follows the kernel: a later binding replaces an earlier one, `del` removes it, a cell that is edited and run
-again replaces only what it binds anew.
+name means follows the kernel. A later binding replaces an earlier one, and `del` removes it. A cell that is edited and
+run again replaces only what it binds anew.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CODE_LIMIT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """One name that a cell bound: to the entry or import of `cell`, or (neither) to a value of its own."""
+    """One name that a cell bound: to the entry or import of `cell`, or to a value of its own."""
 
     cell: FileDefinitions
     entry: bool = False
@@ -74,8 +74,8 @@ class CellIndex:
     def record(self, source: str, *, cell_id: str | None, number: int | None, failed_at: int = 0) -> None:
         """Take in one executed cell. What cannot be parsed becomes a note; nothing is raised.
 
-        `failed_at` is the line at which it raised an error, counted from its first line of code; 0 if it did not. What
-        stands from that statement on has not run: it replaces nothing.
+        `failed_at` is the line at which it raised, counted from its first line of code; 0 if it did not. What stands
+        from that statement on has not run: it replaces nothing.
         """
         label = cell_id or (f"In[{number}]" if number is not None else "In[?]")
         code = python_part(source)
@@ -98,8 +98,8 @@ class CellIndex:
         self._latest[label] = (version + 1, cell)
 
     def _parse(self, label: str, code: str) -> FileDefinitions:
-        """Most cells are plain Python, or plain but for lines that are magics; IPython's transformer is asked last,
-        for it takes ten times as long as parsing."""
+        """Most cells are plain Python, or plain but for lines that are magics. IPython's transformer comes last: it
+        takes ten times as long as parsing."""
         return parse_cell(code, cell=label, versions=(make(code) for make in (_without_magics, self._python)))
 
     def versions(self) -> tuple[CellVersion, ...]:
@@ -307,7 +307,8 @@ def _import_definition(item: Import, cell: str) -> Definition:
 
 
 def python_part(source: str) -> str | None:
-    """Return the Python of a cell: all of it, the body of a cell magic that runs it here, or None where there is none."""
+    """Return the Python of a cell: all of it, or the body of a cell magic that runs it here. None where there is
+    none."""
     source = source.replace("\r\n", "\n").replace("\r", "\n")
     if not source.strip() or AGENT.match(source):
         return None
@@ -326,7 +327,7 @@ def _without_magics(code: str) -> str:
 
 
 def is_simple(cell: FileDefinitions, name: str) -> bool:
-    """Is the name bound once in its cell, to an expression of literals and names, or by a call that only defines?"""
+    """Tell whether its cell binds the name once, to literals and names, or by a call that only defines."""
     entry = cell.chosen[name]
     text = cell.python_of(entry)
     if len(text) > CONSTANT_LIMIT or name in cell.repeated:

@@ -1,6 +1,6 @@
-"""What cells have shown: figures and pictures of their outputs, as they were shown; and whether a task speaks of them.
+"""Keep what cells have shown: their figures and pictures, as shown; and tell whether a task speaks of them.
 
-What is kept is what the front end received, never the object: a figure that was closed after it was shown is not held.
+Kept is what the front end received, never the object. A figure that was closed after it was shown is not held.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PICTURES = ("image/png", "image/jpeg")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A figure that a cell showed: its words and, where it was shown as PNG or JPEG, its `data`, as bytes or in base64.
+    """A figure that a cell showed: its words and, where it was a PNG or JPEG, its `data`, as bytes or base64.
 
     `value` finds the object instead where somebody else keeps it (`Out`, pyplot); it may find None by then.
     """

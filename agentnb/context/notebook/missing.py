@@ -1,4 +1,4 @@
-"""Whether a task points at something that is not there: a cell that did not run, an empty kernel. Pure."""
+"""Tell whether a task points at something that is not there: a cell that did not run, an empty kernel. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def what_is_missing(
     text: NotebookText | None = None,
     asking: str = "",
 ) -> str:
-    """Return what the task points at and the kernel does not have, in a sentence; empty where it has it all."""
+    """Return in a sentence what the task points at and the kernel does not have. Empty where it has it all."""
     means = pointed(task, runs, by_number=by_number)
     waiting = _waiting(text, runs)
     if not runs and (means.above or means.missing or (means.entire and not waiting)):

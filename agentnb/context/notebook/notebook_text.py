@@ -35,8 +35,8 @@ class TextCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotebookText:
-    """All cells from top to bottom. `live` says that the front end told them, so that edits and deletions are known;
-    a saved file may be older than what ran."""
+    """All cells from top to bottom. `live` says that the front end told them, so that edits and deletions are known. A
+    saved file may be older than what ran."""
 
     cells: tuple[TextCell, ...]
     live: bool = False
@@ -101,7 +101,7 @@ def saved_text(path: Path, short: Callable[[str], str]) -> NotebookText | None:
 
 
 def saved_path(environment: Mapping[str, str], namespace: JsonMapping) -> Path | None:
-    """Where the server (JPY_SESSION_NAME) or VS Code says that the notebook is saved."""
+    """Return where the server (JPY_SESSION_NAME) or VS Code says that the notebook is saved."""
     named = namespace.get("__vsc_ipynb_file__")
     for name in (named if isinstance(named, str) else "", environment.get("JPY_SESSION_NAME", "")):
         if name.endswith(".ipynb"):
@@ -110,8 +110,7 @@ def saved_path(environment: Mapping[str, str], namespace: JsonMapping) -> Path |
 
 
 def parts_of(text: NotebookText, runs: Sequence[CellRun], *, asking: str = "") -> tuple[TextPart, ...]:
-    """Return what is to be told beside the cells that ran: Markdown with its place, cells that have not run, edits,
-    deletions.
+    """Return what to tell beside the cells that ran: Markdown with its place, cells not run, edits, deletions.
 
     Each part's text depends on the notebook alone, so that it is told once.
     """

@@ -1,4 +1,5 @@
-"""What a cell printed, returned, showed or raised, as text of bounded size. Frozen values; pure on recorded data."""
+"""Tell what a cell printed, returned, showed or raised, as text of bounded size. Frozen values; pure on recorded
+data."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ class Output:
 
 
 def settle(text: str) -> str:
-    """Return the text as a screen shows it in the end: carriage returns and backspaces carried out, escape codes gone."""
+    """Return the text as a screen shows it in the end: carriage returns and backspaces carried out, escape codes
+    gone."""
     if "\x1b" in text:
         text = _ANSI.sub("", text)
     if "\r" in text:
@@ -127,7 +129,8 @@ _HTML_TAG = re.compile(r"<[^>]*>")
 
 
 def output_of(data: JsonMapping, *, result: bool, figure: str | None = None, name: str = "") -> Output | None:
-    """Return a mime bundle as an output. `figure` are the words of what is one, else None; our own runs are no output."""
+    """Return a mime bundle as an output. `figure` are the words of what is one, else None; our own runs are no
+    output."""
     if RUN in data:
         return None
     plain = _text(data, "text/plain")
@@ -163,7 +166,8 @@ def of_html(page: str) -> str:
 
 
 def bounded(text: str) -> str:
-    """Return a text as it is kept: of a longer one the beginning and the end, cut between lines where there are any."""
+    """Return a text as it is kept. Of a longer one keep the beginning and the end, cut between lines if there are
+    any."""
     if len(text) <= KEPT:
         return text
     half = KEPT // 2

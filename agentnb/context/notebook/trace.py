@@ -1,7 +1,7 @@
 """Record what a cell really ran: the user's functions that were executed, in the order of their first call.
 
 Recording changes nothing that the cell does. On Python 3.12 and later `sys.monitoring` reports each function once and
-is then switched off for it, which costs about nothing; on 3.11 a profile hook makes calls about four times slower.
+is then switched off for it, at about no cost. On 3.11 a profile hook makes calls about four times slower.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Ran:
 
 @dataclass(slots=True)
 class Recording:
-    """What ran so far. `of_interest` says of a file name whether its functions are kept."""
+    """Holds what ran so far. `of_interest` says of a file name whether its functions are kept."""
 
     of_interest: Callable[[str], bool]
     _found: list[Ran] = field(default_factory=list)
@@ -234,7 +234,7 @@ RAISED, PASSED = "the error was raised in it", "the error passed through it"
 
 
 def chain_of(error: BaseException) -> list[BaseException]:
-    """Return the error, then what it was raised from, or what an exception group holds; at most CAUSES more, each once."""
+    """Return the error, then what it was raised from or what its group holds; at most CAUSES more, each once."""
     found: list[BaseException] = []
     waiting: list[BaseException | None] = [error]
     while waiting and len(found) <= CAUSES:
@@ -248,7 +248,8 @@ def chain_of(error: BaseException) -> list[BaseException]:
 
 
 def frames_from_cell(error: BaseException) -> list[tuple[FrameType, int]]:
-    """Return the frames of a traceback with their lines, outermost first. What stands above the cell is the kernel's."""
+    """Return the frames of a traceback with their lines, outermost first. What stands above the cell is the
+    kernel's."""
     found: list[tuple[FrameType, int]] = []
     step = error.__traceback__
     in_cell = False
@@ -262,10 +263,10 @@ def frames_from_cell(error: BaseException) -> list[tuple[FrameType, int]]:
 
 
 def frames_of(error: BaseException, of_interest: Callable[[str], bool] = is_user_or_package) -> tuple[Ran, ...]:
-    """Return the functions in a traceback and in those of its causes, the user's own first, each from the innermost on.
+    """Return the functions in a traceback and its causes, the user's own first, each from the innermost on.
 
-    They are where the answer lies, and cost nothing to record. Of a library's only the one that the user's code called
-    and the one in which the error was raised: what lies between is the library's own affair.
+    They are where the answer lies, and cost nothing to record. Of a library's, return only the one that the user's code
+    called and the one that raised. What lies between is the library's own affair.
     """
     reasons: dict[CodeType, str] = {}
     called: set[CodeType] = set()

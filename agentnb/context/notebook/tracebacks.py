@@ -1,4 +1,4 @@
-"""What went wrong in a cell, for the model: the error and its causes, where they passed through, and locals.
+"""Tell the model what went wrong in a cell: the error and its causes, where they passed, and locals.
 
 Bounded and stable: no absolute path, no address, no process id. Nobody's code is run to describe a local.
 """
@@ -36,11 +36,10 @@ _Frame = tuple[FrameType, int]
 
 
 def describe_failure(error: BaseException, *, project: Path | None = None, short: Collection[str] = ()) -> str:
-    """Return the failure as an `<error>` element: the error with its frames, the innermost last as Python prints them,
-    then what it was raised from or consists of.
+    """Return the failure as an `<error>` element: the error with its frames, the innermost last as Python prints them.
+    Then comes what it was raised from or consists of.
 
-    `short` are functions that the model does not have in full: those whose locals are told come with the statements
-    around the line.
+    `short` are functions that the model does not have in full. Their locals come with the statements around the line.
     """
     lines: list[str] = []
     chain = chain_of(error)
@@ -51,8 +50,7 @@ def describe_failure(error: BaseException, *, project: Path | None = None, short
 
 
 def told_briefly(error: BaseException) -> str:
-    """Return the failure as a cell's output has it: the error and its causes with the user's frames, without any
-    locals."""
+    """Return the failure as a cell's output has it: the error and its causes, the user's frames, no locals."""
     lines: list[str] = []
     chain = chain_of(error)[:3]
     for one in chain:
@@ -87,8 +85,8 @@ _SET = re.compile(r"\{[^{}:\n]{2,400}\}")
 
 
 def steady(text: str) -> str:
-    """Return a message without what differs from run to run though nothing has changed: the addresses of objects, and
-    the order of sets, which follows PYTHONHASHSEED."""
+    """Return a message without what differs from run to run though nothing has changed. That is addresses of objects,
+    and the order of sets, which follows PYTHONHASHSEED."""
     return _SET.sub(_in_order, _ADDRESS.sub("", text))
 
 
@@ -143,7 +141,7 @@ def _inside(frame: FrameType, line: int, short: Collection[str]) -> list[str]:
 
 
 def _data_in(source: str, names: Mapping[str, object]) -> dict[str, object]:
-    """Of the names in a line of a cell those that are data: all that a cell knows is too much."""
+    """Return those names in a cell's line that are data: all that a cell knows is too much."""
     used = dict.fromkeys(_NAME.findall(source))
     return {name: names[name] for name in used if name in names and not static_inspect.is_a(names[name], _CODE)}
 
@@ -165,7 +163,7 @@ def _around_in_cell(code: CodeType, line: int) -> list[str]:
 
 
 def _shown(lines: Sequence[str], spans: Spans, name: str) -> list[str]:
-    """Return an excerpt as it is told: where lines of a statement are left out it says so, and no half of a secret
+    """Return an excerpt as it is told. Where lines of a statement are left out it says so, and no half of a secret
     stays."""
     lines = lines if len(spans) < 2 else _clean(lines)
     if not spans or len(lines) < spans[-1][1]:

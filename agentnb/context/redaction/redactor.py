@@ -1,9 +1,9 @@
 """Secrets out of text, before anything leaves the kernel: a stable mark stands for each.
 
-A mark is made from the secret itself: the same key gives the same mark in any kernel and on any machine, so prefixes
+A mark is made from the secret itself. The same key gives the same mark in any kernel and on any machine, so prefixes
 hold. Of a key that was generated, a plain digest tells nothing. A password can be guessed, so its mark is dear to
-compute (scrypt) and so short that many guesses fit it. What was found to hold no secret is remembered by its digest:
-what goes with every turn, a file or a definition, is looked through once.
+compute (scrypt). It is short, so that many guesses fit. Where nothing was found, that is remembered by digest. So what
+goes with every turn, a file or a definition, is searched once.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def _remember(key: bytes) -> None:
 def named_secrets(
     pairs: Iterable[tuple[object, object]], text: str, *, allow: frozenset[str]
 ) -> dict[str, tuple[str, str]]:
-    """Return what of the text is a secret by the name of the variable that holds it -> (kind, mark). Short values are
-    left out: they would be found in other words."""
+    """Return the secrets in the text by the name of the variable that holds them -> (kind, mark). Short values are left
+    out: they would be found in other words."""
     out: dict[str, tuple[str, str]] = {}
     for name, value in pairs:
         if type(name) is str and type(value) is str and 8 <= len(value) <= 500 and names_secret(name) and value in text:
@@ -86,8 +86,8 @@ def names_secret(name: str) -> bool:
 
 
 def cut_point(text: str, place: int, *, reach: int = 300) -> tuple[int, int]:
-    """Where to cut a text at `place` so that no secret is left that nothing would know by its shape any more: up to
-    where the first part goes, and where what comes after may begin. `reach` characters around are looked at."""
+    """Return where to cut a text at `place` so that no half of a secret stays unrecognised. The first number ends the
+    first part, the second begins what comes after. `reach` characters around are looked at."""
     first = max(0, place - reach)
     across = [m for m in _secrets_in(text[first : place + reach]) if m.start() < place - first < m.end()]
     begin = min((first + match.start("secret") for match in across), default=place)
@@ -133,8 +133,8 @@ def _by_shape(text: str, taken: _Taken, shapes: Sequence[Shape] = SHAPES) -> str
 
 
 def _in_lines(text: str, lowered: str, shape: Shape, replace: Callable[[re.Match[str]], str]) -> str:
-    """Return the shape replaced in the lines that hold a hint of it: trying it at every character would take most of
-    the time."""
+    """Return the shape replaced in lines that hold a hint of it. Trying it at every character would take most of the
+    time."""
     if len(lowered) != len(text):  # a letter that is two when small
         return shape.pattern.sub(replace, text)
     pieces, done = [], 0
@@ -145,7 +145,7 @@ def _in_lines(text: str, lowered: str, shape: Shape, replace: Callable[[re.Match
 
 
 def _lines_with(lowered: str, hints: Iterable[str]) -> list[tuple[int, int]]:
-    """Where the lines with one of the hints begin and end, each with the line after it; such that meet are one."""
+    """Return the spans of lines with one of the hints, each with the line after it. Spans that meet become one."""
     found = sorted(span for hint in hints for span in _lines_of(lowered, hint))
     merged: list[tuple[int, int]] = []
     for begin, end in found:
@@ -196,7 +196,8 @@ def _crossing(broken: Rejoined, taken: _Taken) -> Iterator[tuple[list[tuple[int,
 
 
 def _in_parts(text: str, taken: _Taken) -> str:
-    """Return the text without the secrets that its code puts together from literals: the first holds the mark instead."""
+    """Return the text without the secrets that its code puts together from literals: the first holds the mark
+    instead."""
     for found in sorted(assembled(text), key=lambda item: item.start, reverse=True):
         clean = _in_one_piece(text, found, taken)
         if clean is not None:
@@ -231,7 +232,7 @@ def _value_of(name: str, literal: str, taken: _Taken) -> str | None:
 
 
 def _in_one_piece(text: str, found: Assembled, taken: _Taken) -> str | None:
-    """Return what the literals make together, with a mark in it; None where in one piece they are no secret either."""
+    """Return what the literals make together, with a mark in it. None where even in one piece they are no secret."""
     before = text[max(0, found.start - BEFORE) : found.start].rpartition("\n")[2]
     quote = "'" if '"' in found.text else '"'
     trial = _Taken(allow=taken.allow, dear=taken.dear)
@@ -251,7 +252,7 @@ def _replaced(match: re.Match[str], *, shape: Shape, taken: _Taken) -> str:
 
 
 def _mark_for(secret: str, shape: Shape, taken: _Taken) -> str | None:
-    """Return the mark that is to stand for what a shape took; None where it is no secret, or is to stay."""
+    """Return the mark that stands for what a shape took. None where it is no secret, or is to stay."""
     if "[redacted:" in secret or any(kept in secret for kept in taken.kept) or not shape.judge(secret):
         return None
     mark = _mark(shape.kind, secret, taken)
@@ -280,5 +281,5 @@ def mark_of(kind: str, secret: str) -> str:
 
 @lru_cache(1024)
 def _dear_digest(secret: bytes) -> str:
-    """About 10 ms each: a list of a million passwords takes hours, and a digest of 12 bits fits hundreds of them."""
+    """A digest takes about 10 ms: a list of a million passwords takes hours, and 12 bits fit hundreds of them."""
     return hashlib.scrypt(secret, salt=b"agentnb mark", n=2**12, r=8, p=1, dklen=8).hex()

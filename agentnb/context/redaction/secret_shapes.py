@@ -1,8 +1,8 @@
 """The shapes of secrets: providers' own keys, and what a name or a place gives away. Pure data and its judges.
 
 Every pattern is anchored by a literal that scanning finds fast and bounded in length. Well-known detectors were
-compared (make bench-context; 2026-11-23): detect-secrets, last released in May 2024, found 46 % of the made-up secrets
-at ten times the time; kingfisher found 71 %, is a 47 MB program, and takes seconds to start. So the shapes stand here.
+compared (make bench-context; 2026-11-23). detect-secrets, last released in May 2024, found 46 % of the made-up secrets
+at ten times the time. kingfisher found 71 %, is a 47 MB program, and takes seconds to start. So the shapes stand here.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _STAND_IN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """`pattern`'s group `secret` is what is taken out; `hints` are literals one of which any match contains.
+    """`pattern`'s group `secret` is what is taken out. Any match contains one of the literals `hints`.
 
     With `in_lines` a match begins on a line with a hint and ends on it or the next.
     """
@@ -91,8 +91,7 @@ def _is_password(value: str) -> bool:
 
 
 def _is_key(value: str) -> bool:
-    """Return the bare value of a key's or token's name: `token` is also what parsers call a word, so digits are asked
-    for."""
+    """Return the bare value of a key's or token's name. Parsers call a word `token` too, so digits are asked for."""
     return _is_password(value) and bool(re.search(r"\d", value)) and not _names_one(value)
 
 
@@ -127,7 +126,7 @@ def _is_quoted_token(value: str) -> bool:
 
 
 def _is_default(value: str) -> bool:
-    """Return a value that stands after a secret's name in a call or list, where names stand side by side too."""
+    """Return a value after a secret's name in a call or list, where names stand side by side too."""
     return len(value) >= 8 and " " not in value and _is_quoted_key(value) and _is_mixed_somewhat(value)
 
 
@@ -175,7 +174,8 @@ def _shape(kind: str, pattern: str, *hints: str, judge: Callable[[str], bool] = 
 
 
 def _named(pattern: str, *hints: str, judge: Callable[[str], bool], kind: str = "secret") -> Shape:
-    """Return what a name or a place gives away: looked for only near its hints, since it begins with no literal."""
+    """Return what a name or a place gives away. It begins with no literal, so only places near its hints are
+    searched."""
     found = _shape(kind, pattern, *hints, judge=judge)
     return Shape(found.kind, found.pattern, found.hints, judge, in_lines=True)
 
@@ -198,8 +198,8 @@ _OTHERS = (
 _KEYS = rf"(?:{_WORDS}|{_OTHERS})"
 _PASSWORD_HINTS = ("pass", "pw", "kennwort", "contrase", "senha", "wachtwoord", "пароль", "密码", "パスワード")
 _KEY_HINTS = ("secret", "token", "key", "auth", "credential")
-# Before the name anything but a letter (`DB_PASSWORD`) or a hump (`dbPassword`), after it a short suffix and, in JSON,
-# a closing quote.
+# Before the name stands anything but a letter (`DB_PASSWORD`), or a hump (`dbPassword`). After it come a short suffix
+# and, in JSON, a closing quote.
 _COLOURED = r"(?<=\[\dm)|(?<=\[\d\dm)|(?<=;\dm)|(?<=;\d\dm)|(?<=;\d\d\dm)"
 _HUMP = rf"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z])|{_COLOURED})"
 # `token_type`, `pass_zero`, `SECRET_PATH`: what is told about a secret is none.
@@ -264,7 +264,7 @@ _NAME = rf"(?i:{_PASSWORDS}|{_KEYS}){_SUFFIX}"
 _DATABASES = r"(?:postgres(?:ql)?|mysql|mariadb|mssql|oracle|mongodb|rediss?|amqps?)(?:\+\w{1,20})?"
 _CLIENTS = r"(?:sshpass|mysql\w{0,6}|mariadb\w{0,6}|docker login|podman login|mongo\w{0,8}|redis-cli)"
 
-# What a place gives away that is no assignment: headers, addresses, calls, markup, SQL and command lines.
+# Places that give a secret away without an assignment: headers, addresses, calls, markup, SQL and command lines.
 _IN_PLACE = (
     _shape(
         "cookie",

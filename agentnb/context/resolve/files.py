@@ -101,7 +101,7 @@ def parsed_source(data: bytes, path: Path, module: str) -> FileDefinitions:
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
-    """(modification time in ns, size), or (0, 0) for what is not a file of its own (inside a zip, gone)."""
+    """Return (modification time in ns, size); (0, 0) for what is not a file of its own (inside a zip, gone)."""
     try:
         found = path.stat()
     except OSError:

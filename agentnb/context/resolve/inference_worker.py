@@ -46,7 +46,7 @@ def _read(questions: queue.SimpleQueue[bytes]) -> None:
 
 
 def answer(code: str, expression: str, path: list[str]) -> FoundPlace:
-    """Where the definition of `expression` after `code` stands, with `path` as the import path."""
+    """Return where the definition of `expression` after `code` stands, with `path` as the import path."""
     import astroid  # noqa: F401 - before `path`: a user's file may be called like a part of it
 
     sys.path[:] = path

@@ -1,6 +1,6 @@
 """Tell library code by the live object: its qualified name, its signature and its docstring, never its body.
 
-Only the lines of the header are read, so that a file of ten thousand lines costs a millisecond and nothing is parsed.
+Only the lines of the header are read. A file of ten thousand lines costs a millisecond, and nothing is parsed.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def of_class(cls: type) -> Definition | None:
 
 
 def of_module(module: ModuleType) -> Definition | None:
-    """Return a library's module by its import and its summary; None for one of the user's, or one without a file."""
+    """Return a library's module by its import and its summary. None for one of the user's, or one without a file."""
     path = loaded_file(module)
     if path is None or not is_library(str(path)):
         return None

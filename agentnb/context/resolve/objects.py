@@ -1,4 +1,4 @@
-"""What a dotted name means by the live objects: they are looked at, never asked, and lead to their source's text."""
+"""Resolve a dotted name by the live objects. They are looked at, never asked, and lead to their source's text."""
 
 from __future__ import annotations
 import __future__
@@ -52,7 +52,7 @@ class LiveObjects:
         return None if value is static_inspect.MISSING else self._of_value(owner, parts, value)
 
     def _beyond(self, owner: Any, rest: list[str]) -> Definition | None:
-        """Return an attribute that is not stored on the live object may still stand in the source of its module or
+        """Return the attribute by its source: not stored on the live object, it may still stand in its module or
         class."""
         if static_inspect.is_a(owner, ModuleType):
             return self._texts.inside(static_inspect.module_text(owner, "__name__"), rest)
@@ -85,8 +85,8 @@ class LiveObjects:
         return written or self._compiled(inner, owner, name) or self._plain(owner, name, inner)
 
     def _of_library(self, value: Any, inner: Any) -> Definition | None:
-        """Return a library's function, class or module by the object itself; what it looks like else is told as others
-        are."""
+        """Return a library's function, class or module by the object itself. Anything else is told as the user's own
+        is."""
         if static_inspect.is_a(inner, FunctionType):
             is_property = static_inspect.is_a(value, (property, cached_property))
             known = library.is_library_function(inner.__code__)
@@ -184,7 +184,8 @@ class LiveObjects:
         return file, found.name.removeprefix(f"{file.module}.") if found and file else qualname
 
     def _file_of_methods(self, cls: type, qualname: str) -> FileDefinitions | None:
-        """Where the first method of a class stands, for one that is not where it says: from `%run`, or a magic."""
+        """Return the place of a class's first method, where the class itself is not where it says: from `%run`, or a
+        magic."""
         inner = (static_inspect.unwrap(value) for value in static_inspect.class_dict(cls).values())
         codes = (function.__code__ for function in inner if static_inspect.is_a(function, FunctionType))
         own = (code for code in codes if code.co_qualname.startswith(f"{qualname}."))
@@ -209,8 +210,8 @@ class LiveObjects:
         return f"the file that defines {name} cannot be read"
 
     def _of_cell_code(self, code: CodeType) -> Definition | None:
-        """Return what the cells say of a function; where a condition chose, or no cell has it, what the code was made
-        of."""
+        """Return a function as the cells have it. Where a condition chose, or no cell has it, return the code's own
+        source."""
         name = code.co_qualname
         known, cell = self._cells.find(name), self._cells.definitions.cell_of(name)
         if known and cell and name not in cell.repeated and _text_of(code).strip() == "\n".join(cell.lines).strip():
@@ -229,8 +230,7 @@ class LiveObjects:
         return known
 
     def _file_of(self, code: CodeType, module: str = "") -> FileDefinitions | None:
-        """Return the file that the code was compiled from; of what ran otherwise, the text that IPython keeps to show
-        it."""
+        """Return the file that the code was compiled from; else the text that IPython keeps to show it."""
         if not _is_no_file(code.co_filename):
             path = Path(code.co_filename)
             return self._texts.read(path, library.module_of(path, module))

@@ -1,4 +1,4 @@
-"""Outlines of the project's own modules: which ones the notebook uses, and what of them fits into a token budget."""
+"""Outline the project's own modules: which ones the notebook uses, and how much fits into a token budget."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def modules_in_use(
 ) -> dict[str, ModuleType]:
     """Return the loaded modules of the user's own that the notebook uses, sorted by name.
 
-    Those are what cells import, what dotted names in cells lead through, and the homes of the notebook's functions,
-    classes and instances. A module that only another module uses is not among them. Nothing is imported.
+    Those are what cells import and what dotted names in cells lead through. The homes of the notebook's functions,
+    classes and instances count too. A module that only another module uses is not among them. Nothing is imported.
     """
     names = dict.fromkeys([*cells.imported(), *_dotted(cells, is_own)])
     found: set[str] = {home for value in _values(namespace) if (home := home_of(value))}
@@ -76,7 +76,7 @@ def modules_in_use(
 
 
 def _dotted(cells: CellIndex, is_own: Callable[[ModuleType], bool]) -> Iterator[str]:
-    """Yield the dotted names in cells that begin with a module of the user's own, as they are called where they are."""
+    """Yield dotted names in cells that begin with a module of the user's, as that module is called there."""
     bound = {name: target for name, target in cells.imports().items() if _is_loaded(target, is_own)}
     if not bound:
         return

@@ -1,7 +1,7 @@
 """Search the text of the packages in use for a name that nothing in the notebook leads to.
 
-It happens when such a name is asked for: in backticks, by `inspect`, or to pin it. A file is read if it was not, or
-has changed since; only one that seems to define the name is parsed. Nothing is imported.
+It happens when such a name is asked for: in backticks, by `inspect`, or to pin it. A file is read if it is new or has
+changed. Only one that seems to define the name is parsed. Nothing is imported.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class PackageSearch:
         self._found: dict[str, list[Definition]] = {}
 
     def likeliest(self, name: str) -> Definition | None:
-        """Return the one definition of that name, or the one that stands out: public, at its module's top, no constant."""
+        """Return the one definition of that name, or the one that stands out: public, at its module's top, no
+        constant."""
         found = self._search(name)
         return found[0] if len(found) == 1 else None
 

@@ -1,8 +1,8 @@
 """Tell which definition a name in the user's words or code means.
 
-A cascade: the live object in the namespace, the notebook's cells, the text of files, and inference by astroid for what
-those did not resolve. Live objects are looked at, never asked: no property, `__getattr__` or `__repr__` runs. No module
-is imported that the user has not imported. Inference works in a process of its own, in limited time.
+It is a cascade: the live object in the namespace, the notebook's cells, the text of files. Inference by astroid comes
+last, for what those did not resolve. Live objects are looked at, never asked: no property, `__getattr__` or `__repr__`
+runs. No module is imported that the user has not imported. Inference works in a process of its own, in limited time.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ _BUILTINS = vars(builtins)
 
 
 class Resolver:
-    """Names of one notebook at one moment: what it has read and found it remembers, so make a new one for each task.
+    """Resolves names of one notebook at one moment. It remembers what it has read and found, so make a new one for each
+    task.
 
     `project` is searched before the import path; `index` is shared by default.
     `patience` is how long the caller waits for inference in all, in seconds.
@@ -117,7 +118,7 @@ class Resolver:
         return found if found is not None and found.name == name else None
 
     def mentioned(self, word: str) -> Definition | None:
-        """Return the same for a word of the text, which may well be no name: no inference, no reason, no hint."""
+        """Return the same for a word of the text, which may be no name: no inference, reason or hint."""
         return self._look(word.split("."), self._cascade)
 
     def known(self, word: str) -> bool:
@@ -130,8 +131,8 @@ class Resolver:
         return root in self._namespace or ("." in word and root in sys.modules)
 
     def class_of(self, name: str) -> Definition | None:
-        """Return the class of a variable, where a cell or the project defines it: what a question on the variable is
-        about."""
+        """Return the class of a variable, where a cell or the project defines it: a question on the variable is about
+        it."""
         value = self._namespace.get(name, static_inspect.MISSING)
         if value is static_inspect.MISSING or static_inspect.is_a(value, (type, ModuleType, FunctionType)):
             return None
@@ -161,7 +162,7 @@ class Resolver:
             place = receiver or user
             within = self._inside_module(place)
             parts = [*(within if place.kind == "class" else within[:-1]), *parts[1:]]
-        # An attribute that is not found leads to its owner, but no further than to one part: that is the whole name.
+        # An attribute that is not found leads to its owner, but not further than to one part: the whole name.
         for end in range(len(parts), 0, -1):
             key = (place.file, ".".join(parts[:end]))
             if key not in self._followed:
@@ -337,8 +338,7 @@ class Resolver:
         )
 
     def _absolute(self, parts: list[str]) -> Definition | None:
-        """Return a full dotted path: the longest part of it that is a module, then names inside that; live objects
-        first."""
+        """Return a full dotted path: the longest part that is a module, then names inside; live objects first."""
         for end in range(len(parts) - 1, 0, -1):
             loaded = static_inspect.loaded_module(".".join(parts[:end]))
             if loaded is not None:
@@ -361,7 +361,7 @@ class Resolver:
 
     @cached_property
     def _surveyed(self) -> list[FileDefinitions]:
-        """Return the modules that the notebook imports, those left out that are loaded and not the user's: `_exported`
+        """Return the modules that the notebook imports. Loaded ones that are not the user's are left out: `_exported`
         looks at them without reading their files."""
         targets = dict.fromkeys(self._imports.values())
         return self._texts.survey(
@@ -371,8 +371,7 @@ class Resolver:
         )
 
     def _from_packages(self, parts: list[str]) -> Definition | None:
-        """Return what the packages in use call so, where the notebook itself does not: at their top, or anywhere by
-        text."""
+        """Return what the packages in use call so, where the notebook does not: at their top, or anywhere by text."""
         if self.known(parts[0]):
             return None
         return self._exported(parts) or self._search.likeliest(".".join(parts))

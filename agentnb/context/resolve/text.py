@@ -1,4 +1,4 @@
-"""What a dotted name means by text alone: in the index of files, through imports and star imports, and in cells.
+"""Resolve a dotted name by text alone: in the index of files, through imports and star imports, and in cells.
 
 Nothing is imported and nobody's code runs; the project's own directories are searched before the import path.
 """
@@ -46,7 +46,7 @@ class Texts:
         for end in range(len(parts) if len(parts) <= PARTS_LIMIT else 0, 0, -1):
             name = ".".join(parts[:end])
             if self.file_of(name) is not None:
-                # What the longest module does not have is not there: a shorter one would only send us back.
+                # If the longest module does not have it, it is not there. A shorter one would only send us back.
                 if not parts[end:]:
                     return self._hiding(name, [], seen) or self.module(name)
                 return self.inside(name, parts[end:], seen) or self._hiding(name, parts[end:], seen)
@@ -65,8 +65,8 @@ class Texts:
     def inside(self, module: str, parts: list[str], seen: _Seen | None = None) -> Definition | None:
         """`parts` inside a module by its text alone: its own names, its imports, its star imports, its submodules.
 
-        `seen` holds what this question has asked already: packages import each other in circles, and a star import
-        that is followed on every path through them takes minutes.
+        `seen` holds what this question has asked already. Packages import each other in circles, and following a star
+        import on every path takes minutes.
         """
         key = (module, ".".join(parts))
         if seen is None:
@@ -108,7 +108,8 @@ class Texts:
         return None
 
     def _in_order(self, classes: Sequence[_Class], rest: list[str], seen: _Seen) -> Definition | None:
-        """Return what the first of these classes that has it calls so; what one only promises to type checkers, last."""
+        """Return what the first of these classes that has it calls so; what one only promises to type checkers,
+        last."""
         having = [(file, name) for file, name in classes if f"{name}.{rest[0]}" in file.chosen]
         having.sort(key=lambda cls: cls[0].chosen[f"{cls[1]}.{rest[0]}"].weight < 2)
         found = (self._own(file, [*name.split("."), *rest], seen) for file, name in having)
@@ -121,7 +122,7 @@ class Texts:
         return [base for base in found if base is not None]
 
     def _class_in(self, module: str, parts: list[str]) -> _Class | None:
-        """Return the class that a name in a module means; one that is asked for while it is looked up is none."""
+        """Return the class that a name in a module means. One asked for while it is looked up is none."""
         key = (module, ".".join(parts))
         if key not in self._classes:
             self._classes[key] = None
@@ -196,8 +197,8 @@ class Texts:
         return self._noted(file)
 
     def survey(self, modules: Iterable[str]) -> list[FileDefinitions]:
-        """Return the files of these modules, to be looked through for a name: that one is broken is no answer to
-        anything."""
+        """Return the files of these modules, to be looked through for a name. A broken one answers nothing and is left
+        out."""
         return [file for module in modules if (file := self._found(module)[1])]
 
     def _found(self, module: str) -> tuple[Path | None, FileDefinitions | None]:

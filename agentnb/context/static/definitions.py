@@ -1,7 +1,7 @@
 """Definitions: functions, classes, methods, properties, constants, imports, type aliases; and what one file defines.
 
-Pure values. A file is a tuple of lines and of light entries (name, kind, lines); a Definition is built from its own
-slice only when somebody asks for it, so an index needs to keep no trees.
+Pure values. A file is a tuple of lines and of light entries (name, kind, lines). A Definition is built from its own
+slice only when somebody asks for it, so an index keeps no trees.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ class Definition:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """Where a definition stands. `spans` has a second pair where a property's setter follows its getter.
+    """Tells where a definition stands. `spans` has a second pair where a property's setter follows its getter.
 
-    `weight` orders several of one name: 2 normal, 1 in a branch that does not run as a rule, 0 an overload's stub.
-    `columns` is set where others share its lines (`a = 1; b = 2`): UTF-8 bytes before it in its first line, and up to
-    its end in its last.
+    `weight` orders several of one name: 2 normal, 1 in a branch that rarely runs, 0 an overload's stub. `columns` is
+    set where others share its lines (`a = 1; b = 2`). It has the UTF-8 bytes before it in its first line, and up to its
+    end in its last.
     """
 
     name: str
@@ -133,7 +133,7 @@ class ParseError:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FileDefinitions:
-    """What one file or cell defines. `error` says why a part of it could not be read; what could be is there.
+    """Holds what one file or cell defines. `error` says why a part of it could not be read; what could be is there.
 
     `outdated`: none of it could be, and this is what an earlier version of the file defined.
     """
@@ -232,7 +232,7 @@ class FileDefinitions:
 
     @cached_property
     def outline(self) -> tuple[Line, ...]:
-        """Return what the file offers, line by line: signatures of the public names, and what a package takes from its
+        """Return what the file offers, line by line: signatures of public names, and what a package imports from its
         own modules. Bodies are no part of it, so most edits leave it as it is."""
         return tuple(_outline(self))
 
@@ -471,7 +471,7 @@ def without_docs(found: Definition) -> Definition:
 
 
 def _docstring(node: ast.AST) -> tuple[int, int, str] | None:
-    """(first line, last line, what stays) of a docstring of three lines or more that stands on lines of its own."""
+    """Return (first line, last line, what stays) of a docstring of three lines or more on lines of its own."""
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return None
     text, body = ast.get_docstring(node), node.body[0]

@@ -12,8 +12,8 @@ _C = TypeVar("_C", bound=Hashable)
 def resolution_order(cls: _C, bases: Callable[[_C], Sequence[_C]]) -> list[_C]:
     """Return the class, then what it inherits from. What leads back to itself, as broken text may, ends there.
 
-    A class whose bases have no common order is refused by Python when it is made: of such a one each base with all
-    that it inherits comes before the next.
+    A class whose bases have no common order is refused by Python when it is made. For such a class, each base and all
+    that it inherits come before the next base.
     """
     return _order(cls, bases, (), {})
 

@@ -1,7 +1,7 @@
 """Find the names that a piece of code uses and does not bind itself: where one step on leads.
 
-Pure, on syntax trees. A reference is dotted where the code reads attributes (`nx.Graph.add_edge`); `()` marks the
-result of a call (`pd.read_csv().groupby`); a method's first parameter is `self`, whatever it is called; a name imported
+Pure, on syntax trees. A reference is dotted where the code reads attributes (`nx.Graph.add_edge`). `()` marks the
+result of a call (`pd.read_csv().groupby`). A method's first parameter is `self`, whatever it is called. A name imported
 inside a function is its full target. Order is the order of appearance.
 """
 
@@ -24,7 +24,7 @@ Bindings = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """What code uses, each once.
+    """Holds what code uses, each once.
 
     `members` are attributes of values whose class the code does not tell (`G.nodes` for an unannotated parameter `G`).
     """

@@ -52,8 +52,8 @@ def parse_definitions(source: str, *, module: str, file: str) -> FileDefinitions
 def parse_cell(source: str, *, cell: str, versions: Iterable[str] = ()) -> FileDefinitions:
     """Return the same for a cell, with what its own scope binds.
 
-    `versions` are the same text as Python where `source` has magics, asked for only as long as none could be parsed;
-    one counts only if its lines fall on the same lines.
+    `versions` are the same text as Python where `source` has magics. They are asked for until one parses, and one
+    counts only if its lines stay in place.
     """
     typed = normalise(source)
     for python in itertools.chain([typed], map(normalise, versions)):
@@ -115,8 +115,7 @@ class _Scanner:
         return None
 
     def made(self) -> Mapping[str, str]:
-        """Return every name that the scope leaves bound, in order, with the call that made it (`Model()`) or an empty
-        text."""
+        """Return every name that the scope leaves bound, in order, with the call that made it (`Model()`) or ""."""
         names = dict.fromkeys(
             [*(entry.name for entry in self.entries if "." not in entry.name), *(item.bound for item in self.imports)],
             "",

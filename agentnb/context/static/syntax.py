@@ -27,8 +27,8 @@ def parse(text: str) -> ast.Module:
 
 
 def _parsed(text: str) -> ast.Module:
-    """Python 3.11 counts how deep a tree is for all threads together: where two of them parse at once, either can end
-    in a SystemError ("recursion depth mismatch", seen on 3.11.7) for no fault of its text. It is tried again.
+    """Python 3.11 counts how deep a tree is for all threads together. Where two of them parse at once, either can end
+    in a SystemError ("recursion depth mismatch"), whatever its text; seen on 3.11.7. It is tried again.
     """
     for _ in range(TRIES - 1):
         with suppress(SystemError):

@@ -76,7 +76,7 @@ def in_words(value: object, *, limit: int = LIMIT) -> str:
 
 
 def settled(text: str, limit: int = LIMIT) -> str:
-    """Return a description as it may go into a prompt: no addresses, no words that open or close its parts, bounded."""
+    """Return a description as a prompt may have it: no addresses, no words that frame its parts, bounded."""
     text = unframed(_ADDRESS.sub("", text))
     return text if len(text) <= limit else f"{beginning(text, limit - 1)}…"
 
@@ -96,8 +96,8 @@ def _describe(value: Any) -> str:
 
 
 def _own_words(value: object, limit: int) -> str:
-    """Return what the object says of itself: by `_repr_llm_`, which its author wrote for this, or by the `repr` of a
-    library that computes nothing for it. It runs in a thread and is given up after OWN_WORDS_SECONDS."""
+    """Return what the object says of itself: by `_repr_llm_`, which its author wrote for this. Else use a library's
+    `repr` that computes nothing for it. It runs in a thread and is given up after OWN_WORDS_SECONDS."""
     method = static_inspect.class_attribute(type(value), "_repr_llm_")
     top = static_inspect.class_name(type(value))[0].partition(".")[0]
     if not static_inspect.is_a(method, FunctionType):
@@ -133,7 +133,8 @@ def _known(value: object) -> _KnownClass | None:
 
 
 def brief(value: Any, depth: int = DEPTH) -> str:
-    """Return a value inside another: literals as written, containers by their first items, everything else by its type."""
+    """Return a value inside another: literals as written, containers by their first items, everything else by its
+    type."""
     kind = type(value)
     if kind is str:
         return quoted(value)
@@ -254,8 +255,8 @@ def _state(value: Any) -> JsonObject:
 
 
 def _is_state(cls: type, key: object) -> bool:
-    """Tell whether an attribute is the object's own state: not private, and not what a cached property left when
-    somebody looked at it. Both change though the value does not."""
+    """Tell whether an attribute is the object's own state: not private, and not left by a cached property that was
+    read. Both change though the value does not."""
     if type(key) is not str or key.startswith("_"):
         return False
     return not static_inspect.is_a(static_inspect.class_attribute(cls, key), functools.cached_property)
@@ -331,7 +332,7 @@ def _frame(value: Any) -> str:
 
 
 def _shown_columns(count: int) -> list[int]:
-    """Return the places of the columns that are shown: of many the first and the last, where the target often stands."""
+    """Return the places of the columns that are shown. Of many these are the first and the last, often the target."""
     return list(range(count)) if count <= COLUMNS else [*range(COLUMNS - LAST), *range(count - LAST, count)]
 
 
@@ -354,7 +355,7 @@ _HIDDEN = re.compile(
 
 
 def _column(name: object, cells: list[Any]) -> list[str]:
-    """Return a column's cells; not of one whose name says that they are secret, which their own shape may not show."""
+    """Return a column's cells. None of one whose name says that they are secret, which their shape may not show."""
     return ["(not shown)" if type(name) is str and _HIDDEN.search(name) else _plain(item) for item in cells]
 
 
@@ -450,7 +451,7 @@ def _picture(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _KnownClass:
-    """How values of one library's class are told: at length, and inside another value."""
+    """Tells how values of one library's class are told: at length, and inside another value."""
 
     module: str
     name: str

@@ -29,7 +29,7 @@ def matplotlib_axes(value: object) -> str:
 
 
 def matplotlib_artist(value: Any) -> str:
-    """Return a line, a bar or a text of a figure: by its class and the label that it was given."""
+    """Describe a line, a bar or a text of a figure by its class and its given label."""
     label = str(value.get_label() or "")
     return f"{static_inspect.type_name(value)}{'' if label.startswith('_') or not label else f' {quoted(label)}'}"
 

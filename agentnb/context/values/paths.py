@@ -20,7 +20,8 @@ _PRIVATE = re.compile(r"^\.|\.(?:pem|key|p12|pfx|jks|kdbx)$|^id_|\.env$|secret|c
 
 
 def path_in_words(value: pathlib.PurePath) -> str:
-    """Return a path by its last part: what stands before it differs from machine to machine. A text file with its head."""
+    """Return a path by its last part: what stands before it differs from machine to machine. A text file with its
+    head."""
     if not static_inspect.class_name(type(value))[0].startswith("pathlib"):
         return static_inspect.type_name(value)
     name = str(pathlib.PurePath.__str__(value)).rpartition("/")[2]

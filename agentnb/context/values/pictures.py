@@ -1,9 +1,9 @@
 """Figures and pictures that a task names -> PNG or JPEG bytes; the same figure gives the same bytes.
 
-The user's object is not touched: a figure is copied and the copy is drawn, without its canvas, its callbacks and its
-window; a picture that is not read yet is read from its file a second time. Drawing runs what the figure itself draws
-with (a tick formatter may be the user's own function), as showing it does; therefore only a figure that the task names
-is drawn, in a thread, and given up after SECONDS. Pictures hold no metadata.
+The user's object is not touched. A figure is copied and the copy drawn, without its canvas, callbacks and window. A
+picture that is not read yet is read from its file a second time. Drawing runs what the figure itself draws with, as
+showing it does: a tick formatter may be the user's own function. Therefore only a figure that the task names is drawn,
+in a thread, for SECONDS at most. Pictures hold no metadata.
 """
 
 from __future__ import annotations
@@ -49,8 +49,7 @@ def draw(value: object, *, text: str, patience: float = SECONDS) -> Drawn | None
 
 
 def draw_shown(data: str | bytes, *, text: str, patience: float = SECONDS) -> Drawn:
-    """Return a picture that a cell has shown (PNG or JPEG, as bytes or in base64), within our bounds, without its
-    metadata."""
+    """Return a picture that a cell has shown (PNG or JPEG, bytes or base64), within our bounds, without metadata."""
     return _drawn(lambda: _opened(base64.b64decode(data) if isinstance(data, str) else data), text, patience)
 
 
@@ -124,7 +123,7 @@ def _first_of_grid(value: object) -> Any:
 
 def _figure(figure: Any) -> Any:
     """Return a copy of the figure, drawn at a size of its own. Its state is copied as for pickling, which leaves out
-    canvas and callbacks; what would register the copy with pyplot is taken out."""
+    canvas and callbacks. What would register the copy with pyplot is taken out."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image as Pillow
 

@@ -73,7 +73,8 @@ def public(namespace: JsonMapping) -> list[tuple[str, Any]]:
 
 
 def module_dict(module: ModuleType) -> JsonObject:
-    """Return a module's own names, past whatever its class overrides: one that loads when it is asked stays unloaded."""
+    """Return a module's own names, past whatever its class overrides: one that loads when it is asked stays
+    unloaded."""
     found: JsonObject = _module_dict(module)
     return found
 
@@ -205,7 +206,8 @@ def _module_attribute(module: ModuleType, name: str) -> Any:
 
 
 def unwrap(value: object) -> Any:
-    """Return the function or class inside decorators, descriptors, partials and wrapper objects; else the value itself."""
+    """Return the function or class inside decorators, descriptors, partials and wrapper objects; else the value
+    itself."""
     for _ in range(UNWRAP_LIMIT):
         inner = _inner(value)
         if inner is None or inner is value:

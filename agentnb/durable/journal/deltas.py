@@ -1,8 +1,8 @@
 """A context as bytes per key, and a run's history as deltas between them: pure values in, pure values out.
 
-A run's first row and every so many after it hold a keyframe (the whole context); the rows between hold what changed:
-per top-level key the span of bytes that was replaced. Bytes are compared, never identities, so a handler may change
-its context in place. A restored context is equal to the stored one, keys in the same order.
+A run's first row and every so many after it hold a keyframe (the whole context). The rows between hold what changed:
+for each top-level key the span of bytes that was replaced. Bytes are compared, never identities, so a handler may
+change its context in place. A restored context is equal to the stored one, keys in the same order.
 
 Format 1 of a frame (all numbers little-endian, unsigned 32 bits)
   b"K" count, (key length, value length) * count, key value key value ...
@@ -67,8 +67,7 @@ def size(encoded: Encoded) -> int:
 
 
 def frame(old: Encoded, new: Encoded, chain: int, chain_bytes: int) -> tuple[bytes, bool]:
-    """Return the shorter way to write `new` after `old`: a delta, or a keyframe (True) where the chain has grown
-    enough.
+    """Return the shorter way to write `new` after `old`: a delta, or a keyframe (True) once the chain is long.
 
     `chain` and `chain_bytes` are the number and the bytes of deltas since the last keyframe.
     """
@@ -177,7 +176,8 @@ def common_suffix(a: bytes, b: bytes, limit: int) -> int:
 
 
 def restore(frames: Iterable[bytes]) -> Encoded:
-    """Return the context after a keyframe and the deltas that follow it. Raises StorageDamaged where they do not fit."""
+    """Return the context after a keyframe and the deltas that follow it. Raises StorageDamaged where they do not
+    fit."""
     values: dict[str, bytes | bytearray] = {}
     try:
         for data in frames:

@@ -1,8 +1,8 @@
 """Following a journal from anywhere: every event once and in order, whatever becomes of the messages that tell of it.
 
-A message (over Redis, or none at all where the journal is looked at now and then) only says that there is something to
-read; what is shown comes from the journal. So a message that is lost, doubled, late or forged changes when an event is
-shown, and never what. Signals, which are kept nowhere, are shown while their step is in flight, and may be lost.
+A message only says that there is something to read. It comes over Redis, or the journal is looked at now and then. What
+is shown comes from the journal. So a message that is lost, doubled, late or forged changes when an event is shown, and
+never what. Signals, which are kept nowhere, are shown while their step is in flight, and may be lost.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Message: TypeAlias = int | Event
 
 
 class Ears(Protocol):
-    """Where messages come from."""
+    """Tells where messages come from."""
 
     def hear(self, seconds: float) -> Sequence[Message]:
         """Return what has come, at the latest after `seconds`; nothing where nothing came."""
@@ -38,7 +38,8 @@ class Ears(Protocol):
 
 
 class ShownEvents:
-    """What has been shown of a journal, and so what is shown next. Pure but for `read`, the journal's `follow`."""
+    """Remembers what has been shown of a journal, and so what is shown next. Pure but for `read`, the journal's
+    `follow`."""
 
     def __init__(self, read: Callable[[int], Sequence[Event]], after: int = 0) -> None:
         self._read = read
@@ -72,7 +73,7 @@ class ShownEvents:
         self._looks += 1
 
     def patience(self, usual: float) -> float:
-        """Return the seconds to wait for a message: few while an event that was told of could not be read yet."""
+        """Return the seconds to wait for a message: few while an event it told of could not be read."""
         return SOON[self._looks - 1] if self.told > self.seq and 0 < self._looks <= len(SOON) else usual
 
 
@@ -95,7 +96,7 @@ class Follower:
     """Tells what happens to runs, here or in other processes, from a thread that begins with the first subscriber.
 
     `after` is the `seq` after which events are told, by default the last one now. `trouble` is why the journal could
-    not be read at the last look; it is looked at again, and nothing is left out.
+    not be read at the last look. It is looked at again, and nothing is left out.
     """
 
     def __init__(self, journal: Journal, ears: Ears | None = None, *, after: int | None = None) -> None:

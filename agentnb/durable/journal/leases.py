@@ -1,9 +1,9 @@
-"""Who works on a run, and for how long: owners and leases, pure but for looking at a process of this machine.
+"""Say who works on a run, and for how long. Pure, but for looking at a process of this machine.
 
-A lease says until when its owner may go on without asking. It has two deadlines: one on the wall clock, and one on
-the machine's monotonic clock, which all its processes share and which never jumps. On one machine the second counts,
-and an owner that is dead is seen to be dead at once; across machines the first counts. The fencing token, which grows
-with each claim, stands behind both: whoever was overtaken cannot commit.
+A lease says until when its owner may go on without asking. It has two deadlines. One is on the wall clock, one on the
+machine's monotonic clock, which its processes share and which never jumps. On one machine the second counts, and a dead
+owner is seen to be dead at once. Across machines the first counts. The fencing token, which grows with each claim,
+stands behind both: whoever was overtaken cannot commit.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ def new_owner() -> str:
 
 @functools.cache
 def this_host() -> str:
-    """Return a digest of this boot of this machine and of its process numbers' name space: containers share the first
-    only."""
+    """Return a digest of this machine's boot and of its process numbers' name space; containers share only the boot."""
     parts = (platform.node(), _boot_id(), _pid_namespace())
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
 

@@ -56,7 +56,8 @@ def is_begun(where: str | Path) -> bool:
 
 
 def describe(address: str) -> str:
-    """Return a database and its journal in a few words, for people. Nothing is made; raises what `open_journal` raises."""
+    """Return a database and its journal in a few words, for people. Nothing is made; raises what `open_journal`
+    raises."""
     from agentnb.durable.journal.postgres.migrations import describe
 
     return describe(_known(address))
@@ -103,5 +104,5 @@ def _shared(place: tuple[str, str], clock: Clock | None, make: Callable[[], Shar
 
 
 def _same_clock(asked: Clock | None, kept: Clock) -> bool:
-    """Tell whether a journal that is open serves who asks for this clock; one system clock is as good as another."""
+    """Tell whether an open journal serves who asks for this clock: one system clock is as good as another."""
     return asked is None or asked is kept or (isinstance(asked, SystemClock) and isinstance(kept, SystemClock))

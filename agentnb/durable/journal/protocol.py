@@ -1,8 +1,8 @@
-"""What every journal of runs does, and what a process remembers of a run that it holds.
+"""Say what every journal of runs does, and what a process remembers of a run that it holds.
 
-One step is one transaction and one flush: the run's row moves by compare-and-swap on its step and its fencing token,
-the lease is renewed in the same row, and the history row, which is the event, is inserted. A journal speaks in rows
-and bytes; what they mean is the state machine's business.
+One step is one transaction and one flush. The run's row moves by compare-and-swap on its step and its fencing token.
+The lease is renewed in the same row, and the history row, which is the event, is inserted. A journal speaks in rows and
+bytes; what they mean is the state machine's business.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class OwnedRun:
 
 
 class Journal(Protocol):
-    """What every journal does. All of it is safe from several threads, and every write is durable on return."""
+    """Does what every journal does. All of it is safe from several threads, and every write is durable on return."""
 
     @property
     def address(self) -> str: ...
@@ -94,7 +94,7 @@ class Journal(Protocol):
         """Take the run's lease for `lease` seconds, under a new fencing token. Raises LeaseHeld, RunUnknown."""
 
     def claim_free(self, lease: float, *, states: Collection[str], tags: Mapping[str, str]) -> str | None:
-        """Claim the oldest run that could go on now in one of these states, with these tags, and that nobody works on.
+        """Claim the oldest run in one of these states, with these tags, that could go on and nobody works on.
 
         Gives its run_id, or None where there is none. Several workers that ask at once get different runs.
         """

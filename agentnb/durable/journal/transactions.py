@@ -1,5 +1,5 @@
-"""What a journal decides within one of its transactions, whatever holds its rows: who may claim a run, what becomes of
-a pause, which step is refused.
+"""Decide within a journal's transaction, whatever holds its rows: who may claim a run, what a pause does, which step is
+refused.
 
 `Rules` decides; a subclass reads and writes the rows (SQLite's tables in `sqlite/tables.py`, PostgreSQL's in
 `postgres/`). What a decision says must not happen is said before anything is written.
@@ -38,7 +38,7 @@ _KINDS = {"pause": "paused", "cancel": "cancelled"}
 
 
 class Added(NamedTuple):
-    """An event as it goes into the history: `part` 0 is the step, later ones are marks made while the run stands."""
+    """An event as it goes into the history: `part` 0 is the step, later ones are marks between steps."""
 
     step: int
     part: int
@@ -139,8 +139,7 @@ class Rules(ABC):
         return Committed(now, w.status, seq)
 
     def _commit_slowly(self, w: StepWrite) -> Committed:
-        """Return the swap failed: the run has been moved or claimed by another, or a pause or a cancellation is asked
-        for."""
+        """Raise for the swap that failed: the run was moved or claimed by another, or is to pause or be cancelled."""
         row = self.known_row(w.run_id)
         if row.fence != w.fence or row.summary.step != w.step - 1 or row.control is None:
             raise StepConflict(
@@ -247,8 +246,8 @@ class Rules(ABC):
 
     @abstractmethod
     def find_free(self, states: Collection[str], tags: Mapping[str, str], dead: Collection[str]) -> str | None:
-        """Return the oldest run in one of these states, with these tags, that could be claimed now: running, or waiting
-        for what has come, and its lease free, over, or that of a dead owner."""
+        """Return the oldest run in one of these states, with these tags, that could be claimed now. It is running, or
+        waiting for what has come. Its lease is free, over, or a dead owner's."""
 
     @abstractmethod
     def frames(self, row: RunRow, step: int) -> tuple[str, list[bytes]]: ...

@@ -1,4 +1,4 @@
-"""What %agent_cache shows: what is warm, how the policy decides and why, why a call hit or missed."""
+"""Show what %agent_cache has: what is warm, how the policy decides and why, why a call hit or missed."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ def _without_words(name: str, command: Callable[[Session], None], session: Sessi
 
 
 def _status(session: Session) -> None:
-    """First what the next call may expect; then what is warm now, by model, and the cache objects; then the policy."""
+    """First comes what the next call may expect; then what is warm, by model, with the cache objects; then the
+    policy."""
     now = session.clock.now()
     warm = [entry for entry in session.ledger.entries() if entry.until > now and _reachable(session, entry.scope)]
     longest = {(e.scope, e.model): e for e in sorted(warm, key=lambda e: e.tokens)}.values()
@@ -135,7 +136,7 @@ def _policy_before_the_first_call(session: Session) -> None:
 
 
 def _policy(session: Session, now: float, outlook: Outlook, notes: Sequence[str]) -> None:
-    """How each layer is cached, of which kind, until when it is kept warm, and why."""
+    """Show how each layer is cached, of its kind, until when it is kept warm, and why."""
     call, plan, _, _, reuse = outlook
     spans, held = layer_spans(call), session.objects.find(call.prompt, call.model, call.scope)
     lives = held.until - now if held else None
@@ -168,8 +169,8 @@ def _other_model(session: Session, address: str) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerNow:
-    """A layer's tokens, until when it is warm (seconds since the epoch; None: it is not), and for how many seconds a
-    cache object holds it (None: none does)."""
+    """A layer's tokens, and until when it is warm (seconds since the epoch; None: it is not). Also for how many seconds
+    a cache object holds it (None: none does)."""
 
     tokens: int
     until: float | None
@@ -255,7 +256,7 @@ def _named(layers: Sequence[str]) -> str:
 
 
 def _money_notes(session: Session, model: Model) -> list[str]:
-    """Return what was and may be spent on keeping prompts warm, and the pings of this pause and of the session."""
+    """Return what keeping prompts warm has cost and may cost, and the pings of this pause and the session."""
     budget, spent, keep = session.settings.cache_budget, session.objects.spent, session.keepalive
     if not budget:
         asked = f" What was asked for by hand cost {number_format.dollars(spent)}." if spent else ""
@@ -368,7 +369,7 @@ def _explain(session: Session, rest: str) -> None:
 
 
 def _no_call(run: AgentRun) -> str:
-    """Tell why there is no call to show: none was made, or it was cut off before the provider told what it read."""
+    """Tell why there is no call to show. None was made, or it ended before the provider told what it read."""
     if not run.receipt["usage"]["calls"]:
         return "The run made no call."
     used = run.receipt["usage"]

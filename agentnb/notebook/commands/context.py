@@ -1,4 +1,4 @@
-"""What %agent_context shows and keeps: what the conversation holds and why, pins, added files, allowed secrets."""
+"""Show and keep what %agent_context has: what the conversation holds and why, pins, added files, allowed secrets."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _numbered(session: Session, run: AgentRun) -> JsonObject:
 
 
 def _why(session: Session, run: AgentRun | None, rest: str) -> None:
-    """Why a definition is in the conversation; or what the name means, and that it was not touched."""
+    """Show why a definition is in the conversation; or what the name means, and that it was not touched."""
     name = rest.strip().strip("`@")
     if not name:
         raise InputError("%agent_context why wants a name", todo="Write e.g. %agent_context why tides.harmonic")
@@ -163,7 +163,7 @@ def _cell_number(text: str) -> int | None:
 
 
 def _why_cell(session: Session, run: AgentRun | None, number: int) -> None:
-    """Why a cell is in the conversation, or what is known of it."""
+    """Show why a cell is in the conversation, or what is known of it."""
     cells = run.receipt.get("cells", ()) if run is not None else ()
     rows = [_cell_row(item) for item in cells if item["execution_count"] == number]
     if rows:
@@ -221,7 +221,7 @@ def _stale(session: Session) -> None:
 
 
 def _hide(session: Session, rest: str) -> None:
-    """Keep a cell or a name out of what is sent from now on; what was sent stays in the conversation."""
+    """Keep a cell or a name out of what is sent from now on. What was sent stays."""
     number, name = _cell_number(rest), _wanted(rest, "hide", "3")
     if number is not None:
         found = session.log.by_number.get(number)
@@ -336,7 +336,7 @@ def _add(session: Session, rest: str) -> None:
 
 
 def _allow(session: Session, run: AgentRun | None, rest: str) -> None:
-    """Let what was taken for a secret stay from now on: one mark, or with a kind's name all of that kind."""
+    """Let what was taken for a secret stay from now on: one mark, or by a kind's name all of it."""
     name = _wanted(rest, "allow", "[redacted:secret:3f2]")
     known = [item["mark"] for item in (run.receipt["redactions"] if run is not None else ())]
     found = _mark_among(known, name)

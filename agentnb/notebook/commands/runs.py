@@ -1,4 +1,4 @@
-"""What %agent_runs does. Each subcommand shows one table or one run."""
+"""Do what %agent_runs does. Each subcommand shows one table or one run."""
 
 from __future__ import annotations
 

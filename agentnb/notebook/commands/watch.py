@@ -1,7 +1,7 @@
 """`%agent_runs watch`: a run that goes on elsewhere (another kernel, a worker) as its own notebook shows it.
 
-What is shown comes from the journal; a bus (`AgentNB.bus`) tells at once that there is something new, and brings the
-answer as it streams. Without one the journal is looked at twenty times a second, and the answer comes with its step.
+What is shown comes from the journal. A bus (`AgentNB.bus`) tells at once that there is news, and streams the answer.
+Without one the journal is looked at twenty times a second, and the answer comes with its step.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class CellOutputs:
         self._pieces, self._size = [], 0
 
     def _make_room(self) -> None:
-        """What `clear_output(wait=True)` announced happens with the next output."""
+        """Clear what `clear_output(wait=True)` announced, now that the next output is here."""
         if self._clear_next:
             self._clear()
 

@@ -43,8 +43,8 @@ class Showing:
     """From `start` to `stop`: the figures of the outputs, with the words that only the figure itself can tell.
 
     `cell` names the cell that runs. An output belongs to the cell whose request its message answers, where the front
-    end shows it: what a thread shows goes to the newest cell, what a task of the event loop shows to the task's own.
-    A shell without hooks (a terminal, an older kernel's results) is asked for `Out` when a cell ends.
+    end shows it. What a thread shows goes to the newest cell; what a task of the event loop shows, to the task's own. A
+    shell without hooks (a terminal, an older kernel's results) is asked for `Out` when a cell ends.
     """
 
     def __init__(self, shell: Any, cell: Callable[[], str]) -> None:
@@ -66,7 +66,7 @@ class Showing:
         self._before = self._bundles.for_type_by_name(*_FIGURE, self._formatted)
 
     def _hook(self, part: Any) -> threading.local | None:
-        """Its hooks, of which ipykernel registers only this thread's: one that sees all stands in their place."""
+        """ipykernel's hooks count for the thread that registers them; ours, in their place, sees all threads."""
         before = getattr(part, "_thread_local", None)
         if not isinstance(before, threading.local):
             part.register_hook(self._sent)
@@ -117,7 +117,7 @@ class Showing:
             self._displays.forget(cell)
 
     def end(self, result: Any) -> None:
-        """A cell ends: where its result was not seen as it went out, a figure among results is found in `Out`."""
+        """A cell ends. A result that was not seen as it went out, and is a figure, is found in `Out`."""
         number, value = getattr(result, "execution_count", None), getattr(result, "result", None)
         seen = any(part is self._shell.displayhook for part, _ in self._hooked)
         if seen or class_name(type(value))[0].partition(".")[0] not in _DRAWN:

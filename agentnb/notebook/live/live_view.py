@@ -1,4 +1,4 @@
-"""The live view of one run: widgets before a person, a growing text in a terminal, and the outcome alone elsewhere.
+"""Show one run live: widgets before a person, a growing text in a terminal, and the outcome alone elsewhere.
 
 `%config AgentNB.live = False` shows the outcome alone everywhere; `%config AgentNB.view = "full"` shows all of it.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class View:
     """Fed from the agent's thread, painted from the main thread.
 
-    `since` is when the person asked, in seconds of the session's monotonic clock: from there to the end one clock runs.
+    `since` is when the person asked, in seconds of the session's monotonic clock: one clock runs to the end.
     """
 
     def __init__(

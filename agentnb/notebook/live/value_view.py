@@ -1,4 +1,4 @@
-"""A value that a model gave, as a person looks it over: rows as a table, anything else as Python shows it."""
+"""Show a value that a model gave as a person looks it over: rows as a table, else as Python does."""
 
 from __future__ import annotations
 

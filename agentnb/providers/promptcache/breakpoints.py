@@ -1,4 +1,4 @@
-"""Where the breakpoints of a request go, and with which TTL. Pure."""
+"""Place a request's breakpoints, and choose the TTL of each. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def place_marks(
 ) -> tuple[Mark, ...]:
     """Return the four breakpoints: end of static, end of semi-static, where the previous request ended, and the tail.
 
-    A mark each few blocks would not do better: the lookback reaches back from the third mark, which moves with the
-    conversation. Where a provider caches prefixes unasked, the marks are sent nowhere: they are the prefixes that the
-    ledger remembers. Longer TTLs stand before shorter ones, as Anthropic demands. `pauses` are the seconds between
-    the calls so far, `notebook` whether a person sits between the turns; `plan` overrides what they ask for.
+    A mark each few blocks would not do better: the lookback starts at the third mark, which moves along. Where a
+    provider caches prefixes unasked, the marks are sent nowhere: they are the prefixes that the ledger remembers.
+    Longer TTLs stand before shorter ones, as Anthropic demands. `pauses` are the seconds between the calls so far;
+    `notebook` says whether a person sits between the turns. `plan` overrides what they ask for.
     """
     if model.cache.kind is CacheKind.NONE or not prompt.blocks:
         return ()

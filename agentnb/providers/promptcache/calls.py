@@ -1,4 +1,5 @@
-"""One call as the ledger sees it: its blocks' tokens, what it leaves warm, what the next one is compared with. Pure."""
+"""Describe one call as the ledger sees it: its blocks' tokens, what it leaves warm, what the next is compared with.
+Pure."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ class Call:
 
 
 def expected_usage(call: Call, read: int) -> Usage:
-    """Return the input as the reply will report it if `read` tokens hit: each mark writes what lies before it, at its
+    """Return the input as the reply will report it if `read` tokens hit. Each mark writes what lies before it, at its
     TTL."""
     written = {"5m": 0, "1h": 0, "12h": 0}
     done = read
@@ -57,7 +58,8 @@ def expected_usage(call: Call, read: int) -> Usage:
 
 
 def warm_entries(call: Call, usage: Usage) -> list[Warm]:
-    """Return what the call left warm: each mark whose prefix reaches the minimum. The tail's prefix is the whole input."""
+    """Return what the call left warm: each mark whose prefix reaches the minimum. The tail's prefix is the whole
+    input."""
     unasked = not call.model.cache.breakpoints
     if not (unasked or usage.cache_read or usage.cache_write):
         return []
@@ -83,8 +85,8 @@ def warm_entries(call: Call, usage: Usage) -> list[Warm]:
 
 
 def message_salt(model: Model, blocks: Iterable[Block]) -> str:
-    """Return what makes the provider process the messages anew though their bytes are the same: on Anthropic the first
-    picture in a conversation (docs, prompt caching: what invalidates the cache)."""
+    """Return what makes the provider process the messages anew though their bytes are the same. On Anthropic that is
+    the first picture in a conversation (docs, prompt caching: what invalidates the cache)."""
     pictured = model.provider == "anthropic" and any(isinstance(block.content, Image) for block in blocks)
     return PICTURES if pictured else ""
 
@@ -93,7 +95,8 @@ PICTURES = "pictures"
 
 
 def known_tokens(chain: Sequence[str], previous: Sent | None) -> tuple[int, ...]:
-    """Return the tokens of the leading blocks that `previous` sent too: as they were settled then, so they never move."""
+    """Return the tokens of the leading blocks that `previous` sent too: as they were settled then, so they never
+    move."""
     if previous is None:
         return ()
     same = 0
@@ -107,7 +110,7 @@ def known_tokens(chain: Sequence[str], previous: Sent | None) -> tuple[int, ...]
 def anchored(call: Call, ledger: Ledger, *, known: int) -> Call:
     """Return the call with its leading blocks counted as replies counted them, where only the ledger knows them.
 
-    Beyond the `known` ones: another kernel may have sent this prefix, and what is warm must not exceed what is sent.
+    Estimates count beyond the `known` ones: another kernel may have sent this prefix, and warm must not exceed sent.
     """
     counted = _held_tokens(call, ledger) or _sent_tokens(call, ledger, known)
     if counted is None:
@@ -143,8 +146,8 @@ def settle_tokens(call: Call, known: Sequence[int], total: int) -> tuple[int, ..
 
 
 def sent_record(call: Call, *, run_id: str, replied: Mapping[str, int] | None = None) -> Sent:
-    """Return what the next call of the thread will be compared with; `call.tokens` are settled ones, `replied` those of
-    the reply's blocks."""
+    """Return what the thread's next call will be compared with. `call.tokens` are settled ones, `replied` those of the
+    reply's blocks."""
     blocks = call.prompt.blocks
     return Sent(
         run_id=run_id,

@@ -1,9 +1,9 @@
 """The life of cache objects at a provider that keeps such: made when they pay, bound, extended, replaced, deleted.
 
 An object holds what every call of a segment begins with. It costs storage by the hour, so it is made only within a
-budget that the user set, and where the pauses seen so far say that it is cheaper than what the provider caches
-unasked. Ours are known by their label, which says who made them; the ledger says who uses them. The last one to leave
-an object deletes it; one that nobody asks for lapses. A vanished one is forgotten; the call goes out without it.
+budget that the user set. The pauses so far must also say that it is cheaper than what the provider caches unasked. Ours
+are known by their label, which says who made them; the ledger says who uses them. The last one to leave an object
+deletes it; one that nobody asks for lapses. A vanished one is forgotten; the call goes out without it.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ LABEL = "agentnb"
 HOUR = 3600.0  # seconds: what the user asks for by hand, and the most that an object is made or extended for
 DOUBT = 2.0  # standard deviations by which what an object saves must exceed its price: storage is paid on evidence
 SHORTEST = 60.0  # seconds: the provider makes none for less
-RENEW = 0.9  # it is extended when less of its life is left, so that it outlasts nearly every pause that is worth it
+RENEW = 0.9  # It is extended when less of its life is left, so that it outlasts nearly every pause that is worth it.
 _GONE = (403, 404)  # what the provider answers for an object that it no longer has
 _LABELLED = re.compile(rf"{LABEL}(?: (?P<maker>[0-9a-f]+\.\d+\.\d+\.\d+))?(?: .*)?")
 
 
 @runtime_checkable
 class ObjectProvider(Protocol):
-    """What a provider with cache objects can do. `scope` names the place where it keeps them."""
+    """Does what a provider with cache objects can do. `scope` names the place where it keeps them."""
 
     scope: str
 
@@ -53,9 +53,9 @@ class ObjectProvider(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Reuse:
-    """How often what an object would hold is asked with: `pauses` in seconds between such calls, only those that were
-    seen. Prefixes cached unasked are `trusted` for so many seconds; `warm` says that what the object would hold is
-    expected to hit now."""
+    """Tells how often an object's content is asked with: `pauses` in seconds between such calls, only those seen.
+    Prefixes cached unasked are `trusted` for so many seconds. `warm` says that what the object would hold is expected
+    to hit now."""
 
     pauses: Sequence[float]
     trusted: float = UNASKED
@@ -63,24 +63,23 @@ class Reuse:
 
 
 def life_of(model: Model) -> float:
-    """Return the seconds that an object is made or extended for by itself: as long as storage costs less than a read
-    saves.
+    """Return the seconds that an object lives by itself: as long as storage costs less than a read saves.
 
-    Nobody knows how long a pause will be; so the storage of one that outlasts the object costs no more than the write
-    that it was to spare. A kernel that dies leaves its objects no longer than that.
+    Nobody knows how long a pause will be. So the storage of an object that a pause outlasts costs no more than the
+    write that it was to spare. A kernel that dies leaves its objects no longer than that.
     """
     per_hour = break_even(rates_of(model, "1h"), ttl=HOUR).calls_per_hour
     return max(SHORTEST, math.floor(min(HOUR, HOUR / per_hour))) if per_hour else HOUR
 
 
 def pays(model: Model, reuse: Reuse) -> bool:
-    """Tell whether an object costs less than trusting to what the provider caches unasked, if the calls of this frame
-    go on for as long as they have, with such pauses, and then end.
+    """Tell whether an object costs less than trusting to what the provider caches unasked. The calls of this frame are
+    taken to go on as long as they have, with such pauses.
 
-    Making it costs the call that it is made for a read more than that would have cost; a whole write more where the
-    prefix is warm anyway. In the end nobody asks for it any more, and it lapses: one life's storage is for nothing.
-    What it saves over n pauses is known from those n alone, to within their standard deviation times the root of n;
-    DOUBT of that is taken off. Two pauses are the least.
+    Making it costs the call that it is made for a read more than without it. Where the prefix is warm anyway, it costs
+    a whole write more. In the end nobody asks for it any more, and it lapses: one life's storage is for nothing. What
+    it saves over n pauses is known from those n alone, to within their standard deviation times the root of n. DOUBT
+    times that is taken off. Two pauses are the least.
     """
     if len(reuse.pauses) < 2:
         return False
@@ -129,8 +128,8 @@ def _saved(model: Model, reuse: Reuse) -> list[float]:
 
 
 class CacheObjects:
-    """The objects that one session uses. `budget` in US dollars bounds what it may spend on them; `spent` is what it
-    did, storage until the end of each object's life included. `owner` names the session; `is_gone` tells of another
+    """The objects that one session uses. `budget` in US dollars bounds what it may spend on them. `spent` is what it
+    did, including storage until the end of each object's life. `owner` names the session; `is_gone` tells of another
     one's name whether it has certainly ended."""
 
     def __init__(
@@ -192,8 +191,8 @@ class CacheObjects:
         return None
 
     def price_of_making(self, call: Call, reuse: Reuse) -> float | None:
-        """US dollars for which an object would be made for this call, which has none; None where it would not be: it
-        is too small, costs more than is left or an unknown sum, or does not pay."""
+        """Return the US dollars for which an object would be made for this call, which has none. None where it is too
+        small, costs an unknown sum or more than is left, or does not pay."""
         tokens = call.prefix_tokens(last_frame_index(call.prompt))
         if call.model.cache.kind is not CacheKind.EXPLICIT_OBJECT or tokens < call.model.cache.minimum:
             return None
@@ -260,9 +259,9 @@ class CacheObjects:
         return longer
 
     def _leave_replaced(self, provider: ObjectProvider, call: Call, thread: str) -> None:
-        """What this thread used before its frame changed for good is of no more use to it, whichever kernel it was in.
+        """Let go of what this thread used before its frame changed for good, whichever kernel made it.
 
-        Any other frame of the thread may be asked with again, by running an older cell: its object lapses by itself.
+        Any other frame of the thread may be asked with again, by an older cell: its object lapses by itself.
         """
         prefix = call.prompt.chain[last_frame_index(call.prompt)]
         for held in self._ledger.held(call.scope):
@@ -289,7 +288,7 @@ class CacheObjects:
         """Delete it at the provider and forget it. False where it was gone already; raises a ProviderError where it
         may be there still.
 
-        Storage was put down as spent until the object's end; what is left of it is not, if this session paid it.
+        Storage was put down as spent until the object's end. If this session paid it, what is left is taken off.
         """
         try:
             provider.delete_cache(held.name)
@@ -316,8 +315,8 @@ class CacheObjects:
         return self._leave(provider, held, [user for user in held.users if user.owner == self._owner])
 
     def abandoned(self, listed: JsonMapping, scope: str) -> bool | None:
-        """Tell whether a listed object is ours and nobody uses it. None: the ledger does not know it, and whoever made
-        it may be alive, in another kernel or on another machine."""
+        """Tell whether a listed object is ours and nobody uses it. None where the ledger does not know it: whoever made
+        it may be alive, in any kernel or machine."""
         if not ours(listed):
             return False
         held = next((held for held in self._ledger.held(scope) if held.name == listed["name"]), None)

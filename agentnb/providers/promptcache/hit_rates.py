@@ -1,10 +1,10 @@
-"""How far a prefix that a provider caches unasked can be trusted to be there: learned from what calls found. Pure.
+"""Learn from what calls found how far a prefix that a provider caches unasked can be trusted to be there. Pure.
 
-No provider promises such a hit. What is asked of the user's own calls is: of those that began like an earlier one of
-so-and-so long ago, how many hit? Before there are any, the prior speaks: five calls of which four hit within the
-published time, one up to an hour (the longest that OpenAI's guide mentions), and none later. Every call that is seen
-counts as much as each of those. What was gone after a short pause counts as gone after a longer one, and what was there
-after a long one as there after a shorter.
+No provider promises such a hit. The user's own calls are asked: of those that began like an earlier one some time ago,
+how many hit? Before there are any, the prior speaks for five calls. Four of them hit within the published time, one up
+to an hour (the longest that OpenAI's guide mentions), and none later. Every call that is seen counts as much as each of
+those. What was gone after a short pause counts as gone after a longer one. What was there after a long one counts as
+there after a shorter.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NAMES = ("1 min", "5 min", "10 min", "30 min", "1 h")
 
 @dataclass(frozen=True, kw_only=True)
 class Trust:
-    """`found` are earlier calls of the model: (seconds since its prefix was last sent, 1 for a hit or 0), each."""
+    """`found` are earlier calls of the model: (seconds since its prefix was last sent, 1 for a hit or 0)."""
 
     found: Sequence[tuple[float, int]] = ()
 

@@ -1,4 +1,4 @@
-"""What is warm in the providers' prompt caches until when, across kernels that share the data directory."""
+"""Remember what is warm in the providers' prompt caches until when, across kernels that share the data directory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REMEMBERED = 3600.0
 
 
 class BytesStorage(Protocol):
-    """What the ledger needs of the data directory: text keys, raw bytes, entries that may be lost."""
+    """Does what the ledger needs of the data directory: text keys, raw bytes, entries that may be lost."""
 
     def get(self, key: str) -> bytes | None: ...
 
@@ -42,8 +42,8 @@ class Warm:
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """What a call sent, for the comparison with the next one: prefix digests, labels and tokens by block; and what
-    the reply reported of its own blocks, by digest. The blocks themselves are in the journal, under the run."""
+    """Holds what a call sent, to compare the next one with: prefix digests, labels and tokens by block. `replied` is
+    what the reply reported of its own blocks, by digest. The blocks themselves are in the journal, under the run."""
 
     run_id: str
     model: str
@@ -83,7 +83,7 @@ class HeldObject:
 
 
 class Ledger:
-    """What is warm where until when, across kernels that share the data directory."""
+    """Remembers what is warm where until when, across kernels that share the data directory."""
 
     def __init__(self, storage: BytesStorage) -> None:
         self._storage = storage
@@ -97,7 +97,7 @@ class Ledger:
         return _read(self._storage.get(_warm_key(scope, model, prefix)), _warm)
 
     def longest_first(self, scope: str, model: str, chain: Sequence[str]) -> Iterator[Warm]:
-        """Return the entries of a chain's prefixes, read one by one as they are asked for: a long session has hundreds."""
+        """Yield the entries of a chain's prefixes, read one by one as asked for: a long session has hundreds."""
         start = _warm_key(scope, model, "")
         known = {key.removeprefix(start) for key in self._storage.keys(start)}
         found = (self.remembered(scope, model, prefix) for prefix in reversed(chain) if prefix in known)
@@ -169,8 +169,7 @@ class Ledger:
 
 
 def _read(raw: bytes | None, made: Callable[[JsonObject], E]) -> E | None:
-    """Return an entry; None where there is none, or where another version of this package wrote what this one cannot
-    read."""
+    """Return an entry. None where there is none, or another version of this package wrote one that this cannot read."""
     if raw is None:
         return None
     try:

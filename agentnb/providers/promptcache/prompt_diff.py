@@ -1,4 +1,4 @@
-"""Where a prompt begins to differ from the one before it, said so that a person finds the place. Pure."""
+"""Find where a prompt begins to differ from the one before it, and say so that a person finds the place. Pure."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def shared(chain: Sequence[str], previous: Sent) -> int:
 
 
 def first_change(prompt: Prompt, previous: Sent | None, earlier: Earlier = tuple) -> str:
-    """Return the first block in which this prompt differs from the previous request of its thread: layer, number, what
-    it is, old and new digest, and the place of the change with some of the text. Empty where it only goes on."""
+    """Return the first block in which this prompt differs from the previous request of its thread. It tells layer,
+    number, what it is, old and new digest, and the changed place with some text. Empty where it only goes on."""
     if previous is None:
         return ""
     if previous.model != prompt.model:

@@ -21,7 +21,8 @@ text or picture of another address, and at the very end (where the reply begins;
 
 
 def pieces(body: WireMapping, count: Counter) -> list[PromptPiece]:
-    """Return every block of the prompt in render order: tools, system, messages. Marks are taken out and kept as `ttl`."""
+    """Return every block of the prompt in render order: tools, system, messages. Marks are taken out and kept as
+    `ttl`."""
     out = [*_tool_pieces(body, count), *_system_pieces(body, count), *_message_pieces(body, count)]
     top = body.get("cache_control")
     if top:
@@ -100,8 +101,8 @@ def _ttl(block: WireMapping) -> str | None:
 
 
 def _canonical(block: WireMapping) -> bytes:
-    """Return the block without marks. Its own fields in one order; inside `input` and schemas the order as sent, since
-    there the real API is known to miss on reordered keys."""
+    """Return the block without marks. Its own fields come in one order. Inside `input` and schemas the order is as
+    sent: the real API is known to miss on reordered keys."""
     fields = {key: block[key] for key in sorted(block) if key != "cache_control"}
     if fields.get("type") == "tool_result":
         fields["content"] = [_plain(part) for part in blocks_of(fields.get("content"))]

@@ -23,8 +23,8 @@ _FREE = ("args", "response", "parametersJsonSchema", "parameters", "responseJson
 
 
 def camel(value: object) -> Any:
-    """Return the body with its field names in one spelling: the API takes `thinking_config` for `thinkingConfig`, and
-    the SDK sends both. What the user's own JSON holds is left alone."""
+    """Return the body with its field names in one spelling. The API takes `thinking_config` for `thinkingConfig`; the
+    SDK sends both. What the user's own JSON holds is left alone."""
     if isinstance(value, list):
         return [camel(item) for item in value]
     if not isinstance(value, Mapping):

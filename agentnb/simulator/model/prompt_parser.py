@@ -96,8 +96,7 @@ def read(said: Sequence[Said]) -> Conversation:
 
 
 def _failure(said: Sequence[Said], since: Sequence[Said]) -> str:
-    """Return the newest error that is told whole, where the question comes with one: it may say that the last still
-    stands."""
+    """Return the newest error that is told whole, where the question brings one: it may say "unchanged"."""
     told = [[body for name, _, body in _TAG.findall(item.text) if name == "error"] for item in (*said, *since)]
     whole = [body for bodies in told[: len(said)] for body in bodies if _error(body)]
     return whole[-1] if whole and any(told[len(said) :]) else ""

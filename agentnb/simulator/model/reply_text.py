@@ -24,7 +24,7 @@ _CELLS = re.compile(r"\b(?:cells?|In|Out)\b[ \[]*(\d{1,6})", re.IGNORECASE)
 def answer(ask: Ask, *, declined: bool = False, paused: bool = False) -> Spoken:
     """Return the reply to `ask`: tool calls where the question wants them, else text; cut where the request says.
 
-    With `declined` the model says nothing and stops as a refusal does; `paused` it stops in the middle of its text.
+    With `declined` the model says nothing and stops as a refusal does. `paused`: it stops in the middle of its text.
     What an unfinished message of its own has said already it does not say again.
     """
     if declined:
@@ -99,8 +99,7 @@ def _group(thing: str, shown: Sequence[str], count: int) -> str:
 
 
 def _quoted(held: Conversation, named: Sequence[str]) -> str:
-    """Return one line of what was given, to the letter: of what the question names, else of the newest that says
-    something."""
+    """Return one given line, to the letter: of what the question names, else of the newest that says something."""
     first = next(iter(named), "")
     if first.startswith("cell "):
         return _shows(held.cells[int(first.removeprefix("cell "))])
@@ -120,7 +119,7 @@ def _quoted(held: Conversation, named: Sequence[str]) -> str:
 
 
 def _shows(cell: Cell) -> str:
-    """Return the line of the cell's output that holds a figure, else the last line of its output, else of its source."""
+    """Return the cell's output line that holds a figure, else its last output line, else its last source line."""
     lines = [line.strip() for line in (cell.output.strip() or cell.source).splitlines() if line.strip()]
     figure = next((line for line in reversed(lines) if re.search(r"\d", line)), lines[-1] if lines else "")
     return _cited(f"Cell {cell.number} {'shows' if cell.output.strip() else 'ends with'}", figure)

@@ -1,7 +1,8 @@
 """Choose the tools that the question asks for, and their arguments. Pure; one round per clause, so it never loops.
 
-Only tools that stand in the request are called, with what their schema asks for, taken from the words of the question
-and from what the conversation holds. A verb whose arguments cannot be found calls nothing; a tool's own name does.
+Only tools that stand in the request are called, with what their schema asks for. The arguments come from the words of
+the question and from what the conversation holds. A verb whose arguments cannot be found calls nothing; a tool's own
+name does.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ _CELL = re.compile(r"\b(?:[Cc]ells?|In|Out)\b[ \[]*((?:\d{1,6}\]?(?:\s*,\s*|\s+a
 
 @dataclass(frozen=True, kw_only=True)
 class _Clause:
-    """The part of the question that asks for one tool, without its verb in `rest`, and the clause it stands in."""
+    """The part of the question that asks for one tool, its `rest` without the verb, and its whole clause."""
 
     offer: Offer
     text: str
@@ -75,7 +76,8 @@ def wanted(ask: Ask, held: Conversation) -> list[Wanted]:
 
 
 def _asked(offers: Sequence[Offer], held: Conversation) -> list[Wanted]:
-    """Return the first clause that still wants a call. Clauses part at `then`; there are no more rounds than clauses."""
+    """Return the first clause that still wants a call. Clauses part at `then`; there are no more rounds than
+    clauses."""
     clauses = re.split(r"\bthen\b", held.question, flags=re.IGNORECASE)
     asking = [parts for clause in clauses if (parts := _segments(clause, offers))]
     if held.rounds >= len(asking):
@@ -132,7 +134,7 @@ def _pattern(offer: Offer) -> re.Pattern[str]:
 
 
 def _calls(part: _Clause, held: Conversation) -> list[Wanted]:
-    """Return the calls of one clause: one for each thing that it names, where the tool takes one at a time."""
+    """Return the calls of one clause: one for each named thing, where the tool takes one at a time."""
     offer, kind = part.offer, _MANY.get(part.offer.name)
     key = next((name for name in _properties(offer) if kind and _KIND_OF.get(name) == kind), "")
     things = [{key: thing} for thing in _things(part, kind or "", held)] if key else [{}]
@@ -245,7 +247,7 @@ def _properties(offer: Offer) -> WireMapping:
 
 
 def _fitting(schema: Any, value: Any, place: int, part: _Clause) -> Any:
-    """Return the value as the schema wants it; a value of another type is taken from the words of the clause."""
+    """Return the value as the schema wants it. A value of another type is taken from the clause's words."""
     schema = schema if isinstance(schema, Mapping) else {}
     options = schema.get("enum")
     if isinstance(options, list) and options:

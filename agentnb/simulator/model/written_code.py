@@ -40,7 +40,7 @@ _ITERABLE = re.compile(r"\b(?:list|tuple|array|ndarray|Series|range|deque)\b")
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """Code for a task, what it is in a few words, and the number of the cell that it would replace."""
+    """Code for a task, what it is in a few words, and the number of the cell to replace."""
 
     code: str
     what: str
@@ -48,7 +48,7 @@ class Written:
 
 
 def write(held: Conversation) -> Written | None:
-    """Return the code that the question asks for; None where it asks for none, or nothing is there to build on."""
+    """Return the code that the question asks for. None where it asks for none, or there is nothing to build on."""
     task = held.question
     if _FIX.search(task):
         return _fix(held)

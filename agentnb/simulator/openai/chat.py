@@ -58,7 +58,8 @@ class Chat:
         return {"id": self.call_ids[i], "type": "function", "function": function}
 
     def events(self, *, with_usage: bool) -> Iterator[StreamEvent]:
-        """Yield the stream; `with_usage` as `stream_options.include_usage` asks for. The first token comes with TTFT."""
+        """Yield the stream; `with_usage` as `stream_options.include_usage` asks for. The first token comes with
+        TTFT."""
         first = {"role": "assistant", "content": "", "refusal": None}
         yield self._chunk(first, None, max(0, len(self.said.thinking) - 1), with_usage=with_usage)
         early = 0 if self.said.thinking else 1

@@ -1,8 +1,8 @@
 """Read Chat Completions and Responses bodies: as items, as blocks in render order, and as the model reads them.
 
-Pure. Reasoning that comes back is rendered and counts as it did when it was thought: of all turns, or of the present
-one only, as `reasoning.context` says. Models with breakpoints (GPT-5.6 and later), the only ones here that reason, take
-all turns by default (openai 3.54.0, types/shared/reasoning.py).
+Pure. Reasoning that comes back is rendered and counts as it did when it was thought. `reasoning.context` says whether
+of all turns, or of the present one only. Models with breakpoints (GPT-5.6 and later), the only ones here that reason,
+take all turns by default (openai 3.54.0, types/shared/reasoning.py).
 """
 
 from __future__ import annotations

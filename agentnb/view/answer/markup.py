@@ -1,8 +1,8 @@
 """Markdown that a model wrote, as html and as Markdown again: CommonMark with tables, task lists and strikethrough.
 
-A model's text is untrusted. Raw html stays visible as text, links lead to http, https or mailto only, pictures become
-links, and formulas go to the front end as they are, unless a command in them could link or fetch.
-[home of markdown-it-py]
+A model's text is untrusted. Raw html stays visible as text, links lead to http, https or mailto only, and pictures
+become links. Formulas go to the front end as they are, unless a command in them could link or fetch. [home of
+markdown-it-py]
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class CodeBlock:
 def to_html(text: str) -> str:
     """Return the text as html whose only tags are ours; styles stand inline, so that every front end keeps them.
 
-    Each Python block has the class `agentnb-code-N`, N as `code_blocks` numbers it: there a front end's script may put
-    its buttons. Saved html has none, since no script runs in it.
+    Each Python block has the class `agentnb-code-N`, N as `code_blocks` numbers it. A front end's script may put its
+    buttons there. Saved html has none, since no script runs in it.
     """
     tokens, env = parse(text)
     return str(_markdown().renderer.render(tokens, _markdown().options, env))
@@ -103,8 +103,8 @@ def language_of(token: Token) -> str:
 
 
 def settled(text: str) -> int:
-    """Return how many characters at the beginning of a growing text no longer change how they look: all before its
-    last block. References that come later are the exception, and show at the end of the answer."""
+    """Return how many leading characters of a growing text no longer change their looks: all before its last block.
+    References that come later are the exception, and show at the end of the answer."""
     last = next((token for token in reversed(parse(text)[0]) if token.level == 0 and token.map), None)
     if last is None or last.map is None:
         return 0
@@ -287,7 +287,7 @@ def _escaped(text: str) -> str:
 
 
 def _kept(text: str, at: int) -> tuple[int, str]:
-    """Where the piece that begins at `at` ends, and how it is written."""
+    """Return where the piece that begins at `at` ends, and how it is written."""
     formula = _formula_at(text, at, len(text))
     if formula is not None and not re.search(r"`|\]\(", formula[0]):
         return formula.end(), formula[0].replace("<", "\\lt ")

@@ -1,4 +1,4 @@
-"""Cells that a model proposes, as people read them: the code of a new one, the difference to the one it replaces. Pure.
+"""Show cells that a model proposes: the code of a new one, the difference to the one it replaces. Pure.
 
 The document's `proposals` hold them; `before` is the replaced cell's text where the notebook at hand still has it.
 """

@@ -1,7 +1,7 @@
 """The address of a database: its password, and what is wrong with an address that cannot be read. Pure.
 
-Where a password was not percent-encoded, PostgreSQL's library takes parts of it for a host, a port or a database, and
-would say them in its errors: such an address is refused before anybody is asked.
+Where a password was not percent-encoded, PostgreSQL's library takes parts of it for a host, a port or a database. Its
+errors would name them, so such an address is refused before anybody is asked.
 """
 
 from __future__ import annotations

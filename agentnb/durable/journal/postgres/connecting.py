@@ -1,8 +1,8 @@
 """Connections to PostgreSQL: opened on demand, given back, made anew when the server went away. [home of psycopg]
 
 A write is one transaction, and either all of it is there or nothing. Where the connection breaks, the work is done
-again on a new one; where it breaks while the commit's answer is awaited, the server is asked first what became of the
-transaction (`pg_xact_status`). The server is waited for once it has been reached before: a restart takes seconds.
+again on a new one. Where it breaks during a commit, the server is asked first what became of the transaction
+(`pg_xact_status`). The server is waited for once it has been reached before: a restart takes seconds.
 
 psycopg is imported when a database is opened. No error of its own leaves this module: ours say no password, and their
 tracebacks hold none.
@@ -97,7 +97,7 @@ class Server:
         self.closed = False
 
     def _make_lock(self) -> None:
-        """The lock itself is taken, not its condition, whose `__enter__` is Python code: an interrupt in the midst of
+        """The lock itself is taken, not its condition, whose `__enter__` is Python code. An interrupt in the midst of
         that left it locked for every other thread.
         """
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""What PostgreSQL reports, in our words. No password is in any of them. Pure: by codes and texts alone."""
+"""Put what PostgreSQL reports into our words. No password is in any of them. Pure: by codes and texts alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from agentnb.errors import (
 
 
 class Told(NamedTuple):
-    """Where it happened, and what must not be said of it."""
+    """Tells where it happened, and what must not be said of it."""
 
     address: str
     secret: str

@@ -1,8 +1,8 @@
 """The journal in PostgreSQL: the embedded journal's contract for several machines at once.
 
-Tables, statements and connections are in the modules beside this one; `journal/transactions.py` decides what happens in
-a transaction, for every journal. Leases are counted by the server's clock, which all workers share; between processes
-of one machine its monotonic clock counts, as in the embedded journal, and a dead owner is seen to be dead.
+Tables, statements and connections are in the modules beside this one. `journal/transactions.py` decides what happens in
+a transaction, for every journal. Leases are counted by the server's clock, which all workers share. Between processes
+of one machine its monotonic clock counts, as in the embedded journal, and a dead owner is seen at once.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class ServerClock(SystemClock):
 class PostgresJournal:
     """The journal in a PostgreSQL database. `synchronous="NORMAL"` trades the newest steps for flushes.
 
-    A `clock` of the caller's own, one that is not the system's, takes the place of the server's in all that it counts:
-    for tests and lessons, where every worker has the same one.
+    A `clock` of the caller's own takes the place of the server's in all that it counts. That is for tests and lessons,
+    where every worker has the same one.
     """
 
     def __init__(
@@ -152,7 +152,8 @@ class PostgresJournal:
         return Committed(made[0][0], RUNNING, made[0][1]) if made else None
 
     def _made_before(self, w: StepWrite) -> Committed | None:
-        """Return the step, where a try of ours committed it whose answer was lost: nobody else writes under our fence."""
+        """Return the step, where a try of ours committed it whose answer was lost: nobody else writes under our
+        fence."""
         made = self._read(sql.MADE, (w.key, w.step, w.fence))
         return Committed(made[0][0], RUNNING, made[0][1]) if made else None
 

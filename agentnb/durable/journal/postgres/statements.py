@@ -17,7 +17,7 @@ FOLLOW = f"{SELECT_EVENTS} WHERE h.seq > %s AND h.seq <= %s ORDER BY h.seq LIMIT
 SETTLED = "SELECT agentnb.settled()"
 
 # The usual step: the run's row moves by compare-and-swap and the event goes in, or neither does. The event's number is
-# taken when the row is locked already, so the numbers of one run grow with its steps.
+# taken once the row is locked, so a run's numbers grow with its steps.
 STEP = f"""
 WITH moved AS (
     UPDATE agentnb.runs SET state = %(next_state)s, step = %(step)s, updated = clock.now,

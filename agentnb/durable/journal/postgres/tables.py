@@ -24,7 +24,7 @@ from agentnb.durable.journal.transactions import (
 class PostgresTables(Rules):
     """The tables within a transaction that has begun; a row that is read is locked until its end.
 
-    Time is the server's, as it was at the beginning, unless a clock of the caller's own is to be counted by.
+    Time is the server's, as it was at the beginning, unless the caller gives a clock of its own.
     """
 
     def __init__(self, begun: Begun, *, owner: str, clock: Clock, counted: Clock | None) -> None:

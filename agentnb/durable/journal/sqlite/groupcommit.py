@@ -1,8 +1,8 @@
 """Group commit: writes of several threads in one transaction, and so with one flush.
 
-The first thread that comes leads: it waits for the others that are about to write, as long as they keep coming,
-writes all of them in one transaction, and wakes them. A thread alone writes at once. No thread returns before its
-own write is durable.
+The first thread that comes leads. It waits for the others that are about to write, as long as they keep coming. It
+writes all of them in one transaction, and wakes them. A thread alone writes at once. No thread returns before its own
+write is durable.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class _Pending:
 class GroupCommit:
     """Runs pieces of work in transactions of `connection`; `active` are the runs that are in a step right now.
 
-    A piece of work checks before it writes: when it raises one of our errors, what it wrote so far stays in the
-    others' transaction.
+    A piece of work checks before it writes. When it raises one of our errors, its writes so far stay in the others'
+    transaction.
 
-    An interrupt may hit the leading thread between any two lines. Therefore leadership is a reference to an object
-    that the thread made before it could lead, what it has taken from the queue stays in sight (`_batch`), and what
-    gives both back can be done twice. Locks are taken by `with` only, which no interrupt can split.
+    An interrupt may hit the leading thread between any two lines. Therefore leadership is a reference to an object that
+    the thread made before it could lead. What it took from the queue stays in sight (`_batch`), and giving both back
+    can be done twice. Locks are taken by `with` only, which no interrupt can split.
     """
 
     def __init__(self, connection: sqlite3.Connection, active: Sized) -> None:
