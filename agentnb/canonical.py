@@ -124,7 +124,7 @@ def dump_members(
 
 
 def _new_part(data: bytes, before: bytes | None) -> bytes:
-    """Return the end of `data` where it was appended to, else all of it: only there can a new null be."""
+    """Return the end of `data` where it was appended to, else all: only there can a new null be."""
     if before is not None and len(before) > _WORTH_COMPARING and data.startswith(before[:-1]):
         return data[len(before) - 4 :]
     return data

@@ -46,7 +46,7 @@ class AgentnbError(Exception):
 
     code: ClassVar[str] = "agentnb"
     spent: Mapping[str, int] | None = None
-    """The tokens that a call to a model had used when it ended so, as a Usage in JSON; None: no call was made."""
+    """Tokens that a call had used when it ended so, as a Usage in JSON; None: no call was made."""
 
     def __init__(self, what: str, *, about: str = "", todo: str = "") -> None:
         self.what = what

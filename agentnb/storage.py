@@ -4,10 +4,10 @@ diskcache serves what may be lost: token counts, the ledger of prompt caches, pi
 own in the same `cache.db`, over its own connection from `connect`. Three of diskcache's habits are unsafe for this and
 are switched off here (diskcache 5.6.3, read 2026-11-22):
 
-- it unpickles values and keys that a row declares as pickled, which lets whoever can write the file run code
-  (CVE-2025-69872): `_raw_disk` writes and reads raw bytes only and refuses every other mode, key form and file name;
-- it evicts the oldest rows at 1 GiB: eviction policy "none", cull limit 0;
-- it moves values of 32 KB and more into unsynced files: all values stay in SQLite.
+- It unpickles values and keys that a row declares as pickled (CVE-2025-69872). So whoever can write the file could run
+  code. `_raw_disk` writes and reads raw bytes only, and refuses every other mode, key form and file name.
+- It evicts the oldest rows at 1 GiB. Here the eviction policy is "none" and the cull limit 0.
+- It moves values of 32 KB and more into unsynced files. Here all values stay in SQLite.
 
 This module is the home of diskcache, which is imported only when a directory is opened.
 """
@@ -29,7 +29,7 @@ from agentnb.errors import StorageDamaged, StorageError, StorageFull, StorageLoc
 
 DATABASE = "cache.db"
 BUSY_SECONDS = 30.0
-"""How long a writer waits for another process's transaction before StorageLocked."""
+"""Seconds that a writer waits for another process's transaction before StorageLocked."""
 
 _LARGER_THAN_ANY_VALUE = 2**40
 _AUTO_VACUUM_NONE = 0  # the free pages are reused; FULL would move pages about at every commit of the journal
@@ -121,7 +121,7 @@ _KEYS = (
 def connect(
     database: Path | str, *, synchronous: str = "FULL", busy_seconds: float = BUSY_SECONDS
 ) -> sqlite3.Connection:
-    """Return a connection of one's own to the SQLite file: WAL, flushed at each commit, for one thread at a time.
+    """Return a connection of one's own to the SQLite file: WAL, flushed at each commit, one thread at a time.
 
     `synchronous="NORMAL"` does not flush: a power cut may then take the newest commits with it.
     """

@@ -22,7 +22,7 @@ from agentnb.models.messages import ToolCall
 EVENT = "APPROVAL"
 AWAITING_APPROVAL = f"{AWAITING}{EVENT}"
 BUTTON, COMMAND, TERMINAL, PROGRAM = "button", "command", "terminal", "program"
-"""How a person's word came."""
+"""Ways by which a person's word comes."""
 
 Scrub = Callable[[str], str]
 

@@ -85,7 +85,7 @@ class BuiltInAgent:
         self.answer(run_id, [Answer(question=question, approved=True, by=COMMAND) for question in allowed])
 
     def drive(self, run_id: str) -> AgentRun:
-        """Go on to the end (or to a failure, a pause or a question) and return the run as it stands."""
+        """Go on to the end, a failure, a pause or a question, and return the run as it stands."""
         run, before = self._machine.run_to_end(run_id), -1
         while run.status == records.WAITING and run.step != before:  # a word may have come meanwhile
             run, before = self._machine.run_to_end(run_id), run.step

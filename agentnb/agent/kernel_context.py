@@ -82,7 +82,7 @@ class Freshness:
 class Hydrator:
     """The notebook as the agent sees it, redacted. `project` is the directory that counts as the user's own code.
 
-    `seen` remembers the names that once resolved in this session. Only such a name can be said to be removed: in a
+    `seen` remembers the names that once resolved in this session. Only such a name can be said to be removed. In a
     fresh kernel most names of a lasting thread are merely not there yet.
     """
 
@@ -432,5 +432,5 @@ def with_changed(selection: Selection, changed: Iterable[Chosen], notes: Iterabl
 
 
 _CODE = (type, ModuleType, FunctionType, MethodType, *static_inspect.COMPILED)
-"""What a name may hold that is code, not data. A model that can be called is data all the same."""
+"""Types that are code, not data. A model that can be called is data all the same."""
 _SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython"})

@@ -1,7 +1,7 @@
 """The agent's state: one frozen record of a run between two steps, and the JSON that is journaled of it.
 
 A handler gets the record and gives another one; nothing is changed in place. The record is read from JSON when a run is
-claimed, and written at each step's end. Its JSON has the keys that it had before it had a type, so either code reads
+claimed, and written at each step's end. Its JSON keeps the keys from before it had a type, so either code reads
 journals of either time. What is there from the first step on is always written. What a later state finds out is written
 from that state on.
 

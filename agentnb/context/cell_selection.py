@@ -1,4 +1,4 @@
-"""Choose which cells a question needs, in which form, and why: pointed at, newest, by name, by use, by rare words.
+"""Choose which cells a question needs, in which form, and why: pointed at, newest, by name, use or rare words.
 
 Pure, on recorded runs. A notebook of up to FEW unsent cells that fits is told in full. Of a larger one, what the
 question needs is told, within half of what pasting it all would take. Each other cell gets a line.
@@ -37,8 +37,8 @@ SHARE = 0.48
 LINE = 8
 """Tokens of the outline for each cell: a line takes more, and about half of the cells get one."""
 RARE, NEARLY = 0.5, 0.4
-"""A word that stands in at most this share of the cells points at them, the rarer the more; and the part of the best
-cell's weight that a cell needs to come along."""
+"""A word in at most this share of the cells points at them, the rarer the more. Then the part of the best cell's weight
+that a cell needs to come along."""
 BY_WORDS = 4
 """Cells that rare words may bring."""
 SHOWN = 4
@@ -395,7 +395,7 @@ _CALLED: dict[str, tuple[str, ...]] = {
     stem(said): tuple(stem(word) for word in called.split(","))
     for said, _, called in (pair.partition("=") for pair in _SAID.split())
 }
-"""What code calls otherwise than people do, by the stems of what they say."""
+"""Words of code for words of people, by the stems of those."""
 
 
 # filling --------------------------------------------------------------------------------------------------------------
@@ -455,4 +455,4 @@ def _told(run: CellRun, form: Form, reason: str, before: HeldCell | None, count:
 
 
 _HELD_WORDS = {OUTLINE.name: "its line", BRIEF.name: "its short form", FULL.name: "its cut form"}
-"""What of a cell was told before, in a word for the model."""
+"""A word for the model: how much of a cell was told before."""

@@ -40,9 +40,9 @@ FULL_STEPS, STEPS = 2, 3
 LARGE_SHARE = 0.4
 """A definition that is not named stands in full only if it takes at most this share of the budget."""
 DOC_SHARE = 0.25
-"""A named definition keeps its long docstring up to this share of the budget: more is left for what it calls."""
+"""A named definition keeps its long docstring up to this share of the budget; its callees get more."""
 LIBRARY_SHARE = 0.15
-"""Share of the budget for library text that the task names, and of what is chosen for what only the code uses."""
+"""Share of the budget for library text that the task names. Share of the chosen text for what only code uses."""
 LEAST_LIBRARY = 200
 """Tokens that what only the code uses may take even beside little code."""
 LEFT_OUT_LIMIT = 100

@@ -34,7 +34,7 @@ MOST_WAITING = 1_000
 MOST_AT_ONCE = 500
 """Messages that are heard before they are shown: in a flood there is always one more."""
 LARGEST = 16_384
-"""Bytes of a signal that is sent: text as it streams is small, and a larger picture of the run is in the journal."""
+"""Bytes of a signal that is sent. Streamed text is small, and the journal has any larger picture of the run."""
 
 
 class RedisBus:

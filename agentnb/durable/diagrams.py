@@ -10,7 +10,7 @@ from html import escape
 from agentnb.durable.events import COMPLETED, FAILED, Event
 
 Moves = Counter[tuple[str, str]]
-"""How often each transition was taken, by (state, next_state); "" is the beginning."""
+"""Counts of each transition by (state, next_state); "" is the beginning."""
 
 _BOX, _GAP_X, _GAP_Y, _MARGIN = (150, 34), 70, 30, 24
 

@@ -22,7 +22,7 @@ COMPLETED, FAILED = "COMPLETED", "FAILED"
 JOURNALED_KINDS = frozenset(
     {"created", "step", "failed", "retried", "paused", "resumed", "cancelled", "woken", "answered"}
 )
-"""What the journal keeps. Every other kind is a signal: heard by who listens now, kept nowhere."""
+"""Kinds that the journal keeps. Every other kind is a signal: heard by who listens now, kept nowhere."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +92,7 @@ class Bus:
     def __init__(self) -> None:
         self._subscribers: tuple[_Subscriber, ...] = ()
         self.heard = False
-        """Whether anybody listens; who makes events in a hurry asks first."""
+        """True while anybody listens; who makes events in a hurry asks first."""
         self.failures: deque[tuple[Event, BaseException]] = deque(maxlen=20)
 
     def subscribe(

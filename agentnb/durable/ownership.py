@@ -16,7 +16,7 @@ MOST_HOLDS = 2048
 
 
 Token: TypeAlias = list[int]
-"""Who is busy with a run: an object of its own, which holds its thread's number."""
+"""Marks who is busy with a run: an object of its own, with its thread's number."""
 
 
 def new_token() -> Token:

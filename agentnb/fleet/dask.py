@@ -41,7 +41,7 @@ from agentnb.settings import from_environment, journal_place, without_password
 CONNECT_SECONDS = 10.0
 WORKER_SECONDS = 10.0  # for the first worker to come, where the cluster has none yet
 TOOL_TAG, HANDLER_TAG = "tools", "handlers"
-"""Tags that keep, with each run, what makes it go on: so that any kernel can send it to workers again."""
+"""Tags that keep with each run what makes it go on. So any kernel can send it to workers again."""
 COMPARED = ("distributed", "agentnb-jupyter")
 """Packages whose versions must be the same here and on the workers."""
 
@@ -187,7 +187,7 @@ class DaskExecutor:
             tools=tuple(filter(None, summary.tags.get(TOOL_TAG, "").split(","))),
             bus=without_password(self._bus),
         )
-        # Each place that the run may stand at has its own key: Dask answers for a key that it knows already.
+        # Each place that the run may stand at has its own key: Dask answers known keys from memory.
         key = f"agentnb {summary.run_id} {summary.step} {row.fence}"
         task = self.client.submit(drive, summary.run_id, order.to_text(), key=key, retries=self._retries, pure=False)
         _distributed().fire_and_forget(task)  # it goes on when this kernel has gone

@@ -25,7 +25,7 @@ from agentnb.view.tables import Code, table_bundle
 TAG = "fleet"
 """The tag whose value is the fleet's name."""
 QUEUED, RUNNING, LEFT = "queued", "running", "interrupted"
-"""Where a run stands that has not ended: nobody has begun it, somebody is at work, or nobody is any more."""
+"""Standings of a run that has not ended: nobody has begun it, somebody is at work, or nobody any more."""
 ANSWERS = ("text", "answer", "result")
 """Keys of a completed run's context that hold what came out, in this order; else the whole context is."""
 LOOK_EVERY = 0.2  # seconds between two looks at the journal while waiting

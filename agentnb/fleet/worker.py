@@ -92,7 +92,7 @@ def drive(run_id: str, order: str) -> str:
 
 
 _UNFIT = (HandlerNotFound, InputError, StateUnknown, HandlerError, ContextNotStorable, VersionChanged)
-"""What another attempt would meet again; the machine itself does not journal it."""
+"""Errors that another attempt would meet again; the machine itself does not journal them."""
 
 
 def carry_on(
@@ -200,7 +200,7 @@ def _bus(address: str) -> RedisBus:
     return RedisBus(address)
 
 
-# An agent works on one run at a time, so each of a worker's threads has a session of its own. Its connections and its
+# An agent works on one run at a time, so each of a worker's threads has its own session. Its connections and its
 # simulator, with what that holds in its prompt caches, serve the runs to come.
 _SESSIONS = threading.local()
 

@@ -209,7 +209,7 @@ def default_for(provider: str) -> Model:
 
 
 _HOUSE = {"anthropic": "claude", "google": "gemini", "openai": "gpt-"}
-"""How the names of a provider's own models begin."""
+"""Prefixes of the names of a provider's own models."""
 
 
 def _stranger(provider: str, name: str) -> Model:

@@ -15,7 +15,7 @@ TAGS = (
 )
 """Every tag that we write."""
 _SPACE = r"[\s/\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]*"
-"""What may stand before a tag's name without being seen, and the slash."""
+"""Characters that may stand unseen before a tag's name, and the slash."""
 _TAG = re.compile(rf"[<\uff1c\ufe64](?={_SPACE}(?:{'|'.join(TAGS)})(?![\w-]))", re.IGNORECASE)
 _ATTRIBUTE = str.maketrans({"&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "})
 

@@ -14,13 +14,13 @@ from math import ceil
 
 from agentnb.models.catalog import ImageRule, ImageRules
 
-# What each piece of text costs, in the order of `_features`: words, those of 8 letters or more, of 11 or more, with a
-# capital, not after a space; words in capitals, their letters; digits by threes; line breaks, runs of spaces,
-# underscores; runs of signs, their signs; characters of other scripts. They are fitted by least relative error on 575
-# texts (functions, docstrings, Markdown, JSON schemas, tables). Claude's are fitted against the package ctok 1.3,
-# o200k's against bpe-openai 0.1.4. On texts held out the median error is 3 %, and 19 of 20 are within 12 %; the rest is
-# calibration. Neither package is needed to run: ctok asks for Python 3.12, bpe-openai for 75 MB. Neither knows what a
-# provider adds for tools. Gemini's are those of o200k.
+# Each piece of text costs so many tokens, in the order of `_features`. First words: all, of 8 letters or more, of 11 or
+# more, with a capital, not after a space. Then words in capitals and their letters; digits by threes; line breaks, runs
+# of spaces, underscores. Last runs of signs, their signs, and characters of other scripts. They are fitted by least
+# relative error on 575 texts (functions, docstrings, Markdown, JSON schemas, tables). Claude's are fitted against the
+# package ctok 1.3, o200k's against bpe-openai 0.1.4. On texts held out the median error is 3 %, and 19 of 20 are within
+# 12 %; the rest is calibration. Neither package is needed to run: ctok asks for Python 3.12, bpe-openai for 75 MB.
+# Neither knows what a provider adds for tools. Gemini's are those of o200k.
 _WEIGHTS: dict[str, tuple[float, ...]] = {
     "claude-4": (0.98, 0.38, 0.45, 0.23, 0.25, 1.45, 0.0, 1.22, 1.08, 0.90, 0.53, 0.98, 0.06, 0.87),
     "claude-5": (1.22, 1.47, 0.86, 0.84, 0.38, 1.24, 0.54, 1.19, 1.53, 0.76, 0.52, 0.89, 0.21, 0.85),
@@ -93,9 +93,9 @@ def image_tokens(rules: ImageRules, width: int, height: int) -> int:
     """Return the estimated tokens of a picture of `width` x `height` pixels, by the rule that the catalogue's row
     names.
 
-    Sources: Claude's vision page (width * height / 750, long edge at most 1568); OpenAI's page on images and vision
-    (85 + 170 for each tile of 512 px after scaling, or patches of 32 px); Gemini's pages on tokens (258 for each crop)
-    and media resolution (a fixed number on Gemini 3).
+    Claude's vision page says width * height / 750, with a long edge of 1568 px at most. OpenAI's page on images says 85
+    + 170 for each tile of 512 px after scaling, or patches of 32 px. Gemini's pages say 258 for each crop, and on
+    Gemini 3 a fixed number by media resolution.
     """
     if rules.rule is ImageRule.AREA:
         scale = min(1.0, rules.edge / max(width, height))

@@ -1,4 +1,4 @@
-"""Ask a person about calls that act: find who can be asked, ask under the cell or in the terminal, go on.
+"""Ask a person about calls that act, under the cell or in the terminal, and go on.
 
 No click arrives while a cell runs. So a run that needs a person's word is committed and its cell ends. A click journals
 the word; the run then goes on in the background, in the same output.
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 RESUME, ASK_AGAIN = "Resume", "Ask again"
 SETTLING = 0.7
-"""Seconds before the buttons of a question that follows another can be pressed: the second half of a double click
-must not approve what nobody has read."""
+"""Seconds before the buttons of a question that follows another can be pressed. The second half of a double click must
+not approve what nobody has read."""
 
 
 def approval_here(shell: Any, wanted: str) -> str:

@@ -29,7 +29,7 @@ _ARGUMENTS = {
     "add": "file",
 }
 _VALUES = {flag.name: flag.completes for flag in AGENT_FLAGS if flag.completes}
-"""Which kind of word a flag wants as its value."""
+"""Kind of word that each flag wants as its value."""
 LISTS = frozenset({"tools", "allow"})
 """Flags that take several words, comma-separated."""
 RECENT = 20

@@ -1,4 +1,4 @@
-"""Stop a run at any moment: with one clear message, once what has begun to be put away is put away."""
+"""Stop a run at any moment with one clear message, after finishing what is being put away."""
 
 from __future__ import annotations
 

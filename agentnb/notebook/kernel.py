@@ -107,7 +107,7 @@ class Notebook:
         self.asked: dict[str, Waiting] = {}
         """The runs of this kernel that wait under a cell with buttons."""
         self.offered: dict[str, int] = {}
-        """How many of a run's proposed cells were offered already."""
+        """Counts of the proposed cells that were offered already, by run."""
         self.front_end = FrontEnd(shell)
         self.on_page = RunsOnPage(self.front_end)
         self.front_end.on_page = lambda page: self.on_page.tell(page, self.opened)

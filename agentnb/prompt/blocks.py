@@ -149,7 +149,7 @@ def _label(name: str) -> str:
 
 
 def is_shown(chosen: Chosen, held: HeldParts) -> bool:
-    """Tell whether the thread shows this signature as it is now, even of an edited body: alone, or in an outline."""
+    """Tell whether the thread shows this signature as it is now, alone or in an outline. The body may be edited."""
     name, shown = chosen.definition.name, chosen.shown
     old = held.get(name)
     if not shown:

@@ -14,7 +14,7 @@ OUTLINE, TREE = "outline:", "tree:"
 TREE_CHANGES = 20
 """New files, and files that are gone, that one turn tells of; the rest waits for the next."""
 HeldParts = Mapping[str, Mapping[str, object]]
-"""What a thread holds: the newest entry by name (see thread.held_definitions)."""
+"""Holds the newest entry by name of all that a thread holds (see thread.held_definitions)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -112,8 +112,7 @@ def stale_share(blocks: Sequence[Block], weights: Sequence[float], current: Mapp
 
 
 def stale_weights(blocks: Sequence[Block], weights: Sequence[float], current: Mapping[str, str]) -> list[float]:
-    """Return how much of each block is out of date: replaced later, removed, or other than in `current` (digest by
-    name).
+    """Return how much of each block is out of date: replaced, removed, or other than in `current` (digest by name).
 
     `weights` are the blocks' own. A definition's count when it was sent gives only its share of its block. Estimates of
     different times must not be compared. A name that `current` does not list is taken as unchanged.
@@ -151,7 +150,7 @@ def _tokens_of(item: Mapping[str, object]) -> int:
 
 
 def _is_weaker(item: Mapping[str, object], present: Mapping[str, object] | None) -> bool:
-    """Return a signature sent after the full text of the same version adds nothing."""
+    """Tell whether this adds nothing: a signature, sent after the full text of the same version."""
     return present is not None and present["digest"] == item["digest"] and present["form"] == "full"
 
 

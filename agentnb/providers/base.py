@@ -76,8 +76,8 @@ class CallAnswer:
 
 
 OnText = Callable[[str, str], None]
-"""Called with ("text" | "thinking" | "tool", delta) while a reply streams, and with ("restart", "") where it begins
-anew: what was shown of it before is void. ("wait", SENTENCE) says why nothing comes for a while."""
+"""Called with ("text" | "thinking" | "tool", delta) while a reply streams. ("restart", "") says that it begins anew,
+and what was shown before is void. ("wait", SENTENCE) says why nothing comes for a while."""
 
 
 class Decoder(Protocol):

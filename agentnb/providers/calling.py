@@ -43,7 +43,7 @@ NO_KEY = "none"  # for a server of one's own, which seldom asks for a key; the S
 PAUSE = 0.25  # seconds before a reply that broke off is asked for again; doubled each time
 _BROKEN = (StreamBroken, ServerFault, Overloaded, RateLimited)
 _MISREAD = (AttributeError, TypeError, LookupError, ValueError, AssertionError, RecursionError)
-"""What reading JSON of another shape than the published one ends with, in the SDKs and in our decoders."""
+"""Errors of reading JSON of another shape than the published one, in the SDKs and in our decoders."""
 _Read = TypeVar("_Read")
 
 
@@ -120,7 +120,7 @@ TODO_TOO_LONG = (
 
 
 def cut_off(*, request_id: str | None = None) -> StreamBroken:
-    """Return a truncated stream: no SDK raises on it, only the missing stop reason tells."""
+    """Return the error for a truncated stream: no SDK raises on it, only the missing stop reason tells."""
     return StreamBroken(
         "the reply broke off before its end", todo="Resume the run to ask again.", request_id=request_id
     )

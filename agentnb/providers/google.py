@@ -333,7 +333,7 @@ class GoogleProvider(Calling):
         return [_plain(one) for one in found]
 
     def _managed(self, act: Any, *, attempts: int = ATTEMPTS) -> Any:
-        """Return one call about cache objects, its errors ours."""
+        """Make one call about cache objects, its errors ours."""
         client = self._begin()
         self._require_transport().begin(longest_wait=SHORT_WAIT)
         self._require_transport().expect_attempts(attempts)
@@ -401,7 +401,7 @@ class GoogleProvider(Calling):
         return translate(error)
 
     def _falls_back(self, wire: Wire, error: ProviderError) -> bool:
-        """Return a cache object that is gone is a 403 or a 404; the request is then sent whole."""
+        """Tell whether the request is to be sent whole: its cache object is gone, which is a 403 or 404."""
         return "cachedContent" in wire.body["config"] and error.status in (403, 404)
 
 

@@ -255,7 +255,7 @@ def _wider(samples: Sequence[tuple[int, float]], at: int) -> float:
     """By what the residuals of a fitted line grow for a prediction at `at`: sqrt((1 + h) n / (n - 2)).
 
     h = 1 / n + (at - mean)^2 / sum((x - mean)^2), the leverage (any text on linear regression). Two parameters were
-    fitted to the same n, and far from the calls that drew it the line is less certain.
+    fitted to the same n, and the line is less certain far from its calls.
     """
     n = len(samples)
     mean = sum(x for x, _ in samples) / n

@@ -215,4 +215,4 @@ def _is_piece_of(call: JsonMapping, index: object, call_id: object, *, begins: b
 
 
 _TEXTS = (("reasoning_content", "thinking"), ("reasoning", "thinking"), ("refusal", "text"), ("content", "text"))
-"""What of a chunk is shown, and as what: servers differ in the name of their thinking."""
+"""Shown fields of a chunk, and as what: servers differ in the name of their thinking."""

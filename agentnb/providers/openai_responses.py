@@ -276,7 +276,7 @@ def failure(said: object, *, request_id: str | None = None) -> ProviderError:
 
 
 _WRONG = re.compile(r"invalid|unsupported|policy|violation|image|string_above|residency")
-"""What the codes of a wrong request have in common; asking again would give, and cost, the same."""
+"""Common part of the codes of a wrong request; asking again would give, and cost, the same."""
 _FAILURES: dict[str, tuple[type[ProviderError], str]] = {
     "rate_limit_exceeded": (RateLimited, "Wait, then resume the run."),
     "429": (RateLimited, "Wait, then resume the run."),

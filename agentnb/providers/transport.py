@@ -196,7 +196,7 @@ class Transport:
 
     def _send_uncut(self, *arguments: Any, **options: Any) -> httpx2.Response:
         """Send as the client does, but for what is not to be sent again. That is a cancelled call, and one whose
-        provider asks for a longer wait than ours; one SDK cannot be told so."""
+        provider asks for a longer wait than ours. One SDK cannot be told so."""
         if self.cancelled:
             raise CallCut
         if self._final is not None:
@@ -207,7 +207,7 @@ class Transport:
         return self._answer
 
     def _answered(self, *arguments: Any, **options: Any) -> httpx2.Response | None:
-        """Return one attempt. None where it brought no answer and another is worth it, after a wait like that of a
+        """Make one attempt. None where it brought no answer and another is worth it, after a wait like that of a
         refusal. The SDKs' own wait after a bad connection cannot be interrupted."""
         import httpx2
 

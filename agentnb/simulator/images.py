@@ -154,7 +154,7 @@ def refusal_of_anthropic(source: object) -> str:
 
 
 def refusal_of_google(where: str, inline: WireMapping) -> str:
-    """Return what the Gemini API says of inline data that it refuses; empty where it takes it, or for other media."""
+    """Return what the Gemini API says of inline data that it refuses. Empty where it takes it, and for other media."""
     kind = str(inline.get("mimeType") or "")
     if not kind:
         return f"* GenerateContentRequest.{where}.inline_data.mime_type: must be set.\n"

@@ -63,7 +63,7 @@ def call_shown(tool: str, arguments: JsonMapping) -> list[ArgumentText]:
 
 
 def whole_difference(old: str, new: str) -> Iterator[str]:
-    """Yield every line of both texts behind its sign: `-` of the old, `+` of the new, a space of both."""
+    """Yield every line of both texts behind its sign: `-` of the old, `+` of the new, else a space."""
     before, after = old.split("\n"), new.split("\n")
     for kind, i, j, k, m in difflib.SequenceMatcher(a=before, b=after, autojunk=False).get_opcodes():
         if kind == "equal":

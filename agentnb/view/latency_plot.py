@@ -121,7 +121,7 @@ def _level(y: float, label: str, x0: float, x1: float) -> str:
 
 
 def _round_values(most: float) -> list[float]:
-    """Return three to six round values up to `most`, without zero: steps of 1, 2 or 5 times a power of ten."""
+    """Return three to six round values up to `most`, without zero. Steps are 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(most))
     step = next(step for step in (power * part for part in (0.1, 0.2, 0.5, 1, 2)) if most / step < 7)
     return [round(step * i, 9) for i in range(1, math.floor(most / step + 1e-9) + 1)]

@@ -7,7 +7,7 @@ from datetime import datetime
 
 UNKNOWN = "–"
 ASTRONOMICAL = 1e15
-"""From here on a figure is no figure of a run: it is shown short, so that a damaged document still fits a page."""
+"""From here on it is no figure of a run. It is shown short, so that a damaged document fits a page."""
 
 
 def number(value: object) -> float | None:

@@ -307,7 +307,7 @@ def _definitions_text(doc: Doc) -> str:
 
 
 def _md(line: str) -> str:
-    """Return plain words as Markdown that marks up nothing: a bar would end the table's cell, a dollar open a
+    """Return plain words as Markdown that marks up nothing. A bar would end the table's cell, a dollar open a
     formula."""
     safe = clean(line).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for active in "`*_[]|$#":

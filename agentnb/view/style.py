@@ -24,7 +24,7 @@ PRE = (
     "margin:6px 0;white-space:pre-wrap;overflow-wrap:break-word;word-break:normal"
 )
 SMALL_CODE = CODE.replace("0.9em", "1em")
-"""Where the text around it is small already."""
+"""For places where the text around is small already."""
 TEAL = "#1a8f7a"
 BLUE = "#3f7fd0"
 HATCH = "linear-gradient(135deg, #8080808c 25%, transparent 25%, transparent 50%, #8080808c 50%, #8080808c 75%, transparent 75%)"  # noqa: E501

@@ -1,4 +1,22 @@
-"""Read a thread from the journal: its turns, a path's blocks as this segment sends them, where a request ended."""
+"""Read a thread from the journal: its turns, a path's blocks as this segment sends them, where a request ended.
+
+Nothing of a conversation is kept beside the journal. Each turn is a run, and its run keeps the blocks that it added, as
+they were sent and answered. So a kernel that comes new to a thread sends the very same bytes, and the provider's prompt
+cache hits. A finished turn never changes; it is read once and remembered.
+
+A request is put together from three places. The segment's root has the frozen blocks: tools, instructions, project. The
+path from the thread's root to this turn has the turns' own blocks. This turn adds the last ones.
+
+Three cases break the plain order. Each keeps a prefix warm, or leaves out text that would only cost.
+
+- A turn from before the segment began is folded. Its definitions stand in the frozen section already, so their old text
+  gives way to one sentence.
+- A turn of another kind (another model, other tools) goes on as plain text. Its tool traffic names tools that this
+  request does not offer.
+- A segment with a base sends the kept turns as the base did. The provider still holds those bytes.
+
+Do not build a path by what the turns' own segments sent: those may differ in every block.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Choose what the notebook itself adds to a turn: cells with outputs, an outline of the others, the list of names. Pure
-but for looking at live names."""
+"""Choose what the notebook itself adds to a turn: cells with outputs, an outline of others, the names. Pure but for
+looking at live names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from agentnb.context.notebook.schema_only import WITHHELD
 from agentnb.prompt.project_parts import HeldParts
 
 CELL, NAME = "cell:", "name:"
-"""How the names of what a thread holds begin, where it is a cell or a line of the list of names."""
+"""Prefixes of the names of what a thread holds: of cells, and of lines in the list of names."""
 
 TEXT_SHARE = 4
 """Markdown and cells that have not run get the fourth part of `context_tokens` at most."""
@@ -35,7 +35,7 @@ def room_for_definitions(context_tokens: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Additions:
-    """Holds what a turn adds of the notebook: texts with the entries of what they hold, and the names that matter."""
+    """Holds what a turn adds of the notebook: texts with entries of what they hold, and names that matter."""
 
     texts: tuple[str, ...] = ()
     holds: tuple[JsonMapping, ...] = ()

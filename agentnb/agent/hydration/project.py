@@ -1,4 +1,4 @@
-"""Find the user's project on disk: the folder of their own code, its tree of files, and files added by name."""
+"""Find the user's project on disk: its folder, its tree of files, and files added by name."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def tree_of(project: Path | None, known: Collection[str] = ()) -> Tree | None:
 
 
 def _may_exist(file: Path) -> bool:
-    """Return what may not be looked at is not known to be gone."""
+    """Tell whether a file is there: one that may not be looked at is not known to be gone."""
     try:
         return file.exists()
     except OSError:

@@ -189,7 +189,7 @@ def _version(module: ModuleType) -> str:
 
 
 _WHOLE_PARTS = ("file:", "schema:", "instructions:", "header:", "skills:", "skill:")
-"""How the names of the parts begin that are sent as a whole."""
+"""Prefixes of the names of parts that are sent as a whole."""
 
 
 def digests_now(parts: Iterable[AnyPart], held: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -23,7 +23,7 @@ PAUSE, MOST = 0.05, 120.0
 """Seconds between two attempts, and in all: for the purse itself, and for others' calls to be settled."""
 
 PurseState = JsonObject
-"""The purse's context: `limit` and `spent` in US dollars, and what is set aside for calls in flight, by their keys."""
+"""The purse's context: `limit` and `spent` in US dollars, and sums set aside for calls in flight, by their keys."""
 T = TypeVar("T")
 
 
@@ -92,7 +92,7 @@ class Purse:
         return dict(AgentStateMachine(self._journal).get(self._name).context)
 
     def _change(self, change: Callable[[PurseState], tuple[T, PurseState]], what: str, key: str) -> T:
-        """Return one step of the purse's run; gives what `change` gave beside the purse."""
+        """Make one step of the purse's run, and return what `change` gave beside the purse."""
         answers: list[T] = []
         machine = AgentStateMachine(self._journal, lease=LEASE)
 

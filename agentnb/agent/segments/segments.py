@@ -1,7 +1,19 @@
 """Choose the segment that a turn goes on with, or begin a new one.
 
-A new one begins when too much of the prompt is out of date, or the conversation would outgrow the window. It also
-begins when the prompt cache has let the prompt go and anything is out of date. Leaving that out costs nothing.
+A new one begins when too much of the prompt is stale, or the conversation would outgrow the window. It also begins when
+the prompt cache has let the prompt go and anything is out of date. Leaving that out costs nothing.
+
+Within a segment nothing that was sent is rewritten. One changed byte makes all that follows it new to the prompt cache.
+So an edited definition is sent again at the end, and its old text stays. That text costs little, since a read is a
+tenth of the price. But it can mislead the model, and it takes room. A segment is the answer: everything is written
+anew, once, without the stale text.
+
+The rule is a share, not a price. A tenth of the prompt in the project section, or a quarter in all, may be out of date.
+A comparison of prices was tried before. It hung on guesses of the pauses to come, and nobody could foretell it.
+
+Where to cut is a matter of price. A turn can be kept if the prefix up to it is warm, its definitions being
+known as they are now. Then only the rest is written anew. Each cut has a price: what must be written, for the room
+until the next time. The cheapest is taken, and the user is told in a sentence.
 """
 
 from __future__ import annotations
@@ -24,7 +36,7 @@ from agentnb.prompt.thread import Turn, held_definitions, segment_for, stale_sha
 from agentnb.providers.promptcache import TTL_SECONDS, Trust, message_salt
 
 CERTAIN = 0.95
-"""Part of a stale limit that is used: the share is an estimate, and the limit must hold all the same."""
+"""Part of a stale limit that is used: the share is an estimate, and the limit must hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +174,7 @@ class Segments:
         return ChosenSegment(root=None, base=base, why=why, replaced=passed.frozen)
 
     def _let_go(self, sent: Path, request: Request, share: float) -> str:
-        """Tell why a new segment costs nothing: the prompt cache has let this one go, and some of it is stale."""
+        """Tell why a new segment costs nothing: the prompt cache let this one go, and some of it is stale."""
         end, _ = self._threads.end_of_last_request(sent.turns, sent.root, base=self._threads.base(sent.root))
         model, counter = self._services.model(request.model), self._services.samples.counter_for(request.model)
         total = tokens_of(sent.blocks, model, counter)

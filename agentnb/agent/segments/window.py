@@ -13,7 +13,7 @@ from agentnb.models.tokens import TokenCounter
 CERTAIN = 0.95
 """Part of the window that is used: tokens are estimates."""
 KEPT = 0.5
-"""Part of the room that the turns which stay should fill: a new segment is dear, and the next must be far off."""
+"""Part of the room that the kept turns fill. A new segment is dear, and the next must be far off."""
 
 
 def room_for(model: Model, request: Request, counter: TokenCounter) -> int:

@@ -51,7 +51,7 @@ from agentnb.providers.promptcache import (
 )
 
 _READ_PERHAPS = (RunInterrupted, StreamBroken, CallTimeout)
-"""How a call ends that the provider may have read: a refusal or a failed connection says that it has not."""
+"""Errors of a call that the provider may have read: a refusal or failed connection says that it has not."""
 CALIBRATION_LEAST = 200  # tokens: fewer say more about framing than about the text
 
 
@@ -65,7 +65,7 @@ class Thinking:
         self._machine = services.machine
 
     def __call__(self, state: AgentState) -> Step:
-        """Return one call: within the limits, predicted, made, and what its reply teaches taken in."""
+        """Make one call within the limits: predict it, ask, and take in what the reply teaches."""
         if self._machine.current.replaying:
             return self._replay(state)
         self._check_limit(state)
@@ -254,8 +254,7 @@ class Thinking:
         return replace(state, last=LastCall(layers=layers, cache=report.to_json(), latency=timing.to_json()))
 
     def _settle_recorded(self, state: AgentState, call: Call, answer: CallAnswer) -> Step:
-        """Return a recorded reply teaches nothing and costs nothing; everything shown of it says that it is
-        recorded."""
+        """Take in a recorded reply: it teaches and costs nothing, and everything shown says that it is recorded."""
         note = f"Recorded {answer.recorded}: nothing was sent and nothing was spent."
         state = replace(state, recorded=answer.recorded).noted(note)
         free = prices.Cost(total=0.0, uncached=0.0)
@@ -291,14 +290,14 @@ class Thinking:
         return advance(state, reply, cost, sent=len(call.prompt.blocks))
 
     def _without_vanished(self, call: Call, answer: CallAnswer) -> Call:
-        """Return a cache object that was gone is forgotten; the call was answered without it."""
+        """Forget a cache object that was gone: the call was answered without it."""
         names = [mark.holder for mark in call.marks if mark.holder] if answer.fell_back else []
         for name in names:
             self._services.objects.vanished(name)
         return replace(call, marks=tuple(mark for mark in call.marks if mark.holder not in names)) if names else call
 
     def _replay(self, state: AgentState) -> Step:
-        """Return the step again with the recorded reply: no model is asked, and nothing is learned twice."""
+        """Make the step again with the recorded reply: no model is asked, and nothing is learned twice."""
         current = self._machine.current
         after = AgentState.from_json(self._machine.context_at(current.run_id, current.step))
         events = self._machine.history(current.run_id)

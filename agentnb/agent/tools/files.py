@@ -169,7 +169,7 @@ class ProjectFiles:
         return found
 
     def _place_of_new(self, path: str) -> Path:
-        """Return the place of a new file: in a folder that is there, under a name that the list would show."""
+        """Return the place of a new file: in an existing folder, under a name that the list would show."""
         try:
             folder = (self._root / path).parent.resolve(strict=True)
         except (OSError, ValueError, RuntimeError):

@@ -23,7 +23,7 @@ _NODES = (
     *(ast.Constant, ast.Load),
 )
 _ROWS = list[dict[str, str | int | float | bool | None]]
-"""What a table is asked for as."""
+"""The type that a table is asked for as."""
 
 
 class TypedAnswer:

@@ -23,7 +23,7 @@ PYTHON_BODIES = frozenset({"time", "capture", "prun", "agent_trace", "memit", "s
 """Cell magics that run their body as Python in the user's namespace. The bodies of all others define nothing there."""
 AGENT = re.compile(r"\s*%%?agent(?:\s|$)")
 LINE_MAGIC = re.compile(r"^([ \t]*)(?:[%!][^\n]*[^\n\\]|\?{1,2}[\w.]+|[\w.]+\?{1,2})$", re.MULTILINE)
-"""A line that is a magic, a shell command or a request for help, and does not go on in the next."""
+"""A magic, a shell command or a request for help, on one line that does not go on."""
 ASSIGNED_MAGIC = re.compile(r"^([ \t]*[\w, \t]*\w[ \t]*=[ \t]*)[%!][^\n]*[^\n\\]$", re.MULTILINE)
 CELL_MAGIC = re.compile(r"\s*%%(\w[\w.]*)[^\n]*\n?")
 RESET = re.compile(r"^%(?:reset\b(?! -s)|xdel\s+(\w+))", re.MULTILINE)

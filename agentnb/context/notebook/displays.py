@@ -20,7 +20,8 @@ from agentnb.context.values.figures import plotly_spec, svg_text, vega_spec
 KEPT = 8
 """Figures that are kept: the newest."""
 CHARACTERS = 4_000_000
-"""Of one picture in base64, and of an html page that is looked through; of a larger one only the words are kept."""
+"""Characters of a picture in base64, and of an html page that is looked through. Of a larger one only words are
+kept."""
 TOTAL = 8_000_000
 """Of all pictures that are kept, the newest excepted."""
 WORDS = 600
@@ -29,7 +30,7 @@ _PICTURES = ("image/png", "image/jpeg")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A figure that a cell showed: its words and, where it was a PNG or JPEG, its `data`, as bytes or base64.
+    """A figure that a cell showed: its words and, of a PNG or JPEG, its `data`, as bytes or base64.
 
     `value` finds the object instead where somebody else keeps it (`Out`, pyplot); it may find None by then.
     """

@@ -55,7 +55,7 @@ class NotebookText:
 
 
 KEYS = ("text:", "gone:", "edit:")
-"""How the names of such parts begin in the list of what a thread holds."""
+"""Prefix of such parts' names in the list of what a thread holds."""
 
 
 @dataclass(frozen=True, slots=True)

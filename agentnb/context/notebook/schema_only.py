@@ -9,7 +9,7 @@ from agentnb.context.values import static_inspect
 
 COLUMNS = 200
 WITHHELD = 'not shown: AgentNB.values = "schema"'
-"""What stands in the place of every value, output and result."""
+"""Stands in the place of every value, output and result."""
 
 
 def describe_schema(name: str, value: object) -> str:

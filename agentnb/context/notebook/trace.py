@@ -1,7 +1,7 @@
 """Record what a cell really ran: the user's functions that were executed, in the order of their first call.
 
-Recording changes nothing that the cell does. On Python 3.12 and later `sys.monitoring` reports each function once and
-is then switched off for it, at about no cost. On 3.11 a profile hook makes calls about four times slower.
+Recording changes nothing that the cell does. On Python 3.12 and later `sys.monitoring` reports each function once; then
+it is off and costs nothing. On 3.11 a profile hook makes calls about four times slower.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RAN_LIMIT = 5_000
 FRAMES_LIMIT = 200
 """Frames that are looked at to tell a function's depth: beyond, deeper makes no difference."""
 _CELL = ("<module>", "<cell line:")
-"""What a cell's own code is called; older IPythons name it after its line."""
+"""Names of a cell's own code; older IPythons name it after its line."""
 
 
 @dataclass(frozen=True, slots=True)

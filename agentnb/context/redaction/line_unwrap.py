@@ -13,7 +13,7 @@ LINES = 40
 _WORD = re.compile(r"(?!---)[\w.+/=:@%&?#!$^*~-]+")
 _MARGIN = re.compile(r"(?:[ \t]*[>#*|]+){1,8}[ \t]?|[ \t]*")
 _MADE = re.compile(r"\d|[a-z][A-Z]|[A-Z]{2}[a-z]{2}|[A-Z]{5}|[_/+=@:%]|^-\w")
-"""What a word that goes on in the next line has in it, and an English one has not."""
+"""Signs of a word that goes on in the next line; no English word has them."""
 _Span = tuple[int, int]
 
 
@@ -44,7 +44,7 @@ class Rejoined:
 
 
 def rejoined(text: str) -> Iterator[Rejoined]:
-    """Yield where a word seems to go on in the next line, at the left margin or behind the same marks (`> `).
+    """Yield where a word seems to go on in the next line: at the margin or behind the same marks.
 
     Both as it stands and without the `=` with which e-mail says that a line goes on.
     """

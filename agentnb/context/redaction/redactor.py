@@ -21,7 +21,7 @@ from agentnb.context.redaction.secret_shapes import GUESSABLE, NAME_HINTS, SHAPE
 
 MARK_HEX, GUESSABLE_HEX = 4, 3
 DEAR = 64
-"""Different guessable secrets of one text that get a mark of their own; what comes after shares one by its kind."""
+"""Guessable secrets of one text that get marks of their own; later ones share a mark by their kind."""
 BEFORE = 80
 """Characters before literals that are put together, which may name what they make."""
 VALUES = 500
@@ -281,5 +281,5 @@ def mark_of(kind: str, secret: str) -> str:
 
 @lru_cache(1024)
 def _dear_digest(secret: bytes) -> str:
-    """A digest takes about 10 ms: a list of a million passwords takes hours, and 12 bits fit hundreds of them."""
+    """A digest takes about 10 ms. So a million passwords take hours, and 12 bits fit hundreds of them."""
     return hashlib.scrypt(secret, salt=b"agentnb mark", n=2**12, r=8, p=1, dklen=8).hex()

@@ -36,7 +36,7 @@ _ADDRESS = re.compile(
 _STAND_IN = frozenset(
     ["pass", "password", "passwd", "pwd", "pw", "secret", "token", "key", "test", "fake", "demo", "foo", "bar"]
 ).union(["tiger", "string", "str", "text", "bytes", "object"])
-"""What stands where a secret would: in documentation, tests and schemas."""
+"""Words that stand for a secret in documentation, tests and schemas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def _is_key(value: str) -> bool:
 
 
 _GENERATED = re.compile(r"(?:^|\s)(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[^\s<>{}()\[\]]{8,}")
-"""A word with small and large letters and digits: what stands in a phrase of a password, and in no sentence."""
+"""A word with small and large letters and digits, as it stands in a password and in no sentence."""
 
 
 def _is_quoted_password(value: str) -> bool:
@@ -411,5 +411,5 @@ SHAPES: tuple[Shape, ...] = (
 GUESSABLE = frozenset({"secret", "url-password", "netrc-password", "basic-auth", "cookie"})
 """Kinds that people think up: to their marks a list of likely ones could be compared."""
 NAME_HINTS = (*_PASSWORD_HINTS, *_KEY_HINTS)
-"""Literals one of which the name of a secret contains, in small letters."""
+"""Literals, in small letters; the name of a secret contains one of them."""
 KINDS = tuple(sorted({shape.kind for shape in SHAPES}))

@@ -29,7 +29,7 @@ BYTES_LIMIT = 32 * 2**20
 KEPT_LINES = 600_000
 """Lines of parsed files that are kept in memory, about 100 MB."""
 TRIES = 3
-"""How often a file that changes while it is read is read."""
+"""Attempts at reading a file that changes meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def parsed_source(data: bytes, path: Path, module: str) -> FileDefinitions:
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
-    """Return (modification time in ns, size); (0, 0) for what is not a file of its own (inside a zip, gone)."""
+    """Return (modification time in ns, size). (0, 0) stands for no file of its own: gone, or inside a zip."""
     try:
         found = path.stat()
     except OSError:

@@ -20,7 +20,7 @@ from pathlib import Path
 Place = tuple[Path | None, int, str]
 """(file, or None for the cells; line; name)."""
 SECONDS = 0.3
-"""What a task waits in all; what comes later serves the next one."""
+"""Seconds that a task waits in all; what comes later serves the next one."""
 HOPELESS_SECONDS = 60.0
 """After so long a question is given up for good."""
 KEPT = 64
@@ -123,7 +123,7 @@ class Worker:
         return answer
 
     def _exchange(self, key: _Key, answer: _OpenQuestion) -> None:
-        """Runs in a thread of its own: starting the process, a full pipe and a slow answer keep only it waiting."""
+        """Runs in a thread of its own: only that waits for the process, a full pipe or a slow answer."""
         give_up = threading.Timer(self._limit, self._give_up, (answer,))
         give_up.daemon = True
         give_up.start()

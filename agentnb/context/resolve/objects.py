@@ -52,8 +52,7 @@ class LiveObjects:
         return None if value is static_inspect.MISSING else self._of_value(owner, parts, value)
 
     def _beyond(self, owner: Any, rest: list[str]) -> Definition | None:
-        """Return the attribute by its source: not stored on the live object, it may still stand in its module or
-        class."""
+        """Return an attribute that the live object does not store by the source of its module or class."""
         if static_inspect.is_a(owner, ModuleType):
             return self._texts.inside(static_inspect.module_text(owner, "__name__"), rest)
         if len(rest) > 1 or static_inspect.is_a(owner, (FunctionType, *static_inspect.COMPILED)):
@@ -184,8 +183,7 @@ class LiveObjects:
         return file, found.name.removeprefix(f"{file.module}.") if found and file else qualname
 
     def _file_of_methods(self, cls: type, qualname: str) -> FileDefinitions | None:
-        """Return the place of a class's first method, where the class itself is not where it says: from `%run`, or a
-        magic."""
+        """Return the place of a class's first method. Made by `%run` or a magic, the class is not where it says."""
         inner = (static_inspect.unwrap(value) for value in static_inspect.class_dict(cls).values())
         codes = (function.__code__ for function in inner if static_inspect.is_a(function, FunctionType))
         own = (code for code in codes if code.co_qualname.startswith(f"{qualname}."))

@@ -114,7 +114,7 @@ class _LikelyFile:
     path: str
     module: str
     rank: tuple[bool, bool, bool]
-    """Whether the name or the module is private; stands inside something; is a constant."""
+    """Order of the places: private (name or module), inside something, a constant."""
 
 
 @lru_cache(KEPT)

@@ -3,6 +3,19 @@
 It is a cascade: the live object in the namespace, the notebook's cells, the text of files. Inference by astroid comes
 last, for what those did not resolve. Live objects are looked at, never asked: no property, `__getattr__` or `__repr__`
 runs. No module is imported that the user has not imported. Inference works in a process of its own, in limited time.
+
+The order is one of evidence. The live object is what the kernel would call now, whatever the text says. The text may be
+of a cell that was edited and not run again. A method may have been patched. The cells come next, for names that
+were deleted or have not run. The text of files is for modules that are not loaded, and it follows imports as Python
+would. Inference guesses types, so it is asked only where a name depends on one.
+
+Looking instead of asking has a price: whatever computes its attributes is told by its text alone. The other way costs
+more. A property may read a database, and a `__repr__` may take a minute. The user would wait for it with an answer
+about something else.
+
+A name can end in three ways. It is a Definition, an Unresolved value (a variable has nothing to define), or
+missing, with the nearest name. A wrong definition is worse than none, since the model believes what it is sent. So
+where several definitions share a name, only one that stands out is taken.
 """
 
 from __future__ import annotations
@@ -39,7 +52,7 @@ _RETURNS = re.compile(r"\)\s*->\s*[\"']?([^\W\d][\w.]*)")
 SHELL_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open", "display"})
 CLASSES_LIMIT = 50
 ALIKE = 0.9
-"""How alike a name must be to be taken for a slip, where it may as well be a column of a table."""
+"""Likeness from which a name counts as a slip, where it may as well be a table's column."""
 _NO_INSTANCES = (type, ModuleType, FunctionType)
 
 
@@ -131,8 +144,7 @@ class Resolver:
         return root in self._namespace or ("." in word and root in sys.modules)
 
     def class_of(self, name: str) -> Definition | None:
-        """Return the class of a variable, where a cell or the project defines it: a question on the variable is about
-        it."""
+        """Return the class of a variable, where a cell or the project defines it: such a question is about it."""
         value = self._namespace.get(name, static_inspect.MISSING)
         if value is static_inspect.MISSING or static_inspect.is_a(value, (type, ModuleType, FunctionType)):
             return None

@@ -18,7 +18,7 @@ from agentnb.context.static.inheritance import resolution_order
 from agentnb.context.values import static_inspect
 
 PARTS_LIMIT = 16
-"""`from .x import x` of a compiled module makes a name longer at each turn; no name that people write is as long."""
+"""`from .x import x` of a compiled module makes a name longer at each turn. Nobody writes one as long."""
 _Seen = set[tuple[str, str]]
 _Class = tuple[FileDefinitions, str]
 """A class by where it stands and what it is called there."""

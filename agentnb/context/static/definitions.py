@@ -232,8 +232,8 @@ class FileDefinitions:
 
     @cached_property
     def outline(self) -> tuple[Line, ...]:
-        """Return what the file offers, line by line: signatures of public names, and what a package imports from its
-        own modules. Bodies are no part of it, so most edits leave it as it is."""
+        """Return what the file offers, line by line: public signatures, and what a package imports from its own
+        modules. Bodies are no part of it, so most edits leave it as it is."""
         return tuple(_outline(self))
 
 

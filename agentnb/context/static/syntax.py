@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
-"""What parsing, or walking what was parsed, raises on bad input."""
+"""Errors of parsing, or of walking what was parsed, on bad input."""
 
 
 def normalise(text: str) -> str:
@@ -27,8 +27,8 @@ def parse(text: str) -> ast.Module:
 
 
 def _parsed(text: str) -> ast.Module:
-    """Python 3.11 counts how deep a tree is for all threads together. Where two of them parse at once, either can end
-    in a SystemError ("recursion depth mismatch"), whatever its text; seen on 3.11.7. It is tried again.
+    """Python 3.11 counts how deep a tree is for all threads together. Where two parse at once, either can end in a
+    SystemError ("recursion depth mismatch"), whatever its text (3.11.7). It is tried again.
     """
     for _ in range(TRIES - 1):
         with suppress(SystemError):

@@ -9,7 +9,7 @@ from agentnb.context.values import static_inspect
 from agentnb.context.values.text_format import ITEMS, cell, items
 
 SCAN_CELLS = 500_000
-"""Cells of a table or array that are looked through for missing values or extremes; more would take over 20 ms."""
+"""Cells of a table or array that are searched for missing values or extremes; more takes over 20 ms."""
 NESTED = 9
 """Levels of a network whose parameters are counted."""
 

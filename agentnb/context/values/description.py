@@ -255,8 +255,8 @@ def _state(value: Any) -> JsonObject:
 
 
 def _is_state(cls: type, key: object) -> bool:
-    """Tell whether an attribute is the object's own state: not private, and not left by a cached property that was
-    read. Both change though the value does not."""
+    """Tell whether an attribute is the object's own state: not private, and not left by a cached property. Both change
+    though the value does not."""
     if type(key) is not str or key.startswith("_"):
         return False
     return not static_inspect.is_a(static_inspect.class_attribute(cls, key), functools.cached_property)

@@ -29,7 +29,7 @@ def path_in_words(value: pathlib.PurePath) -> str:
 
 
 _LEFT_BEHIND = re.compile(r"__pycache__$|\.ipynb_checkpoints$|\.DS_Store$|\.\w+_cache$")
-"""What Python and tools keep beside the files: it comes and goes by itself."""
+"""Folders that Python and tools keep beside the files: they come and go by themselves."""
 
 
 def _listing(names: list[str]) -> str:

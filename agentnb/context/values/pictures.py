@@ -2,8 +2,8 @@
 
 The user's object is not touched. A figure is copied and the copy drawn, without its canvas, callbacks and window. A
 picture that is not read yet is read from its file a second time. Drawing runs what the figure itself draws with, as
-showing it does: a tick formatter may be the user's own function. Therefore only a figure that the task names is drawn,
-in a thread, for SECONDS at most. Pictures hold no metadata.
+showing does: a tick formatter may be the user's. Therefore only a figure that the task names is drawn, in a thread, for
+SECONDS at most. Pictures hold no metadata.
 """
 
 from __future__ import annotations

@@ -250,7 +250,7 @@ def _held(value: object, wrapper: type, name: str) -> Any:
 
 
 def _wrapped_by_name(own: JsonMapping) -> Any:
-    """Return a wrapper object that took over a function's name keeps that function in an attribute of its own."""
+    """Return the function that a wrapper object with the function's name keeps in an attribute."""
     name = plain(own.get("__name__"))
     held = (item for item in own.values() if is_a(item, FunctionType) and function_name(item)[0] == name)
     return next(held, None) if name else None
@@ -316,7 +316,7 @@ def _owner_module(value: object) -> str:
 
 
 _MODULE = re.compile(r"^\(\$module(?:, /(?=[,)]))?(?:, )?")
-"""How C functions say that they take none of the arguments themselves."""
+"""Phrases by which C functions say that they take none of the arguments themselves."""
 
 
 def _arguments(value: object, name: str, doc: str) -> str:

@@ -28,7 +28,7 @@ Encoded: TypeAlias = dict[str, bytes]
 LONGEST_CHAIN = 128
 """No step is further than this from its keyframe: bounds the time to restore one."""
 SHORTEST_CHAIN = 32
-"""Below this a keyframe is written only if it is no longer than the delta: bounds the bytes of a small context."""
+"""Below this a keyframe is written only if no longer than the delta: bounds a small context's bytes."""
 
 _SPLICE = struct.Struct("<cIIII")
 _GONE = struct.Struct("<cI")

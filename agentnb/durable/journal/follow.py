@@ -17,11 +17,11 @@ from agentnb.durable.journal.protocol import Journal
 from agentnb.errors import AgentnbError
 
 LOOK_EVERY = 1.0
-"""Seconds after which the journal is looked at though no message has come: the longest that a lost one can delay."""
+"""Seconds after which the journal is looked at without a message: a lost one delays no longer."""
 POLL_EVERY = 0.05
 """Seconds between two looks where there are no messages at all."""
 SOON = (0.01, 0.02, 0.04, 0.08, 0.16)
-"""Seconds between looks for an event that was told of and is not to be read yet: its transaction is being committed."""
+"""Seconds between looks for an event that was told of and cannot be read yet: its transaction is committing."""
 
 Message: TypeAlias = int | Event
 """The `seq` of an event that is in the journal, or a signal."""

@@ -4,6 +4,16 @@ A lease says until when its owner may go on without asking. It has two deadlines
 machine's monotonic clock, which its processes share and which never jumps. On one machine the second counts, and a dead
 owner is seen to be dead at once. Across machines the first counts. The fencing token, which grows with each claim,
 stands behind both: whoever was overtaken cannot commit.
+
+A lease alone would not do. A worker can sleep past its deadline: a closed laptop, a stopped container. It wakes up in
+the belief that the run is its own, and no clock corrects it in time. The token does. It is compared in the commit's own
+transaction, so the late step is refused and nothing of it stays. The lease only spares work: without it two workers
+would do the same step, one of them in vain.
+
+An owner's name tells more than who it is: `host.pid.birth.number`. The system gives a process number away again soon
+after its process ended. So the birth, in the kernel's ticks, is compared too. The host is a digest of the boot and of
+the processes' name space. Two containers may both have a process 1, and neither can see the other's. Where that cannot
+be told, nobody is called dead, and the deadline decides.
 """
 
 from __future__ import annotations
@@ -46,7 +56,7 @@ def _pid_namespace() -> str:
 
 
 def birth_of(pid: int) -> int | None:
-    """When the process began, in the kernel's ticks; None where it is dead or where that cannot be told."""
+    """Return when the process began, in the kernel's ticks; None where it is dead or where that cannot be told."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -111,7 +111,7 @@ class StepWrite(NamedTuple):
     wake_at: float | None
     lease: float
     told: bool
-    """Whether anybody wants to know the event's `seq`."""
+    """True where anybody wants to know the event's `seq`."""
 
 
 class Committed(NamedTuple):

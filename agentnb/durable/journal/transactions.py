@@ -1,5 +1,4 @@
-"""Decide within a journal's transaction, whatever holds its rows: who may claim a run, what a pause does, which step is
-refused.
+"""Decide within a journal's transaction who may claim a run, what a pause does, and which step is refused.
 
 `Rules` decides; a subclass reads and writes the rows (SQLite's tables in `sqlite/tables.py`, PostgreSQL's in
 `postgres/`). What a decision says must not happen is said before anything is written.
@@ -139,7 +138,7 @@ class Rules(ABC):
         return Committed(now, w.status, seq)
 
     def _commit_slowly(self, w: StepWrite) -> Committed:
-        """Raise for the swap that failed: the run was moved or claimed by another, or is to pause or be cancelled."""
+        """Raise for the failed swap: the run was moved or claimed by another, or is to pause or end."""
         row = self.known_row(w.run_id)
         if row.fence != w.fence or row.summary.step != w.step - 1 or row.control is None:
             raise StepConflict(

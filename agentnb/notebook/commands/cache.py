@@ -77,7 +77,7 @@ def _without_words(name: str, command: Callable[[Session], None], session: Sessi
 
 
 def _status(session: Session) -> None:
-    """First comes what the next call may expect; then what is warm, by model, with the cache objects; then the
+    """First comes what the next call may expect. What is warm follows, by model, with the cache objects; then the
     policy."""
     now = session.clock.now()
     warm = [entry for entry in session.ledger.entries() if entry.until > now and _reachable(session, entry.scope)]
@@ -113,7 +113,7 @@ def _warm_notes(shorter: int) -> list[str]:
 
 
 def _reachable(session: Session, scope: str) -> bool:
-    """Return a simulator's entries die with it; another kernel's simulator is not ours."""
+    """Tell whether the scope can be reached: a simulator's entries die with it, and another kernel's is not ours."""
     mine = f"sim:{session.simulated.instance}" if session.simulated is not None else ""
     return not scope.startswith("sim:") or scope == mine
 

@@ -217,7 +217,7 @@ class Pruned:
 def prune(session: Session, rest: str) -> None:
     """Drop what has expired; at providers with cache objects, delete ours that nobody uses.
 
-    With `all`, delete also those whose maker may be alive, on any machine, but not those that the ledger has in use.
+    With `all`, delete also those whose maker may be alive, on any machine, but none that the ledger calls used.
     """
     if rest not in ("", "all"):
         raise InputError(

@@ -336,7 +336,7 @@ def _add(session: Session, rest: str) -> None:
 
 
 def _allow(session: Session, run: AgentRun | None, rest: str) -> None:
-    """Let what was taken for a secret stay from now on: one mark, or by a kind's name all of it."""
+    """Let what was taken for a secret stay from now on: one mark, or all of a kind."""
     name = _wanted(rest, "allow", "[redacted:secret:3f2]")
     known = [item["mark"] for item in (run.receipt["redactions"] if run is not None else ())]
     found = _mark_among(known, name)

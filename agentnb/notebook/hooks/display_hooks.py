@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 _FIGURE = ("matplotlib.figure", "Figure")
 _DRAWN = {"matplotlib", "mpl_toolkits", "PIL"}
 _KINDS = ("image/", "application/vnd.plotly", "application/vnd.vega", "application/vnd.bokehjs_exec")
-"""How the mime types of figures begin."""
+"""Prefixes of the mime types of figures."""
 _CHART = "vega-embed"
-"""What stands in the html of one."""
+"""Stands in the html of one."""
 _RECORDED = frozenset({"clear_output", "display_data", "execute_result", "update_display_data"})
 _REQUESTS = 200
 """Requests whose cells are known: a thread or task that was begun in an older one shows under the newest."""
@@ -36,15 +36,15 @@ class _InEveryThread(threading.local):
 
 class _InThisThread(threading.local):
     about = ""
-    """What the figure that this thread is about to send says of itself."""
+    """Words of the figure that this thread is about to send."""
 
 
 class Showing:
     """From `start` to `stop`: the figures of the outputs, with the words that only the figure itself can tell.
 
     `cell` names the cell that runs. An output belongs to the cell whose request its message answers, where the front
-    end shows it. What a thread shows goes to the newest cell; what a task of the event loop shows, to the task's own. A
-    shell without hooks (a terminal, an older kernel's results) is asked for `Out` when a cell ends.
+    end shows it. What a thread shows goes to the newest cell. What a task of the event loop shows goes to the task's
+    own. A shell without hooks (a terminal, an older kernel's results) is asked for `Out` when a cell ends.
     """
 
     def __init__(self, shell: Any, cell: Callable[[], str]) -> None:
@@ -52,7 +52,7 @@ class Showing:
         self._shell = shell
         self._cell = cell
         self.outputs = CellOutputs(shell)
-        """What the running cell prints and shows."""
+        """Output of the running cell."""
         self._here = _InThisThread()
         self._cells: OrderedDict[str, str] = OrderedDict()
         self._hooked: list[tuple[Any, Any]] = []  # with the hooks that it had

@@ -17,7 +17,7 @@ from agentnb.view.exact_text import arguments_shown
 from agentnb.view.style import SMALL, clean, esc, wrap
 
 PART = "answer"
-"""What this output is of its run: a page that was loaded anew finds it by run and part."""
+"""Names this output's part of its run: a page that was loaded anew finds it by run and part."""
 OnAnswer = Callable[[Any], None]
 """Takes a person's words on calls (a list of Answer), or the words of a plain button."""
 
@@ -78,7 +78,7 @@ class Buttons:
 
     def _fill(self, library: Any, rows: list[Any], instead: str) -> None:
         """Put the widgets into the box that stands there already. JupyterLab hides an output for good when its widget
-        is closed, though another has taken its place (its WidgetRenderer, tried with JupyterLab 4.6)."""
+        is closed, though another took its place (WidgetRenderer, tried with 4.6)."""
         if self._box is not None:
             self._box.children = rows
             return

@@ -21,7 +21,7 @@ INTERVAL = 0.25
 TICK = 0.5
 """Seconds between two repaints of the clock while nothing else happens."""
 PIECE = 400
-"""Characters of an answer that are sent again as it grows, at the least; a longer last block is sent less often."""
+"""Characters of a growing answer that are sent again, at the least. A longer last block is sent less often."""
 VIEW_MIME = "application/vnd.jupyter.widget-view+json"
 SETTLING = 0.3
 """Seconds after a cell's end in which the front end tells which fold was open: no message arrives before."""

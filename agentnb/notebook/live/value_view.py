@@ -1,4 +1,4 @@
-"""Show a value that a model gave as a person looks it over: rows as a table, else as Python does."""
+"""Show a value that a model gave to a person: rows as a table, else as Python does."""
 
 from __future__ import annotations
 

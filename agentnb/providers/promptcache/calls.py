@@ -1,5 +1,4 @@
-"""Describe one call as the ledger sees it: its blocks' tokens, what it leaves warm, what the next is compared with.
-Pure."""
+"""Describe one call as the ledger sees it: its blocks' tokens, what it leaves warm, the next one's comparison. Pure."""
 
 from __future__ import annotations
 

@@ -55,8 +55,9 @@ class CacheReport:
 def predict(call: Call, ledger: Ledger, trust: Trust = PRIOR) -> Prediction:
     """Return the longest warm prefix that this call can reach, in tokens.
 
-    With breakpoints: from a mark, at most `lookback` blocks back. Without: any prefix that an earlier call began with,
-    as far as `trust` goes, in whole steps where the provider counts so. The last block is always read anew.
+    With breakpoints: from a mark, at most `lookback` blocks back. Without, it is any prefix that an earlier call
+    began with, as far as `trust` goes. It is in whole steps where the provider counts so. The last block is always
+    read anew.
     """
     held = next((mark for mark in call.marks if mark.holder), None)
     certain = _held_tokens(call, ledger, held.holder) if held else 0
@@ -115,7 +116,7 @@ def _age(call: Call, entry: Warm) -> tuple[float, float]:
 
 
 def observed_hit(call: Call, ledger: Ledger, usage: Usage) -> tuple[float, int] | None:
-    """Return what this reply teaches of prefixes cached unasked: (seconds since it was last sent, 1 for a hit or 0).
+    """Return what this reply teaches of prefixes cached unasked: (seconds since last sent, 1 for a hit or 0).
 
     None where nothing was to be hit, or breakpoints decide. None beside a cache object too: no provider says whether
     such a call hits anything beyond it. Before the call is recorded.

@@ -31,7 +31,7 @@ LABEL = "agentnb"
 HOUR = 3600.0  # seconds: what the user asks for by hand, and the most that an object is made or extended for
 DOUBT = 2.0  # standard deviations by which what an object saves must exceed its price: storage is paid on evidence
 SHORTEST = 60.0  # seconds: the provider makes none for less
-RENEW = 0.9  # It is extended when less of its life is left, so that it outlasts nearly every pause that is worth it.
+RENEW = 0.9  # it is extended when less of its life is left, so that it outlasts nearly every pause worth it
 _GONE = (403, 404)  # what the provider answers for an object that it no longer has
 _LABELLED = re.compile(rf"{LABEL}(?: (?P<maker>[0-9a-f]+\.\d+\.\d+\.\d+))?(?: .*)?")
 
@@ -65,8 +65,8 @@ class Reuse:
 def life_of(model: Model) -> float:
     """Return the seconds that an object lives by itself: as long as storage costs less than a read saves.
 
-    Nobody knows how long a pause will be. So the storage of an object that a pause outlasts costs no more than the
-    write that it was to spare. A kernel that dies leaves its objects no longer than that.
+    Nobody knows how long a pause will be. So where a pause outlasts an object, its storage costs no more than the write
+    it was to spare. A kernel that dies leaves its objects no longer than that.
     """
     per_hour = break_even(rates_of(model, "1h"), ttl=HOUR).calls_per_hour
     return max(SHORTEST, math.floor(min(HOUR, HOUR / per_hour))) if per_hour else HOUR
@@ -77,9 +77,9 @@ def pays(model: Model, reuse: Reuse) -> bool:
     taken to go on as long as they have, with such pauses.
 
     Making it costs the call that it is made for a read more than without it. Where the prefix is warm anyway, it costs
-    a whole write more. In the end nobody asks for it any more, and it lapses: one life's storage is for nothing. What
-    it saves over n pauses is known from those n alone, to within their standard deviation times the root of n. DOUBT
-    times that is taken off. Two pauses are the least.
+    a whole write more. In the end nobody asks for it any more, and it lapses: one life's storage is for nothing. Its
+    saving over n pauses is known to within their standard deviation times the root of n. DOUBT times that is taken off.
+    Two pauses are the least.
     """
     if len(reuse.pauses) < 2:
         return False

@@ -2,9 +2,9 @@
 
 No provider promises such a hit. The user's own calls are asked: of those that began like an earlier one some time ago,
 how many hit? Before there are any, the prior speaks for five calls. Four of them hit within the published time, one up
-to an hour (the longest that OpenAI's guide mentions), and none later. Every call that is seen counts as much as each of
-those. What was gone after a short pause counts as gone after a longer one. What was there after a long one counts as
-there after a shorter.
+to an hour (the longest in OpenAI's guide), none later. Every call that is seen counts as much as each of those. What
+was gone after a short pause counts as gone after a longer one. What was there after a long one counts as there after a
+shorter.
 """
 
 from __future__ import annotations

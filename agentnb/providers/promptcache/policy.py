@@ -94,7 +94,7 @@ class CachingOption:
 
 
 def cost(option: CachingOption, gaps: Sequence[float]) -> float:
-    """Return what a token of the prefix costs over one call and one more after each gap, by the module's formula."""
+    """Return a prefix token's cost over one call and one more after each gap, by the module's formula."""
     w, r = option.rates.write, option.rates.read
     if option.stored:
         return w + r + sum(_stored_through(option, gap) for gap in gaps)
@@ -129,7 +129,7 @@ def pings_needed(ttl: float, gap: float) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """A layer of the prompt as the policy sees it: its tokens, and the seconds between calls that began with it.
+    """A layer of the prompt as the policy sees it: its tokens, and the seconds between its calls.
 
     Every call of a conversation is also one of its frame, so an earlier layer's gaps are never longer. `supposed` of
     the gaps were not seen but are expected.
@@ -162,7 +162,7 @@ class Choice:
 
 
 LAYERS = ("STATIC", "SEMI_STATIC", "THREAD")
-"""What the policy decides on: tools and instructions, the project, and the conversation with its definitions."""
+"""Layers that the policy decides on: tools and instructions, the project, and the conversation with its definitions."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Find where a prompt begins to differ from the one before it, and say so that a person finds the place. Pure."""
+"""Find where a prompt begins to differ from the one before, and name the place for a person. Pure."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from agentnb.simulator.promptcache_rules import PromptPiece
 TOOLS_PREAMBLE = 260
 """Tokens that the API adds before the first tool: its own instructions on how to call tools."""
 PER_TOOL, PER_TURN, PER_CALL, PER_RESULT, PER_DOCUMENT, REPLY_START = 9, 4, 12, 11, 1100, 3
-"""Tokens of structure: per tool, per change of speaker, per tool_use, per tool_result, per document that is not
-text or picture of another address, and at the very end (where the reply begins; never cached)."""
+"""Tokens of structure: per tool, change of speaker, tool_use and tool_result. Also per document that is not text or a
+picture of another address. Last, at the very end, where the reply begins; never cached."""
 
 
 def pieces(body: WireMapping, count: Counter) -> list[PromptPiece]:

@@ -213,7 +213,7 @@ def _formula(token: Token) -> str:
 
 
 def _text(text: str) -> str:
-    """Return a dollar alone in an element opens no formula."""
+    """Return the text escaped: a dollar alone in an element opens no formula."""
     return escape(text).replace("$", "<span>$</span>")
 
 

@@ -32,8 +32,8 @@ T = TypeVar("T")
 Rows: TypeAlias = list[tuple[Any, ...]]
 
 MOST = 8
-"""Connections that one process has at most, opened as threads need them. The server flushes for several at once: 16
-threads made 444 steps a second over 4, 601 over 8, 615 over 16 (bench_postgres.py, 2026-11-27, busy machine)."""
+"""Connections that one process has at most, opened as threads need them. The server flushes for several at once. 16
+threads made 444 steps a second over 4, 601 over 8, 615 over 16 (bench_postgres.py, 2026-11-27)."""
 PATIENCE = 30.0
 """Seconds for which a server that was reached before is waited for."""
 WAITS = (0.02, 0.05, 0.1, 0.2, 0.5)

@@ -56,7 +56,7 @@ _BY_CLASS: dict[str, tuple[type[AgentnbError], str, str]] = {
 _PASSING = {"40001", "40P01"}
 """The server asks for the transaction to be done again."""
 _LATER = ("starting up", "shutting down", "recovery", "not yet accepting", "too many", "connection slots")
-"""What a server says that is on its way up or down, or full: it may let us in a moment later."""
+"""Codes of a server on its way up or down, or full: it may let us in a moment later."""
 _REFUSED = (
     ("password", "the server does not accept the password", "Check user and password (PGPASSWORD and ~/.pgpass too)."),
     ("authentication", "the server does not accept the user", "Check the user, and the server's pg_hba.conf."),

@@ -2,7 +2,7 @@
 
 Tables, statements and connections are in the modules beside this one. `journal/transactions.py` decides what happens in
 a transaction, for every journal. Leases are counted by the server's clock, which all workers share. Between processes
-of one machine its monotonic clock counts, as in the embedded journal, and a dead owner is seen at once.
+of one machine its monotonic clock counts, as in the embedded journal. There a dead owner is seen at once.
 """
 
 from __future__ import annotations

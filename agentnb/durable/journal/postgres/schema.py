@@ -14,8 +14,8 @@ GUARD = 0x61676E62
 
 FORMAT_1 = (
     "CREATE TABLE agentnb.meta (name text PRIMARY KEY, value bigint NOT NULL)",
-    # The run's place and its worker. A step changes no column that an index covers, and finds room for the new version
-    # on the same page (fillfactor). So no index is written, and old versions go without a vacuum.
+    # The run's place and its worker. A step changes no indexed column, and the row's new version finds room on the same
+    # page (fillfactor). So no index is written, and old versions go without a vacuum.
     """CREATE TABLE agentnb.runs (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, run_id text COLLATE "C" NOT NULL UNIQUE,
         state text NOT NULL, status text NOT NULL, step bigint NOT NULL DEFAULT 0, created float8 NOT NULL,
@@ -47,9 +47,9 @@ FORMAT_1 = (
                 AND l.classid = GUARD AND d.datname = pg_catalog.current_database();
             RETURN least(top, low);
         END $$""".replace("GUARD", str(GUARD)),
-    # A history row is the event: part 0 is the step, later parts are marks made while the run stood there. Its key lets
-    # no step be written twice, whatever else should fail. `fence` tells under which claim it was written. So a worker
-    # whose connection broke during a commit can tell whether the step is its own.
+    # A history row is the event: part 0 is the step, later parts are marks made while it stood. Its key lets no step be
+    # written twice, whatever else should fail. `fence` tells under which claim it was written. So a worker whose
+    # connection broke during a commit can tell whether the step is its own.
     """CREATE TABLE agentnb.history (
         run bigint NOT NULL, step bigint NOT NULL, part integer NOT NULL,
         seq bigint NOT NULL DEFAULT agentnb.next_seq(),

@@ -18,7 +18,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 PATIENCE = 0.0003
-"""Seconds without an arrival after which the leader no longer waits: a fraction of what a flush costs on a disk."""
+"""Seconds without an arrival after which the leader no longer waits: a fraction of a flush on disk."""
 LONGEST_WAIT = 0.005
 
 

@@ -22,10 +22,10 @@ FORMAT_1 = (
         owner TEXT, lease_until REAL NOT NULL DEFAULT 0, lease_tick REAL NOT NULL DEFAULT 0, control TEXT,
         attempt INTEGER NOT NULL DEFAULT 0, failed_in TEXT, error BLOB, wake_at REAL, versions TEXT NOT NULL,
         origin_run TEXT, origin_step INTEGER, tags TEXT NOT NULL)""",
-    # A history row is the event: part 0 is the step, later parts are marks made while the run stood there. `prev` is
-    # the run's row before; the run's row holds the `last` one, and each keyframe is listed. An index over (run, step)
-    # would be one more page to write at every step. That is a sixth of its time (2026-11-22, tmpfs). Rows are never
-    # deleted, so the rowid, the followers' cursor, grows with each commit and never comes twice.
+    # A history row is the event: part 0 is the step, later parts are marks made while it stood. `prev` is the run's row
+    # before; the run's row holds the `last` one, and each keyframe is listed. An index over (run, step) would be one
+    # more page to write at every step. That is a sixth of its time (2026-11-22, tmpfs). Rows are never deleted, so the
+    # rowid, the followers' cursor, grows with each commit and never comes twice.
     """CREATE TABLE agentnb_history (
         seq INTEGER PRIMARY KEY, run INTEGER NOT NULL, step INTEGER NOT NULL, part INTEGER NOT NULL,
         prev INTEGER NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, next_state TEXT NOT NULL, at REAL NOT NULL,
