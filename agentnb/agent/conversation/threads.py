@@ -164,10 +164,15 @@ class Threads:
 
     def path_to(self, turns: Sequence[Turn], parent: Turn | None) -> tuple[Turn, ...]:
         """The turns up to `parent`. They are kept for the steps of the turn that follows: a path never changes."""
-        path = path_to(turns, parent)
+        path = tuple(self._as_it_went(turn) for turn in path_to(turns, parent))
         if parent is not None:
             self._paths = {**dict(list(self._paths.items())[-MOST_PATHS:]), parent.run_id: path}
         return path
+
+    def _as_it_went(self, turn: Turn) -> Turn:
+        """The turn, in the segment that it ended in: a run that goes on with another model begins one in its middle."""
+        state = self._state(turn.run_id)
+        return replace(turn, kind=state.kind or turn.kind, segment_root=state.segment.root)
 
     def path_of(self, state: AgentState) -> tuple[Turn, ...]:
         """The turns before this one."""
