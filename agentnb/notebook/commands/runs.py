@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from agentnb.session import Session
 
 RESUME_FLAGS = (
+    Flag(name="model", short="m", value="MODEL", help="the model that goes on", completes="model"),
     Flag(name="max-steps", value="N", help="steps in all that the run may take"),
     Flag(name="budget", value="USD", help="US dollars in all that the run may cost"),
     Flag(name="allow", value="NAMES", help="tools that may act"),
@@ -98,6 +100,8 @@ def _resume(notebook: Notebook, rest: str) -> None:
         )
     run_id = session.full_run_id(word) if word else _last_stopped(session)
     limits = Limits(**flags.options_given(given))
+    if limits.model:
+        limits = replace(limits, model=session.model_name(limits.model))
     finish = Result(notebook.shell.user_ns)
     show_run(notebook, prepare=lambda agent: agent.resume(run_id, limits, given), run_id=run_id, finish=finish)
 
