@@ -44,7 +44,7 @@ $(LAB)/.made: pyproject.toml
 
 $(NEXT)/.made: PYTHON = $(NEXT_PYTHON)
 $(NEXT)/.made: pyproject.toml
-	$(call make_env,$(NEXT),openai,"pytest>=8.4" "pytest-timeout>=2.4" "hypothesis>=6.140" "ipykernel>=6.31" "jupyter-client>=8.6" networkx pandas)
+	$(call make_env,$(NEXT),openai,"pytest>=8.4" "pytest-timeout>=2.4" "hypothesis>=6.140" "ipykernel>=6.31" "jupyter-client>=8.6" "nbclient>=0.10" networkx pandas)
 
 env: $(VENV)/.made
 env-lab: $(LAB)/.made
@@ -106,8 +106,9 @@ bench-trace: env-next
 bench-caching: env
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_caching.py
 
-demo: env
-	$(OFFLINE) $(BIN)/python tests/demo.py
+# On the newest Python, where it is recorded what each cell runs.
+demo: $(if $(NEXT_PYTHON),env-next,env)
+	$(OFFLINE) $(if $(NEXT_PYTHON),$(NEXT),$(VENV))/bin/python tests/demo.py
 
 lab: env-lab
 	$(OFFLINE) $(LAB)/bin/jupyter lab notebooks/01-quickstart.ipynb

@@ -336,8 +336,8 @@ class Session:
         def run(code: str) -> Outcome:
             return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]
 
-        def read(number: int, part: str) -> Outcome:
-            return hydrator.read_cell(number, part, count=self.samples.counter_for(self.model_name()).count)
+        def read(number: int) -> Outcome:
+            return hydrator.read_cell(number, count=self.samples.counter_for(self.model_name()).count)
 
         root = own_root(self.project) if self.project else None
         notebook = NotebookTools(look=look, run=run, read=read, names=hydrator.names_like, cell_text=self.cell_text)

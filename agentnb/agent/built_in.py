@@ -28,6 +28,7 @@ from agentnb.durable.states import Handler
 from agentnb.errors import AgentnbError, RunInterrupted
 from agentnb.models import prices
 from agentnb.models.layers import Block
+from agentnb.models.messages import Usage
 from agentnb.providers import latency
 from agentnb.providers.promptcache import Call, Plan, Prediction, Reuse, expected_usage
 
@@ -163,7 +164,7 @@ class BuiltInAgent:
         first = self._preparing.expect_first_token(state, call, prediction)
         spending = replace(state.spending, usage=usage, cost=prices.cost_of(call.model, usage))
         state = replace(state, last=self._preparing.expected_view(call, prediction), spending=spending).noted(
-            f"Nothing was sent. The reply (at most {call.prompt.max_tokens:,} tokens) would come on top.",
+            _would_cost(call, usage),
             self._preparing.object_to_come(state, call),
             f"First token expected in {first}.",
         )
@@ -215,3 +216,12 @@ class BuiltInAgent:
             return row.next[event], self._latest[0]
 
         return step
+
+
+def _would_cost(call: Call, usage: Usage) -> str:
+    """`Nothing was sent. It would cost $0.008 to send, plus up to $0.061 for the reply.`"""
+    send = prices.cost_of(call.model, usage).total
+    reply = prices.cost_of(call.model, Usage(output=call.prompt.max_tokens)).total
+    if send is None or reply is None:
+        return f"Nothing was sent. The reply would have at most {call.prompt.max_tokens:,} tokens."
+    return f"Nothing was sent. It would cost ${send:.3f} to send, plus up to ${reply:.3f} for the reply."

@@ -36,6 +36,7 @@ from agentnb.providers.promptcache import (
     place_marks,
     plan_layers,
     predict,
+    worth_unasked,
     written_for,
 )
 
@@ -78,7 +79,7 @@ class Preparing:
         marks = (automatic_mark if left_to_it else place_marks)(prompt, model, plan=self.plan(state, call))
         bare, held = replace(call, marks=marks), objects.find(prompt, model, call.scope)
         # No provider says whether a call that names an object hits what is cached unasked beyond it: one of the two.
-        if held is None or self.predict(state, bare).tokens > held.tokens:
+        if held is None or worth_unasked(bare, self._services.ledger, self._trust(state)) > held.tokens:
             return bare
         return replace(bare, marks=objects.bind(marks, prompt, held))
 

@@ -41,6 +41,10 @@ Advance: TypeAlias = tuple[str, str]
 """The state and the status that a run has after a step was made, or was not."""
 
 
+PAUSE = 0.2
+"""Seconds between two steps from which on nobody worked on the run."""
+
+
 class Stepper:
     """Makes steps over a journal with the states that are registered. Safe from several threads."""
 
@@ -143,6 +147,7 @@ class Stepper:
         encoded = deltas.encode(plain, hold.encoded, hold.nulls)
         frame, whole = deltas.frame(hold.encoded, encoded, hold.chain, hold.chain_bytes)
         status, wake_at = _GOES_ON if next_state in self._usual else self.status_of(next_state)
+        self._note_pause(hold, current)
         data = dump_exact(current.attached, "attach") if current.attached else None
         took = hold.delivery.key if hold.delivery else None
         write = StepWrite(
@@ -153,12 +158,18 @@ class Stepper:
         done = self.journal.commit(write)
         hold.step, hold.state, hold.encoded, hold.context = current.step, next_state, encoded, context
         hold.chain, hold.chain_bytes = (0, 0) if whole else (hold.chain + 1, hold.chain_bytes + len(frame))
-        hold.delivery, hold.attempt = None, 0
+        hold.delivery, hold.attempt, hold.ended = None, 0, self.journal.clock.monotonic()
         hold.renewal = hold.started + self._lease / 2  # from before the step: earlier than what the commit wrote
         hold.valid = done.status == records.RUNNING
         if write.told:
             self._tell_step(write, current, done)
         return next_state, done.status
+
+    def _note_pause(self, hold: OwnedRun, current: Current) -> None:
+        """After a pause keep how long the step took: else the pause would be told as a part of it."""
+        paused = hold.started - hold.ended > PAUSE if hold.ended else hold.step > 0
+        if paused and "seconds" not in (current.attached or {}):
+            current.attach(seconds=round(self.journal.clock.monotonic() - hold.started, 6))
 
     def checked(self, state: str, answer: object) -> tuple[str, Context]:
         """The handler's answer, if it is one. Nothing has been committed when this raises."""

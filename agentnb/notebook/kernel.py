@@ -17,6 +17,7 @@ from agentnb.notebook.config import AgentNB
 from agentnb.notebook.hooks.cell_outputs import outputs_before, with_failure
 from agentnb.notebook.hooks.display_hooks import Showing
 from agentnb.notebook.hooks.failed_cell import FailedCell
+from agentnb.notebook.hooks.preload import Preload
 from agentnb.notebook.lab.comm import FrontEnd
 from agentnb.notebook.lab.runs import RunsOnPage
 from agentnb.notebook.stale_marks import StaleMarks
@@ -97,8 +98,11 @@ class Notebook:
         self.stale_marks = StaleMarks()
         self.warned: tuple[str | None, str] | None = None
         """The cell and the task that were not asked yet, since what they point at is not there."""
+        self._preload = Preload()
         self.asked_at: float | None = None
         """When the person asked, in seconds of the monotonic clock; None while no magic of ours runs."""
+        self.redactions_told: dict[str, set[str]] = {}
+        """The marks of redactions that a person has been told of, by thread: once is enough."""
         self.asked: dict[str, Waiting] = {}
         """The runs of this kernel that wait under a cell with buttons."""
         self.offered: dict[str, int] = {}
@@ -125,6 +129,8 @@ class Notebook:
         """IPython's post_run_cell: remember an error until a cell of code succeeds, and what ran until a task asks."""
         if self._trace is not None:
             self._ran = self._trace.end(result.info) or self._ran
+        if getattr(getattr(self.shell, "kernel", None), "_allow_stdin", False):  # a person is there
+            self._preload.begin(self.settings)
         self._note_outputs(result)
         self._mark_stale(result)
         if result.info is not None and not result.info.silent and not _is_ours(result.info.raw_cell):
@@ -287,6 +293,7 @@ class Notebook:
         return f"{self.nonce}:{self.shell.execution_count}"
 
     def close(self) -> None:
+        self._preload.stop()
         from agentnb.context.resolve import inference
 
         inference.SHARED.end()

@@ -55,7 +55,6 @@ class OpenAIProvider(Calling):
         except ImportError as error:
             raise VENDOR.missing_package(INSTALL) from error
 
-        self._speaks_chat_only = False  # it may be another server by now
         key = self._key
         if key is None and self._own_address() and not os.environ.get(VENDOR.keys[0]):
             key = NO_KEY
@@ -65,6 +64,10 @@ class OpenAIProvider(Calling):
             )
         except openai.OpenAIError as error:
             raise VENDOR.missing_key() from error
+
+    def close(self) -> None:
+        super().close()
+        self._speaks_chat_only = False  # the next call may go to another server
 
     def _stream(self, client: object, wire: Wire) -> Iterator[JsonMapping]:
         options = {"stream_options": {"include_usage": True}} if wire.form == CHAT else {}

@@ -5,8 +5,7 @@ The document (mime type `MIME`) is plain JSON; any of its fields may be missing 
 
 from __future__ import annotations
 
-from typing import Any
-
+from agentnb.canonical import JsonObject
 from agentnb.view import timeline
 from agentnb.view import view_text as say
 from agentnb.view.answer import markup
@@ -44,7 +43,7 @@ RESUME = "%agent_runs resume"
 CUT_OFF = "opacity:0.62;border:0;border-left:2px dashed #808080;padding:0 0 0 10px"
 
 
-def bundle(doc: Doc, *, error_follows: bool = False, full: bool = False) -> dict[str, Any]:
+def bundle(doc: Doc, *, error_follows: bool = False, full: bool = False) -> JsonObject:
     """Return the mime bundle of a run: html, Markdown, plain text and the document itself, each of bounded size.
 
     `full` shows at once what else is behind `details`. `error_follows`: the run's error is raised right below, so only
@@ -53,12 +52,12 @@ def bundle(doc: Doc, *, error_follows: bool = False, full: bool = False) -> dict
     return _forms(saved(doc), error_follows=error_follows, full=full)
 
 
-def whole(doc: Doc) -> dict[str, Any]:
+def whole(doc: Doc) -> JsonObject:
     """Return the same with all that the journal holds of the run, however much that is."""
     return _forms(dict(doc), full=True)
 
 
-def _forms(doc: dict[str, Any], *, error_follows: bool = False, full: bool = False) -> dict[str, Any]:
+def _forms(doc: JsonObject, *, error_follows: bool = False, full: bool = False) -> JsonObject:
     tells = RESUME in clean(say.part(doc, "error").get("todo") or "")
     follows = {"error": None, "error_follows": True} if error_follows else {}
     shown = doc | {"tells_how": tells} | follows

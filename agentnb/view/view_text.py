@@ -10,12 +10,13 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.models.layers import layer_word
 from agentnb.view import number_format
 from agentnb.view.number_format import count, dollars, number, plural, seconds, share, short_dollars, short_seconds
 from agentnb.view.style import BLUE, clean
 
-Doc = Mapping[str, Any]
+Doc = JsonMapping
 
 # state -> (mark, word, colour). The mark differs for those who cannot tell the colours apart.
 STATES = {
@@ -221,8 +222,20 @@ def cache_lines(doc: Doc) -> list[str]:
     if recorded(doc):
         return [f"Prompt cache, as recorded: read {count(cache.get('read'))}, wrote {count(cache.get('written'))}."]
     reason = clean(cache.get("reason") or "")
+    if reason.startswith("written: first call") and number(cache.get("written")):
+        return [_first_call(cache)]
     lines = [_cache_reason(reason), "" if is_forecast(doc) else _cache_figures(cache, told=reason.startswith("hit"))]
     return [line for line in lines if line]
+
+
+def _first_call(cache: Doc) -> str:
+    until = number(cache.get("warm_until"))
+    then = (
+        f" Until {number_format.time_of_day(until)[:5]} the next question reads them at a fraction of the price."
+        if until
+        else ""
+    )
+    return f"First call: {count(cache['written'])} tokens stored.{then}"
 
 
 def _cache_reason(reason: str) -> str:
@@ -385,13 +398,13 @@ def cell_words(definition: Doc) -> str:
     return f"cell {cell}" if cell else ""
 
 
-def with_cell_numbers(doc: Doc, numbers: Mapping[str, int]) -> dict[str, Any]:
+def with_cell_numbers(doc: Doc, numbers: Mapping[str, int]) -> JsonObject:
     """The document with the number of each definition's cell: it stands beside the cell, and its id nowhere."""
     found = [_with_number(item, numbers.get(str(item.get("cell")))) for item in dicts(doc, "definitions")]
     return dict(doc) | ({"definitions": found} if found else {})
 
 
-def _with_number(definition: Doc, execution: int | None) -> dict[str, Any]:
+def _with_number(definition: Doc, execution: int | None) -> JsonObject:
     return dict(definition) | ({} if execution is None else {"execution": execution})
 
 

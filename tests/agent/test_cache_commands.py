@@ -93,14 +93,14 @@ def test_a_slow_user_gets_another_answer_than_a_fast_loop(desk: Desk, capsys: py
         desk.ask(MODELS[0], f"Question {i} of a slow day?")
         desk.clock.advance(1200)
     slow = said(desk, capsys, "status")
-    assert "1h for " in slow
-    assert "Conversation: of 9 pauses 2 lasted at most 5 min, the longest 20 min" in slow
+    assert "1 hour" in slow
+    assert "Of 9 pauses 2 lasted at most 5 min, the longest 20 min" in slow
     assert "up to 60 min" in slow
     for i in range(70):
         desk.ask(MODELS[0], f"Step {i} of a loop?")
         desk.clock.advance(4)
     fast = said(desk, capsys, "status")
-    assert "Thread: of 64 pauses 64 lasted at most 5 min, the longest 4 s" in fast
+    assert "Of 64 pauses 64 lasted at most 5 min, the longest 4 s" in fast
     assert "cache_budget is 0" in fast
     assert "First token expected in" in fast
 
@@ -112,7 +112,7 @@ def test_status_says_how_many_pings_the_budget_would_pay(desk: Desk, capsys: pyt
         desk.ask(MODELS[0], f"Step {i}?")
         desk.clock.advance(4.0 if i % 20 else 400.0)
     told = said(desk, capsys, "status")
-    assert "5m kept warm" in told
+    assert "5 min, kept warm" in told
     assert "Pings: 0 of at most 11 sent in this pause, 0 in this session" in told
     assert "of the cache budget of $1.00" in told
 

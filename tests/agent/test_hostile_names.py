@@ -61,7 +61,7 @@ def test_a_module_that_computes_its_attributes_is_not_set_off(book: Any, monkeyp
     monkeypatch.setitem(sys.modules, "lazy_thing", Lazy("lazy_thing"))
     book.session.cells.record("import lazy_thing", cell_id="a", number=1)
     hydrator = Hydrator(cells=book.session.cells, namespace={}, scrub=Scrubber(), project=Path("/nowhere"))
-    assert hydrator.packages() == {"lazy_thing": ""}
+    assert hydrator.of_project.packages() == {"lazy_thing": ""}
     assert hydrator.parts(len) == ()
 
 

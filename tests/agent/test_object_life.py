@@ -117,15 +117,34 @@ def test_without_a_budget_none_is_made(slow: Slow) -> None:
     assert slow.made == 0
 
 
-def test_a_call_soon_after_another_leaves_it_to_what_is_cached_unasked(slow: Slow) -> None:
-    """What is warm reaches further than the object; and whether both hit at once no provider says."""
+def test_one_made_by_hand_is_read_by_every_call_that_follows(slow: Slow, tmp_path: Path) -> None:
+    """Made and paid: whether or not a pause came, nothing else is as certain to hit."""
+    del slow.session.extra_tools["long"]
+    rules = tmp_path / "rules.md"
+    rules.write_text("Answer every question about tides in two sentences, with the times of high water first. " * 550)
+    slow.session.keep_pins(Pins(files=(str(rules),)))
+    slow.ask("Hello?", pause=20)
+    agent_cache(slow.session, "warm")
+    (name,) = slow.listed()
+    for pause in (5, 20, 400):
+        run = slow.ask("And now?", pause=pause)
+        assert slow.last_body["cachedContent"] == name
+        assert run.cache.read >= run.cache.expected > 9_000
+        assert run.cache.reason.startswith("hit")
+    assert slow.made == 1
+
+
+def test_one_is_left_aside_where_what_is_cached_unasked_is_worth_more(slow: Slow) -> None:
+    """Many hits were seen, and the conversation is by far the most of the prompt."""
+    slow.session.extra_tools["long"] = described("Answer questions about tides. " * 300)
+    slow.ask("What is a tide? " + "High water comes twice a day. " * 1500, pause=20)
     for _ in range(4):
-        slow.ask("Hello?")
-    assert "cachedContent" in slow.last_body
-    soon = slow.ask("And?", pause=5)
-    assert "cachedContent" not in slow.last_body
-    assert soon.cache.read == soon.cache.expected > 2048
+        slow.ask("And?", pause=20)
+    agent_cache(slow.session, "warm")
     assert len(slow.listed()) == 1
+    run = slow.ask("And again?", pause=20)
+    assert "cachedContent" not in slow.last_body
+    assert run.cache.read == run.cache.expected > 10_000
 
 
 def test_a_dry_run_tells_of_the_object_that_the_call_would_make(slow: Slow) -> None:

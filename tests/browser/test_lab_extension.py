@@ -14,10 +14,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 MIME = "application/vnd.agentnb.run.v1+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 LOAD = """%load_ext agentnb
-from agentnb.notebook.lab.comm import Mark
+from agentnb.notebook.lab.comm import CellMark
 from agentnb.notebook.lab.protocol import digest_of
 front_end = get_ipython()._agentnb_notebook.front_end
-mark = Mark(run='r-1', model='sim:claude-sonnet-4-6')
+mark = CellMark(run='r-1', model='sim:claude-sonnet-4-6')
 ends = []"""
 CONNECTED = "%agent --dry-run Hello\nfront_end.is_there"
 BEFORE = "rows = table.dropna()\nfor row in rows:\n    print(row)\ntotal = sum(rows)\ntotal"

@@ -6,6 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from agentnb.canonical import ManualClock
+from agentnb.durable.diagrams import draw_timeline
+from agentnb.durable.events import Event
 from agentnb.durable.machine import AgentStateMachine
 
 
@@ -61,6 +64,25 @@ def test_the_timeline_tells_every_event_and_why(machine):
     assert "PLAN -> WORK" in lines[1]
     assert "WORK -> FAILED: no such file" in lines[2]
     assert len(list(ElementTree.fromstring(timeline.svg).iter("{http://www.w3.org/2000/svg}rect"))) == 3
+
+
+def test_a_pause_between_two_steps_is_a_gap_and_no_long_step() -> None:
+    def told(step: int, at: float, **data: object) -> Event:
+        return Event(run_id="r", step=step, kind="step", state="A", next_state="B", at=at, data=data)
+
+    lines = draw_timeline([told(1, 0.5, seconds=0.5), told(2, 3.0, seconds=0.25)]).plain.splitlines()
+    assert "(0.250 s)" in lines[1], "the user thought for two seconds"
+
+
+def test_a_machine_knows_its_users_pause() -> None:
+    clock = ManualClock()
+    machine = AgentStateMachine(clock=clock)
+    machine.register_state("WORK", lambda context: ("WORK", clock.advance(0.5) or context))
+    machine.initialize_run("r", "WORK", {})
+    machine.execute_step("r")
+    clock.advance(2)
+    machine.execute_step("r")
+    assert "(0.500 s)" in machine.timeline("r").plain.splitlines()[-1]
 
 
 def test_inside_a_list_a_drawing_is_its_plain_text() -> None:

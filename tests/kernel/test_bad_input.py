@@ -125,7 +125,7 @@ def test_a_name_that_does_not_exist_is_a_note(kernel: Any) -> None:
 
 def test_unknown_subcommands(kernel: Any) -> None:
     assert "status" in message_of(kernel.run("%agent_cache statsu"))
-    assert "list" in message_of(kernel.run("%agent_runs"))
+    assert "list" in message_of(kernel.run("%agent_runs lsit"))
     assert "run.unknown" in message_of(kernel.run("%agent_runs show r-nope"))
 
 

@@ -13,6 +13,7 @@ from agentnb.providers.latency import expect_first_token, fit_prefill, from_trac
 from agentnb.providers.transport import CallTrace
 from agentnb.view import timeline
 from agentnb.view.latency_plot import latency_svg
+from agentnb.view.timeline import rows
 
 SONNET = lookup("anthropic:claude-sonnet-4-6")
 
@@ -108,6 +109,22 @@ def test_earlier_attempts_stand_apart_in_the_timeline() -> None:
     assert measured.total == pytest.approx(4.6), "what the person waited"
     trace.response_headers = {"agentnb-sim-timing": "queue=0.1;ttft=0.9;tpot=0.02;total=1.2"}
     assert from_trace(trace, output_tokens=11).total == pytest.approx(2.5 + 0.1 + 1.2), "modelled, after a real wait"
+
+
+def test_thinking_that_is_not_shown_is_neither_queue_nor_a_slow_pace() -> None:
+    """0.3 s of queue, 0.7 s of prefill, 200 hidden tokens and 51 that came, 20 ms each."""
+    trace = CallTrace(started=0.0, headers=0.9, first_event=0.9, first_token=5.0, last_token=6.0, finished=6.0)
+    measured = from_trace(trace, output_tokens=251, reasoning=200)
+    assert measured.tpot == pytest.approx(0.02)
+    assert measured.thinking == pytest.approx(4.0)
+    assert measured.reading == pytest.approx(1.0)
+    trace.thought = True  # the thinking came as tokens of its own: nothing is hidden
+    assert from_trace(trace, output_tokens=251, reasoning=200).thinking == 0
+    found = {row.name: row.length for row in rows({"latency": measured.to_json(), "state": "COMPLETED"})}
+    assert found["until headers"] == pytest.approx(0.9)
+    assert found["thinking (not shown)"] == pytest.approx(4.0)
+    assert found["wait and read the prompt"] == pytest.approx(1.0)
+    assert found["write the answer"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("measured", [True, False])

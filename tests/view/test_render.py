@@ -380,7 +380,7 @@ def test_estimates_are_marked_and_reports_are_not() -> None:
 def test_without_an_estimate_the_queue_is_not_told_apart_from_the_prefill() -> None:
     latency = full()["latency"] | {"queue_estimate": {"seconds": None, "samples": 2}}
     html = visible(run_html(changed(latency=latency)))
-    assert "queue + prefill" in html
+    assert "wait and read the prompt" in html
     assert "979 ms" in html
 
 

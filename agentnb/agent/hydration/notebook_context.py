@@ -125,14 +125,12 @@ class NotebookContext:
             if item.get("entire") and (run := self.log.of_cell(cell)) is not None and item["run"] == self._run_id(run)
         }
 
-    def read(self, number: int, part: str, count: Callable[[str], int]) -> tuple[str, tuple[JsonMapping, ...]]:
+    def read(self, number: int, count: Callable[[str], int]) -> tuple[str, tuple[JsonMapping, ...]]:
         """A cell at length by its number, for the model; an empty text where there is none."""
         found = self.log.of_number(number)
         if found is None:
             return "", ()
         run = self.clean(found)
-        if part == "source":
-            return cell_element(run, cell_body(run, WHOLE).partition("\n<output")[0]), ()
         text = cell_element(run, cell_body(run, WHOLE))
         if self.log.of_cell(run.cell) is not found:  # an older run: it takes no present one's place
             return text, ()
@@ -204,7 +202,8 @@ class NotebookContext:
         lines = self._lines()
         known = {name: item for name, item in held.items() if name.startswith(NAME)}
         new = [line for line in lines if known.get(line.key, {}).get("digest") != line.digest]
-        gone = [name.removeprefix(NAME) for name in known if name not in {line.key for line in lines}]
+        listed = {line.key for line in lines}
+        gone = [name.removeprefix(NAME) for name in known if name not in listed]
         gone = [name for name in gone if name not in self.namespace and self.log.runs]
         if not new and not gone:
             return "", []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from agentnb.agent.tools.proposals import Proposal, text_digest
 from agentnb.agent.tools.tool import Outcome
@@ -22,7 +22,7 @@ class NotebookTools:
 
     look: Callable[[str], Outcome]
     run: Callable[[str], Outcome]
-    read: Callable[[int, str], Outcome]
+    read: Callable[[int], Outcome]
     names: Callable[[str], list[str]]
     cell_text: Callable[[int], str | None]
 
@@ -34,14 +34,9 @@ class NotebookTools:
         `nx.Graph.add_edge`). For a variable it gives a short description of its present value. No side effects."""
         return self.look(name)
 
-    def read_cell(
-        self,
-        number: Annotated[int, "The cell's number, as `number` or the outline gives it."],
-        part: Annotated[Literal["all", "source"], "`source` leaves the outputs out; default `all`."] = "all",
-    ) -> Outcome:
-        """Bring a cell of the notebook into the conversation at length: its source and all of its outputs as they were
-        when it ran. For cells that the outline lists, and for those whose outputs were cut. No side effects."""
-        return self.read(number, part)
+    def read_cell(self, number: int) -> Outcome:
+        """Read a cell at length, by its number."""
+        return self.read(number)
 
     def variables(self, pattern: Annotated[str, "As a shell has it, e.g. `df*`; default: all."] = "*") -> Outcome:
         """List the notebook's names that hold something now: type, and shape or length. No side effects."""

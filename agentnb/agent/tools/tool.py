@@ -12,6 +12,7 @@ from typing import Any, overload
 from agentnb.agent.tools.arguments import WrongArguments, schema_of, taken
 from agentnb.agent.tools.policy import allows
 from agentnb.agent.tools.proposals import Proposal
+from agentnb.canonical import JsonMapping
 from agentnb.context.notebook.schema_only import WITHHELD
 from agentnb.context.redaction.redactor import cut_point
 from agentnb.errors import InputError, ToolUnknown, nearest
@@ -50,7 +51,7 @@ class Tool:
 
     name: str
     description: str
-    parameters: Mapping[str, Any]
+    parameters: JsonMapping
     call: Callable[..., Any]
     acts: bool = True
     on_main: bool = True

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
-from agentnb.canonical import JsonMapping, digest
+from agentnb.canonical import JsonMapping
 from agentnb.context.values import static_inspect
 from agentnb.models.framing import framed
 
@@ -15,6 +15,7 @@ MOST = 200
 """Names that are listed; the newest of more."""
 _SHELL = frozenset({"In", "Out", "exit", "quit", "open", "get_ipython"})
 _SIZED = (list, tuple, dict, set, frozenset, str, bytes, bytearray)
+_PLAIN = frozenset(id(kind) for kind in (int, float, bool, complex, type(None)))
 _SHAPED = frozenset(
     [
         "numpy",
@@ -48,7 +49,8 @@ class NameLine:
 
     @property
     def digest(self) -> str:
-        return digest(self.text)
+        """The line itself: it is short, and holds no value."""
+        return self.text
 
 
 def names_of(namespace: JsonMapping, bound: Iterable[str]) -> tuple[NameLine, ...]:
@@ -60,9 +62,12 @@ def names_of(namespace: JsonMapping, bound: Iterable[str]) -> tuple[NameLine, ..
 
 def line_of(name: str, value: object) -> str:
     """`df: DataFrame 100 x 5`; an empty text for a module."""
-    if static_inspect.is_a(value, ModuleType):
+    kind = type(value)
+    if id(kind) in _PLAIN:
+        return f"{name}: {kind.__name__}"
+    if kind is ModuleType or static_inspect.is_a(value, ModuleType):
         return ""
-    if static_inspect.is_a(value, FunctionType):
+    if kind is FunctionType:
         return f"{name}: function"
     if static_inspect.is_a(value, type):
         return f"{name}: class"

@@ -33,7 +33,7 @@ class OwnedRun:
 
     __slots__ = (
         "active", "asked", "attempt", "chain", "chain_bytes", "checked", "context", "delivery", "encoded",
-        "fence", "key", "nulls", "renewal", "run_id", "started", "state", "step", "valid",
+        "ended", "fence", "key", "nulls", "renewal", "run_id", "started", "state", "step", "valid",
     )  # fmt: skip
 
     def __init__(self, run_id: str) -> None:
@@ -47,7 +47,7 @@ class OwnedRun:
         """Its entry in the journal's `active` while it is in a step: key, fence, lease seconds."""
         self.asked = False
         """A pause or a cancellation has been asked for in this process: look before the next step."""
-        self.started = self.renewal = 0.0
+        self.started = self.renewal = self.ended = 0.0
         """When the step in flight began, and after when the run is claimed anew; on the monotonic clock."""
         self.encoded: Encoded = {}
         self.nulls: set[str] = set()

@@ -152,8 +152,8 @@ def _object_notes(model: Model, reuse: Reuse, held: HeldObject | None) -> list[s
         return [weighed(model, reuse)]
     how = "extended as calls use it" if stays_worth(model, reuse) else "not extended: its storage would not pay"
     return [
-        "The cache object is read where nothing that is cached unasked reaches further, which is after a pause; by the "
-        f"pauses seen it is {how}."
+        "The cache object is read unless what is cached unasked is worth more, by the hit rate seen and its tokens; "
+        f"by the pauses seen it is {how}."
     ]
 
 
@@ -224,22 +224,33 @@ def _policy_row(model: Model, choice: Choice, layer: LayerNow | None) -> tuple[o
 
 
 def _reasons(choices: Sequence[Choice]) -> list[str]:
-    """Why each layer is cached as it is, and what each way costs over the pauses: one sentence for those alike."""
-    alike: dict[str, list[str]] = {}
+    """How each layer is kept and what each way costs at the user's pace: one sentence for those alike."""
+    alike: dict[tuple[str, str], list[str]] = {}
     for choice in choices:
-        costs = ", ".join(f"{name} {cost:.1f}" for name, cost in choice.costs.items())
+        way, _, basis = choice.why.partition(": ")
+        others = [f"{cost:.1f}x ({_way(name)})" for name, cost in choice.costs.items() if name != way]
+        own = choice.costs.get(way)
         compared = (
-            f" Over such calls a token costs, as a multiple of its input price: {costs}."
-            if len(choice.costs) > 1
-            else ""
+            f" is cheapest at your pace: {own:.1f}x, against {_named(others)}" if others and own is not None else ""
         )
-        alike.setdefault(f"{choice.why}.{compared}", []).append(layer_word(choice.layer))
-    parted = [(why.partition(": "), layers) for why, layers in alike.items()]
-    return [f"{way} for {_named(layers)}: {why}" for (way, _, why), layers in parted]
+        alike.setdefault((f"{_way(way)}{compared}", basis), []).append(layer_word(choice.layer))
+    return [
+        f"Keeping {_named(layers)} for {way}. {basis[:1].upper()}{basis[1:]}."
+        if not way.startswith(_way("not cached"))
+        else f"{way[:1].upper()}{way[1:]} for {_named(layers)}. {basis[:1].upper()}{basis[1:]}."
+        for (way, basis), layers in alike.items()
+    ]
+
+
+def _way(name: str) -> str:
+    """`5m kept warm` -> `5 min, kept warm`"""
+    ttl, kept, _ = name.partition(" kept warm")
+    words = {"5m": "5 min", "1h": "1 hour", "24h": "24 hours", "30m": "30 min", "not cached": "no cache"}.get(ttl, ttl)
+    return f"{words}, kept warm" if kept else words
 
 
 def _named(layers: Sequence[str]) -> str:
-    return " and ".join(part for part in (", ".join(layers[:-1]), layers[-1]) if part)
+    return " and ".join(part for part in (", ".join(layers[:-1]), *layers[-1:]) if part)
 
 
 def _money_notes(session: Session, model: Model) -> list[str]:

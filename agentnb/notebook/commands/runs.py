@@ -5,24 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from IPython.display import display
 
 from agentnb.agent.approvals import AWAITING_APPROVAL, COMMAND, Answer, Question
 from agentnb.agent.request import Limits
-from agentnb.agent.run_document import WAITING, state_of
+from agentnb.agent.run_document import state_of
 from agentnb.durable.journal import records
 from agentnb.durable.machine import Replay
 from agentnb.errors import InputError
 from agentnb.notebook import flags
+from agentnb.notebook.commands.run_list import list_runs
 from agentnb.notebook.commands.subcommands import dispatch, show_table
 from agentnb.notebook.flags import Flag
 from agentnb.notebook.kernel import RESULT, Notebook, Result
 from agentnb.notebook.run_task import show_run
-from agentnb.view.number_format import plural
-from agentnb.view.tables import Code, Stacked
-from agentnb.view.view_text import state_words
+from agentnb.view.tables import Code
 
 if TYPE_CHECKING:
     from agentnb.agent.built_in import BuiltInAgent
@@ -46,7 +45,7 @@ def agent_runs(notebook: Notebook, line: str) -> None:
     """list | show | watch | resume | approve | deny | answer | pause | fork | replay | export"""
     session = notebook.session
     table: dict[str, Callable[[str], None]] = {
-        "list": lambda rest: _list(session, rest),
+        "list": lambda rest: list_runs(notebook, rest),
         "show": lambda rest: _show(session, rest),
         "watch": lambda rest: _watch(notebook, rest),
         "resume": lambda rest: _resume(notebook, rest),
@@ -58,34 +57,7 @@ def agent_runs(notebook: Notebook, line: str) -> None:
         "replay": lambda rest: _replay(session, rest),
         "export": lambda rest: _export(session, rest),
     }
-    dispatch("agent_runs", table, line)
-
-
-def _list(session: Session, rest: str) -> None:
-    if rest and not rest.isdigit():
-        raise InputError(
-            f"%agent_runs list wants a whole number from 1 on, not {rest!r}", todo="Write e.g. %agent_runs list 50"
-        )
-    found = session.machine().journal.runs(limit=int(rest or 20))
-    rows = [(_state_of(run), _task_and_run(run)) for run in found]
-    show_table("Runs, newest first", ("state", "task and run"), rows, [] if rows else ["No run yet."])
-
-
-def _task_and_run(run: Any) -> Stacked:
-    where = f"in {run.failed_in or run.state}" if run.status not in ("running", "completed") else ""
-    facts = (Code(run.run_id), plural(run.step, "step"), where, run.tags.get("model", ""))
-    return Stacked(run.tags.get("task", ""), facts)
-
-
-def _state_of(run: Any) -> str:
-    """The dashboard's mark and word; a paused or failed run is in a state, but what it is comes first."""
-    stopped = (
-        "FAILED"
-        if run.failed_in
-        else {"paused": "PAUSED", "cancelled": "CANCELLED", "waiting": WAITING}.get(run.status)
-    )
-    mark, word, _ = state_words({"state": stopped or run.state})
-    return f"{mark} {word}"
+    dispatch("agent_runs", table, line if line.strip() else "list")
 
 
 def _show(session: Session, rest: str) -> None:

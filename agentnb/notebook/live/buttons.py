@@ -6,10 +6,11 @@ notebook now and opens it after a restart finds there what was asked, and the co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from agentnb.agent.approvals import BUTTON, Answer, Question, questions_of
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.notebook.live.dashboard import VIEW_MIME, close, html_widget, widget_library
 from agentnb.view import view_text as say
 from agentnb.view.exact_text import arguments_shown
@@ -42,7 +43,7 @@ class Buttons:
         self._handle: Any = None
         self._open: list[Any] = []
         self.presses: list[Any] = []
-        self._reasons: dict[str, Any] = {}
+        self._reasons: JsonObject = {}
         self._note: Any = None
         self._box: Any = None
         self._enabled = True
@@ -53,7 +54,7 @@ class Buttons:
         """An empty output, for questions that come when the cell is over: only a cell can make one."""
         self._show({"text/html": "", "text/plain": ""})
 
-    def ask(self, doc: Mapping[str, Any], *, enabled: bool = True) -> None:
+    def ask(self, doc: JsonMapping, *, enabled: bool = True) -> None:
         """Show the buttons for what waits; those of before are gone. Not enabled, they wait for `enable`."""
         library, before = widget_library(), self._open
         self._open, self.presses, self._reasons = [], [], {}
@@ -209,7 +210,7 @@ class Buttons:
         self._open.append(widget)
         return widget
 
-    def _show(self, data: dict[str, Any]) -> None:
+    def _show(self, data: JsonObject) -> None:
         metadata = {"agentnb": {"run": self._run_id, "part": PART}} if self._run_id else None
         if self._handle is None:
             name = f"{self._run_id}/{PART}" if self._run_id else True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
@@ -38,6 +38,7 @@ class View:
         self._clock: Clock = session.clock
         self._numbers = session.cells.numbers
         self._full = notebook.full_view
+        self._told = notebook.redactions_told.setdefault(_thread(run), set())
         self._beside = beside
         self._lock = threading.Lock()
         self._changed = True
@@ -86,12 +87,19 @@ class View:
         """Replace the live view by the static one; `error_follows`: the run's error is about to be raised."""
         self._spent = self._clock.monotonic() - self._run.began
         self._loading += self._run.loading
+        document = self._untold(document)
         clock = {"seconds": round(self._spent, 3), "loading": round(self._loading, 3)}
         forms = self._forms(dict(document) | {"clock": clock}, error_follows=error_follows)
         if self._dashboard is None:
             display(forms[0], raw=True)
         else:
             self._dashboard.finish(*forms)
+
+    def _untold(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """The document without the redactions that this conversation has been told of already."""
+        found = [item for item in document.get("redactions") or () if str(item.get("mark")) not in self._told]
+        self._told |= {str(item.get("mark")) for item in found}
+        return dict(document) | {"redactions": found}
 
     def _forms(
         self, document: JsonMapping, *, error_follows: bool = False
@@ -102,6 +110,10 @@ class View:
             bundle(shown, error_follows=error_follows, full=self._full),
             lambda: bundle(shown, error_follows=error_follows, full=True),
         )
+
+
+def _thread(run: Run) -> str:
+    return str(run.context.get("thread") or "") if isinstance(run.context, Mapping) else ""
 
 
 def _begun(run: Run, began: float) -> Progress:

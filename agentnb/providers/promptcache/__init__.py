@@ -16,7 +16,14 @@ from agentnb.providers.promptcache.calls import (
     settle_tokens,
     warm_entries,
 )
-from agentnb.providers.promptcache.diagnosis import CacheReport, Prediction, compare, observed_hit, predict
+from agentnb.providers.promptcache.diagnosis import (
+    CacheReport,
+    Prediction,
+    compare,
+    observed_hit,
+    predict,
+    worth_unasked,
+)
 from agentnb.providers.promptcache.explicit_caches import (
     CacheObjects,
     ObjectProvider,
@@ -109,5 +116,6 @@ __all__ = [
     "stays_worth",
     "warm_entries",
     "weighed",
+    "worth_unasked",
     "written_for",
 ]

@@ -61,7 +61,7 @@ def predict(call: Call, ledger: Ledger, trust: Trust = PRIOR) -> Prediction:
     held = next((mark for mark in call.marks if mark.holder), None)
     certain = _held_tokens(call, ledger, held.holder) if held else 0
     unasked = not call.model.cache.breakpoints
-    found = _unasked(call, ledger, trust) if unasked else _from_marks(call, ledger)
+    found = 0 if held else _unasked(call, ledger, trust) if unasked else _from_marks(call, ledger)
     best = max(certain, found)
     return Prediction(tokens=best, reason=_why_expected(call, ledger, best, certain=certain, trust=trust))
 
@@ -88,6 +88,15 @@ def _unasked(call: Call, ledger: Ledger, trust: Trust) -> int:
     return next((entry.tokens // step * step for entry in expected), 0)
 
 
+def worth_unasked(call: Call, ledger: Ledger, trust: Trust) -> float:
+    """The tokens that the call hits unasked in expectation: the hit rate seen, at first no more than one half, times
+    what was sent before. It is what a cache object, whose hit is certain, has to beat."""
+    return max(
+        (entry.tokens * trust.share(*_age(call, entry), at_first=0.5) for entry in sent_before(call, ledger)),
+        default=0.0,
+    )
+
+
 def sent_before(call: Call, ledger: Ledger) -> Iterator[Warm]:
     """What earlier calls sent of this call's prefix, longest first, whether or not it can still be warm. Of a prompt
     that was sent as it is, all but the last block, which is read anew."""
@@ -108,19 +117,15 @@ def _age(call: Call, entry: Warm) -> tuple[float, float]:
 def observed_hit(call: Call, ledger: Ledger, usage: Usage) -> tuple[float, int] | None:
     """What this reply teaches of prefixes cached unasked: (seconds since it was last sent, 1 for a hit or 0).
 
-    Beside a cache object, what was read beyond it tells. None where nothing was to be hit, or where breakpoints decide.
-    Before the call is recorded.
+    None where nothing was to be hit, where breakpoints decide, or beside a cache object: no provider says whether such
+    a call hits anything beyond it. Before the call is recorded.
     """
-    if call.model.cache.breakpoints:
+    if call.model.cache.breakpoints or any(mark.holder for mark in call.marks):
         return None
     entry = next(sent_before(call, ledger), None)
     if entry is None or entry.tokens < call.model.cache.minimum:
         return None
-    certain = max((_held_tokens(call, ledger, mark.holder) for mark in call.marks if mark.holder), default=0)
-    beyond = entry.tokens - certain
-    if certain and beyond < STEP:
-        return None
-    return _age(call, entry)[0], int(usage.cache_read - certain >= beyond / 2)
+    return _age(call, entry)[0], int(usage.cache_read >= entry.tokens / 2)
 
 
 def _why_expected(call: Call, ledger: Ledger, best: int, *, certain: int, trust: Trust) -> str:

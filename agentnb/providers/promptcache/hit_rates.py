@@ -25,13 +25,16 @@ class Trust:
 
     found: Sequence[tuple[float, int]] = ()
 
-    def share(self, age: float, ttl: float) -> float:
-        """The chance that a prefix is there which was sent `age` seconds ago and is published to last `ttl`."""
+    def share(self, age: float, ttl: float, *, at_first: float = 1.0) -> float:
+        """The chance that a prefix is there which was sent `age` seconds ago and is published to last `ttl`.
+
+        `at_first` is the most that is supposed where nothing was seen.
+        """
         low, high = _pause_like(age)
         hits = sum(1 for seconds, hit in self.found if hit and seconds > low)
         misses = sum(1 for seconds, hit in self.found if not hit and seconds <= high)
         prior = PRIOR_WITHIN if age <= ttl else PRIOR_AFTER if age <= HOUR else 0
-        return (hits + prior) / (hits + misses + PRIOR_CALLS)
+        return (hits + min(prior, at_first * PRIOR_CALLS)) / (hits + misses + PRIOR_CALLS)
 
     def expects(self, age: float, ttl: float) -> bool:
         return self.share(age, ttl) > 0.5

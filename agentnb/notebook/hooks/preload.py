@@ -1,0 +1,62 @@
+"""Loading what the first question needs while the kernel is idle: the provider's SDK, prices, widgets, Markdown.
+
+Importing them takes one to four seconds, which a person would wait for after asking. They are loaded after the first
+cell, in a thread, and only where a person sits before the notebook. Nothing of agentnb itself is imported here, so a
+reload of the extension finds nothing half done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import threading
+from collections.abc import Sequence
+
+from agentnb.settings import KEY_VARIABLES, Settings
+
+SDKS = {"anthropic": "anthropic", "google": "google.genai", "openai": "openai"}
+OTHERS = ("ipywidgets", "markdown_it", "pygments.lexers.python", "genai_prices")
+IDLE = 0.5
+"""Seconds after the first cell: a person who runs all cells at once is not slowed down by it."""
+
+
+class Preload:
+    """Loads once, in a thread that ends with the process."""
+
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+
+    def begin(self, settings: Settings) -> None:
+        """Load soon; the second call does nothing."""
+        if self._timer is None:
+            self._timer = threading.Timer(IDLE, _load, args=[(*OTHERS, sdk_of(settings))])
+            self._timer.daemon = True
+            self._timer.name = "agentnb-preload"
+            self._timer.start()
+
+    def stop(self) -> None:
+        """Load nothing that has not begun to load."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def sdk_of(settings: Settings) -> str:
+    """Return the package through which the model will be asked: by its name, or by the keys that are set."""
+    named = settings.model.removeprefix("sim:").lower()
+    for provider, beginnings in _NAMES.items():
+        if named.startswith((f"{provider}:", *beginnings)):
+            return SDKS[provider]
+    found = (name for name in SDKS if not named and any(os.environ.get(key) for key in KEY_VARIABLES[name]))
+    return SDKS[next(found, "anthropic")]
+
+
+_NAMES = {"anthropic": ("claude",), "google": ("gemini",), "openai": ("gpt", "o1", "o3", "o4")}
+
+
+def _load(names: Sequence[str]) -> None:
+    for name in names:
+        if name not in sys.modules:
+            with contextlib.suppress(Exception):  # whoever needs it says what is missing
+                importlib.import_module(name)
