@@ -17,11 +17,11 @@ from agentnb.errors import InputError, RunInterrupted, Stopped
 from agentnb.notebook import flags
 from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
 from agentnb.notebook.background import begin
-from agentnb.notebook.commands.values import show_value
 from agentnb.notebook.hooks.failed_cell import PROPOSES
 from agentnb.notebook.interrupts import Held, before_the_run
 from agentnb.notebook.kernel import RESULT, Notebook, Result
 from agentnb.notebook.live.live_view import View
+from agentnb.notebook.live.value_view import show_value
 from agentnb.notebook.loop import noted
 from agentnb.notebook.machines import run_machine
 from agentnb.notebook.main_thread import MainThread

@@ -8,8 +8,8 @@ from typing import Any
 
 from IPython.display import display
 
-from agentnb.notebook.commands.subcommands import show_table
 from agentnb.view.number_format import plural
+from agentnb.view.tables import table_bundle
 
 MOST = 20
 """Rows that are shown; the variable has them all."""
@@ -25,7 +25,7 @@ def show_value(name: str, value: Any) -> None:
     columns = tuple(dict.fromkeys(key for row in known for key in row))
     cells = [tuple(str(row.get(column, "")) for column in columns) for row in known[:MOST]]
     notes = [f"{plural(len(known), 'row')}; the first {MOST} are shown."] if len(known) > MOST else []
-    show_table(name, columns, cells, notes)
+    display(table_bundle(name, columns, cells, notes), raw=True)
 
 
 def _fields(value: Any) -> Mapping[str, Any] | None:
