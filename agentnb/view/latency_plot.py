@@ -9,9 +9,9 @@ from html import escape
 
 from agentnb.view.style import esc
 
-# A front end shows it as a picture that knows nothing of the theme, so it brings its own paper.
-INK, PAPER = "#222222", "#ffffff"
-BROWN, BLUE = "#8a5a1c", "#2f6f9f"
+# A front end shows it as a picture that knows nothing of the theme: without a background, in colours for both.
+INK = "#7d7d7d"
+BROWN, BLUE = "#b0650f", "#3b7bcf"
 WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP = 600, 320, 44, 26, 40, 92
 _LEGEND = (
     ("line", BROWN, "catalogue, nothing cached"),
@@ -50,7 +50,7 @@ def latency_svg(title: str, data: Mapping[str, Points]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
         f'role="img" font-family="system-ui, sans-serif" font-size="11.5" fill="{INK}">'
-        f'<title>{escape(title)}</title><rect width="{WIDTH}" height="{HEIGHT}" rx="6" fill="{PAPER}"/>{inside}</svg>'
+        f"<title>{escape(title)}</title>{inside}</svg>"
     )
 
 
@@ -81,7 +81,7 @@ def _band(low: Points, high: Points) -> str:
 
 def _marks(spots: Points, kind: str, colour: str) -> str:
     """Filled or hollow, for those who cannot tell the colours apart."""
-    look = f'fill="{colour}" fill-opacity="0.8"' if kind == "dot" else f'fill="{PAPER}" stroke="{colour}"'
+    look = f'fill="{colour}" fill-opacity="0.8"' if kind == "dot" else f'fill="none" stroke="{colour}"'
     return "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.2" {look}/>' for x, y in spots)
 
 
@@ -108,8 +108,8 @@ def _axes(wide: float, high: float) -> str:
     digits = max(0, -math.floor(math.log10(levels[0]) + 1e-9))
     up = "".join(_level(_place(0, seconds / high)[1], f"{seconds:.{digits}f}", x0, x1) for seconds in levels)
     names = (
-        f'<text x="{x1:.0f}" y="{HEIGHT - 7}" text-anchor="end" fill-opacity="0.75">prompt tokens</text>'
-        f'<text x="8" y="{y1 - 14:.0f}" fill-opacity="0.75">seconds to the first token</text>'
+        f'<text x="{x1:.0f}" y="{HEIGHT - 7}" text-anchor="end">prompt tokens</text>'
+        f'<text x="8" y="{y1 - 14:.0f}">seconds to the first token</text>'
     )
     return frame + across + up + names
 

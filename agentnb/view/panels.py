@@ -48,6 +48,22 @@ def _layers_panel(doc: Doc) -> str:
     return _panel(say.layers_heading(doc), f'<table style="{TABLE}">{head}{rows}{foot}</table>{_legend()}{lines}')
 
 
+def prefix_html(doc: Doc) -> str:
+    """Return the layers' bars in the order of the prompt, with a mark where the prefix broke."""
+    layers = [layer for layer in say.layer_rows(doc) if number(layer.get("tokens"))]
+    widest = max((number(layer.get("tokens")) or 0 for layer in layers), default=0)
+    broken = next((layer for layer in layers if fraction(layer.get("cached_tokens"), layer.get("tokens")) < 1), None)
+    rows = ""
+    for layer in layers:
+        rows += _layer_row(layer, widest)
+        if layer is broken and layer is not layers[-1]:
+            said = f"◀ the prefix broke here, in {say.layer_words(layer)[0]}"
+            told = f'<td colspan="3" style="{BAR};{SMALL}"><strong>{esc(said)}</strong></td>'
+            rows += f'<tr style="{ROW}"><td></td>{told}</tr>'
+    table = f'<table style="{TABLE}">{_heads("layer", "tokens", say.cached_word(doc))}{rows}</table>'
+    return f'<div style="max-width:34em;margin:0 0 8px 0">{table}{_legend()}</div>' if layers else ""
+
+
 def _layer_row(layer: JsonMapping, widest: float) -> str:
     name, meaning = say.layer_words(layer)
     tokens, cached = layer.get("tokens"), layer.get("cached_tokens")

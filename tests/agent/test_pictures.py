@@ -71,7 +71,7 @@ def test_the_receipt_and_the_view_say_what_was_sent(book: Any, figure: Any) -> N
     page = run_html(run.receipt)
     assert f'<img src="data:image/png;base64,{item["data"]}" alt="fig: matplotlib figure' in page
     assert "≈ 410 tokens" in page
-    assert "fig · 640 x 480 pixels" in run_text(run.receipt)
+    assert "fig · 640 x 480 pixels" in run_text(run.receipt, full=True)
     json.dumps(run.receipt)
     bad = dict(item) | {"data": '"><script>', "media_type": "image/png"}
     assert "<script>" not in run_html(dict(run.receipt) | {"images": [bad]})

@@ -65,7 +65,7 @@ def test_the_keyboard_is_enough(lab: Any, open_page: Any, light: None) -> None:
         reached.append(page.page.evaluate(FOCUSED))
         if reached[-1] == "Deny":
             break
-    assert reached[-3:] == ["Run", "Always in this conversation", "Deny"], reached
+    assert reached[-4:] == ["Run", "Edit first", "Insert as cell", "Deny"], reached
     style = "() => getComputedStyle(document.activeElement).outlineStyle"
     assert page.page.evaluate(style) == "solid", "the focus is seen"
     page.picture("approval-focus", of=output)

@@ -138,6 +138,7 @@ def test_a_second_click_and_one_on_buttons_that_are_gone_do_nothing(desk: Desk) 
 def test_a_double_click_does_not_approve_the_next_question(desk: Desk) -> None:
     """The second half of it hits the button that has just appeared in the same place."""
     desk.ok("%agent Run `log.append(1)` please, then run `log.append(2)`.")
+    before = set(desk.models)
     desk.click("Run")
     fresh: list[str] = []
 
@@ -145,7 +146,7 @@ def test_a_double_click_does_not_approve_the_next_question(desk: Desk) -> None:
         fresh[:] = [
             comm
             for comm, state in desk.models.items()
-            if state.get("description") == "Run" and state.get("disabled") is True
+            if comm not in before and state.get("description") == "Run" and state.get("disabled") is True
         ]
         return bool(fresh)
 
@@ -175,7 +176,7 @@ def test_a_command_in_another_cell_answers_and_the_old_buttons_go(desk: Desk) ->
     run_id = shown.run["run_id"]
     buttons = desk.buttons()
     listed = desk.ok("%agent_runs list").text
-    assert "◔ Waiting" in listed
+    assert "Waiting" in listed
     done = desk.ok(f"%agent_runs approve {run_id}")
     assert done.run["state"] == "COMPLETED"
     assert desk.value("_agent.state") == "COMPLETED"
@@ -209,7 +210,7 @@ def test_after_a_restart_it_still_waits_and_a_command_goes_on(start: Callable[..
     first.stop()
     second = start()
     second.ok("%load_ext agentnb\nlog = []")
-    assert "◔ Waiting" in second.ok("%agent_runs list").text
+    assert "Waiting" in second.ok("%agent_runs list").text
     shown = second.ok(f"%agent_runs show {run_id}")
     assert shown.run["state"] == "WAITING"
     assert "log.append(1)" in shown.text

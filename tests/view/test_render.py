@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from agentnb.view import number_format
 from agentnb.view.answer import markup
-from agentnb.view.latency_plot import PAPER, latency_svg
+from agentnb.view.latency_plot import latency_svg
+from agentnb.view.panels import prefix_html
 from agentnb.view.render import MIME, bundle, run_html, run_markdown, run_text
 from agentnb.view.tables import Code, Stacked, table_html, table_text
 
@@ -22,7 +23,7 @@ TAGS = {
     *("div", "p", "span", "strong", "em", "s", "code", "pre", "br", "hr", "a", "ul", "ol", "li", "blockquote"),
     *("h1", "h2", "h3", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "progress"),
 }
-ATTRIBUTES = {"style", "class", "title", "href", "target", "rel", "value", "max", "scope", "start"}
+ATTRIBUTES = {"style", "class", "title", "href", "target", "rel", "value", "max", "scope", "start", "colspan"}
 CLASSES = re.compile(
     r"jp-RenderedHTMLCommon agentnb-run|mathjax_ignore tex2jax_ignore|agentnb-code( agentnb-code-\d+)?"
 )
@@ -622,9 +623,15 @@ def test_the_bundle_is_json_without_a_widget() -> None:
     assert {name: kept[name] for name in changed()} == changed()
 
 
-def test_the_latency_plot_brings_its_own_paper() -> None:
-    """As a picture it cannot know the page's colours: on a dark page black text would be lost."""
+def test_a_plot_is_read_on_a_light_page_and_on_a_dark_one() -> None:
+    """As a picture it cannot know the page's colours: no paper of its own, and ink with contrast on both."""
     svg = latency_svg("a < b", {"cold": [(0, 0.4), (20_000, 2.5)], "measured_cold": [(3_000, 0.8)]})
     ElementTree.fromstring(svg)
-    assert "currentColor" not in svg
-    assert f'fill="{PAPER}"' in svg
+    assert not re.search(r"currentColor|#fff|white|#000|black|#222", svg)
+
+
+@pytest.mark.parametrize(("cached", "broke"), [((1040, 310, 520, 242), ""), ((1040, 310, 0, 0), "Your notebook")])
+def test_where_the_prefix_broke(cached: tuple[int, ...], broke: str) -> None:
+    layers = [layer | {"cached_tokens": read} for layer, read in zip(full()["layers"], cached, strict=True)]
+    drawn = visible(prefix_html(changed(layers=layers)))
+    assert (f"◀ the prefix broke here, in {broke}" in drawn) is bool(broke)

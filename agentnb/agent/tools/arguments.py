@@ -8,16 +8,18 @@ from __future__ import annotations
 import inspect
 import json
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated, Any, Required, cast
 
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.errors import InputError
 
 if typing.TYPE_CHECKING:
     from pydantic import TypeAdapter
+    from pydantic_core import ErrorDetails
 
-Json = dict[str, Any]
+Json = JsonObject
 MAX_TROUBLES = 5
 """Faults that a refusal lists."""
 
@@ -31,7 +33,7 @@ def schema_of(function: Callable[..., Any]) -> Json:
     return _schema_of(getattr(function, "__func__", function))
 
 
-def taken(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Json:
+def taken(function: Callable[..., Any], arguments: JsonMapping) -> Json:
     """Return the arguments as the function's annotations have them. Raises WrongArguments, whatever was given."""
     from pydantic import ValidationError
 
@@ -126,7 +128,7 @@ def _without_titles(schema: Any, *, names: bool = False) -> Any:
     }
 
 
-def faults_in_words(faults: list[Any]) -> str:
+def faults_in_words(faults: list[ErrorDetails]) -> str:
     """Return pydantic's faults in a line: `missing: name; unknown: nam; limit: Input should be a valid integer`."""
     missing = [_place(fault) for fault in faults if fault["type"] == "missing"]
     unknown = [_place(fault) for fault in faults if fault["type"] == "extra_forbidden"]
@@ -139,5 +141,5 @@ def faults_in_words(faults: list[Any]) -> str:
 _NAMES_ONLY = ("missing", "extra_forbidden")
 
 
-def _place(fault: Any) -> str:
+def _place(fault: ErrorDetails) -> str:
     return ".".join(str(part) for part in fault["loc"])[:200] or "arguments"

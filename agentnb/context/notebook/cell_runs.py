@@ -103,6 +103,8 @@ class CellLog:
         interrupted: bool = False,
     ) -> CellRun | None:
         """Take in a run that has ended; None for what is no context."""
+        source = _whole(source)
+        outputs = [replace(each, text=_whole(each.text)) for each in outputs]
         if not source.strip() or is_ours(source):
             return None
         self.order += 1
@@ -147,6 +149,11 @@ class CellLog:
 def is_ours(source: str) -> bool:
     """Is it a cell of ours: conversation or set-up, and no context?"""
     return (source.lstrip().startswith("%%agent") and bool(AGENT.match(source))) or bool(_OURS.match(source))
+
+
+def _whole(text: str) -> str:
+    """The text without half a character (a lone surrogate), which UTF-8 cannot hold: it is written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def cleaned(run: CellRun, scrub: Callable[[str], str], of_output: Callable[[str], str]) -> CellRun:

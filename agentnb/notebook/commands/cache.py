@@ -37,6 +37,7 @@ from agentnb.providers.promptcache import (
 )
 from agentnb.view import number_format
 from agentnb.view.latency_plot import latency_svg, picture_html
+from agentnb.view.panels import prefix_html
 from agentnb.view.tables import Code, Figure, Stacked
 
 if TYPE_CHECKING:
@@ -356,12 +357,14 @@ def _explain(session: Session, rest: str) -> None:
     if run.state == "DRY_RUN":
         row = (_forecast(run), Figure(f"≈ {run.cache.expected:,}"), Figure(f"≈ {run.cache.prefix:,}"))
         notes = ["Nothing was sent: this is what a call now should read.", *_layer_notes(run, "Expected to be read")]
-        show_table(title, ("what to expect, and why", "read", "of input"), [row], notes)
+        expected = ("what to expect, and why", "read", "of input")
+        show_table(title, expected, [row], notes, figure=prefix_html(run.receipt))
         return
     rows = [_call_row(step) for step in run.receipt["steps"] if step["cache"]]
     notes = [*_loss_notes(run), *_segment_notes(run), *_mark_notes(run)]
     notes += _layer_notes(run, "Read by layer in the last call") if rows else [_no_call(run)]
-    show_table(title, ("what happened, and why", "expected", "read", "written", "of input"), rows, notes)
+    columns = ("what happened, and why", "expected", "read", "written", "of input")
+    show_table(title, columns, rows, notes, figure=prefix_html(run.receipt) if rows else "")
 
 
 def _no_call(run: AgentRun) -> str:

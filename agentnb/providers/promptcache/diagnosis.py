@@ -146,7 +146,20 @@ def _why_expected(call: Call, ledger: Ledger, best: int, *, certain: int, trust:
         return f"expired {span(call.at - expired.until)} ago ({expired.ttl} TTL)"
     if call.total < call.model.cache.minimum:
         return f"below the minimum: ≈ {call.total:,} of {call.model.cache.minimum:,} tokens"
+    if _died(call, ledger):
+        return DIED
     return "first call with this prefix, nothing is warm yet"
+
+
+DIED = "the simulated prompt cache that held it ended with its kernel; a provider's goes on"
+
+
+def _died(call: Call, ledger: Ledger) -> bool:
+    """Whether another simulator, which ended with its kernel, was sent what this call begins with."""
+    if not call.scope.startswith("sim:"):
+        return False
+    others = (entry for entry in ledger.entries() if entry.scope.startswith("sim:") and entry.scope != call.scope)
+    return any(entry.prefix in call.prompt.chain for entry in others)
 
 
 def _ended(call: Call, ledger: Ledger) -> str:
@@ -305,6 +318,8 @@ def _let_go(call: Call, known: Known) -> str:
 
 def _why_nothing(call: Call, prediction: Prediction, known: Known) -> str:
     """Why nothing was warm, now that the reply has counted: an estimate below the minimum may have been too low."""
+    if prediction.reason == DIED:
+        return DIED
     minimum, begun = call.model.cache.minimum, not known.first and known.shared < call.model.cache.minimum
     below = f"what the call before it sent too, {known.shared:,} tokens, is below the minimum of {minimum:,}"
     if known.cause:

@@ -189,12 +189,14 @@ def test_installed_packages_are_known_by_their_folder_in_any_python(folder: str)
 
 
 def test_only_the_users_functions_are_recorded_whoever_calls_them(notebook, write: Write) -> None:
-    write("site-packages/shown.py", "def render(f): return helper(f)\ndef helper(f): return f()\n")
-    write("mine.py", "import shown\ndef observe(): return shown.helper(count)\ndef count(): return 1\n")
+    write("site-packages/rendering.py", "def render(f): return helper(f)\ndef helper(f): return f()\n")
+    write("mine.py", "import rendering\ndef observe(): return rendering.helper(count)\ndef count(): return 1\n")
     notebook.run(f"import sys; sys.path.insert(0, {str(notebook.project / 'site-packages')!r})")
-    notebook.run("import shown, mine; sys.path.pop(0)")
+    notebook.run("import rendering, mine; sys.path.pop(0)")
     with recording() as record:
-        exec(compile("mine.observe()\nshown.render(mine.count)", "/tmp/ipykernel_7/9.py", "exec"), notebook.namespace)
+        exec(
+            compile("mine.observe()\nrendering.render(mine.count)", "/tmp/ipykernel_7/9.py", "exec"), notebook.namespace
+        )
     assert [(item.code.co_name, item.depth) for item in record.ran] == [("observe", 1), ("count", 2)]
 
 
