@@ -13,7 +13,7 @@ from agentnb.view.answer import markup
 from agentnb.view.answer.highlight import code_html
 from agentnb.view.answer.proposed import proposals_html, proposals_markdown, proposals_text
 from agentnb.view.answer.terminal import answer_text
-from agentnb.view.exact_text import ArgumentText, call_shown
+from agentnb.view.exact_text import ArgumentText, call_shown, exact
 from agentnb.view.folds import folds_html, step_cells
 from agentnb.view.number_format import count, fraction, number, share
 from agentnb.view.outcome import outcome_items, outcome_line
@@ -149,7 +149,10 @@ def _question_html(question: Doc) -> str:
 
 
 def _shown(question: Doc) -> list[ArgumentText]:
-    return call_shown(str(question.get("tool")), say.part(question, "arguments"))
+    """The call's arguments, and under them what came of trying it."""
+    call = call_shown(str(question.get("tool")), say.part(question, "arguments"))
+    tried = question.get("rehearsal")
+    return [*call, ArgumentText("Tried first:", exact(str(tried)), "")] if tried else call
 
 
 def _argument_html(shown: ArgumentText) -> str:
