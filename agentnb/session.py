@@ -71,6 +71,8 @@ SERVED = tuple(ADAPTERS)
 
 SOLVES = ("propose_cell", "edit_file")
 """Tools that a tutor does not have: they would hand in the solution."""
+NEWEST = 1000
+"""Runs among which one is found by a part of its id."""
 _SIMULATED_PATHS = {"openai": "/v1"}
 
 
@@ -414,10 +416,14 @@ class Session:
         return new
 
     def full_run_id(self, run_id: str) -> str:
-        """Return the id that `run_id` is, begins or ends. Raises RunUnknown."""
-        known = [str(run.run_id) for run in self.machine().journal.runs(limit=1000)]
-        if run_id in known:
-            return run_id
+        """Return the id that `run_id` is, however old; or that of the newest (1,000) which it begins or ends.
+
+        Raises RunUnknown.
+        """
+        journal = self.machine().journal
+        with contextlib.suppress(RunUnknown):
+            return str(journal.row(run_id).summary.run_id)
+        known = [str(run.run_id) for run in journal.runs(limit=NEWEST)]
         fitting = [name for name in known if name.startswith(run_id) or name.endswith(run_id)]
         if len(fitting) == 1:
             return fitting[0]

@@ -25,7 +25,6 @@ from agentnb.agent.states.other_model import with_model
 from agentnb.errors import (
     AgentnbError,
     CallTimeout,
-    ProviderError,
     RunInterrupted,
     StepLimitReached,
     StreamBroken,
@@ -112,7 +111,20 @@ class Thinking:
 
     def _make_call(self, state: AgentState, call: Call, prediction: Prediction) -> Step:
         self._announce(call, prediction, state)
-        return self._settle(state, call, prediction, self._ask(call, state))
+        answer = self._ask(call, state)
+        try:
+            return self._settle(state, call, prediction, answer)
+        except BaseException:  # it is paid, whatever the kernel, its disk or our own code failed at
+            self._keep_paid(state, call, answer)
+            raise
+
+    def _keep_paid(self, state: AgentState, call: Call, answer: CallAnswer) -> None:
+        """What a reply had used that came and could not be taken in: the failed step's event has it."""
+        if not answer.recorded:
+            usage = answer.reply.usage + answer.wasted
+            texts = () if usage.input_total else (answer.reply.text,)
+            lost = lost_call(call, usage, texts, self._services.counter(state.address))
+            self._machine.current.attach(**{LOST: lost.to_json()})
 
     def _call_from_purse(self, state: AgentState, call: Call, prediction: Prediction, before: float) -> Step:
         """Make the call within the sum that this run shares with others. `before` is what the run had spent until
@@ -123,7 +135,7 @@ class Thinking:
         call = replace(call, prompt=replace(call.prompt, max_tokens=most))
         try:
             event, state = self._make_call(state, call, prediction)
-        except AgentnbError:
+        except Exception:
             lost = (current.attached or {}).get(LOST)
             purse.settle(key, (Lost.from_json(lost).cost.total or 0.0) if lost else 0.0)
             raise
@@ -163,7 +175,7 @@ class Thinking:
         self._connect(provider)
         try:
             answer = provider.ask(wire, on_text)
-        except (ProviderError, RunInterrupted) as error:
+        except AgentnbError as error:
             if isinstance(error, RunInterrupted):
                 self._machine.current.attach(streamed=heard.answer)
             if error.spent is not None:
