@@ -5,6 +5,7 @@ Our tags are read whatever their attributes; in text without tags functions and 
 
 from __future__ import annotations
 
+import difflib
 import html
 import re
 import textwrap
@@ -23,6 +24,7 @@ _HEAD = re.compile(r"^([ \t]*)(?:async[ \t]+def|def|class)[ \t]+([A-Za-z_]\w*)[ 
 _VALUE = re.compile(r"^[\s*`-]*([A-Za-z_]\w*)`?\s*[:=(,\s-]")
 _CODE = re.compile(r": (?:function|class)$")  # such names are told as definitions
 _LINE = re.compile(r"^\[(\d{1,6})\] (.*?)(?: -> (.*))?$", re.MULTILINE)  # of a notebook's outline
+_UNKNOWN = re.compile(r"(?:NameError: name|AttributeError: .*? has no attribute) '([A-Za-z_]\w*)'")
 _ARROW = re.compile(r"^-*>?\s*\d+\s+")  # how a traceback marks its lines
 
 
@@ -188,12 +190,24 @@ def failing(held: Conversation) -> tuple[str, str, str]:
     """
     told = held.failure or next((cell.output for cell in reversed(held.cells.values()) if _error(cell.output)), "")
     sources = [*(one.source for one in held.definitions.values()), *(one.source for one in held.cells.values())]
-    for line in map(str.strip, reversed(told.splitlines())):
+    lines = [*map(str.strip, reversed(told.splitlines()))]
+    for line in sorted(lines, key=lambda text: not text.startswith("-")):  # where an arrow points, the error is
         bare = _ARROW.sub("", line)
         found = next((source for source in sources if bare and bare in map(str.strip, source.splitlines())), "")
         if found and not bare.startswith("#"):
             return found, bare, _error(told)
     return "", "", _error(told)
+
+
+def misspelled(held: Conversation) -> tuple[str, str]:
+    """Return (the name that the last error does not know, the held name most like it); empty texts where none is."""
+    told = held.failure or next((cell.output for cell in reversed(held.cells.values()) if _error(cell.output)), "")
+    unknown = _UNKNOWN.search(told)
+    if unknown is None:
+        return "", ""
+    known = [*held.values, *(name.rpartition(".")[2] for name in held.definitions)]
+    alike = difflib.get_close_matches(unknown[1], sorted({*known} - {unknown[1]}), n=1)
+    return (unknown[1], alike[0]) if alike else ("", "")
 
 
 def _error(text: str) -> str:

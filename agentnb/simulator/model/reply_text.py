@@ -18,6 +18,7 @@ from agentnb.simulator.tokenizer import pieces
 _LISTED = 5
 _NOTED = 12
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_ABOVE = re.compile(r"\b(?:the|last|previous) (?:cell|output|result|table|plot)s?(?: above)?\b|\babove\b")
 _CELLS = re.compile(r"\b(?:cells?|In|Out)\b[ \[]*(\d{1,6})", re.IGNORECASE)
 
 
@@ -79,6 +80,8 @@ def _named(held: Conversation) -> list[str]:
     words = [*marked, *([] if marked else _WORD.findall(held.question))]
     known = [found for word in words if (found := held.find(word) or (word if word in held.values else ""))]
     cells = [f"cell {number}" for number in _CELLS.findall(held.question) if int(number) in held.cells]
+    if not cells and _ABOVE.search(held.question):
+        cells = [f"cell {number}" for number in [*held.cells][-1:]]
     return list(dict.fromkeys([*cells, *known]))
 
 
@@ -157,6 +160,8 @@ def _returned(item: Said) -> str:
 
 def _in_a_line(item: Said) -> str:
     brought = read([item])
+    if item.name == "propose_cell" and not item.is_error:
+        return "A cell is proposed below. It has not run."
     if brought.definitions and not item.is_error:
         return f"`{item.name}` brought {_all(brought)}."
     lines = item.text.strip().splitlines() or ["nothing"]

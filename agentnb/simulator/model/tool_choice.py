@@ -188,7 +188,8 @@ def _known(name: str, part: _Clause, held: Conversation) -> Any:
     if kind == "name":
         return next(iter(_names(part.text, held)), None)
     if kind == "why":
-        return "Simulated: the task asks for it."
+        written = write(held) if part.offer.name == "propose_cell" else None
+        return f"Simulated: {written.what if written else 'the task asks for it'}."
     rest = part.rest.strip(" .,:;!?\n") or part.whole.strip()
     if kind == "steps":
         return [step.strip() for step in re.split(r"[,;\n]|\band\b", rest) if step.strip()] or None
