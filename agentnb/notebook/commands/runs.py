@@ -1,4 +1,4 @@
-"""What %agent_runs does. Each subcommand shows one table or one run."""
+"""Do what %agent_runs does. Each subcommand shows one table or one run."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _watch(notebook: Notebook, rest: str) -> None:
 
 
 def _one_run(session: Session, rest: str) -> str:
-    """The run that was named, or the newest one."""
+    """Return the run that was named, or the newest one."""
     if rest:
         return rest.split()[0]
     newest = session.machine().journal.runs(limit=1)
@@ -103,7 +103,7 @@ def _resume(notebook: Notebook, rest: str) -> None:
 
 
 def _last_stopped(session: Session) -> str:
-    """The newest run that was stopped or that failed: what `resume` alone means."""
+    """Return the newest run that was stopped or that failed: what `resume` alone means."""
     found = session.machine().journal.runs(limit=200)
     stopped = (run.run_id for run in found if run.status == records.PAUSED or run.failed_in)
     if (run_id := next(stopped, None)) is None:
@@ -140,7 +140,7 @@ _LIKE = "e.g. %agent_runs approve RUN --call 1 --rest, or %agent_runs deny RUN W
 
 
 def calls_meant(session: Session, run_id: str, number: int | None) -> list[Question]:
-    """The calls that are meant. Raises InputError where nothing waits, or no call has this number."""
+    """Return the calls that are meant. Raises InputError where nothing waits, or no call has this number."""
     run = session.machine().get(run_id)
     found = state_of(run.context).waiting(run_id) if run.state == AWAITING_APPROVAL else []
     if not found:

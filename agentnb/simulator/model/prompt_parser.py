@@ -98,14 +98,14 @@ def read(said: Sequence[Said]) -> Conversation:
 
 
 def _failure(said: Sequence[Said], since: Sequence[Said]) -> str:
-    """The newest error that is told whole, where the question comes with one: it may say that the last still stands."""
+    """Return the newest error that is told whole, where the question brings one: it may say "unchanged"."""
     told = [[body for name, _, body in _TAG.findall(item.text) if name == "error"] for item in (*said, *since)]
     whole = [body for bodies in told[: len(said)] for body in bodies if _error(body)]
     return whole[-1] if whole and any(told[len(said) :]) else ""
 
 
 def _answers(said: Sequence[Said]) -> Iterator[int]:
-    """The index of each assistant text that the user's next text follows, rather than a call's result.
+    """Yield the index of each assistant text that the user's next text follows, rather than a call's result.
 
     Thoughts and their signatures may stand between: Gemini's follow the text.
     """
@@ -176,7 +176,7 @@ def _keep(held: Conversation, found: SeenDefinition, given: dict[str, str]) -> N
 
 
 def _block(text: str, indent: str) -> str:
-    """The lines of the definition that `text` begins with: until one stands no deeper than its head."""
+    """Return the lines of the definition that `text` begins with: until one stands no deeper than its head."""
     lines = text.splitlines(keepends=True)
     deeper = re.compile(rf"{indent}[ \t]+\S|\s*$|{indent}\)")
     taken = next((i for i, line in enumerate(lines) if i and not deeper.match(line)), len(lines))
@@ -200,7 +200,7 @@ def failing(held: Conversation) -> tuple[str, str, str]:
 
 
 def misspelled(held: Conversation) -> tuple[str, str]:
-    """Return (the name that the last error does not know, the held name most like it); empty texts where none is."""
+    """Return (the name that the last error does not know, the held name most like it), or empty texts."""
     told = held.failure or next((cell.output for cell in reversed(held.cells.values()) if _error(cell.output)), "")
     unknown = _UNKNOWN.search(told)
     if unknown is None:
@@ -211,6 +211,6 @@ def misspelled(held: Conversation) -> tuple[str, str]:
 
 
 def _error(text: str) -> str:
-    """The type of the error that a text tells."""
+    """Return the type of the error that a text tells."""
     found = re.findall(r"^([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Iteration|Warning))\b", text, re.MULTILINE)
     return found[0] if found else ""

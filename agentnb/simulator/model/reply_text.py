@@ -25,7 +25,7 @@ _CELLS = re.compile(r"\b(?:cells?|In|Out)\b[ \[]*(\d{1,6})", re.IGNORECASE)
 def answer(ask: Ask, *, declined: bool = False, paused: bool = False) -> Spoken:
     """Return the reply to `ask`: tool calls where the question wants them, else text; cut where the request says.
 
-    With `declined` the model says nothing and stops as a refusal does; `paused` it stops in the middle of its text.
+    With `declined` the model says nothing and stops as a refusal does. `paused`: it stops in the middle of its text.
     What an unfinished message of its own has said already it does not say again.
     """
     if declined:
@@ -40,7 +40,7 @@ def answer(ask: Ask, *, declined: bool = False, paused: bool = False) -> Spoken:
 
 
 def _begun(said: Sequence[Said]) -> str:
-    """The text of the assistant's message that the conversation ends with."""
+    """Return the text of the assistant's message that the conversation ends with."""
     texts: list[str] = []
     for item in reversed(said):
         if item.role != "assistant":
@@ -50,7 +50,7 @@ def _begun(said: Sequence[Said]) -> str:
 
 
 def _paused(said: Spoken) -> Spoken:
-    """The first half of the text. No message may end with a space."""
+    """Return the first half of the text. No message may end with a space."""
     end = max(len(said.pieces) // 2, 1)
     while end < len(said.pieces) and said.pieces[end - 1] != said.pieces[end - 1].rstrip():
         end += 1
@@ -102,7 +102,7 @@ def _group(thing: str, shown: Sequence[str], count: int) -> str:
 
 
 def _quoted(held: Conversation, named: Sequence[str]) -> str:
-    """One line of what was given, to the letter: of what the question names, else of the newest that says something."""
+    """Return one given line, to the letter: of what the question names, else of the newest that says something."""
     first = next(iter(named), "")
     if first.startswith("cell "):
         return _shows(held.cells[int(first.removeprefix("cell "))])
@@ -122,7 +122,7 @@ def _quoted(held: Conversation, named: Sequence[str]) -> str:
 
 
 def _shows(cell: Cell) -> str:
-    """The line of the cell's output that holds a figure, else the last line of its output, else of its source."""
+    """Return the cell's output line that holds a figure, else its last output line, else its last source line."""
     lines = [line.strip() for line in (cell.output.strip() or cell.source).splitlines() if line.strip()]
     figure = next((line for line in reversed(lines) if re.search(r"\d", line)), lines[-1] if lines else "")
     return _cited(f"Cell {cell.number} {'shows' if cell.output.strip() else 'ends with'}", figure)

@@ -40,7 +40,7 @@ _ITERABLE = re.compile(r"\b(?:list|tuple|array|ndarray|Series|range|deque)\b")
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """Code for a task, what it is in a few words, and the number of the cell that it would replace."""
+    """Code for a task, what it is in a few words, and the number of the cell to replace."""
 
     code: str
     what: str
@@ -48,7 +48,7 @@ class Written:
 
 
 def write(held: Conversation) -> Written | None:
-    """Return the code that the question asks for; None where it asks for none, or nothing is there to build on."""
+    """Return the code that the question asks for. None where it asks for none, or there is nothing to build on."""
     task = held.question
     if _FIX.search(task):
         return _fix(held)
@@ -60,7 +60,7 @@ def write(held: Conversation) -> Written | None:
 
 
 def _function(held: Conversation) -> Written:
-    """A function of the asked name, over `values`, with the operation that a word of the task names."""
+    """Return a function of the asked name, over `values`, with the operation that a word of the task names."""
     task = held.question
     called = _NAMED.search(task)
     marked = [name for name in _MARKED.findall(task) if not held.find(name) and name not in held.values]
@@ -73,7 +73,7 @@ def _function(held: Conversation) -> Written:
 
 
 def _doc_of(task: str) -> str:
-    """What the task says that the function does, as a sentence; else the task."""
+    """Return as a sentence what the task says that the function does; else the task."""
     words = " ".join(task.split()).replace("\\", "").replace('"', "'")
     does = re.search(r"\b(?:that|which) (\w[^,.;:]*)", words)
     said = f"{does[1][0].upper()}{does[1][1:]}" if does else words
@@ -81,7 +81,7 @@ def _doc_of(task: str) -> str:
 
 
 def _name_of(task: str) -> str:
-    """A name from the words that say what the function does."""
+    """Return a name from the words that say what the function does."""
     rest = re.split(r"\bfunction\b|\bmethod\b|\bdef\b", task, maxsplit=1)[-1]
     words = [word.lower() for word in _WORD.findall(rest) if not _FILLERS.fullmatch(word.lower())]
     name = "_".join(words[:3])
@@ -89,7 +89,7 @@ def _name_of(task: str) -> str:
 
 
 def _plot(held: Conversation) -> Written | None:
-    """A matplotlib cell over the value that the question names, else over the newest one."""
+    """Return a matplotlib cell over the value that the question names, else over the newest one."""
     known = [(name, line) for name, line in _named_first(held) if not re.search(r"\b(?:module|function|str)\b", line)]
     if not known:
         return None
@@ -110,7 +110,7 @@ def _named_first(held: Conversation) -> list[tuple[str, str]]:
 
 
 def _fix(held: Conversation) -> Written | None:
-    """The whole failing cell, or the definition: an unknown name as a known one is spelled, else the line guarded."""
+    """Return the failing cell or definition with a misspelled name put right, else with the failing line guarded."""
     source, line, kind = failing(held)
     if not source:
         return None
@@ -125,7 +125,7 @@ def _fix(held: Conversation) -> Written | None:
 
 
 def _guarded(source: str, line: str, kind: str) -> str:
-    """The source with the innermost statement around the line in a `try`; empty where that makes no Python."""
+    """Return the source with the innermost statement around the line in a `try`; empty where that makes no Python."""
     tree, lines = _tree(source), textwrap.dedent(source).splitlines()
     if tree is None:
         return ""
@@ -153,7 +153,7 @@ def _instead(node: ast.stmt) -> str:
 
 
 def _tree(source: str) -> ast.Module | None:
-    """The parsed source; None where it is not Python, or more than can be read."""
+    """Return the parsed source; None where it is not Python, or more than can be read."""
     try:
         return ast.parse(textwrap.dedent(source))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
