@@ -8,6 +8,7 @@ and refuse without a path.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import time
 from collections.abc import Mapping
@@ -145,6 +146,43 @@ def _unstorable(value: object, path: str, reason: str) -> ContextNotStorable:
 def load(data: bytes | str) -> Any:
     """Return the value of JSON bytes or text."""
     return orjson.loads(data)
+
+
+def well_formed(text: str) -> str:
+    """The text as UTF-8 can hold it: two halves of a character (surrogates) joined, U+FFFD for one that is alone."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def storable(value: object) -> Any:
+    """JSON from elsewhere as a journal can hold it: `well_formed` text, floats for integers beyond 64 bits, null for
+    what is no finite number."""
+    if isinstance(value, str):
+        return well_formed(value)
+    if isinstance(value, Mapping):
+        return {well_formed(key): storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    return _finite(value) if isinstance(value, int | float) else value
+
+
+def _finite(number: float) -> float | None:
+    if isinstance(number, int):
+        if -(2**63) <= number < 2**64:
+            return number
+        number = float(number) if abs(number) < 10**308 else math.inf
+    return number if math.isfinite(number) else None
+
+
+def load_foreign(text: str) -> Any:
+    """The value of JSON text from elsewhere, `storable`: halves of characters may stand in it, also as escapes."""
+    try:
+        return load(text)
+    except ValueError:
+        return storable(json.loads(text))
 
 
 def digest(data: bytes | str) -> str:

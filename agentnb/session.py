@@ -34,6 +34,8 @@ from agentnb.agent.tools.notebook import NotebookTools
 from agentnb.agent.tools.project_tests import ProjectTests
 from agentnb.agent.tools.registry import built_in
 from agentnb.agent.tools.run_code import run_in
+from agentnb.agent.tools.running.rehearsal import Rehearsal
+from agentnb.agent.tools.running.undo import Undo
 from agentnb.agent.tools.tool import Outcome, Tool, without_result
 from agentnb.canonical import Clock, JsonObject, SystemClock
 from agentnb.context.notebook.cell_runs import CellLog
@@ -69,6 +71,8 @@ SERVED = tuple(ADAPTERS)
 
 SOLVES = ("propose_cell", "edit_file")
 """Tools that a tutor does not have: they would hand in the solution."""
+NEWEST = 1000
+"""Runs among which one is found by a part of its id."""
 _SIMULATED_PATHS = {"openai": "/v1"}
 
 
@@ -88,6 +92,7 @@ class Session:
     log: CellLog = field(default_factory=CellLog)
     transform: Callable[[str], str] = str
     cell_text: Callable[[int], str | None] = lambda number: None
+    apart: Callable[[], None] = lambda: None  # called in a copy of the process in which code is only tried
     project: Path | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)  # it has keys and passwords
     extra_tools: dict[str, Tool] = field(default_factory=dict)
@@ -105,6 +110,7 @@ class Session:
         self._keepalive: KeepAlive | None = None
         self._more: list[Provider] = []
         self.observed = Observed()
+        self.undo = Undo()
         self.answer: Tool | None = None
         """The tool that takes the value which the last `--as` asked for."""
         self._seen: set[str] = set()
@@ -336,11 +342,21 @@ class Session:
         def run(code: str) -> Outcome:
             return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]
 
+        def run_for_good(code: str) -> Outcome:
+            return self.undo.noting(self.namespace, code, lambda: run(code))
+
         def read(number: int) -> Outcome:
             return hydrator.read_cell(number, count=self.samples.counter_for(self.model_name()).count)
 
         root = own_root(self.project) if self.project else None
-        notebook = NotebookTools(look=look, run=run, read=read, names=hydrator.names_like, cell_text=self.cell_text)
+        notebook = NotebookTools(
+            look=look,
+            run=run_for_good,
+            read=read,
+            names=hydrator.names_like,
+            cell_text=self.cell_text,
+            rehearse=Rehearsal(namespace=self.namespace, run=run, apart=self.apart),
+        )
         tests = ProjectTests(root, cancelled=self.cancelled.is_set)
         # Tools that `@agentnb.tool` made in the user's namespace can be named with --tools; they are never default.
         of_the_user = {value.name: value for value in list(self.namespace.values()) if type(value) is Tool}
@@ -400,10 +416,14 @@ class Session:
         return new
 
     def full_run_id(self, run_id: str) -> str:
-        """Return the id that `run_id` is, begins or ends. Raises RunUnknown."""
-        known = [str(run.run_id) for run in self.machine().journal.runs(limit=1000)]
-        if run_id in known:
-            return run_id
+        """Return the id that `run_id` is, however old; or that of the newest (1,000) which it begins or ends.
+
+        Raises RunUnknown.
+        """
+        journal = self.machine().journal
+        with contextlib.suppress(RunUnknown):
+            return str(journal.row(run_id).summary.run_id)
+        known = [str(run.run_id) for run in journal.runs(limit=NEWEST)]
         fitting = [name for name in known if name.startswith(run_id) or name.endswith(run_id)]
         if len(fitting) == 1:
             return fitting[0]

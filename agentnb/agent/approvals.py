@@ -38,6 +38,8 @@ class Proposed:
 
     number: int
     call: ToolCall
+    rehearsal: str = ""
+    """What it would do, where that was tried first."""
 
     @property
     def digest(self) -> str:
@@ -48,7 +50,7 @@ class Proposed:
 class Question:
     """One call that waits. `number` is its place in the reply; `arguments` are exactly what runs if it is approved.
 
-    Where it `asks`, nothing runs: the person's words are the result.
+    Where it `asks`, nothing runs: the person's words are the result. `rehearsal` tells what it would do.
     """
 
     number: int
@@ -56,6 +58,7 @@ class Question:
     tool: str
     arguments: JsonMapping
     asks: bool = False
+    rehearsal: str = ""
 
     @property
     def key(self) -> str:
@@ -68,7 +71,8 @@ class Question:
 
     def to_json(self) -> JsonObject:
         values = {"number": self.number, "step": self.step, "tool": self.tool, "arguments": self.arguments}
-        return values | ({"asks": True} if self.asks else {})
+        tried = {"rehearsal": self.rehearsal} if self.rehearsal else {}
+        return values | ({"asks": True} if self.asks else {}) | tried
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +159,8 @@ class Decision:
 def _question(value: JsonMapping) -> Question:
     """Return a question from JSON that may say more."""
     names = ("number", "step", "tool", "arguments")
-    return Question(**{name: value[name] for name in names}, asks=bool(value.get("asks")))
+    plain = {name: value[name] for name in names}
+    return Question(**plain, asks=bool(value.get("asks")), rehearsal=str(value.get("rehearsal") or ""))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +210,7 @@ class Approvals:
                 tool=item.call.name,
                 arguments=dict(item.call.arguments),
                 asks=item.call.name in asking,
+                rehearsal=item.rehearsal,
             )
             for item in calls
         )
@@ -245,7 +251,7 @@ class Approvals:
             if (question.step, question.number, question.digest) == about:
                 return Decision(
                     run=run_id,
-                    question=replace(question, arguments=scrubbed_value(question.arguments, scrub)),
+                    question=replace(question, arguments=scrubbed_value(question.arguments, scrub), rehearsal=""),
                     digest=question.digest,
                     approved=bool(given.get("approved")),
                     rest=bool(given.get("rest")) and not question.asks,

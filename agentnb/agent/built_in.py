@@ -21,11 +21,12 @@ from agentnb.agent.states.hydrating import Hydrating
 from agentnb.agent.table import BEGIN, TABLE, Row
 from agentnb.agent.tools.policy import allowed_tools, allows
 from agentnb.agent.tools.tool import pick
+from agentnb.agent.way_on import with_way_on
 from agentnb.canonical import JsonObject
 from agentnb.durable.journal import records
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.durable.states import Handler
-from agentnb.errors import AgentnbError, RunInterrupted
+from agentnb.errors import AgentnbError, JournalError, RunInterrupted
 from agentnb.models import prices
 from agentnb.models.layers import Block
 from agentnb.models.messages import Usage
@@ -86,9 +87,13 @@ class BuiltInAgent:
 
     def drive(self, run_id: str) -> AgentRun:
         """Go on to the end, a failure, a pause or a question, and return the run as it stands."""
-        run, before = self._machine.run_to_end(run_id), -1
-        while run.status == records.WAITING and run.step != before:  # a word may have come meanwhile
-            run, before = self._machine.run_to_end(run_id), run.step
+        try:
+            run, before = self._machine.run_to_end(run_id), -1
+            while run.status == records.WAITING and run.step != before:  # a word may have come meanwhile
+                run, before = self._machine.run_to_end(run_id), run.step
+        except JournalError as error:
+            with_way_on(error, run_id)
+            raise
         return AgentRun(document_of(run, self._machine.history(run_id)))
 
     def may_ask(self, run_id: str) -> bool:
@@ -210,6 +215,8 @@ class BuiltInAgent:
                 self.raised = error  # the machine keeps its text; whoever asked raises the error itself
                 if isinstance(error, RunInterrupted):
                     self._machine.current.attach(stopped=round(self._services.clock.monotonic() - began, 6))
+                elif isinstance(error, AgentnbError):
+                    with_way_on(error, run_id)
                 raise
             self._machine.current.emit("view", context=state.shown())
             self._latest = (state.to_json(), state)

@@ -32,8 +32,12 @@ class Request(RunOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """New limits of a resumed run, as whole sums, not additions; None leaves the old one."""
+    """New limits of a resumed run, as whole sums, not additions; None leaves the old one.
+
+    `model` is the address of the one that goes on: from the next call on, in a new segment.
+    """
 
     max_steps: int | None = None
     budget: float | None = None
     allow: tuple[str, ...] | None = None
+    model: str | None = None

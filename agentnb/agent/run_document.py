@@ -8,6 +8,7 @@ from typing import Any, cast
 from agentnb.agent.conversation.attachments import with_data
 from agentnb.agent.money.costs import LOST, NOTHING, lost_calls
 from agentnb.agent.state import AgentState, Segment, is_agents
+from agentnb.agent.way_on import RESUME, way_on
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.durable.events import Event
 from agentnb.durable.journal.records import Run, RunError
@@ -227,12 +228,13 @@ def step_record(event: Event) -> JsonObject | None:
     }
 
 
-def error_record(error: RunError | None) -> JsonObject | None:
-    """Return the journal's RunError as the document shows it."""
+def error_record(error: RunError | None, run_id: str) -> JsonObject | None:
+    """Return the journal's RunError as the document shows it, with the command that goes on."""
     if error is None:
         return None
     code = error.code or ""
-    return {"type": error.type, "code": code, "message": error.message.removesuffix(f" [{code}]"), "todo": ""}
+    todo = "" if RESUME in error.message else way_on(code, run_id)
+    return {"type": error.type, "code": code, "message": error.message.removesuffix(f" [{code}]"), "todo": todo}
 
 
 def document_of(run: Run, events: Iterable[Event]) -> JsonObject:
@@ -241,7 +243,7 @@ def document_of(run: Run, events: Iterable[Event]) -> JsonObject:
     steps = [record for record in map(step_record, listed) if record is not None]
     standing = {"paused": "PAUSED", "cancelled": "CANCELLED", "waiting": WAITING}.get(run.status, run.state)
     state = state_of(run.context).with_lost(run.run_id, lost_calls(listed))
-    error = error_record(run.error)
+    error = error_record(run.error, run.run_id)
     document = run_document(run_id=run.run_id, standing=standing, state=state, steps=steps, error=error)
     return document | {"stopped": stopped_record(listed[-1]) if listed and standing == "PAUSED" else None}
 

@@ -206,8 +206,8 @@ class AgentState:
         return replace(self, notes=(*self.notes, *new)) if new else self
 
     def limited(self, limits: Limits) -> AgentState:
-        """Return the state under new limits, where they are given."""
-        given = {name: value for name, value in vars(limits).items() if value is not None}
+        """Return the state under new limits, where they are given. Another model takes over at the next call."""
+        given = {name: value for name, value in vars(limits).items() if value is not None and name != "model"}
         if "allow" in given:
             given["allow"] = tuple(sorted(given["allow"]))
         return replace(self, options=replace(self.options, **given)) if given else self

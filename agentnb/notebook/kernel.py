@@ -9,6 +9,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import dropwhile
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +18,7 @@ from agentnb.notebook.config import AgentNB
 from agentnb.notebook.hooks.cell_outputs import outputs_before, with_failure
 from agentnb.notebook.hooks.display_hooks import Showing
 from agentnb.notebook.hooks.failed_cell import FailedCell
+from agentnb.notebook.hooks.parting import part_from_page
 from agentnb.notebook.hooks.preload import Preload
 from agentnb.notebook.lab.comm import FrontEnd
 from agentnb.notebook.lab.runs import RunsOnPage
@@ -245,6 +247,7 @@ class Notebook:
                 transform=transform,
                 project=working_directory(),
                 cell_text=self.cell_text,
+                apart=partial(part_from_page, self.shell),
             )
         self._session.settings = settings
         for cell in self._waiting:

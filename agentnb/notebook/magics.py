@@ -99,10 +99,10 @@ class AgentMagics(Magics):
         | fork RUN STEP | replay [RUN] | export RUN FILE
 
         The runs in the journal, those of earlier kernels too. RUN is a run's id, or enough of its beginning or end.
-        `resume` takes --max-steps N, --budget USD, and --allow NAMES. --unsure repeat|skip is for an action that may
-        have happened before the run was cut off. `approve` and `deny` answer a run that waits: all of its calls, or one
-        with --call N. `approve --rest` lets the tool run unasked for the rest of the run. `replay` asks no model: it
-        takes the recorded replies.
+        `resume` takes -m MODEL, --budget USD, --max-steps N, and --allow NAMES. --unsure repeat|skip is for an action
+        that may have happened before the run was cut off. `approve` and `deny` answer a run that waits: all of its
+        calls, or one with --call N. `approve --rest` lets the tool run unasked for the rest of the run. `replay` asks
+        no model: it takes the recorded replies.
         """
         self._notebook.asked_at = monotonic()
         with told("%agent_runs was interrupted"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, assert_never
 
-from agentnb.canonical import JsonMapping, JsonObject
+from agentnb.canonical import JsonMapping, JsonObject, storable
 from agentnb.errors import (
     AgentnbError,
     CallTimeout,
@@ -154,6 +154,7 @@ def decode_content(wire: JsonMapping) -> Content:
 
 def decode_message(message: JsonMapping, *, request_id: str | None = None) -> Reply:
     """Return a whole message, plain or folded from a stream. Raises StreamBroken when it never came to an end."""
+    message = storable(message)
     stop = message.get("stop_reason")
     if stop is None:
         raise cut_off(request_id=request_id)

@@ -19,6 +19,7 @@ from agentnb import canonical
 from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.errors import (
     AccessRefused,
+    AgentnbError,
     CallTimeout,
     ConnectionFailed,
     KeyMissing,
@@ -144,8 +145,8 @@ def read_arguments(text: Any, *, complete: bool) -> JsonMapping:
     matter."""
     value = text
     if not isinstance(text, Mapping):
-        with contextlib.suppress(ValueError, TypeError):
-            value = canonical.load(text or "{}")
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
+            value = canonical.load_foreign(text or "{}")
     if isinstance(value, dict):
         return value
     if complete:
@@ -155,6 +156,26 @@ def read_arguments(text: Any, *, complete: bool) -> JsonMapping:
             todo="Resume the run to ask again.",
         )
     return {}
+
+
+class Halves:
+    """Joins characters that two pieces of a stream halve, channel by channel, before anybody is told of them."""
+
+    def __init__(self, on_text: OnText) -> None:
+        self._on_text = on_text
+        self._held: dict[str, str] = {}
+
+    def __call__(self, channel: str, text: str) -> None:
+        text = self._held.pop(channel, "") + text
+        if "\ud800" <= text[-1:] <= "\udbff":  # the first half: the second may come
+            text, self._held[channel] = text[:-1], text[-1]
+        if text:
+            self._on_text(channel, canonical.well_formed(text))
+
+    def end(self) -> None:
+        """What is still held stands alone."""
+        for channel, text in self._held.items():
+            self._on_text(channel, canonical.well_formed(text))
 
 
 class LostReplies:
@@ -266,7 +287,7 @@ class Calling:
         lost = LostReplies()
         try:
             return self._ask(wire, on_text, lost)
-        except (ProviderError, RunInterrupted) as error:
+        except AgentnbError as error:
             error.spent = lost.usage.to_json()
             raise
 
@@ -404,6 +425,7 @@ class Calling:
 
     def _streamed(self, wire: Wire, decoder: Decoder, on_text: OnText, trace: CallTrace) -> Reply:
         trace.first_event = trace.first_token = trace.last_token = None
+        told = Halves(on_text)
         for event in self.send(wire):
             now = self._clock.monotonic()
             trace.first_event = trace.first_event or now
@@ -412,7 +434,8 @@ class Calling:
                 trace.first_token = trace.first_token or now
                 trace.last_token = now
                 trace.thought |= delta[0] == "thinking"
-                on_text(*delta)
+                told(*delta)
+        told.end()
         trace.finished = self._clock.monotonic()
         if self._require_transport().cancelled:
             raise RunInterrupted("the call was interrupted")

@@ -278,7 +278,12 @@ class Replaying:
             missing = self._cassette.missing(self.model.name, wire, task=self._task)
             missing.todo = f"To ask for it: {error.what}. {error.todo}"
             raise missing from error
-        self._cassette.put(self._entry(wire, answer.reply, pace))
+        try:
+            self._cassette.put(self._entry(wire, answer.reply, pace))
+        except (OSError, InputError) as error:
+            lost = InputError("the reply came, but could not be recorded", about=f"{self._cassette.path}: {error}")
+            lost.spent = (answer.reply.usage + answer.wasted).to_json()
+            raise lost from error
         return answer
 
     def _play(self, entry: JsonMapping, on_text: OnText) -> CallAnswer:

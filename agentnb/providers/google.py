@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, assert_never
 
 from agentnb import canonical
-from agentnb.canonical import JsonMapping, JsonObject
+from agentnb.canonical import JsonMapping, JsonObject, storable
 from agentnb.errors import (
     AccessRefused,
     AgentnbError,
@@ -167,6 +167,7 @@ def decode_usage(wire: JsonMapping) -> Usage:
 
 def decode_response(response: JsonMapping, *, request_id: str | None = None) -> Reply:
     """Return a whole response, plain or folded from a stream. Raises StreamBroken when it never came to an end."""
+    response = storable(response)
     request_id = request_id or response.get("responseId")  # no header of theirs names the request
     candidate = (response.get("candidates") or [{}])[0]
     blocked = inside(response, "promptFeedback").get("blockReason")
@@ -253,7 +254,7 @@ class GoogleDecoder:
     def _take(self, part: JsonMapping) -> tuple[str, str] | None:
         if "functionCall" in part:
             self._parts.append(dict(part))
-            return "tool", canonical.dump(part["functionCall"].get("args") or {}).decode()
+            return "tool", canonical.dump(storable(part["functionCall"].get("args") or {})).decode()
         last = self._parts[-1] if self._parts else {}
         if _continues(last, part):
             last["text"] += part["text"]

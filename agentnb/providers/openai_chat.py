@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from agentnb import canonical
-from agentnb.canonical import JsonMapping, JsonObject
+from agentnb.canonical import JsonMapping, JsonObject, storable
 from agentnb.models.layers import Block, Prompt
 from agentnb.models.messages import (
     Content,
@@ -103,6 +103,7 @@ def decode_usage(wire: JsonMapping) -> Usage:
 
 def decode_completion(completion: JsonMapping, *, request_id: str | None = None) -> Reply:
     """Return a whole completion, plain or folded from a stream. Raises StreamBroken when it never came to an end."""
+    completion = storable(completion)
     if completion.get("error"):
         raise failure(completion["error"], request_id=request_id)
     choice = (completion.get("choices") or [{}])[0]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import assert_never
 
 from agentnb import canonical
-from agentnb.canonical import JsonMapping, JsonObject
+from agentnb.canonical import JsonMapping, JsonObject, storable
 from agentnb.errors import (
     AccessRefused,
     Overloaded,
@@ -203,6 +203,7 @@ def split_usage(total: int, details: JsonMapping, *, output: int, reasoning: int
 
 def decode_response(response: JsonMapping, *, request_id: str | None = None) -> Reply:
     """Return a whole response. Raises StreamBroken when it never came to an end, and what a failed one names."""
+    response = storable(response)
     status = response.get("status")
     if status == "failed":
         raise failure(response.get("error") or {}, request_id=request_id)

@@ -5,6 +5,7 @@ The document (mime type `MIME`) is plain JSON. While the run goes on, any field 
 
 from __future__ import annotations
 
+from agentnb.agent.way_on import RESUME
 from agentnb.canonical import JsonObject
 from agentnb.view import timeline
 from agentnb.view import view_text as say
@@ -12,7 +13,7 @@ from agentnb.view.answer import markup
 from agentnb.view.answer.highlight import code_html
 from agentnb.view.answer.proposed import proposals_html, proposals_markdown, proposals_text
 from agentnb.view.answer.terminal import answer_text
-from agentnb.view.exact_text import ArgumentText, call_shown
+from agentnb.view.exact_text import ArgumentText, call_shown, exact
 from agentnb.view.folds import folds_html, step_cells
 from agentnb.view.number_format import count, fraction, number, share
 from agentnb.view.outcome import outcome_items, outcome_line
@@ -39,7 +40,6 @@ from agentnb.view.tables import MOST_ROWS
 from agentnb.view.view_text import Doc
 
 MIME = "application/vnd.agentnb.run.v1+json"
-RESUME = "%agent_runs resume"
 CUT_OFF = "opacity:0.62;border:0;border-left:2px dashed #808080;padding:0 0 0 10px"
 
 
@@ -58,7 +58,8 @@ def whole(doc: Doc) -> JsonObject:
 
 
 def _forms(doc: JsonObject, *, error_follows: bool = False, full: bool = False) -> JsonObject:
-    tells = RESUME in clean(say.part(doc, "error").get("todo") or "")
+    error = say.part(doc, "error")
+    tells = any(RESUME in clean(error.get(name) or "") for name in ("message", "todo"))
     follows = {"error": None, "error_follows": True} if error_follows else {}
     shown = doc | {"tells_how": tells} | follows
     return {
@@ -148,7 +149,10 @@ def _question_html(question: Doc) -> str:
 
 
 def _shown(question: Doc) -> list[ArgumentText]:
-    return call_shown(str(question.get("tool")), say.part(question, "arguments"))
+    """The call's arguments, and under them what came of trying it."""
+    call = call_shown(str(question.get("tool")), say.part(question, "arguments"))
+    tried = question.get("rehearsal")
+    return [*call, ArgumentText("Tried first:", exact(str(tried)), "")] if tried else call
 
 
 def _argument_html(shown: ArgumentText) -> str:

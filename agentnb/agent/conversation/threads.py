@@ -184,10 +184,16 @@ class Threads:
     def path_to(self, turns: Sequence[Turn], parent: Turn | None) -> tuple[Turn, ...]:
         """Return the turns up to `parent`. They are kept for the steps of the turn that follows: a path never
         changes."""
-        path = path_to(turns, parent)
+        path = tuple(self._as_it_went(turn) for turn in path_to(turns, parent))
         if parent is not None:
             self._paths = {**dict(list(self._paths.items())[-MOST_PATHS:]), parent.run_id: path}
         return path
+
+    def _as_it_went(self, turn: Turn) -> Turn:
+        """Return the turn in the segment that it ended in. A run that goes on with another model begins one in its
+        middle."""
+        state = self._state(turn.run_id)
+        return replace(turn, kind=state.kind or turn.kind, segment_root=state.segment.root)
 
     def path_of(self, state: AgentState) -> tuple[Turn, ...]:
         """Return the turns before this one."""

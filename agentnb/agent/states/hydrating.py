@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
-from agentnb import canonical
 from agentnb.agent.conversation.attachments import Pictures, pictures_of
 from agentnb.agent.conversation.threads import EARLIER, folded, left_out
 from agentnb.agent.conversation.turn_blocks import closed, scrubbed
@@ -17,6 +16,7 @@ from agentnb.agent.request import Request
 from agentnb.agent.segments.segments import ChosenSegment, Segments
 from agentnb.agent.segments.window import context_room
 from agentnb.agent.state import AgentState, HeldDefinition, LeftOut, Segment, Step, StepEvent, is_agents
+from agentnb.agent.states.other_model import segment_kind
 from agentnb.agent.tools.policy import allowed_tools
 from agentnb.agent.tools.tool import pick
 from agentnb.context.selection import Chosen, Selection
@@ -104,7 +104,7 @@ class Hydrating:
     def _kind(self, request: Request) -> str:
         """Model, tools and instructions: what a segment freezes by its own. A change of any begins a new one."""
         specs = [tool.spec for tool in pick(request.tools, self._services.tools).values()]
-        return canonical.digest_of([request.model, [block.digest for block in self._static(specs, request.style)]])
+        return segment_kind(request.model, self._static(specs, request.style))
 
     def _static(self, specs: Sequence[ToolSpec], style: str) -> tuple[Block, ...]:
         return static_blocks(specs, style=style, course=self._services.hydrator.course() if style else "")

@@ -17,14 +17,14 @@ from agentnb.agent.deps import Services
 from agentnb.agent.money.budget import affordable_output
 from agentnb.agent.money.costs import LOST, Heard, Lost, lost_call
 from agentnb.agent.money.shared_budget import Purse
+from agentnb.agent.request import Limits
 from agentnb.agent.request_planner import Preparing
 from agentnb.agent.samples import learn_call
 from agentnb.agent.state import AgentState, LastCall, Step, StepEvent
+from agentnb.agent.states.other_model import with_model
 from agentnb.errors import (
     AgentnbError,
-    BudgetExceeded,
     CallTimeout,
-    ProviderError,
     RunInterrupted,
     StepLimitReached,
     StreamBroken,
@@ -69,6 +69,10 @@ class Thinking:
         if self._machine.current.replaying:
             return self._replay(state)
         self._check_limit(state)
+        run_id = self._machine.current.run_id
+        wanted = self._services.limits.get(run_id, Limits()).model
+        if wanted and wanted != state.address:
+            state = with_model(state, wanted, run_id, self._services)
         self._services.keepalive.stop()
         before = state.spending.spent
         call, prediction = self._preparing.prepare(state)
@@ -76,7 +80,8 @@ class Thinking:
             state, call = self._with_object(state, call)
             prediction = self._preparing.predict(state, call)
         if state.budget.limit is not None:
-            call = replace(call, prompt=replace(call.prompt, max_tokens=self._affordable(state, call)))
+            most = affordable_output(state.budget, self._preparing.quote(call))
+            call = replace(call, prompt=replace(call.prompt, max_tokens=most))
         if state.purse:
             return self._call_from_purse(state, call, prediction, before)
         return self._make_call(state, call, prediction)
@@ -106,7 +111,20 @@ class Thinking:
 
     def _make_call(self, state: AgentState, call: Call, prediction: Prediction) -> Step:
         self._announce(call, prediction, state)
-        return self._settle(state, call, prediction, self._ask(call, state))
+        answer = self._ask(call, state)
+        try:
+            return self._settle(state, call, prediction, answer)
+        except BaseException:  # it is paid, whatever the kernel, its disk or our own code failed at
+            self._keep_paid(state, call, answer)
+            raise
+
+    def _keep_paid(self, state: AgentState, call: Call, answer: CallAnswer) -> None:
+        """What a reply had used that came and could not be taken in: the failed step's event has it."""
+        if not answer.recorded:
+            usage = answer.reply.usage + answer.wasted
+            texts = () if usage.input_total else (answer.reply.text,)
+            lost = lost_call(call, usage, texts, self._services.counter(state.address))
+            self._machine.current.attach(**{LOST: lost.to_json()})
 
     def _call_from_purse(self, state: AgentState, call: Call, prediction: Prediction, before: float) -> Step:
         """Make the call within the sum that this run shares with others. `before` is what the run had spent until
@@ -117,20 +135,12 @@ class Thinking:
         call = replace(call, prompt=replace(call.prompt, max_tokens=most))
         try:
             event, state = self._make_call(state, call, prediction)
-        except AgentnbError:
+        except Exception:
             lost = (current.attached or {}).get(LOST)
             purse.settle(key, (Lost.from_json(lost).cost.total or 0.0) if lost else 0.0)
             raise
         purse.settle(key, state.spending.spent - before)
         return event, state
-
-    def _affordable(self, state: AgentState, call: Call) -> int:
-        """Return the tokens that the budget still pays for. Raises BudgetExceeded, which says how the run goes on."""
-        try:
-            return affordable_output(state.budget, self._preparing.quote(call))
-        except BudgetExceeded as error:
-            go_on = f"%agent_runs resume {self._machine.current.run_id} --budget USD goes on with more."
-            raise BudgetExceeded(error.what, todo=f"{error.todo} {go_on}") from None
 
     def _check_limit(self, state: AgentState) -> None:
         most = state.options.max_steps
@@ -165,7 +175,7 @@ class Thinking:
         self._connect(provider)
         try:
             answer = provider.ask(wire, on_text)
-        except (ProviderError, RunInterrupted) as error:
+        except AgentnbError as error:
             if isinstance(error, RunInterrupted):
                 self._machine.current.attach(streamed=heard.answer)
             if error.spent is not None:
@@ -302,6 +312,8 @@ class Thinking:
         after = AgentState.from_json(self._machine.context_at(current.run_id, current.step))
         events = self._machine.history(current.run_id)
         event = next(event for event in events if event.kind == "step" and event.step == current.step)
+        if after.address != state.address:
+            state = with_model(state, after.address, current.run_id, self._services)
         reply = recorded_reply(state, after, event.data)
         cost = prices.cost_of(self._services.model(state.address), reply.usage, at=event.at)
         return advance(replace(state, last=after.last), reply, cost, sent=after.previous_end)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from agentnb.agent.tools.proposals import Proposal, text_digest
 from agentnb.agent.tools.tool import Outcome
+from agentnb.canonical import JsonMapping
 
 MAX_CHOICES = 6
 MAX_NAMES = 200
@@ -17,14 +18,15 @@ MAX_CELL = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class NotebookTools:
-    """Holds the tools over what they need: `look` at a name, `run` code, `read` a cell. `names` gives lines on the
-    names that fit a pattern, and the last one a cell's text by number."""
+    """Holds the tools over what they need: `look` at a name, `run` or `rehearse` code, `read` a cell. `names` gives
+    lines on the names that fit a pattern, and the last one a cell's text by number."""
 
     look: Callable[[str], Outcome]
     run: Callable[[str], Outcome]
     read: Callable[[int], Outcome]
     names: Callable[[str], list[str]]
     cell_text: Callable[[int], str | None]
+    rehearse: Callable[[Sequence[str]], str]
 
     def inspect(
         self, name: Annotated[str, "The name, dotted where needed, as code in the notebook writes it."]
@@ -48,6 +50,10 @@ class NotebookTools:
         """Run Python in the person's kernel, with their variables, and get what was printed and the value of the last
         expression. Keep it short and prefer reading to writing. Runs only if the person allowed it."""
         return self.run(code)
+
+    def rehearse_code(self, calls: Sequence[JsonMapping]) -> str:
+        """What the last of these calls would do after the others."""
+        return self.rehearse([str(call["code"]) for call in calls])
 
     def propose_cell(
         self,

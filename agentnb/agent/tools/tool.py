@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, overload
@@ -59,6 +59,8 @@ class Tool:
     shows_values: bool = True
     take: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     trouble: Callable[..., str] = field(default=lambda **_: "")
+    rehearse: Callable[[Sequence[JsonMapping]], str] | None = None
+    """Tells what the last of these calls would do after the others; called where the tool runs."""
 
     @property
     def spec(self) -> ToolSpec:

@@ -73,7 +73,7 @@ def _function(held: Conversation) -> Written:
 
 
 def _doc_of(task: str) -> str:
-    """Return as a sentence what the task says that the function does; else the task."""
+    """What the task says that the function does, as a sentence; else the task."""
     words = " ".join(task.split()).replace("\\", "").replace('"', "'")
     does = re.search(r"\b(?:that|which) (\w[^,.;:]*)", words)
     said = f"{does[1][0].upper()}{does[1][1:]}" if does else words
@@ -110,7 +110,10 @@ def _named_first(held: Conversation) -> list[tuple[str, str]]:
 
 
 def _fix(held: Conversation) -> Written | None:
-    """Return the failing cell or definition with a misspelled name put right, else with the failing line guarded."""
+    """Return the failing definition, or the whole cell that holds it, mended.
+
+    An unknown name is spelled as a known one is; else the failing line is guarded.
+    """
     source, line, kind = failing(held)
     if not source:
         return None
