@@ -1,7 +1,8 @@
 """`make picture`: the README's moving picture, taken from a real JupyterLab while somebody asks, inserts and approves.
 
 pytest does not collect this by itself; it is named on its command line. Frames are shown for as long as they lasted, up
-to a limit, so that waiting is cut short; a moment that has to be read stays longer. The model is the simulator at its usual pace, and says so.
+to a limit, so that waiting is cut short; a moment that has to be read stays longer. The model is the simulator at its
+usual pace, and says so.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ OUT = Path(__file__).parents[2] / "notebooks" / "images" / "ask-insert-approve.g
 WIDTH, HEIGHT = 940, 560
 SHORTEST, LONGEST, TO_READ = 60, 150, 2200  # milliseconds
 CELLS = [
-    "%load_ext agentnb\nimport tides\n\nweek = tides.predict(days=7)\nprint(f'{len(week)} levels, highest {max(week):.2f} m')",
+    "%load_ext agentnb\nimport tides\n\nweek = tides.predict(days=7)\n"
+    "print(f'{len(week)} levels, highest {max(week):.2f} m')",
     "",
 ]
 ASK = "Write a function tidal_range that gives the range of a list of levels, and try it on `week`."
