@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 SUBCOMMANDS = {
     "agent_cache": ("status", "explain", "list", "warm", "extend", "clear", "prune", "latency"),
-    "agent_runs": ("list", "show", "watch", "resume", "approve", "deny", "answer", "pause", "fork", "replay", "export"),
+    "agent_runs": (
+        *("list", "show", "watch", "resume", "approve", "deny", "answer", "undo"),
+        *("pause", "fork", "replay", "export"),
+    ),
     "agent_context": ("show", "why", "prompt", "stale", "pin", "unpin", "add", "hide", "unhide", "allow", "disallow"),
 }
 _ARGUMENTS = {
