@@ -63,8 +63,8 @@ def test_what_would_happen_is_shown_before_it_is_approved(rehearsing: Any) -> No
 def test_an_approved_run_is_taken_back(rehearsing: Any) -> None:
     rehearsing.ok("x = 1; table = [1, 2]; gone = 'here'")
     shown = rehearsing.ok("%agent Run `x = 2; made = 3; table.append(3); del gone` please")
-    run = shown.run["run_id"]
-    rehearsing.ok(f"%agent_runs approve {run}")
+    run, digest = shown.run["run_id"], shown.run["approvals"]["digest"]
+    rehearsing.ok(f"%agent_runs approve {run} --digest {digest}")
     assert rehearsing.value("[x, made, table]") == [2, 3, [1, 2, 3]]
     undone = rehearsing.ok("%agent_runs undo").text
     for line in ("made", "x", "table", "gone", "as it was", "there again", "Files, the network, and changes deeper"):
