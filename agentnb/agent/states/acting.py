@@ -1,4 +1,4 @@
-"""ACTING: the tools that a reply asked for, each within its policy; and the wait for a person's word on them."""
+"""ACTING: run the tools that a reply asked for, each within its policy, or wait for a person's word."""
 
 from __future__ import annotations
 
@@ -148,13 +148,14 @@ class Listening:
 
 
 def _changed(arguments: JsonMapping) -> str:
-    """What the model is told of a call that the person changed before it ran."""
+    """Return what the model is told of a call that the person changed before it ran."""
     shown = arguments["code"] if set(arguments) == {"code"} else canonical.dump(dict(arguments)).decode()
     return f"The person changed the call before it ran:\n{shown}\n\nIt gave:\n"
 
 
 def said_once(outcome: Outcome, held: Sequence[HeldDefinition]) -> Outcome:
-    """The outcome; or, where the conversation holds these definitions in full as they are now, where they stand."""
+    """Return the outcome; or, where the conversation holds these definitions in full as they are now, where they
+    stand."""
     known = {(item["name"], item["digest"]) for item in held if item["form"] == "full"}
     if not outcome.holds or not all((item["name"], item["digest"]) in known for item in outcome.holds):
         return outcome

@@ -18,8 +18,8 @@ MAX_CELL = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class NotebookTools:
-    """The tools over what they need: `look` at a name, `run` code, `read` a cell; lines on the `names` that fit a
-    pattern, the text with which the cell of a number ran, and how to `rehearse` code."""
+    """Holds the tools over what they need: `look` at a name, `run` or `rehearse` code, `read` a cell. `names` gives
+    lines on the names that fit a pattern, and the last one a cell's text by number."""
 
     look: Callable[[str], Outcome]
     run: Callable[[str], Outcome]
@@ -74,7 +74,7 @@ class NotebookTools:
         return Outcome(text=f"Shown to the person {what}. Nothing has run, and nothing is inserted yet.", proposes=made)
 
     def proposal_trouble(self, source: str, why: str, replaces: int = 0) -> str:
-        """Why a proposal cannot be shown; an empty text where it can."""
+        """Tell why a proposal cannot be shown; an empty text where it can."""
         if not source.strip():
             return "The cell is empty."
         if len(source) > MAX_CELL:
@@ -93,7 +93,7 @@ class NotebookTools:
         raise AssertionError("a person's word is the result of this tool; it is never carried out")
 
     def question_trouble(self, question: str, choices: list[str]) -> str:
-        """Why a question cannot be asked; an empty text where it can."""
+        """Tell why a question cannot be asked; an empty text where it can."""
         if not question.strip():
             return "The question is empty."
         short = len(choices) <= MAX_CHOICES and len(set(choices)) == len(choices)

@@ -1,6 +1,6 @@
 """The tools that come built in, each listed once: what it is made of and what it may do.
 
-By default a model has those of AgentNB.tools: what reads the notebook, runs code when a person lets it, and proposes
+By default a model has those of AgentNB.tools. They read the notebook, run code when a person lets them, and propose
 cells. Their schemas stand in every request; the project's files, its tests and questions are for tasks that need them.
 """
 
@@ -48,7 +48,7 @@ NAMES = tuple(each.call.__name__ for each in REGISTRY)
 
 
 def built_in(*parts: object) -> dict[str, Tool]:
-    """The built-in tools of these parts by name: NotebookTools, ProjectFiles, ProjectTests."""
+    """Return the built-in tools of these parts by name: NotebookTools, ProjectFiles, ProjectTests."""
     owners = {type(part).__name__: part for part in parts}
     made = [_bound(each, owners[each.call.__qualname__.partition(".")[0]]) for each in REGISTRY]
     return {item.name: item for item in made}

@@ -1,9 +1,10 @@
-"""What %agent_runs does. Each subcommand shows one table or one run."""
+"""Do what %agent_runs does. Each subcommand shows one table or one run."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from agentnb.session import Session
 
 RESUME_FLAGS = (
+    Flag(name="model", short="m", value="MODEL", help="the model that goes on", completes="model"),
     Flag(name="max-steps", value="N", help="steps in all that the run may take"),
     Flag(name="budget", value="USD", help="US dollars in all that the run may cost"),
     Flag(name="allow", value="NAMES", help="tools that may act"),
@@ -83,7 +85,7 @@ def _watch(notebook: Notebook, rest: str) -> None:
 
 
 def _one_run(session: Session, rest: str) -> str:
-    """The run that was named, or the newest one."""
+    """Return the run that was named, or the newest one."""
     if rest:
         return rest.split()[0]
     newest = session.machine().journal.runs(limit=1)
@@ -103,12 +105,14 @@ def _resume(notebook: Notebook, rest: str) -> None:
         )
     run_id = session.full_run_id(word) if word else _last_stopped(session)
     limits = Limits(**flags.options_given(given))
+    if limits.model:
+        limits = replace(limits, model=session.model_name(limits.model))
     finish = Result(notebook.shell.user_ns)
     show_run(notebook, prepare=lambda agent: agent.resume(run_id, limits, given), run_id=run_id, finish=finish)
 
 
 def _last_stopped(session: Session) -> str:
-    """The newest run that was stopped or that failed: what `resume` alone means."""
+    """Return the newest run that was stopped or that failed: what `resume` alone means."""
     found = session.machine().journal.runs(limit=200)
     stopped = (run.run_id for run in found if run.status == records.PAUSED or run.failed_in)
     if (run_id := next(stopped, None)) is None:
@@ -157,7 +161,7 @@ def _check_shown(session: Session, run_id: str, digest: str) -> None:
 
 
 def calls_meant(session: Session, run_id: str, number: int | None) -> list[Question]:
-    """The calls that are meant. Raises InputError where nothing waits, or no call has this number."""
+    """Return the calls that are meant. Raises InputError where nothing waits, or no call has this number."""
     run = session.machine().get(run_id)
     found = state_of(run.context).waiting(run_id) if run.state == AWAITING_APPROVAL else []
     if not found:

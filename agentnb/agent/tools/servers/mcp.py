@@ -237,7 +237,7 @@ class _Connection:
     def open(self, stopped: Callable[[], bool]) -> None:
         """Start the server, or reach it, and take its list. Raises ToolServerFailed, PackageMissing, RunInterrupted."""
         if importlib.util.find_spec("mcp") is None:
-            todo = "pip install 'agentnb[mcp]', or 'mcp>=2,<3'."
+            todo = "pip install 'mcp>=2,<3'."
             raise PackageMissing("tools of MCP servers need the package mcp", todo=todo)
         logging.getLogger("mcp").addHandler(logging.NullHandler())  # a server's noise does not belong into the cell
         atexit.register(self.close)
