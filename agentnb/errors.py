@@ -25,7 +25,7 @@ AgentnbError
 ├── BudgetExceeded        the next call could cost more than what is left
 ├── StepLimitReached      --max-steps
 ├── ToolError
-│   └── ToolUnknown · ToolRefused · ToolFailed
+│   └── ToolUnknown · ToolRefused · ToolFailed · ToolServerFailed
 ├── AnswerMismatch        no value of the type that --as names
 └── RunInterrupted        the user pressed stop
     └── Stopped           while a cell showed a run of the agent
@@ -458,6 +458,12 @@ class ToolFailed(ToolError):
     """The tool was called and failed."""
 
     code = "tool.failed"
+
+
+class ToolServerFailed(ToolError):
+    """A server whose tools are used cannot be reached, ended, or did not answer in time."""
+
+    code = "tool.server"
 
 
 class AnswerMismatch(AgentnbError):
