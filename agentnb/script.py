@@ -23,8 +23,8 @@ class Agent:
 
     `tools` holds names of built-in tools and functions made with `@agentnb.tool`; by default only `inspect`.
     `namespace` is what it may read (and, with `allow=["run_code"]`, run code in). Raises what the run raised, unless
-    `raise_errors=False`: then look at `.state` and `.error`. With a `SimClock` as `clock` the simulator is asked by that
-    clock, and never waits: `clock.advance(300)` is a pause of five minutes. Other keywords are settings.
+    `raise_errors=False`: then look at `.state` and `.error`. With a `SimClock` as `clock` the simulator keeps that time
+    and never waits: `clock.advance(300)` is a pause of five minutes. Other keywords are settings.
     """
 
     def __init__(
