@@ -1,6 +1,6 @@
 """The HTTP client that the SDKs are handed, with a timeline of each call. [home of httpx2]
 
-httpx2 calls our trace function at each stage of a request; that gives connect, body sent and headers received in all
+httpx2 calls our trace function at each stage of a request. That gives connect, body sent and headers received in all
 three SDKs without touching their code. Source: httpx2 and httpcore2 2.16, extensions["trace"].
 """
 
@@ -48,14 +48,14 @@ class GaveUp(BaseException):
 
     @property
     def late(self) -> bool:
-        """Whether there was a connection, and no answer in time."""
+        """Tell whether there was a connection, and no answer in time."""
         import httpx2
 
         return isinstance(self.error, httpx2.TimeoutException) and not isinstance(self.error, httpx2.ConnectTimeout)
 
 
 class SentElsewhere(BaseException):
-    """The answer was another address. Nothing is sent there: the key and the prompt were meant for this one."""
+    """Says that the answer was another address. Nothing is sent there: key and prompt were meant for this one."""
 
     def __init__(self, address: str, status: int) -> None:
         super().__init__(address)
@@ -63,7 +63,7 @@ class SentElsewhere(BaseException):
 
 
 class TooMuch(BaseException):
-    """The answer is larger than any reply: the rest is not read. No Exception, or the SDKs would ask again."""
+    """Says that the answer is larger than any reply; the rest is not read. No Exception: the SDKs would ask again."""
 
 
 @dataclass(slots=True)
@@ -71,9 +71,9 @@ class CallTrace:
     """Moments of one call, in seconds of the monotonic clock; None where a stage did not happen.
 
     `started` is when the call began, `attempt_started` when its last attempt did: what lies between is retry wait.
-    `asked_wait` is how many seconds the last refusal asked to wait, where it said so.
-    Of a call that was not `streamed` nobody can say when its first token was made. `thought` is True where the model's
-    thinking came as tokens of its own: else what it spent on thinking lies before the first token, unseen.
+    `asked_wait` is how many seconds the last refusal asked to wait, where it said so. Of a call that was not `streamed`
+    nobody can say when its first token was made. `thought` is True where the model's thinking came as tokens of its
+    own. Else it lies before the first token, unseen.
     """
 
     started: float
@@ -102,7 +102,7 @@ def _say_nothing(status: int, seconds: float) -> None:
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
-    """Seconds that the server asks to wait, not below 0; None where it names none that can be read.
+    """Return the seconds that the server asks to wait, at least 0. None where it names none that can be read.
 
     `retry-after` is a number of seconds or an HTTP date (RFC 9110, 10.2.3); `retry-after-ms` is the vendors' own.
     """
@@ -119,7 +119,8 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
 
 
 def retry_delay(body: bytes) -> float | None:
-    """Seconds of the `google.rpc.RetryInfo` in an error's body, where Google says it: Gemini sends no retry-after.
+    """Return the seconds of the `google.rpc.RetryInfo` in an error's body, where Google says it: Gemini sends no
+    retry-after.
 
     `{"error": {"details": [{"@type": "…/google.rpc.RetryInfo", "retryDelay": "34.07s"}]}}`, in a list when streaming.
     """
@@ -165,7 +166,7 @@ class Transport:
         self._send, self.client.send = self.client.send, self._send_uncut
 
     def begin(self, on_wait: OnWait | None = None, *, longest_wait: float = LONGEST_WAIT) -> CallTrace:
-        """A fresh timeline; the previous one stays as it is. `on_wait` is told of each wait between attempts.
+        """Return a fresh timeline; the previous one stays as it is. `on_wait` is told of each wait between attempts.
 
         Who asks for more than `longest_wait` seconds is not asked again.
         """
@@ -200,7 +201,7 @@ class Transport:
 
     @property
     def body(self) -> bytes:
-        """The last answer as it came; empty where there is none, or it was not read in one piece."""
+        """Return the last answer as it came; empty where there is none, or it was not read in one piece."""
         try:
             return bytes(self._answer.content) if self._answer is not None else b""
         except RuntimeError:  # a stream's
@@ -210,8 +211,8 @@ class Transport:
         self.client.close()
 
     def _send_uncut(self, *arguments: Any, **options: Any) -> httpx2.Response:
-        """The client's own `send`, but for what is not to be sent again: a call that was cancelled, and one whose
-        provider wants to be left alone for longer than we wait (one SDK knows no way to be told so)."""
+        """Send as the client does, but for what is not to be sent again. That is a cancelled call, and one whose
+        provider asks for a longer wait than ours. One SDK cannot be told so."""
         if self.cancelled:
             raise CallCut
         if self._final is not None:
@@ -222,8 +223,8 @@ class Transport:
         return self._answer
 
     def _answered(self, *arguments: Any, **options: Any) -> httpx2.Response | None:
-        """One attempt. None where it brought no answer and another is worth it, after a wait like that of a refusal:
-        the SDKs' own after a bad connection cannot be interrupted."""
+        """Make one attempt. None where it brought no answer and another is worth it, after a wait like that of a
+        refusal. The SDKs' own wait after a bad connection cannot be interrupted."""
         import httpx2
 
         try:
@@ -309,7 +310,7 @@ class Transport:
 
 
 def _place(response: httpx2.Response) -> str:
-    """Where a redirect leads, without what an address may hide: a name, a password, parameters."""
+    """Return where a redirect leads, without what an address may hide: a name, a password, parameters."""
     url = response.url.join(response.headers["location"])
     return f"{url.scheme}://{url.netloc.decode('ascii', 'replace')}{url.path}"[:200]
 
@@ -317,7 +318,7 @@ def _place(response: httpx2.Response) -> str:
 def _capped(
     response: httpx2.Response, read: Callable[..., Iterator[bytes]], size: int | None = None
 ) -> Iterator[bytes]:
-    """The body while it is of use. A refusal ends where it has said enough; more than a reply holds raises TooMuch."""
+    """Yield the body while it is of use: of a refusal a beginning. More than a reply holds raises TooMuch."""
     refused = response.status_code >= 300
     streamed = "event-stream" in response.headers.get("content-type", "")
     total = piece = 0

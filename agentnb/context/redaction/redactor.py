@@ -1,9 +1,9 @@
 """Secrets out of text, before anything leaves the kernel: a stable mark stands for each.
 
-A mark is made from the secret itself: the same key gives the same mark in any kernel and on any machine, so prefixes
+A mark is made from the secret itself. The same key gives the same mark in any kernel and on any machine, so prefixes
 hold. Of a key that was generated, a plain digest tells nothing. A password can be guessed, so its mark is dear to
-compute (scrypt) and so short that many guesses fit it. What was found to hold no secret is remembered by its digest:
-what goes with every turn, a file or a definition, is looked through once.
+compute (scrypt). It is short, so that many guesses fit. Where nothing was found, that is remembered by digest. So what
+goes with every turn, a file or a definition, is searched once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from agentnb.context.redaction.secret_shapes import GUESSABLE, NAME_HINTS, SHAPE
 
 MARK_HEX, GUESSABLE_HEX = 4, 3
 DEAR = 64
-"""Different guessable secrets of one text that get a mark of their own; what comes after shares one by its kind."""
+"""Guessable secrets of one text that get marks of their own; later ones share a mark by their kind."""
 BEFORE = 80
 """Characters before literals that are put together, which may name what they make."""
 NAMES = 1000
@@ -74,7 +74,7 @@ def _remember(key: bytes) -> None:
 def named_secrets(
     pairs: Iterable[tuple[object, object]], text: str, *, allow: frozenset[str]
 ) -> dict[str, tuple[str, str]]:
-    """What of the text is a secret by the name of the variable that holds it -> (kind, mark). Short values are left
+    """Return the secrets in the text by the name of the variable that holds them -> (kind, mark). Short values are left
     out: they would be found in other words."""
     out: dict[str, tuple[str, str]] = {}
     for name, value in pairs:
@@ -85,14 +85,14 @@ def named_secrets(
 
 
 def names_secret(name: str) -> bool:
-    """Whether a variable of this name may hold a secret."""
+    """Tell whether a variable of this name may hold a secret."""
     lowered = name.lower()
     return any(hint in lowered for hint in NAME_HINTS)
 
 
 def cut_point(text: str, place: int, *, reach: int = 300) -> tuple[int, int]:
-    """Where to cut a text at `place` so that no secret is left that nothing would know by its shape any more: up to
-    where the first part goes, and where what comes after may begin. `reach` characters around are looked at."""
+    """Return where to cut a text at `place` so that no half of a secret stays unrecognised. The first number ends the
+    first part, the second begins what comes after. `reach` characters around are looked at."""
     first = max(0, place - reach)
     across = [m for m in _secrets_in(text[first : place + reach]) if m.start() < place - first < m.end()]
     begin = min((first + match.start("secret") for match in across), default=place)
@@ -104,7 +104,7 @@ def _secrets_in(text: str) -> list[re.Match[str]]:
 
 
 def _matches(text: str) -> Iterator[tuple[re.Match[str], Shape]]:
-    """What looks like a secret, not yet judged."""
+    """Yield what looks like a secret, not yet judged."""
     places = Places(text)
     return ((match, shape) for shape in SHAPES for match in places.matches(shape))
 
@@ -126,7 +126,7 @@ class _Taken:
 
 
 class Places:
-    """Where in a text the shapes' hints stand: only there a pattern is tried. Each hint is looked for once."""
+    """Holds where in a text the shapes' hints stand: only there a pattern is tried. Each hint is looked for once."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -134,7 +134,7 @@ class Places:
         self._known: dict[str, list[int]] = {}
 
     def of(self, hint: str) -> list[int]:
-        """Where the hint begins, in small letters or large ones."""
+        """Return where the hint begins, in small letters or large ones."""
         if (found := self._known.get(hint)) is None:
             found = self._known[hint] = []
             place = self._lowered.find(hint)
@@ -144,11 +144,11 @@ class Places:
         return found
 
     def all_of(self, hints: Iterable[str]) -> list[int]:
-        """Where one of the hints begins, in order."""
+        """Return where one of the hints begins, in order."""
         return sorted({place for hint in hints for place in self.of(hint)})
 
     def matches(self, shape: Shape) -> Iterator[re.Match[str]]:
-        """What the shape matches, from the left, none over another."""
+        """Yield what the shape matches, from the left, none over another."""
         if shape.before is None:
             yield from shape.pattern.finditer(self.text) if any(hint in self._lowered for hint in shape.hints) else ()
             return
@@ -161,7 +161,7 @@ class Places:
                 yield match
 
     def edited(self, edits: Iterable[tuple[int, int, str]]) -> Places:
-        """The text with each (start, end, instead) put in, in one pass; of two over each other the first stands."""
+        """Return the text with each (start, end, instead) put in; of two over each other the first stands."""
         pieces, done = [], 0
         for start, end, instead in sorted(edits):
             if start >= done:
@@ -171,7 +171,7 @@ class Places:
 
 
 def _lowered(text: str) -> str:
-    """The text in small letters, as long as it is: a letter that is two when small stays."""
+    """Return the text in small letters, as long as it is: a letter that is two when small stays."""
     lowered = text.lower()
     if len(lowered) == len(text):
         return lowered
@@ -186,7 +186,7 @@ def _by_shape(places: Places, taken: _Taken, shapes: Sequence[Shape] = SHAPES) -
 
 
 def _over_lines(places: Places, taken: _Taken) -> Places:
-    """The text without secrets that go on in the next line: the mark stands where they begin."""
+    """Return the text without secrets that go on in the next line: the mark stands where they begin."""
     edits: list[tuple[int, int, str]] = []
     for spans, mark in _crossing(list(rejoined(places.text)), taken):
         if "[redacted:" not in places.text[spans[0][0] : spans[-1][1]]:
@@ -195,7 +195,7 @@ def _over_lines(places: Places, taken: _Taken) -> Places:
 
 
 def _crossing(broken: Sequence[Rejoined], taken: _Taken) -> Iterator[tuple[list[tuple[int, int]], str]]:
-    """Secrets that stand on both sides of a break, each by where it stands, with its mark."""
+    """Yield secrets that stand on both sides of a break, each by where it stands, with its mark."""
     begins = list(accumulate((len(one.text) + 1 for one in broken), initial=0))
     done: dict[int, list[tuple[int, int]]] = {}
     for match, shape in _matches("\n".join(one.text for one in broken)):
@@ -214,7 +214,7 @@ def _crossing(broken: Sequence[Rejoined], taken: _Taken) -> Iterator[tuple[list[
 
 
 def _in_parts(places: Places, taken: _Taken) -> Places:
-    """The text without the secrets that its code puts together from literals: the first holds the mark instead."""
+    """Return the text without secrets that its code puts together from literals: the first holds the mark."""
     text, edits = places.text, []
     for found in assembled(text):
         clean = _in_one_piece(text, found, taken)
@@ -224,7 +224,7 @@ def _in_parts(places: Places, taken: _Taken) -> Places:
 
 
 def _by_place(places: Places, taken: _Taken) -> Places:
-    """The text without secrets that one assignment gives to several names: each is looked at beside its own."""
+    """Return the text without secrets that one assignment gives to several names: each is looked at beside its own."""
     text, edits = places.text, []
     for begin, end in _windows(places):
         for name, first, last in unpacked(text[begin:end]):
@@ -235,7 +235,7 @@ def _by_place(places: Places, taken: _Taken) -> Places:
 
 
 def _windows(places: Places) -> Iterator[tuple[int, int]]:
-    """What stands around the names of secrets and may be an assignment, from the names to where its values end."""
+    """Yield what stands around names of secrets and may be an assignment, up to the end of its values."""
     text, done = places.text, 0
     for place in places.all_of(NAME_HINTS):
         if place < done:
@@ -252,7 +252,7 @@ def _line_end(text: str, place: int, limit: int) -> int:
 
 
 def _value_of(name: str, literal: str, taken: _Taken) -> str | None:
-    """The literal that a name gets, with a mark in it; None where it is no secret."""
+    """Return the literal that a name gets, with a mark in it; None where it is no secret."""
     trial = _Taken(allow=taken.allow, dear=taken.dear)
     head = f"{name} = "
     clean = _by_shape(Places(f"{head}{literal}"), trial).text
@@ -263,7 +263,7 @@ def _value_of(name: str, literal: str, taken: _Taken) -> str | None:
 
 
 def _in_one_piece(text: str, found: Assembled, taken: _Taken) -> str | None:
-    """What the literals make together, with a mark in it; None where in one piece they are no secret either."""
+    """Return what the literals make together, with a mark in it. None where even in one piece they are no secret."""
     before = text[max(0, found.start - BEFORE) : found.start].rpartition("\n")[2]
     quote = "'" if '"' in found.text else '"'
     trial = _Taken(allow=taken.allow, dear=taken.dear)
@@ -275,7 +275,7 @@ def _in_one_piece(text: str, found: Assembled, taken: _Taken) -> str | None:
 
 
 def _mark_for(secret: str, shape: Shape, taken: _Taken) -> str | None:
-    """The mark that is to stand for what a shape took; None where it is no secret, or is to stay."""
+    """Return the mark that stands for what a shape took. None where it is no secret, or is to stay."""
     if "[redacted:" in secret or any(kept in secret for kept in taken.kept) or not shape.judge(secret):
         return None
     mark = _mark(shape.kind, secret, taken)
@@ -295,7 +295,7 @@ def _mark(kind: str, secret: str, taken: _Taken) -> str:
 
 
 def mark_of(kind: str, secret: str) -> str:
-    """The mark that stands for a secret."""
+    """Return the mark that stands for a secret."""
     raw = secret.encode("utf-8", "replace")
     if kind in GUESSABLE:
         return f"[redacted:{kind}:{_dear_digest(raw)[:GUESSABLE_HEX]}]"
@@ -304,5 +304,5 @@ def mark_of(kind: str, secret: str) -> str:
 
 @lru_cache(1024)
 def _dear_digest(secret: bytes) -> str:
-    """About 10 ms each: a list of a million passwords takes hours, and a digest of 12 bits fits hundreds of them."""
+    """A digest takes about 10 ms. So a million passwords take hours, and 12 bits fit hundreds of them."""
     return hashlib.scrypt(secret, salt=b"agentnb mark", n=2**12, r=8, p=1, dklen=8).hex()

@@ -78,14 +78,14 @@ SELECT_EVENTS = (
 
 
 def with_tags(tags: Mapping[str, str]) -> tuple[str, list[str]]:
-    """The condition that a run carries all these tags, and its values."""
+    """Return the condition that a run carries all these tags, and its values."""
     one = "SELECT run FROM agentnb_tags WHERE name = ? AND value = ?"
     condition = f"id IN ({' INTERSECT '.join([one] * len(tags))})" if tags else "1"
     return condition, [part for item in tags.items() for part in item]
 
 
 def row_of(found: tuple[Any, ...]) -> RunRow:
-    """The run's row. Raises ValueError or TypeError on one that agentnb did not write."""
+    """Return the run's row. Raises ValueError or TypeError on one that agentnb did not write."""
     key, run_id, state, status, step, tags, created, updated, failed_in, origin_run, origin_step, *rest = found
     fence, owner, until, tick, control, attempt, error, versions, wake_at = rest
     if not (type(state) is type(status) is str and type(step) is type(attempt) is type(fence) is int):
