@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from agentnb.agent.conversation.turn_blocks import (
     block_text,
@@ -24,6 +26,7 @@ from agentnb.errors import (
     AgentnbError,
     BudgetExceeded,
     CallTimeout,
+    PromptTooLong,
     ProviderError,
     RunInterrupted,
     StepLimitReached,
@@ -50,6 +53,7 @@ from agentnb.providers.promptcache import (
     warm_entries,
 )
 
+T = TypeVar("T")
 _READ_PERHAPS = (RunInterrupted, StreamBroken, CallTimeout)
 """How a call ends that the provider may have read: a refusal or a failed connection says that it has not."""
 CALIBRATION_LEAST = 200  # tokens: fewer say more about framing than about the text
@@ -72,14 +76,43 @@ class Thinking:
         self._services.keepalive.stop()
         before = state.spending.spent
         call, prediction = self._preparing.prepare(state)
+        if not state.paused and self._preparing.outgrown(state, call):
+            return self._outgrown(state, f"≈ {call.total:,} tokens were to be sent")
         if state.options.replay in ("live", "record"):
             state, call = self._with_object(state, call)
             prediction = self._preparing.predict(state, call)
-        if state.budget.limit is not None:
-            call = replace(call, prompt=replace(call.prompt, max_tokens=self._affordable(state, call)))
-        if state.purse:
-            return self._call_from_purse(state, call, prediction, before)
-        return self._make_call(state, call, prediction)
+
+        def make(call: Call) -> Step:
+            self._announce(call, prediction, state)
+            return self._settle(state, call, prediction, self._ask(call, state))
+
+        try:
+            return self._within(state, call, make, before=before)
+        except PromptTooLong:
+            refused = replace(state, refused=call.total)
+            if state.paused or not self._preparing.outgrown(refused, call):
+                raise
+            return self._outgrown(refused, f"≈ {call.total:,} tokens were too many for the provider")
+
+    def _outgrown(self, state: AgentState, what: str) -> Step:
+        self._machine.current.attach(what=what)
+        return StepEvent.OUTGROWN, replace(state, waits=state.waits + 1)
+
+    def ask_beside(self, state: AgentState, call: Call) -> tuple[Reply, AgentState]:
+        """Make a call whose reply is none of the run's own words: within its budget, and into its sums."""
+
+        def make(call: Call) -> tuple[Reply, AgentState]:
+            answer = self._ask(call, state, shown=False)
+            usage = answer.reply.usage
+            cost = prices.Cost(total=0.0, uncached=0.0) if answer.recorded else prices.cost_of(call.model, usage)
+            timing = latency.from_trace(answer.trace, output_tokens=usage.output, reasoning=usage.reasoning)
+            self._machine.current.attach(seconds=round(timing.total, 6), usage=usage.to_json(), cost=cost.total)
+            spending = state.spending.with_call(usage, cost)
+            if answer.wasted != Usage():
+                spending = spending.with_call(answer.wasted, prices.cost_of(call.model, answer.wasted))
+            return answer.reply, replace(state, spending=spending)
+
+        return self._within(state, call, make, before=state.spending.spent)
 
     def _with_object(self, state: AgentState, call: Call) -> tuple[AgentState, Call]:
         """The call bound to a cache object, where the provider keeps such, one pays, and the budget allows it."""
@@ -103,24 +136,28 @@ class Thinking:
             )
         return state, self._preparing.marked(state, call)
 
-    def _make_call(self, state: AgentState, call: Call, prediction: Prediction) -> Step:
-        self._announce(call, prediction, state)
-        return self._settle(state, call, prediction, self._ask(call, state))
+    def _within(
+        self, state: AgentState, call: Call, make: Callable[[Call], tuple[T, AgentState]], *, before: float
+    ) -> tuple[T, AgentState]:
+        """Make the call with as much output as the run's budget pays for, and the sum that it shares with others.
 
-    def _call_from_purse(self, state: AgentState, call: Call, prediction: Prediction, before: float) -> Step:
-        """The call within the sum that this run shares with others; `before` is what the run had spent until then."""
+        `before` is what the run had spent until then.
+        """
+        if state.budget.limit is not None:
+            call = replace(call, prompt=replace(call.prompt, max_tokens=self._affordable(state, call)))
+        if not state.purse:
+            return make(call)
         current = self._machine.current
         purse, key = Purse(self._machine.journal, state.purse), f"{current.run_id}/{current.step}"
         most = purse.reserve(key, self._preparing.quote(call))
-        call = replace(call, prompt=replace(call.prompt, max_tokens=most))
         try:
-            event, state = self._make_call(state, call, prediction)
+            made, state = make(replace(call, prompt=replace(call.prompt, max_tokens=most)))
         except AgentnbError:
             lost = (current.attached or {}).get(LOST)
             purse.settle(key, (Lost.from_json(lost).cost.total or 0.0) if lost else 0.0)
             raise
         purse.settle(key, state.spending.spent - before)
-        return event, state
+        return made, state
 
     def _affordable(self, state: AgentState, call: Call) -> int:
         """The tokens that the budget still pays for. Raises BudgetExceeded, which says how the run goes on."""
@@ -147,7 +184,7 @@ class Thinking:
         self._machine.current.emit("view", context=replace(state, last=last).shown())
         self._machine.current.emit("phase", text="waiting for the first token")
 
-    def _ask(self, call: Call, state: AgentState) -> CallAnswer:
+    def _ask(self, call: Call, state: AgentState, *, shown: bool = True) -> CallAnswer:
         provider, emit, heard = self._provider(state), self._machine.current.emit, Heard()
 
         def on_text(kind: str, delta: str) -> None:
@@ -156,7 +193,7 @@ class Thinking:
                 raise RunInterrupted("the call was interrupted")
             if kind == "wait":
                 emit("phase", text=delta)
-            else:
+            elif shown:
                 emit("delta", channel=kind, text=delta)
 
         wire, counter = _wire(provider, call, state), self._services.counter(state.address)
@@ -301,7 +338,7 @@ class Thinking:
         event = next(event for event in events if event.kind == "step" and event.step == current.step)
         reply = recorded_reply(state, after, event.data)
         cost = prices.cost_of(self._services.model(state.address), reply.usage, at=event.at)
-        return advance(replace(state, last=after.last), reply, cost, sent=after.previous_end)
+        return advance(replace(state, last=after.last), reply, cost, sent=after.previous_end, step=after.replies)
 
     def _learn(
         self, state: AgentState, call: Call, prediction: Prediction, reply: Reply, *, vanished: bool
@@ -360,13 +397,18 @@ def _wire(provider: Provider, call: Call, state: AgentState) -> Wire:
     return wire if state.options.stream else wire.plain()
 
 
-def advance(state: AgentState, reply: Reply, cost: prices.Cost, *, sent: int) -> Step:
-    """Tell what a reply is, and the state after it. `sent` is the number of blocks that the request held."""
+def advance(state: AgentState, reply: Reply, cost: prices.Cost, *, sent: int, step: int | None = None) -> Step:
+    """Tell what a reply is, and the state after it. `sent` is the number of blocks that the request held.
+
+    `step` is the reply's number in the conversation, by default the next one; an old journal has 0.
+    """
+    step = state.replies + 1 if step is None else step
     begun = state.text if state.paused else ""
     after = replace(
         state,
         spending=state.spending.with_call(reply.usage, cost),
-        blocks=(*state.blocks, *reply_blocks(reply)),
+        blocks=(*state.blocks, *reply_blocks(reply, step=step)),
+        replies=step,
         previous_end=sent,
         previous_message=reply.message_id or None,
         text=begun + reply.text,
