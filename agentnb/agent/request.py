@@ -1,4 +1,4 @@
-"""A request: one task and the options it is carried out under; and new limits for a run that goes on."""
+"""Describe a request: one task with its options; and new limits for a run that goes on."""
 
 from __future__ import annotations
 
@@ -26,14 +26,18 @@ class Request(RunOptions):
 
     @property
     def options(self) -> RunOptions:
-        """The options alone."""
+        """Return the options alone."""
         return RunOptions(**{each.name: getattr(self, each.name) for each in fields(RunOptions)})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """New limits of a resumed run, as whole sums, not additions; None leaves the old one."""
+    """New limits of a resumed run, as whole sums, not additions; None leaves the old one.
+
+    `model` is the address of the one that goes on: from the next call on, in a new segment.
+    """
 
     max_steps: int | None = None
     budget: float | None = None
     allow: tuple[str, ...] | None = None
+    model: str | None = None

@@ -8,6 +8,7 @@ from typing import Any, cast
 from agentnb.agent.conversation.attachments import with_data
 from agentnb.agent.money.costs import LOST, NOTHING, lost_calls
 from agentnb.agent.state import AgentState, Segment, is_agents
+from agentnb.agent.way_on import RESUME, way_on
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.durable.events import Event
 from agentnb.durable.journal.records import Run, RunError
@@ -151,8 +152,8 @@ def run_document(
     steps: Iterable[JsonMapping],
     error: JsonMapping | None = None,
 ) -> JsonObject:
-    """The run document: everything that is shown of a run, as JSON. `standing` is the state's name or what the run is
-    instead: PAUSED, CANCELLED, WAITING, DRY_RUN."""
+    """Return the run document: everything that is shown of a run, as JSON. `standing` is the state's name or what the
+    run is instead: PAUSED, CANCELLED, WAITING, DRY_RUN."""
     last, spending = state.last or {}, state.spending
     cost, budget = spending.cost or NOTHING, state.budget
     return {
@@ -191,7 +192,8 @@ def run_document(
 
 
 def state_of(context: object) -> AgentState:
-    """The state of a journaled context. One of another machine than the agent's has a task and a text at most."""
+    """Return the state of a journaled context. One of another machine than the agent's has a task and a text at
+    most."""
     if is_agents(context):
         return AgentState.from_json(cast(JsonMapping, context))
     found = context if isinstance(context, Mapping) else {}
@@ -205,7 +207,7 @@ def state_of(context: object) -> AgentState:
 
 
 def step_record(event: Event) -> JsonObject | None:
-    """One journaled event as a step of the document, or None when it is not a step."""
+    """Return one journaled event as a step of the document, or None when it is not a step."""
     if event.kind not in ("step", "failed"):
         return None
     data = event.data
@@ -226,27 +228,28 @@ def step_record(event: Event) -> JsonObject | None:
     }
 
 
-def error_record(error: RunError | None) -> JsonObject | None:
-    """The journal's RunError as the document shows it."""
+def error_record(error: RunError | None, run_id: str) -> JsonObject | None:
+    """Return the journal's RunError as the document shows it, with the command that goes on."""
     if error is None:
         return None
     code = error.code or ""
-    return {"type": error.type, "code": code, "message": error.message.removesuffix(f" [{code}]"), "todo": ""}
+    todo = "" if RESUME in error.message else way_on(code, run_id)
+    return {"type": error.type, "code": code, "message": error.message.removesuffix(f" [{code}]"), "todo": todo}
 
 
 def document_of(run: Run, events: Iterable[Event]) -> JsonObject:
-    """The document of a journaled run and its history."""
+    """Return the document of a journaled run and its history."""
     listed = list(events)
     steps = [record for record in map(step_record, listed) if record is not None]
     standing = {"paused": "PAUSED", "cancelled": "CANCELLED", "waiting": WAITING}.get(run.status, run.state)
     state = state_of(run.context).with_lost(run.run_id, lost_calls(listed))
-    error = error_record(run.error)
+    error = error_record(run.error, run.run_id)
     document = run_document(run_id=run.run_id, standing=standing, state=state, steps=steps, error=error)
     return document | {"stopped": stopped_record(listed[-1]) if listed and standing == "PAUSED" else None}
 
 
 def stopped_record(event: Event) -> dict[str, Any] | None:
-    """Where a person stopped the run: the seconds of the step that was cut off, and the text that had streamed."""
+    """Return where a person stopped the run: the seconds of the step that was cut off, and the streamed text."""
     data = event.data or {}
     if event.kind != "paused" or "stopped" not in data:
         return None

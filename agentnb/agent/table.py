@@ -12,14 +12,14 @@ run goes on from there, in any process.
 HYDRATING finds what the task touches in the notebook and lays out the turn's blocks. It happens once.
 
 THINKING makes one call to the model. A reply that asks for tools goes on to ACTING. A reply that the provider broke off
-to go on with later (`pause_turn`) is sent back as it is: THINKING again. Any other reply is the answer, also one that
-was cut off or refused: the record's notes say so, and the run is complete.
+to go on with later (`pause_turn`) is sent back unchanged: THINKING again. Any other reply is the answer, also one that
+was cut off or refused. The record's notes say so, and the run is complete.
 
 CONDENSING comes before a call whose prompt has grown too large, or too dear to read again. It makes old results into
 stubs, or asks for a summary of old steps, and goes back to THINKING. What it takes out stays in the journal.
 
 ACTING carries out every call of the reply, in order, and goes back to THINKING with all results at once. Where one of
-them needs a person's word, none is carried out yet: the questions are committed and the run waits.
+them needs a person's word, none is carried out yet. The questions are committed and the run waits.
 
 AWAITING_APPROVAL takes one delivered word a step. The engine wakes it: a state named AWAITING_X sleeps until an outside
 event X is delivered, and costs nothing meanwhile. When nothing is left to ask, ACTING comes again, and finds the words.

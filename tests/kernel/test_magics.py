@@ -187,7 +187,10 @@ def test_a_step_limit_stops_and_the_run_can_go_on(kernel: Any) -> None:
     result = kernel.run("%agent --max-steps 2 --context none Inspect `shapes.scale`")
     assert "steps.limit" in result.error
     run_id = kernel.value("_agent.run_id")
-    resumed = kernel.ok(f"%agent_runs resume {run_id} --max-steps 20").run
+    refused = kernel.run(f"%agent_runs resume {run_id} -m claude-opus-99").error
+    assert "claude-opus-99" in refused
+    resumed = kernel.ok(f"%agent_runs resume {run_id} -m sim:claude-haiku-4-5 --max-steps 20").run
+    assert resumed["model"] == "sim:claude-haiku-4-5"
     assert resumed["state"] == "COMPLETED"
     assert resumed["run_id"] == run_id
 

@@ -16,6 +16,8 @@ from agentnb.models.messages import Opaque, Text, ToolResult
 KEPT = 5
 """The newest steps, which stay word for word; fewer where they fill more than KEPT_SHARE of the ceiling."""
 KEPT_SHARE = 0.25
+ENOUGH = 0.6
+"""Part of the ceiling below which stubs must bring the prompt, or else a summary comes at once."""
 PATIENCE = 3.0
 """At this the cost is within a few percent of the least, with a third of the interruptions."""
 STUB, SUMMARY = 40, 1_000
@@ -27,8 +29,8 @@ LEAST = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rates:
-    """Tokens as the provider charges them, in multiples of plain input: read from its cache, written to it, output."""
+class TokenRates:
+    """Holds what a token costs, in multiples of plain input: read from the prompt cache, written to it, as output."""
 
     read: float
     write: float
@@ -37,7 +39,7 @@ class Rates:
 
 @dataclass(frozen=True, kw_only=True)
 class Sized:
-    """A conversation behind its frame, with each block's tokens; the frame's are `frame`.
+    """Holds a conversation behind its frame, with each block's tokens; the frame's are `frame`.
 
     `opening` is where the present turn's own blocks begin that came before its first reply, and where they end.
     `replies` counts all replies so far. `ceiling` is the most that the whole prompt may have.
@@ -57,7 +59,7 @@ class Sized:
 
     @property
     def newest(self) -> int:
-        """Where the newest steps begin, which stay word for word."""
+        """Return where the newest steps begin, which stay word for word."""
         room, begin = self.ceiling * KEPT_SHARE, len(self.blocks)
         seen: set[int] = set()
         for index in range(len(self.blocks) - 1, -1, -1):
@@ -71,33 +73,33 @@ class Sized:
         return begin
 
     def rent(self, index: int) -> int:
-        """Tokens that this block has cost so far to read again, by the number of calls since it came."""
+        """Return tokens that this block has cost so far to read again, by the number of calls since it came."""
         step = self.blocks[index].step
         return self.tokens[index] * (self.replies - step) if step else 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cut:
-    """What is to go: the results among `gone`, or, for a summary, all of these blocks (by index)."""
+class Leaving:
+    """Names the blocks that go, by their index: results that become stubs, or what a summary takes the place of."""
 
     gone: tuple[int, ...]
     summary: bool
 
 
-def due(sized: Sized, rates: Rates) -> Cut | None:
-    """What is to go before the next call; None where everything may stay."""
+def due(sized: Sized, rates: TokenRates) -> Leaving | None:
+    """Return which blocks are to go before the next call; None where everything may stay."""
     over = sized.total > sized.ceiling
-    old = _results(sized, sized.newest)
-    if old and (over or _stubs_pay(sized, old, rates)):
-        return Cut(gone=old, summary=False)
-    stretch = _stretch(sized)
+    old, stretch = _results(sized, sized.newest), _stretch(sized)
+    enough = sized.total - _saved(sized, old) <= ENOUGH * sized.ceiling
+    if old and (_stubs_pay(sized, old, rates) or (over and enough)):
+        return Leaving(gone=old, summary=False)
     if _saves(sized, stretch) and (over or _summary_pays(sized, stretch, rates)):
-        return Cut(gone=stretch, summary=True)
+        return Leaving(gone=stretch, summary=True)
     return _newest_results(sized) if over else None
 
 
 def _results(sized: Sized, end: int) -> tuple[int, ...]:
-    """The results before `end` that are longer than what would stand for them."""
+    """Return the results before `end` that are longer than what would stand for them."""
     return tuple(
         index
         for index in range(end)
@@ -105,15 +107,18 @@ def _results(sized: Sized, end: int) -> tuple[int, ...]:
     )
 
 
-def _stubs_pay(sized: Sized, old: Sequence[int], rates: Rates) -> bool:
-    saved = sum(sized.tokens[index] - STUB for index in old)
-    rewritten = sum(sized.tokens[old[0] :]) - saved
+def _saved(sized: Sized, old: Sequence[int]) -> int:
+    return sum(sized.tokens[index] - STUB for index in old)
+
+
+def _stubs_pay(sized: Sized, old: Sequence[int], rates: TokenRates) -> bool:
+    rewritten = sum(sized.tokens[old[0] :]) - _saved(sized, old)
     cost = (rates.write - rates.read) * rewritten
     return rates.read * sum(map(sized.rent, old)) >= PATIENCE * cost
 
 
 def _stretch(sized: Sized) -> tuple[int, ...]:
-    """The blocks that a summary takes the place of: all before the newest steps but for what stays word for word."""
+    """Return the blocks that a summary replaces: all before the newest steps, but for what stays word for word."""
     plans = [index for index, block in enumerate(sized.blocks) if block.label in STAYS]
     return tuple(
         index
@@ -129,7 +134,7 @@ STAYS = ("plan",)
 
 
 def _touched(block: Block, names: frozenset[str]) -> bool:
-    """Whether it is the notebook's and holds something that the present task touches."""
+    """Tell whether it is the notebook's and holds something that the present task touches."""
     of_notebook = block.layer is Layer.HYDRATION and isinstance(block.content, Text)
     return of_notebook and any(str(item["name"]) in names for item in block.holds)
 
@@ -138,25 +143,25 @@ def _saves(sized: Sized, stretch: Sequence[int]) -> bool:
     return sum(sized.tokens[index] for index in stretch) >= SUMMARY + LEAST
 
 
-def _summary_pays(sized: Sized, stretch: Sequence[int], rates: Rates) -> bool:
+def _summary_pays(sized: Sized, stretch: Sequence[int], rates: TokenRates) -> bool:
     stays = sum(sized.tokens) - sum(sized.tokens[index] for index in stretch)
     cost = rates.read * sized.total + rates.output * SUMMARY + (rates.write - rates.read) * (SUMMARY + stays)
     return rates.read * sum(map(sized.rent, stretch)) >= PATIENCE * cost
 
 
-def _newest_results(sized: Sized) -> Cut | None:
-    """The last resort: of the newest steps' results the oldest, as many as must; the model can recall one by one."""
+def _newest_results(sized: Sized) -> Leaving | None:
+    """Return, as the last resort, the oldest of the newest steps' results: the model can recall them one by one."""
     left, gone = sized.total - sized.ceiling, []
     for index in _results(sized, len(sized.blocks)):
         if left <= 0:
             break
         gone.append(index)
         left -= sized.tokens[index] - STUB
-    return Cut(gone=tuple(gone), summary=False) if gone else None
+    return Leaving(gone=tuple(gone), summary=False) if gone else None
 
 
 def opening_of(blocks: Sequence[Block]) -> tuple[int, int]:
-    """Where the blocks stand that the present turn began with: its task, and what it brought of the notebook."""
+    """Return where the blocks stand that the present turn began with: its task, and what it brought of the notebook."""
     end = next((n for n in range(len(blocks), 0, -1) if blocks[n - 1].label == "task"), 0)
     before = range(end - 1, 0, -1)
     begin = next((n for n in before if blocks[n - 1].step or blocks[n - 1].label in (*MADE, "task")), 0)
@@ -171,7 +176,7 @@ SUMMARY_LABEL, ASKED_LABEL = MADE = ("summary", "asked before")
 
 
 def with_stubs(blocks: Sequence[Block], gone: Sequence[int]) -> tuple[Block, ...]:
-    """The blocks with these results as stubs that name their step."""
+    """Return the blocks with these results as stubs that name their step."""
     out = list(blocks)
     for index in gone:
         block = blocks[index]
@@ -194,25 +199,25 @@ def _stub(blocks: Sequence[Block], index: int, length: int) -> str:
 
 
 def unbound(blocks: Iterable[Block]) -> tuple[Block, ...]:
-    """The blocks without Anthropic's thoughts: its newer models take them back only behind the very same prefix."""
+    """Return the blocks without Anthropic's thoughts, which newer models take back behind the very same prefix only."""
     return tuple(
         block for block in blocks if not (isinstance(block.content, Opaque) and block.content.provider == "anthropic")
     )
 
 
 def common(before: Sequence[Block], after: Sequence[Block]) -> int:
-    """How many leading blocks are the same."""
+    """Return how many leading blocks are the same."""
     pairs = zip(before, after, strict=False)
     return next((n for n, (a, b) in enumerate(pairs) if a.digest != b.digest), min(len(before), len(after)))
 
 
 def steps_in(blocks: Iterable[Block]) -> list[int]:
-    """The numbers of the steps that these blocks belong to, each once."""
+    """Return the numbers of the steps that these blocks belong to, each once."""
     return sorted({block.step for block in blocks} - {0})
 
 
 def whole_steps(blocks: Sequence[Block], some: Sequence[int], of: Sequence[int]) -> Sequence[int]:
-    """The first `some` of these indices without a step that would be cut in two; its whole where it is the only one."""
+    """Return the first `some` of these indices without a step cut in two; where that is the only one, its whole."""
     split = blocks[some[-1]].step if len(some) < len(of) and blocks[of[len(some)]].step == blocks[some[-1]].step else 0
     kept = [index for index in some if not split or blocks[index].step != split]
     return kept or [index for index in of if blocks[index].step == split]

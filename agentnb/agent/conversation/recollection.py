@@ -21,7 +21,7 @@ class Recollection:
         self._threads = threads
 
     def steps(self, run_id: str) -> dict[int, tuple[Block, ...]]:
-        """The blocks of each step up to now, as they came; under 0 the tasks of all turns."""
+        """Return the blocks of each step up to now, as they came; under 0 the tasks of all turns."""
         path = self._threads.path_of(AgentState.from_json(self._machine.get(run_id).context))
         found: dict[int, tuple[Block, ...]] = {}
         tasks: dict[str, Block] = {}
@@ -33,7 +33,7 @@ class Recollection:
         return {0: tuple(tasks.values())} | dict(sorted(found.items()))
 
     def _records(self, run_id: str, upto: int | None = None) -> Iterator[tuple[Block, ...]]:
-        """The blocks of a run at each time before some of them went, oldest first, and as they stand."""
+        """Return the blocks of a run at each time before some of them went, oldest first, and as they stand."""
         run = self._machine.get(run_id)
         if run.origin is not None:  # a fork: what went before it was made
             yield from self._records(run.origin[0], run.origin[1])

@@ -1,4 +1,4 @@
-"""What a summary of old steps is asked for, and how it stands in the conversation. Pure."""
+"""Ask for a summary of old steps, and lay it out where they stood. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ End each line with the number of its step in brackets, as in [12]: `recall` read
 
 
 def summary_block(text: str, gone: Sequence[Block]) -> Block:
-    """The summary in the place of these blocks, with what is no longer held and how to read it."""
+    """Return the summary in the place of these blocks, with what is no longer held and how to read it."""
     steps = steps_in(gone)
     names = sorted({str(item["name"]) for block in gone for item in block.holds if ":" not in str(item["name"])})
     which = f"Steps {steps[0]} to {steps[-1]}" if steps else "What was said before"
@@ -36,13 +36,13 @@ def summary_block(text: str, gone: Sequence[Block]) -> Block:
 
 
 def words_of(block: Block) -> str:
-    """The summary's own words, without what we told around them."""
+    """Return the summary's own words, without what we told around them."""
     text = block.content.text if isinstance(block.content, Text) else ""
     return text.partition("<condensed>\n")[2].partition("\n</condensed>")[0]
 
 
 def asked_before(gone: Iterable[Block]) -> list[str]:
-    """The person's tasks in these blocks, in their own words, those too that were carried over before."""
+    """Return the person's tasks in these blocks, in their own words, those too that were carried over before."""
     out: list[str] = []
     for block in gone:
         if not isinstance(block.content, Text):
@@ -56,13 +56,13 @@ def asked_before(gone: Iterable[Block]) -> list[str]:
 
 
 def asked_block(tasks: Sequence[str]) -> list[Block]:
-    """The earlier tasks as a block; none where there are none."""
+    """Return the earlier tasks as a block; none where there are none."""
     text = framed("asked", "\n".join(tasks))
     return [Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text(text), label=ASKED_LABEL)] if tasks else []
 
 
 def as_text(blocks: Iterable[Block]) -> str:
-    """The blocks as one text, each with the number of its step."""
+    """Return the blocks as one text, each with the number of its step."""
     return "\n\n".join(f"[{block.step}] {said}" if block.step else said for block in blocks if (said := _said(block)))
 
 
@@ -79,7 +79,7 @@ def _said(block: Block) -> str:
 
 
 def outline(gone: Sequence[Block]) -> str:
-    """A line for each call, where no model has summed them up."""
+    """Return a line for each call, where no model has summed them up."""
     earlier = [words_of(block) for block in gone if block.label == SUMMARY_LABEL]
     calls = [block for block in gone if isinstance(block.content, ToolCall)]
     lines = [f"- {_said(block)[:120]} [{block.step}]" for block in calls[-MOST_LINES:]]

@@ -1,4 +1,4 @@
-"""How much of a model's window a request may fill, and how much of that a turn's context. Pure."""
+"""Say how much of a model's window a request may fill, and how much of that a turn's context. Pure."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ CONTEXT_PART = 5
 
 
 def ceiling(model: Model, options: RunOptions, *, refused: int = 0) -> int:
-    """The tokens that a request may have: what is set, or what the window leaves beside the reply."""
+    """Return the tokens that a request may have: what is set, or what the window leaves beside the reply."""
     fits = int(model.window * CERTAIN) - min(options.max_tokens, model.max_output)
     return min(options.compact_at, fits, *([int(refused * REFUSED)] if refused else []))
 
 
 def context_room(model: Model, options: RunOptions) -> int:
-    """Tokens that a turn may add of the notebook and of definitions."""
+    """Return tokens that a turn may add of the notebook and of definitions."""
     return min(options.context_tokens, model.window // CONTEXT_PART)
 
 
 def tokens_of(blocks: Sequence[Block], model: Model, counter: TokenCounter) -> int:
-    """Estimated tokens of blocks with which a prompt begins."""
+    """Return the estimated tokens of blocks with which a prompt begins."""
     return sum(prompt_tokens(blocks, counter, model.images))

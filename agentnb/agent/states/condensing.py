@@ -1,4 +1,4 @@
-"""CONDENSING: old results become stubs, or old steps a summary, and the run goes on in a segment of its own."""
+"""CONDENSING: make old results stubs, or old steps a summary; the run goes on in a segment of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agentnb.agent.conversation import memory
-from agentnb.agent.conversation.memory import SUMMARY_LABEL, Cut, Sized
+from agentnb.agent.conversation.memory import SUMMARY_LABEL, Leaving, Sized
 from agentnb.agent.conversation.summary import (
     INSTRUCTION,
     as_text,
@@ -60,7 +60,7 @@ class Condensing:
         return StepEvent.CONDENSED, self._told(self._onward(state, call, sized, blocks), sized, cut, blocks)
 
     def _onward(self, state: AgentState, call: Call, sized: Sized, blocks: Sequence[Block]) -> AgentState:
-        """The state in a segment that this run begins here: the same frame, then these blocks and no turn before."""
+        """Return the state in a segment that this run begins here: the same frame, then these blocks alone."""
         frame = self._threads_frame(state, sized)
         run_id = self._machine.current.run_id
         held = held_definitions([*frame, *blocks])
@@ -78,7 +78,7 @@ class Condensing:
         whole = (*self._services.threads.before(state), *state.blocks)
         return whole[: len(whole) - len(sized.blocks)]
 
-    def _told(self, state: AgentState, sized: Sized, cut: Cut, blocks: Sequence[Block]) -> AgentState:
+    def _told(self, state: AgentState, sized: Sized, cut: Leaving, blocks: Sequence[Block]) -> AgentState:
         """Tell it in one sentence, in the list of steps and in the run's notes."""
         model, counter = self._services.model(state.address), self._services.counter(state.address)
         before = sum(sized.tokens[index] for index in cut.gone)
@@ -95,13 +95,13 @@ class Condensing:
 
     # --- the summary ------------------------------------------------------------------------------------------------
 
-    def _readable(self, state: AgentState, sized: Sized, cut: Cut) -> Cut:
-        """The cut, or as much of its beginning as the model that sums up can read at once."""
+    def _readable(self, state: AgentState, sized: Sized, cut: Leaving) -> Leaving:
+        """Return the cut, or as much of its beginning as the model that sums up can read at once."""
         if not self._apart(state, sized):
             return cut
         model = self._services.model(state.options.compact_model or state.address)
         most = model.window * CERTAIN - min(state.options.max_tokens, model.max_output)
-        room = min(most, *([state.refused * REFUSED] if state.refused else [])) * REFUSED
+        room = min(most, state.refused * REFUSED or most) * REFUSED
         gone: list[int] = []
         for index in cut.gone:
             room -= sized.tokens[index]
@@ -111,14 +111,14 @@ class Condensing:
         return replace(cut, gone=tuple(memory.whole_steps(sized.blocks, gone, cut.gone)))
 
     def _apart(self, state: AgentState, sized: Sized) -> bool:
-        """Whether the summary is asked of another model, or of a prompt of its own since this one is too long."""
+        """Tell whether the summary is asked of another model, or of a prompt of its own since this one is too long."""
         model = self._services.model(state.address)
         other = state.options.compact_model not in ("", state.address)
         fits = sized.total + 2 * state.options.max_tokens <= model.window * CERTAIN
         return other or not fits or 0 < state.refused <= sized.total / REFUSED
 
-    def _summed_up(self, state: AgentState, sized: Sized, cut: Cut) -> tuple[str, AgentState]:
-        """The summary in a model's words, and the state with what that cost; an outline where none are to be had."""
+    def _summed_up(self, state: AgentState, sized: Sized, cut: Leaving) -> tuple[str, AgentState]:
+        """Return the summary in a model's words, else an outline; and the state with what that cost."""
         gone = [sized.blocks[index] for index in cut.gone]
         if self._machine.current.replaying:
             return self._recorded(gone), state
@@ -138,7 +138,7 @@ class Condensing:
         return reply.text.strip() or outline(gone), replace(state, spending=asking.spending)
 
     def _recorded(self, gone: Sequence[Block]) -> str:
-        """The summary as the journal has it: the step is only told again."""
+        """Return the summary as the journal has it: the step is only told again."""
         current = self._machine.current
         after = AgentState.from_json(self._machine.context_at(current.run_id, current.step))
         return next((words_of(block) for block in after.blocks if block.label == SUMMARY_LABEL), "") or outline(gone)
@@ -151,12 +151,12 @@ def _instruction(gone: Sequence[Block]) -> Block:
 
 
 def _alone(gone: Sequence[Block]) -> Block:
-    """The stretch as one text, for a model that has not read the conversation."""
+    """Return the stretch as one text, for a model that has not read the conversation."""
     return Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text(as_text(gone)), label="the steps to sum up")
 
 
-def _with_summary(sized: Sized, cut: Cut, text: str) -> tuple[Block, ...]:
-    """What stays of before, the person's earlier tasks, the summary, and the newest steps word for word."""
+def _with_summary(sized: Sized, cut: Leaving, text: str) -> tuple[Block, ...]:
+    """Return what stays of before, the person's earlier tasks, the summary, and the newest steps word for word."""
     gone = set(cut.gone)
     end = max(gone) + 1
     before = [block for index, block in enumerate(sized.blocks[:end]) if index not in gone]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -19,15 +20,15 @@ from agentnb.agent.deps import Services
 from agentnb.agent.money.budget import affordable_output
 from agentnb.agent.money.costs import LOST, Heard, Lost, lost_call
 from agentnb.agent.money.shared_budget import Purse
+from agentnb.agent.request import Limits
 from agentnb.agent.request_planner import Preparing
 from agentnb.agent.samples import learn_call
 from agentnb.agent.state import AgentState, LastCall, Step, StepEvent
+from agentnb.agent.states.other_model import with_model
 from agentnb.errors import (
     AgentnbError,
-    BudgetExceeded,
     CallTimeout,
     PromptTooLong,
-    ProviderError,
     RunInterrupted,
     StepLimitReached,
     StreamBroken,
@@ -55,7 +56,7 @@ from agentnb.providers.promptcache import (
 
 T = TypeVar("T")
 _READ_PERHAPS = (RunInterrupted, StreamBroken, CallTimeout)
-"""How a call ends that the provider may have read: a refusal or a failed connection says that it has not."""
+"""Errors of a call that the provider may have read: a refusal or failed connection says that it has not."""
 CALIBRATION_LEAST = 200  # tokens: fewer say more about framing than about the text
 
 
@@ -69,10 +70,14 @@ class Thinking:
         self._machine = services.machine
 
     def __call__(self, state: AgentState) -> Step:
-        """One call: within the limits, predicted, made, and what its reply teaches taken in."""
+        """Make one call within the limits: predict it, ask, and take in what the reply teaches."""
         if self._machine.current.replaying:
             return self._replay(state)
         self._check_limit(state)
+        run_id = self._machine.current.run_id
+        wanted = self._services.limits.get(run_id, Limits()).model
+        if wanted and wanted != state.address:
+            state = with_model(state, wanted, run_id, self._services)
         self._services.keepalive.stop()
         before = state.spending.spent
         call, prediction = self._preparing.prepare(state)
@@ -84,7 +89,9 @@ class Thinking:
 
         def make(call: Call) -> Step:
             self._announce(call, prediction, state)
-            return self._settle(state, call, prediction, self._ask(call, state))
+            answer = self._ask(call, state)
+            with self._paid(state, call, answer):
+                return self._settle(state, call, prediction, answer)
 
         try:
             return self._within(state, call, make, before=before)
@@ -115,7 +122,8 @@ class Thinking:
         return self._within(state, call, make, before=state.spending.spent)
 
     def _with_object(self, state: AgentState, call: Call) -> tuple[AgentState, Call]:
-        """The call bound to a cache object, where the provider keeps such, one pays, and the budget allows it."""
+        """Return the call bound to a cache object, where the provider keeps such, one pays, and the budget allows
+        it."""
         objects, provider = self._services.objects, self._services.provider_for(state.address)
         if not isinstance(provider, ObjectProvider):
             return state, call
@@ -136,6 +144,20 @@ class Thinking:
             )
         return state, self._preparing.marked(state, call)
 
+    @contextmanager
+    def _paid(self, state: AgentState, call: Call, answer: CallAnswer) -> Iterator[None]:
+        """Keep with the failed step's event what a reply had used that came and could not be taken in: it is paid,
+        whatever the kernel, its disk or our own code failed at."""
+        try:
+            yield
+        except BaseException:
+            if not answer.recorded:
+                usage = answer.reply.usage + answer.wasted
+                texts = () if usage.input_total else (answer.reply.text,)
+                lost = lost_call(call, usage, texts, self._services.counter(state.address))
+                self._machine.current.attach(**{LOST: lost.to_json()})
+            raise
+
     def _within(
         self, state: AgentState, call: Call, make: Callable[[Call], tuple[T, AgentState]], *, before: float
     ) -> tuple[T, AgentState]:
@@ -144,7 +166,8 @@ class Thinking:
         `before` is what the run had spent until then.
         """
         if state.budget.limit is not None:
-            call = replace(call, prompt=replace(call.prompt, max_tokens=self._affordable(state, call)))
+            most = affordable_output(state.budget, self._preparing.quote(call))
+            call = replace(call, prompt=replace(call.prompt, max_tokens=most))
         if not state.purse:
             return make(call)
         current = self._machine.current
@@ -152,20 +175,12 @@ class Thinking:
         most = purse.reserve(key, self._preparing.quote(call))
         try:
             made, state = make(replace(call, prompt=replace(call.prompt, max_tokens=most)))
-        except AgentnbError:
+        except Exception:
             lost = (current.attached or {}).get(LOST)
             purse.settle(key, (Lost.from_json(lost).cost.total or 0.0) if lost else 0.0)
             raise
         purse.settle(key, state.spending.spent - before)
         return made, state
-
-    def _affordable(self, state: AgentState, call: Call) -> int:
-        """The tokens that the budget still pays for. Raises BudgetExceeded, which says how the run goes on."""
-        try:
-            return affordable_output(state.budget, self._preparing.quote(call))
-        except BudgetExceeded as error:
-            go_on = f"%agent_runs resume {self._machine.current.run_id} --budget USD goes on with more."
-            raise BudgetExceeded(error.what, todo=f"{error.todo} {go_on}") from None
 
     def _check_limit(self, state: AgentState) -> None:
         most = state.options.max_steps
@@ -200,7 +215,7 @@ class Thinking:
         self._connect(provider)
         try:
             answer = provider.ask(wire, on_text)
-        except (ProviderError, RunInterrupted) as error:
+        except AgentnbError as error:
             if isinstance(error, RunInterrupted):
                 self._machine.current.attach(streamed=heard.answer)
             if error.spent is not None:
@@ -209,8 +224,8 @@ class Thinking:
         return replace(answer, wasted=lost_call(call, answer.wasted, heard.broken, counter).usage)
 
     def _lose(self, state: AgentState, call: Call, error: AgentnbError, lost: Lost) -> None:
-        """The call brought nothing: what it had used is billed, so it is kept with the step's event; and the prompt
-        cache may hold what it sent."""
+        """Keep what the call had used with the step's event: it brought nothing and is billed. The prompt cache may
+        hold what it sent."""
         ledger = self._services.ledger
         if lost.usage.input_total or isinstance(error, _READ_PERHAPS):
             ledger.remember_cut(state.thread, sent_record(call, run_id=self._machine.current.run_id))
@@ -228,7 +243,7 @@ class Thinking:
             raise RunInterrupted("the run was interrupted before the call")
 
     def _provider(self, state: AgentState) -> Provider:
-        """Who answers: the model, or the cassette where the run was asked to record or to replay."""
+        """Tell who answers: the model, or the cassette where the run was asked to record or to replay."""
         services = self._services
         live = services.provider_for(state.address)
         if state.options.replay == "live":
@@ -275,7 +290,7 @@ class Thinking:
         cost: prices.Cost,
         aside: str = "",
     ) -> AgentState:
-        """The state with the call as the view shows it; the list of steps gets it too."""
+        """Return the state with the call as the view shows it; the list of steps gets it too."""
         self._machine.current.attach(
             seconds=round(timing.total, 6),
             what=f"{what_came(reply)}{aside}",
@@ -289,7 +304,7 @@ class Thinking:
         return replace(state, last=LastCall(layers=layers, cache=report.to_json(), latency=timing.to_json()))
 
     def _settle_recorded(self, state: AgentState, call: Call, answer: CallAnswer) -> Step:
-        """A recorded reply teaches nothing and costs nothing; everything shown of it says that it is recorded."""
+        """Take in a recorded reply: it teaches and costs nothing, and everything shown says that it is recorded."""
         note = f"Recorded {answer.recorded}: nothing was sent and nothing was spent."
         state = replace(state, recorded=answer.recorded).noted(note)
         free = prices.Cost(total=0.0, uncached=0.0)
@@ -297,7 +312,8 @@ class Thinking:
         return self._settle_untaught(state, call, answer, cost=free, why=why, aside=" (recorded)")
 
     def _settle_uncounted(self, state: AgentState, call: Call, answer: CallAnswer) -> Step:
-        """A reply of a server that counts nothing: a missing usage is not zero, so our estimate stands in for it."""
+        """Settle a reply of a server that counts nothing. A missing usage is not zero, so our estimate stands in for
+        it."""
         counter = self._services.counter(state.address)
         written = sum(counter.count(block_text(part)) for part in answer.reply.content)
         answer = replace(answer, reply=replace(answer.reply, usage=Usage(input=call.total, output=written)))
@@ -308,7 +324,7 @@ class Thinking:
     def _settle_untaught(
         self, state: AgentState, call: Call, answer: CallAnswer, *, cost: prices.Cost, why: str, aside: str = ""
     ) -> Step:
-        """A reply whose figures are not those of this call: it is taken in, and nothing is learned from it."""
+        """Settle a reply whose figures are not those of this call: it is taken in, and teaches nothing."""
         reply = answer.reply
         call = replace(call, tokens=settle_tokens(call, (), reply.usage.input_total))
         report = CacheReport(
@@ -324,18 +340,20 @@ class Thinking:
         return advance(state, reply, cost, sent=len(call.prompt.blocks))
 
     def _without_vanished(self, call: Call, answer: CallAnswer) -> Call:
-        """A cache object that was gone is forgotten; the call was answered without it."""
+        """Forget a cache object that was gone: the call was answered without it."""
         names = [mark.holder for mark in call.marks if mark.holder] if answer.fell_back else []
         for name in names:
             self._services.objects.vanished(name)
         return replace(call, marks=tuple(mark for mark in call.marks if mark.holder not in names)) if names else call
 
     def _replay(self, state: AgentState) -> Step:
-        """The step again with the recorded reply: no model is asked, and nothing is learned twice."""
+        """Make the step again with the recorded reply: no model is asked, and nothing is learned twice."""
         current = self._machine.current
         after = AgentState.from_json(self._machine.context_at(current.run_id, current.step))
         events = self._machine.history(current.run_id)
         event = next(event for event in events if event.kind == "step" and event.step == current.step)
+        if after.address != state.address:
+            state = with_model(state, after.address, current.run_id, self._services)
         reply = recorded_reply(state, after, event.data)
         cost = prices.cost_of(self._services.model(state.address), reply.usage, at=event.at)
         return advance(replace(state, last=after.last), reply, cost, sent=after.previous_end, step=after.replies)
@@ -389,7 +407,7 @@ class Thinking:
 
 
 def _wire(provider: Provider, call: Call, state: AgentState) -> Wire:
-    """The request as it goes out, within the run's limits."""
+    """Return the request as it goes out, within the run's limits."""
     wire = provider.encode(call.prompt, call.marks, previous_message=state.previous_message)
     wire = replace(wire, retry_wait=state.options.retry_wait)
     if state.budget.limit is not None:

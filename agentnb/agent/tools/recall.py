@@ -1,4 +1,4 @@
-"""The tool that reads earlier steps whole: by their number, or by words that stand in them."""
+"""Read earlier steps whole: by their number, or by words that stand in them. A tool."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, kw_only=True)
 class Recall:
-    """The tool over `steps`, which gives the blocks of each step of the present conversation."""
+    """Holds the tool over `steps`, which gives the blocks of each step of the present conversation."""
 
     steps: Callable[[], Mapping[int, Sequence[Block]]]
 
@@ -43,7 +43,7 @@ class Recall:
 
 
 def _told(blocks: Sequence[Block], call: int = 0) -> str:
-    """A step in words: what was said, what was called, and what that gave."""
+    """Return a step in words: what was said, what was called, and what that gave."""
     results = [block.content for block in blocks if isinstance(block.content, ToolResult)]
     if call:
         return results[call - 1].text if call <= len(results) else ""
@@ -60,7 +60,7 @@ def _told(blocks: Sequence[Block], call: int = 0) -> str:
 
 
 def found(words: str, steps: Mapping[int, Sequence[Block]]) -> str:
-    """The steps that the words point at best, each with the text around them; a rare word counts more."""
+    """Return the steps that the words point at best, each with the text around them; a rare word counts more."""
     wanted = {word.casefold() for word in _WORD.findall(words)}
     told = {step: _told([block for block in blocks if not _is_echo(block)]) for step, blocks in steps.items()}
     having = {step: wanted & {word.casefold() for word in _WORD.findall(text)} for step, text in told.items()}
@@ -79,7 +79,7 @@ def _is_echo(block: Block) -> bool:
 
 
 def _around(text: str, words: set[str]) -> str:
-    """The text, or where it is long the places where the words stand."""
+    """Return the text, or where it is long the places where the words stand."""
     if len(text) <= WHOLE:
         return text
     spans: list[list[int]] = []
