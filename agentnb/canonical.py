@@ -158,8 +158,8 @@ def well_formed(text: str) -> str:
 
 
 def storable(value: object) -> Any:
-    """JSON from elsewhere as a journal can hold it: `well_formed` text, floats for integers beyond 64 bits, null for
-    what is no finite number."""
+    """Return JSON from elsewhere as a journal can hold it. Text is `well_formed`, integers beyond 64 bits are floats,
+    and null stands for no finite number."""
     if isinstance(value, str):
         return well_formed(value)
     if isinstance(value, Mapping):

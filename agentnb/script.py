@@ -13,7 +13,8 @@ from agentnb.agent.tools.tool import Tool
 from agentnb.canonical import JsonObject
 from agentnb.errors import InputError
 from agentnb.session import Session
-from agentnb.settings import from_environment
+from agentnb.settings import Settings, from_environment
+from agentnb.simulator import Simulator
 
 
 class Agent:
@@ -21,7 +22,13 @@ class Agent:
 
     `tools` holds names of built-in tools and functions made with `@agentnb.tool`; by default only `inspect`.
     `namespace` is what it may read (and, with `allow=["run_code"]`, run code in). Raises what the run raised, unless
-    `raise_errors=False`: then look at `.state` and `.error`.
+    `raise_errors=False`: then look at `.state` and `.error`. `simulator` is one of your own, whose clock then counts.
+    Any setting of `%config AgentNB` may be given by name. Raises SettingsError on a bad one.
+
+    >>> with agentnb.Agent(model="sim:claude-sonnet-4-6", namespace={"depth": 3.5}) as agent:
+    ...     answer = agent.run("What is `depth`?")
+    >>> answer.state, len(answer.layers), answer.usage.calls
+    ('COMPLETED', 4, 1)
     """
 
     def __init__(
@@ -33,11 +40,12 @@ class Agent:
         allow: list[str] | None = None,
         namespace: JsonObject | None = None,
         session: Session | None = None,
+        simulator: Simulator | None = None,
         raise_errors: bool = True,
         **settings: object,
     ) -> None:
         given: list[str | Tool] = list(tools) if tools is not None else ["inspect"]
-        self.session = session or Session(settings=from_environment(os.environ).with_changes(**settings))
+        self.session = session or _session(from_environment(os.environ).with_changes(**settings), simulator)
         self.session.namespace.update(namespace or {})
         _check_tools(given)
         self.session.extra_tools |= {item.name: item for item in given if isinstance(item, Tool)}
@@ -85,6 +93,7 @@ class Agent:
         return run
 
     def close(self) -> None:
+        """End keep-alive, delete this session's cache objects, and close the journal. A second time does nothing."""
         self.session.close()
 
     def __enter__(self) -> Agent:
@@ -92,6 +101,12 @@ class Agent:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _session(settings: Settings, simulator: Simulator | None) -> Session:
+    if simulator is None:
+        return Session(settings=settings)
+    return Session(settings=settings, simulated=simulator.start(), clock=simulator.clock)
 
 
 def _check_tools(given: Sequence[object]) -> None:

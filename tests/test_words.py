@@ -19,7 +19,7 @@ NOUN_CLAUSES = ("What", "How", "Whether", "Where", "Who", "Which", "Why")
 """A docstring says what happens, so it begins with none of these; a comment may name a place with `Where`."""
 PROMPTS = {"inspect", "run_code", "propose_cell", "run_tests"}
 """Tools whose docstrings are sent to models: a changed word makes every user's next call a write of its prompt."""
-DRAWN = ("    ", "%", "AgentnbError", "Format 1 of a frame")
+DRAWN = ("    ", "%", ">>>", "AgentnbError", "Format 1 of a frame")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 HARD = (
     "agent/conversation/threads.py",

@@ -39,7 +39,7 @@ class Proposed:
     number: int
     call: ToolCall
     rehearsal: str = ""
-    """What it would do, where that was tried first."""
+    """Words on what it would do, where that was tried first."""
 
     @property
     def digest(self) -> str:

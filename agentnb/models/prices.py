@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from agentnb.models import catalog
 from agentnb.models.catalog import Model
 from agentnb.models.messages import Usage
 
@@ -45,6 +46,20 @@ def cost_of(model: Model, usage: Usage, *, at: float | None = None) -> Cost:
         return UNKNOWN
     everything = {"input_tokens": usage.input_total, "output_tokens": usage.output}
     return Cost(total=billed, uncached=_price(model, everything, at))
+
+
+def price(model: str, **tokens: int) -> float | None:
+    """Return the US dollars of one call to a model; None where its price is not known.
+
+    `model` is a name as `-m` takes it. `tokens` are those of one call: `input` (not cached), `cache_read`,
+    `cache_write_5m`, `cache_write_1h`, `output`. Raises ModelUnknown, and TypeError on tokens of another kind.
+
+    >>> agentnb.price("anthropic:claude-sonnet-4-6", input=1_000_000)
+    3.0
+    >>> agentnb.price("anthropic:claude-sonnet-4-6", cache_read=1_000_000)
+    0.3
+    """
+    return cost_of(catalog.lookup(model), Usage(**tokens)).total
 
 
 def storage_price(model: Model) -> float:

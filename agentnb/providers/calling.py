@@ -173,7 +173,7 @@ class Halves:
             self._on_text(channel, canonical.well_formed(text))
 
     def end(self) -> None:
-        """What is still held stands alone."""
+        """Return what is still held: it stands alone."""
         for channel, text in self._held.items():
             self._on_text(channel, canonical.well_formed(text))
 

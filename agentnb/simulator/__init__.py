@@ -31,6 +31,12 @@ class Simulator:
     by the clock. `seed` fixes the queue's delays. `port` 0 takes a free one. With `record`, `requests` keeps what was
     received. `limits` are the rate limits, `{"requests": n, "tokens": n}` a minute for each key and model. Raises
     InputError on a negative speed or another limit, and OSError where the port is taken.
+
+    >>> with agentnb.Simulator(speed=0, record=True) as simulator:
+    ...     with agentnb.Agent(model="sim:gpt-4.1", simulator=simulator) as agent:
+    ...         answer = agent.run("Say hello.")
+    >>> [request.path for request in simulator.requests]
+    ['/v1/responses']
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class Simulator:
 
     @property
     def speed(self) -> float:
+        """Return how fast replies come: 1 is real time, 0 never waits."""
         return self._pacer.speed
 
     @property

@@ -119,7 +119,7 @@ class Thinking:
             raise
 
     def _keep_paid(self, state: AgentState, call: Call, answer: CallAnswer) -> None:
-        """What a reply had used that came and could not be taken in: the failed step's event has it."""
+        """Return what a reply had used that could not be taken in: the failed step's event has it."""
         if not answer.recorded:
             usage = answer.reply.usage + answer.wasted
             texts = () if usage.input_total else (answer.reply.text,)
