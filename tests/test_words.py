@@ -76,7 +76,7 @@ def faults(module: Path) -> Iterator[str]:
     said = [text for text in docstrings(ast.parse(source)) if text.strip()]
     yield from (text for text in said if text.split()[0].strip(",.:;") in NOUN_CLAUSES)
     for text in [*said, *comments(source)]:
-        yield from (text for phrase in DECODED if phrase in " ".join(text.lower().split()))
+        yield from (text for phrase in DECODED if re.search(rf"\b{phrase}\b", " ".join(text.lower().split())))
         yield from (sentence for sentence in sentences(text) if length(sentence) > MOST_WORDS)
 
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from agentnb.models import catalog
-from agentnb.models.catalog import Model
+from agentnb.models.catalog import Model, lookup
 from agentnb.models.messages import Usage
 
 
@@ -48,18 +47,34 @@ def cost_of(model: Model, usage: Usage, *, at: float | None = None) -> Cost:
     return Cost(total=billed, uncached=_price(model, everything, at))
 
 
-def price(model: str, **tokens: int) -> float | None:
-    """Return the US dollars of one call to a model; None where its price is not known.
+def price(
+    model: str,
+    *,
+    input: int = 0,  # noqa: A002  the field's word for it
+    cache_read: int = 0,
+    cache_write_5m: int = 0,
+    cache_write_1h: int = 0,
+    output: int = 0,
+) -> float | None:
+    """Return what the tokens of one call cost today, in US dollars; None where the price is not known.
 
-    `model` is a name as `-m` takes it. `tokens` are those of one call: `input` (not cached), `cache_read`,
-    `cache_write_5m`, `cache_write_1h`, `output`. Raises ModelUnknown, and TypeError on tokens of another kind.
+    `model` is a name as `%%agent -m` takes it. `input` is what was neither read from a prompt cache nor written to one.
+
+    Raises ModelUnknown.
 
     >>> agentnb.price("anthropic:claude-sonnet-4-6", input=1_000_000)
     3.0
     >>> agentnb.price("anthropic:claude-sonnet-4-6", cache_read=1_000_000)
     0.3
     """
-    return cost_of(catalog.lookup(model), Usage(**tokens)).total
+    used = Usage(
+        input=input,
+        cache_read=cache_read,
+        cache_write_5m=cache_write_5m,
+        cache_write_1h=cache_write_1h,
+        output=output,
+    )
+    return cost_of(lookup(model), used).total
 
 
 def storage_price(model: Model) -> float:

@@ -32,11 +32,9 @@ class Simulator:
     received. `limits` are the rate limits, `{"requests": n, "tokens": n}` a minute for each key and model. Raises
     InputError on a negative speed or another limit, and OSError where the port is taken.
 
-    >>> with agentnb.Simulator(speed=0, record=True) as simulator:
-    ...     with agentnb.Agent(model="sim:gpt-4.1", simulator=simulator) as agent:
-    ...         answer = agent.run("Say hello.")
-    >>> [request.path for request in simulator.requests]
-    ['/v1/responses']
+    >>> with agentnb.Simulator(speed=0) as simulator:
+    ...     simulator.url.startswith("http://127.0.0.1:"), simulator.requests
+    (True, [])
     """
 
     def __init__(

@@ -24,10 +24,12 @@ class SimClock:
     """Virtual time, safe between threads: it stands still until someone advances it or the simulator would wait.
 
     >>> clock = agentnb.SimClock()
-    >>> before = clock.now()
-    >>> clock.advance(300)
-    >>> clock.now() - before
-    300.0
+    >>> with agentnb.Agent(clock=clock) as agent:
+    ...     first = agent.run("What does `predict` need?")
+    ...     clock.advance(310)  # the prompt cache of five minutes has lapsed
+    ...     second = agent.run("And what does it give back?")
+    >>> second.cache.read
+    0
     """
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:
