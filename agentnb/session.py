@@ -19,6 +19,7 @@ from typing import Any
 
 from agentnb import canonical
 from agentnb.agent.built_in import BuiltInAgent
+from agentnb.agent.conversation.recollection import Recollection
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.deps import Services
 from agentnb.agent.hydration.project import own_root
@@ -32,10 +33,12 @@ from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.files import ProjectFiles
 from agentnb.agent.tools.notebook import NotebookTools
 from agentnb.agent.tools.project_tests import ProjectTests
-from agentnb.agent.tools.registry import built_in
+from agentnb.agent.tools.recall import Recall
+from agentnb.agent.tools.registry import OnDemand, built_in
 from agentnb.agent.tools.run_code import run_in
 from agentnb.agent.tools.running.rehearsal import Rehearsal
 from agentnb.agent.tools.running.undo import Undo
+from agentnb.agent.tools.servers.mcp import McpServers
 from agentnb.agent.tools.tool import Outcome, Tool, without_result
 from agentnb.canonical import Clock, JsonObject, SystemClock
 from agentnb.context.notebook.cell_runs import CellLog
@@ -111,6 +114,7 @@ class Session:
         self._more: list[Provider] = []
         self.observed = Observed()
         self.undo = Undo()
+        self._servers: McpServers | None = None
         self.answer: Tool | None = None
         """The tool that takes the value which the last `--as` asked for."""
         self._seen: set[str] = set()
@@ -269,6 +273,8 @@ class Session:
         machine = self.machine(scrub)
         if self._threads is None:
             self._threads = Threads(machine)
+        recollection = Recollection(machine, self._threads)
+        recall = Recall(steps=lambda: recollection.steps(machine.current.run_id))
         return BuiltInAgent(
             Services(
                 machine=machine,
@@ -280,7 +286,7 @@ class Session:
                 keepalive=self.keepalive,
                 provider_for=connections,
                 hydrator=hydrator,
-                tools=self._tools(hydrator),
+                tools=self._tools(hydrator, recall),
                 on_main=on_main,
                 clock=self.clock,
                 scrub=scrub,
@@ -335,7 +341,7 @@ class Session:
 
         return Scrubber(allow=frozenset(self.pins.allow), variables=variables)
 
-    def _tools(self, hydrator: Hydrator) -> dict[str, Tool]:
+    def _tools(self, hydrator: Hydrator, recall: Recall) -> dict[str, Tool]:
         def look(name: str) -> Outcome:
             return hydrator.look(name, count=self.samples.counter_for(self.model_name()).count)
 
@@ -360,9 +366,23 @@ class Session:
         tests = ProjectTests(root, cancelled=self.cancelled.is_set)
         # Tools that `@agentnb.tool` made in the user's namespace can be named with --tools; they are never default.
         of_the_user = {value.name: value for value in list(self.namespace.values()) if type(value) is Tool}
-        made = built_in(notebook, ProjectFiles(root), tests) | of_the_user | self.extra_tools
+        made = built_in(notebook, ProjectFiles(root), tests, recall) | of_the_user | self.extra_tools
         made |= {self.answer.name: self.answer} if self.answer is not None else {}
-        return made if self.settings.values != "schema" else {name: without_result(tool) for name, tool in made.items()}
+        quiet = without_result if self.settings.values == "schema" else None
+
+        def from_server(name: str) -> Tool | None:
+            found = self.servers.tool(name)
+            return quiet(found) if quiet and found else found
+
+        return OnDemand({name: quiet(tool) if quiet else tool for name, tool in made.items()}, from_server)
+
+    @property
+    def servers(self) -> McpServers:
+        """The MCP servers of the project's `.mcp.json` and of the one in the person's home. None is started by this."""
+        if self._servers is None:
+            root = own_root(self.project) if self.project else None
+            self._servers = McpServers(root, self.environment, stopped=self.cancelled.is_set)
+        return self._servers
 
     def request(self, task: str, **changes: Any) -> Request:
         """Return a request from the settings with the changes that are not None. Raises InputError on half a
@@ -377,8 +397,12 @@ class Session:
         }
         values |= {name: value for name, value in changes.items() if value is not None}
         values["allow"] = (*values["allow"], *sorted(self._always.get(values["thread"], set()) - {*values["allow"]}))
+        values["tools"] = self.servers.expanded(values["tools"])
+        values["compact_model"] = values["compact_model"] and self.model_name(values["compact_model"])
         if values["style"] == "tutor":  # whatever else is asked for: what solves an exercise is not at hand
             values["tools"] = tuple(name for name in values["tools"] if name not in SOLVES)
+        if values["tools"]:  # a long run's results leave its requests: every run that has some can read them again
+            values["tools"] = (*values["tools"], "recall")
         return Request(task=task, **values)
 
     def allow_always(self, thread: str, tools: Iterable[str]) -> None:
@@ -445,6 +469,9 @@ class Session:
         if self.simulated is not None:
             self.simulated.stop()
             self.simulated = None
+        if self._servers is not None:
+            self._servers.close()
+            self._servers = None
         self._threads = None
         if self._bus is not None:
             self._bus[1].close()

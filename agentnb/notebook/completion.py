@@ -102,7 +102,8 @@ def offers_of(notebook: Notebook) -> Offers:
 def _tools(notebook: Notebook) -> list[str]:
     from agentnb.agent.tools.registry import NAMES
 
-    return [*NAMES, *(tool.name for tool in _values(notebook, "agentnb.agent.tools.tool", "Tool").values())]
+    servers = notebook.session.servers.known()
+    return [*NAMES, *servers, *(tool.name for tool in _values(notebook, "agentnb.agent.tools.tool", "Tool").values())]
 
 
 def _models() -> list[str]:

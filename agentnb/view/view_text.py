@@ -30,6 +30,7 @@ STATES = {
     "HYDRATING": ("●", "Collecting context", "#3f7fd0"),
     "THINKING": ("●", "Asking", "#3f7fd0"),
     "ACTING": ("●", "Running a tool", "#3f7fd0"),
+    "CONDENSING": ("●", "Condensing", "#3f7fd0"),
 }
 ENDED = frozenset({"COMPLETED", "FAILED", "PAUSED", "WAITING", "CANCELLED", "DRY_RUN"})
 EXPECTED = "expected: "
@@ -510,7 +511,9 @@ def answer_line(doc: Doc) -> str:
     if not questions(doc) or not run_id:
         return ""
     asks = [item for item in questions(doc) if item.get("asks")]
-    runs = f"%agent_runs approve {run_id} lets it run, %agent_runs deny {run_id} WHY tells the model no."
+    digest = clean(part(doc, "approvals").get("digest") or "")
+    shown = f"{run_id} --digest {digest}" if digest else run_id
+    runs = f"%agent_runs approve {shown} lets it run, %agent_runs deny {run_id} WHY tells the model no."
     if not asks:
         return f"Without buttons, or after a restart: {runs}"
     answers = f"%agent_runs answer {run_id} WORDS answers the question"

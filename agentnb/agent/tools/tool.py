@@ -15,7 +15,7 @@ from agentnb.agent.tools.proposals import Proposal
 from agentnb.canonical import JsonMapping
 from agentnb.context.notebook.schema_only import WITHHELD
 from agentnb.context.redaction.redactor import cut_point
-from agentnb.errors import InputError, ToolUnknown, nearest
+from agentnb.errors import InputError, RunInterrupted, ToolUnknown, nearest
 from agentnb.models.framing import unframed
 from agentnb.models.messages import ToolCall, ToolSpec
 
@@ -43,7 +43,8 @@ class Tool:
     """A function that a model may call.
 
     `acts` tools change something: they run only when allowed by name. `on_main` tools touch the user's namespace and
-    run on the kernel's main thread. Of an `asks` tool a person's word is the result. One that
+    run on the kernel's main thread. Of an `asks` tool a person's word is the result. `ours` are
+    those that come built in: a replay looks again with them, and calls no other. One that
     `shows_values` tells less where values are to stay at home. `take` checks arguments and gives
     them as `call` wants them; it raises WrongArguments. `trouble` says, or raises, why a call would fail, before a
     person is asked.
@@ -56,6 +57,7 @@ class Tool:
     acts: bool = True
     on_main: bool = True
     asks: bool = False
+    ours: bool = False
     shows_values: bool = True
     take: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     trouble: Callable[..., str] = field(default=lambda **_: "")
@@ -166,12 +168,13 @@ def pick(names: Iterable[str], available: Mapping[str, Tool]) -> dict[str, Tool]
     """Return the named tools. Raises ToolUnknown with the nearest name."""
     chosen = {}
     for name in names:
-        if name not in available:
+        try:
+            chosen[name] = available[name]
+        except KeyError:
             hint = nearest(name, list(available))
             raise ToolUnknown(
                 f"no tool is called {name!r}", todo=f"{hint} Known: {', '.join(sorted(available))}.".strip()
-            )
-        chosen[name] = available[name]
+            ) from None
     return chosen
 
 
@@ -179,6 +182,8 @@ def carry_out(tool: Tool, call: ToolCall) -> Outcome:
     """Run a tool that may run. Its own failure is an outcome for the model to read, not ours."""
     try:
         result = tool.call(**tool.take(call.arguments))
+    except RunInterrupted:
+        raise
     except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
         return Outcome(text=unframed(shorten(_said_of(error, tool))), is_error=True)
     return result if isinstance(result, Outcome) else Outcome(text=unframed(shorten(_as_text(result))))
