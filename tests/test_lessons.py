@@ -92,3 +92,16 @@ def test_links_lead_to_other_lessons(lesson: Path) -> None:
 def test_an_answer_is_checked(answer: Any, right: Any, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(NOTEBOOKS / "lesson.py"))["check"](answer, right, "Count.")
     assert capsys.readouterr().out.startswith(said)
+
+
+@pytest.mark.slow
+@pytest.mark.kernel
+def test_what_the_lesson_on_context_hides_is_in_no_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    monkeypatch.setenv("AGENTNB_HOME", str(tmp_path))
+    monkeypatch.setenv("AGENTNB_SIM_SPEED", "0")
+    book = nbformat.read(NOTEBOOKS / "05-context.ipynb", as_version=4)
+    nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
+    (prompt,) = (cell.outputs[0]["data"]["text/plain"] for cell in book.cells if cell.source == "%agent_context prompt")
+    assert "hours_afloat" in prompt
+    assert "Ada Bright" not in prompt
