@@ -154,7 +154,7 @@ def prompt_tokens(
         else block_tokens(block.content, counter, images) + _frame(block, before)
         for block, before in zip(blocks, roles, strict=False)
     ]
-    if after is None and blocks and blocks[0].role is Role.TOOLS:
+    if after is None and any(block.role is Role.TOOLS for block in blocks[:2]):
         tokens[0] += counter.tools_preamble
     return tuple(tokens)
 
@@ -260,7 +260,7 @@ def end_note(reply: Reply) -> str:
 def recorded_reply(before: AgentState, after: AgentState, data: JsonMapping) -> Reply:
     """Return the reply that a journaled THINKING step took in: its blocks from the states, the rest from its event."""
     return Reply(
-        content=tuple(block.content for block in after.blocks[len(before.blocks) :]),
+        content=tuple(block.content for block in after.blocks[len(before.blocks) :] if block.role is Role.ASSISTANT),
         stop=StopReason(data["stop"]),
         usage=Usage.from_json(data["usage"]),
         model=after.address,

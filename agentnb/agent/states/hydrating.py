@@ -19,6 +19,7 @@ from agentnb.agent.state import AgentState, HeldDefinition, LeftOut, Segment, St
 from agentnb.agent.states.other_model import segment_kind
 from agentnb.agent.tools.policy import allowed_tools
 from agentnb.agent.tools.tool import pick
+from agentnb.canonical import JsonMapping
 from agentnb.context.selection import Chosen, Selection
 from agentnb.errors import InputError
 from agentnb.models import catalog
@@ -78,6 +79,7 @@ class Hydrating:
             options=options,
             segment=segment,
             purse=request.purse,
+            schema=request.schema,
             notebook=bool(request.execution),
             label=model.label,
             simulated=catalog.is_simulated(request.model),
@@ -104,10 +106,11 @@ class Hydrating:
     def _kind(self, request: Request) -> str:
         """Model, tools and instructions: what a segment freezes by its own. A change of any begins a new one."""
         specs = [tool.spec for tool in pick(request.tools, self._services.tools).values()]
-        return segment_kind(request.model, self._static(specs, request.style))
+        return segment_kind(request.model, self._static(specs, request.style, request.schema))
 
-    def _static(self, specs: Sequence[ToolSpec], style: str) -> tuple[Block, ...]:
-        return static_blocks(specs, style=style, course=self._services.hydrator.course() if style else "")
+    def _static(self, specs: Sequence[ToolSpec], style: str, answer: JsonMapping | None) -> tuple[Block, ...]:
+        course = self._services.hydrator.course() if style else ""
+        return static_blocks(specs, style=style, course=course, answer=answer)
 
     def __call__(self, state: AgentState) -> Step:
         """Fill the turn, and say how much it holds."""
@@ -230,7 +233,7 @@ class Hydrating:
         steady = tuple(one for one in now if one not in hot)
         project = replace(services.hydrator.snapshot(count, folded=steady), left_out=len(path) - len(sent))
         outline = semi_static_block(project)
-        blocks = [*self._static(specs, state.options.style), *([outline] if outline else [])]
+        blocks = [*self._static(specs, state.options.style, state.schema), *([outline] if outline else [])]
         return tuple(scrubbed(block, services.scrub) for block in blocks), hot
 
 

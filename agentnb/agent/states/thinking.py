@@ -22,6 +22,7 @@ from agentnb.agent.request_planner import Preparing
 from agentnb.agent.samples import learn_call
 from agentnb.agent.state import AgentState, LastCall, Step, StepEvent
 from agentnb.agent.states.other_model import with_model
+from agentnb.agent.tools.typed_answer import answer_text
 from agentnb.errors import (
     AgentnbError,
     CallTimeout,
@@ -31,7 +32,9 @@ from agentnb.errors import (
 )
 from agentnb.models import prices
 from agentnb.models.catalog import is_simulated
-from agentnb.models.messages import Reply, StopReason, Usage
+from agentnb.models.framing import unframed
+from agentnb.models.layers import Block, Layer
+from agentnb.models.messages import Reply, Role, StopReason, Text, Usage
 from agentnb.models.tokens import cached_share
 from agentnb.providers import latency
 from agentnb.providers.base import CallAnswer, Provider, Wire
@@ -83,8 +86,19 @@ class Thinking:
             most = affordable_output(state.budget, self._preparing.quote(call))
             call = replace(call, prompt=replace(call.prompt, max_tokens=most))
         if state.purse:
-            return self._call_from_purse(state, call, prediction, before)
-        return self._make_call(state, call, prediction)
+            return self._mended(*self._call_from_purse(state, call, prediction, before))
+        return self._mended(*self._make_call(state, call, prediction))
+
+    def _mended(self, event: StepEvent, state: AgentState) -> Step:
+        """Take a structured answer: one that does not fit goes back to the model with its faults."""
+        check = self._services.faults_of
+        if event is not StepEvent.ANSWERED or state.schema is None:
+            return event, state
+        if check is not None and (faults := check(state.text)):
+            said = f"This is not the value that was asked for: {unframed(faults)}. Give the whole value again."
+            block = Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text(said), label="what does not fit")
+            return StepEvent.DOES_NOT_FIT, replace(state, blocks=(*state.blocks, block))
+        return event, replace(state, text=answer_text(state.text))
 
     def _with_object(self, state: AgentState, call: Call) -> tuple[AgentState, Call]:
         """Return the call bound to a cache object, where the provider keeps such, one pays, and the budget allows
@@ -235,7 +249,7 @@ class Thinking:
             wasted = prices.cost_of(call.model, answer.wasted)
             state = replace(state, spending=state.spending.with_call(answer.wasted, wasted))
         event, state = advance(state, reply, cost, sent=len(call.prompt.blocks))
-        if event is StepEvent.ANSWERED:
+        if event is StepEvent.ANSWERED and state.schema is None:  # no ping may ask for an answer by a schema
             self._services.keepalive.begin(state.address, call, self._preparing.plan(state, call).pings)
         return event, state
 
@@ -316,7 +330,12 @@ class Thinking:
             state = with_model(state, after.address, current.run_id, self._services)
         reply = recorded_reply(state, after, event.data)
         cost = prices.cost_of(self._services.model(state.address), reply.usage, at=event.at)
-        return advance(replace(state, last=after.last), reply, cost, sent=after.previous_end)
+        led_to, state = advance(replace(state, last=after.last), reply, cost, sent=after.previous_end)
+        if led_to is not StepEvent.ANSWERED or state.schema is None:
+            return led_to, state
+        if said := after.blocks[len(state.blocks) :]:
+            return StepEvent.DOES_NOT_FIT, replace(state, blocks=(*state.blocks, *said))
+        return led_to, replace(state, text=answer_text(state.text))
 
     def _learn(
         self, state: AgentState, call: Call, prediction: Prediction, reply: Reply, *, vanished: bool
