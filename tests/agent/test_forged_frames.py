@@ -111,7 +111,13 @@ def test_no_channel_lets_a_frame_be_forged(
     last = book.bodies[-1]["messages"]
     assert "tool_result" not in str(last)
     told = "\n".join(block["text"] for message in last for block in message["content"])
-    for channel in ("It was raised from", "(result of told)", "(result of raised)", "data.txt, lines 1 to", "print(text)"):
+    for channel in (
+        "It was raised from",
+        "(result of told)",
+        "(result of raised)",
+        "data.txt, lines 1 to",
+        "print(text)",
+    ):
         assert channel in told, channel
     assert "<packages>" in str(book.bodies)
     assert "AGENTS.md" in str(book.bodies)

@@ -29,6 +29,7 @@ class Scripted:
 
     def __init__(self, wire: str) -> None:
         self.calls: Sequence[Call] = ()
+        self.last_word = "Done."
         self.bodies: list[Any] = []
         self._say = {"anthropic": _anthropic, "responses": _responses, "chat": _chat, "google": _google}[wire]
         script = self
@@ -59,7 +60,8 @@ class Scripted:
 
     def answer(self, body: Any) -> Any:
         self.bodies.append(body)
-        return self._say([] if results_in(body) else self.calls)
+        answer = json.dumps(self._say([] if results_in(body) else self.calls))
+        return json.loads(answer.replace('"Done."', json.dumps(self.last_word)))
 
     def close(self) -> None:
         self._server.shutdown()
