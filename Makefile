@@ -94,7 +94,7 @@ test-notebooks: env
 test-next: env-next
 	$(call phase,next,$(OFFLINE) AGENTNB_EXAMPLES=15 $(NEXT)/bin/python $(PYTEST) -m "kernel or not slow" \
 		--ignore=tests/context/values/test_library_values.py tests/context tests/kernel/test_trace.py \
-		tests/kernel/test_magics.py::test_a_task_brings_cells_and_module_definitions_with_what_they_need)
+		tests/kernel/test_magics.py::test_a_task_brings_cells_and_module_definitions_with_what_they_need tests/test_release.py)
 
 # A long search for a counterexample to every property, with other examples each time.
 search: env
