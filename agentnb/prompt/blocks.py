@@ -12,7 +12,7 @@ from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Image, Role, Text, ToolSpec
 from agentnb.prompt.instructions import SYSTEM, TUTOR
 from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, HeldParts, removed_entry
-from agentnb.prompt.thread import held_definitions, needed
+from agentnb.prompt.thread import needed
 
 
 def static_blocks(tools: Iterable[ToolSpec], *, style: str = "", course: str = "") -> tuple[Block, ...]:
@@ -94,9 +94,8 @@ class TurnParts:
     involved: frozenset[str] = frozenset()
 
 
-def turn_blocks(parts: TurnParts, held_blocks: Iterable[Block]) -> tuple[Block, ...]:
+def turn_blocks(parts: TurnParts, held: HeldParts) -> tuple[Block, ...]:
     """At most one HYDRATION block with what the thread lacks, then the pictures and the query, which are DYNAMIC."""
-    held = held_definitions(held_blocks)
     texts, holds = _hydration(parts, held)
     blocks = []
     if texts:

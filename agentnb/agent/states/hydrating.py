@@ -12,7 +12,7 @@ from agentnb.agent.conversation.threads import EARLIER, folded, left_out
 from agentnb.agent.conversation.turn_blocks import closed, scrubbed
 from agentnb.agent.deps import Services
 from agentnb.agent.hydration.notebook_context import cell_entries, room_for_definitions
-from agentnb.agent.kernel_context import with_changed
+from agentnb.agent.kernel_context import Freshness, with_changed
 from agentnb.agent.request import Request
 from agentnb.agent.segments.segments import ChosenSegment, Segments
 from agentnb.agent.segments.window import context_room
@@ -26,6 +26,7 @@ from agentnb.models.layers import Block
 from agentnb.models.messages import Text, ToolSpec
 from agentnb.models.tokens import TokenCounter
 from agentnb.prompt.blocks import TurnParts, receipt_entry, semi_static_block, static_blocks, turn_blocks
+from agentnb.prompt.project_parts import HeldParts
 from agentnb.prompt.thread import Turn, held_definitions, is_branch, parent_for, removed_definitions
 
 
@@ -49,6 +50,7 @@ class Hydrating:
             begun = self._segments.take_up(source, path, request=request)
         else:
             begun = self._segments.choose(turns, path, kind=kind, request=request)
+        self._services.hydrator.keep(run_id, begun.fresh)
         state = replace(
             self._asked(request, _segment_of(begun, run_id)),
             parent=parent.run_id if parent else None,
@@ -135,14 +137,17 @@ class Hydrating:
             inherited = folded(inherited)
         before = [*self._threads.before(state), *inherited]
         pictures = self._pictures(state, before)
-        parts = self._parts(state, path, before, pictures, hot)
-        blocks = [scrubbed(block, services.scrub) for block in turn_blocks(parts, before)]
+        held, hydrator = held_definitions(before), services.hydrator
+        fresh = hydrator.kept(run_id, held) or hydrator.refresh(held, self._counter(state).count)
+        parts = self._parts(state, path, before, fresh, pictures, hot)
+        blocks = [scrubbed(block, services.scrub) for block in turn_blocks(parts, held)]
+        after = held_definitions(blocks, held)
         return replace(
             state,
             inherited=None,
             blocks=(*inherited, *blocks),
-            definitions=_receipt(before, blocks, parts.selection),
-            cells=cell_entries(held_definitions([*before, *blocks]), parts.cell_entries, parts.involved),
+            definitions=_receipt(after, blocks, parts.selection),
+            cells=cell_entries(after, parts.cell_entries, parts.involved),
             left_out=tuple(LeftOut(name=name, reason=reason) for name, reason in parts.selection.left_out),
             images=pictures.listed,
             redactions=tuple(services.scrub.report()),
@@ -160,6 +165,7 @@ class Hydrating:
         state: AgentState,
         path: Sequence[Turn],
         before: Sequence[Block],
+        fresh: Freshness,
         pictures: Pictures,
         hot: Sequence[Chosen],
     ) -> TurnParts:
@@ -170,12 +176,12 @@ class Hydrating:
             state.options.context,
             state.task,
         )
-        held, budget = held_definitions(before), state.options.context_tokens
-        fresh = hydrator.refresh(held, count, gone=removed_definitions(before))
+        held, budget = fresh.held, state.options.context_tokens
+        changed = (*fresh.changed, *hydrator.defined_again(removed_definitions(before), count))
         added = hydrator.additions(task, _earlier_task(before), held, mode=mode, count=count, budget=budget)
         room = min(budget - added.tokens, room_for_definitions(budget))
         found = hydrator.select(task, mode=mode, count=count, budget=max(0, room))
-        selection = with_changed(found, (*fresh.changed, *self._dropped(state, path), *hot), fresh.notes)
+        selection = with_changed(found, (*changed, *self._dropped(state, path), *hot), fresh.notes)
         return TurnParts(
             task=task,
             selection=selection,
@@ -285,11 +291,10 @@ def _tags(state: AgentState, request: Request) -> dict[str, str]:
     }
 
 
-def _receipt(path: Sequence[Block], own: Sequence[Block], selection: Selection) -> tuple[HeldDefinition, ...]:
-    """List what the context holds after this turn's blocks: every definition once, in its newest version."""
+def _receipt(held: HeldParts, own: Sequence[Block], selection: Selection) -> tuple[HeldDefinition, ...]:
+    """List what the context holds after this turn's `own` blocks: every definition once, in its newest version."""
     new = {str(item["name"]) for block in own for item in block.holds}
     reasons = {chosen.definition.name: chosen.reason for chosen in selection.chosen}
-    held = held_definitions([*path, *own])
     listed = [
         dict(item) | {"new": name in new, "reason": reasons.get(name, f"{item['reason']} {EARLIER}")}
         for name, item in held.items()

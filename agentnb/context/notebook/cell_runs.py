@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from agentnb.context.notebook.cells import AGENT
 from agentnb.context.notebook.dataflow import Dataflow, dataflow
@@ -66,6 +66,7 @@ def words_of(text: str) -> set[str]:
 _ENDINGS = ("ions", "ion", "ings", "ing", "ies", "ers", "ed", "es", "er", "s", "e", "y")
 
 
+@lru_cache(1 << 14)
 def stem(word: str) -> str:
     """A word without its usual English endings; a number, a short or a foreign word as it is."""
     word = word.lower()

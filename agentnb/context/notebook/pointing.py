@@ -163,8 +163,9 @@ def _says_above(task: str) -> bool:
 
 def _last_of_kind(task: str, before: Sequence[CellRun]) -> Iterator[tuple[CellRun, str]]:
     for pattern, kinds in _KINDS:
-        latest = next((run for run in reversed(before) if run.has(*kinds)), None)
-        if latest is not None and pattern.search(task):
+        said = pattern.search(task)
+        latest = next((run for run in reversed(before) if run.has(*kinds)), None) if said else None
+        if latest is not None:
             yield latest, f"the last {_WORD_FOR[kinds[0]]}"
 
 
