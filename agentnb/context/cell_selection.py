@@ -27,6 +27,7 @@ from agentnb.context.notebook.cell_text import (
     is_short,
     outline,
 )
+from agentnb.context.notebook.outputs import steady
 from agentnb.context.notebook.pointing import Pointed, pointed
 from agentnb.context.static.english_words import GRAMMAR
 
@@ -443,7 +444,7 @@ class _Filling:
 def _told(run: CellRun, form: Form, reason: str, before: HeldCell | None, count: Callable[[str], int]) -> Picked:
     """The run as the thread gets it: of one that changed nothing since its last run only that it ran."""
     inner = cell_body(run, form)
-    body = digest(inner)
+    body = digest(steady(inner))
     again = before is not None and before.number != run.number
     attributes = {"replaces": str(before.number) if again and before is not None and before.number else ""}
     if again and before is not None and before.body == body:

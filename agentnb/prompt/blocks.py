@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from agentnb.canonical import JsonMapping, JsonObject
+from agentnb.context.notebook.basis import lacking_values
 from agentnb.context.selection import Chosen, Selection, render
 from agentnb.models.framing import attributes_of, framed
 from agentnb.models.layers import Block, Layer
@@ -75,15 +76,16 @@ def semi_static_block(project: Project) -> Block | None:
 class TurnParts:
     """What a turn may add, before it is laid out: only what the thread lacks is sent.
 
-    `task` is the user's, redacted; `values` and `failure` are texts; `parts` are the project's parts as they are now;
-    `removed` are names that no longer exist; `images` are pictures by the name of what they show. `cells` are the
-    notebook's own texts with their entries, `told` the cells whose source the thread has with them, and `involved`
-    those that the answer will rest on.
+    `task` is the user's, redacted; `values` and `failure` are texts; `standing` are those with values that the thread
+    has; `parts` are the project's parts as they are now; `removed` are names that no longer exist; `images` are
+    pictures by the name of what they show. `cells` are the notebook's own texts with their entries, `told` the cells
+    whose source the thread has with them, and `involved` those that the answer will rest on.
     """
 
     task: str
     selection: Selection
     values: tuple[str, ...] = ()
+    standing: tuple[str, ...] = ()
     failure: str = ""
     parts: tuple[AnyPart, ...] = ()
     removed: tuple[str, ...] = ()
@@ -176,7 +178,8 @@ def receipt_entry(chosen: Chosen) -> JsonObject:
 
 
 def _query(parts: TurnParts) -> str:
-    values = f"<values>\n{chr(10).join(parts.values)}\n</values>\n\n" if parts.values else ""
+    lacking = "\n".join(lacking_values(parts.values, parts.standing))
+    values = f"<values>\n{lacking}\n</values>\n\n" if lacking else ""
     failure = f"{parts.failure}\n\n" if parts.failure else ""
     notes = "".join(f"Note: {note}\n" for note in parts.selection.notes)
     return f"{values}{failure}{notes}{chr(10) if notes else ''}<task>\n{parts.task}\n</task>"

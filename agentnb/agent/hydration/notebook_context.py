@@ -13,9 +13,10 @@ from agentnb.context.cell_selection import CellChoice, CellQuestion, HeldCell, P
 from agentnb.context.notebook.basis import content_of
 from agentnb.context.notebook.cell_runs import CellLog, CellRun, cleaned, without_values
 from agentnb.context.notebook.cell_text import FORMS, OUTLINE, WHOLE, cell_body, cell_element, is_entire
-from agentnb.context.notebook.missing import what_is_missing
+from agentnb.context.notebook.missing import what_is_missing, what_to_run
 from agentnb.context.notebook.namespace import NameLine, names_of, names_text
 from agentnb.context.notebook.notebook_text import KEYS, NotebookText, parts_of
+from agentnb.context.notebook.outputs import steady
 from agentnb.context.notebook.schema_only import WITHHELD
 from agentnb.prompt.project_parts import HeldParts
 
@@ -97,6 +98,11 @@ class NotebookContext:
         """What the task points at and is not there, in a sentence."""
         return what_is_missing(task, self.log.runs, by_number=self.log.by_number, text=self.text, asking=self.asking)
 
+    def to_run(self) -> str:
+        """The cells to run first, in a sentence."""
+        text = self.text.without(self.log.hidden) if self.text is not None else None
+        return self.scrub(what_to_run(text, self.log.runs, asking=self.asking))
+
     def clean(self, run: CellRun) -> CellRun:
         told = without_values(run, WITHHELD) if self.schema_only else run
         return cleaned(told, self.scrub, self.scrub.of_output)
@@ -134,7 +140,7 @@ class NotebookContext:
         text = cell_element(run, cell_body(run, WHOLE))
         if self.log.of_cell(run.cell) is not found:  # an older run: it takes no present one's place
             return text, ()
-        body = digest(cell_body(run, WHOLE))
+        body = digest(steady(cell_body(run, WHOLE)))
         picked = Picked(run=run, form=WHOLE, reason="read by the model", text=text, tokens=count(text), body=body)
         return text, (self._entry(picked),)
 

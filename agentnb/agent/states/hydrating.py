@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -19,6 +19,7 @@ from agentnb.agent.segments.window import context_room
 from agentnb.agent.state import AgentState, HeldDefinition, LeftOut, Segment, Step, StepEvent, is_agents
 from agentnb.agent.tools.policy import allowed_tools
 from agentnb.agent.tools.tool import pick
+from agentnb.context.notebook.basis import values_in, values_told
 from agentnb.context.selection import Chosen, Selection
 from agentnb.errors import InputError
 from agentnb.models import catalog
@@ -146,6 +147,7 @@ class Hydrating:
             state,
             inherited=None,
             blocks=(*inherited, *blocks),
+            values=values_told(parts.values),
             definitions=_receipt(after, blocks, parts.selection),
             cells=cell_entries(after, parts.cell_entries, parts.involved),
             left_out=tuple(LeftOut(name=name, reason=reason) for name, reason in parts.selection.left_out),
@@ -186,6 +188,7 @@ class Hydrating:
             task=task,
             selection=selection,
             values=hydrator.describe_values(task, mode=mode, involved=added.names),
+            standing=tuple(values_in(text) for text in _tasks(before)),
             images=pictures.new,
             failure=_told_once(hydrator.failure(mode=mode, selection=selection), before, added.texts),
             parts=(*fresh.parts, *hydrator.of_project.skills_named(task, count)) if mode != "none" else (),
@@ -243,12 +246,16 @@ class Hydrating:
 SAME_ERROR = "<error>The error told last still stands: no cell has run without one since.</error>"
 
 
+def _tasks(before: Sequence[Block]) -> Iterator[str]:
+    """Yield the earlier turns' tasks with what stands beside them, the newest first."""
+    for block in reversed(before):
+        if block.label == "task" and isinstance(block.content, Text):
+            yield block.content.text
+
+
 def _earlier_task(before: Sequence[Block]) -> str:
     """Return what was asked last: a follow-up may speak of it."""
-    texts = (
-        block.content.text for block in reversed(before) if block.label == "task" and isinstance(block.content, Text)
-    )
-    return next(texts, "").rpartition("<task>\n")[2].removesuffix("\n</task>")
+    return next(_tasks(before), "").rpartition("<task>\n")[2].removesuffix("\n</task>")
 
 
 def _told_once(failure: str, before: Sequence[Block], cells: Sequence[str] = ()) -> str:
