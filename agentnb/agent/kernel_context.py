@@ -129,9 +129,17 @@ class Hydrator:
         return [name for name in self.cells.names if name not in left_out]
 
     def additions(
-        self, task: str, earlier: str, held: HeldParts, *, mode: str, count: Callable[[str], int], budget: int
+        self,
+        task: str,
+        earlier: tuple[str, ...],
+        held: HeldParts,
+        *,
+        mode: str,
+        count: Callable[[str], int],
+        budget: int,
     ) -> Additions:
-        """What the thread lacks of the notebook: cells, their outputs, names, the notebook's own text."""
+        """What the thread lacks of the notebook: cells, their outputs, names, the notebook's own text. `earlier` are
+        the tasks before this one, the newest first."""
         if mode not in _WORDS:
             return Additions()
         notebook = self.notebook

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from agentnb.agent.scrubber import Scrubber
 from agentnb.canonical import JsonMapping, JsonObject, digest
-from agentnb.context.cell_selection import CellChoice, CellQuestion, HeldCell, Picked, choose
+from agentnb.context.cell_selection import CellChoice, HeldCell, Picked, choose
 from agentnb.context.notebook.basis import content_of
 from agentnb.context.notebook.cell_runs import CellLog, CellRun, cleaned, without_values
 from agentnb.context.notebook.cell_text import FORMS, OUTLINE, WHOLE, cell_body, cell_element, is_entire
@@ -18,6 +18,7 @@ from agentnb.context.notebook.namespace import NameLine, names_of, names_text
 from agentnb.context.notebook.notebook_text import KEYS, NotebookText, parts_of
 from agentnb.context.notebook.outputs import steady
 from agentnb.context.notebook.schema_only import WITHHELD
+from agentnb.context.question_words import CellQuestion
 from agentnb.prompt.project_parts import HeldParts
 
 CELL, NAME = "cell:", "name:"
@@ -57,7 +58,7 @@ class NotebookContext:
     text: NotebookText | None = None
     asking: str = ""
 
-    def question(self, task: str, earlier: str) -> CellQuestion:
+    def question(self, task: str, earlier: tuple[str, ...]) -> CellQuestion:
         """The task with its place: the cells by their order in the notebook and the one above, where that is known."""
         if self.text is None:
             return CellQuestion(task=task, earlier=earlier)

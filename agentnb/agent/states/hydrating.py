@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import cast
 
 from agentnb import canonical
@@ -180,7 +181,7 @@ class Hydrating:
         )
         held, budget = fresh.held, state.options.context_tokens
         changed = (*fresh.changed, *hydrator.defined_again(removed_definitions(before), count))
-        added = hydrator.additions(task, _earlier_task(before), held, mode=mode, count=count, budget=budget)
+        added = hydrator.additions(task, _earlier_tasks(before), held, mode=mode, count=count, budget=budget)
         room = min(budget - added.tokens, room_for_definitions(budget))
         found = hydrator.select(task, mode=mode, count=count, budget=max(0, room))
         selection = with_changed(found, (*changed, *self._dropped(state, path), *hot), fresh.notes)
@@ -253,9 +254,13 @@ def _tasks(before: Sequence[Block]) -> Iterator[str]:
             yield block.content.text
 
 
-def _earlier_task(before: Sequence[Block]) -> str:
-    """Return what was asked last: a follow-up may speak of it."""
-    return next(_tasks(before), "").rpartition("<task>\n")[2].removesuffix("\n</task>")
+def _earlier_tasks(before: Sequence[Block]) -> tuple[str, ...]:
+    """Return what was asked last, the newest first: a follow-up may speak of it."""
+    tasks = (text.rpartition("<task>\n")[2].removesuffix("\n</task>") for text in _tasks(before))
+    return tuple(islice(tasks, EARLIER_TASKS))
+
+
+EARLIER_TASKS = 4
 
 
 def _told_once(failure: str, before: Sequence[Block], cells: Sequence[str] = ()) -> str:

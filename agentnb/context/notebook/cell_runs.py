@@ -63,13 +63,21 @@ def words_of(text: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(_CAMEL.sub(" ", text).replace("_", " "))}
 
 
+_VERBS = """
+began=begin bought=buy broke=break brought=bring built=build came=come caught=catch chose=choose chosen=choose drew=draw
+drove=drive fell=fall fallen=fall found=find gave=give given=give grew=grow grown=grow held=hold hid=hide kept=keep
+knew=know known=know lent=lend lost=lose made=make meant=mean met=meet paid=pay ran=run rose=rise risen=rise said=say
+saw=see seen=see sent=send sold=sell spent=spend taken=take took=take taught=teach thought=think threw=throw told=tell
+went=go won=win wrote=write written=write
+"""
+_PAST = dict(pair.split("=") for pair in _VERBS.split())
 _ENDINGS = ("ions", "ion", "ings", "ing", "ies", "ers", "ed", "es", "er", "s", "e", "y")
 
 
 @lru_cache(1 << 14)
 def stem(word: str) -> str:
-    """A word without its usual English endings; a number, a short or a foreign word as it is."""
-    word = word.lower()
+    """A word without its usual English endings, a verb in the present; a number or a foreign word as it is."""
+    word = _PAST.get(word.lower(), word.lower())
     if not word.isascii() or not word.isalpha():
         return word
     for ending in _ENDINGS:
