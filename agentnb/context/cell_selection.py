@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agentnb.canonical import digest
-from agentnb.context.notebook.cell_runs import CellRun
+from agentnb.context.notebook.cell_runs import CellRun, words_of
 from agentnb.context.notebook.cell_text import (
     BRIEF,
     FORMS,
@@ -118,7 +118,7 @@ def choose(
         wants.setdefault(run_key(run), _Want(FULL, "ran since the last turn" if held else "ran before", 9))
     known = {run_key(run): run for run in (*runs, *(run for run, _ in means.cells))}
     brief = [run for run in runs if not _is_held(run, held) or held[run.cell].form == OUTLINE.name]
-    limit = budget if everything else _limit(brief, count, budget, beside)
+    limit = budget if everything or means.entire else _limit(brief, count, budget, beside)
     filling = _Filling(held=held, count=count, clean=clean, limit=limit, budget=budget)
     picked = filling.fill(wants, known)
     taken = {run_key(item.run) for item in picked}
@@ -168,7 +168,7 @@ def _limit(unsent: Sequence[CellRun], count: Callable[[str], int], budget: int, 
     return min(budget, max(pasted * SHARE - beside - LINE * len(unsent), LEAST))
 
 
-LEAST = 400
+LEAST = 500
 """Tokens for chosen cells, however small the notebook is."""
 
 
@@ -198,6 +198,7 @@ def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, nam
         (0, spoken, [*means.cells, *beside]),
         (1, FULL, bound),
         (2, FULL, _raised_in(meant, runs)),
+        (2, FULL, _mended(meant, runs)),
         (2, FULL, _called(meant, runs)),
         (2, spoken, [] if clear else last),
         (3, FULL, worded),
@@ -235,6 +236,24 @@ def _raised_in(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
     lines = {line.strip() for text in texts for line in text.split("\n")[1:] if len(line.strip()) > SHORT_LINE}
     lines = {line for line in lines if not any(line in run.source for run in seeds)}
     return [(run, "an error was raised in it") for run in runs if any(line in run.source for line in lines)]
+
+
+def _mended(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
+    """The next cell after one that failed that is much like it: it was written anew there."""
+    found: _Found = []
+    for run in (run for run in seeds if run.has("error")):
+        later = [other for other in runs if other.order > run.order and _is_like(run, other)]
+        found += [(other, f"is much like cell {run.number}, which failed") for other in later[:1]]
+    return found
+
+
+def _is_like(run: CellRun, other: CellRun) -> bool:
+    mine, its = words_of(run.source), words_of(other.source)
+    return len(mine & its) > LIKE * len(mine | its)
+
+
+LIKE = 0.5
+"""Share of the words of two sources that they have in common, above which one is taken for the other written anew."""
 
 
 SHORT_LINE = 8

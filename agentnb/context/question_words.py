@@ -60,6 +60,8 @@ def names_in(question: CellQuestion, runs: Sequence[CellRun], means: Pointed) ->
     return found
 
 
+_LETTER = re.compile(r"(?<![\w'’])[b-zB-HJ-Z](?![\w'’])")
+"""A letter that stands alone: a parameter, as `k` of "a larger k"."""
 _OTHER = re.compile(
     r"\b(?:other|others|rest|both|them|these|those|each|either|ander\w*|autres?|otr[oa]s?|altr[oaie]|друг\w*)\b|他の|另",
     re.IGNORECASE,
@@ -106,6 +108,7 @@ def by_words(question: CellQuestion, runs: Sequence[CellRun]) -> list[tuple[Cell
         spoken = next((stems for task in question.earlier if (stems := _spoken_stems(task))), frozenset())
     spoken |= _begun_alike(spoken, runs)
     having = {word: [run for run in runs if word in run.stems] for word in sorted(spoken)}
+    having |= {name: [run for run in runs if name in run.letters] for name in _LETTER.findall(question.task)}
     usual = sum(len(run.stems) for run in runs) / max(1, len(runs))
     scores: dict[str, float] = {}
     shared: dict[str, list[str]] = {}
@@ -143,7 +146,7 @@ variance=var correlated=corr correlation=corr duplicates=duplicated missing=isna
 deleted=drop merge=join join=merge sorted=sort,order random=seed,rng train=fit fitted=train predict=predict
 accuracy=score save=csv,write,dump load=read regex=compile regular=compile expression=compile query=select,sql
 network=graph group=groupby grouped=groupby picture=imshow,image draw=plot histogram=hist split=train cluster=label
-outlier=clip,quantile normalise=scale,scaler standardise=scale,scaler test=assert time=seconds,elapsed
+outlier=clip,quantile normalise=scale,scaler standardise=scale,scaler test=assert time=seconds,elapsed,hour
 trend=polyfit,slope,rolling,diff rise=polyfit,slope,trend,diff,growth grow=growth,pct,diff
 getting=trend,polyfit,slope,diff
 long=days,duration,elapsed,length pay=fee,price,cost cost=price,fee expensive=price,cost cheap=price,cost
@@ -151,6 +154,8 @@ good=score,accuracy,rmse,mae,auc spread=std,var,quantile typical=median,mean oft
 best=max,idxmax,nlargest worst=min,idxmin,nsmallest rank=sort relate=corr depend=corr important=importance,coef
 drive=importance,coef gap=isna,nan,interpolate empty=isna,nan,null clean=dropna,fillna,strip fast=timeit,elapsed
 slow=timeit,elapsed convert=astype database=sql,connect axis=xlabel,ylabel colour=color,cmap loop=for,while
+better=score,accuracy,max new=test initialise=init same=duplicate,similarity,equal similar=duplicate,similarity
+late=deadline,due hours=time
 forecast=predict share=normalize,pct percentage=pct,normalize retry=attempt limit=max,most
 """
 _CALLED: dict[str, tuple[str, ...]] = {

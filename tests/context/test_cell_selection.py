@@ -286,3 +286,28 @@ def test_words_in_other_forms_find_their_cells(task: str, source: str) -> None:
     cells: list[Any] = [*FILLER]
     cells[8] = source
     assert 9 in numbers(chosen(log_of(*cells), task))
+
+
+def test_the_cell_that_was_written_anew_after_one_that_failed_comes_along() -> None:
+    cells: list[Any] = [*FILLER]
+    cells[8] = ("rows = read('a.csv', sepp=';')", "error", "TypeError: unexpected keyword 'sepp'")
+    cells[9] = "rows = read('a.csv', sep=';')"
+    assert reasons(chosen(log_of(*cells), "What was the error?"))[10] == "is much like cell 9, which failed"
+
+
+def test_a_verb_that_asks_for_a_plot_points_at_none() -> None:
+    cells: list[Any] = [*FILLER]
+    cells[4] = ("plt.plot(x)", "figure", "Figure: 1 line")
+    log = log_of(*cells)
+    for task in ("Plot step_20 over time.", "Please plot step_20.", "Thanks. Now plot step_20"):
+        assert "the last figure" not in reasons(chosen(log, task)).values(), task
+    assert "the last figure" in reasons(chosen(log, "Label the axes of the plot.")).values()
+
+
+def test_a_parameter_of_one_letter_and_a_word_with_a_capital_inside_are_words() -> None:
+    cells: list[Any] = [*FILLER]
+    cells[6] = "def elo(k=24):\n    return k * 2" + "\n# padding" * 20
+    cells[16] = "# pH of the sample" + "\n# padding" * 20
+    log = log_of(*cells)
+    assert 7 in numbers(chosen(log, "What changes with a larger k?"))
+    assert 17 in numbers(chosen(log, "Explain the formula for the pH."))

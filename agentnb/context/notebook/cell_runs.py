@@ -16,7 +16,8 @@ _OURS = re.compile(
     r"[^\n]*(?:\n|\Z))+\s*\Z"
 )
 _WORD = re.compile(r"[^\W\d_]{2,}|\d[\d.,]*\d|\d")
-_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_LETTER = re.compile(r"(?<![\w'\"])[A-Za-z](?![\w'\"])")
+_CAMEL = re.compile(r"(?<=[a-z][a-z])(?=[A-Z])")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class CellRun:
     @cached_property
     def stems(self) -> frozenset[str]:
         return frozenset(map(stem, self.words))
+
+    @cached_property
+    def letters(self) -> frozenset[str]:
+        """The names of one letter that its source uses."""
+        return frozenset(_LETTER.findall(self.source))
 
     def has(self, *kinds: str) -> bool:
         return any(output.kind in kinds for output in self.outputs)

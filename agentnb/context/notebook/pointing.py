@@ -78,10 +78,14 @@ _CODE = re.compile(
 )
 _WHICH = re.compile(
     r"\b(?P<which>first|second|third|fourth|previous|other|both|all|every|each)\s+(?:of the\s+)?(?:\w+\s+)?(?:two\s+)?$"
-    r"|\bbefore\s+(?:that|last)\b",
+    r"|\bbefore\s+(?:that|(?:the\s+)?last)\b",
     re.IGNORECASE,
 )
 """Which of several plots, tables or errors is meant, by the words before the noun; without such a word the last."""
+_ASKS = re.compile(
+    r"(?:.*[.!?,]\s+)?(?:(?:please|now|then|and|also|can you|could you)\s+)*\w+", re.IGNORECASE | re.DOTALL
+)
+"""What ends with a verb that asks for something: the plot of "Plot the ages" is not there yet."""
 _BESIDE = re.compile(
     rf"\b(?:{_NOUN})\s+(?:right |just )?(?P<side>before|above|after|below)\s+(?!this|that|it\b)", re.IGNORECASE
 )
@@ -183,7 +187,7 @@ def _says_above(task: str) -> bool:
 def _of_kind(task: str, before: Sequence[CellRun]) -> Iterator[tuple[CellRun, str]]:
     """The last cell that showed what is spoken of, or the one that is meant by its place among such."""
     for pattern, kinds in _KINDS:
-        said = pattern.search(task)
+        said = next((found for found in pattern.finditer(task) if not _ASKS.fullmatch(task[: found.end()])), None)
         shown = [run for run in before if run.has(*kinds)] if said else []
         word = _WORD_FOR[kinds[0]]
         if said and shown:
