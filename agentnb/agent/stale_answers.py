@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from agentnb.agent.conversation.threads import EARLIER
 from agentnb.agent.kernel_context import Hydrator
-from agentnb.agent.state import AgentState
+from agentnb.agent.state import EARLIER, AgentState
 from agentnb.context.notebook.basis import content_of, older_cells, older_values
 
 
@@ -32,7 +31,8 @@ def note_on(older: Iterable[str]) -> str:
 
 
 def older_parts(hydrator: Hydrator, state: AgentState, *, among: Collection[str] | None = None) -> tuple[str, ...]:
-    """What the answer rests on that is another now, in words. Of values, those of the names `among` are looked at."""
+    """Return what the answer rests on that is another now, in words. Of values, those of the names `among` are looked
+    at."""
     notebook = hydrator.notebook
     cells = older_cells(state.cells, notebook.log.of_cell, notebook.log.session)
     touched = {
@@ -46,7 +46,7 @@ def older_parts(hydrator: Hydrator, state: AgentState, *, among: Collection[str]
 
 
 def still_holds(hydrator: Hydrator, state: AgentState) -> bool:
-    """Whether all that the answer rests on is here as it was, in whichever kernel it was given."""
+    """Tell whether all that the answer rests on is here as it was, in whichever kernel it was given."""
     log = hydrator.notebook.log
     cells = [item for item in state.cells if item.get("involved") and item.get("content")]
     here = [log.of_cell(str(item["cell"])) for item in cells]
@@ -55,7 +55,7 @@ def still_holds(hydrator: Hydrator, state: AgentState) -> bool:
 
 
 def stale_among(hydrator: Hydrator, states: Iterable[tuple[str, AgentState]]) -> Iterator[StaleAnswer]:
-    """The stale ones of these runs."""
+    """Yield the stale ones of these runs."""
     for run_id, state in states:
         older = older_parts(hydrator, state) if state.text else ()
         if older:

@@ -1,7 +1,7 @@
-"""Which cells a question needs, in which form, and why: pointed at, by name, by what they use, by rare words, newest.
+"""Choose which cells a question needs, in which form, and why: pointed at, by name, use or rare words, newest.
 
-Pure, on recorded runs. A notebook of up to FEW unsent cells that fits is told in full. Of a larger one what the
-question needs is told, within half of what pasting it all would take, and a line for each of the others.
+Pure, on recorded runs. A notebook of up to FEW unsent cells that fits is told in full. Of a larger one, what the
+question needs is told, within half of what pasting it all would take. Each other cell gets a line.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MEASURED = 4_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldCell:
-    """How the thread holds a cell: the number of the run that it tells, the form, and the digest of what it tells."""
+    """Tells how the thread holds a cell: the number of the run it tells, the form, and the digest."""
 
     number: int
     form: str
@@ -63,7 +63,7 @@ class Picked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellChoice:
-    """What the turn adds: cells in the order of running, cells that only get a line, and the names that matter."""
+    """Holds what the turn adds: cells in the order of running, cells that only get a line, names that matter."""
 
     picked: tuple[Picked, ...] = ()
     outlined: tuple[CellRun, ...] = ()
@@ -105,7 +105,7 @@ def choose(
     beside: int = 0,
     clean: Callable[[CellRun], CellRun] = lambda run: run,
 ) -> CellChoice:
-    """The cells that this turn adds to what the thread holds, within `budget` tokens.
+    """Return the cells that this turn adds to what the thread holds, within `budget` tokens.
 
     `beside` are the tokens that the turn adds beside them. `clean` takes secrets out.
     """
@@ -157,13 +157,13 @@ def _pasted(runs: Iterable[CellRun], count: Callable[[str], int]) -> float:
 
 
 def _measured(text: str, count: Callable[[str], int]) -> float:
-    """The tokens of a text, of a long one by its beginning."""
+    """Return the tokens of a text, of a long one by its beginning."""
     head = text[:MEASURED]
     return count(head) * len(text) / len(head) if head else 0.0
 
 
 def _limit(unsent: Sequence[CellRun], count: Callable[[str], int], budget: int, beside: int) -> float:
-    """What is left of the share for cells, when the outline and what stands beside it are taken off."""
+    """Return what is left of the share for cells, when the outline and what stands beside it are taken off."""
     pasted = _pasted(unsent, count)
     return min(budget, max(pasted * SHARE - beside - LINE * len(unsent), LEAST))
 
@@ -182,7 +182,7 @@ def _all_that_fit(unsent: Sequence[CellRun], count: Callable[[str], int], budget
 
 
 def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, named: Sequence[str]) -> dict[str, _Want]:
-    """Every cell that the question needs, the strongest reason first."""
+    """Return every cell that the question needs, the strongest reason first."""
     spoken = WHOLE if means.at_length else FULL
     bound = [(run, f"{_does(run, name)} {name}") for name in named for run in _makers(name, runs, len(runs))]
     worded = by_words(question, runs)
@@ -225,13 +225,13 @@ LAST = "the last cell"
 
 
 def _beside(found: Sequence[CellRun], order: Sequence[CellRun], step: int) -> _Found:
-    """The cell before or after the first of those found."""
+    """Return the cell before or after the first of those found."""
     places = [place + step for place, run in enumerate(order) if step and found and run.cell == found[0].cell]
     return [(order[place], "stands beside the cell that is named") for place in places if 0 <= place < len(order)]
 
 
 def _raised_in(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
-    """The cells whose lines stand in the traceback of an error that is spoken of."""
+    """Return the cells whose lines stand in the traceback of an error that is spoken of."""
     texts = (output.text for run in seeds for output in run.outputs if output.kind == "error")
     lines = {line.strip() for text in texts for line in text.split("\n")[1:] if len(line.strip()) > SHORT_LINE}
     lines = {line for line in lines if not any(line in run.source for run in seeds)}
@@ -239,7 +239,7 @@ def _raised_in(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
 
 
 def _mended(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
-    """The next cell after one that failed that is much like it: it was written anew there."""
+    """Return the next cell after one that failed that is much like it: it was written anew there."""
     found: _Found = []
     for run in (run for run in seeds if run.has("error")):
         later = [other for other in runs if other.order > run.order and _is_like(run, other)]
@@ -261,7 +261,7 @@ SHORT_LINE = 8
 
 
 def _called(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
-    """The cells that define the functions and methods which these cells call, and which those call in turn."""
+    """Return the cells that define the functions and methods which these cells call, and which those call in turn."""
     found: _Found = []
     seen, now = {run_key(run) for run in seeds}, seeds
     for _ in range(CALLED_STEPS):
@@ -282,7 +282,7 @@ CALLED_STEPS = 2
 
 
 def _definer(name: str, runs: Sequence[CellRun], *, method: bool) -> CellRun | None:
-    """The last cell that defines a function or class of this name, or a class with such a method."""
+    """Return the last cell that defines a function or class of this name, or a class with such a method."""
     for run in reversed(runs):
         if name in run.flow.binds:
             return run if name in run.flow.defines else None
@@ -292,7 +292,7 @@ def _definer(name: str, runs: Sequence[CellRun], *, method: bool) -> CellRun | N
 
 
 def _by_use(runs: Sequence[CellRun]) -> list[CellRun]:
-    """The cells, those first whose names most later cells use; of equals the newer."""
+    """Return the cells, those first whose names most later cells use; of equals the newer."""
     later: Counter[str] = Counter()
     uses: dict[str, int] = {}
     for run in reversed(runs):
@@ -306,7 +306,7 @@ def _does(run: CellRun, name: str) -> str:
 
 
 def _makers(name: str, runs: Sequence[CellRun], before: int) -> list[CellRun]:
-    """The last cell before a place that binds the name, and those after it that change its object."""
+    """Return the last cell before a place that binds the name, and those after it that change its object."""
     found: list[CellRun] = []
     for run in reversed(runs[:before]):
         flow = run.flow
@@ -346,7 +346,7 @@ def _slices(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> tuple[_Found, 
 
 
 def _changed_since(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
-    """The later cells that change what a cell of the question made or changed, or use it to change something else."""
+    """Return the later cells that change what a cell of the question made, or use it to change something else."""
     found: _Found = []
     for run in seeds:
         own = run.flow.binds - run.flow.imports
@@ -360,7 +360,7 @@ def _changed_since(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
 
 
 def _last_uses(named: Sequence[str], runs: Sequence[CellRun]) -> _Found:
-    """The last cell that uses each name of the question: how a function was called, what became of a value."""
+    """Return the last cell that uses each name of the question: how it was called, or what became of it."""
     found: _Found = []
     for name in named:
         user = next((run for run in reversed(runs) if name in run.flow.uses and name not in run.flow.binds), None)
@@ -389,7 +389,7 @@ class _Filling:
         return [item for item in found if item is not None]
 
     def _taken(self, run: CellRun, want: _Want) -> Picked | None:
-        """The run in the richest form that is wanted and fits; None where the thread has as much of it."""
+        """Return the run in the richest form that is wanted and fits. None where the thread has as much of it."""
         before = self.held.get(run.cell)
         same = before is not None and before.number == run.number
         if same and want.priority >= FILLING:
@@ -413,7 +413,7 @@ class _Filling:
 
 
 def _told(run: CellRun, form: Form, reason: str, before: HeldCell | None, count: Callable[[str], int]) -> Picked:
-    """The run as the thread gets it: of one that changed nothing since its last run only that it ran."""
+    """Return the run as the thread gets it. If nothing changed since its last run, tell only that it ran."""
     inner = cell_body(run, form)
     body = digest(steady(inner))
     again = before is not None and before.number != run.number
@@ -427,4 +427,4 @@ def _told(run: CellRun, form: Form, reason: str, before: HeldCell | None, count:
 
 
 _HELD_WORDS = {OUTLINE.name: "its line", BRIEF.name: "its short form", FULL.name: "its cut form"}
-"""What of a cell was told before, in a word for the model."""
+"""A word for the model: how much of a cell was told before."""

@@ -1,4 +1,4 @@
-"""What the words of a question mean in a notebook: its names, inflected or in part, and cells that share rare words.
+"""Tell what the words of a question mean in a notebook: names, inflected or in part, and cells with its rare words.
 Pure.
 """
 
@@ -35,7 +35,7 @@ _FILLER = GRAMMAR | frozenset(_FILLER_WORDS.split())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellQuestion:
-    """A task and where it stands: what was asked before it, the newest first, the cells by place, and the one above."""
+    """Holds a task and where it stands: earlier tasks, the newest first, the cells by place, and the one above."""
 
     task: str
     earlier: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ def run_key(run: CellRun) -> str:
 
 
 def names_in(question: CellQuestion, runs: Sequence[CellRun], means: Pointed) -> list[str]:
-    """The notebook's names that the question uses: as they are, inflected, or taken apart."""
+    """Return the notebook's names that the question uses: as they are, inflected, or taken apart."""
     known = dict.fromkeys(name for run in runs for name in sorted(run.flow.binds - run.flow.imports))
     methods = (name for run in runs for name in sorted(run.flow.methods) if "_" in name or f".{name}" in question.task)
     known |= dict.fromkeys(methods)
@@ -69,7 +69,7 @@ _OTHER = re.compile(
 
 
 def _alike(names: Sequence[str], known: Iterable[str]) -> list[str]:
-    """The names that share a part with one of these: `tree_model` beside `logit_model`."""
+    """Return the names that share a part with one of these: `tree_model` beside `logit_model`."""
     parts = {part for name in names for part in words_of(name) if len(part) > 2}
     return [name for name in known if name not in names and parts & words_of(name)][:ALIKE]
 
@@ -79,12 +79,12 @@ ALIKE = 6
 
 
 def _goes_on(question: CellQuestion) -> bool:
-    """Is it a follow-up: short, or begun with a word that goes on with something?"""
+    """Tell whether it is a follow-up: short, or begun with a word that goes on with something?"""
     return bool(question.earlier) and (len(question.task.split()) <= 10 or bool(_FOLLOWS.match(question.task)))
 
 
 def names_spoken_of(task: str, known: Iterable[str]) -> list[str]:
-    """Of the `known` names those that a text means: "the thick model" is `thick_model`, "sales" is `sale`."""
+    """Return of the `known` names those that a text means: "the thick model" is `thick_model`, "sales" is `sale`."""
     marked = {word for match in _MARK.finditer(task) for word in IDENTIFIER.findall(match.group(1) or match.group(2))}
     words = dict.fromkeys(IDENTIFIER.findall(task[:20_000]))
     plain = [word for word in words if word.lower() not in GRAMMAR and not (len(word) == 1 and word in "aAiI")]
@@ -102,7 +102,7 @@ def names_spoken_of(task: str, known: Iterable[str]) -> list[str]:
 
 
 def by_words(question: CellQuestion, runs: Sequence[CellRun]) -> list[tuple[CellRun, str]]:
-    """The cells that share the question's rare words, the best first."""
+    """Return the cells that share the question's rare words, the best first."""
     spoken = _spoken_stems(question.task)
     if _goes_on(question) and not spoken:
         spoken = next((stems for task in question.earlier if (stems := _spoken_stems(task))), frozenset())
@@ -125,14 +125,14 @@ def by_words(question: CellQuestion, runs: Sequence[CellRun]) -> list[tuple[Cell
 
 
 def _spoken_stems(task: str) -> AbstractSet[str]:
-    """The stems of a question's telling words. One that is written large within a sentence is a name: "May"."""
+    """Return the stems of a question's telling words. One that is written large within a sentence is a name: "May"."""
     large = {match.group().lower() for match in re.finditer(r"(?<=[^\s.!?] )[A-Z]\w+", task)}
     words = {word for word in words_of(task[:20_000]) if word not in _FILLER or word in large}
     return {stem(word) for word in words} | {other for word in words for other in _CALLED.get(stem(word), ())}
 
 
 def _begun_alike(spoken: AbstractSet[str], runs: Sequence[CellRun]) -> AbstractSet[str]:
-    """Of what the notebook does not know: its words that begin alike, as inflections and cognates do."""
+    """Return, for words that the notebook does not know, its own that begin alike, as inflections and cognates do."""
     known = frozenset(word for run in runs for word in run.stems)
     heads = {word[:ALIKE_LETTERS] for word in spoken - known if len(word) >= ALIKE_LETTERS}
     return frozenset(word for word in known if word[:ALIKE_LETTERS] in heads)

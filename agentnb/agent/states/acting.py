@@ -1,4 +1,4 @@
-"""ACTING: the tools that a reply asked for, each within its policy; and the wait for a person's word on them."""
+"""ACTING: run the tools that a reply asked for, each within its policy, or wait for a person's word."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agentnb.agent.state import AgentState, HeldDefinition, Step, StepEvent
 from agentnb.agent.tools.tool import Outcome, Tool, ToolBox, carry_out, pick
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.errors import ActionUnsure, RunInterrupted
-from agentnb.models.messages import ToolCall
+from agentnb.models.messages import ToolCall, ToolResult
 
 
 class Acting:
@@ -41,7 +41,7 @@ class Acting:
             outcome = said_once(outcome, state.definitions)
             state = replace(
                 state,
-                blocks=(*state.blocks, result_block(proposed.call, outcome)),
+                blocks=(*state.blocks, result_block(proposed.call, outcome, step=state.replies)),
                 definitions=_holding(state.definitions, outcome),
                 proposals=(*state.proposals, *([outcome.proposes] if outcome.proposes else [])),
             )
@@ -57,10 +57,25 @@ class Acting:
 
     def _ask(self, state: AgentState, calls: Sequence[Proposed], box: ToolBox) -> Step:
         """Nothing runs before a person has spoken: not even the reply's other calls, so that the order stays."""
+        if state.options.rehearse:
+            calls = self._rehearsed(calls, box)
         self._machine.current.attach(what=f"asked about {', '.join(item.call.name for item in calls)}")
         asking = [tool.name for tool in box.tools.values() if tool.asks]
         asked = state.approvals.asked(calls, self._machine.current.step, asking=asking)
         return StepEvent.MUST_ASK, replace(state, approvals=asked, waits=state.waits + 1)
+
+    def _rehearsed(self, calls: Sequence[Proposed], box: ToolBox) -> list[Proposed]:
+        """The calls with what they would do, each after the ones before it, where their tool can try that."""
+        return [self._with_rehearsal(item, calls[:number], box) for number, item in enumerate(calls, 1)]
+
+    def _with_rehearsal(self, item: Proposed, upto: Sequence[Proposed], box: ToolBox) -> Proposed:
+        rehearse = box.tools[item.call.name].rehearse
+        if rehearse is None:
+            return item
+        self._machine.current.emit("phase", text=f"trying {item.call.name} in a copy of the kernel")
+        same = [each.call.arguments for each in upto if each.call.name == item.call.name]
+        outcome = self._services.on_main(lambda: Outcome(text=rehearse(same)))
+        return replace(item, rehearsal=self._services.scrub.of_output(outcome.text))
 
     def _timed(self, box: ToolBox, proposed: Proposed, word: Decision | None) -> tuple[Outcome, float]:
         call = proposed.call
@@ -82,6 +97,8 @@ class Acting:
 
     def _carry_out(self, tool: Tool, proposed: Proposed) -> Outcome:
         call = proposed.call
+        if self._machine.current.replaying and not (tool.ours or tool.acts):
+            return self._recorded(call)
         if not tool.acts:
             return self._place(tool, call)
         # An acting tool's effect is keyed (run, step, action): after a crash it is reported, never silently repeated.
@@ -104,6 +121,16 @@ class Acting:
         if not isinstance(done, dict) or "text" not in done:
             return Outcome(text=f"{tool.name} was cut off; the person chose not to repeat it.", is_error=True)
         return Outcome(text=done["text"], is_error=done["is_error"])
+
+    def _recorded(self, call: ToolCall) -> Outcome:
+        """Return what a user's own tool gave when the step was made: a replay does not call it."""
+        current = self._machine.current
+        after = AgentState.from_json(self._machine.context_at(current.run_id, current.step))
+        results = (block.content for block in after.blocks if isinstance(block.content, ToolResult))
+        found = next((result for result in results if result.call_id == call.call_id), None)
+        if found is None:
+            return Outcome(text=f"{call.name} has no recorded result.", is_error=True)
+        return Outcome(text=found.text, is_error=found.is_error)
 
     def _place(self, tool: Tool, call: ToolCall) -> Outcome:
         if tool.on_main:
@@ -133,13 +160,14 @@ class Listening:
 
 
 def _changed(arguments: JsonMapping) -> str:
-    """What the model is told of a call that the person changed before it ran."""
+    """Return what the model is told of a call that the person changed before it ran."""
     shown = arguments["code"] if set(arguments) == {"code"} else canonical.dump(dict(arguments)).decode()
     return f"The person changed the call before it ran:\n{shown}\n\nIt gave:\n"
 
 
 def said_once(outcome: Outcome, held: Sequence[HeldDefinition]) -> Outcome:
-    """The outcome; or, where the conversation holds these definitions in full as they are now, where they stand."""
+    """Return the outcome; or, where the conversation holds these definitions in full as they are now, where they
+    stand."""
     known = {(item["name"], item["digest"]) for item in held if item["form"] == "full"}
     if not outcome.holds or not all((item["name"], item["digest"]) in known for item in outcome.holds):
         return outcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, overload
@@ -15,7 +15,7 @@ from agentnb.agent.tools.proposals import Proposal
 from agentnb.canonical import JsonMapping
 from agentnb.context.notebook.schema_only import WITHHELD
 from agentnb.context.redaction.redactor import cut_point
-from agentnb.errors import InputError, ToolUnknown, nearest
+from agentnb.errors import InputError, RunInterrupted, ToolUnknown, nearest
 from agentnb.models.framing import unframed
 from agentnb.models.messages import ToolCall, ToolSpec
 
@@ -28,8 +28,8 @@ class Unable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a tool gave. `holds` lists definitions that the text brings into the conversation, `proposes` is a cell that
-    a person is to be shown."""
+    """Holds what a tool gave. `holds` lists definitions that the text brings into the conversation. `proposes` is a
+    cell to show to a person."""
 
     text: str
     is_error: bool = False
@@ -43,7 +43,8 @@ class Tool:
     """A function that a model may call.
 
     `acts` tools change something: they run only when allowed by name. `on_main` tools touch the user's namespace and
-    run on the kernel's main thread. Of an `asks` tool a person's word is the result. One that
+    run on the kernel's main thread. Of an `asks` tool a person's word is the result. `ours` are
+    those that come built in: a replay looks again with them, and calls no other. One that
     `shows_values` tells less where values are to stay at home. `take` checks arguments and gives
     them as `call` wants them; it raises WrongArguments. `trouble` says, or raises, why a call would fail, before a
     person is asked.
@@ -56,9 +57,12 @@ class Tool:
     acts: bool = True
     on_main: bool = True
     asks: bool = False
+    ours: bool = False
     shows_values: bool = True
     take: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     trouble: Callable[..., str] = field(default=lambda **_: "")
+    rehearse: Callable[[Sequence[JsonMapping]], str] | None = None
+    """Tells what the last of these calls would do after the others; called where the tool runs."""
 
     @property
     def spec(self) -> ToolSpec:
@@ -80,6 +84,15 @@ def tool(
     The docstring is what the model reads; the annotations give the schema. A `safe` tool has no side effects and
     runs without being allowed by name. One with a built-in tool's name takes its place. Raises InputError on a name
     that not every provider takes.
+
+    >>> @agentnb.tool(safe=True)
+    ... def tide(port: str) -> float:
+    ...     "Metres of tide at a port."
+    ...     return 3.2
+    >>> with agentnb.Agent(model="sim:claude-sonnet-4-6", tools=[tide]) as agent:
+    ...     answer = agent.run("Use `tide` for Dover.")
+    >>> [use.name for step in answer.steps for use in step.tools]
+    ['tide']
     """
 
     def make(given: Callable[..., Any]) -> Tool:
@@ -89,7 +102,7 @@ def tool(
 
 
 def tool_of(function: Callable[..., Any], *, name: str = "", **said: Any) -> Tool:
-    """The tool that a function is: description from its docstring, schema and check from its signature."""
+    """Return the tool that a function is: description from its docstring, schema and check from its signature."""
     return Tool(
         name=name or function.__name__,
         description=inspect.cleandoc(function.__doc__ or function.__name__),
@@ -101,7 +114,7 @@ def tool_of(function: Callable[..., Any], *, name: str = "", **said: Any) -> Too
 
 
 def _fit_for_all(name: str) -> str:
-    """The name, where all providers take it: the strictest of their rules."""
+    """Return the name, where all providers take it: the strictest of their rules."""
     if re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}", name):
         return name
     raise InputError(
@@ -130,11 +143,11 @@ class ToolBox:
         return not tool.asks and (not tool.acts or allows(self.allow, call.name, call.arguments))
 
     def asks(self, call: ToolCall) -> bool:
-        """Whether a person's word is all that the call lacks."""
+        """Tell whether a person's word is all that the call lacks."""
         return call.name in self.tools and not self.may_run(call) and self.problem(call, approved=True) is None
 
     def problem(self, call: ToolCall, *, approved: bool = False) -> Outcome | None:
-        """Why this call cannot be carried out, in words for the model; None when it can. `approved`: a person was
+        """Tell why this call cannot be carried out, in words for the model; None when it can. `approved`: a person was
         asked about this very call."""
         if call.name not in self.tools:
             known = ", ".join(sorted(self.tools)) or "none"
@@ -152,7 +165,7 @@ class ToolBox:
 
 
 def _trouble(tool: Tool, arguments: Mapping[str, Any]) -> Outcome | None:
-    """What is wrong with a call's arguments; or with what it would do, where the tool can say so beforehand."""
+    """Return what is wrong with a call's arguments, or with its effect where the tool knows that beforehand."""
     try:
         said = tool.trouble(**tool.take(arguments))
     except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
@@ -161,15 +174,16 @@ def _trouble(tool: Tool, arguments: Mapping[str, Any]) -> Outcome | None:
 
 
 def pick(names: Iterable[str], available: Mapping[str, Tool]) -> dict[str, Tool]:
-    """The named tools. Raises ToolUnknown with the nearest name."""
+    """Return the named tools. Raises ToolUnknown with the nearest name."""
     chosen = {}
     for name in names:
-        if name not in available:
+        try:
+            chosen[name] = available[name]
+        except KeyError:
             hint = nearest(name, list(available))
             raise ToolUnknown(
                 f"no tool is called {name!r}", todo=f"{hint} Known: {', '.join(sorted(available))}.".strip()
-            )
-        chosen[name] = available[name]
+            ) from None
     return chosen
 
 
@@ -177,6 +191,8 @@ def carry_out(tool: Tool, call: ToolCall) -> Outcome:
     """Run a tool that may run. Its own failure is an outcome for the model to read, not ours."""
     try:
         result = tool.call(**tool.take(call.arguments))
+    except RunInterrupted:
+        raise
     except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
         return Outcome(text=unframed(shorten(_said_of(error, tool))), is_error=True)
     return result if isinstance(result, Outcome) else Outcome(text=unframed(shorten(_as_text(result))))
@@ -193,7 +209,7 @@ def _said_of(error: Exception, tool: Tool) -> str:
 
 
 def without_result(tool: Tool) -> Tool:
-    """The tool as it may be used where no value is to be sent: it runs, and only whether it failed is told."""
+    """Return the tool as used where no value is to be sent: it runs, and tells only whether it failed."""
     if not tool.shows_values:
         return tool
 

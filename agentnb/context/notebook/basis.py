@@ -1,4 +1,4 @@
-"""What an answer rests on, and what of it has changed since: cells, definitions, values. Pure."""
+"""Tell what an answer rests on, and what of it has changed since: cells, definitions, values. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _VALUES = re.compile(r"<values>\n(.*?)\n</values>", re.DOTALL)
 
 
 def content_of(run: CellRun) -> str:
-    """A digest of what a cell says and has shown: comments, blank lines, times and places of errors are no part."""
+    """Return a digest of what a cell says and has shown, without comments, blank lines, times and places of errors."""
     shown = [] if _TIMED.search(run.source) else [(each.kind, steady(each.text)) for each in run.outputs]
     return digest_of([_meaning(run.source), shown])
 
@@ -37,7 +37,8 @@ def _has_magic(code: str) -> bool:
 
 
 def older_cells(cells: Iterable[JsonMapping], now: Callable[[str], CellRun | None], session: str) -> list[str]:
-    """The cells of an answer's receipt that have another content now, in words; another kernel's are not known."""
+    """Return the cells of an answer's receipt that have another content now, in words; another kernel's are not
+    known."""
     found = []
     for item in cells:
         run = now(str(item["cell"]))
@@ -49,14 +50,16 @@ def older_cells(cells: Iterable[JsonMapping], now: Callable[[str], CellRun | Non
 
 
 def values_told(described: Iterable[str]) -> tuple[JsonMapping, ...]:
-    """The names whose descriptions an answer has before it, each with a digest of what it read."""
+    """Return the names whose descriptions an answer has before it, each with a digest of what it read."""
     named = ((match.group(1), text) for text in described if (match := _NAMED.match(text)))
     return tuple({"name": name, "digest": digest(text)} for name, text in named)
 
 
 def lacking_values(described: Iterable[str], told: Iterable[str]) -> tuple[str, ...]:
-    """The descriptions that a thread lacks, and a line on those that stand in it unchanged. `told` are the texts with
-    values that it has, the newest first."""
+    """Return the descriptions that a thread lacks, and a line on those that stand in it unchanged.
+
+    `told` are the texts with values that it has, the newest first.
+    """
     told, new, same = [f"\n{text}\n" for text in told], list[str](), list[str]()
     for text in described:
         name = match.group(1) if (match := _NAMED.match(text)) else ""
@@ -67,7 +70,7 @@ def lacking_values(described: Iterable[str], told: Iterable[str]) -> tuple[str, 
 
 
 def values_in(text: str) -> str:
-    """The values that stand beside a task."""
+    """Return the values that stand beside a task."""
     found = _VALUES.search(text)
     return found.group(1) if found else ""
 
@@ -75,7 +78,7 @@ def values_in(text: str) -> str:
 def older_values(
     told: Iterable[JsonMapping], describe: Callable[[str], str | None], among: Iterable[str] | None = None
 ) -> list[str]:
-    """The values that read otherwise now, in words; `among` bounds the names that are looked at."""
+    """Return the values that read otherwise now, in words; `among` bounds the names that are looked at."""
     names = {str(item["name"]): item["digest"] for item in told if among is None or item["name"] in set(among)}
     now = ((name, was, describe(name)) for name, was in names.items())
     return [f"`{name}`" for name, was, text in now if text is not None and digest(text) != was]

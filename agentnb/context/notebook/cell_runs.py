@@ -38,7 +38,7 @@ class CellRun:
 
     @property
     def key(self) -> str:
-        """The name under which a thread holds the cell."""
+        """Return the name under which a thread holds the cell."""
         return f"cell:{self.cell}"
 
     @cached_property
@@ -47,7 +47,8 @@ class CellRun:
 
     @cached_property
     def words(self) -> frozenset[str]:
-        """The words of source and outputs, in lower case, names taken apart: what a question may share with it."""
+        """Return the words of source and outputs, in lower case, names taken apart: what a question may share with
+        it."""
         text = "\n".join([self.source, *(output.text for output in self.outputs)])
         return frozenset(words_of(text[:40_000]))
 
@@ -57,7 +58,7 @@ class CellRun:
 
     @cached_property
     def letters(self) -> frozenset[str]:
-        """The names of one letter that its source uses."""
+        """Return the names of one letter that its source uses."""
         return frozenset(_LETTER.findall(self.source))
 
     def has(self, *kinds: str) -> bool:
@@ -82,7 +83,7 @@ _ENDINGS = ("ions", "ion", "ings", "ing", "ies", "ers", "ed", "es", "er", "s", "
 
 @lru_cache(1 << 14)
 def stem(word: str) -> str:
-    """A word without its usual English endings, a verb in the present; a number or a foreign word as it is."""
+    """Return a word without its usual English endings, a verb in the present; a number as it is."""
     word = _PAST.get(word.lower(), word.lower())
     if not word.isascii() or not word.isalpha():
         return word
@@ -138,7 +139,7 @@ class CellLog:
         return run
 
     def _before_loading(self, cell: str, source: str) -> CellRun | None:
-        """The same cell as it ran before the extension was loaded, when no front end's id was known of it."""
+        """Return the same cell as it ran before the extension was loaded, when no front end's id was known."""
         if cell.startswith("In["):
             return None
         same = (known for known, run in self._runs.items() if known.startswith("In[") and run.source == source.rstrip())
@@ -146,14 +147,14 @@ class CellLog:
 
     @property
     def runs(self) -> tuple[CellRun, ...]:
-        """The newest run of each cell, in the order in which they ran; hidden ones left out."""
+        """Return the newest run of each cell, in the order in which they ran; hidden ones left out."""
         return tuple(run for run in self._runs.values() if not self.is_hidden(run))
 
     def is_hidden(self, run: CellRun) -> bool:
         return run.cell in self.hidden
 
     def of_number(self, number: int) -> CellRun | None:
-        """The run with this execution count, also one that a later run replaced."""
+        """Return the run with this execution count, also one that a later run replaced."""
         found = self.by_number.get(number)
         return None if found is None or self.is_hidden(found) else found
 
@@ -167,18 +168,18 @@ def is_ours(source: str) -> bool:
 
 
 def _whole(text: str) -> str:
-    """The text without half a character (a lone surrogate), which UTF-8 cannot hold: it is written out."""
+    """Return the text without half a character (a lone surrogate), which UTF-8 cannot hold: it is written out."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def cleaned(run: CellRun, scrub: Callable[[str], str], of_output: Callable[[str], str]) -> CellRun:
-    """The run without secrets."""
+    """Return the run without secrets."""
     source, outputs = scrub(run.source), tuple(replace(each, text=of_output(each.text)) for each in run.outputs)
     return run if (source, outputs) == (run.source, run.outputs) else replace(run, source=source, outputs=outputs)
 
 
 def without_values(run: CellRun, said: str) -> CellRun:
-    """The run with `said` in the place of every output; of an error its type stays."""
+    """Return the run with `said` in the place of every output; of an error its type stays."""
     return replace(run, outputs=tuple(replace(each, text=_bare(each, said), name="") for each in run.outputs))
 
 

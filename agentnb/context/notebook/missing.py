@@ -1,4 +1,4 @@
-"""Whether a task points at something that is not there: a cell that did not run, an empty kernel. Pure."""
+"""Tell whether a task points at something that is not there: a cell that did not run, an empty kernel. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def what_is_missing(
     text: NotebookText | None = None,
     asking: str = "",
 ) -> str:
-    """What the task points at and the kernel does not have, in a sentence; empty where it has it all."""
+    """Return in a sentence what the task points at and the kernel does not have. Empty where it has it all."""
     means = pointed(task, runs, by_number=by_number)
     waiting = _waiting(text, runs)
     if not runs and (means.above or means.missing or (means.entire and not waiting)):
@@ -39,7 +39,7 @@ def what_is_missing(
 
 
 def what_to_run(text: NotebookText | None, runs: Sequence[CellRun], *, asking: str = "") -> str:
-    """The cells above the asking one that have not run, in a sentence: their number and their first lines."""
+    """Return the cells above the asking one that have not run, in a sentence: their number and their first lines."""
     cells = _not_run(text.above(asking), runs) if text is not None else []
     if not cells:
         return "Run the cells above it (Run > Run All Above)."
@@ -54,7 +54,7 @@ NAMED, SHOWN = 40, 3
 
 
 def _waiting(text: NotebookText | None, runs: Sequence[CellRun]) -> int:
-    """How many cells of code the notebook has that have not run."""
+    """Return how many cells of code the notebook has that have not run."""
     return len(_not_run(text.cells, runs)) if text is not None else 0
 
 

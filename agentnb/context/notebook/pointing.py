@@ -1,4 +1,4 @@
-"""Where a question points: cells by number or place, the last plot, the table above, the error. Pure."""
+"""Find where a question points: cells by number or place, the last plot, the table above, the error. Pure."""
 
 from __future__ import annotations
 
@@ -106,7 +106,8 @@ _NEARLY_ALL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Pointed:
-    """What a question points at: cells with the reason, in the order of mention; and whether it means everything."""
+    """Holds what a question points at: cells with the reason, in the order of mention; and whether it means
+    everything."""
 
     cells: tuple[tuple[CellRun, str], ...] = ()
     entire: bool = False
@@ -127,9 +128,9 @@ def pointed(
     placed: Sequence[CellRun] = (),
     above: CellRun | None = None,
 ) -> Pointed:
-    """The cells that the words of `task` mean.
+    """Return the cells that the words of `task` mean.
 
-    `placed` are the cells by their place in the notebook where that is known; `above` is the one over the asking cell.
+    `placed` are the cells by their place in the notebook, where that is known. `above` is the one over the asking cell.
     """
     order = list(placed or runs)
     before = _up_to(order, above) if above is not None else list(runs)
@@ -153,7 +154,7 @@ def pointed(
 def _numbered(
     task: str, by_number: Mapping[int, CellRun], placed: Sequence[CellRun]
 ) -> tuple[list[tuple[CellRun, str]], tuple[int, ...]]:
-    """The cells named by number, which is an execution count before it is a place; and the numbers of none."""
+    """Return the cells named by number, which is first an execution count and then a place. Add the numbers of none."""
     found, missing = [], []
     for number, as_place, certain in _numbers(task):
         run = by_number.get(number)
@@ -185,7 +186,7 @@ def _says_above(task: str) -> bool:
 
 
 def _of_kind(task: str, before: Sequence[CellRun]) -> Iterator[tuple[CellRun, str]]:
-    """The last cell that showed what is spoken of, or the one that is meant by its place among such."""
+    """Return the last cell that showed what is spoken of, or the one that is meant by its place among such."""
     for pattern, kinds in _KINDS:
         said = next((found for found in pattern.finditer(task) if not _ASKS.fullmatch(task[: found.end()])), None)
         shown = [run for run in before if run.has(*kinds)] if said else []
@@ -220,8 +221,8 @@ _WORD_FOR = {
 
 
 def _numbers(task: str) -> Iterator[tuple[int, bool, bool]]:
-    """The numbers of cells in the text; whether they may be places, which `In[3]` is not; and whether a cell is meant
-    for certain, which `[3]` does not say."""
+    """Yield the numbers of cells in the text. Beside each: whether it may be a place, unlike `In[3]`, and whether it
+    surely means a cell, unlike `[3]`."""
     for match in _NUMBER.finditer(task):
         if match.group("c"):
             text = match.group("c") + (match.group("more") or "")
