@@ -51,7 +51,10 @@ class HeldCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picked:
-    """A run that goes along, as it is told. `body` is the digest of its source and outputs in that form."""
+    """A run that goes along, as it is told. `body` is the digest of its source and outputs in that form.
+
+    `older`: the thread holds a newer run of its cell, whose place it does not take.
+    """
 
     run: CellRun
     form: Form
@@ -59,6 +62,7 @@ class Picked:
     text: str
     tokens: int
     body: str
+    older: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -416,6 +420,9 @@ def _told(run: CellRun, form: Form, reason: str, before: HeldCell | None, count:
     """Return the run as the thread gets it. If nothing changed since its last run, tell only that it ran."""
     inner = cell_body(run, form)
     body = digest(steady(inner))
+    if before is not None and before.number > run.number:
+        text = cell_element(run, inner, older_than=str(before.number))
+        return Picked(run=run, form=form, reason=reason, text=text, tokens=count(text), body=body, older=True)
     again = before is not None and before.number != run.number
     attributes = {"replaces": str(before.number) if again and before is not None and before.number else ""}
     if again and before is not None and before.body == body:

@@ -311,3 +311,12 @@ def test_a_parameter_of_one_letter_and_a_word_with_a_capital_inside_are_words() 
     log = log_of(*cells)
     assert 7 in numbers(chosen(log, "What changes with a larger k?"))
     assert 17 in numbers(chosen(log, "Explain the formula for the pH."))
+
+
+def test_an_older_run_that_is_named_takes_no_newer_ones_place() -> None:
+    log = log_of("limit = 1", *FILLER)
+    log.record("limit = 2", cell=log.of_number(1).cell, number=60)
+    held = {log.of_number(60).cell: HeldCell(number=60, form="cell")}
+    (picked,) = [item for item in chosen(log, "Explain In[1].", held=held).picked if item.run.number == 1]
+    assert picked.older
+    assert '<cell number="1" older_than="60">' in picked.text

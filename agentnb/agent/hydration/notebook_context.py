@@ -86,7 +86,8 @@ class NotebookContext:
             clean=self.clean,
         )
         texts = [names, *written, choice.outline_text, *(item.text for item in choice.picked)]
-        holds = [*entries, *parts, *self._outlined(choice), *(self._entry(item) for item in choice.picked)]
+        picked = (self._entry(item) for item in choice.picked if not item.older)
+        holds = [*entries, *parts, *self._outlined(choice), *picked]
         return Additions(
             texts=tuple(text for text in texts if text),
             holds=tuple(holds),
