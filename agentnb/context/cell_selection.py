@@ -1,7 +1,7 @@
 """Choose which cells a question needs, in which form, and why: pointed at, by name, use or rare words, newest.
 
 Pure, on recorded runs. A notebook of up to FEW unsent cells that fits is told in full. Of a larger one, what the
-question needs is told, within half of what pasting it all would take. Each other cell gets a line.
+question needs is told, within about half of what pasting it all would take. Each other cell gets a line.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _limit(unsent: Sequence[CellRun], count: Callable[[str], int], budget: int, 
     return min(budget, max(pasted * SHARE - beside - LINE * len(unsent), LEAST))
 
 
-LEAST = 500
+LEAST = 400
 """Tokens for chosen cells, however small the notebook is."""
 
 
