@@ -217,6 +217,7 @@ def replayed(events: list[Any], steps: int) -> Iterator[list[Any]]:
                 group = []
 
 
+@pytest.mark.slow
 def test_a_step_costs_the_same_at_any_time_and_little(
     made: Any, wire: Wire, events: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
