@@ -38,18 +38,13 @@ def brief(signature: str, docstring: str, *, name: str, code: str) -> str:
 def parts_that_matter(docstring: str, used: Collection[str]) -> list[str]:
     """Return the summary, a line for each parameter of `used` that it documents, and one for what is returned."""
     text = inspect.cleandoc(docstring).replace("\r", "")
-    paragraphs = (part for part in text.split("\n\n") if part.strip() and not _is_call(part))
+    paragraphs = (part for part in text.split("\n\n") if part.strip() and not re.match(r"[\w.]+\(", part.strip()))
     out = [_short(next(paragraphs, ""), SUMMARY)]
     told = {name: f"{name}: {_short(about, PART)}" for name, about in _parameters(text) if name in used and about}
     out += list(told.values())[:PARTS]
     returned = _short(_returns(text), PART)
     out += [f"{RETURNS}{returned}"] if returned else []
     return [part for part in out if part]
-
-
-def _is_call(paragraph: str) -> bool:
-    """Tell whether it is the signature that compiled code has above its documentation."""
-    return bool(re.match(r"[\w.]+\(", paragraph.strip()))
 
 
 def _short(text: str, limit: int) -> str:
