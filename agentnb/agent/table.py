@@ -63,6 +63,7 @@ TABLE: Mapping[str, Row] = {
     THINKING: Row(Thinking, {
         StepEvent.ASKED_FOR_TOOLS: ACTING,
         StepEvent.BROKE_OFF: THINKING,
+        StepEvent.DOES_NOT_FIT: THINKING,
         StepEvent.ANSWERED: COMPLETED,
         StepEvent.OUTGROWN: CONDENSING,
     }),

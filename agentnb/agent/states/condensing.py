@@ -111,9 +111,12 @@ class Condensing:
         return replace(cut, gone=tuple(memory.whole_steps(sized.blocks, gone, cut.gone)))
 
     def _apart(self, state: AgentState, sized: Sized) -> bool:
-        """Tell whether the summary is asked of another model, or of its own prompt since this is too long."""
+        """Tell whether the summary is asked of another model, or of its own prompt.
+
+        It has its own prompt where this one is too long, or wants an answer by a schema.
+        """
         model = self._services.model(state.address)
-        other = state.options.compact_model not in ("", state.address)
+        other = state.options.compact_model not in ("", state.address) or state.schema is not None
         fits = sized.total + 2 * state.options.max_tokens <= model.window * CERTAIN
         return other or not fits or 0 < state.refused <= sized.total / REFUSED
 
