@@ -50,9 +50,7 @@ def parts_that_matter(docstring: str, used: Collection[str]) -> list[str]:
 def _read(docstring: str) -> tuple[str, tuple[tuple[str, str], ...], str]:
     """Return its summary, its parameters with all that is said of them, and what is returned."""
     text = inspect.cleandoc(docstring).replace("\r", "")
-    paragraphs = (part for part in text.split("
-
-") if part.strip() and not re.match(r"[\w.]+\(", part.strip()))
+    paragraphs = (part for part in text.split("\n\n") if part.strip() and not re.match(r"[\w.]+\(", part.strip()))
     return _short(next(paragraphs, ""), SUMMARY), tuple(_parameters(text)), _short(_returns(text), PART)
 
 
