@@ -39,7 +39,7 @@ $(VENV)/.weights: $(VENV)/.made
 	@touch $@
 
 $(LAB)/.made: pyproject.toml
-	$(call make_env,$(LAB),lab,"distributed>=2026.8" "playwright>=1.50" "pillow>=12" "pytest>=8.4" "pytest-timeout>=2.4" \
+	$(call make_env,$(LAB),lab,"distributed>=2026.8" "playwright>=1.50" "pillow>=12" "matplotlib>=3.10" "pytest>=8.4" "pytest-timeout>=2.4" \
 		"jupyter-repo2docker>=2025.8")
 
 $(NEXT)/.made: PYTHON = $(NEXT_PYTHON)

@@ -40,6 +40,7 @@ class StepEvent(StrEnum):
     ASKED_FOR_TOOLS = "the reply asks for tools"
     BROKE_OFF = "the provider broke off, to go on"
     ANSWERED = "the reply is the answer"
+    DOES_NOT_FIT = "the value does not fit, to mend it"
     CARRIED_OUT = "every call has its result"
     MUST_ASK = "a call needs a person's word"
     HEARD = "another call still waits"
@@ -144,6 +145,7 @@ class AgentState:
     """One run of the agent between two steps.
 
     What was asked: `task` without secrets, in `thread`, under `options` (as new limits left them), out of `purse`.
+    `schema` is that of a structured answer.
     `notebook` says that a cell asked, `waits` how many steps only asked, listened or condensed: `max_steps`
     does not count them.
 
@@ -169,6 +171,7 @@ class AgentState:
     options: RunOptions
     segment: Segment
     purse: str = ""
+    schema: JsonMapping | None = None
     notebook: bool = False
     label: str = ""
     simulated: bool = False
@@ -263,6 +266,7 @@ class AgentState:
             "allow": list(self.options.allow),
             "budget": {"limit": self.options.budget, "spent": self.spending.spent},
             **({"purse": self.purse} if self.purse else {}),
+            **({"schema": self.schema} if self.schema is not None else {}),
             "label": self.label,
             "simulated": self.simulated,
             "token_factor": self.token_factor,
@@ -320,8 +324,8 @@ class AgentState:
 
 
 _PLAIN = (
-    "task", "thread", "purse", "notebook", "label", "simulated", "token_factor", "parent", "turn", "branch", "kind",
-    "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits", "replies", "refused",
+    "task", "thread", "purse", "schema", "notebook", "label", "simulated", "token_factor", "parent", "turn", "branch",
+    "kind", "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits", "replies", "refused",
     "source",
 )  # fmt: skip
 _LISTS = ("notes", "cells", "definitions", "left_out", "images", "redactions")

@@ -19,6 +19,7 @@ from agentnb.agent.state import EARLIER, AgentState, HeldDefinition, LeftOut, Se
 from agentnb.agent.states.other_model import segment_kind
 from agentnb.agent.tools.policy import allowed_tools
 from agentnb.agent.tools.tool import pick
+from agentnb.canonical import JsonMapping
 from agentnb.context.selection import Chosen, Selection
 from agentnb.durable.journal.records import FAILED
 from agentnb.errors import InputError
@@ -84,6 +85,7 @@ class Hydrating:
             options=options,
             segment=segment,
             purse=request.purse,
+            schema=request.schema,
             notebook=bool(request.execution),
             label=model.label,
             simulated=catalog.is_simulated(request.model),
@@ -120,10 +122,11 @@ class Hydrating:
     def _kind(self, request: Request) -> str:
         """Model, tools and instructions: what a segment freezes by its own. A change of any begins a new one."""
         specs = [tool.spec for tool in pick(request.tools, self._services.tools).values()]
-        return segment_kind(request.model, self._static(specs, request.style))
+        return segment_kind(request.model, self._static(specs, request.style, request.schema))
 
-    def _static(self, specs: Sequence[ToolSpec], style: str) -> tuple[Block, ...]:
-        return static_blocks(specs, style=style, course=self._services.hydrator.course() if style else "")
+    def _static(self, specs: Sequence[ToolSpec], style: str, answer: JsonMapping | None) -> tuple[Block, ...]:
+        course = self._services.hydrator.course() if style else ""
+        return static_blocks(specs, style=style, course=course, answer=answer)
 
     def __call__(self, state: AgentState) -> Step:
         """Fill the turn, and say how much it holds."""
@@ -241,7 +244,7 @@ class Hydrating:
         hot = tuple(one for one in now if one.definition.name in edited | changed)
         steady = tuple(one for one in now if one not in hot)
         outline = semi_static_block(services.hydrator.snapshot(count, folded=steady))
-        blocks = [*self._static(specs, state.options.style), *([outline] if outline else [])]
+        blocks = [*self._static(specs, state.options.style, state.schema), *([outline] if outline else [])]
         return tuple(scrubbed(block, services.scrub) for block in blocks), hot
 
 
