@@ -24,7 +24,7 @@ SUBCOMMANDS = {
     "agent_context": ("show", "why", "prompt", "stale", "pin", "unpin", "add", "hide", "unhide", "allow", "disallow"),
 }
 _ARGUMENTS = {
-    **dict.fromkeys((*SUBCOMMANDS["agent_runs"][1:], "explain"), "run"),
+    **dict.fromkeys((*(name for name in SUBCOMMANDS["agent_runs"] if name not in ("list", "undo")), "explain"), "run"),
     "why": "definition",
     "pin": "definition",
     "hide": "definition",
