@@ -162,8 +162,8 @@ class AgentState:
     are the cells that it would put into the notebook, exactly as it wrote them.
 
     Its memory: `replies` counts those of the whole conversation, by which its steps are numbered for the model.
-    `refused` is the size, in tokens, of a prompt that the provider found too long; 0: none. `source` is the run that
-    this one takes up, and whose blocks it inherited.
+    `refused` is the size, in tokens, of a prompt that the provider found too long; 0: none. `source` is the run and
+    step, as RUN:STEP, that this one takes up.
     """
 
     task: str

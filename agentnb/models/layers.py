@@ -45,7 +45,7 @@ _WORDS = {
 class Block:
     """One piece of the prompt. `label` names it for people; `holds` lists the definitions inside it.
 
-    `step` is the number, in its conversation, of the reply that it belongs to, or whose calls it answers; 0: none.
+    `step` is the number in its conversation of the reply that it belongs to or answers; 0: none.
     """
 
     layer: Layer

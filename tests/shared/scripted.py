@@ -31,6 +31,7 @@ class Scripted:
         self.calls: Sequence[Call] = ()
         self.words: list[str] = []
         """The last words of the replies to come, each once; then it says that it is done."""
+        self.last_word = "Done."
         self.bodies: list[Any] = []
         self._say = {"anthropic": _anthropic, "responses": _responses, "chat": _chat, "google": _google}[wire]
         script = self
@@ -62,7 +63,7 @@ class Scripted:
     def answer(self, body: Any) -> Any:
         self.bodies.append(body)
         calls = [] if results_in(body) else self.calls
-        return self._say(calls, self.words.pop(0) if self.words and not calls else "Done.")
+        return self._say(calls, self.words.pop(0) if self.words and not calls else self.last_word)
 
     def close(self) -> None:
         self._server.shutdown()

@@ -30,7 +30,7 @@ from agentnb.prompt.thread import held_definitions
 from agentnb.providers.promptcache import Call
 
 FIRST = "Condensed "
-"""How the sentence begins that tells of it; a run keeps the newest one in its notes."""
+"""Beginning of the sentence that tells of it; a run keeps the newest one in its notes."""
 
 
 class Condensing:
@@ -111,8 +111,10 @@ class Condensing:
         return replace(cut, gone=tuple(memory.whole_steps(sized.blocks, gone, cut.gone)))
 
     def _apart(self, state: AgentState, sized: Sized) -> bool:
-        """Tell whether the summary is asked of another model, or of a prompt of its own: this one is too long, or
-        wants an answer by a schema."""
+        """Tell whether the summary is asked of another model, or of its own prompt.
+
+        It has its own prompt where this one is too long, or wants an answer by a schema.
+        """
         model = self._services.model(state.address)
         other = state.options.compact_model not in ("", state.address) or state.schema is not None
         fits = sized.total + 2 * state.options.max_tokens <= model.window * CERTAIN

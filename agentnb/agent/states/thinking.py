@@ -159,8 +159,8 @@ class Thinking:
 
     @contextmanager
     def _paid(self, state: AgentState, call: Call, answer: CallAnswer) -> Iterator[None]:
-        """Keep with the failed step's event what a reply had used that came and could not be taken in: it is paid,
-        whatever the kernel, its disk or our own code failed at."""
+        """Keep with the failed step's event what a reply had used that could not be taken in. It is paid, whatever the
+        kernel, its disk or our own code failed at."""
         try:
             yield
         except BaseException:
@@ -174,7 +174,7 @@ class Thinking:
     def _within(
         self, state: AgentState, call: Call, make: Callable[[Call], tuple[T, AgentState]], *, before: float
     ) -> tuple[T, AgentState]:
-        """Make the call with as much output as the run's budget pays for, and the sum that it shares with others.
+        """Make the call with as much output as the run's budget and the shared sum pay for.
 
         `before` is what the run had spent until then.
         """
