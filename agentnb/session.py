@@ -262,11 +262,16 @@ class Session:
     # --- asking -----------------------------------------------------------------------------------------------
 
     def agent(
-        self, *, on_main: Callable[[Callable[[], Outcome]], Outcome] = on_this_thread, alone: bool = False
+        self,
+        *,
+        on_main: Callable[[Callable[[], Outcome]], Outcome] = on_this_thread,
+        alone: bool = False,
+        may_wait: bool = False,
     ) -> BuiltInAgent:
         """Return the built-in agent over this session, with a redaction list of its own.
 
-        `alone` gives it connections of its own, so that it can work beside another one.
+        `alone` gives it connections of its own, so that it can work beside another one. With `may_wait` a run that has
+        to wait for its provider is let go meanwhile, as a worker wants it.
         """
         connections = self._connections() if alone else self.provider
         cancelled = threading.Event() if alone else self.cancelled
@@ -296,6 +301,7 @@ class Session:
                 faults_of=self.answer.faults_of if self.answer is not None else None,
                 cancelled=cancelled,
                 limits=self._limits,
+                may_wait=may_wait,
             )
         )
 

@@ -20,11 +20,10 @@ from agentnb.durable.journal.protocol import Journal
 from agentnb.durable.journal.records import RunRow, RunSummary
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.errors import InputError, RunUnknown
+from agentnb.fleet.worker import TAG
 from agentnb.view.number_format import plural
 from agentnb.view.tables import Code, table_bundle
 
-TAG = "fleet"
-"""The tag whose value is the fleet's name."""
 QUEUED, RUNNING, LEFT = "queued", "running", "interrupted"
 """Standings of a run that has not ended: nobody has begun it, somebody is at work, or nobody any more."""
 ANSWERS = ("text", "answer", "result")
@@ -83,7 +82,7 @@ class Fleet:
         An interrupt ends the waiting and not the runs.
         """
         until = None if timeout is None else time.monotonic() + timeout
-        while any(summary.status == records.RUNNING for summary in self._summaries()):
+        while any(goes_on(summary) for summary in self._summaries()):
             if until is not None and time.monotonic() > until:
                 break
             self._stalled()
@@ -93,7 +92,7 @@ class Fleet:
     def pause(self) -> None:
         """Ask every run that has not ended to stop after its present step."""
         for summary in self._summaries():
-            if summary.status == records.RUNNING:
+            if goes_on(summary):
                 self._machine.pause(summary.run_id)
 
     def close(self) -> None:
@@ -127,6 +126,11 @@ class Fleet:
 
     def __repr__(self) -> str:
         return f"<Fleet {self.name}: {', '.join(f'{count} {name}' for name, count in self.counts.items())}>"
+
+
+def goes_on(summary: RunSummary) -> bool:
+    """Tell whether the run goes on by itself: at once, or at its wake-up time."""
+    return summary.status == records.RUNNING or summary.delayed
 
 
 def standing(row: RunRow, clock: Clock) -> str:

@@ -26,11 +26,13 @@ from agentnb.agent.request_planner import Preparing
 from agentnb.agent.samples import learn_call
 from agentnb.agent.state import AgentState, LastCall, Step, StepEvent
 from agentnb.agent.states.other_model import with_model
+from agentnb.agent.states.pacing import Pacing
 from agentnb.agent.tools.typed_answer import answer_text
 from agentnb.errors import (
     AgentnbError,
     CallTimeout,
     PromptTooLong,
+    ProviderError,
     RunInterrupted,
     StepLimitReached,
     StreamBroken,
@@ -71,6 +73,7 @@ class Thinking:
         self._threads = services.threads
         self._preparing = Preparing(services)
         self._machine = services.machine
+        self._pacing = Pacing(services)
 
     def __call__(self, state: AgentState) -> Step:
         """Make one call within the limits: predict it, ask, and take in what the reply teaches."""
@@ -81,6 +84,7 @@ class Thinking:
         wanted = self._services.limits.get(run_id, Limits()).model
         if wanted and wanted != state.address:
             state = with_model(state, wanted, run_id, self._services)
+        self._pacing.hold_back(state)
         self._services.keepalive.stop()
         before = state.spending.spent
         call, prediction = self._preparing.prepare(state)
@@ -110,6 +114,8 @@ class Thinking:
 
     def ask_beside(self, state: AgentState, call: Call) -> tuple[Reply, AgentState]:
         """Make a call whose reply is none of the run's own words: within its budget, and into its sums."""
+
+        self._pacing.hold_back(state)
 
         def make(call: Call) -> tuple[Reply, AgentState]:
             answer = self._ask(call, state, shown=False)
@@ -225,6 +231,7 @@ class Thinking:
                 emit("delta", channel=kind, text=delta)
 
         wire, counter = _wire(provider, call, state), self._services.counter(state.address)
+        wire = replace(wire, hands_back=self._services.may_wait)
         self._connect(provider)
         try:
             answer = provider.ask(wire, on_text)
@@ -233,7 +240,10 @@ class Thinking:
                 self._machine.current.attach(streamed=heard.answer)
             if error.spent is not None:
                 self._lose(state, call, error, lost_call(call, Usage.from_json(error.spent), heard.texts, counter))
+            if isinstance(error, ProviderError):
+                self._pacing.refuse(state, error)
             raise
+        self._pacing.learn(state, answer.trace.response_headers, answer.reply.usage.input)
         return replace(answer, wasted=lost_call(call, answer.wasted, heard.broken, counter).usage)
 
     def _lose(self, state: AgentState, call: Call, error: AgentnbError, lost: Lost) -> None:
