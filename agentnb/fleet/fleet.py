@@ -13,19 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from agentnb.agent.run_document import state_of
-from agentnb.canonical import Clock, JsonMapping, JsonObject
+from agentnb.canonical import Clock, JsonMapping, JsonObject, load
 from agentnb.durable.journal import leases, records
 from agentnb.durable.journal.open import open_journal
 from agentnb.durable.journal.protocol import Journal
 from agentnb.durable.journal.records import RunRow, RunSummary
 from agentnb.durable.machine import AgentStateMachine
-from agentnb.errors import InputError, RunUnknown
+from agentnb.errors import BudgetExceeded, InputError, RunUnknown
 from agentnb.fleet.worker import TAG
 from agentnb.view.number_format import plural
 from agentnb.view.tables import Code, table_bundle
 
 QUEUED, RUNNING, LEFT = "queued", "running", "interrupted"
 """Standings of a run that has not ended: nobody has begun it, somebody is at work, or nobody any more."""
+NOT_BEGUN, STOPPED = "not begun: budget", "stopped: budget"
+"""Standings of a run whose budget did not pay for its first call, or for a later one."""
+BEFORE_CALLS = 1  # steps that a run makes before its first call
 ANSWERS = ("text", "answer", "result")
 """Keys of a completed run's context that hold what came out, in this order; else the whole context is."""
 LOOK_EVERY = 0.2  # seconds between two looks at the journal while waiting
@@ -72,8 +75,12 @@ class Fleet:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return how many runs are queued, running, interrupted (nobody is at work), completed, failed, paused, waiting
-        for an event, cancelled."""
+        """Return how many runs stand where: one word for each, as `standing` gives it.
+
+        That is queued, running, interrupted (nobody is at work), completed, failed, paused, waiting or cancelled. A run
+        that waits does so for an event or its wake-up time. One that a budget refused is "not begun: budget", or
+        "stopped: budget".
+        """
         return dict(Counter(standing(row, self.journal.clock) for row in self.rows))
 
     def wait(self, timeout: float | None = None) -> Fleet:
@@ -135,6 +142,8 @@ def goes_on(summary: RunSummary) -> bool:
 
 def standing(row: RunRow, clock: Clock) -> str:
     """Return where a run stands, in one word. Pure but for a look at a process of this machine."""
+    if row.summary.status == records.FAILED and row.error and load(row.error).get("code") == BudgetExceeded.code:
+        return NOT_BEGUN if row.summary.step <= BEFORE_CALLS else STOPPED
     if row.summary.status != records.RUNNING:
         return row.summary.status
     held = leases.seconds_left(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import threading
 from dataclasses import dataclass, field
 
 import pytest
@@ -11,12 +12,35 @@ from crowd import Crowd
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentnb import tool
+from agentnb.agent.money.shared_budget import Purse
+from agentnb.agent.run_document import document_of
 from agentnb.agent.states.pacing import interval_of, refused, turn
-from agentnb.fleet.fleet import Fleet
+from agentnb.agent.states.warming import is_settled, taken
+from agentnb.canonical import SystemClock
+from agentnb.fleet.fleet import NOT_BEGUN, Fleet
 from agentnb.fleet.worker import carry_on
 from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.simulator import Simulator
+
+
+class RealCrowd(Crowd):
+    """The same in real time."""
+
+    def __init__(self):
+        super().__init__()
+        self.clock = SystemClock()
+
+    def wait(self, seconds):
+        threading.Event().wait(seconds)
+
+
+def described(place: str) -> str:
+    return place
+
+
+described.__doc__ = "Reads a gauge. " + "It stands at the sea and tells the height of the tide in metres. " * 150
 
 
 @dataclass
@@ -27,11 +51,17 @@ class Storm:
     simulator: Simulator
     stack: contextlib.ExitStack
     crowd: Crowd = field(default_factory=Crowd)
+    tools: dict = field(default_factory=dict)
 
     def session(self):
         settings = Settings(model="sim:claude-sonnet-4-6", home=self.home, sim_speed=0)
         made = Session(settings=settings, clock=self.crowd.clock, simulated=self.simulator, environment={})
+        made.extra_tools = self.tools
         return self.stack.enter_context(contextlib.closing(made))
+
+    def document(self, name):
+        machine = self.session().machine()
+        return document_of(machine.get(name), machine.history(name))
 
     def begin(self, count, **options):
         first, names = self.session(), []
@@ -119,6 +149,54 @@ def test_a_run_that_waits_is_paused_and_resumed_at_once_by_a_person(storm):
     agent = here.session().agent()
     agent.machine.resume(name)
     assert agent.drive(name).state == "COMPLETED"
+
+
+@pytest.mark.slow
+def test_the_first_call_of_a_shared_prefix_streams_before_the_others_begin(tmp_path):
+    with contextlib.ExitStack() as stack:
+        simulator = stack.enter_context(Simulator(speed=20, record=True))
+        here = Storm(tmp_path / "home", simulator, stack, RealCrowd())
+        here.tools = {"gauge": tool(described)}
+        fleet, names = here.begin(40)
+        here.carry(names, 8)
+        calls = [here.document(name)["usage"] for name in names]
+        assert fleet.counts == {"completed": 40}
+        assert [usage["cache_read"] for usage in calls].count(0) == 1
+        kinds = ("input", "cache_read", "cache_write_5m", "cache_write_1h")
+        sent = sum(usage[kind] for usage in calls for kind in kinds)
+        assert sum(usage["cache_read"] for usage in calls) >= 0.95 * sent
+        written = fleet.journal.find(task="prefixes of claude-sonnet-4-6 that are warm")
+        assert written[0].step <= 2 + 8 - 1, "each thread asks once who is the first"
+
+
+def test_a_first_call_that_fails_or_dies_lets_another_be_the_first():
+    assert taken({}, "p", 0.0) == (True, {"p": {"at": 0.0, "ready": False}})
+    states = {"p": {"at": 0.0, "ready": False}}
+    assert taken(states, "p", 5.0) == (False, states)
+    assert taken(states, "p", 31.0)[0], "it is thought to be dead"
+    warm = {"p": {"at": 0.0, "ready": True}}
+    assert is_settled(warm, "p", 100.0)
+    assert is_settled(warm, "p", 300.0) is None
+
+
+def test_a_run_that_the_shared_budget_refuses_is_not_begun_and_not_failed(storm):
+    here = storm(60)
+    fleet, names = here.begin(4, purse="storm/purse")
+    purse = Purse(fleet.journal, "storm/purse")
+    purse.make(1.0)
+    here.carry(names[:1], 1)
+    purse.make(2.5 * purse.state["spent"])
+    here.carry(names[1:], 1)
+    assert set(fleet.counts) == {"completed", NOT_BEGUN}
+    assert sum(fleet.counts.values()) == 4
+    assert len(here.simulator.requests) == fleet.counts["completed"]
+    purse.make(1.0)
+    machine = here.session().agent(may_wait=True).machine
+    for name in names:
+        if machine.get(name).status == "failed":
+            machine.resume(name)
+    here.carry(names, 1)
+    assert fleet.counts == {"completed": 4}
 
 
 @given(st.lists(st.tuples(st.sampled_from(["turn", "refused"]), st.floats(0, 5)), max_size=40))

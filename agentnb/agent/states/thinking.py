@@ -27,6 +27,7 @@ from agentnb.agent.samples import learn_call
 from agentnb.agent.state import AgentState, LastCall, Step, StepEvent
 from agentnb.agent.states.other_model import with_model
 from agentnb.agent.states.pacing import Pacing
+from agentnb.agent.states.warming import WarmFirst
 from agentnb.agent.tools.typed_answer import answer_text
 from agentnb.errors import (
     AgentnbError,
@@ -74,6 +75,7 @@ class Thinking:
         self._preparing = Preparing(services)
         self._machine = services.machine
         self._pacing = Pacing(services)
+        self._warm_first = WarmFirst(services)
 
     def __call__(self, state: AgentState) -> Step:
         """Make one call within the limits: predict it, ask, and take in what the reply teaches."""
@@ -96,7 +98,9 @@ class Thinking:
 
         def make(call: Call) -> Step:
             self._announce(call, prediction, state)
-            answer = self._ask(call, state)
+            with self._warm_first.behind_the_first(state, call) as streams:
+                answer = self._ask(call, state, at_first_token=streams)
+                streams()
             with self._paid(state, call, answer):
                 return self._mended(*self._settle(state, call, prediction, answer))
 
@@ -218,7 +222,9 @@ class Thinking:
         self._machine.current.emit("view", context=replace(state, last=last).shown())
         self._machine.current.emit("phase", text="waiting for the first token")
 
-    def _ask(self, call: Call, state: AgentState, *, shown: bool = True) -> CallAnswer:
+    def _ask(
+        self, call: Call, state: AgentState, *, shown: bool = True, at_first_token: Callable[[], None] = lambda: None
+    ) -> CallAnswer:
         provider, emit, heard = self._provider(state), self._machine.current.emit, Heard()
 
         def on_text(kind: str, delta: str) -> None:
@@ -227,7 +233,9 @@ class Thinking:
                 raise RunInterrupted("the call was interrupted")
             if kind == "wait":
                 emit("phase", text=delta)
-            elif shown:
+                return
+            at_first_token()
+            if shown:
                 emit("delta", channel=kind, text=delta)
 
         wire, counter = _wire(provider, call, state), self._services.counter(state.address)
