@@ -7,15 +7,7 @@ from dataclasses import replace
 
 from agentnb.agent.conversation import memory
 from agentnb.agent.conversation.memory import SUMMARY_LABEL, Leaving, Sized
-from agentnb.agent.conversation.summary import (
-    INSTRUCTION,
-    as_text,
-    asked_before,
-    asked_block,
-    outline,
-    summary_block,
-    words_of,
-)
+from agentnb.agent.conversation.summary import INSTRUCTION, as_text, outline, with_summary, words_of
 from agentnb.agent.conversation.turn_blocks import prompt_tokens
 from agentnb.agent.deps import Services
 from agentnb.agent.request_planner import Preparing
@@ -54,7 +46,7 @@ class Condensing:
         if cut.summary:
             cut = self._readable(state, sized, cut)
             text, state = self._summed_up(state, sized, cut)
-            blocks = _with_summary(sized, cut, text)
+            blocks = with_summary(sized, cut, text)
         else:
             blocks = memory.with_stubs(sized.blocks, cut.gone)
         return StepEvent.CONDENSED, self._told(self._onward(state, call, sized, blocks), sized, cut, blocks)
@@ -154,13 +146,3 @@ def _instruction(gone: Sequence[Block]) -> Block:
 def _alone(gone: Sequence[Block]) -> Block:
     """Return the stretch as one text, for a model that has not read the conversation."""
     return Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text(as_text(gone)), label="the steps to sum up")
-
-
-def _with_summary(sized: Sized, cut: Leaving, text: str) -> tuple[Block, ...]:
-    """Return what stays of before, the person's earlier tasks, the summary, and the newest steps word for word."""
-    gone = set(cut.gone)
-    end = max(gone) + 1
-    before = [block for index, block in enumerate(sized.blocks[:end]) if index not in gone]
-    lost = [sized.blocks[index] for index in cut.gone]
-    asked = asked_block(asked_before(lost))
-    return (*before, *asked, summary_block(text, lost), *memory.unbound(sized.blocks[end:]))
