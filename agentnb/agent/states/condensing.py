@@ -7,15 +7,7 @@ from dataclasses import replace
 
 from agentnb.agent.conversation import memory
 from agentnb.agent.conversation.memory import SUMMARY_LABEL, Leaving, Sized
-from agentnb.agent.conversation.summary import (
-    INSTRUCTION,
-    as_text,
-    asked_before,
-    asked_block,
-    outline,
-    summary_block,
-    words_of,
-)
+from agentnb.agent.conversation.summary import INSTRUCTION, as_text, outline, with_summary, words_of
 from agentnb.agent.conversation.turn_blocks import prompt_tokens
 from agentnb.agent.deps import Services
 from agentnb.agent.request_planner import Preparing
@@ -54,7 +46,7 @@ class Condensing:
         if cut.summary:
             cut = self._readable(state, sized, cut)
             text, state = self._summed_up(state, sized, cut)
-            blocks = _with_summary(sized, cut, text)
+            blocks = with_summary(sized, cut, text)
         else:
             blocks = memory.with_stubs(sized.blocks, cut.gone)
         return StepEvent.CONDENSED, self._told(self._onward(state, call, sized, blocks), sized, cut, blocks)
@@ -111,10 +103,8 @@ class Condensing:
         return replace(cut, gone=tuple(memory.whole_steps(sized.blocks, gone, cut.gone)))
 
     def _apart(self, state: AgentState, sized: Sized) -> bool:
-        """Tell whether the summary is asked of another model, or of its own prompt.
-
-        It has its own prompt where this one is too long, or wants an answer by a schema.
-        """
+        """Tell whether the summary has a prompt of its own: another model gives it, or this prompt is too long or asks
+        for a schema."""
         model = self._services.model(state.address)
         other = state.options.compact_model not in ("", state.address) or state.schema is not None
         fits = sized.total + 2 * state.options.max_tokens <= model.window * CERTAIN
@@ -156,13 +146,3 @@ def _instruction(gone: Sequence[Block]) -> Block:
 def _alone(gone: Sequence[Block]) -> Block:
     """Return the stretch as one text, for a model that has not read the conversation."""
     return Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text(as_text(gone)), label="the steps to sum up")
-
-
-def _with_summary(sized: Sized, cut: Leaving, text: str) -> tuple[Block, ...]:
-    """Return what stays of before, the person's earlier tasks, the summary, and the newest steps word for word."""
-    gone = set(cut.gone)
-    end = max(gone) + 1
-    before = [block for index, block in enumerate(sized.blocks[:end]) if index not in gone]
-    lost = [sized.blocks[index] for index in cut.gone]
-    asked = asked_block(asked_before(lost))
-    return (*before, *asked, summary_block(text, lost), *memory.unbound(sized.blocks[end:]))
