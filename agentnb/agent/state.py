@@ -29,6 +29,8 @@ from agentnb.models.layers import Block
 from agentnb.settings import RunOptions
 
 FORMAT = 1
+EARLIER = "(earlier turn)"
+"""Ends the reason of something that is held but that the turn did not touch."""
 
 
 class StepEvent(StrEnum):
@@ -38,10 +40,13 @@ class StepEvent(StrEnum):
     ASKED_FOR_TOOLS = "the reply asks for tools"
     BROKE_OFF = "the provider broke off, to go on"
     ANSWERED = "the reply is the answer"
+    DOES_NOT_FIT = "the value does not fit, to mend it"
     CARRIED_OUT = "every call has its result"
     MUST_ASK = "a call needs a person's word"
     HEARD = "another call still waits"
     ALL_SAID = "nothing is left to ask"
+    OUTGROWN = "the conversation has grown too large"
+    CONDENSED = "old steps are condensed"
 
 
 class HeldDefinition(TypedDict, total=False):
@@ -140,7 +145,9 @@ class AgentState:
     """One run of the agent between two steps.
 
     What was asked: `task` without secrets, in `thread`, under `options` (as new limits left them), out of `purse`.
-    `notebook` says that a cell asked, `waits` how many steps only asked or listened: `max_steps` does not count them.
+    `schema` is that of a structured answer.
+    `notebook` says that a cell asked, `waits` how many steps only asked, listened or condensed: `max_steps`
+    does not count them.
 
     Whom: `label` is the model's name for people, `simulated` says that the simulator answers. `token_factor` is the
     estimator's calibration when the run began: a replay must count as the run did.
@@ -153,6 +160,10 @@ class AgentState:
     from the run that it follows; None once HYDRATING has used them. `text` is the answer so far; `paused` says that the
     next reply goes on with it, None before the first. `recorded` is the day and model of a recorded reply. `proposals`
     are the cells that it would put into the notebook, exactly as it wrote them.
+
+    Its memory: `replies` counts those of the whole conversation, by which its steps are numbered for the model.
+    `refused` is the size, in tokens, of a prompt that the provider found too long; 0: none. `source` is the run and
+    step, as RUN:STEP, that this one takes up.
     """
 
     task: str
@@ -160,6 +171,7 @@ class AgentState:
     options: RunOptions
     segment: Segment
     purse: str = ""
+    schema: JsonMapping | None = None
     notebook: bool = False
     label: str = ""
     simulated: bool = False
@@ -186,6 +198,9 @@ class AgentState:
     approvals: Approvals = field(default_factory=Approvals)
     proposals: tuple[Proposal, ...] = ()
     waits: int = 0
+    replies: int = 0
+    refused: int = 0
+    source: str = ""
 
     @property
     def address(self) -> str:
@@ -195,6 +210,13 @@ class AgentState:
     @property
     def budget(self) -> Budget:
         return Budget(limit=self.options.budget, spent=self.spending.spent)
+
+    @property
+    def touched(self) -> frozenset[str]:
+        """The names of what the conversation holds and the present task touches: definitions and cells."""
+        of_code = (item["name"] for item in self.definitions if not item["reason"].endswith(EARLIER))
+        cells = (item for item in self.cells if item["involved"] or not str(item["reason"]).endswith(EARLIER))
+        return frozenset((*of_code, *(f"cell:{item['cell']}" for item in cells)))
 
     def waiting(self, run_id: str) -> list[Question]:
         """Return the calls that wait for a person's word."""
@@ -244,6 +266,7 @@ class AgentState:
             "allow": list(self.options.allow),
             "budget": {"limit": self.options.budget, "spent": self.spending.spent},
             **({"purse": self.purse} if self.purse else {}),
+            **({"schema": self.schema} if self.schema is not None else {}),
             "label": self.label,
             "simulated": self.simulated,
             "token_factor": self.token_factor,
@@ -277,6 +300,7 @@ class AgentState:
 
     def _thought(self) -> JsonObject:
         optional = {"last": self.last, "paused": self.paused, "recorded": self.recorded, "waits": self.waits or None}
+        optional |= {name: getattr(self, name) or None for name in ("replies", "refused", "source")}
         known = {name: value for name, value in optional.items() if value is not None}
         proposed = {"proposals": [item.to_json() for item in self.proposals]} if self.proposals else {}
         return self.spending.to_json() | known | self.approvals.to_json() | proposed
@@ -300,8 +324,9 @@ class AgentState:
 
 
 _PLAIN = (
-    "task", "thread", "purse", "notebook", "label", "simulated", "token_factor", "parent", "turn", "branch", "kind",
-    "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits",
+    "task", "thread", "purse", "schema", "notebook", "label", "simulated", "token_factor", "parent", "turn", "branch",
+    "kind", "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits", "replies", "refused",
+    "source",
 )  # fmt: skip
 _LISTS = ("notes", "cells", "definitions", "left_out", "images", "redactions")
 

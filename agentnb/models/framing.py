@@ -13,6 +13,7 @@ from collections.abc import Mapping
 TAGS = (
     *("cell", "output", "markdown", "notebook", "outline", "definition", "tree", "file", "schema", "removed"),
     *("packages", "names", "values", "error", "task", "instructions", "skill", "skills", "header", "note"),
+    *("asked", "condensed"),
 )
 """Every tag that we write."""
 _UNSEEN = (

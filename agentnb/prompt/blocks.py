@@ -15,13 +15,18 @@ from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, HeldParts, remo
 from agentnb.prompt.thread import held_definitions, needed
 
 
-def static_blocks(tools: Iterable[ToolSpec], *, style: str = "", course: str = "") -> tuple[Block, ...]:
+def static_blocks(
+    tools: Iterable[ToolSpec], *, style: str = "", course: str = "", answer: JsonMapping | None = None
+) -> tuple[Block, ...]:
     """Return the STATIC layer: tools by name, then the instructions. The same bytes for everybody with the same tools.
 
-    A style adds its own instructions, and what the course says to its tutors.
+    Before them stands the schema of a structured `answer`: providers put it first. A style adds its own instructions,
+    and what the course says to its tutors.
     """
     specs = sorted(tools, key=lambda tool: tool.name)
+    wanted = [ToolSpec("answer", "", answer)] if answer is not None else []
     return (
+        *(Block(layer=Layer.STATIC, role=Role.FORMAT, content=each, label="answer's schema") for each in wanted),
         *(Block(layer=Layer.STATIC, role=Role.TOOLS, content=tool, label=f"tool {tool.name}") for tool in specs),
         Block(layer=Layer.STATIC, role=Role.SYSTEM, content=Text(SYSTEM), label="instructions"),
         *([Block(layer=Layer.STATIC, role=Role.SYSTEM, content=Text(_tutor(course)), label="tutor")] if style else []),
@@ -36,22 +41,17 @@ def _tutor(course: str) -> str:
 class Project:
     """Holds what makes SEMI_STATIC: packages with versions, parts (the tree of files is one), and folded definitions.
 
-    `folded` are definitions that an earlier segment of the thread sent turn by turn. `left_out` is the number of its
-    oldest turns that are not sent any more.
+    `folded` are definitions that an earlier segment of the thread sent turn by turn.
     """
 
     packages: Mapping[str, str]
     parts: tuple[AnyPart, ...] = ()
     folded: tuple[Chosen, ...] = ()
-    left_out: int = 0
 
 
 def semi_static_block(project: Project) -> Block | None:
     """Return the SEMI_STATIC layer, in one stable order. None when there is nothing to say."""
     texts = []
-    if project.left_out:
-        turns = f"{project.left_out} turn{'' if project.left_out == 1 else 's'}"
-        texts.append(f"(The conversation began {turns} before what you see: what was said then is left out.)")
     if project.packages:
         lines = "\n".join(f"{name} {version}".rstrip() for name, version in sorted(project.packages.items()))
         texts.append(framed("packages", lines))

@@ -14,6 +14,7 @@ from agentnb.agent.state import AgentState, StepEvent
 from agentnb.agent.tools.tool import Outcome
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.models.catalog import ImageRules, Model
+from agentnb.models.framing import unframed
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import (
     Content,
@@ -38,15 +39,14 @@ def event_of(reply: Reply) -> StepEvent:
     return StepEvent.BROKE_OFF if reply.stop is StopReason.PAUSED else StepEvent.ANSWERED
 
 
-def reply_blocks(reply: Reply) -> tuple[Block, ...]:
-    """Return a reply as blocks of the thread: sent back exactly as it came. Of one that was cut off, only what is
-    whole."""
+def reply_blocks(reply: Reply, *, step: int = 0) -> tuple[Block, ...]:
+    """A reply as blocks of the thread: sent back exactly as it came. Of one that was cut off, only what is whole."""
     content = list(reply.content) if event_of(reply) is StepEvent.ASKED_FOR_TOOLS else _whole_parts(reply)
     if not any(isinstance(part, Text | ToolCall) for part in content):
         content.append(Text("(no answer)"))  # a user turn must be answered, or the next request is refused
     labels = (f"call of {part.name}" if isinstance(part, ToolCall) else "reply" for part in content)
     return tuple(
-        Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=part, label=label)
+        Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=part, label=label, step=step)
         for part, label in zip(content, labels, strict=True)
     )
 
@@ -65,15 +65,22 @@ def _whole_parts(reply: Reply) -> list[Content]:
     return kept + (thinking if reply.stop in (StopReason.END, StopReason.PAUSED) else [])
 
 
-def result_block(call: ToolCall, outcome: Outcome) -> Block:
-    """Return a tool's outcome as a block: born in HYDRATION when it brings definitions, else in DYNAMIC."""
+def result_block(call: ToolCall, outcome: Outcome, *, step: int = 0) -> Block:
+    """A tool's outcome as a block: born in HYDRATION when it brings definitions, else in DYNAMIC."""
     return Block(
         layer=Layer.HYDRATION if outcome.holds else Layer.DYNAMIC,
         role=Role.USER,
         content=ToolResult(call.call_id, call.name, outcome.text, outcome.is_error),
         label=f"result of {call.name}",
         holds=outcome.holds,
+        step=step,
     )
+
+
+def misfit_block(faults: str, *, step: int) -> Block:
+    """Tell the model what of its structured answer does not fit."""
+    said = f"This is not the value that was asked for: {unframed(faults)}. Give the whole value again."
+    return Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text(said), label="what does not fit", step=step)
 
 
 def open_calls(blocks: Iterable[Block]) -> list[ToolCall]:
@@ -154,7 +161,7 @@ def prompt_tokens(
         else block_tokens(block.content, counter, images) + _frame(block, before)
         for block, before in zip(blocks, roles, strict=False)
     ]
-    if after is None and blocks and blocks[0].role is Role.TOOLS:
+    if after is None and any(block.role is Role.TOOLS for block in blocks[:2]):
         tokens[0] += counter.tools_preamble
     return tuple(tokens)
 
@@ -260,7 +267,7 @@ def end_note(reply: Reply) -> str:
 def recorded_reply(before: AgentState, after: AgentState, data: JsonMapping) -> Reply:
     """Return the reply that a journaled THINKING step took in: its blocks from the states, the rest from its event."""
     return Reply(
-        content=tuple(block.content for block in after.blocks[len(before.blocks) :]),
+        content=tuple(block.content for block in after.blocks[len(before.blocks) :] if block.role is Role.ASSISTANT),
         stop=StopReason(data["stop"]),
         usage=Usage.from_json(data["usage"]),
         model=after.address,
@@ -271,4 +278,5 @@ def recorded_reply(before: AgentState, after: AgentState, data: JsonMapping) -> 
 def closed(blocks: Sequence[Block]) -> tuple[Block, ...]:
     """Blocks that a new question may follow: a call without a result gets one that says why."""
     why = Outcome(text="Not carried out: the conversation was taken up again here.", is_error=True)
-    return (*blocks, *(result_block(call, why) for call in open_calls(blocks)))
+    step = blocks[-1].step if blocks else 0
+    return (*blocks, *(result_block(call, why, step=step) for call in open_calls(blocks)))

@@ -41,7 +41,7 @@ class Acting:
             outcome = said_once(outcome, state.definitions)
             state = replace(
                 state,
-                blocks=(*state.blocks, result_block(proposed.call, outcome)),
+                blocks=(*state.blocks, result_block(proposed.call, outcome, step=state.replies)),
                 definitions=_holding(state.definitions, outcome),
                 proposals=(*state.proposals, *([outcome.proposes] if outcome.proposes else [])),
             )
