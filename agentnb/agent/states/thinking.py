@@ -371,9 +371,8 @@ class Thinking:
             state = with_model(state, after.address, current.run_id, self._services)
         reply = recorded_reply(state, after, event.data)
         cost = prices.cost_of(self._services.model(state.address), reply.usage, at=event.at)
-        led_to, state = advance(
-            replace(state, last=after.last), reply, cost, sent=after.previous_end, step=after.replies
-        )
+        state = replace(state, last=after.last).noted(*(note for note in after.notes if note != end_note(reply)))
+        led_to, state = advance(state, reply, cost, sent=after.previous_end, step=after.replies)
         if led_to is not StepEvent.ANSWERED or state.schema is None:
             return led_to, state
         if said := after.blocks[len(state.blocks) :]:
