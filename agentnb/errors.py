@@ -24,6 +24,7 @@ AgentnbError
 │       · FleetUnreachable · WorkersMissing · VersionsDiffer · HandlerNotFound · WorkerLost
 ├── BudgetExceeded        the next call could cost more than what is left
 ├── StepLimitReached      --max-steps
+├── RunRepeats            the model makes the same call again and again, and nothing comes of it
 ├── ToolError
 │   └── ToolUnknown · ToolRefused · ToolFailed
 ├── AnswerMismatch        no value of the type that --as names
@@ -342,6 +343,12 @@ class BudgetExceeded(AgentnbError):
 
 class StepLimitReached(AgentnbError):
     code = "steps.limit"
+
+
+class RunRepeats(AgentnbError):
+    """The model made the same call with the same result again, though it was told."""
+
+    code = "run.repeats"
 
 
 class ToolError(AgentnbError):

@@ -187,6 +187,7 @@ def run_document(
         "redactions": list(state.redactions),
         "approvals": state.approvals.listed(run_id, allow=state.options.allow),
         "proposals": [item.to_json() for item in state.proposals],
+        "plan": [item.to_json() for item in state.plan],
         "images": with_data(state.images, state.blocks),
     }
 

@@ -23,6 +23,7 @@ from agentnb.agent.approvals import Approvals, Question
 from agentnb.agent.money.budget import Budget
 from agentnb.agent.money.costs import Lost, Spending
 from agentnb.agent.request import Limits
+from agentnb.agent.tools.plan import PlanItem
 from agentnb.agent.tools.proposals import Proposal
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.models.layers import Block
@@ -152,7 +153,8 @@ class AgentState:
     blocks were sent before, and `previous_message` is the id of the reply to that. `inherited` are the blocks taken
     along from the run that it follows; None once HYDRATING has used them. `text` is the answer so far; `paused` says
     that the next reply goes on with it, None before the first. `recorded` is the day and model of a recorded reply.
-    `proposals` are the cells that it would put into the notebook, exactly as it wrote them.
+    `proposals` are the cells that it would put into the notebook, exactly as it wrote them; `plan` is the model's list
+    of steps, without secrets.
     """
 
     task: str
@@ -185,6 +187,7 @@ class AgentState:
     last: LastCall | None = None
     approvals: Approvals = field(default_factory=Approvals)
     proposals: tuple[Proposal, ...] = ()
+    plan: tuple[PlanItem, ...] = ()
     waits: int = 0
 
     @property
@@ -226,8 +229,8 @@ class AgentState:
         return replace(self, spending=spending).noted(*(one.note for one in new))
 
     def shown(self) -> JsonObject:
-        """Return what a live view needs: the money so far, and the last call or the one about to be made."""
-        return {"cost": self.spending.to_json().get("cost"), "last": self.last}
+        """Return what a live view needs: the money so far, the last call or the one about to be made, and the plan."""
+        return {"cost": self.spending.to_json().get("cost"), "last": self.last} | self._planned()
 
     def to_json(self) -> JsonObject:
         """The JSON that is journaled, keys in the order in which a run comes to have them."""
@@ -279,7 +282,10 @@ class AgentState:
         optional = {"last": self.last, "paused": self.paused, "recorded": self.recorded, "waits": self.waits or None}
         known = {name: value for name, value in optional.items() if value is not None}
         proposed = {"proposals": [item.to_json() for item in self.proposals]} if self.proposals else {}
-        return self.spending.to_json() | known | self.approvals.to_json() | proposed
+        return self.spending.to_json() | known | self.approvals.to_json() | proposed | self._planned()
+
+    def _planned(self) -> JsonObject:
+        return {"plan": [item.to_json() for item in self.plan]} if self.plan else {}
 
     @classmethod
     def from_json(cls, context: JsonMapping) -> AgentState:
@@ -296,6 +302,7 @@ class AgentState:
             spending=Spending.from_json(context),
             approvals=Approvals.from_json(context),
             proposals=tuple(Proposal.from_json(item) for item in context.get("proposals") or ()),
+            plan=tuple(PlanItem.from_json(item) for item in context.get("plan") or ()),
         )
 
 

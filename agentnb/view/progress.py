@@ -58,6 +58,7 @@ class Progress:
     text: str = ""
     stage: str = ""
     cost: float = 0.0
+    plan: str = ""
     loading: float = 0.0
     """Seconds that went into loading the provider's SDK."""
     newest: deque[str] = field(default_factory=lambda: deque(maxlen=NEWEST))
@@ -114,6 +115,7 @@ class Progress:
     def _view(self, context: JsonMapping, now: float) -> None:
         cost = number((context.get("cost") or {}).get("total"))
         self.cost = self.cost if cost is None else cost
+        self.plan = say.plan_now(context)
         last = context.get("last") or {}
         latency = last.get("latency") or {}
         if "ttft" not in latency:  # a call that is about to be made
@@ -146,9 +148,10 @@ class Progress:
         return f"{word}: {self.stage}"
 
     def aside(self, beside: str = "") -> list[str]:
-        """What stands beside the stage: steps, cost so far, and what the figures are not."""
+        """What stands beside the stage: steps, the plan, cost so far, and what the figures are not."""
         return [
             *([f"step {count(self.steps + 1)}"] if self.steps > 1 else []),
+            *([self.plan] if self.plan else []),
             *([f"{short_dollars(self.cost)} so far"] if self.cost else []),
             *([beside] if beside else []),
             *(["simulated"] if self.simulated else []),

@@ -178,7 +178,8 @@ def run_markdown(doc: Doc, *, full: bool = False) -> str:
 def _details_markdown(doc: Doc) -> list[str]:
     table = [f"| layer | tokens | {say.cached_word(doc)} |", "|---|---:|---:|"]
     table += [f"| {_md(a)} | {_md(b)} | {_md(c)} |" for a, b, c in _layer_cells(doc)]
-    return ["\n".join(table) if say.layer_totals(doc)[0] else "", *map(_md, _sentences(doc))]
+    plan = "\n".join(f"- {_md(line)}" for line in say.plan_lines(doc))
+    return ["\n".join(table) if say.layer_totals(doc)[0] else "", *map(_md, _sentences(doc)), plan]
 
 
 def _sentences(doc: Doc) -> list[str]:
@@ -242,6 +243,7 @@ def details_text(doc: Doc) -> str:
     parts = [
         "\n".join(_layers_text(doc)),
         "\n".join(map(wrapped, _sentences(doc))),
+        _plan_text(doc),
         _steps_text(doc),
         _definitions_text(doc),
         "\n".join([f"{say.images_title(doc)}:", *(f"  {line}" for line in images)]) if images else "",
@@ -274,6 +276,11 @@ def _text_bar(layer: Doc, widest: float) -> str:
     length = round(32 * fraction(tokens, widest)) or (1 if number(tokens) else 0)
     solid = round(length * fraction(cached, tokens))
     return "█" * solid + "░" * (length - solid)
+
+
+def _plan_text(doc: Doc) -> str:
+    lines = [wrapped(f"  {line}", indent=4) for line in say.plan_lines(doc)]
+    return "\n".join(["Plan:", *lines]) if lines else ""
 
 
 def _steps_text(doc: Doc) -> str:

@@ -428,6 +428,24 @@ def is_failed_attempt(step: Doc) -> bool:
     return step.get("failed") is True
 
 
+def plan_words(doc: Doc) -> str:
+    """`plan: 2 of 5 done`; nothing where the model keeps none."""
+    steps = dicts(doc, "plan")
+    return f"plan: {sum(item.get('state') == 'done' for item in steps)} of {len(steps)} done" if steps else ""
+
+
+def plan_now(doc: Doc) -> str:
+    """`plan: 2 of 5 done, now fit the model`: with the step that the run is at."""
+    now = next((clean(item.get("text") or "") for item in dicts(doc, "plan") if item.get("state") == "doing"), "")
+    return f"{plan_words(doc)}{f', now {now[:60]}' if now else ''}"
+
+
+def plan_lines(doc: Doc) -> list[str]:
+    """`✓ load the table`: each step of the plan, with a mark for how it stands."""
+    marks = {"done": "✓", "doing": "●"}
+    return [f"{marks.get(str(item.get('state')), '○')} {clean(item.get('text') or '')}" for item in dicts(doc, "plan")]
+
+
 def definitions_title(doc: Doc) -> str:
     found = dicts(doc, "definitions")
     new = sum(1 for item in found if item.get("new"))

@@ -8,12 +8,14 @@ from typing import cast
 
 from agentnb import canonical
 from agentnb.agent.approvals import Decision, Proposed
+from agentnb.agent.conversation.drift import TIMES, TOLD, reminded, times_before
 from agentnb.agent.conversation.turn_blocks import open_calls, result_block, tool_record
 from agentnb.agent.deps import Services
 from agentnb.agent.state import AgentState, HeldDefinition, Step, StepEvent
+from agentnb.agent.tools.plan import PlanItem
 from agentnb.agent.tools.tool import Outcome, Tool, ToolBox, carry_out, pick
 from agentnb.canonical import JsonMapping, JsonObject
-from agentnb.errors import ActionUnsure, RunInterrupted
+from agentnb.errors import ActionUnsure, RunInterrupted, RunRepeats
 from agentnb.models.messages import ToolCall
 
 
@@ -38,9 +40,10 @@ class Acting:
         for proposed in calls:
             word = approvals.said_of(run_id, proposed)
             outcome, seconds = self._timed(box, proposed, word)
-            outcome = said_once(outcome, state.definitions)
+            outcome = self._noticed(state, box, proposed.call, said_once(outcome, state.definitions))
             state = replace(
                 state,
+                plan=state.plan if outcome.plan is None else self._without_secrets(outcome.plan),
                 blocks=(*state.blocks, result_block(proposed.call, outcome)),
                 definitions=_holding(state.definitions, outcome),
                 proposals=(*state.proposals, *([outcome.proposes] if outcome.proposes else [])),
@@ -51,9 +54,26 @@ class Acting:
             what=", ".join(f"{r['name']}{' (refused)' if r['refused'] else ''}" for r in records),
             tools=records,
         )
-        return StepEvent.CARRIED_OUT, replace(
-            state, approvals=replace(approvals, asking=()), redactions=tuple(self._services.scrub.report())
-        )
+        state = replace(state, approvals=replace(approvals, asking=()), redactions=tuple(self._services.scrub.report()))
+        return StepEvent.CARRIED_OUT, reminded(state)
+
+    def _without_secrets(self, plan: Sequence[PlanItem]) -> tuple[PlanItem, ...]:
+        return tuple(replace(item, text=self._services.scrub.of_output(item.text)) for item in plan)
+
+    def _noticed(self, state: AgentState, box: ToolBox, call: ToolCall, outcome: Outcome) -> Outcome:
+        """The outcome, and a word to the model where it has come too often. Raises RunRepeats where it comes again.
+
+        Whoever resumes such a run lets it go on.
+        """
+        current, tools = self._machine.current, self._services.tools
+        before = times_before(state.blocks, call, outcome.text, lambda name: name in tools and tools[name].acts)
+        if before >= TIMES and not current.replaying and current.run_id not in self._services.limits:
+            raise RunRepeats(
+                f"{call.name} came {before + 1} times with the same arguments and the same result",
+                about=canonical.dump(dict(call.arguments)).decode()[:200],
+                todo="Nothing is lost. Ask in another way, or let another model try.",
+            )
+        return replace(outcome, text=f"{outcome.text}{TOLD}") if before + 1 >= TIMES else outcome
 
     def _ask(self, state: AgentState, calls: Sequence[Proposed], box: ToolBox) -> Step:
         """Nothing runs before a person has spoken: not even the reply's other calls, so that the order stays."""

@@ -1,4 +1,4 @@
-"""Tools on the notebook itself: look at a name, run code in the kernel, propose cells, ask the person."""
+"""Tools on the notebook itself: look at a name, run code in the kernel, propose cells, ask the person, keep a plan."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
+from agentnb.agent.tools.plan import LONGEST, MOST, PlanItem
 from agentnb.agent.tools.proposals import Proposal, text_digest
 from agentnb.agent.tools.tool import Outcome
 
@@ -94,3 +95,15 @@ class NotebookTools:
         if not short or not all(choice.strip() for choice in choices):
             return f"Give at most {MAX_CHOICES} choices, each with a text and none twice."
         return ""
+
+    def plan(self, items: list[PlanItem]) -> Outcome:
+        """Keep a list of this task's steps: the person sees it, and you are reminded of it. For work of many steps
+        alone. Give the whole list each time that a step begins or is done."""
+        done = sum(item.state == "done" for item in items)
+        return Outcome(text=f"Kept: {done} of {len(items)} done.", plan=tuple(items))
+
+    def plan_trouble(self, items: list[PlanItem]) -> str:
+        """Why a plan cannot be kept; an empty text where it can."""
+        short = all(item.text.strip() and len(item.text) <= LONGEST for item in items)
+        fits = short and len(items) <= MOST
+        return "" if fits else f"Give at most {MOST} steps, each with a text of at most {LONGEST} characters."

@@ -1,7 +1,8 @@
 """The tools that come built in, each listed once: what it is made of and what it may do.
 
-By default a model has those of AgentNB.tools: what reads the notebook, runs code when a person lets it, and proposes
-cells. Their schemas stand in every request; the project's files, its tests and questions are for tasks that need them.
+By default a model has those of AgentNB.tools: what reads the notebook, runs code when a person lets it, proposes cells,
+and keeps a plan. A tool that came along only later would begin a new segment, and that is dear. Their schemas stand in
+every request; the project's files, its tests and questions are for tasks that need them.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ REGISTRY = (
     Listed(call=NotebookTools.variables, on_main=True),
     Listed(call=NotebookTools.run_code, acts=True, on_main=True, shows_values=True),
     Listed(call=NotebookTools.propose_cell, trouble=NotebookTools.proposal_trouble),
+    Listed(call=NotebookTools.plan, trouble=NotebookTools.plan_trouble),
     Listed(call=NotebookTools.ask_user, acts=True, asks=True, trouble=NotebookTools.question_trouble),
     Listed(call=ProjectFiles.list_files),
     Listed(call=ProjectFiles.read_file, shows_values=True),

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, overload
 
 from agentnb.agent.tools.arguments import WrongArguments, schema_of, taken
+from agentnb.agent.tools.plan import PlanItem
 from agentnb.agent.tools.policy import allows
 from agentnb.agent.tools.proposals import Proposal
 from agentnb.canonical import JsonMapping
@@ -29,12 +30,13 @@ class Unable(Exception):
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a tool gave. `holds` lists definitions that the text brings into the conversation, `proposes` is a cell that
-    a person is to be shown."""
+    a person is to be shown, `plan` is what the run's plan is from now on."""
 
     text: str
     is_error: bool = False
     refused: bool = False
     proposes: Proposal | None = None
+    plan: tuple[PlanItem, ...] | None = None
     holds: tuple[Mapping[str, Any], ...] = ()
 
 

@@ -247,6 +247,8 @@ def _properties(offer: Offer) -> WireMapping:
 def _fitting(schema: Any, value: Any, place: int, part: _Clause) -> Any:
     """The value as the schema wants it; a value of another type is taken from the words of the clause."""
     schema = schema if isinstance(schema, Mapping) else {}
+    if "$ref" in schema:
+        schema = part.offer.schema.get("$defs", {}).get(str(schema["$ref"]).rpartition("/")[2], {})
     options = schema.get("enum")
     if isinstance(options, list) and options:
         named = (option for option in options if re.search(rf"\b{re.escape(str(option))}\b", part.whole))
