@@ -47,7 +47,7 @@ class AgentnbError(Exception):
 
     code: ClassVar[str] = "agentnb"
     spent: Mapping[str, int] | None = None
-    """The tokens that a call to a model had used when it ended so, as a Usage in JSON; None: no call was made."""
+    """Tokens that a call had used when it ended so, as a Usage in JSON; None: no call was made."""
 
     def __init__(self, what: str, *, about: str = "", todo: str = "") -> None:
         self.what = what
@@ -67,8 +67,8 @@ class AgentnbError(Exception):
     def _render_traceback_(self) -> list[str]:
         """IPython's hook: one clean message instead of our own frames. Source: IPython/core/interactiveshell.py.
 
-        What happened, then what to do, in lines that a window of 600 pixels holds: JupyterLab breaks longer ones in the
-        middle of words.
+        Return what happened, then what to do, in lines that fit a window of 600 pixels. JupyterLab breaks longer ones
+        in the middle of words.
         """
         happened = f"{self.what}{f' ({self.about})' if self.about else ''}."
         parts = (f"{type(self).__name__}: {happened}", str(self).removeprefix(happened).lstrip())
@@ -290,7 +290,7 @@ class StreamBroken(ProviderError):
 
 
 class NoReply(ProviderError):
-    """What came is whole and readable, and no model's reply: asking again would bring the same."""
+    """The reply is whole and readable, and no model's reply: asking again would bring the same."""
 
     code = "provider.no-reply"
 
@@ -326,7 +326,7 @@ class VersionsDiffer(BackendError):
 
 
 class HandlerNotFound(BackendError):
-    """What a name like `module:attribute` should lead to cannot be imported in this process."""
+    """A name like `module:attribute` cannot be imported in this process."""
 
     code = "handler.import"
 

@@ -34,6 +34,8 @@ from agentnb.agent.tools.notebook import NotebookTools
 from agentnb.agent.tools.project_tests import ProjectTests
 from agentnb.agent.tools.registry import built_in
 from agentnb.agent.tools.run_code import run_in
+from agentnb.agent.tools.running.rehearsal import Rehearsal
+from agentnb.agent.tools.running.undo import Undo
 from agentnb.agent.tools.tool import Outcome, Tool, without_result
 from agentnb.canonical import Clock, JsonObject, SystemClock
 from agentnb.context.notebook.cell_runs import CellLog
@@ -69,11 +71,13 @@ SERVED = tuple(ADAPTERS)
 
 SOLVES = ("propose_cell", "edit_file")
 """Tools that a tutor does not have: they would hand in the solution."""
+NEWEST = 1000
+"""Runs among which one is found by a part of its id."""
 _SIMULATED_PATHS = {"openai": "/v1"}
 
 
 def on_this_thread(work: Callable[[], Outcome]) -> Outcome:
-    """Where there is no notebook, a tool runs where the agent runs."""
+    """Run a tool where the agent runs, where there is no notebook."""
     return work()
 
 
@@ -88,6 +92,7 @@ class Session:
     log: CellLog = field(default_factory=CellLog)
     transform: Callable[[str], str] = str
     cell_text: Callable[[int], str | None] = lambda number: None
+    apart: Callable[[], None] = lambda: None  # called in a copy of the process in which code is only tried
     project: Path | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)  # it has keys and passwords
     extra_tools: dict[str, Tool] = field(default_factory=dict)
@@ -105,6 +110,7 @@ class Session:
         self._keepalive: KeepAlive | None = None
         self._more: list[Provider] = []
         self.observed = Observed()
+        self.undo = Undo()
         self.answer: Tool | None = None
         """The tool that takes the value which the last `--as` asked for."""
         self._seen: set[str] = set()
@@ -132,7 +138,7 @@ class Session:
 
     @property
     def objects(self) -> CacheObjects:
-        """The cache objects of this session, within its cache budget."""
+        """Return the cache objects of this session, within its cache budget."""
         if self._objects is None:
             self._objects = CacheObjects(
                 self.ledger, clock=self.clock, owner=leases.new_owner(), budget=0.0, is_gone=leases.is_dead
@@ -150,7 +156,7 @@ class Session:
 
     @property
     def cassette(self) -> Cassette:
-        """The recorded replies beside the notebook: in the directory that the kernel works in."""
+        """Return the recorded replies beside the notebook: in the directory that the kernel works in."""
         path = (working_directory() or self.home) / FILE
         if self._cassette is None or self._cassette.path != path:
             self._cassette = Cassette(path)
@@ -162,7 +168,7 @@ class Session:
 
     @property
     def journal(self) -> Journal:
-        """The journal, opened on first use and kept open until `close`: in the data directory, or where one is set.
+        """Return the journal, opened on first use and kept open until `close`: in the data directory, or as set.
 
         Where the setting changes in mid-session, the next use opens the other one.
         """
@@ -193,7 +199,7 @@ class Session:
         return self.bus.follow(self.journal, after=after) if self.bus else Follower(self.journal, after=after)
 
     def machine(self, scrub: Scrubber | None = None) -> AgentStateMachine:
-        """A machine over this session's journal; states are registered by whoever drives it."""
+        """Return a machine over this session's journal; states are registered by whoever drives it."""
         redact = scrub or self.scrubber()
         machine = AgentStateMachine(self.journal, clock=self.clock, redact=redact)
         if self.bus is not None:
@@ -201,7 +207,7 @@ class Session:
         return machine
 
     def model_name(self, named: str | None = None) -> str:
-        """The model's address: named, set, or the default for the keys that are set. Raises ModelUnknown."""
+        """Return the model's address: named, set, or the default for the keys that are set. Raises ModelUnknown."""
         address = named or self.settings.model
         if not address:
             defaults = {provider: catalog.default_for(provider).name for provider in SERVED}
@@ -217,11 +223,11 @@ class Session:
         return self.simulated
 
     def provider(self, address: str) -> Provider:
-        """The connection to a model. Opening it sends nothing."""
+        """Return the connection to a model. Opening it sends nothing."""
         return self._connection(self._providers, address)
 
     def _connection(self, made: dict[str, Provider], address: str) -> Provider:
-        """The connection among those made; a new one where its provider is at another place by now."""
+        """Return the connection among those made; a new one where its provider is at another place by now."""
         if address not in made:
             made[address] = self._connect(address)
         elif not catalog.is_simulated(address) and made[address].scope != self._place(address):
@@ -251,7 +257,7 @@ class Session:
     def agent(
         self, *, on_main: Callable[[Callable[[], Outcome]], Outcome] = on_this_thread, alone: bool = False
     ) -> BuiltInAgent:
-        """The built-in agent over this session, with a redaction list of its own.
+        """Return the built-in agent over this session, with a redaction list of its own.
 
         `alone` gives it connections of its own, so that it can work beside another one.
         """
@@ -336,20 +342,31 @@ class Session:
         def run(code: str) -> Outcome:
             return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]
 
+        def run_for_good(code: str) -> Outcome:
+            return self.undo.noting(self.namespace, code, lambda: run(code))
+
         def read(number: int) -> Outcome:
             return hydrator.read_cell(number, count=self.samples.counter_for(self.model_name()).count)
 
         root = own_root(self.project) if self.project else None
-        notebook = NotebookTools(look=look, run=run, read=read, names=hydrator.names_like, cell_text=self.cell_text)
+        notebook = NotebookTools(
+            look=look,
+            run=run_for_good,
+            read=read,
+            names=hydrator.names_like,
+            cell_text=self.cell_text,
+            rehearse=Rehearsal(namespace=self.namespace, run=run, apart=self.apart),
+        )
         tests = ProjectTests(root, cancelled=self.cancelled.is_set)
-        # What `@agentnb.tool` made in the user's namespace is there to be named with --tools, never by default.
+        # Tools that `@agentnb.tool` made in the user's namespace can be named with --tools; they are never default.
         of_the_user = {value.name: value for value in list(self.namespace.values()) if type(value) is Tool}
         made = built_in(notebook, ProjectFiles(root), tests) | of_the_user | self.extra_tools
         made |= {self.answer.name: self.answer} if self.answer is not None else {}
         return made if self.settings.values != "schema" else {name: without_result(tool) for name, tool in made.items()}
 
     def request(self, task: str, **changes: Any) -> Request:
-        """A request from the settings with the changes that are not None. Raises InputError on half a character."""
+        """Return a request from the settings with the changes that are not None. Raises InputError on half a
+        character."""
         _refuse_half_characters(task)
         settings = self.settings
         values: JsonObject = {each.name: getattr(settings, each.name) for each in options_of(RunOptions)} | {
@@ -369,7 +386,7 @@ class Session:
         self._always.setdefault(thread, set()).update(tools)
 
     def new_run_id(self) -> str:
-        """A readable, sortable, unique run id."""
+        """Return a readable, sortable, unique run id."""
         return time.strftime("r-%Y%m%d-%H%M%S-", time.localtime(self.clock.now())) + secrets.token_hex(3)
 
     def cancel(self) -> None:
@@ -379,7 +396,7 @@ class Session:
             provider.cancel()
 
     def find_run(self, run_id: str) -> AgentRun:
-        """A journaled run by its id or its unique beginning or end. Raises RunUnknown with the nearest id."""
+        """Return a journaled run by its id or its unique beginning or end. Raises RunUnknown with the nearest id."""
         machine = self.machine()
         full = self.full_run_id(run_id)
         return AgentRun(document_of(machine.get(full), machine.history(full)))
@@ -393,16 +410,20 @@ class Session:
         return run.run_id, int(step) if colon else run.step
 
     def fork(self, run_id: str, step: int) -> str:
-        """A new run that begins where `run_id` was after `step`; nothing of it has been executed."""
+        """Return a new run that begins where `run_id` was after `step`; nothing of it has been executed."""
         new = self.new_run_id()
         self.machine().fork(self.full_run_id(run_id), step, new)
         return new
 
     def full_run_id(self, run_id: str) -> str:
-        """The id that `run_id` is, begins or ends. Raises RunUnknown."""
-        known = [str(run.run_id) for run in self.machine().journal.runs(limit=1000)]
-        if run_id in known:
-            return run_id
+        """Return the id that `run_id` is, however old; or that of the newest (1,000) which it begins or ends.
+
+        Raises RunUnknown.
+        """
+        journal = self.machine().journal
+        with contextlib.suppress(RunUnknown):
+            return str(journal.row(run_id).summary.run_id)
+        known = [str(run.run_id) for run in journal.runs(limit=NEWEST)]
         fitting = [name for name in known if name.startswith(run_id) or name.endswith(run_id)]
         if len(fitting) == 1:
             return fitting[0]
@@ -449,8 +470,8 @@ class Session:
         return deleted
 
     def holder_of(self, held: HeldObject) -> ObjectProvider | None:
-        """The connection to where an object is kept; None where this session cannot reach that: another kernel's
-        simulator, or an address that is no longer set."""
+        """Return the connection to where an object is kept. None where this session cannot reach that: another kernel's
+        simulator, or an address no longer set."""
         simulated = catalog.is_simulated(held.scope)
         if simulated and (self.simulated is None or held.scope != f"sim:{self.simulated.instance}"):
             return None
@@ -472,7 +493,7 @@ def _refuse_half_characters(task: str) -> None:
 
 
 def working_directory() -> Path | None:
-    """The directory that this process works in; None where it has been deleted."""
+    """Return the directory that this process works in; None where it has been deleted."""
     try:
         return Path.cwd()
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """Declare every option once, and say who may set it: defaults < environment < %config < magic flags.
 
-An option's name is its %config trait (`AgentNB.<name>`) and its environment variable (`AGENTNB_<NAME>`). What flag it
-has, what values it takes and what it is for stand in its declaration; options.py reads the rest from there.
+An option's name is its %config trait (`AgentNB.<name>`) and its environment variable (`AGENTNB_<NAME>`). A declaration
+has the option's flag, the values it takes and what it is for. options.py reads the rest from there.
 """
 
 from __future__ import annotations
@@ -130,6 +130,9 @@ class RunOptions:
         completes="style",
         choices=STYLES,
     )
+    rehearse: bool = option(
+        False, "try code in a copy of the kernel before it is approved, and show what it would do (Linux)"
+    )
     approval: str = option(
         "",
         "calls that act and are not allowed: ask, deny, or empty: ask where somebody can answer",
@@ -172,7 +175,7 @@ class Settings(RunOptions):
     trace: bool | None = option(None, "record what every cell runs; on where Python is 3.12 or later")
 
     def with_changes(self, **changes: Any) -> Self:
-        """A copy with every change that is not None. Raises SettingsError on an unknown name or a bad value."""
+        """Return a copy with every change that is not None. Raises SettingsError on an unknown name or a bad value."""
         known = [each.name for each in fields(self)]
         for name in set(changes) - set(known):
             raise SettingsError(
@@ -186,7 +189,7 @@ class Settings(RunOptions):
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
-    """The defaults with the AGENTNB_… variables applied. Raises SettingsError on a bad value."""
+    """Return the defaults with the AGENTNB_… variables applied. Raises SettingsError on a bad value."""
     return Settings().with_changes(**options.from_environment(Settings, environment))
 
 
@@ -194,7 +197,8 @@ _SECRET_NAMES = re.compile("password|secret|token", re.IGNORECASE)
 
 
 def without_password(address: str) -> str:
-    """The address of a server as it may be shown. Where it is not clear what the password is, too much is left out."""
+    """Return the address of a server as it may be shown. Where it is not clear what the password is, too much is left
+    out."""
     scheme, separator, rest = address.partition("://")
     credentials, at, place = rest.rpartition("@")
     user = credentials.partition(":")[0] if at else ""
@@ -213,7 +217,7 @@ class QuietAddress(str):
 
 
 def data_directory(settings: Settings) -> Path:
-    """The directory of the journal: AGENTNB_HOME, or the user's data directory."""
+    """Return the directory of the journal: AGENTNB_HOME, or the user's data directory."""
     if settings.home is not None:
         return settings.home
     import platformdirs
@@ -222,12 +226,12 @@ def data_directory(settings: Settings) -> Path:
 
 
 def journal_place(settings: Settings) -> str | Path:
-    """Where runs are kept, as `open_journal` takes it: AGENTNB_JOURNAL, or the data directory."""
+    """Return where runs are kept, as `open_journal` takes it: AGENTNB_JOURNAL, or the data directory."""
     return settings.journal or data_directory(settings)
 
 
 def default_model(environment: Mapping[str, str], served: tuple[str, ...], defaults: Mapping[str, str]) -> str:
-    """The model when none is named: of the first served provider whose key is set, or the simulator."""
+    """Return the model when none is named: of the first served provider whose key is set, or the simulator."""
     for provider in served:
         if any(environment.get(variable) for variable in KEY_VARIABLES[provider]):
             return f"{provider}:{defaults[provider]}"

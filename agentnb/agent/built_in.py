@@ -86,7 +86,7 @@ class BuiltInAgent:
         self.answer(run_id, [Answer(question=question, approved=True, by=COMMAND) for question in allowed])
 
     def drive(self, run_id: str) -> AgentRun:
-        """Go on to the end (or to a failure, a pause or a question) and give the run as it stands."""
+        """Go on to the end, a failure, a pause or a question, and return the run as it stands."""
         try:
             run, before = self._machine.run_to_end(run_id), -1
             while run.status == records.WAITING and run.step != before:  # a word may have come meanwhile
@@ -97,13 +97,13 @@ class BuiltInAgent:
         return AgentRun(document_of(run, self._machine.history(run_id)))
 
     def may_ask(self, run_id: str) -> bool:
-        """Whether the run may come to wait for a person's word: it has tools that act and are not allowed."""
+        """Tell whether the run may wait for a person's word: it has tools that act and are not allowed."""
         state = self._state(run_id)
         tools = (self._services.tools[name] for name in state.options.tools)
         return state.options.approval == "ask" and any(t.acts and t.name not in state.options.allow for t in tools)
 
     def questions(self, run_id: str) -> list[Question]:
-        """The calls of the run that wait for a person's word."""
+        """Return the calls of the run that wait for a person's word."""
         run = self._machine.get(run_id)
         waits = run.state == AWAITING_APPROVAL
         return AgentState.from_json(run.context).waiting(run_id) if waits else []
@@ -133,7 +133,7 @@ class BuiltInAgent:
         return self._machine
 
     def as_it_stands(self, run_id: str) -> AgentRun:
-        """The run as it is committed now, whatever became of it; the error keeps what to do about it."""
+        """Return the run as it is committed now, whatever became of it; the error keeps what to do about it."""
         document = document_of(self._machine.get(run_id), self._machine.history(run_id))
         error = self.raised
         if document["error"] is not None and isinstance(error, AgentnbError):
@@ -141,7 +141,7 @@ class BuiltInAgent:
         return AgentRun(document)
 
     def last_call(self, run_id: str) -> Call:
-        """The run's last request as it was sent, which the next one will begin with: for keeping it warm."""
+        """Return the run's last request as it was sent, which the next one will begin with: for keeping it warm."""
         state = self._state(run_id)
         sent = state.previous_end
         call, _ = self._preparing.prepare(state)
@@ -194,7 +194,7 @@ class BuiltInAgent:
         return AgentState.from_json(self._machine.get(run_id).context)
 
     def _handler(self, row: Row) -> Handler:
-        """A row's handler as the machine calls it: JSON in, JSON out, under the run's present limits."""
+        """Return a row's handler as the machine calls it: JSON in, JSON out, under the run's present limits."""
         handle = row.handler(self._services)
 
         def step(context: JsonObject) -> tuple[str, JsonObject]:

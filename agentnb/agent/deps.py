@@ -49,11 +49,11 @@ class Services:
     """Rows of the catalogue by the addresses that name them, each looked up once."""
 
     def model(self, address: str) -> Model:
-        """The row of the catalogue that an address names. Raises ModelUnknown."""
+        """Return the row of the catalogue that an address names. Raises ModelUnknown."""
         if address not in self.models:
             self.models[address] = catalog.lookup(address)
         return self.models[address]
 
     def counter(self, address: str) -> TokenCounter:
-        """The model's estimator of tokens, as it is calibrated by now."""
+        """Return the model's estimator of tokens, as it is calibrated by now."""
         return self.samples.counter(self.model(address), simulated=catalog.is_simulated(address))

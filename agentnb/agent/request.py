@@ -1,4 +1,4 @@
-"""A request: one task and the options it is carried out under; and new limits for a run that goes on."""
+"""Describe a request: one task with its options; and new limits for a run that goes on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Request(RunOptions):
 
     @property
     def options(self) -> RunOptions:
-        """The options alone."""
+        """Return the options alone."""
         return RunOptions(**{each.name: getattr(self, each.name) for each in fields(RunOptions)})
 
 

@@ -152,8 +152,8 @@ def run_document(
     steps: Iterable[JsonMapping],
     error: JsonMapping | None = None,
 ) -> JsonObject:
-    """The run document: everything that is shown of a run, as JSON. `standing` is the state's name or what the run is
-    instead: PAUSED, CANCELLED, WAITING, DRY_RUN."""
+    """Return the run document: everything that is shown of a run, as JSON. `standing` is the state's name or what the
+    run is instead: PAUSED, CANCELLED, WAITING, DRY_RUN."""
     last, spending = state.last or {}, state.spending
     cost, budget = spending.cost or NOTHING, state.budget
     return {
@@ -193,7 +193,8 @@ def run_document(
 
 
 def state_of(context: object) -> AgentState:
-    """The state of a journaled context. One of another machine than the agent's has a task and a text at most."""
+    """Return the state of a journaled context. One of another machine than the agent's has a task and a text at
+    most."""
     if is_agents(context):
         return AgentState.from_json(cast(JsonMapping, context))
     found = context if isinstance(context, Mapping) else {}
@@ -207,7 +208,7 @@ def state_of(context: object) -> AgentState:
 
 
 def step_record(event: Event) -> JsonObject | None:
-    """One journaled event as a step of the document, or None when it is not a step."""
+    """Return one journaled event as a step of the document, or None when it is not a step."""
     if event.kind not in ("step", "failed"):
         return None
     data = event.data
@@ -229,7 +230,7 @@ def step_record(event: Event) -> JsonObject | None:
 
 
 def error_record(error: RunError | None, run_id: str) -> JsonObject | None:
-    """The journal's RunError as the document shows it, with the command that goes on."""
+    """Return the journal's RunError as the document shows it, with the command that goes on."""
     if error is None:
         return None
     code = error.code or ""
@@ -238,7 +239,7 @@ def error_record(error: RunError | None, run_id: str) -> JsonObject | None:
 
 
 def document_of(run: Run, events: Iterable[Event]) -> JsonObject:
-    """The document of a journaled run and its history."""
+    """Return the document of a journaled run and its history."""
     listed = list(events)
     steps = [record for record in map(step_record, listed) if record is not None]
     standing = {"paused": "PAUSED", "cancelled": "CANCELLED", "waiting": WAITING}.get(run.status, run.state)
@@ -249,7 +250,7 @@ def document_of(run: Run, events: Iterable[Event]) -> JsonObject:
 
 
 def stopped_record(event: Event) -> dict[str, Any] | None:
-    """Where a person stopped the run: the seconds of the step that was cut off, and the text that had streamed."""
+    """Return where a person stopped the run: the seconds of the step that was cut off, and the streamed text."""
     data = event.data or {}
     if event.kind != "paused" or "stopped" not in data:
         return None

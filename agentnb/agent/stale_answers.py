@@ -33,7 +33,8 @@ def note_on(older: Iterable[str]) -> str:
 
 
 def older_parts(hydrator: Hydrator, state: AgentState, *, among: Collection[str] | None = None) -> tuple[str, ...]:
-    """What the answer rests on that is another now, in words. Of values, those of the names `among` are looked at."""
+    """Return what the answer rests on that is another now, in words. Of values, those of the names `among` are looked
+    at."""
     notebook = hydrator.notebook
     cells = older_cells(state.cells, notebook.log.of_cell, notebook.log.session)
     touched = {
@@ -47,7 +48,7 @@ def older_parts(hydrator: Hydrator, state: AgentState, *, among: Collection[str]
 
 
 def still_holds(hydrator: Hydrator, state: AgentState) -> bool:
-    """Whether all that the answer rests on is here as it was, in whichever kernel it was given."""
+    """Tell whether all that the answer rests on is here as it was, in whichever kernel it was given."""
     log = hydrator.notebook.log
     cells = [item for item in state.cells if item.get("involved") and item.get("content")]
     here = [log.of_cell(str(item["cell"])) for item in cells]
@@ -56,7 +57,7 @@ def still_holds(hydrator: Hydrator, state: AgentState) -> bool:
 
 
 def stale_among(hydrator: Hydrator, states: Iterable[tuple[str, AgentState]]) -> Iterator[StaleAnswer]:
-    """The stale ones of these runs."""
+    """Yield the stale ones of these runs."""
     for run_id, state in states:
         older = older_parts(hydrator, state) if state.text else ()
         if older:
@@ -65,6 +66,6 @@ def stale_among(hydrator: Hydrator, states: Iterable[tuple[str, AgentState]]) ->
 
 
 def _asked(state: AgentState) -> str:
-    """The text of the turn's task, with the values beside it."""
+    """Return the text of the turn's task, with the values beside it."""
     found = next((block.content for block in state.blocks if block.label == "task"), None)
     return found.text if isinstance(found, Text) else ""

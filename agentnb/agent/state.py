@@ -1,9 +1,9 @@
 """The agent's state: one frozen record of a run between two steps, and the JSON that is journaled of it.
 
-A handler gets the record and gives another one; nothing is changed in place. The record is read from JSON when a run
-is claimed, and written at each step's end. Its JSON has the keys that it had before it had a type, so that journals
-of either time are read by either code: what is there from the first step on is always written, and what a later state
-finds out is written from that state on.
+A handler gets the record and gives another one; nothing is changed in place. The record is read from JSON when a run is
+claimed, and written at each step's end. Its JSON keeps the keys from before it had a type, so either code reads
+journals of either time. What is there from the first step on is always written. What a later state finds out is written
+from that state on.
 
 - HYDRATING replaces `inherited` by the turn's `blocks`, and lists the definitions, pictures and secrets it found.
 - THINKING adds the reply's blocks and text, the spending, and the account of the last call.
@@ -83,7 +83,7 @@ class SentPicture(TypedDict):
 
 
 class LastCall(TypedDict, total=False):
-    """The run's last call, or the one that is about to be made: its layers, prompt cache and latency, as shown."""
+    """Holds the run's last call, or the one about to be made: its layers, prompt cache and latency, as shown."""
 
     layers: list[dict[str, object]]
     cache: dict[str, object]
@@ -92,7 +92,7 @@ class LastCall(TypedDict, total=False):
 
 
 class Base(NamedTuple):
-    """Tells what a segment keeps of another: its turns up to `kept` go as the segment with this `root` sent them."""
+    """Tells what a segment keeps of another: its turns up to `kept`, as the segment with this `root` sent them."""
 
     root: str
     kept: str
@@ -102,9 +102,9 @@ class Base(NamedTuple):
 class Segment:
     """The segment that a turn goes on with, by the run that began it.
 
-    `begins` says that this run does. Only then are the others set: `base`, `first` (the first turn that is sent; None:
-    all of the path), `replaced` (no turn goes on with the old project section), and the frozen `blocks`; None where
-    they are not made yet, or where the base's are used.
+    `begins` says that this run does. Only then are the others set: `base`, `first`, `replaced` and the frozen `blocks`.
+    `first` is the first turn that is sent; None: all of the path. `replaced` says that no turn goes on with the old
+    project section. `blocks` is None where they are not made yet, or where the base's are used.
     """
 
     root: str
@@ -149,12 +149,12 @@ class AgentState:
     Where the turn hangs: `parent` is the run of the turn before, `turn` its number on the path. `branch` says that it
     goes another way than a turn before it. `kind` is the digest of what a segment freezes by its own.
 
-    What was said: `blocks` are the turn's own, as sent and answered; of the whole request, `previous_end` leading
-    blocks were sent before, and `previous_message` is the id of the reply to that. `inherited` are the blocks taken
-    along from the run that it follows; None once HYDRATING has used them. `text` is the answer so far; `paused` says
-    that the next reply goes on with it, None before the first. `recorded` is the day and model of a recorded reply.
-    `proposals` are the cells that it would put into the notebook, exactly as it wrote them; `plan` is the model's list
-    of steps, without secrets.
+    What was said: `blocks` are the turn's own, as sent and answered. Of the whole request, `previous_end` leading
+    blocks were sent before. `previous_message` is the id of the reply to that. `inherited` are the blocks taken along
+    from the run that it follows; None once HYDRATING has used them. `text` is the answer so far; `paused` says that the
+    next reply goes on with it, None before the first. `recorded` is the day and model of a recorded reply. `proposals`
+    are the cells that it would put into the notebook, exactly as it wrote them. `plan` is the model's list of steps,
+    without secrets.
     """
 
     task: str
@@ -192,7 +192,7 @@ class AgentState:
 
     @property
     def address(self) -> str:
-        """The model's address: `provider:model` or `sim:model`."""
+        """Return the model's address: `provider:model` or `sim:model`."""
         return self.options.model
 
     @property
@@ -200,23 +200,23 @@ class AgentState:
         return Budget(limit=self.options.budget, spent=self.spending.spent)
 
     def waiting(self, run_id: str) -> list[Question]:
-        """The calls that wait for a person's word."""
+        """Return the calls that wait for a person's word."""
         return self.approvals.waiting(run_id, allow=self.options.allow)
 
     def noted(self, *notes: str) -> AgentState:
-        """The state with notes for people, each once; empty ones are none."""
+        """Return the state with notes for people, each once; empty ones are none."""
         new = [text for text in dict.fromkeys(notes) if text and text not in self.notes]
         return replace(self, notes=(*self.notes, *new)) if new else self
 
     def limited(self, limits: Limits) -> AgentState:
-        """The state under new limits, where they are given. Another model takes over at the next call, not here."""
+        """Return the state under new limits, where they are given. Another model takes over at the next call."""
         given = {name: value for name, value in vars(limits).items() if value is not None and name != "model"}
         if "allow" in given:
             given["allow"] = tuple(sorted(given["allow"]))
         return replace(self, options=replace(self.options, **given)) if given else self
 
     def with_lost(self, run_id: str, lost: Iterable[Lost]) -> AgentState:
-        """The state with what calls had used that brought nothing, as far as its sums do not hold that yet."""
+        """Return the state with what failed calls had used, as far as its sums do not hold that yet."""
         all_of_them, spending = list(lost), self.spending
         # A fork has a history of its own.
         done = spending.settled[1] if spending.settled and spending.settled[0] == run_id else 0
@@ -229,11 +229,11 @@ class AgentState:
         return replace(self, spending=spending).noted(*(one.note for one in new))
 
     def shown(self) -> JsonObject:
-        """Return what a live view needs: the money so far, the last call or the one about to be made, and the plan."""
+        """Return what a live view needs: the money so far, the last call or the next one, and the plan."""
         return {"cost": self.spending.to_json().get("cost"), "last": self.last} | self._planned()
 
     def to_json(self) -> JsonObject:
-        """The JSON that is journaled, keys in the order in which a run comes to have them."""
+        """Return the JSON that is journaled, keys in the order in which a run comes to have them."""
         return self._asked() | self._turn() | self._hydrated() | self._thought()
 
     def _asked(self) -> JsonObject:
@@ -289,7 +289,7 @@ class AgentState:
 
     @classmethod
     def from_json(cls, context: JsonMapping) -> AgentState:
-        """The record of a journaled context."""
+        """Return the record of a journaled context."""
         values: JsonObject = {name: context[name] for name in _PLAIN if name in context}
         values |= {name: tuple(context[name]) for name in _LISTS if name in context}
         inherited = context.get("inherited")
@@ -343,5 +343,5 @@ def blocks_from_json(items: Iterable[JsonMapping]) -> tuple[Block, ...]:
 
 
 def is_agents(context: object) -> bool:
-    """Whether a journaled context is the agent's: runs of other machines lie in the same journal."""
+    """Tell whether a journaled context is the agent's: runs of other machines lie in the same journal."""
     return isinstance(context, Mapping) and "blocks" in context and "segment_root" in context

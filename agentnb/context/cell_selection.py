@@ -1,7 +1,7 @@
-"""Which cells a question needs, in which form, and why: pointed at, newest, by name, by what they use, by rare words.
+"""Choose which cells a question needs, in which form, and why: pointed at, newest, by name, use or rare words.
 
-Pure, on recorded runs. A notebook of up to FEW unsent cells that fits is told in full. Of a larger one what the
-question needs is told, within half of what pasting it all would take, and a line for each of the others.
+Pure, on recorded runs. A notebook of up to FEW unsent cells that fits is told in full. Of a larger one, what the
+question needs is told, within half of what pasting it all would take. Each other cell gets a line.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ SHARE = 0.48
 LINE = 8
 """Tokens of the outline for each cell: a line takes more, and about half of the cells get one."""
 RARE, NEARLY = 0.5, 0.4
-"""A word that stands in at most this share of the cells points at them, the rarer the more; and the part of the best
-cell's weight that a cell needs to come along."""
+"""A word in at most this share of the cells points at them, the rarer the more. Then the part of the best cell's weight
+that a cell needs to come along."""
 BY_WORDS = 4
 """Cells that rare words may bring."""
 SHOWN = 4
@@ -61,7 +61,7 @@ _FILLER = GRAMMAR | frozenset(_FILLER_WORDS.split())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldCell:
-    """How the thread holds a cell: the number of the run that it tells, the form, and the digest of what it tells."""
+    """Tells how the thread holds a cell: the number of the run it tells, the form, and the digest."""
 
     number: int
     form: str
@@ -82,7 +82,7 @@ class Picked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellChoice:
-    """What the turn adds: cells in the order of running, cells that only get a line, and the names that matter."""
+    """Holds what the turn adds: cells in the order of running, cells that only get a line, names that matter."""
 
     picked: tuple[Picked, ...] = ()
     outlined: tuple[CellRun, ...] = ()
@@ -130,7 +130,7 @@ def choose(
     beside: int = 0,
     clean: Callable[[CellRun], CellRun] = lambda run: run,
 ) -> CellChoice:
-    """The cells that this turn adds to what the thread holds, within `budget` tokens.
+    """Return the cells that this turn adds to what the thread holds, within `budget` tokens.
 
     `beside` are the tokens that the turn adds beside them. `clean` takes secrets out.
     """
@@ -186,13 +186,13 @@ def _pasted(runs: Iterable[CellRun], count: Callable[[str], int]) -> float:
 
 
 def _measured(text: str, count: Callable[[str], int]) -> float:
-    """The tokens of a text, of a long one by its beginning."""
+    """Return the tokens of a text, of a long one by its beginning."""
     head = text[:MEASURED]
     return count(head) * len(text) / len(head) if head else 0.0
 
 
 def _limit(unsent: Sequence[CellRun], count: Callable[[str], int], budget: int, beside: int) -> float:
-    """What is left of the share for cells, when the outline and what stands beside it are taken off."""
+    """Return what is left of the share for cells, when the outline and what stands beside it are taken off."""
     pasted = _pasted(unsent, count)
     return min(budget, max(pasted * SHARE - beside - LINE * len(unsent), LEAST))
 
@@ -211,7 +211,7 @@ def _all_that_fit(unsent: Sequence[CellRun], count: Callable[[str], int], budget
 
 
 def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, named: Sequence[str]) -> dict[str, _Want]:
-    """Every cell that the question needs, the strongest reason first."""
+    """Return every cell that the question needs, the strongest reason first."""
     spoken = WHOLE if means.at_length else FULL
     bound = [(run, f"{_does(run, name)} {name}") for name in named for run in _makers(name, runs, len(runs))]
     worded = _by_words(question, runs)
@@ -241,7 +241,7 @@ def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, nam
 
 
 def _by_use(runs: Sequence[CellRun]) -> list[CellRun]:
-    """The cells, those first whose names most later cells use; of equals the newer."""
+    """Return the cells, those first whose names most later cells use; of equals the newer."""
     later: Counter[str] = Counter()
     uses: dict[str, int] = {}
     for run in reversed(runs):
@@ -255,7 +255,7 @@ def _does(run: CellRun, name: str) -> str:
 
 
 def _makers(name: str, runs: Sequence[CellRun], before: int) -> list[CellRun]:
-    """The last cell before a place that binds the name, and those after it that change its object."""
+    """Return the last cell before a place that binds the name, and those after it that change its object."""
     found: list[CellRun] = []
     for run in reversed(runs[:before]):
         flow = run.flow
@@ -295,7 +295,7 @@ def _slices(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> tuple[_Found, 
 
 
 def _changed_since(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
-    """The later cells that change what a cell of the question made or changed, or use it to change something else."""
+    """Return the later cells that change what a cell of the question made, or use it to change something else."""
     found: _Found = []
     for run in seeds:
         own = run.flow.binds - run.flow.imports
@@ -309,7 +309,7 @@ def _changed_since(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
 
 
 def _last_uses(named: Sequence[str], runs: Sequence[CellRun]) -> _Found:
-    """The last cell that uses each name of the question: how a function was called, what became of a value."""
+    """Return the last cell that uses each name of the question: how it was called, or what became of it."""
     found: _Found = []
     for name in named:
         user = next((run for run in reversed(runs) if name in run.flow.uses and name not in run.flow.binds), None)
@@ -322,7 +322,7 @@ def _last_uses(named: Sequence[str], runs: Sequence[CellRun]) -> _Found:
 
 
 def _names_in(question: CellQuestion, runs: Sequence[CellRun], means: Pointed) -> list[str]:
-    """The notebook's names that the question uses: as they are, inflected, or taken apart."""
+    """Return the notebook's names that the question uses: as they are, inflected, or taken apart."""
     known = dict.fromkeys(name for run in runs for name in sorted(run.flow.binds - run.flow.imports))
     found = names_spoken_of(question.task, known)
     if not found and not means.cells and _goes_on(question):
@@ -354,7 +354,7 @@ def names_spoken_of(task: str, known: Iterable[str]) -> list[str]:
 
 
 def _by_words(question: CellQuestion, runs: Sequence[CellRun]) -> list[tuple[CellRun, str]]:
-    """The cells that share the question's rare words, the best first."""
+    """Return the cells that share the question's rare words, the best first."""
     spoken = _spoken_stems(question.task)
     if _goes_on(question) and not spoken:
         spoken = _spoken_stems(question.earlier)
@@ -377,7 +377,7 @@ def _by_words(question: CellQuestion, runs: Sequence[CellRun]) -> list[tuple[Cel
 
 
 def _spoken_stems(task: str) -> AbstractSet[str]:
-    """The stems of a question's telling words. One that is written large within a sentence is a name: "May"."""
+    """Return the stems of a question's telling words. One that is written large within a sentence is a name: "May"."""
     large = {match.group().lower() for match in re.finditer(r"(?<=[^\s.!?] )[A-Z]\w+", task)}
     words = {word for word in words_of(task[:20_000]) if word not in _FILLER or word in large}
     return {stem(word) for word in words} | {other for word in words for other in _CALLED.get(stem(word), ())}
@@ -395,7 +395,7 @@ _CALLED: dict[str, tuple[str, ...]] = {
     stem(said): tuple(stem(word) for word in called.split(","))
     for said, _, called in (pair.partition("=") for pair in _SAID.split())
 }
-"""What code calls otherwise than people do, by the stems of what they say."""
+"""Words of code for words of people, by the stems of those."""
 
 
 # filling --------------------------------------------------------------------------------------------------------------
@@ -418,7 +418,7 @@ class _Filling:
         return [item for item in found if item is not None]
 
     def _taken(self, run: CellRun, want: _Want) -> Picked | None:
-        """The run in the richest form that is wanted and fits; None where the thread has as much of it."""
+        """Return the run in the richest form that is wanted and fits. None where the thread has as much of it."""
         before = self.held.get(run.cell)
         same = before is not None and before.number == run.number
         if same and want.priority >= FILLING:
@@ -441,7 +441,7 @@ class _Filling:
 
 
 def _told(run: CellRun, form: Form, reason: str, before: HeldCell | None, count: Callable[[str], int]) -> Picked:
-    """The run as the thread gets it: of one that changed nothing since its last run only that it ran."""
+    """Return the run as the thread gets it. If nothing changed since its last run, tell only that it ran."""
     inner = cell_body(run, form)
     body = digest(inner)
     again = before is not None and before.number != run.number
@@ -455,4 +455,4 @@ def _told(run: CellRun, form: Form, reason: str, before: HeldCell | None, count:
 
 
 _HELD_WORDS = {OUTLINE.name: "its line", BRIEF.name: "its short form", FULL.name: "its cut form"}
-"""What of a cell was told before, in a word for the model."""
+"""A word for the model: how much of a cell was told before."""

@@ -1,7 +1,7 @@
 """Many runs as one: what is queued, what runs, what failed, and what came out, read from the journal alone.
 
 A fleet is no more than runs that carry the same tag. So any kernel that can open the journal sees it, also when the one
-that began it is gone, and whatever works on it.
+that began it is gone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from agentnb.view.tables import Code, table_bundle
 TAG = "fleet"
 """The tag whose value is the fleet's name."""
 QUEUED, RUNNING, LEFT = "queued", "running", "interrupted"
-"""Where a run stands that has not ended: nobody has begun it, somebody is at work, or nobody is any more."""
+"""Standings of a run that has not ended: nobody has begun it, somebody is at work, or nobody any more."""
 ANSWERS = ("text", "answer", "result")
 """Keys of a completed run's context that hold what came out, in this order; else the whole context is."""
 LOOK_EVERY = 0.2  # seconds between two looks at the journal while waiting
@@ -43,12 +43,12 @@ class Fleet:
         self._stalled: Callable[[], object] = lambda: None
 
     def on_wait(self, look: Callable[[], object]) -> None:
-        """What else to look at while waiting: whoever carries the runs notes there what it knows of lost ones."""
+        """Look at what else there is while waiting: whoever carries the runs notes here which were lost."""
         self._stalled = look
 
     @property
     def rows(self) -> list[RunRow]:
-        """The runs as the journal's rows tell them, in the order of their creation. Raises RunUnknown."""
+        """Return the runs as the journal's rows tell them, in the order of their creation. Raises RunUnknown."""
         return [self.journal.row(summary.run_id) for summary in self._summaries()]
 
     def _summaries(self) -> list[RunSummary]:
@@ -59,8 +59,8 @@ class Fleet:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many runs stand where: queued, running, interrupted (nobody is at work any more), completed, failed,
-        paused, waiting (for an event), cancelled."""
+        """Return how many runs are queued, running, interrupted (nobody is at work), completed, failed, paused, waiting
+        for an event, cancelled."""
         return dict(Counter(standing(row, self.journal.clock) for row in self.rows))
 
     def wait(self, timeout: float | None = None) -> Fleet:
@@ -88,7 +88,7 @@ class Fleet:
             self.journal.close()
 
     def results(self) -> list[JsonObject]:
-        """One dict a run, all with the same keys: what a table library takes as it is."""
+        """Return one dict a run, all with the same keys: what a table library takes as it is."""
         return [self._result(row) for row in self.rows]
 
     def _result(self, row: RunRow) -> JsonObject:
@@ -116,7 +116,7 @@ class Fleet:
 
 
 def standing(row: RunRow, clock: Clock) -> str:
-    """Where a run stands, in one word. Pure but for a look at a process of this machine."""
+    """Return where a run stands, in one word. Pure but for a look at a process of this machine."""
     if row.summary.status != records.RUNNING:
         return row.summary.status
     held = leases.seconds_left(
@@ -128,7 +128,7 @@ def standing(row: RunRow, clock: Clock) -> str:
 
 
 def summary_of(counts: Mapping[str, int], results: Sequence[JsonMapping]) -> str:
-    """One line on all runs."""
+    """Return one line on all runs."""
     said = [f"{count} {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1])]
     costs = [result["cost"] for result in results if result["cost"] is not None]
     money = f"; ${sum(costs):.4f} in all" if costs else ""
@@ -147,7 +147,8 @@ def _short(result: JsonMapping) -> str:
 
 
 def checked_journal(journal: str | Path) -> str:
-    """The journal's address as every process reads it. Raises InputError for one that no other process can open."""
+    """Return the journal's address as every process reads it. Raises InputError for one that no other process can
+    open."""
     address = str(journal)
     if address == ":memory:":
         todo = "Name a directory that all workers share, or postgresql://…"

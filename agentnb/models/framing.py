@@ -1,7 +1,7 @@
 """The tags that frame a prompt's parts, and the one escape that keeps material from opening or closing them. Pure.
 
 A cell, an output, a docstring, an error or a tool's result may hold any text. Where that text spells one of our tags,
-its `<` is written `&lt;`, so that only what we wrote ourselves frames anything.
+its `<` is written `&lt;`. So only what we wrote ourselves frames anything.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ TAGS = (
 )
 """Every tag that we write."""
 _SPACE = r"[\s/\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]*"
-"""What may stand before a tag's name without being seen, and the slash."""
+"""Characters that may stand unseen before a tag's name, and the slash."""
 _TAG = re.compile(rf"[<\uff1c\ufe64](?={_SPACE}(?:{'|'.join(TAGS)})(?![\w-]))", re.IGNORECASE)
 _ATTRIBUTE = str.maketrans({"&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "})
 
 
 def unframed(text: str) -> str:
-    """The text as it may stand inside a frame: whatever reads like one of our tags begins with `&lt;`."""
+    """Return the text as it may stand inside a frame: whatever reads like one of our tags begins with `&lt;`."""
     return _TAG.sub("&lt;", text)
 
 
 def attributes_of(values: Mapping[str, str]) -> str:
-    """A tag's attributes, the empty ones left out: `name="tides.predict" lines="3-9"`."""
+    """Return a tag's attributes, the empty ones left out: `name="tides.predict" lines="3-9"`."""
     return " ".join(f'{name}="{value.translate(_ATTRIBUTE)}"' for name, value in values.items() if value)
 
 
@@ -37,6 +37,6 @@ def framed(tag: str, text: str, **attributes: str) -> str:
 
 
 def element(tag: str, inner: str, **attributes: str) -> str:
-    """An element around text that is framed or escaped already."""
+    """Return an element around text that is framed or escaped already."""
     head = f"{tag} {attributes_of(attributes)}".rstrip()
     return f"<{head}>\n{inner}\n</{tag}>" if inner else f"<{head}/>"

@@ -23,7 +23,7 @@ class Layer(StrEnum):
 
     @property
     def word(self) -> str:
-        """The layer's name as people read it."""
+        """Return the layer's name as people read it."""
         return layer_word(self.value)
 
 
@@ -53,7 +53,7 @@ class Block:
 
     @cached_property
     def canonical(self) -> bytes:
-        """The bytes that the prefix is made of: role and content, no label, no marks."""
+        """Return the bytes that the prefix is made of: role and content, no label, no marks."""
         return dump([self.role.value, content_to_json(self.content)])
 
     @cached_property
@@ -110,7 +110,8 @@ class Prompt:
 
 
 def chain_digests(blocks: Iterable[Block], salt: str = "") -> tuple[str, ...]:
-    """The running digest after each block. One hash pass over the canonical bytes; `salt` goes before the messages."""
+    """Return the running digest after each block. One hash pass over the canonical bytes; `salt` goes before the
+    messages."""
     import hashlib
 
     running = hashlib.sha256()

@@ -29,7 +29,7 @@ _ARGUMENTS = {
     "add": "file",
 }
 _VALUES = {flag.name: flag.completes for flag in AGENT_FLAGS if flag.completes}
-"""Which kind of word a flag wants as its value."""
+"""Kind of word that each flag wants as its value."""
 LISTS = frozenset({"tools", "allow"})
 """Flags that take several words, comma-separated."""
 RECENT = 20
@@ -39,7 +39,7 @@ _SHORT = {f"-{flag.short}": flag.name for flag in AGENT_FLAGS if flag.short}
 
 
 def complete_words(line: str, offers: Offers) -> tuple[str, list[str]] | None:
-    """(what is being typed, what fits it) at the end of `line`; None where that is free text or no line of ours.
+    """Return (what is being typed, what fits it) at the end of `line`. None where that is free text or no line of ours.
 
     `offers` gives the words of a kind ("tool", "run", …); each is asked only when its turn comes.
     """
@@ -80,7 +80,7 @@ def _fitting(start: str, words: Iterable[str]) -> list[str]:
 
 
 def offers_of(notebook: Notebook) -> Offers:
-    """The words that this notebook offers now. Nothing is opened, and nothing is written, for a completion."""
+    """Return the words that this notebook offers now. Nothing is opened, and nothing is written, for a completion."""
     return {
         "model": _models,
         "context": lambda: CONTEXT_MODES,
@@ -109,12 +109,12 @@ def _models() -> list[str]:
 
 
 def _files() -> list[str]:
-    """The files beside the notebook, without hidden ones."""
+    """Return the files beside the notebook, without hidden ones."""
     return sorted(file.name for file in Path().iterdir() if file.is_file() and not file.name.startswith("."))
 
 
 def _values(notebook: Notebook, module: str, name: str) -> dict[str, Any]:
-    """The user's variables of one of our types. Where its module was never imported there can be none."""
+    """Return the user's variables of one of our types. Where its module was never imported there can be none."""
     kind = getattr(sys.modules.get(module), name, None)
     if kind is None:
         return {}
@@ -122,7 +122,7 @@ def _values(notebook: Notebook, module: str, name: str) -> dict[str, Any]:
 
 
 def _definitions(notebook: Notebook) -> list[str]:
-    """What the conversation holds and left out, then the user's own functions, classes and modules."""
+    """Return what the conversation holds and left out, then the user's own functions, classes and modules."""
     from agentnb.notebook.kernel import last_run
 
     run = last_run(notebook.shell.user_ns)
@@ -140,7 +140,7 @@ def _is_code(value: object) -> bool:
 
 
 def _runs(notebook: Notebook) -> list[Any]:
-    """The newest runs, where this kernel has opened its journal."""
+    """Return the newest runs, where this kernel has opened its journal."""
     return [] if notebook.opened is None else list(notebook.opened.machine().journal.runs(limit=RECENT))
 
 

@@ -86,7 +86,7 @@ class AgentCall:
         )
 
     def _typed_answer(self) -> TypedAnswer | None:
-        """What takes the value of `--as`; None where the answer is text."""
+        """Return what takes the value of `--as`; None where the answer is text."""
         if "as" not in self._given:
             return None
         from agentnb.agent.tools.typed_answer import TypedAnswer
@@ -100,7 +100,7 @@ class AgentCall:
         return made
 
     def _kept(self, request: Request) -> AgentRun | None:
-        """The newest answer to this cell's question, where the question and all that it used are the same as then."""
+        """Return the newest answer to this cell's question, where the question and all that it used are unchanged."""
         from agentnb.agent.stale_answers import still_holds
         from agentnb.agent.state import AgentState
 
@@ -122,7 +122,7 @@ class AgentCall:
         return None
 
     def _warn(self, request: Request) -> None:
-        """Say before anything is paid that the task points at what is not there; asked again, it is asked all the
+        """Warn before anything is paid that the task points at what is not there. Asked again, it is asked all the
         same."""
         asked = (request.cell, request.task)
         if request.context not in ("auto", "cells") or asked == self._notebook.warned or request.origin is not None:
@@ -197,8 +197,8 @@ def show_run(
 ) -> None:
     """Drive one run from the main thread with its live view; then `finish`, then raise what the run raised.
 
-    Where it stops at a question, that is asked: in a terminal at once, else with buttons that outlive the cell. Where a
-    person stops it, buttons resume it, or ask `again` under a new run's id.
+    Where it stops at a question, ask: in a terminal at once, else with buttons that outlive the cell. Where a person
+    stops it, buttons resume it, or ask `again` under a new run's id.
     """
     session = notebook.session
     main = MainThread(cancel=session.cancel)

@@ -16,7 +16,7 @@ from agentnb.prompt.thread import held_definitions, needed
 
 
 def static_blocks(tools: Iterable[ToolSpec], *, style: str = "", course: str = "") -> tuple[Block, ...]:
-    """The STATIC layer: tools by name, then the instructions. The same bytes for everybody with the same tools.
+    """Return the STATIC layer: tools by name, then the instructions. The same bytes for everybody with the same tools.
 
     A style adds its own instructions, and what the course says to its tutors.
     """
@@ -34,9 +34,9 @@ def _tutor(course: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """What SEMI_STATIC is made of: packages with versions, parts (the tree of files is one), and folded definitions.
+    """Holds what makes SEMI_STATIC: packages with versions, parts (the tree of files is one), and folded definitions.
 
-    `folded` are definitions that an earlier segment of the thread sent turn by turn; `left_out` is the number of its
+    `folded` are definitions that an earlier segment of the thread sent turn by turn. `left_out` is the number of its
     oldest turns that are not sent any more.
     """
 
@@ -47,7 +47,7 @@ class Project:
 
 
 def semi_static_block(project: Project) -> Block | None:
-    """The SEMI_STATIC layer, in one stable order. None when there is nothing to say."""
+    """Return the SEMI_STATIC layer, in one stable order. None when there is nothing to say."""
     texts = []
     if project.left_out:
         turns = f"{project.left_out} turn{'' if project.left_out == 1 else 's'}"
@@ -73,11 +73,11 @@ def semi_static_block(project: Project) -> Block | None:
 
 @dataclass(frozen=True, kw_only=True)
 class TurnParts:
-    """What a turn may add, before it is laid out: only what the thread lacks is sent.
+    """Holds what a turn may add, before it is laid out: only what the thread lacks is sent.
 
-    `task` is the user's, redacted; `values` and `failure` are texts; `parts` are the project's parts as they are now;
-    `removed` are names that no longer exist; `images` are pictures by the name of what they show. `cells` are the
-    notebook's own texts with their entries, `told` the cells whose source the thread has with them, and `involved`
+    `task` is the user's, redacted; `values` and `failure` are texts; `parts` are the project's parts as they are now.
+    `removed` are names that no longer exist. `images` are pictures by the name of what they show. `cells` are the
+    notebook's own texts with their entries. `told` are the cells whose source the thread has with them, and `involved`
     those that the answer will rest on.
     """
 
@@ -134,7 +134,8 @@ def _hydration(parts: TurnParts, held: HeldParts) -> tuple[list[str], list[JsonO
 
 
 def _labels(holds: Iterable[JsonMapping]) -> Iterable[str]:
-    """What a block holds, for people: definitions by name, outlines by their module, files as the tree, each once."""
+    """Return what a block holds, for people: definitions by name, outlines by their module, files as the tree, each
+    once."""
     names = (str(item["name"]) for item in holds if not item.get("inside"))
     return dict.fromkeys(_label(name) for name in names)
 
@@ -148,7 +149,7 @@ def _label(name: str) -> str:
 
 
 def is_shown(chosen: Chosen, held: HeldParts) -> bool:
-    """Does the thread show this signature as it is now, be the body edited or not: alone, or in an outline?"""
+    """Tell whether the thread shows this signature as it is now, alone or in an outline. The body may be edited."""
     name, shown = chosen.definition.name, chosen.shown
     old = held.get(name)
     if not shown:
@@ -161,7 +162,7 @@ def is_shown(chosen: Chosen, held: HeldParts) -> bool:
 
 
 def receipt_entry(chosen: Chosen) -> JsonObject:
-    """What the receipt says of one definition; JSON-able. `shown` is there for a signature only."""
+    """Return what the receipt says of one definition; JSON-able. `shown` is there for a signature only."""
     found = chosen.definition
     shown = {"shown": chosen.shown} if chosen.shown else {}
     return shown | {

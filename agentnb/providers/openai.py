@@ -119,15 +119,15 @@ class OpenAIProvider(Calling):
 
 
 def _create(client: Any, form: str, body: JsonMapping, **options: Any) -> Any:
-    """One request. The body goes as `extra_body`, which the SDK sends as it is; a body in arguments it walks through
-    field by field with the types of each: 40 ms of CPU at 80 messages."""
+    """Make one request. The body goes as `extra_body`, which the SDK sends as it is. Through arguments it
+    would walk field by field, with the types of each: 40 ms of CPU at 80 messages."""
     if form == CHAT:
         return client.chat.completions.create(model=body["model"], messages=[], extra_body=body, **options)
     return client.responses.create(extra_body=body, **options)
 
 
 def translate(error: Exception) -> AgentnbError:
-    """The one place where the SDK's errors become ours."""
+    """Return the one place where the SDK's errors become ours."""
     import openai
 
     if isinstance(error, openai.APIStatusError):

@@ -1,6 +1,6 @@
 """The HTTP client that the SDKs are handed, with a timeline of each call. [home of httpx2]
 
-httpx2 calls our trace function at each stage of a request; that gives connect, body sent and headers received in all
+httpx2 calls our trace function at each stage of a request. That gives connect, body sent and headers received in all
 three SDKs without touching their code. Source: httpx2 and httpcore2 2.16, extensions["trace"].
 """
 
@@ -44,7 +44,7 @@ class GaveUp(BaseException):
 
     @property
     def late(self) -> bool:
-        """Whether there was a connection, and no answer in time."""
+        """Tell whether there was a connection, and no answer in time."""
         import httpx2
 
         return isinstance(self.error, httpx2.TimeoutException) and not isinstance(self.error, httpx2.ConnectTimeout)
@@ -55,9 +55,9 @@ class CallTrace:
     """Moments of one call, in seconds of the monotonic clock; None where a stage did not happen.
 
     `started` is when the call began, `attempt_started` when its last attempt did: what lies between is retry wait.
-    `asked_wait` is how many seconds the last refusal asked to wait, where it said so.
-    Of a call that was not `streamed` nobody can say when its first token was made. `thought` is True where the model's
-    thinking came as tokens of its own: else what it spent on thinking lies before the first token, unseen.
+    `asked_wait` is how many seconds the last refusal asked to wait, where it said so. Of a call that was not `streamed`
+    nobody can say when its first token was made. `thought` is True where the model's thinking came as tokens of its
+    own. Else it lies before the first token, unseen.
     """
 
     started: float
@@ -86,7 +86,7 @@ def _say_nothing(status: int, seconds: float) -> None:
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
-    """Seconds that the server asks to wait, not below 0; None where it names none that can be read.
+    """Return the seconds that the server asks to wait, at least 0. None where it names none that can be read.
 
     `retry-after` is a number of seconds or an HTTP date (RFC 9110, 10.2.3); `retry-after-ms` is the vendors' own.
     """
@@ -103,7 +103,8 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
 
 
 def retry_delay(body: bytes) -> float | None:
-    """Seconds of the `google.rpc.RetryInfo` in an error's body, where Google says it: Gemini sends no retry-after.
+    """Return the seconds of the `google.rpc.RetryInfo` in an error's body, where Google says it: Gemini sends no
+    retry-after.
 
     `{"error": {"details": [{"@type": "…/google.rpc.RetryInfo", "retryDelay": "34.07s"}]}}`, in a list when streaming.
     """
@@ -149,7 +150,7 @@ class Transport:
         self._send, self.client.send = self.client.send, self._send_uncut
 
     def begin(self, on_wait: OnWait | None = None, *, longest_wait: float = LONGEST_WAIT) -> CallTrace:
-        """A fresh timeline; the previous one stays as it is. `on_wait` is told of each wait between attempts.
+        """Return a fresh timeline; the previous one stays as it is. `on_wait` is told of each wait between attempts.
 
         Who asks for more than `longest_wait` seconds is not asked again.
         """
@@ -184,7 +185,7 @@ class Transport:
 
     @property
     def body(self) -> bytes:
-        """The last answer as it came; empty where there is none, or it was not read in one piece."""
+        """Return the last answer as it came; empty where there is none, or it was not read in one piece."""
         try:
             return bytes(self._answer.content) if self._answer is not None else b""
         except RuntimeError:  # a stream's
@@ -194,8 +195,8 @@ class Transport:
         self.client.close()
 
     def _send_uncut(self, *arguments: Any, **options: Any) -> httpx2.Response:
-        """The client's own `send`, but for what is not to be sent again: a call that was cancelled, and one whose
-        provider wants to be left alone for longer than we wait (one SDK knows no way to be told so)."""
+        """Send as the client does, but for what is not to be sent again. That is a cancelled call, and one whose
+        provider asks for a longer wait than ours. One SDK cannot be told so."""
         if self.cancelled:
             raise CallCut
         if self._final is not None:
@@ -206,8 +207,8 @@ class Transport:
         return self._answer
 
     def _answered(self, *arguments: Any, **options: Any) -> httpx2.Response | None:
-        """One attempt. None where it brought no answer and another is worth it, after a wait like that of a refusal:
-        the SDKs' own after a bad connection cannot be interrupted."""
+        """Make one attempt. None where it brought no answer and another is worth it, after a wait like that of a
+        refusal. The SDKs' own wait after a bad connection cannot be interrupted."""
         import httpx2
 
         try:

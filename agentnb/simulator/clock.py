@@ -1,4 +1,4 @@
-"""Keep the time: the machine's own, which can be pushed ahead, or one that moves only when told or waited on."""
+"""Keep the time: the machine's own, which can be pushed ahead, or one that moves only when told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run in one line: how it ended, how long it took, what it cost and saved, and what it saw. Pure."""
+"""Tell a run in one line: how it ended, how long it took, what it cost, saved and saw. Pure."""
 
 from __future__ import annotations
 
@@ -49,6 +49,6 @@ def saved_words(total: float, uncached: float | None) -> str:
 
 
 def _context(doc: Doc) -> str:
-    """`4 cells, 3 definitions`: what of the notebook the model had before it."""
+    """Tell how much of the notebook the model had before it: `4 cells, 3 definitions`."""
     counted = ((len(say.items(doc, name)), one) for name, one in (("cells", "cell"), ("definitions", "definition")))
     return ", ".join(plural(number_of, one) for number_of, one in counted if number_of)

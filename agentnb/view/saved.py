@@ -53,7 +53,7 @@ def _step(step: Doc) -> JsonObject:
 
 
 def _cut(value: object) -> Any:
-    """A value as it is where it is short; else the beginning of its text."""
+    """Return a value as it is where it is short; else the beginning of its text."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     if len(text) <= RESULT:
         return value
@@ -63,7 +63,7 @@ def _cut(value: object) -> Any:
 
 
 def _images(images: list[Doc]) -> list[JsonObject]:
-    """The pictures, smallest first in the budget; one that is left out keeps its line."""
+    """Return the pictures, smallest first in the budget; one that is left out keeps its line."""
     left = PICTURES
     kept: dict[int, bool] = {}
     for at in sorted(range(len(images)), key=lambda at: len(str(images[at].get("data") or ""))):

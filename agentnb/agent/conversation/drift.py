@@ -1,6 +1,6 @@
-"""Against drift in a long run: the task and the plan are told again, and a call that repeats itself is noticed. Pure.
+"""Keep a long run to its task: tell task and plan again, and notice calls that go in circles. Pure.
 
-What is told again is a block at the tail like any other: it is journaled as sent, and no prefix changes by it.
+What is told again is a block at the tail like any other. It is journaled as sent, and no prefix changes by it.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ TOLD = (
 
 
 def reminded(state: AgentState) -> AgentState:
-    """The state with the task and the plan told again, where so many calls were made since they were told last."""
+    """Return the state with the task and the plan told again, if that is due."""
     if not is_due(state.blocks, state.options.remind_every):
         return state
     return replace(state, blocks=(*state.blocks, reminder(state.task, state.plan)))
 
 
 def reminder(task: str, plan: Sequence[PlanItem]) -> Block:
-    """The block that tells the task and the plan again."""
+    """Make the block that tells the task and the plan again."""
     steps = f"\n\nYour plan:\n{plan_text(plan)}" if plan else ""
     text = framed(REMINDER, f"The task, as it was asked:\n{shorten(task, LONGEST_TASK)}{steps}")
     return Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text(text), label=REMINDER)
 
 
 def is_due(blocks: Sequence[Block], every: int) -> bool:
-    """Whether `every` replies came since the task, or the last reminder; 0: never."""
+    """Tell whether `every` replies came since the task, or the last reminder; 0: never."""
     replies, after = 0, None
     for block in reversed(blocks):
         if block.label in (REMINDER, "task") or not every:
@@ -56,7 +56,7 @@ def is_due(blocks: Sequence[Block], every: int) -> bool:
 
 
 def times_before(blocks: Sequence[Block], call: ToolCall, text: str, acts: Callable[[str], bool]) -> int:
-    """How often this call has given this result of late, and no other call that acts came between."""
+    """Count how often this call gave this result of late, back to the last other call that acts."""
     count = 0
     for earlier, result in reversed(list(_carried_out(blocks[-RECENT:]))):
         if (earlier.name, earlier.arguments) == (call.name, call.arguments):
@@ -67,7 +67,7 @@ def times_before(blocks: Sequence[Block], call: ToolCall, text: str, acts: Calla
 
 
 def _carried_out(blocks: Iterable[Block]) -> Iterator[tuple[ToolCall, str]]:
-    """The calls with the texts of their results, in order."""
+    """Yield the calls with the texts of their results, in order."""
     waiting: list[ToolCall] = []
     for part in (block.content for block in blocks):
         if isinstance(part, ToolCall):

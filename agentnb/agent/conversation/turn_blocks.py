@@ -39,7 +39,8 @@ def event_of(reply: Reply) -> StepEvent:
 
 
 def reply_blocks(reply: Reply) -> tuple[Block, ...]:
-    """A reply as blocks of the thread: sent back exactly as it came. Of one that was cut off, only what is whole."""
+    """Return a reply as blocks of the thread: sent back exactly as it came. Of one that was cut off, only what is
+    whole."""
     content = list(reply.content) if event_of(reply) is StepEvent.ASKED_FOR_TOOLS else _whole_parts(reply)
     if not any(isinstance(part, Text | ToolCall) for part in content):
         content.append(Text("(no answer)"))  # a user turn must be answered, or the next request is refused
@@ -51,8 +52,8 @@ def reply_blocks(reply: Reply) -> tuple[Block, ...]:
 
 
 def _whole_parts(reply: Reply) -> list[Content]:
-    """Without calls, which are not carried out; and, where the reply was cut off, without the thinking that led to
-    them or to nothing: providers refuse thinking without its signature, and reasoning without what followed it."""
+    """Calls are left out, since they are not carried out. Where the reply was cut off, so is the thinking that led to
+    them or to nothing. Providers refuse thinking without its signature, and reasoning without what followed it."""
     kept: list[Content] = []
     thinking: list[Content] = []
     for part in reply.content:
@@ -65,7 +66,7 @@ def _whole_parts(reply: Reply) -> list[Content]:
 
 
 def result_block(call: ToolCall, outcome: Outcome) -> Block:
-    """A tool's outcome as a block: born in HYDRATION when it brings definitions, else in DYNAMIC."""
+    """Return a tool's outcome as a block: born in HYDRATION when it brings definitions, else in DYNAMIC."""
     return Block(
         layer=Layer.HYDRATION if outcome.holds else Layer.DYNAMIC,
         role=Role.USER,
@@ -76,9 +77,10 @@ def result_block(call: ToolCall, outcome: Outcome) -> Block:
 
 
 def open_calls(blocks: Iterable[Block]) -> list[ToolCall]:
-    """The calls of this turn that have no result yet, in order: those of the last reply, whose results come together.
+    """Return the calls of this turn that have no result yet, in order. They are the last reply's: results come
+    together.
 
-    A result is that of the first call with its id: an old journal may hold one id for two calls.
+    A result belongs to the first call with its id: an old journal may hold one id for two calls.
     """
     waiting: list[ToolCall] = []
     for part in (block.content for block in blocks):
@@ -106,7 +108,7 @@ def plain(blocks: Iterable[Block]) -> list[Block]:
 
 
 def scrubbed(block: Block, scrub: Callable[[str], str]) -> Block:
-    """The block with secrets taken out of its text."""
+    """Return the block with secrets taken out of its text."""
     content = block.content
     if isinstance(content, Text | Image):
         text = scrub(content.text)
@@ -115,7 +117,7 @@ def scrubbed(block: Block, scrub: Callable[[str], str]) -> Block:
 
 
 def suited(blocks: Iterable[Block], model: Model) -> tuple[Block, ...]:
-    """The blocks as this model can take them: a picture by its description where it takes no pictures."""
+    """Return the blocks as this model can take them: a picture by its description where it takes no pictures."""
     if model.images is not None:
         return tuple(blocks)
     return tuple(
@@ -125,7 +127,7 @@ def suited(blocks: Iterable[Block], model: Model) -> tuple[Block, ...]:
 
 
 def block_tokens(content: Content, counter: TokenCounter, images: ImageRules | None) -> int:
-    """Estimated tokens of a block, without the frame of the message that it stands in."""
+    """Return the estimated tokens of a block, without the frame of the message that it stands in."""
     if isinstance(content, Image) and images is not None:
         return image_tokens(images, content.width, content.height)
     if isinstance(content, ToolResult):
@@ -142,8 +144,9 @@ def prompt_tokens(
     after: Role | None = None,
     replied: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[int, ...]:
-    """Estimated tokens of each block that follows one of the role `after`; None: they begin the prompt, and what the
-    provider adds for tools counts too. `replied` has what a reply reported of its own blocks, by digest."""
+    """Return the estimated tokens of each block that follows one of the role `after`. Where `after` is None they begin
+    the prompt, and what the provider adds for tools counts too. `replied` has what a reply reported of its own blocks,
+    by digest."""
     roles = [after, *(block.role for block in blocks)]
     tokens = [
         replied[block.digest]
@@ -164,8 +167,8 @@ def _frame(block: Block, before: Role | None) -> int:
 def reply_tokens(blocks: Sequence[Block], usage: Usage, counter: TokenCounter, model: Model) -> dict[str, int]:
     """Return what a reply's blocks will count for as input, by digest: the reported output, shared among them.
 
-    What was thought counts again where it is sent back (recorded: OpenAI's reasoning 1,792 of 1,792, Gemini 3's 102 of
-    102), but for models that drop it. Anthropic does not tell it apart.
+    Thinking counts again where it is sent back, but for models that drop it. Recorded: OpenAI's reasoning 1,792 of
+    1,792, Gemini 3's 102 of 102. Anthropic does not tell it apart.
     """
     thought = [block for block in blocks if isinstance(block.content, Opaque)]
     if thought and not usage.reasoning:
@@ -185,14 +188,15 @@ def _shares(blocks: Sequence[Block], tokens: int, counter: TokenCounter) -> dict
 
 
 def block_weight(content: Content) -> int:
-    """A block's weight beside others of the same prompt, whichever the model: pieces of text, or what stands for it."""
+    """Return a block's weight beside others of the same prompt, whichever the model: its pieces of text, or a
+    stand-in."""
     if isinstance(content, Image):
         return max(1, content.width * content.height // 750)
     return pieces(block_text(content))
 
 
 def block_text(content: Content) -> str:
-    """The text of a block for counting: what of it reaches the tokenizer."""
+    """Return the text of a block for counting: what of it reaches the tokenizer."""
     match content:
         case Text(text):
             return text
@@ -211,7 +215,7 @@ def block_text(content: Content) -> str:
 
 
 def what_came(reply: Reply) -> str:
-    """A reply in three words, for the list of steps."""
+    """Return a reply in three words, for the list of steps."""
     if reply.calls:
         return "asked for " + ", ".join(call.name for call in reply.calls)
     return "answered" if reply.stop is StopReason.END else f"answered ({reply.stop.value})"
@@ -225,7 +229,7 @@ def tool_record(
     *,
     scrub: Callable[[str], str] = str,
 ) -> JsonObject:
-    """One tool call as the run document tells it, without secrets; `word` is what a person said of it."""
+    """Return one tool call as the run document tells it, without secrets; `word` is what a person said of it."""
     return {
         "name": call.name,
         "arguments": scrubbed_value(dict(call.arguments), scrub),
@@ -254,7 +258,7 @@ def end_note(reply: Reply) -> str:
 
 
 def recorded_reply(before: AgentState, after: AgentState, data: JsonMapping) -> Reply:
-    """The reply that a journaled THINKING step took in: its blocks from the states, the rest from its event."""
+    """Return the reply that a journaled THINKING step took in: its blocks from the states, the rest from its event."""
     return Reply(
         content=tuple(block.content for block in after.blocks[len(before.blocks) :]),
         stop=StopReason(data["stop"]),

@@ -1,4 +1,4 @@
-"""ACTING: the tools that a reply asked for, each within its policy; and the wait for a person's word on them."""
+"""ACTING: run the tools that a reply asked for, each within its policy, or wait for a person's word."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Acting:
         return tuple(replace(item, text=self._services.scrub.of_output(item.text)) for item in plan)
 
     def _noticed(self, state: AgentState, box: ToolBox, call: ToolCall, outcome: Outcome) -> Outcome:
-        """The outcome, and a word to the model where it has come too often. Raises RunRepeats where it comes again.
+        """Add a word to the model where the outcome came too often. Raises RunRepeats where it comes again.
 
         Whoever resumes such a run lets it go on.
         """
@@ -77,10 +77,25 @@ class Acting:
 
     def _ask(self, state: AgentState, calls: Sequence[Proposed], box: ToolBox) -> Step:
         """Nothing runs before a person has spoken: not even the reply's other calls, so that the order stays."""
+        if state.options.rehearse:
+            calls = self._rehearsed(calls, box)
         self._machine.current.attach(what=f"asked about {', '.join(item.call.name for item in calls)}")
         asking = [tool.name for tool in box.tools.values() if tool.asks]
         asked = state.approvals.asked(calls, self._machine.current.step, asking=asking)
         return StepEvent.MUST_ASK, replace(state, approvals=asked, waits=state.waits + 1)
+
+    def _rehearsed(self, calls: Sequence[Proposed], box: ToolBox) -> list[Proposed]:
+        """The calls with what they would do, each after the ones before it, where their tool can try that."""
+        return [self._with_rehearsal(item, calls[:number], box) for number, item in enumerate(calls, 1)]
+
+    def _with_rehearsal(self, item: Proposed, upto: Sequence[Proposed], box: ToolBox) -> Proposed:
+        rehearse = box.tools[item.call.name].rehearse
+        if rehearse is None:
+            return item
+        self._machine.current.emit("phase", text=f"trying {item.call.name} in a copy of the kernel")
+        same = [each.call.arguments for each in upto if each.call.name == item.call.name]
+        outcome = self._services.on_main(lambda: Outcome(text=rehearse(same)))
+        return replace(item, rehearsal=self._services.scrub.of_output(outcome.text))
 
     def _timed(self, box: ToolBox, proposed: Proposed, word: Decision | None) -> tuple[Outcome, float]:
         call = proposed.call
@@ -153,13 +168,14 @@ class Listening:
 
 
 def _changed(arguments: JsonMapping) -> str:
-    """What the model is told of a call that the person changed before it ran."""
+    """Return what the model is told of a call that the person changed before it ran."""
     shown = arguments["code"] if set(arguments) == {"code"} else canonical.dump(dict(arguments)).decode()
     return f"The person changed the call before it ran:\n{shown}\n\nIt gave:\n"
 
 
 def said_once(outcome: Outcome, held: Sequence[HeldDefinition]) -> Outcome:
-    """The outcome; or, where the conversation holds these definitions in full as they are now, where they stand."""
+    """Return the outcome; or, where the conversation holds these definitions in full as they are now, where they
+    stand."""
     known = {(item["name"], item["digest"]) for item in held if item["form"] == "full"}
     if not outcome.holds or not all((item["name"], item["digest"]) in known for item in outcome.holds):
         return outcome

@@ -39,7 +39,7 @@ class Hydrating:
         self._machine = services.machine
 
     def opening(self, request: Request, run_id: str) -> tuple[AgentState, dict[str, str]]:
-        """The state and the tags of step 0."""
+        """Return the state and the tags of step 0."""
         pick(allowed_tools(request.allow), self._services.tools)  # a misspelt --allow must not look like a refusal
         kind, source = self._kind(request), self._source(request)
         turns = self._threads.turns(request.thread)
@@ -85,7 +85,7 @@ class Hydrating:
         )
 
     def _source(self, request: Request) -> AgentState | None:
-        """The state that `--from RUN:STEP` goes on from."""
+        """Return the state that `--from RUN:STEP` goes on from."""
         if request.origin is None:
             return None
         run_id, step = request.origin
@@ -122,7 +122,7 @@ class Hydrating:
         return StepEvent.HYDRATED, state
 
     def fill(self, state: AgentState, run_id: str) -> AgentState:
-        """The state with the turn's own blocks, the segment's where this run begins it, and what is held."""
+        """Return the state with the turn's own blocks, the segment's where this run begins it, and what is held."""
         services = self._services
         path = self._threads.path_of(state)
         inherited = list(state.inherited or ())
@@ -149,7 +149,7 @@ class Hydrating:
         ).noted(*parts.selection.notes, *pictures.notes)
 
     def _with_last_request(self, state: AgentState, path: Sequence[Turn]) -> AgentState:
-        """Where this segment's last request ended, and which reply the provider may compare the next one with."""
+        """Return the state with where this segment's last request ended, and the reply to compare the next one with."""
         threads = self._threads
         end, message = threads.end_of_last_request(path, state.segment.root, base=threads.base_of(state))
         message = message or threads.last_reply(path, state.address)
@@ -191,18 +191,18 @@ class Hydrating:
         )
 
     def _counter(self, state: AgentState) -> TokenCounter:
-        """The estimator as it was calibrated when the run began: a replay must count as the run did."""
+        """Return the estimator as it was calibrated when the run began: a replay must count as the run did."""
         return TokenCounter(self._services.model(state.address).tokenizer, state.token_factor)
 
     def _pictures(self, state: AgentState, before: Sequence[Block]) -> Pictures:
-        """The pictures that the task names: sent where the model takes pictures and the thread lacks them."""
+        """Return the pictures that the task names: sent where the model takes pictures and the thread lacks them."""
         rules = self._services.model(state.address).images
         if rules is None:
             return Pictures()
         return pictures_of(self._services.hydrator.draw_pictures(state.task, mode=state.options.context), before, rules)
 
     def _dropped(self, state: AgentState, path: Sequence[Turn]) -> tuple[Chosen, ...]:
-        """Return what the other segment held, as it is now, where this run begins one that keeps a part of it."""
+        """Return what the other segment held, as it is now, where this run's segment keeps only a part of it."""
         base = state.segment.base
         if base is None:
             return ()
@@ -212,9 +212,9 @@ class Hydrating:
     def _new_segment(
         self, state: AgentState, path: Sequence[Turn], inherited: Sequence[Block]
     ) -> tuple[tuple[Block, ...], tuple[Chosen, ...]]:
-        """STATIC and SEMI_STATIC of a segment that begins here: what the thread held and has not changed of late is
-        folded into it. What was edited lately is returned: it goes to the thread's end, where the next edit makes
-        little out of date."""
+        """Return the segment that begins here, with its STATIC and SEMI_STATIC. What the thread held and has not
+        changed of late is folded in. What was edited lately is returned: at the thread's end its next edit makes little
+        out of date."""
         services = self._services
         count = self._counter(state).count
         specs = [services.tools[name].spec for name in state.options.tools]
@@ -256,14 +256,14 @@ def _told_once(failure: str, before: Sequence[Block], cells: Sequence[str] = ())
 
 
 def _parent(turns: Sequence[Turn], request: Request, source: AgentState | None) -> Turn | None:
-    """The turn that the new one follows; None for the first."""
+    """Return the turn that the new one follows; None for the first."""
     if source is None:
         return parent_for(turns, cell=request.cell, execution=request.execution)
     return next((turn for turn in turns if turn.run_id == source.parent), None)
 
 
 def _segment_of(begun: ChosenSegment, run_id: str) -> Segment:
-    """The segment that the turn goes on with or begins."""
+    """Return the segment that the turn goes on with or begins."""
     if begun.root is not None:
         return Segment(root=begun.root)
     first = begun.first if begun.first != "" else run_id

@@ -1,4 +1,4 @@
-"""Go on with another model in the middle of a run: what was said stays, in a new segment that this run begins."""
+"""Go on with another model in the middle of a run, in a new segment that keeps what was said."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from agentnb.models.layers import Block, Layer
 def with_model(state: AgentState, address: str, run_id: str, services: Services) -> AgentState:
     """Return the state as another model takes it up.
 
-    Every block stays where it stood. What only the old model understands is dropped, and tool traffic becomes text, as
-    wherever a segment of another kind goes on. So no call may be open.
+    Every block stays where it stood. What only the old model understands is dropped, and tool traffic becomes text.
+    So no call may be open.
     """
     model, threads = services.model(address), services.threads
     frozen = threads.before(state)
@@ -41,7 +41,7 @@ def segment_kind(address: str, blocks: Iterable[Block]) -> str:
 
 
 def _own_segment(state: AgentState, run_id: str, services: Services) -> Segment:
-    """The segment that this run begins, if it has not already: on all that the old one sends before this turn."""
+    """Return the segment that this run begins: it holds all that the old one sends before this turn."""
     if state.segment.begins:
         return state.segment
     path = services.threads.path_of(state)

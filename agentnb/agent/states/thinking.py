@@ -25,7 +25,6 @@ from agentnb.agent.states.other_model import with_model
 from agentnb.errors import (
     AgentnbError,
     CallTimeout,
-    ProviderError,
     RunInterrupted,
     StepLimitReached,
     StreamBroken,
@@ -52,7 +51,7 @@ from agentnb.providers.promptcache import (
 )
 
 _READ_PERHAPS = (RunInterrupted, StreamBroken, CallTimeout)
-"""How a call ends that the provider may have read: a refusal or a failed connection says that it has not."""
+"""Errors of a call that the provider may have read: a refusal or failed connection says that it has not."""
 CALIBRATION_LEAST = 200  # tokens: fewer say more about framing than about the text
 
 
@@ -66,7 +65,7 @@ class Thinking:
         self._machine = services.machine
 
     def __call__(self, state: AgentState) -> Step:
-        """One call: within the limits, predicted, made, and what its reply teaches taken in."""
+        """Make one call within the limits: predict it, ask, and take in what the reply teaches."""
         if self._machine.current.replaying:
             return self._replay(state)
         self._check_limit(state)
@@ -88,7 +87,8 @@ class Thinking:
         return self._make_call(state, call, prediction)
 
     def _with_object(self, state: AgentState, call: Call) -> tuple[AgentState, Call]:
-        """The call bound to a cache object, where the provider keeps such, one pays, and the budget allows it."""
+        """Return the call bound to a cache object, where the provider keeps such, one pays, and the budget allows
+        it."""
         objects, provider = self._services.objects, self._services.provider_for(state.address)
         if not isinstance(provider, ObjectProvider):
             return state, call
@@ -111,17 +111,31 @@ class Thinking:
 
     def _make_call(self, state: AgentState, call: Call, prediction: Prediction) -> Step:
         self._announce(call, prediction, state)
-        return self._settle(state, call, prediction, self._ask(call, state))
+        answer = self._ask(call, state)
+        try:
+            return self._settle(state, call, prediction, answer)
+        except BaseException:  # it is paid, whatever the kernel, its disk or our own code failed at
+            self._keep_paid(state, call, answer)
+            raise
+
+    def _keep_paid(self, state: AgentState, call: Call, answer: CallAnswer) -> None:
+        """What a reply had used that came and could not be taken in: the failed step's event has it."""
+        if not answer.recorded:
+            usage = answer.reply.usage + answer.wasted
+            texts = () if usage.input_total else (answer.reply.text,)
+            lost = lost_call(call, usage, texts, self._services.counter(state.address))
+            self._machine.current.attach(**{LOST: lost.to_json()})
 
     def _call_from_purse(self, state: AgentState, call: Call, prediction: Prediction, before: float) -> Step:
-        """The call within the sum that this run shares with others; `before` is what the run had spent until then."""
+        """Make the call within the sum that this run shares with others. `before` is what the run had spent until
+        then."""
         current = self._machine.current
         purse, key = Purse(self._machine.journal, state.purse), f"{current.run_id}/{current.step}"
         most = purse.reserve(key, self._preparing.quote(call))
         call = replace(call, prompt=replace(call.prompt, max_tokens=most))
         try:
             event, state = self._make_call(state, call, prediction)
-        except AgentnbError:
+        except Exception:
             lost = (current.attached or {}).get(LOST)
             purse.settle(key, (Lost.from_json(lost).cost.total or 0.0) if lost else 0.0)
             raise
@@ -161,7 +175,7 @@ class Thinking:
         self._connect(provider)
         try:
             answer = provider.ask(wire, on_text)
-        except (ProviderError, RunInterrupted) as error:
+        except AgentnbError as error:
             if isinstance(error, RunInterrupted):
                 self._machine.current.attach(streamed=heard.answer)
             if error.spent is not None:
@@ -170,8 +184,8 @@ class Thinking:
         return replace(answer, wasted=lost_call(call, answer.wasted, heard.broken, counter).usage)
 
     def _lose(self, state: AgentState, call: Call, error: AgentnbError, lost: Lost) -> None:
-        """The call brought nothing: what it had used is billed, so it is kept with the step's event; and the prompt
-        cache may hold what it sent."""
+        """Keep what the call had used with the step's event: it brought nothing and is billed. The prompt cache may
+        hold what it sent."""
         ledger = self._services.ledger
         if lost.usage.input_total or isinstance(error, _READ_PERHAPS):
             ledger.remember_cut(state.thread, sent_record(call, run_id=self._machine.current.run_id))
@@ -189,7 +203,7 @@ class Thinking:
             raise RunInterrupted("the run was interrupted before the call")
 
     def _provider(self, state: AgentState) -> Provider:
-        """Who answers: the model, or the cassette where the run was asked to record or to replay."""
+        """Tell who answers: the model, or the cassette where the run was asked to record or to replay."""
         services = self._services
         live = services.provider_for(state.address)
         if state.options.replay == "live":
@@ -236,7 +250,7 @@ class Thinking:
         cost: prices.Cost,
         aside: str = "",
     ) -> AgentState:
-        """The state with the call as the view shows it; the list of steps gets it too."""
+        """Return the state with the call as the view shows it; the list of steps gets it too."""
         self._machine.current.attach(
             seconds=round(timing.total, 6),
             what=f"{what_came(reply)}{aside}",
@@ -250,7 +264,7 @@ class Thinking:
         return replace(state, last=LastCall(layers=layers, cache=report.to_json(), latency=timing.to_json()))
 
     def _settle_recorded(self, state: AgentState, call: Call, answer: CallAnswer) -> Step:
-        """A recorded reply teaches nothing and costs nothing; everything shown of it says that it is recorded."""
+        """Take in a recorded reply: it teaches and costs nothing, and everything shown says that it is recorded."""
         note = f"Recorded {answer.recorded}: nothing was sent and nothing was spent."
         state = replace(state, recorded=answer.recorded).noted(note)
         free = prices.Cost(total=0.0, uncached=0.0)
@@ -258,7 +272,8 @@ class Thinking:
         return self._settle_untaught(state, call, answer, cost=free, why=why, aside=" (recorded)")
 
     def _settle_uncounted(self, state: AgentState, call: Call, answer: CallAnswer) -> Step:
-        """A reply of a server that counts nothing: a missing usage is not zero, so our estimate stands in for it."""
+        """Settle a reply of a server that counts nothing. A missing usage is not zero, so our estimate stands in for
+        it."""
         counter = self._services.counter(state.address)
         written = sum(counter.count(block_text(part)) for part in answer.reply.content)
         answer = replace(answer, reply=replace(answer.reply, usage=Usage(input=call.total, output=written)))
@@ -269,7 +284,7 @@ class Thinking:
     def _settle_untaught(
         self, state: AgentState, call: Call, answer: CallAnswer, *, cost: prices.Cost, why: str, aside: str = ""
     ) -> Step:
-        """A reply whose figures are not those of this call: it is taken in, and nothing is learned from it."""
+        """Settle a reply whose figures are not those of this call: it is taken in, and teaches nothing."""
         reply = answer.reply
         call = replace(call, tokens=settle_tokens(call, (), reply.usage.input_total))
         report = CacheReport(
@@ -285,14 +300,14 @@ class Thinking:
         return advance(state, reply, cost, sent=len(call.prompt.blocks))
 
     def _without_vanished(self, call: Call, answer: CallAnswer) -> Call:
-        """A cache object that was gone is forgotten; the call was answered without it."""
+        """Forget a cache object that was gone: the call was answered without it."""
         names = [mark.holder for mark in call.marks if mark.holder] if answer.fell_back else []
         for name in names:
             self._services.objects.vanished(name)
         return replace(call, marks=tuple(mark for mark in call.marks if mark.holder not in names)) if names else call
 
     def _replay(self, state: AgentState) -> Step:
-        """The step again with the recorded reply: no model is asked, and nothing is learned twice."""
+        """Make the step again with the recorded reply: no model is asked, and nothing is learned twice."""
         current = self._machine.current
         after = AgentState.from_json(self._machine.context_at(current.run_id, current.step))
         events = self._machine.history(current.run_id)
@@ -352,7 +367,7 @@ class Thinking:
 
 
 def _wire(provider: Provider, call: Call, state: AgentState) -> Wire:
-    """The request as it goes out, within the run's limits."""
+    """Return the request as it goes out, within the run's limits."""
     wire = provider.encode(call.prompt, call.marks, previous_message=state.previous_message)
     wire = replace(wire, retry_wait=state.options.retry_wait)
     if state.budget.limit is not None:

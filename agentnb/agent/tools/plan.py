@@ -1,4 +1,4 @@
-"""The plan of a run: a short list that the model keeps of what is done, in work and still open. Pure."""
+"""Hold the plan of a run: the model's short list of what is done, in work and open. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MARKS = {"done": "[x]", "doing": "[>]", "open": "[ ]"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanItem:
-    """One step of a plan, in the model's own words."""
+    """Holds one step of a plan, in the model's own words."""
 
     text: str
     state: Literal["open", "doing", "done"] = "open"
@@ -27,5 +27,5 @@ class PlanItem:
 
 
 def plan_text(plan: Sequence[PlanItem]) -> str:
-    """The plan as the model reads it again, a line each."""
+    """Write the plan as the model reads it again, a line each."""
     return "\n".join(f"{_MARKS[item.state]} {item.text}" for item in plan)

@@ -1,7 +1,7 @@
 """The tools that come built in, each listed once: what it is made of and what it may do.
 
-By default a model has those of AgentNB.tools: what reads the notebook, runs code when a person lets it, proposes cells,
-and keeps a plan. A tool that came along only later would begin a new segment, and that is dear. Their schemas stand in
+By default a model has those of AgentNB.tools. They read the notebook, run code when a person lets them, propose cells,
+and keep a plan. A tool that came along only later would begin a new segment, and that is dear. Their schemas stand in
 every request; the project's files, its tests and questions are for tasks that need them.
 """
 
@@ -27,13 +27,16 @@ class Listed:
     asks: bool = False
     shows_values: bool = False
     trouble: Callable[..., str] | None = None
+    rehearse: Callable[..., str] | None = None
 
 
 REGISTRY = (
     Listed(call=NotebookTools.inspect),
     Listed(call=NotebookTools.read_cell),
     Listed(call=NotebookTools.variables, on_main=True),
-    Listed(call=NotebookTools.run_code, acts=True, on_main=True, shows_values=True),
+    Listed(
+        call=NotebookTools.run_code, acts=True, on_main=True, shows_values=True, rehearse=NotebookTools.rehearse_code
+    ),
     Listed(call=NotebookTools.propose_cell, trouble=NotebookTools.proposal_trouble),
     Listed(call=NotebookTools.plan, trouble=NotebookTools.plan_trouble),
     Listed(call=NotebookTools.ask_user, acts=True, asks=True, trouble=NotebookTools.question_trouble),
@@ -47,7 +50,7 @@ NAMES = tuple(each.call.__name__ for each in REGISTRY)
 
 
 def built_in(*parts: object) -> dict[str, Tool]:
-    """The built-in tools of these parts by name: NotebookTools, ProjectFiles, ProjectTests."""
+    """Return the built-in tools of these parts by name: NotebookTools, ProjectFiles, ProjectTests."""
     owners = {type(part).__name__: part for part in parts}
     made = [_bound(each, owners[each.call.__qualname__.partition(".")[0]]) for each in REGISTRY]
     return {item.name: item for item in made}
@@ -57,4 +60,5 @@ def _bound(each: Listed, owner: object) -> Tool:
     said = {name: getattr(each, name) for name in ("acts", "on_main", "asks", "shows_values")}
     tool = tool_of(each.call.__get__(owner), **said)
     trouble = tool.trouble if each.trouble is None else each.trouble.__get__(owner)
-    return replace(tool, description=" ".join(tool.description.split()), trouble=trouble)
+    rehearse = None if each.rehearse is None else each.rehearse.__get__(owner)
+    return replace(tool, description=" ".join(tool.description.split()), trouble=trouble, rehearse=rehearse)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, overload
@@ -29,8 +29,8 @@ class Unable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a tool gave. `holds` lists definitions that the text brings into the conversation, `proposes` is a cell that
-    a person is to be shown, `plan` is what the run's plan is from now on."""
+    """Holds what a tool gave. `holds` lists definitions that the text brings into the conversation. `proposes` is a
+    cell to show to a person. `plan` is the run's plan from now on."""
 
     text: str
     is_error: bool = False
@@ -61,6 +61,8 @@ class Tool:
     shows_values: bool = True
     take: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     trouble: Callable[..., str] = field(default=lambda **_: "")
+    rehearse: Callable[[Sequence[JsonMapping]], str] | None = None
+    """Tells what the last of these calls would do after the others; called where the tool runs."""
 
     @property
     def spec(self) -> ToolSpec:
@@ -91,7 +93,7 @@ def tool(
 
 
 def tool_of(function: Callable[..., Any], *, name: str = "", **said: Any) -> Tool:
-    """The tool that a function is: description from its docstring, schema and check from its signature."""
+    """Return the tool that a function is: description from its docstring, schema and check from its signature."""
     return Tool(
         name=name or function.__name__,
         description=inspect.cleandoc(function.__doc__ or function.__name__),
@@ -103,7 +105,7 @@ def tool_of(function: Callable[..., Any], *, name: str = "", **said: Any) -> Too
 
 
 def _fit_for_all(name: str) -> str:
-    """The name, where all providers take it: the strictest of their rules."""
+    """Return the name, where all providers take it: the strictest of their rules."""
     if re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}", name):
         return name
     raise InputError(
@@ -132,11 +134,11 @@ class ToolBox:
         return not tool.asks and (not tool.acts or allows(self.allow, call.name, call.arguments))
 
     def asks(self, call: ToolCall) -> bool:
-        """Whether a person's word is all that the call lacks."""
+        """Tell whether a person's word is all that the call lacks."""
         return call.name in self.tools and not self.may_run(call) and self.problem(call, approved=True) is None
 
     def problem(self, call: ToolCall, *, approved: bool = False) -> Outcome | None:
-        """Why this call cannot be carried out, in words for the model; None when it can. `approved`: a person was
+        """Tell why this call cannot be carried out, in words for the model; None when it can. `approved`: a person was
         asked about this very call."""
         if call.name not in self.tools:
             known = ", ".join(sorted(self.tools)) or "none"
@@ -154,7 +156,7 @@ class ToolBox:
 
 
 def _trouble(tool: Tool, arguments: Mapping[str, Any]) -> Outcome | None:
-    """What is wrong with a call's arguments; or with what it would do, where the tool can say so beforehand."""
+    """Return what is wrong with a call's arguments, or with its effect where the tool knows that beforehand."""
     try:
         said = tool.trouble(**tool.take(arguments))
     except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
@@ -163,7 +165,7 @@ def _trouble(tool: Tool, arguments: Mapping[str, Any]) -> Outcome | None:
 
 
 def pick(names: Iterable[str], available: Mapping[str, Tool]) -> dict[str, Tool]:
-    """The named tools. Raises ToolUnknown with the nearest name."""
+    """Return the named tools. Raises ToolUnknown with the nearest name."""
     chosen = {}
     for name in names:
         if name not in available:
@@ -195,7 +197,7 @@ def _said_of(error: Exception, tool: Tool) -> str:
 
 
 def without_result(tool: Tool) -> Tool:
-    """The tool as it may be used where no value is to be sent: it runs, and only whether it failed is told."""
+    """Return the tool as used where no value is to be sent: it runs, and tells only whether it failed."""
     if not tool.shows_values:
         return tool
 

@@ -23,7 +23,7 @@ _NODES = (
     *(ast.Constant, ast.Load),
 )
 _ROWS = list[dict[str, str | int | float | bool | None]]
-"""What a table is asked for as."""
+"""The type that a table is asked for as."""
 
 
 class TypedAnswer:
@@ -50,7 +50,7 @@ class TypedAnswer:
 
     @property
     def tool(self) -> Tool:
-        """The tool by which the value comes."""
+        """Return the tool by which the value comes."""
         schema = {name: part for name, part in self._schema.items() if name != "$defs"}
         definitions = self._schema.get("$defs")
         parameters = {
@@ -72,7 +72,7 @@ class TypedAnswer:
         )
 
     def value(self) -> object:
-        """The value. Raises AnswerMismatch where none came that fits."""
+        """Return the value. Raises AnswerMismatch where none came that fits."""
         if not self.came:
             why = f": {self._faults[-1]}" if self._faults else ""
             times = len(self._faults)
@@ -105,7 +105,7 @@ class TypedAnswer:
 
 
 def _named(text: str, namespace: Mapping[str, Any]) -> Any:
-    """The type that a person wrote: names, attributes, `[...]` and `|` alone."""
+    """Return the type that a person wrote: names, attributes, `[...]` and `|` alone."""
     try:
         tree = ast.parse(text.strip(), mode="eval")
         if not all(isinstance(node, _NODES) for node in ast.walk(tree)):

@@ -1,4 +1,4 @@
-"""What an answer rests on, and what of it has changed since: cells, definitions, values. Pure."""
+"""Tell what an answer rests on, and what of it has changed since: cells, definitions, values. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VALUES = re.compile(r"<values>\n(.*?)\n</values>", re.DOTALL)
 
 
 def content_of(run: CellRun) -> str:
-    """A digest of what a cell says and has shown: comments, blank lines, times and places of errors are no part."""
+    """Return a digest of what a cell says and has shown, without comments, blank lines, times and places of errors."""
     shown = [] if _TIMED.search(run.source) else [(each.kind, each.text) for each in run.outputs]
     return digest_of([_meaning(run.source), shown])
 
@@ -36,7 +36,8 @@ def _has_magic(code: str) -> bool:
 
 
 def older_cells(cells: Iterable[JsonMapping], now: Callable[[str], CellRun | None], session: str) -> list[str]:
-    """The cells of an answer's receipt that have another content now, in words; another kernel's are not known."""
+    """Return the cells of an answer's receipt that have another content now, in words; another kernel's are not
+    known."""
     found = []
     for item in cells:
         run = now(str(item["cell"]))
@@ -48,13 +49,14 @@ def older_cells(cells: Iterable[JsonMapping], now: Callable[[str], CellRun | Non
 
 
 def values_in(text: str) -> tuple[str, ...]:
-    """The names whose values stand beside a task."""
+    """Return the names whose values stand beside a task."""
     found = _VALUES.search(text)
     return tuple(dict.fromkeys(_VALUE.findall(found.group(1)))) if found else ()
 
 
 def older_values(text: str, describe: Callable[[str], str | None], among: Iterable[str] | None = None) -> list[str]:
-    """The values beside a task that read otherwise now, in words; `among` bounds the names that are looked at."""
+    """Return the values beside a task that read otherwise now, in words; `among` bounds the names that are looked
+    at."""
     names = [name for name in values_in(text) if among is None or name in set(among)]
     told = ((name, describe(name)) for name in names)
     return [f"`{name}`" for name, now in told if now is not None and now not in text]

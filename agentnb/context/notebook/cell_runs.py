@@ -37,7 +37,7 @@ class CellRun:
 
     @property
     def key(self) -> str:
-        """The name under which a thread holds the cell."""
+        """Return the name under which a thread holds the cell."""
         return f"cell:{self.cell}"
 
     @cached_property
@@ -46,7 +46,8 @@ class CellRun:
 
     @cached_property
     def words(self) -> frozenset[str]:
-        """The words of source and outputs, in lower case, names taken apart: what a question may share with it."""
+        """Return the words of source and outputs, in lower case, names taken apart: what a question may share with
+        it."""
         text = "\n".join([self.source, *(output.text for output in self.outputs)])
         return frozenset(words_of(text[:40_000]))
 
@@ -67,7 +68,7 @@ _ENDINGS = ("ions", "ion", "ings", "ing", "ies", "ers", "ed", "es", "er", "s", "
 
 
 def stem(word: str) -> str:
-    """A word without its usual English endings; a number, a short or a foreign word as it is."""
+    """Return a word without its usual English endings; a number, a short or a foreign word as it is."""
     word = word.lower()
     if not word.isascii() or not word.isalpha():
         return word
@@ -123,7 +124,7 @@ class CellLog:
         return run
 
     def _before_loading(self, cell: str, source: str) -> CellRun | None:
-        """The same cell as it ran before the extension was loaded, when no front end's id was known of it."""
+        """Return the same cell as it ran before the extension was loaded, when no front end's id was known."""
         if cell.startswith("In["):
             return None
         same = (known for known, run in self._runs.items() if known.startswith("In[") and run.source == source.rstrip())
@@ -131,14 +132,14 @@ class CellLog:
 
     @property
     def runs(self) -> tuple[CellRun, ...]:
-        """The newest run of each cell, in the order in which they ran; hidden ones left out."""
+        """Return the newest run of each cell, in the order in which they ran; hidden ones left out."""
         return tuple(run for run in self._runs.values() if not self.is_hidden(run))
 
     def is_hidden(self, run: CellRun) -> bool:
         return run.cell in self.hidden
 
     def of_number(self, number: int) -> CellRun | None:
-        """The run with this execution count, also one that a later run replaced."""
+        """Return the run with this execution count, also one that a later run replaced."""
         found = self.by_number.get(number)
         return None if found is None or self.is_hidden(found) else found
 
@@ -152,18 +153,18 @@ def is_ours(source: str) -> bool:
 
 
 def _whole(text: str) -> str:
-    """The text without half a character (a lone surrogate), which UTF-8 cannot hold: it is written out."""
+    """Return the text without half a character (a lone surrogate), which UTF-8 cannot hold: it is written out."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def cleaned(run: CellRun, scrub: Callable[[str], str], of_output: Callable[[str], str]) -> CellRun:
-    """The run without secrets."""
+    """Return the run without secrets."""
     source, outputs = scrub(run.source), tuple(replace(each, text=of_output(each.text)) for each in run.outputs)
     return run if (source, outputs) == (run.source, run.outputs) else replace(run, source=source, outputs=outputs)
 
 
 def without_values(run: CellRun, said: str) -> CellRun:
-    """The run with `said` in the place of every output; of an error its type stays."""
+    """Return the run with `said` in the place of every output; of an error its type stays."""
     return replace(run, outputs=tuple(replace(each, text=_bare(each, said), name="") for each in run.outputs))
 
 

@@ -1,4 +1,4 @@
-"""What one cell binds, changes in place and uses: the names that tie cells together. Pure, on text."""
+"""Tell what one cell binds, changes in place and uses: the names that tie cells together. Pure, on text."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _FIRST_CHANGED = frozenset({"heappush", "heappop", "heapify", "shuffle", "setatt
 
 @dataclass(frozen=True, slots=True)
 class Dataflow:
-    """`binds`: names given a value; `imports`: those of them that an import binds; `changes`: names whose object is
-    changed in place; `uses`: names read that the cell has not bound before."""
+    """Of one cell: `binds` are names given a value, and `imports` those that an import binds. `changes` are names whose
+    object is changed in place; `uses` are names read before the cell binds them."""
 
     binds: frozenset[str] = frozenset()
     imports: frozenset[str] = frozenset()
@@ -35,7 +35,7 @@ class Dataflow:
 
 
 def dataflow(source: str) -> Dataflow:
-    """The names of a cell's source; none where it is no Python."""
+    """Return the names of a cell's source; none where it is no Python."""
     code = python_part(source)
     if not code:
         return Dataflow(shows_only=True)
@@ -109,7 +109,7 @@ class _Names(ast.NodeVisitor):
                 self._target(target)
 
     def _target(self, node: ast.expr) -> None:
-        """What is assigned to: a name is bound; of `a.b` and `a[b]` the object `a` is changed."""
+        """Note what is assigned to: a name is bound; of `a.b` and `a[b]` the object `a` is changed."""
         if isinstance(node, ast.Name):
             self.visit(node)
         elif isinstance(node, ast.Tuple | ast.List):

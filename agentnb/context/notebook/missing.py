@@ -1,4 +1,4 @@
-"""Whether a task points at something that is not there: a cell that did not run, an empty kernel. Pure."""
+"""Tell whether a task points at something that is not there: a cell that did not run, an empty kernel. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def what_is_missing(
     text: NotebookText | None = None,
     asking: str = "",
 ) -> str:
-    """What the task points at and the kernel does not have, in a sentence; empty where it has it all."""
+    """Return in a sentence what the task points at and the kernel does not have. Empty where it has it all."""
     means = pointed(task, runs, by_number=by_number)
     waiting = _waiting(text, runs)
     if not runs and (means.above or means.missing or (means.entire and not waiting)):
@@ -38,7 +38,7 @@ def what_is_missing(
 
 
 def _waiting(text: NotebookText | None, runs: Sequence[CellRun]) -> int:
-    """How many cells of code the notebook has that have not run."""
+    """Return how many cells of code the notebook has that have not run."""
     known = {run.cell for run in runs}
     cells = text.cells if text is not None else ()
     code = (cell for cell in cells if cell.kind == "code" and cell.source.strip() and not is_ours(cell.source))

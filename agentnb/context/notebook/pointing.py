@@ -1,4 +1,4 @@
-"""Where a question points: cells by number or place, the last plot, the table above, the error. Pure."""
+"""Find where a question points: cells by number or place, the last plot, the table above, the error. Pure."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ _NEARLY_ALL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Pointed:
-    """What a question points at: cells with the reason, in the order of mention; and whether it means everything."""
+    """Holds what a question points at: cells with the reason, in the order of mention; and whether it means
+    everything."""
 
     cells: tuple[tuple[CellRun, str], ...] = ()
     entire: bool = False
@@ -106,9 +107,9 @@ def pointed(
     placed: Sequence[CellRun] = (),
     above: CellRun | None = None,
 ) -> Pointed:
-    """The cells that the words of `task` mean.
+    """Return the cells that the words of `task` mean.
 
-    `placed` are the cells by their place in the notebook where that is known; `above` is the one over the asking cell.
+    `placed` are the cells by their place in the notebook, where that is known. `above` is the one over the asking cell.
     """
     order = list(placed or runs)
     before = _up_to(order, above) if above is not None else list(runs)
@@ -130,7 +131,7 @@ def pointed(
 def _numbered(
     task: str, by_number: Mapping[int, CellRun], placed: Sequence[CellRun]
 ) -> tuple[list[tuple[CellRun, str]], tuple[int, ...]]:
-    """The cells named by number, which is an execution count before it is a place; and the numbers of none."""
+    """Return the cells named by number, which is first an execution count and then a place. Add the numbers of none."""
     found, missing = [], []
     for number, as_place, certain in _numbers(task):
         run = by_number.get(number)
@@ -179,8 +180,8 @@ _WORD_FOR = {
 
 
 def _numbers(task: str) -> Iterator[tuple[int, bool, bool]]:
-    """The numbers of cells in the text; whether they may be places, which `In[3]` is not; and whether a cell is meant
-    for certain, which `[3]` does not say."""
+    """Yield the numbers of cells in the text. Beside each: whether it may be a place, unlike `In[3]`, and whether it
+    surely means a cell, unlike `[3]`."""
     for match in _NUMBER.finditer(task):
         if match.group("c"):
             text = match.group("c") + (match.group("more") or "")

@@ -1,4 +1,4 @@
-"""Literals that code puts together, or gives to names side by side: each in one piece, so that a secret is seen."""
+"""Fold literals that code puts together, or gives to names side by side, so that a secret is seen whole."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ class Assembled:
 
 
 def assembled(source: str) -> Iterator[Assembled]:
-    """Literals side by side or with `+` between them, on one line or several; `"".join([…])`, `format`, `%` and
-    f-strings with nothing but literals in them."""
+    """Yield literals side by side or with `+` between them, on one line or several. `"".join([…])`, `format`, `%` and
+    f-strings count if they hold nothing but literals."""
     for sign, pattern, text_of in _FORMS:
         for match in _matches(source, sign, pattern):
             yield Assembled(match.start(), match.end(), text_of(match.group()))
 
 
 def unpacked(source: str) -> Iterator[tuple[str, int, int]]:
-    """The literals of `user, password = u, p = "bob", "…"`, each with the names that get it: (name, start, end)."""
+    """Yield the literals of `user, password = u, p = "bob", "…"`, each with the names that get it: (name, start,
+    end)."""
     for first in _TARGETS.finditer(source):
         lists, place = _chain(source, first)
         most = max(map(len, lists))
@@ -45,7 +46,7 @@ def unpacked(source: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _chain(source: str, first: re.Match[str]) -> tuple[list[list[str]], int]:
-    """The names of each target of an assignment, and where its value begins."""
+    """Return the names of each target of an assignment, and where its value begins."""
     lists: list[list[str]] = []
     targets: re.Match[str] | None = first
     place = first.end()
@@ -69,7 +70,7 @@ def _values(source: str, place: int, most: int) -> Iterator[re.Match[str]]:
 
 
 def with_text(code: str, text: str) -> str:
-    """The code with `text` in its first literal and nothing in the others: its lines stay as many as they were."""
+    """Return the code with `text` in its first literal and nothing in the others. The number of its lines stays."""
     parts = iter([text])
     return _PART.sub(lambda part: f"{part['prefix']}{part['quote']}{next(parts, '')}{part['quote']}", code)
 
@@ -86,7 +87,7 @@ _COMMA = re.compile(rf"{_LINE},{_LINE}")
 
 
 def _matches(source: str, sign: re.Pattern[str], pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
-    """The pattern on the lines where its sign is, which is found fast."""
+    """Yield the pattern on the lines where its sign is, which is found fast."""
     done = 0
     for hint in sign.finditer(source):
         if hint.start() < done:

@@ -1,9 +1,9 @@
 """Secrets out of text, before anything leaves the kernel: a stable mark stands for each.
 
-A mark is made from the secret itself: the same key gives the same mark in any kernel and on any machine, so prefixes
+A mark is made from the secret itself. The same key gives the same mark in any kernel and on any machine, so prefixes
 hold. Of a key that was generated, a plain digest tells nothing. A password can be guessed, so its mark is dear to
-compute (scrypt) and so short that many guesses fit it. What was found to hold no secret is remembered by its digest:
-what goes with every turn, a file or a definition, is looked through once.
+compute (scrypt). It is short, so that many guesses fit. Where nothing was found, that is remembered by digest. So what
+goes with every turn, a file or a definition, is searched once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from agentnb.context.redaction.secret_shapes import GUESSABLE, NAME_HINTS, SHAPE
 
 MARK_HEX, GUESSABLE_HEX = 4, 3
 DEAR = 64
-"""Different guessable secrets of one text that get a mark of their own; what comes after shares one by its kind."""
+"""Guessable secrets of one text that get marks of their own; later ones share a mark by their kind."""
 BEFORE = 80
 """Characters before literals that are put together, which may name what they make."""
 VALUES = 500
@@ -69,7 +69,7 @@ def _remember(key: bytes) -> None:
 def named_secrets(
     pairs: Iterable[tuple[object, object]], text: str, *, allow: frozenset[str]
 ) -> dict[str, tuple[str, str]]:
-    """What of the text is a secret by the name of the variable that holds it -> (kind, mark). Short values are left
+    """Return the secrets in the text by the name of the variable that holds them -> (kind, mark). Short values are left
     out: they would be found in other words."""
     out: dict[str, tuple[str, str]] = {}
     for name, value in pairs:
@@ -80,14 +80,14 @@ def named_secrets(
 
 
 def names_secret(name: str) -> bool:
-    """Whether a variable of this name may hold a secret."""
+    """Tell whether a variable of this name may hold a secret."""
     lowered = name.lower()
     return any(hint in lowered for hint in NAME_HINTS)
 
 
 def cut_point(text: str, place: int, *, reach: int = 300) -> tuple[int, int]:
-    """Where to cut a text at `place` so that no secret is left that nothing would know by its shape any more: up to
-    where the first part goes, and where what comes after may begin. `reach` characters around are looked at."""
+    """Return where to cut a text at `place` so that no half of a secret stays unrecognised. The first number ends the
+    first part, the second begins what comes after. `reach` characters around are looked at."""
     first = max(0, place - reach)
     across = [m for m in _secrets_in(text[first : place + reach]) if m.start() < place - first < m.end()]
     begin = min((first + match.start("secret") for match in across), default=place)
@@ -99,7 +99,7 @@ def _secrets_in(text: str) -> list[re.Match[str]]:
 
 
 def _matches(text: str) -> Iterator[tuple[re.Match[str], Shape]]:
-    """What looks like a secret, not yet judged."""
+    """Return what looks like a secret, not yet judged."""
     lowered = text.lower()
     near = (shape for shape in SHAPES if any(hint in lowered for hint in shape.hints))
     return ((match, shape) for shape in near for match in shape.pattern.finditer(text))
@@ -133,7 +133,7 @@ def _by_shape(text: str, taken: _Taken, shapes: Sequence[Shape] = SHAPES) -> str
 
 
 def _in_lines(text: str, lowered: str, shape: Shape, replace: Callable[[re.Match[str]], str]) -> str:
-    """The shape replaced in the lines that hold a hint of it: trying it at every character would take most of the
+    """Return the shape replaced in lines that hold a hint of it. Trying it at every character would take most of the
     time."""
     if len(lowered) != len(text):  # a letter that is two when small
         return shape.pattern.sub(replace, text)
@@ -145,7 +145,7 @@ def _in_lines(text: str, lowered: str, shape: Shape, replace: Callable[[re.Match
 
 
 def _lines_with(lowered: str, hints: Iterable[str]) -> list[tuple[int, int]]:
-    """Where the lines with one of the hints begin and end, each with the line after it; such that meet are one."""
+    """Return the spans of lines with one of the hints, each with the line after it. Spans that meet become one."""
     found = sorted(span for hint in hints for span in _lines_of(lowered, hint))
     merged: list[tuple[int, int]] = []
     for begin, end in found:
@@ -169,7 +169,7 @@ def _line_end(text: str, place: int) -> int:
 
 
 def _over_lines(text: str, taken: _Taken) -> str:
-    """The text without secrets that go on in the next line: the mark stands where they begin."""
+    """Return the text without secrets that go on in the next line: the mark stands where they begin."""
     found = [item for broken in rejoined(text) for item in _crossing(broken, taken)]
     for places, mark in sorted(found, reverse=True):
         if "[redacted:" not in text[places[0][0] : places[-1][1]]:
@@ -196,7 +196,8 @@ def _crossing(broken: Rejoined, taken: _Taken) -> Iterator[tuple[list[tuple[int,
 
 
 def _in_parts(text: str, taken: _Taken) -> str:
-    """The text without the secrets that its code puts together from literals: the first holds the mark instead."""
+    """Return the text without the secrets that its code puts together from literals: the first holds the mark
+    instead."""
     for found in sorted(assembled(text), key=lambda item: item.start, reverse=True):
         clean = _in_one_piece(text, found, taken)
         if clean is not None:
@@ -205,7 +206,7 @@ def _in_parts(text: str, taken: _Taken) -> str:
 
 
 def _by_place(text: str, taken: _Taken) -> str:
-    """The text without secrets that one assignment gives to several names: each is looked at beside its own."""
+    """Return the text without secrets that one assignment gives to several names: each is looked at beside its own."""
     lowered = text.lower()
     lines = _lines_with(lowered, NAME_HINTS) if len(lowered) == len(text) else [(0, len(text))]
     for begin, end in reversed(lines):
@@ -220,7 +221,7 @@ def _by_place(text: str, taken: _Taken) -> str:
 
 
 def _value_of(name: str, literal: str, taken: _Taken) -> str | None:
-    """The literal that a name gets, with a mark in it; None where it is no secret."""
+    """Return the literal that a name gets, with a mark in it; None where it is no secret."""
     trial = _Taken(allow=taken.allow, dear=taken.dear)
     head = f"{name} = "
     clean = _by_shape(f"{head}{literal}", trial)
@@ -231,7 +232,7 @@ def _value_of(name: str, literal: str, taken: _Taken) -> str | None:
 
 
 def _in_one_piece(text: str, found: Assembled, taken: _Taken) -> str | None:
-    """What the literals make together, with a mark in it; None where in one piece they are no secret either."""
+    """Return what the literals make together, with a mark in it. None where even in one piece they are no secret."""
     before = text[max(0, found.start - BEFORE) : found.start].rpartition("\n")[2]
     quote = "'" if '"' in found.text else '"'
     trial = _Taken(allow=taken.allow, dear=taken.dear)
@@ -251,7 +252,7 @@ def _replaced(match: re.Match[str], *, shape: Shape, taken: _Taken) -> str:
 
 
 def _mark_for(secret: str, shape: Shape, taken: _Taken) -> str | None:
-    """The mark that is to stand for what a shape took; None where it is no secret, or is to stay."""
+    """Return the mark that stands for what a shape took. None where it is no secret, or is to stay."""
     if "[redacted:" in secret or any(kept in secret for kept in taken.kept) or not shape.judge(secret):
         return None
     mark = _mark(shape.kind, secret, taken)
@@ -271,7 +272,7 @@ def _mark(kind: str, secret: str, taken: _Taken) -> str:
 
 
 def mark_of(kind: str, secret: str) -> str:
-    """The mark that stands for a secret."""
+    """Return the mark that stands for a secret."""
     raw = secret.encode("utf-8", "replace")
     if kind in GUESSABLE:
         return f"[redacted:{kind}:{_dear_digest(raw)[:GUESSABLE_HEX]}]"
@@ -280,5 +281,5 @@ def mark_of(kind: str, secret: str) -> str:
 
 @lru_cache(1024)
 def _dear_digest(secret: bytes) -> str:
-    """About 10 ms each: a list of a million passwords takes hours, and a digest of 12 bits fits hundreds of them."""
+    """A digest takes about 10 ms. So a million passwords take hours, and 12 bits fit hundreds of them."""
     return hashlib.scrypt(secret, salt=b"agentnb mark", n=2**12, r=8, p=1, dklen=8).hex()

@@ -1,8 +1,8 @@
 """The shapes of secrets: providers' own keys, and what a name or a place gives away. Pure data and its judges.
 
 Every pattern is anchored by a literal that scanning finds fast and bounded in length. Well-known detectors were
-compared (make bench-context; 2026-11-23): detect-secrets, last released in May 2024, found 46 % of the made-up secrets
-at ten times the time; kingfisher found 71 %, is a 47 MB program, and takes seconds to start. So the shapes stand here.
+compared (make bench-context; 2026-11-23). detect-secrets, last released in May 2024, found 46 % of the made-up secrets
+at ten times the time. kingfisher found 71 %, is a 47 MB program, and takes seconds to start. So the shapes stand here.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _ADDRESS = re.compile(
 _STAND_IN = frozenset(
     ["pass", "password", "passwd", "pwd", "pw", "secret", "token", "key", "test", "fake", "demo", "foo", "bar"]
 ).union(["tiger", "string", "str", "text", "bytes", "object"])
-"""What stands where a secret would: in documentation, tests and schemas."""
+"""Words that stand for a secret in documentation, tests and schemas."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """`pattern`'s group `secret` is what is taken out; `hints` are literals one of which any match contains.
+    """`pattern`'s group `secret` is what is taken out. Any match contains one of the literals `hints`.
 
     With `in_lines` a match begins on a line with a hint and ends on it or the next.
     """
@@ -83,7 +83,7 @@ def _is_no_placeholder(value: str) -> bool:
 
 
 def _is_password(value: str) -> bool:
-    """The bare value of a password's name: not a placeholder, code that leads to one, or plain repetition."""
+    """Return the bare value of a password's name: not a placeholder, code that leads to one, or plain repetition."""
     if len(value) < 6 or _PLACEHOLDER.match(value) or _CODE.match(value) or _is_path(value):
         return False
     least = 2.0 if re.search(r"\d", value) else ENTROPY_BITS - (0.6 if len(value) < 12 else 0)
@@ -91,12 +91,12 @@ def _is_password(value: str) -> bool:
 
 
 def _is_key(value: str) -> bool:
-    """The bare value of a key's or token's name: `token` is also what parsers call a word, so digits are asked for."""
+    """Return the bare value of a key's or token's name. Parsers call a word `token` too, so digits are asked for."""
     return _is_password(value) and bool(re.search(r"\d", value)) and not _names_one(value)
 
 
 _GENERATED = re.compile(r"(?:^|\s)(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[^\s<>{}()\[\]]{8,}")
-"""A word with small and large letters and digits: what stands in a phrase of a password, and in no sentence."""
+"""A word with small and large letters and digits, as it stands in a password and in no sentence."""
 
 
 def _is_quoted_password(value: str) -> bool:
@@ -126,7 +126,7 @@ def _is_quoted_token(value: str) -> bool:
 
 
 def _is_default(value: str) -> bool:
-    """A value that stands after a secret's name in a call or list, where names stand side by side too."""
+    """Return a value after a secret's name in a call or list, where names stand side by side too."""
     return len(value) >= 8 and " " not in value and _is_quoted_key(value) and _is_mixed_somewhat(value)
 
 
@@ -143,7 +143,7 @@ _PLAIN = re.compile(r"[A-Za-z_]+[-_]?\d{1,2}(?:[-_.][A-Za-z]+\d{0,2})*$")
 
 
 def _is_argument(value: str) -> bool:
-    """What follows a flag of a command: not its next flag, a file, a number or a name."""
+    """Return what follows a flag of a command: not its next flag, a file, a number or a name."""
     return not value.isdigit() and not value.startswith(("-", "/", "./", "$", "@")) and _is_password(value)
 
 
@@ -174,13 +174,14 @@ def _shape(kind: str, pattern: str, *hints: str, judge: Callable[[str], bool] = 
 
 
 def _named(pattern: str, *hints: str, judge: Callable[[str], bool], kind: str = "secret") -> Shape:
-    """What a name or a place gives away: looked for only near its hints, since it begins with no literal."""
+    """Return what a name or a place gives away. It begins with no literal, so only places near its hints are
+    searched."""
     found = _shape(kind, pattern, *hints, judge=judge)
     return Shape(found.kind, found.pattern, found.hints, judge, in_lines=True)
 
 
 def _token(kind: str, body: str, *hints: str, judge: Callable[[str], bool] = lambda secret: True) -> Shape:
-    """A key that stands by itself, with no letter or digit before it."""
+    """Return a key that stands by itself, with no letter or digit before it."""
     return _shape(kind, rf"(?<![A-Za-z0-9])(?P<secret>{body})", *hints, judge=judge)
 
 
@@ -197,8 +198,8 @@ _OTHERS = (
 _KEYS = rf"(?:{_WORDS}|{_OTHERS})"
 _PASSWORD_HINTS = ("pass", "pw", "kennwort", "contrase", "senha", "wachtwoord", "пароль", "密码", "パスワード")
 _KEY_HINTS = ("secret", "token", "key", "auth", "credential")
-# Before the name anything but a letter (`DB_PASSWORD`) or a hump (`dbPassword`), after it a short suffix and, in JSON,
-# a closing quote.
+# Before the name stands anything but a letter (`DB_PASSWORD`), or a hump (`dbPassword`). After it come a short suffix
+# and, in JSON, a closing quote.
 _COLOURED = r"(?<=\[\dm)|(?<=\[\d\dm)|(?<=;\dm)|(?<=;\d\dm)|(?<=;\d\d\dm)"
 _HUMP = rf"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z])|{_COLOURED})"
 # `token_type`, `pass_zero`, `SECRET_PATH`: what is told about a secret is none.
@@ -263,7 +264,7 @@ _NAME = rf"(?i:{_PASSWORDS}|{_KEYS}){_SUFFIX}"
 _DATABASES = r"(?:postgres(?:ql)?|mysql|mariadb|mssql|oracle|mongodb|rediss?|amqps?)(?:\+\w{1,20})?"
 _CLIENTS = r"(?:sshpass|mysql\w{0,6}|mariadb\w{0,6}|docker login|podman login|mongo\w{0,8}|redis-cli)"
 
-# What a place gives away that is no assignment: headers, addresses, calls, markup, SQL and command lines.
+# Places that give a secret away without an assignment: headers, addresses, calls, markup, SQL and command lines.
 _IN_PLACE = (
     _shape(
         "cookie",
@@ -410,5 +411,5 @@ SHAPES: tuple[Shape, ...] = (
 GUESSABLE = frozenset({"secret", "url-password", "netrc-password", "basic-auth", "cookie"})
 """Kinds that people think up: to their marks a list of likely ones could be compared."""
 NAME_HINTS = (*_PASSWORD_HINTS, *_KEY_HINTS)
-"""Literals one of which the name of a secret contains, in small letters."""
+"""Literals, in small letters; the name of a secret contains one of them."""
 KINDS = tuple(sorted({shape.kind for shape in SHAPES}))

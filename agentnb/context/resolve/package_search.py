@@ -1,7 +1,7 @@
 """Search the text of the packages in use for a name that nothing in the notebook leads to.
 
-It happens when such a name is asked for: in backticks, by `inspect`, or to pin it. A file is read if it was not, or
-has changed since; only one that seems to define the name is parsed. Nothing is imported.
+It happens when such a name is asked for: in backticks, by `inspect`, or to pin it. A file is read if it is new or has
+changed. Only one that seems to define the name is parsed. Nothing is imported.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def packages_in_use(targets: Iterable[str], namespace: JsonMapping, roots: Itera
 
 
 def _package_of(target: str, roots: Iterable[Path]) -> tuple[str, Path] | None:
-    """The outermost package that has a file: for `google.genai.types` that is `google.genai`."""
+    """Return the outermost package that has a file: for `google.genai.types` that is `google.genai`."""
     parts = target.split(".")
     for end in (1, 2):
         name = ".".join(parts[:end])
@@ -71,12 +71,13 @@ class PackageSearch:
         self._found: dict[str, list[Definition]] = {}
 
     def likeliest(self, name: str) -> Definition | None:
-        """The one definition of that name, or the one that stands out: public, at its module's top, no constant."""
+        """Return the one definition of that name, or the one that stands out: public, at its module's top, no
+        constant."""
         found = self._search(name)
         return found[0] if len(found) == 1 else None
 
     def candidates(self, name: str) -> list[str]:
-        """The full names among which `likeliest` cannot choose."""
+        """Return the full names among which `likeliest` cannot choose."""
         return [definition.name for definition in self._search(name)]
 
     def _search(self, name: str) -> list[Definition]:
@@ -85,7 +86,7 @@ class PackageSearch:
         return self._found.get(name, [])
 
     def _best(self, name: str) -> Iterator[Definition]:
-        """The likeliest definitions of that name as they stand in their files now."""
+        """Yield the likeliest definitions of that name as they stand in their files now."""
         places = list(self._places(name))
         least = min((place.rank for place in places), default=None)
         for place in [place for place in places if place.rank == least][:PARSED]:
@@ -113,7 +114,7 @@ class _LikelyFile:
     path: str
     module: str
     rank: tuple[bool, bool, bool]
-    """Whether the name or the module is private; stands inside something; is a constant."""
+    """Order of the places: private (name or module), inside something, a constant."""
 
 
 @lru_cache(KEPT)
@@ -175,7 +176,7 @@ def _stamp_of(file: Path | os.DirEntry[str]) -> _Stamp | None:
 
 
 def _module_in(package: Path, name: str, path: str) -> str:
-    """The dotted name of a file of the package `name` that stands at `package`."""
+    """Return the dotted name of a file of the package `name` that stands at `package`."""
     if str(package) == path:
         return name
     parts = Path(path).relative_to(package).with_suffix("").parts

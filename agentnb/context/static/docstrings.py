@@ -48,7 +48,7 @@ def parts_that_matter(docstring: str, used: Collection[str]) -> list[str]:
 
 
 def _is_call(paragraph: str) -> bool:
-    """Whether it is the signature that compiled code has above its documentation."""
+    """Tell whether it is the signature that compiled code has above its documentation."""
     return bool(re.match(r"[\w.]+\(", paragraph.strip()))
 
 
@@ -61,7 +61,7 @@ def _short(text: str, limit: int) -> str:
 
 
 def _sections(text: str) -> dict[str, str]:
-    """The sections of a docstring in numpy's or Google's style, by their title in lower case."""
+    """Return the sections of a docstring in numpy's or Google's style, by their title in lower case."""
     for heading in (_NUMPY, _GOOGLE):
         found = list(heading.finditer(text))
         ends = [*(match.start() for match in found[1:]), len(text)]
@@ -71,7 +71,7 @@ def _sections(text: str) -> dict[str, str]:
 
 
 def _parameters(text: str) -> Iterator[tuple[str, str]]:
-    """Each documented parameter with its type and what is said of it."""
+    """Yield each documented parameter with its type and what is said of it."""
     fields = list(_FIELD.finditer(text))
     for match in fields:
         yield match[1], re.split(r"\n(?=:|\S)|\n\s*\n", text[match.end() :], maxsplit=1)[0]
@@ -139,7 +139,7 @@ def parameters_used(signature: str, name: str, code: str) -> set[str]:
 
 
 def _ordered(signature: str) -> list[str]:
-    """The parameters that may be given by place, without `self`."""
+    """Return the parameters that may be given by place, without `self`."""
     head = _parsed(signature.partition(": ...")[0])
     if head is None:
         return []
@@ -156,7 +156,7 @@ def _parsed(head: str) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
 
 
 def _arguments(text: str) -> Iterator[str]:
-    """The arguments of a call whose text begins after its bracket."""
+    """Yield the arguments of a call whose text begins after its bracket."""
     depth, start, quote = 0, 0, ""
     for place, character in enumerate(text):
         if quote:

@@ -23,7 +23,8 @@ _OPEN: weakref.WeakValueDictionary[tuple[str, str], Shared] = weakref.WeakValueD
 
 
 def open_journal(where: str | Path = ":memory:", *, clock: Clock | None = None, synchronous: str = "FULL") -> Journal:
-    """The journal at `where`: ":memory:", a directory (made with mode 0700), or "postgresql://user@host/database".
+    """Return the journal at `where`: ":memory:", a directory (made with mode 0700), or
+    "postgresql://user@host/database".
 
     A place that is open in this process already gives the same journal. `synchronous="NORMAL"` does not flush:
     a power cut may take the newest steps. Raises InputError for another kind of address, Storage errors for a
@@ -43,7 +44,7 @@ def open_journal(where: str | Path = ":memory:", *, clock: Clock | None = None, 
 
 
 def is_begun(where: str | Path) -> bool:
-    """Whether there is a journal at `where` yet. Nothing is made; raises what `open_journal` raises."""
+    """Tell whether there is a journal at `where` yet. Nothing is made; raises what `open_journal` raises."""
     address = str(where)
     if address == ":memory:":
         return False
@@ -55,7 +56,8 @@ def is_begun(where: str | Path) -> bool:
 
 
 def describe(address: str) -> str:
-    """A database and its journal in a few words, for people. Nothing is made; raises what `open_journal` raises."""
+    """Return a database and its journal in a few words, for people. Nothing is made; raises what `open_journal`
+    raises."""
     from agentnb.durable.journal.postgres.migrations import describe
 
     return describe(_known(address))
@@ -102,5 +104,5 @@ def _shared(place: tuple[str, str], clock: Clock | None, make: Callable[[], Shar
 
 
 def _same_clock(asked: Clock | None, kept: Clock) -> bool:
-    """Whether a journal that is open serves who asks for this clock; one system clock is as good as another."""
+    """Tell whether an open journal serves who asks for this clock: one system clock is as good as another."""
     return asked is None or asked is kept or (isinstance(asked, SystemClock) and isinstance(kept, SystemClock))

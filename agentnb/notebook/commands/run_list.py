@@ -62,7 +62,7 @@ def _row(run: RunSummary, doc: Doc, widest: float) -> tuple[object, ...]:
 
 
 def _standing(run: RunSummary) -> str:
-    """How a run stands; a paused or failed one is in a state, but that it stopped comes first."""
+    """Return how a run stands; a paused or failed one is in a state, but that it stopped comes first."""
     stopped = {"paused": "PAUSED", "cancelled": "CANCELLED", "waiting": WAITING}.get(run.status)
     return "FAILED" if run.failed_in else stopped or run.state
 
@@ -84,7 +84,7 @@ def _account(documents: Sequence[Doc]) -> str:
 
 
 def _money(doc: Doc) -> tuple[float, float]:
-    """What a run cost, and would have cost without a prompt cache."""
+    """Return what a run cost, and would have cost without a prompt cache."""
     cost: Any = part(doc, "cost")
     spent = number(cost.get("total")) or 0.0
     return spent, number(cost.get("uncached")) or spent

@@ -1,4 +1,4 @@
-"""What %agent_runs does. Each subcommand shows one table or one run."""
+"""Do what %agent_runs does. Each subcommand shows one table or one run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from IPython.display import display
 from agentnb.agent.approvals import AWAITING_APPROVAL, COMMAND, Answer, Question
 from agentnb.agent.request import Limits
 from agentnb.agent.run_document import state_of
+from agentnb.agent.tools.running.names import listed
+from agentnb.agent.tools.running.undo import STAYS
 from agentnb.durable.journal import records
 from agentnb.durable.machine import Replay
 from agentnb.errors import InputError
@@ -22,6 +24,7 @@ from agentnb.notebook.commands.subcommands import dispatch, show_table
 from agentnb.notebook.flags import Flag
 from agentnb.notebook.kernel import RESULT, Notebook, Result
 from agentnb.notebook.run_task import show_run
+from agentnb.view.exact_text import exact
 from agentnb.view.tables import Code
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ ANSWER_FLAGS = (
 
 
 def agent_runs(notebook: Notebook, line: str) -> None:
-    """list | show | watch | resume | approve | deny | answer | pause | fork | replay | export"""
+    """list | show | watch | resume | approve | deny | answer | undo | pause | fork | replay | export"""
     session = notebook.session
     table: dict[str, Callable[[str], None]] = {
         "list": lambda rest: list_runs(notebook, rest),
@@ -54,6 +57,7 @@ def agent_runs(notebook: Notebook, line: str) -> None:
         "approve": lambda rest: _answer(notebook, rest, approved=True),
         "deny": lambda rest: _answer(notebook, rest, approved=False),
         "answer": lambda rest: _answer(notebook, rest, approved=True, asked=True),
+        "undo": lambda rest: _undo(session, rest),
         "pause": lambda rest: _pause(session, rest),
         "fork": lambda rest: _fork(session, rest),
         "replay": lambda rest: _replay(session, rest),
@@ -80,7 +84,7 @@ def _watch(notebook: Notebook, rest: str) -> None:
 
 
 def _one_run(session: Session, rest: str) -> str:
-    """The run that was named, or the newest one."""
+    """Return the run that was named, or the newest one."""
     if rest:
         return rest.split()[0]
     newest = session.machine().journal.runs(limit=1)
@@ -107,7 +111,7 @@ def _resume(notebook: Notebook, rest: str) -> None:
 
 
 def _last_stopped(session: Session) -> str:
-    """The newest run that was stopped or that failed: what `resume` alone means."""
+    """Return the newest run that was stopped or that failed: what `resume` alone means."""
     found = session.machine().journal.runs(limit=200)
     stopped = (run.run_id for run in found if run.status == records.PAUSED or run.failed_in)
     if (run_id := next(stopped, None)) is None:
@@ -144,7 +148,7 @@ _LIKE = "e.g. %agent_runs approve RUN --call 1 --rest, or %agent_runs deny RUN W
 
 
 def calls_meant(session: Session, run_id: str, number: int | None) -> list[Question]:
-    """The calls that are meant. Raises InputError where nothing waits, or no call has this number."""
+    """Return the calls that are meant. Raises InputError where nothing waits, or no call has this number."""
     run = session.machine().get(run_id)
     found = state_of(run.context).waiting(run_id) if run.state == AWAITING_APPROVAL else []
     if not found:
@@ -168,6 +172,33 @@ def _give(agent: BuiltInAgent, run_id: str, answers: list[Answer]) -> None:
             about=run_id,
             todo=f"%agent_runs show {run_id} tells what was said, %agent_runs resume {run_id} goes on with it.",
         )
+
+
+def _undo(session: Session, rest: str) -> None:
+    """Take back what the newest code that a model ran in this kernel did to its names."""
+    if rest:
+        raise InputError("%agent_runs undo takes no words", todo="It takes back the newest code that a model ran here.")
+    undone = session.undo.undo(session.namespace)
+    if undone is None:
+        todo = "It takes back code of run_code that ran in this kernel."
+        raise InputError("there is no code of a model's to take back", todo=todo)
+    rows = [
+        (name, did, "changed since; left as it is" if name in undone.since else was)
+        for names, did, was in (
+            (undone.did.made, "made", "gone"),
+            (undone.did.changed, "changed", "as it was"),
+            (undone.did.deleted, "deleted", "there again"),
+        )
+        for name in names
+    ]
+    notes = (
+        [f"Changes inside {listed(undone.did.unseen)}, if any, stay: no copy was kept."] if undone.did.unseen else []
+    )
+    notes.append(STAYS)
+    if undone.more:
+        notes.append(f"Again takes back the code before it ({undone.more} more).")
+    begins = exact(undone.code.strip().partition("\n")[0][:60])
+    show_table(f"Taken back: {begins}", ("name", "the code had", "now"), rows, notes)
 
 
 def _pause(session: Session, rest: str) -> None:

@@ -1,4 +1,4 @@
-"""What the magics with subcommands share: which one a line names, and the table that each shows."""
+"""Share what the magics with subcommands need: which one a line names, and the table that each shows."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _BLOCK_TYPES = (
 
 
 def refuse(message: str, status: int = 400) -> RequestRefused:
-    """The refusal to raise; its `what` is the provider's message."""
+    """Return the refusal to raise; its `what` is the provider's message."""
     return RequestRefused(message, status=status)
 
 

@@ -16,12 +16,13 @@ from agentnb.simulator.promptcache_rules import PromptPiece
 TOOLS_PREAMBLE = 260
 """Tokens that the API adds before the first tool: its own instructions on how to call tools."""
 PER_TOOL, PER_TURN, PER_CALL, PER_RESULT, PER_DOCUMENT, REPLY_START = 9, 4, 12, 11, 1100, 3
-"""Tokens of structure: per tool, per change of speaker, per tool_use, per tool_result, per document that is not
-text or picture of another address, and at the very end (where the reply begins; never cached)."""
+"""Tokens of structure: per tool, change of speaker, tool_use and tool_result. Also per document that is not text or a
+picture of another address. Last, at the very end, where the reply begins; never cached."""
 
 
 def pieces(body: WireMapping, count: Counter) -> list[PromptPiece]:
-    """Every block of the prompt in render order: tools, system, messages. Marks are taken out and kept as `ttl`."""
+    """Return every block of the prompt in render order: tools, system, messages. Marks are taken out and kept as
+    `ttl`."""
     out = [*_tool_pieces(body, count), *_system_pieces(body, count), *_message_pieces(body, count)]
     top = body.get("cache_control")
     if top:
@@ -100,8 +101,8 @@ def _ttl(block: WireMapping) -> str | None:
 
 
 def _canonical(block: WireMapping) -> bytes:
-    """The block without marks. Its own fields in one order; inside `input` and schemas the order as sent, since there
-    the real API is known to miss on reordered keys."""
+    """Return the block without marks. Its own fields come in one order. Inside `input` and schemas the order is as
+    sent: the real API is known to miss on reordered keys."""
     fields = {key: block[key] for key in sorted(block) if key != "cache_control"}
     if fields.get("type") == "tool_result":
         fields["content"] = [_plain(part) for part in blocks_of(fields.get("content"))]
@@ -127,7 +128,7 @@ def thoughts(body: WireMapping) -> Iterator[tuple[int, str, WireMapping]]:
 
 
 def ask_of(body: WireMapping, row: Model) -> Ask:
-    """The request as the model reads it."""
+    """Return the request as the model reads it."""
     choice = body.get("tool_choice") or {}
     kind = choice.get("type", "auto")
     return Ask(

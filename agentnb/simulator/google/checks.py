@@ -13,7 +13,7 @@ from agentnb.simulator.images import refusal_of_google
 
 
 def refuse(message: str, status: int = 400) -> RequestRefused:
-    """The refusal to raise; its `what` is the provider's message."""
+    """Return the refusal to raise; its `what` is the provider's message."""
     return RequestRefused(message, status=status)
 
 

@@ -23,8 +23,8 @@ _FREE = ("args", "response", "parametersJsonSchema", "parameters", "responseJson
 
 
 def camel(value: object) -> Any:
-    """The body with its field names in one spelling: the API takes `thinking_config` for `thinkingConfig`, and the SDK
-    sends both. What the user's own JSON holds is left alone."""
+    """Return the body with its field names in one spelling. The API takes `thinking_config` for `thinkingConfig`; the
+    SDK sends both. What the user's own JSON holds is left alone."""
     if isinstance(value, list):
         return [camel(item) for item in value]
     if not isinstance(value, Mapping):
@@ -39,7 +39,7 @@ def contents_of(value: Any) -> list[Any]:
 
 
 def parts_of(content: object) -> list[Any]:
-    """A content's parts; a bare string is one text part."""
+    """Return a content's parts; a bare string is one text part."""
     if isinstance(content, str):
         return [{"text": content}]
     parts = content.get("parts") if isinstance(content, Mapping) else None
@@ -51,12 +51,12 @@ def system_of(body: WireMapping) -> Any:
 
 
 def declarations(body: WireMapping) -> list[WireMapping]:
-    """Every function declaration in the body's tools."""
+    """Return every function declaration in the body's tools."""
     return [found for tool in body.get("tools") or [] for found in tool.get("functionDeclarations") or []]
 
 
 def blocks(body: WireMapping, count: Counter) -> list[PrefixBlock]:
-    """Every part of the prompt in render order: tools, system, contents."""
+    """Return every part of the prompt in render order: tools, system, contents."""
     return [*_tool_blocks(body, count), *_part_blocks("system", "system", system_of(body), count), *_turns(body, count)]
 
 
@@ -102,12 +102,12 @@ def _part(part: WireMapping) -> tuple[str, int]:
 
 
 def thought_seal(tokens: int, digest: bytes) -> str:
-    """A thought signature, which says how many tokens come back with it."""
+    """Return a thought signature, which says how many tokens come back with it."""
     return base64.b64encode(b"%d:" % tokens + digest).decode()
 
 
 def thought_tokens(part: WireMapping) -> int:
-    """Tokens of the thought that comes back with the part's signature; none with another server's."""
+    """Return the tokens of the thought that comes back with the part's signature; none with another server's."""
     try:
         count, colon, _ = base64.b64decode(str(standard(part.get("thoughtSignature")) or ""), validate=True).partition(
             b":"
@@ -122,7 +122,7 @@ def _json(value: object) -> str:
 
 
 def ask_of(body: WireMapping, row: Model) -> Ask:
-    """The request as the model reads it."""
+    """Return the request as the model reads it."""
     config = body.get("generationConfig") or {}
     calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
     mode = str(calling.get("mode", "AUTO")).lower()
@@ -177,7 +177,7 @@ def _one(role: str, part: WireMapping) -> Said:
 
 
 def _result(role: str, found: WireMapping) -> Said:
-    """The SDK wraps what a tool returned in `result` or `output`, and a failure in `error`."""
+    """Return the SDK wraps what a tool returned in `result` or `output`, and a failure in `error`."""
     response = found.get("response") or {}
     failed = "error" in response
     value = response.get("error" if failed else "result", response.get("output", response))

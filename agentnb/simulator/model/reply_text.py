@@ -18,13 +18,14 @@ from agentnb.simulator.tokenizer import pieces
 _LISTED = 5
 _NOTED = 12
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_ABOVE = re.compile(r"\b(?:the|last|previous) (?:cell|output|result|table|plot)s?(?: above)?\b|\babove\b")
 _CELLS = re.compile(r"\b(?:cells?|In|Out)\b[ \[]*(\d{1,6})", re.IGNORECASE)
 
 
 def answer(ask: Ask, *, declined: bool = False, paused: bool = False) -> Spoken:
     """Return the reply to `ask`: tool calls where the question wants them, else text; cut where the request says.
 
-    With `declined` the model says nothing and stops as a refusal does; `paused` it stops in the middle of its text.
+    With `declined` the model says nothing and stops as a refusal does. `paused`: it stops in the middle of its text.
     What an unfinished message of its own has said already it does not say again.
     """
     if declined:
@@ -39,7 +40,7 @@ def answer(ask: Ask, *, declined: bool = False, paused: bool = False) -> Spoken:
 
 
 def _begun(said: Sequence[Said]) -> str:
-    """The text of the assistant's message that the conversation ends with."""
+    """Return the text of the assistant's message that the conversation ends with."""
     texts: list[str] = []
     for item in reversed(said):
         if item.role != "assistant":
@@ -49,7 +50,7 @@ def _begun(said: Sequence[Said]) -> str:
 
 
 def _paused(said: Spoken) -> Spoken:
-    """The first half of the text. No message may end with a space."""
+    """Return the first half of the text. No message may end with a space."""
     end = max(len(said.pieces) // 2, 1)
     while end < len(said.pieces) and said.pieces[end - 1] != said.pieces[end - 1].rstrip():
         end += 1
@@ -79,6 +80,8 @@ def _named(held: Conversation) -> list[str]:
     words = [*marked, *([] if marked else _WORD.findall(held.question))]
     known = [found for word in words if (found := held.find(word) or (word if word in held.values else ""))]
     cells = [f"cell {number}" for number in _CELLS.findall(held.question) if int(number) in held.cells]
+    if not cells and _ABOVE.search(held.question):
+        cells = [f"cell {number}" for number in [*held.cells][-1:]]
     return list(dict.fromkeys([*cells, *known]))
 
 
@@ -99,7 +102,7 @@ def _group(thing: str, shown: Sequence[str], count: int) -> str:
 
 
 def _quoted(held: Conversation, named: Sequence[str]) -> str:
-    """One line of what was given, to the letter: of what the question names, else of the newest that says something."""
+    """Return one given line, to the letter: of what the question names, else of the newest that says something."""
     first = next(iter(named), "")
     if first.startswith("cell "):
         return _shows(held.cells[int(first.removeprefix("cell "))])
@@ -119,7 +122,7 @@ def _quoted(held: Conversation, named: Sequence[str]) -> str:
 
 
 def _shows(cell: Cell) -> str:
-    """The line of the cell's output that holds a figure, else the last line of its output, else of its source."""
+    """Return the cell's output line that holds a figure, else its last output line, else its last source line."""
     lines = [line.strip() for line in (cell.output.strip() or cell.source).splitlines() if line.strip()]
     figure = next((line for line in reversed(lines) if re.search(r"\d", line)), lines[-1] if lines else "")
     return _cited(f"Cell {cell.number} {'shows' if cell.output.strip() else 'ends with'}", figure)
@@ -157,6 +160,8 @@ def _returned(item: Said) -> str:
 
 def _in_a_line(item: Said) -> str:
     brought = read([item])
+    if item.name == "propose_cell" and not item.is_error:
+        return "A cell is proposed below. It has not run."
     if brought.definitions and not item.is_error:
         return f"`{item.name}` brought {_all(brought)}."
     lines = item.text.strip().splitlines() or ["nothing"]

@@ -12,12 +12,12 @@ from agentnb.simulator.openai.prompt import image_url
 
 
 def refuse(message: str, *, param: str = "", status: int = 400) -> RequestRefused:
-    """The refusal to raise; its `what` is the provider's message."""
+    """Return the refusal to raise; its `what` is the provider's message."""
     return RequestRefused(message, about=param, status=status)
 
 
 def model_of(body: object) -> Model:
-    """The row of the body's model."""
+    """Return the row of the body's model."""
     if not isinstance(body, Mapping):
         raise refuse("We could not parse the JSON body of your request.")
     name = body.get("model")
@@ -141,5 +141,5 @@ CODES = {
 
 
 def code_of(message: str) -> str | None:
-    """The error code that goes with a message, where there is one."""
+    """Return the error code that goes with a message, where there is one."""
     return next((code for words, code in CODES.items() if words in message), None)

@@ -1,8 +1,8 @@
 """Connections to PostgreSQL: opened on demand, given back, made anew when the server went away. [home of psycopg]
 
 A write is one transaction, and either all of it is there or nothing. Where the connection breaks, the work is done
-again on a new one; where it breaks while the commit's answer is awaited, the server is asked first what became of the
-transaction (`pg_xact_status`). The server is waited for once it has been reached before: a restart takes seconds.
+again on a new one. Where it breaks during a commit, the server is asked first what became of the transaction
+(`pg_xact_status`). The server is waited for once it has been reached before: a restart takes seconds.
 
 psycopg is imported when a database is opened. No error of its own leaves this module: ours say no password, and their
 tracebacks hold none.
@@ -32,8 +32,8 @@ T = TypeVar("T")
 Rows: TypeAlias = list[tuple[Any, ...]]
 
 MOST = 8
-"""Connections that one process has at most, opened as threads need them. The server flushes for several at once: 16
-threads made 444 steps a second over 4, 601 over 8, 615 over 16 (bench_postgres.py, 2026-11-27, busy machine)."""
+"""Connections that one process has at most, opened as threads need them. The server flushes for several at once. 16
+threads made 444 steps a second over 4, 601 over 8, 615 over 16 (bench_postgres.py, 2026-11-27)."""
 PATIENCE = 30.0
 """Seconds for which a server that was reached before is waited for."""
 WAITS = (0.02, 0.05, 0.1, 0.2, 0.5)
@@ -55,7 +55,7 @@ class Begun(NamedTuple):
         return rows(self.connection, statement, values)
 
     def count(self, statement: str, values: object = ()) -> int:
-        """How many rows the statement changed."""
+        """Return how many rows the statement changed."""
         return count(self.connection, statement, values)
 
 
@@ -97,7 +97,7 @@ class Server:
         self.closed = False
 
     def _make_lock(self) -> None:
-        """The lock itself is taken, not its condition, whose `__enter__` is Python code: an interrupt in the midst of
+        """The lock itself is taken, not its condition, whose `__enter__` is Python code. An interrupt in the midst of
         that left it locked for every other thread.
         """
         self._lock = threading.Lock()
@@ -110,18 +110,19 @@ class Server:
     # Work
 
     def read(self, statement: str, values: object = ()) -> Rows:
-        """The rows that one statement gives."""
+        """Return the rows that one statement gives."""
         return self.repeated(lambda connection: rows(connection, statement, values))
 
     def write(self, work: Callable[[Begun], T]) -> T:
-        """The result of `work`, in one transaction, once it is durable. What `work` raises undoes all of it.
+        """Return the result of `work`, in one transaction, once it is durable. What `work` raises undoes all of it.
 
         `work` may be done more than once, each time anew; only one of its transactions is ever kept.
         """
         return self.repeated(lambda connection: self._transact(connection, work))
 
     def repeated(self, work: Callable[[psycopg.Connection], T]) -> T:
-        """The result of `work`, done again on a new connection where one breaks, or where the server says: again."""
+        """Return the result of `work`, done again on a new connection where one breaks, or where the server says:
+        again."""
         waits, deadline = iter(WAITS), time.monotonic() + self._patience
         while True:
             try:
@@ -153,7 +154,7 @@ class Server:
         return result
 
     def _was_committed(self, transaction: str) -> bool:
-        """What became of a transaction whose commit was sent and never answered."""
+        """Return what became of a transaction whose commit was sent and never answered."""
         deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
             ((status,),) = self.read(sql.STATUS, (transaction,))
@@ -221,7 +222,8 @@ class Server:
         return connection
 
     def _try_to_open(self) -> tuple[psycopg.Connection | None, str]:
-        """A connection, or what was said instead. psycopg's own error, whose frames know the password, ends here."""
+        """Return a connection, or what was said instead. psycopg's own error, whose frames know the password, ends
+        here."""
         try:
             connection = self._driver.connect(**self._parameters, autocommit=True)
         except self._driver.Error as error:
@@ -292,7 +294,7 @@ def _psycopg() -> Any:
 
 
 def _parameters(url: str) -> dict[str, str]:
-    """What the address says, as psycopg wants it, over our defaults. Raises InputError, without quoting it."""
+    """Return what the address says, as psycopg wants it, over our defaults. Raises InputError, without quoting it."""
     parsed = _parsed(url)
     problem = addresses.problem_of(url, parsed)
     if problem:

@@ -26,7 +26,7 @@ def migrate(server: Server, migrations: Sequence[Sequence[str]] = MIGRATIONS) ->
 
 
 def read_format(server: Server) -> int:
-    """The database's format number; 0 where our tables are not in it."""
+    """Return the database's format number; 0 where our tables are not in it."""
     if not server.read("SELECT to_regclass('agentnb.meta') IS NOT NULL")[0][0]:
         return 0
     found = server.read(_FORMAT)
@@ -34,13 +34,13 @@ def read_format(server: Server) -> int:
 
 
 def is_begun(url: str) -> bool:
-    """Whether the database has the tables of a journal. Nothing is made."""
+    """Tell whether the database has the tables of a journal. Nothing is made."""
     with closing(Server(url)) as server:
         return read_format(server) > 0
 
 
 def describe(url: str) -> str:
-    """The server, its version, and what is there of a journal. Nothing is made."""
+    """Return the server, its version, and what is there of a journal. Nothing is made."""
     with closing(Server(url)) as server:
         version, flushes = server.read("SELECT current_setting('server_version'), current_setting('fsync')")[0]
         found = read_format(server)

@@ -1,7 +1,7 @@
-"""The tables of a journal in PostgreSQL, their format number, and the numbered migrations to bring old ones up to date.
+"""Make a journal's tables in PostgreSQL, with their format number, and migrate old ones by numbered steps.
 
-They lie in a schema of their own, `agentnb`, and need no right but to create it (or to create tables in it, where an
-administrator has made it). A released format is never changed: a new one is a new entry in MIGRATIONS.
+They lie in a schema of their own, `agentnb`, and need no right but to create it. Where an administrator has made it,
+the right to create tables in it is enough. A released format is never changed: a new one is a new entry in MIGRATIONS.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ GUARD = 0x61676E62
 
 FORMAT_1 = (
     "CREATE TABLE agentnb.meta (name text PRIMARY KEY, value bigint NOT NULL)",
-    # Where a run is and who works on it. A step changes no column that an index covers, and finds room for the row's
-    # new version on the same page (fillfactor): then no index is written, and old versions go without a vacuum.
+    # The run's place and its worker. A step changes no indexed column, and the row's new version finds room on the same
+    # page (fillfactor). So no index is written, and old versions go without a vacuum.
     """CREATE TABLE agentnb.runs (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, run_id text COLLATE "C" NOT NULL UNIQUE,
         state text NOT NULL, status text NOT NULL, step bigint NOT NULL DEFAULT 0, created float8 NOT NULL,
@@ -24,9 +24,9 @@ FORMAT_1 = (
         attempt integer NOT NULL DEFAULT 0, failed_in text, error bytea, wake_at float8, versions text NOT NULL,
         origin_run text, origin_step bigint, tags text NOT NULL) WITH (fillfactor = 50)""",
     "CREATE INDEX runs_going ON agentnb.runs (id) WHERE status IN ('running', 'waiting')",
-    # Events are numbered in the order in which they become visible: a follower must not see 8 before 7 is settled.
-    # Whoever takes a number says first, by a lock that the server lets go with the transaction, that numbers from here
-    # on are under way; `settled` gives the last number below which none is. Nobody ever waits for such a lock.
+    # Events are numbered in the order in which they become visible: no follower sees 8 before 7 is settled. Whoever
+    # takes a number first says, by a lock that ends with the transaction, that numbers are under way. `settled` gives
+    # the last number below which none is. Nobody ever waits for such a lock.
     "CREATE SEQUENCE agentnb.event_seq",
     f"""CREATE FUNCTION agentnb.next_seq() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
         BEGIN
@@ -47,9 +47,9 @@ FORMAT_1 = (
                 AND l.classid = GUARD AND d.datname = pg_catalog.current_database();
             RETURN least(top, low);
         END $$""".replace("GUARD", str(GUARD)),
-    # A history row is the event: part 0 is the step, later parts are marks made while the run stood at that step. Its
-    # key lets no step be written twice, whatever else should fail. `fence` tells under which claim it was written, so
-    # that a worker whose connection broke during a commit can tell whether the step is its own.
+    # A history row is the event: part 0 is the step, later parts are marks made while it stood. Its key lets no step be
+    # written twice, whatever else should fail. `fence` tells under which claim it was written. So a worker whose
+    # connection broke during a commit can tell whether the step is its own.
     """CREATE TABLE agentnb.history (
         run bigint NOT NULL, step bigint NOT NULL, part integer NOT NULL,
         seq bigint NOT NULL DEFAULT agentnb.next_seq(),

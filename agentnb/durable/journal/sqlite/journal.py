@@ -177,7 +177,7 @@ class EmbeddedJournal:
         return self._read(lambda: sql.events_of(self._connection.execute(query, (after_seq, limit))))
 
     def changed(self) -> int:
-        """A number that differs after another connection's commit: what a follower asks before it reads."""
+        """Return a number that differs after another connection's commit: what a follower asks before it reads."""
         return int(self._all("PRAGMA data_version", ())[0][0])
 
     @property

@@ -78,7 +78,7 @@ SELECT_EVENTS = (
 
 
 def with_tags(tags: Mapping[str, str]) -> tuple[str, list[str]]:
-    """The condition that a run carries all these tags, and its values."""
+    """Return the condition that a run carries all these tags, and its values."""
     one = "SELECT run FROM agentnb_tags WHERE name = ? AND value = ?"
     condition = f"id IN ({' INTERSECT '.join([one] * len(tags))})" if tags else "1"
     return condition, [part for item in tags.items() for part in item]

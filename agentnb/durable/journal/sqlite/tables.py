@@ -75,7 +75,7 @@ class SqliteTables(Rules):
     # Steps
 
     def last(self, key: int) -> int:
-        """The `seq` of the run's last event."""
+        """Return the `seq` of the run's last event."""
         return int(self.execute("SELECT last FROM agentnb_runs WHERE id = ?", (key,)).fetchone()[0])
 
     def append(self, key: int, event: Added, *, keyframe: bool = False, fence: int = 0) -> int:

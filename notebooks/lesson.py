@@ -1,0 +1,21 @@
+"""Check the answers that a reader of a lesson gives. It is no part of agentnb, and knows nothing of it."""
+
+from __future__ import annotations
+
+import math
+
+
+def check(answer: object, right: object, hint: str) -> None:
+    """Say whether an answer is right; where it is not, give the hint. Numbers may be off by one in a hundred."""
+    if answer is ...:
+        print("Write your answer in the place of the three dots, and run this cell.")
+    elif _same(answer, right):
+        print(f"Right: {right}")
+    else:
+        print(f"Not yet. {hint}")
+
+
+def _same(answer: object, right: object) -> bool:
+    if isinstance(answer, bool) or isinstance(right, bool | str):
+        return answer == right
+    return isinstance(answer, int | float) and math.isclose(answer, right, rel_tol=0.01)
