@@ -103,7 +103,8 @@ def _runs(chosen: argparse.Namespace) -> int:
     from agentnb.settings import from_environment, journal_place
 
     place = chosen.where or journal_place(from_environment(os.environ))
-    found = open_journal(place).runs(limit=chosen.n) if is_begun(place) else []
+    newest = open_journal(place).runs(limit=chosen.n) if is_begun(place) else []
+    found = [run for run in newest if not run.tags.get("child_of")]
     if not found:
         print("No run yet.")
     for run in found:

@@ -146,6 +146,8 @@ class AgentState:
     Whom: `label` is the model's name for people, `simulated` says that the simulator answers. `token_factor` is the
     estimator's calibration when the run began: a replay must count as the run did.
 
+    `child_of` is the run that delegated this one (states/children.py).
+
     Where the turn hangs: `parent` is the run of the turn before, `turn` its number on the path. `branch` says that it
     goes another way than a turn before it. `kind` is the digest of what a segment freezes by its own.
 
@@ -162,6 +164,7 @@ class AgentState:
     options: RunOptions
     segment: Segment
     purse: str = ""
+    child_of: str = ""
     notebook: bool = False
     label: str = ""
     simulated: bool = False
@@ -247,6 +250,7 @@ class AgentState:
             "allow": list(self.options.allow),
             "budget": {"limit": self.options.budget, "spent": self.spending.spent},
             **({"purse": self.purse} if self.purse else {}),
+            **({"child_of": self.child_of} if self.child_of else {}),
             "label": self.label,
             "simulated": self.simulated,
             "token_factor": self.token_factor,
@@ -307,8 +311,8 @@ class AgentState:
 
 
 _PLAIN = (
-    "task", "thread", "purse", "notebook", "label", "simulated", "token_factor", "parent", "turn", "branch", "kind",
-    "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits",
+    "task", "thread", "purse", "child_of", "notebook", "label", "simulated", "token_factor", "parent", "turn", "branch",
+    "kind", "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits",
 )  # fmt: skip
 _LISTS = ("notes", "cells", "definitions", "left_out", "images", "redactions")
 

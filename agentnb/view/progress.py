@@ -59,6 +59,8 @@ class Progress:
     stage: str = ""
     cost: float = 0.0
     plan: str = ""
+    children: tuple[str, ...] = ()
+    """A line for each child at work, or of the step before."""
     loading: float = 0.0
     """Seconds that went into loading the provider's SDK."""
     newest: deque[str] = field(default_factory=lambda: deque(maxlen=NEWEST))
@@ -80,6 +82,8 @@ class Progress:
             self._phase(clean(event.data.get("text") or ""), now)
         elif event.kind == "view":
             self._view(event.data.get("context") or {}, now)
+        elif event.kind == "children":
+            self.children = tuple(say.child_lines(event.data))
         elif event.kind in ("step", "failed"):
             self._step(event)
 
@@ -164,7 +168,8 @@ class Progress:
     def stage_html(self, beside: str = "") -> str:
         words = " · ".join(map(esc, [self.stage_words(), *self.aside(beside)]))
         colour = say.state_words({"state": self.state, "live": {}})[2]
-        return f'<div style="{SMALL}"><span style="color:{colour}">●</span> {words}</div>'
+        children = "".join(f'<div style="margin:0 0 0 16px">{esc(line)}</div>' for line in self.children)
+        return f'<div style="{SMALL}"><span style="color:{colour}">●</span> {words}{children}</div>'
 
     def clock_html(self, now: float) -> str:
         """Return the bar and the time. The mark in its middle is where the first token is expected."""

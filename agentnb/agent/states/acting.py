@@ -12,6 +12,7 @@ from agentnb.agent.conversation.drift import TIMES, TOLD, reminded, times_before
 from agentnb.agent.conversation.turn_blocks import open_calls, result_block, tool_record
 from agentnb.agent.deps import Services
 from agentnb.agent.state import AgentState, HeldDefinition, Step, StepEvent
+from agentnb.agent.states.children import Children
 from agentnb.agent.tools.plan import PlanItem
 from agentnb.agent.tools.tool import Outcome, Tool, ToolBox, carry_out, pick
 from agentnb.canonical import JsonMapping, JsonObject
@@ -25,6 +26,7 @@ class Acting:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._machine = services.machine
+        self._children = Children(services)
 
     def __call__(self, state: AgentState) -> Step:
         """Carry out every call of the reply, or none where a person is to be asked first."""
@@ -37,18 +39,21 @@ class Acting:
             return self._ask(state, asked, box)
         records = []
         started = self._services.clock.monotonic()
+        children = self._children.run(state, box, [each for each in calls if _delegates(box, each.call)])
         for proposed in calls:
-            word = approvals.said_of(run_id, proposed)
-            outcome, seconds = self._timed(box, proposed, word)
-            outcome = self._noticed(state, box, proposed.call, said_once(outcome, state.definitions))
+            word, child = approvals.said_of(run_id, proposed), children.get(proposed.number)
+            outcome, seconds = (child.outcome, child.seconds) if child else self._timed(box, proposed, word)
+            outcome = self._noticed(state, proposed.call, said_once(outcome, state.definitions))
             state = replace(
                 state,
+                spending=state.spending.with_child(child.spending) if child and child.spending else state.spending,
                 plan=state.plan if outcome.plan is None else self._without_secrets(outcome.plan),
                 blocks=(*state.blocks, result_block(proposed.call, outcome)),
                 definitions=_holding(state.definitions, outcome),
                 proposals=(*state.proposals, *([outcome.proposes] if outcome.proposes else [])),
             )
-            records.append(tool_record(proposed.call, outcome, seconds, word, scrub=self._services.scrub.of_output))
+            record = tool_record(proposed.call, outcome, seconds, word, scrub=self._services.scrub.of_output)
+            records.append(record | (child.shown() if child else {}))
         self._machine.current.attach(
             seconds=round(self._services.clock.monotonic() - started, 6),
             what=", ".join(f"{r['name']}{' (refused)' if r['refused'] else ''}" for r in records),
@@ -60,7 +65,7 @@ class Acting:
     def _without_secrets(self, plan: Sequence[PlanItem]) -> tuple[PlanItem, ...]:
         return tuple(replace(item, text=self._services.scrub.of_output(item.text)) for item in plan)
 
-    def _noticed(self, state: AgentState, box: ToolBox, call: ToolCall, outcome: Outcome) -> Outcome:
+    def _noticed(self, state: AgentState, call: ToolCall, outcome: Outcome) -> Outcome:
         """Add a word to the model where the outcome came too often. Raises RunRepeats where it comes again.
 
         Whoever resumes such a run lets it go on.
@@ -165,6 +170,10 @@ class Listening:
             current.attach(what=f"{said} {word.question.tool} ({word.by})", decision=word.to_json())
         state = replace(state, waits=state.waits + 1)
         return StepEvent.HEARD if state.waiting(current.run_id) else StepEvent.ALL_SAID, state
+
+
+def _delegates(box: ToolBox, call: ToolCall) -> bool:
+    return call.name in box.tools and box.tools[call.name].delegates
 
 
 def _changed(arguments: JsonMapping) -> str:

@@ -73,7 +73,8 @@ class Thinking:
         wanted = self._services.limits.get(run_id, Limits()).model
         if wanted and wanted != state.address:
             state = with_model(state, wanted, run_id, self._services)
-        self._services.keepalive.stop()
+        if not state.child_of:
+            self._services.keepalive.stop()
         before = state.spending.spent
         call, prediction = self._preparing.prepare(state)
         if state.options.replay in ("live", "record"):
@@ -90,7 +91,7 @@ class Thinking:
         """Return the call bound to a cache object, where the provider keeps such, one pays, and the budget allows
         it."""
         objects, provider = self._services.objects, self._services.provider_for(state.address)
-        if not isinstance(provider, ObjectProvider):
+        if not isinstance(provider, ObjectProvider) or state.child_of:  # its parent's call has seen to it
             return state, call
         before, existed = objects.spent, objects.find(call.prompt, call.model, call.scope) is not None
         held = objects.ensure(
@@ -235,7 +236,7 @@ class Thinking:
             wasted = prices.cost_of(call.model, answer.wasted)
             state = replace(state, spending=state.spending.with_call(answer.wasted, wasted))
         event, state = advance(state, reply, cost, sent=len(call.prompt.blocks))
-        if event is StepEvent.ANSWERED:
+        if event is StepEvent.ANSWERED and not state.child_of:
             self._services.keepalive.begin(state.address, call, self._preparing.plan(state, call).pings)
         return event, state
 

@@ -113,3 +113,18 @@ class NotebookTools:
         short = all(item.text.strip() and len(item.text) <= LONGEST for item in items)
         fits = short and len(items) <= MOST
         return "" if fits else f"Give at most {MOST} steps, each with a text of at most {LONGEST} characters."
+
+    def delegate(
+        self,
+        task: Annotated[str, "Whole in itself: the other agent sees nothing of this conversation."],
+        tools: Annotated[
+            list[str] | None, "Those of your tools that it may use; default: all that it can have."
+        ] = None,
+    ) -> Outcome:
+        """Give a part of the task to another agent and get its answer. Several calls in one reply run side by side:
+        for parts that do not need each other. Name the definitions that it needs in backticks."""
+        raise AssertionError("a child's run is the result of this tool; it is never carried out here")
+
+    def delegate_trouble(self, task: str, tools: list[str] | None = None) -> str:
+        """Say why a part cannot be delegated; an empty text where it can."""
+        return "" if task.strip() else "The task is empty."

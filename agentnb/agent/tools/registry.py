@@ -25,6 +25,7 @@ class Listed:
     acts: bool = False
     on_main: bool = False
     asks: bool = False
+    delegates: bool = False
     shows_values: bool = False
     trouble: Callable[..., str] | None = None
     rehearse: Callable[..., str] | None = None
@@ -40,6 +41,7 @@ REGISTRY = (
     Listed(call=NotebookTools.propose_cell, trouble=NotebookTools.proposal_trouble),
     Listed(call=NotebookTools.plan, trouble=NotebookTools.plan_trouble),
     Listed(call=NotebookTools.ask_user, acts=True, asks=True, trouble=NotebookTools.question_trouble),
+    Listed(call=NotebookTools.delegate, delegates=True, trouble=NotebookTools.delegate_trouble),
     Listed(call=ProjectFiles.list_files),
     Listed(call=ProjectFiles.read_file, shows_values=True),
     Listed(call=ProjectFiles.search_code, shows_values=True),
@@ -57,7 +59,7 @@ def built_in(*parts: object) -> dict[str, Tool]:
 
 
 def _bound(each: Listed, owner: object) -> Tool:
-    said = {name: getattr(each, name) for name in ("acts", "on_main", "asks", "shows_values")}
+    said = {name: getattr(each, name) for name in ("acts", "on_main", "asks", "delegates", "shows_values")}
     tool = tool_of(each.call.__get__(owner), **said)
     trouble = tool.trouble if each.trouble is None else each.trouble.__get__(owner)
     rehearse = None if each.rehearse is None else each.rehearse.__get__(owner)

@@ -58,6 +58,7 @@ class Tool:
     acts: bool = True
     on_main: bool = True
     asks: bool = False
+    delegates: bool = False
     shows_values: bool = True
     take: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     trouble: Callable[..., str] = field(default=lambda **_: "")

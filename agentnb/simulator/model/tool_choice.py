@@ -32,7 +32,7 @@ _VERBS = {
     "delegate": r"delegate",
     "recall": r"recall|remember",
 }
-_MANY = {"inspect": "name", "read_cell": "cell", "read_file": "file"}
+_MANY = {"inspect": "name", "read_cell": "cell", "read_file": "file", "delegate": "rest"}
 """Tools that are called once for each thing named, and the kind of that thing."""
 _KINDS = {
     "code": "code source expression program script",
@@ -146,6 +146,8 @@ def _things(part: _Clause, kind: str, held: Conversation) -> list[Any]:
     """List what the clause names of a kind. What is held in full is not inspected again."""
     if kind == "cell":
         return _cells(part, held)
+    if kind == "rest":
+        return list(dict.fromkeys(_spans(part.rest))) or [part.rest.strip(" .,:;!?\n") or part.whole.strip()]
     if kind == "file":
         return list(dict.fromkeys(_FILE.findall(part.text)))
     names = _names(part.text, held) or _names(part.whole, held)
