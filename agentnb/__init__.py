@@ -13,13 +13,18 @@ from agentnb._version import __version__
 if TYPE_CHECKING:
     from agentnb.agent.run_document import AgentRun
     from agentnb.agent.tools.tool import tool
+    from agentnb.durable.bus_redis import RedisBus
     from agentnb.durable.composition import Branch, parallel, submachine
     from agentnb.durable.journal.open import open_journal
     from agentnb.durable.machine import AgentStateMachine
     from agentnb.durable.states import Retry
     from agentnb.errors import AgentnbError
+    from agentnb.fleet.dask import DaskExecutor
+    from agentnb.fleet.fleet import Fleet
+    from agentnb.models.prices import price
     from agentnb.prompt.compiler import ASTContextCompiler
     from agentnb.script import Agent
+    from agentnb.simulator.clock import SimClock
 
 _HOMES = {
     "ASTContextCompiler": "agentnb.prompt.compiler",
@@ -28,9 +33,14 @@ _HOMES = {
     "AgentStateMachine": "agentnb.durable.machine",
     "AgentnbError": "agentnb.errors",
     "Branch": "agentnb.durable.composition",
+    "DaskExecutor": "agentnb.fleet.dask",
+    "Fleet": "agentnb.fleet.fleet",
+    "RedisBus": "agentnb.durable.bus_redis",
     "Retry": "agentnb.durable.states",
+    "SimClock": "agentnb.simulator.clock",
     "open_journal": "agentnb.durable.journal.open",
     "parallel": "agentnb.durable.composition",
+    "price": "agentnb.models.prices",
     "submachine": "agentnb.durable.composition",
     "tool": "agentnb.agent.tools.tool",
 }
@@ -42,11 +52,16 @@ __all__ = [
     "AgentStateMachine",
     "AgentnbError",
     "Branch",
+    "DaskExecutor",
+    "Fleet",
+    "RedisBus",
     "Retry",
+    "SimClock",
     "__version__",
     "load_ipython_extension",
     "open_journal",
     "parallel",
+    "price",
     "submachine",
     "tool",
     "unload_ipython_extension",

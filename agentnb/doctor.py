@@ -29,6 +29,7 @@ PACKAGES = {
     "redis": "only for an event bus: pip install -e '.[redis]'",
     "distributed": "only for runs on a Dask cluster: pip install -e '.[dask]'",
     "psycopg": "only for a journal in PostgreSQL: pip install -e '.[postgres]'",
+    "mcp": "only for tools of MCP servers: pip install -e '.[mcp]'",
     "xllamacpp": "only for a model of your own: pip install -e '.[local]'",
 }
 """Package and what to say where it is missing."""

@@ -26,7 +26,7 @@ AgentnbError
 ├── StepLimitReached      --max-steps
 ├── RunRepeats            the model makes the same call again and again, and nothing comes of it
 ├── ToolError
-│   └── ToolUnknown · ToolRefused · ToolFailed
+│   └── ToolUnknown · ToolRefused · ToolFailed · ToolServerFailed
 ├── AnswerMismatch        no value of the type that --as names
 └── RunInterrupted        the user pressed stop
     └── Stopped           while a cell showed a run of the agent
@@ -85,86 +85,128 @@ def _rebuild(cls: type[AgentnbError], state: dict[str, object]) -> AgentnbError:
 
 
 class InputError(AgentnbError):
+    """A magic's line or cell cannot be understood: a flag, a name, an empty task."""
+
     code = "input"
 
 
 class SettingsError(AgentnbError):
+    """A setting or an environment variable has a value that it cannot have."""
+
     code = "settings"
 
 
 class StorageError(AgentnbError):
+    """The data directory cannot be used."""
+
     code = "storage"
 
 
 class StorageUnsafe(StorageError):
+    """The data directory is open to others, or what was to be stored is not safe to store."""
+
     code = "storage.unsafe"
 
 
 class StorageDamaged(StorageError):
+    """The data directory or a journal holds something that agentnb did not write, or that is damaged."""
+
     code = "storage.damaged"
 
 
 class StorageFull(StorageError):
+    """The disk of the data directory is full."""
+
     code = "storage.full"
 
 
 class StorageReadOnly(StorageError):
+    """The data directory cannot be written."""
+
     code = "storage.read-only"
 
 
 class StorageLocked(StorageError):
+    """Another process has locked the data directory's file for too long."""
+
     code = "storage.locked"
 
 
 class JournalError(AgentnbError):
+    """A run or a step cannot be read or committed."""
+
     code = "journal"
 
 
 class RunUnknown(JournalError):
+    """The journal holds no run of that id."""
+
     code = "run.unknown"
 
 
 class RunExists(JournalError):
+    """There is a run of that id already."""
+
     code = "run.exists"
 
 
 class RunFinished(JournalError):
+    """The run has ended, so no step of it can be made."""
+
     code = "run.finished"
 
 
 class StepUnknown(JournalError):
+    """The run has no such step."""
+
     code = "step.unknown"
 
 
 class StepConflict(JournalError):
+    """Another process committed this step first; nothing of ours was written."""
+
     code = "step.conflict"
 
 
 class LeaseHeld(JournalError):
+    """Another worker holds the run at present."""
+
     code = "run.leased"
 
 
 class StateUnknown(JournalError):
+    """No handler is registered for the state that the run is in."""
+
     code = "state.unknown"
 
 
 class HandlerError(JournalError):
+    """A state's handler gave back something else than the next state and a context."""
+
     code = "state.handler"
 
 
 class ContextNotStorable(JournalError):
+    """A context holds a value that JSON has no form for."""
+
     code = "context.not-storable"
 
 
 class VersionChanged(JournalError):
+    """The run was begun under another version of its state machine."""
+
     code = "state.version"
 
 
 class RunPaused(JournalError):
+    """The run is paused, and goes on when it is resumed."""
+
     code = "run.paused"
 
 
 class RunCancelled(JournalError):
+    """The run was cancelled."""
+
     code = "run.cancelled"
 
 
@@ -181,6 +223,8 @@ class ActionUnsure(JournalError):
 
 
 class StateTimeout(JournalError):
+    """A state's handler took longer than it may."""
+
     code = "state.timeout"
 
 
@@ -197,34 +241,50 @@ class JournalRefused(JournalError):
 
 
 class ContextError(AgentnbError):
+    """A definition or file for the prompt cannot be read."""
+
     code = "context"
 
 
 class DefinitionNotFound(ContextError):
+    """The file has no definition of that name."""
+
     code = "definition.unknown"
 
 
 class PathOutsideRoot(ContextError):
+    """The path leads out of the directory that may be read."""
+
     code = "path.outside"
 
 
 class SchemaUnread(ContextError):
+    """A database did not tell its schema."""
+
     code = "context.schema"
 
 
 class ModelError(AgentnbError):
+    """The model cannot be asked as things stand here."""
+
     code = "model"
 
 
 class ModelUnknown(ModelError):
+    """No model of that name is known."""
+
     code = "model.unknown"
 
 
 class KeyMissing(ModelError):
+    """The environment variable with the provider's key is not set."""
+
     code = "key.missing"
 
 
 class PackageMissing(ModelError):
+    """The package that this needs is not installed."""
+
     code = "package.missing"
 
 
@@ -252,6 +312,8 @@ class ProviderError(AgentnbError):
 
 
 class RequestRefused(ProviderError):
+    """The provider refused the request as it is; sending it again brings the same."""
+
     code = "provider.refused"
 
 
@@ -262,30 +324,44 @@ class PromptTooLong(RequestRefused):
 
 
 class AccessRefused(ProviderError):
+    """The provider does not accept the key, or the key may not use this model."""
+
     code = "provider.access"
 
 
 class RateLimited(ProviderError):
+    """The provider allows no more requests or tokens for now."""
+
     code = "provider.rate-limited"
 
 
 class Overloaded(ProviderError):
+    """The provider has too much to do for now."""
+
     code = "provider.overloaded"
 
 
 class ServerFault(ProviderError):
+    """The provider failed."""
+
     code = "provider.fault"
 
 
 class ConnectionFailed(ProviderError):
+    """The provider could not be reached."""
+
     code = "provider.connection"
 
 
 class CallTimeout(ProviderError):
+    """The provider did not answer in time."""
+
     code = "provider.timeout"
 
 
 class StreamBroken(ProviderError):
+    """The reply broke off before its end."""
+
     code = "provider.stream"
 
 
@@ -302,26 +378,38 @@ class NotRecorded(ProviderError):
 
 
 class BackendError(AgentnbError):
+    """A server that several machines share cannot be used."""
+
     code = "backend"
 
 
 class BusUnreachable(BackendError):
+    """The server of the event bus cannot be reached."""
+
     code = "bus.unreachable"
 
 
 class BusRefused(BackendError):
+    """The server of the event bus does not let us in."""
+
     code = "bus.refused"
 
 
 class FleetUnreachable(BackendError):
+    """The scheduler of a fleet's workers cannot be reached."""
+
     code = "fleet.unreachable"
 
 
 class WorkersMissing(BackendError):
+    """The scheduler has no worker."""
+
     code = "fleet.no-workers"
 
 
 class VersionsDiffer(BackendError):
+    """A worker has other versions of the packages than this process."""
+
     code = "fleet.versions"
 
 
@@ -338,10 +426,14 @@ class WorkerLost(BackendError):
 
 
 class BudgetExceeded(AgentnbError):
+    """The next call could cost more than what is left of the budget; it was not made."""
+
     code = "budget.exceeded"
 
 
 class StepLimitReached(AgentnbError):
+    """The run has made as many steps as it may."""
+
     code = "steps.limit"
 
 
@@ -352,19 +444,33 @@ class RunRepeats(AgentnbError):
 
 
 class ToolError(AgentnbError):
+    """A tool cannot be called."""
+
     code = "tool"
 
 
 class ToolUnknown(ToolError):
+    """There is no tool of that name."""
+
     code = "tool.unknown"
 
 
 class ToolRefused(ToolError):
+    """The tool may not be called so: it was not allowed, or a person said no."""
+
     code = "tool.refused"
 
 
 class ToolFailed(ToolError):
+    """The tool was called and failed."""
+
     code = "tool.failed"
+
+
+class ToolServerFailed(ToolError):
+    """A server whose tools are used cannot be reached, ended, or did not answer in time."""
+
+    code = "tool.server"
 
 
 class AnswerMismatch(AgentnbError):
@@ -374,6 +480,8 @@ class AnswerMismatch(AgentnbError):
 
 
 class RunInterrupted(AgentnbError):
+    """A person pressed stop; the step in flight was not committed."""
+
     code = "run.interrupted"
 
 

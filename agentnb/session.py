@@ -33,10 +33,11 @@ from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.files import ProjectFiles
 from agentnb.agent.tools.notebook import NotebookTools
 from agentnb.agent.tools.project_tests import ProjectTests
-from agentnb.agent.tools.registry import built_in
+from agentnb.agent.tools.registry import OnDemand, built_in
 from agentnb.agent.tools.run_code import run_in
 from agentnb.agent.tools.running.rehearsal import Rehearsal
 from agentnb.agent.tools.running.undo import Undo
+from agentnb.agent.tools.servers.mcp import McpServers
 from agentnb.agent.tools.tool import Outcome, Tool, without_result
 from agentnb.canonical import Clock, JsonObject, SystemClock
 from agentnb.context.notebook.cell_runs import CellLog
@@ -115,6 +116,7 @@ class Session:
         """The connections of agents that carry children of the run in flight."""
         self.observed = Observed()
         self.undo = Undo()
+        self._servers: McpServers | None = None
         self.answer: Tool | None = None
         """The tool that takes the value which the last `--as` asked for."""
         self._seen: set[str] = set()
@@ -389,7 +391,21 @@ class Session:
         of_the_user = {value.name: value for value in list(self.namespace.values()) if type(value) is Tool}
         made = built_in(notebook, ProjectFiles(root), tests) | of_the_user | self.extra_tools
         made |= {self.answer.name: self.answer} if self.answer is not None else {}
-        return made if self.settings.values != "schema" else {name: without_result(tool) for name, tool in made.items()}
+        quiet = without_result if self.settings.values == "schema" else None
+
+        def from_server(name: str) -> Tool | None:
+            found = self.servers.tool(name)
+            return quiet(found) if quiet and found else found
+
+        return OnDemand({name: quiet(tool) if quiet else tool for name, tool in made.items()}, from_server)
+
+    @property
+    def servers(self) -> McpServers:
+        """The MCP servers of the project's `.mcp.json` and of the one in the person's home. None is started by this."""
+        if self._servers is None:
+            root = own_root(self.project) if self.project else None
+            self._servers = McpServers(root, self.environment, stopped=self.cancelled.is_set)
+        return self._servers
 
     def request(self, task: str, **changes: Any) -> Request:
         """Return a request from the settings with the changes that are not None. Raises InputError on half a
@@ -404,6 +420,7 @@ class Session:
         }
         values |= {name: value for name, value in changes.items() if value is not None}
         values["allow"] = (*values["allow"], *sorted(self._always.get(values["thread"], set()) - {*values["allow"]}))
+        values["tools"] = self.servers.expanded(values["tools"])
         if values["style"] == "tutor":  # whatever else is asked for: what solves an exercise is not at hand
             values["tools"] = tuple(name for name in values["tools"] if name not in SOLVES)
         return Request(task=task, **values)
@@ -482,6 +499,9 @@ class Session:
         if self.simulated is not None:
             self.simulated.stop()
             self.simulated = None
+        if self._servers is not None:
+            self._servers.close()
+            self._servers = None
         self._threads = None
         if self._bus is not None:
             self._bus[1].close()

@@ -1,4 +1,4 @@
-"""Check the answers that a reader of a lesson gives. It is no part of agentnb, and knows nothing of it."""
+"""Check the answers that a lesson's reader gives. It is no part of agentnb, and knows nothing of it."""
 
 from __future__ import annotations
 
@@ -18,4 +18,5 @@ def check(answer: object, right: object, hint: str) -> None:
 def _same(answer: object, right: object) -> bool:
     if isinstance(answer, bool) or isinstance(right, bool | str):
         return answer == right
-    return isinstance(answer, int | float) and math.isclose(answer, right, rel_tol=0.01)
+    numbers = isinstance(answer, int | float) and isinstance(right, int | float)
+    return numbers and math.isclose(answer, right, rel_tol=0.01)

@@ -24,6 +24,9 @@ AWAITING_APPROVAL = f"{AWAITING}{EVENT}"
 BUTTON, COMMAND, TERMINAL, PROGRAM = "button", "command", "terminal", "program"
 """Ways by which a person's word comes."""
 
+SHOWN = 16
+"""Digits of the digest that a command names."""
+
 Scrub = Callable[[str], str]
 
 
@@ -264,8 +267,15 @@ class Approvals:
 
     def listed(self, run_id: str, *, allow: Iterable[str]) -> JsonObject:
         """List what waits and what was said, for the run document."""
-        waiting = [question.to_json() for question in self.waiting(run_id, allow=allow)]
-        return {"waiting": waiting, "decided": [word.to_json() for word in self._of_run(run_id)]}
+        waiting = self.waiting(run_id, allow=allow)
+        shown = {"digest": shown_digest(waiting)} if waiting else {}
+        decided = [word.to_json() for word in self._of_run(run_id)]
+        return {"waiting": [question.to_json() for question in waiting], "decided": decided, **shown}
+
+
+def shown_digest(questions: Iterable[Question]) -> str:
+    """What a command names to say that these calls were shown: the beginning of a SHA-256 over all of them."""
+    return hashlib.sha256("".join(item.digest for item in questions).encode()).hexdigest()[:SHOWN]
 
 
 def questions_of(document: JsonMapping) -> list[Question]:

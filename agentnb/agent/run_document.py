@@ -174,8 +174,6 @@ def run_document(
         "notes": list(state.notes),
         "live": None,
         "steps": listed,
-        "child_of": state.child_of or None,
-        "children": [tool["child"] for step in listed for tool in step.get("tools", ()) if "child" in tool],
         "layers": last.get("layers") or empty_layers(),
         "token_error": last.get("token_error"),
         "usage": (spending.usage or Usage()).to_json() | {"calls": spending.calls},
@@ -190,6 +188,8 @@ def run_document(
         "approvals": state.approvals.listed(run_id, allow=state.options.allow),
         "proposals": [item.to_json() for item in state.proposals],
         "plan": [item.to_json() for item in state.plan],
+        "child_of": state.child_of or None,
+        "children": [tool["child"] for step in listed for tool in step.get("tools", ()) if "child" in tool],
         "images": with_data(state.images, state.blocks),
     }
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from agentnb.models.catalog import Model
+from agentnb.models.catalog import Model, lookup
 from agentnb.models.messages import Usage
 
 
@@ -45,6 +45,34 @@ def cost_of(model: Model, usage: Usage, *, at: float | None = None) -> Cost:
         return UNKNOWN
     everything = {"input_tokens": usage.input_total, "output_tokens": usage.output}
     return Cost(total=billed, uncached=_price(model, everything, at))
+
+
+def price(
+    model: str,
+    *,
+    input: int = 0,  # noqa: A002  the field's word for it
+    cache_read: int = 0,
+    cache_write_5m: int = 0,
+    cache_write_1h: int = 0,
+    output: int = 0,
+) -> float | None:
+    """Return what the tokens of one call cost today, in US dollars; None where the price is not known.
+
+    `model` is a name as `%%agent -m` takes it. `input` is what was neither read from a prompt cache nor written to one.
+
+        agentnb.price("anthropic:claude-sonnet-4-6", input=1_000_000)       # 3.0
+        agentnb.price("anthropic:claude-sonnet-4-6", cache_read=1_000_000)  # 0.3
+
+    Raises ModelUnknown.
+    """
+    used = Usage(
+        input=input,
+        cache_read=cache_read,
+        cache_write_5m=cache_write_5m,
+        cache_write_1h=cache_write_1h,
+        output=output,
+    )
+    return cost_of(lookup(model), used).total
 
 
 def storage_price(model: Model) -> float:

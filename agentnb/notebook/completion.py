@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 SUBCOMMANDS = {
     "agent_cache": ("status", "explain", "list", "warm", "extend", "clear", "prune", "latency"),
-    "agent_runs": ("list", "show", "watch", "resume", "approve", "deny", "answer", "pause", "fork", "replay", "export"),
+    "agent_runs": (
+        *("list", "show", "watch", "resume", "approve", "deny", "answer", "undo"),
+        *("pause", "fork", "replay", "export"),
+    ),
     "agent_context": ("show", "why", "prompt", "stale", "pin", "unpin", "add", "hide", "unhide", "allow", "disallow"),
 }
 _ARGUMENTS = {
@@ -99,7 +102,8 @@ def offers_of(notebook: Notebook) -> Offers:
 def _tools(notebook: Notebook) -> list[str]:
     from agentnb.agent.tools.registry import NAMES
 
-    return [*NAMES, *(tool.name for tool in _values(notebook, "agentnb.agent.tools.tool", "Tool").values())]
+    servers = notebook.session.servers.known()
+    return [*NAMES, *servers, *(tool.name for tool in _values(notebook, "agentnb.agent.tools.tool", "Tool").values())]
 
 
 def _models() -> list[str]:

@@ -94,9 +94,8 @@ class AgentMagics(Magics):
     @no_var_expand
     @line_magic
     def agent_runs(self, line: str) -> None:
-        """%agent_runs list [N] | show [RUN] [--all] | resume [RUN] | approve RUN | deny RUN [WHY]
-        | answer RUN WORDS | pause RUN
-        | fork RUN STEP | replay [RUN] | export RUN FILE
+        """%agent_runs list [N] | show [RUN] [--all] | watch [RUN] | resume [RUN] | approve RUN | deny RUN [WHY]
+        | answer RUN WORDS | undo | pause RUN | fork RUN STEP | replay [RUN] | export RUN FILE
 
         The runs in the journal, those of earlier kernels too. RUN is a run's id, or enough of its beginning or end.
         `resume` takes -m MODEL, --budget USD, --max-steps N, and --allow NAMES. --unsure repeat|skip is for an action

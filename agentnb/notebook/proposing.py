@@ -35,7 +35,7 @@ def offer(notebook: Notebook, run: AgentRun, *, cell: str | None, running: bool)
         return
     notebook.offered[run.run_id] = before + len(proposals)
     if cell is not None and notebook.front_end.is_there:
-        for proposal in reversed(proposals):  # each goes right below the cell: the first one is to come out on top
+        for proposal in proposals:
             _show_on_page(notebook, proposal, cell, CellMark(run=run.run_id, model=run.model))
     elif running and getattr(notebook.shell, "kernel", None) is not None:
         text = as_one_cell([item for item in proposals if not item.replaces])

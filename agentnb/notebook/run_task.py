@@ -144,6 +144,7 @@ class AgentCall:
         thread = given.get("thread")
         if thread == "new":
             self._session.thread = thread = f"session-{secrets.token_hex(4)}"
+            self._session.servers.list_anew()
         self._check_out()
         origin = self._session.origin(str(given["from"])) if "from" in given else None
         if origin is not None and thread is None:

@@ -19,7 +19,16 @@ class SimulatorClock(Protocol):
 
 
 class SimClock:
-    """Virtual time, safe between threads: it stands still until someone advances it or the simulator would wait."""
+    """Virtual time, safe between threads: it stands still until someone advances it or the simulator would wait.
+
+    For lessons and tests about pauses:
+
+        clock = agentnb.SimClock()
+        with agentnb.Agent(clock=clock) as agent:
+            agent.run("What does `predict` need?")
+            clock.advance(310)  # the prompt cache of five minutes has lapsed
+            agent.run("And what does it give back?")
+    """
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:
         self._ahead = start

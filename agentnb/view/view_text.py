@@ -543,7 +543,9 @@ def answer_line(doc: Doc) -> str:
     if not questions(doc) or not run_id:
         return ""
     asks = [item for item in questions(doc) if item.get("asks")]
-    runs = f"%agent_runs approve {run_id} lets it run, %agent_runs deny {run_id} WHY tells the model no."
+    digest = clean(part(doc, "approvals").get("digest") or "")
+    shown = f"{run_id} --digest {digest}" if digest else run_id
+    runs = f"%agent_runs approve {shown} lets it run, %agent_runs deny {run_id} WHY tells the model no."
     if not asks:
         return f"Without buttons, or after a restart: {runs}"
     answers = f"%agent_runs answer {run_id} WORDS answers the question"

@@ -138,6 +138,18 @@ class Page:
         failed = self.output(index).locator(ERROR)
         assert (failed.count() > 0) is fails, failed.all_inner_texts()
 
+    def ran(self, index: int) -> str:
+        """Run a cell to its end; its outputs' text."""
+        self.run(index)
+        self.wait_done(index)
+        return str(self.output(index).inner_text())
+
+    def reload(self) -> None:
+        """Load the page anew, whatever is not saved."""
+        self.page.on("dialog", lambda dialog: dialog.accept())
+        self.page.reload()
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell")
+
     def run_all(self, *, failing: Collection[int] = ()) -> None:
         """Every code cell from top to bottom, each awaited; those in `failing` end with an error."""
         for index in range(self.page.locator(".jp-Notebook .jp-Cell").count()):
@@ -201,10 +213,11 @@ def lab_environment(base: Path) -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if name not in KEYS}
     places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "AGENTNB_HOME")
     env |= {name: str(made(base / name.lower())) for name in places}
-    # The extension as the tree has it, whatever is installed: this directory is looked through first.
-    extension = base / "jupyter_data_dir" / "labextensions" / "agentnb-jupyter"
-    extension.parent.mkdir()
+    # The extension as the tree has it, whatever is installed: this path is looked through before any other.
+    extension = base / "jupyter_path" / "labextensions" / "agentnb-jupyter"
+    extension.parent.mkdir(parents=True)
     extension.symlink_to(ROOT / "agentnb" / "notebook" / "lab" / "built")
+    env |= {"JUPYTER_PATH": str(base / "jupyter_path")}
     env |= {"JUPYTERLAB_SETTINGS_DIR": str(base / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(base / "workspaces")}
     startup = base / "ipythondir" / "profile_default" / "startup"
     startup.mkdir(parents=True)
@@ -300,3 +313,18 @@ def at_once(lab: Lab) -> Iterator[None]:
     (lab.files / "at-once").touch()
     yield
     (lab.files / "at-once").unlink()
+
+
+@pytest.fixture(params=["lab", "notebook"])
+def front(request: pytest.FixtureRequest, lab: Lab, open_page: Any, light: None) -> Any:
+    """Open a notebook with these cells in each of the two front ends, and run those before `upto`."""
+
+    def opened(name: str, cells: list[Any], *, upto: int = 1) -> tuple[Page, Path]:
+        path = lab.put(f"{name}-{request.param}.ipynb", cells)
+        page: Page = open_page(path.name, in_notebook=request.param == "notebook")
+        page.wait_idle()
+        for index in range(upto):
+            page.ran(index)
+        return page, path
+
+    return opened

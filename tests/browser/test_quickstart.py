@@ -72,7 +72,7 @@ def test_the_whole_notebook_runs_and_its_results_outlive_the_kernel(
     page.cell(asked[-1]).scroll_into_view_if_needed()
     page.output(asked[-1]).get_by_text("✓", exact=True).wait_for()
     page.cell(asked[1]).scroll_into_view_if_needed()
-    page.picture("dashboard", of=page.cell(asked[1]))  # the README's picture: notebooks/images/dashboard.png
+    page.picture("dashboard", of=page.cell(asked[1]))
     notebook = page.save(quickstart)
     runs = runs_in(notebook)
     assert [run["state"] for run in runs] == ["COMPLETED"] * len(asked)

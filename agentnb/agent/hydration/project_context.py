@@ -24,6 +24,7 @@ from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, OutlinePart, Pa
 
 OUTLINE_ROOM = 12_000
 """Characters for the outlines of the project's modules: about 3,000 tokens."""
+OURS = Path(__file__).resolve().parents[2]
 
 
 @dataclass(kw_only=True)
@@ -180,6 +181,8 @@ class ProjectContext:
         if self.project is None or not file.endswith(".py"):
             return None
         path = Path(file)
+        if path.is_relative_to(OURS):  # a checkout of agentnb: its lessons stand beside it, and are not about its code
+            return None
         return path if path.is_relative_to(own_root(self.project)) and not below_packages(file) else None
 
 

@@ -11,9 +11,9 @@ anew, once, without the stale text.
 The rule is a share, not a price. A tenth of the prompt in the project section, or a quarter in all, may be out of date.
 A comparison of prices was tried before. It hung on guesses of the pauses to come, and nobody could foretell it.
 
-Where to cut is a matter of price. A turn can be kept if the prefix up to it is warm and its definitions are the
-present ones. Then only the rest is written anew. Each cut has a price: what must be written, for the room until the
-next time. The cheapest is taken, and the user is told in a sentence.
+Where to cut is a matter of price. A turn can be kept if its prefix is warm and its definitions are
+known as they are now. Then only the rest is written anew. Each cut has a price: what must be written, for the room
+until the next time. The cheapest is taken, and the user is told in a sentence.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ every request; the project's files, its tests and questions are for tasks that n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,6 +56,21 @@ def built_in(*parts: object) -> dict[str, Tool]:
     owners = {type(part).__name__: part for part in parts}
     made = [_bound(each, owners[each.call.__qualname__.partition(".")[0]]) for each in REGISTRY]
     return {item.name: item for item in made}
+
+
+class OnDemand(dict[str, Tool]):
+    """Tools by name; one that is not among them is looked for when it is named, and `more` may raise."""
+
+    def __init__(self, known: Mapping[str, Tool], more: Callable[[str], Tool | None]) -> None:
+        super().__init__(known)
+        self._more = more
+
+    def __missing__(self, name: str) -> Tool:
+        found = self._more(name)
+        if found is None:
+            raise KeyError(name)
+        self[name] = found
+        return found
 
 
 def _bound(each: Listed, owner: object) -> Tool:

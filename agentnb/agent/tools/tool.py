@@ -16,7 +16,7 @@ from agentnb.agent.tools.proposals import Proposal
 from agentnb.canonical import JsonMapping
 from agentnb.context.notebook.schema_only import WITHHELD
 from agentnb.context.redaction.redactor import cut_point
-from agentnb.errors import InputError, ToolUnknown, nearest
+from agentnb.errors import InputError, RunInterrupted, ToolUnknown, nearest
 from agentnb.models.framing import unframed
 from agentnb.models.messages import ToolCall, ToolSpec
 
@@ -169,12 +169,13 @@ def pick(names: Iterable[str], available: Mapping[str, Tool]) -> dict[str, Tool]
     """Return the named tools. Raises ToolUnknown with the nearest name."""
     chosen = {}
     for name in names:
-        if name not in available:
+        try:
+            chosen[name] = available[name]
+        except KeyError:
             hint = nearest(name, list(available))
             raise ToolUnknown(
                 f"no tool is called {name!r}", todo=f"{hint} Known: {', '.join(sorted(available))}.".strip()
-            )
-        chosen[name] = available[name]
+            ) from None
     return chosen
 
 
@@ -182,6 +183,8 @@ def carry_out(tool: Tool, call: ToolCall) -> Outcome:
     """Run a tool that may run. Its own failure is an outcome for the model to read, not ours."""
     try:
         result = tool.call(**tool.take(call.arguments))
+    except RunInterrupted:
+        raise
     except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
         return Outcome(text=unframed(shorten(_said_of(error, tool))), is_error=True)
     return result if isinstance(result, Outcome) else Outcome(text=unframed(shorten(_as_text(result))))

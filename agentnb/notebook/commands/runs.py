@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from IPython.display import display
 
-from agentnb.agent.approvals import AWAITING_APPROVAL, COMMAND, Answer, Question
+from agentnb.agent.approvals import AWAITING_APPROVAL, COMMAND, Answer, Question, shown_digest
 from agentnb.agent.request import Limits
 from agentnb.agent.run_document import state_of
 from agentnb.agent.tools.running.names import listed
@@ -43,6 +43,7 @@ RESUME_FLAGS = (
 ANSWER_FLAGS = (
     Flag(name="call", value="N", help="only the call with this number; without it all that wait"),
     Flag(name="rest", help="approve the tool for the rest of the run"),
+    Flag(name="digest", value="HEX", help="the calls that were shown; approve wants it"),
 )
 
 
@@ -138,13 +139,25 @@ def _answer(notebook: Notebook, rest: str, *, approved: bool, asked: bool = Fals
     if not chosen:
         todo = "%agent_runs approve lets calls run, %agent_runs answer RUN WORDS answers a question."
         raise InputError(f"nothing that waits is to be {command}ed", about=run_id, todo=todo)
+    if approved and not asked:
+        _check_shown(notebook.session, run_id, str(given.get("digest", "")))
     always = bool(given.get("rest"))
     answers = [Answer(question=item, approved=approved, by=COMMAND, rest=always, reason=words) for item in chosen]
     finish = Result(notebook.shell.user_ns)
     show_run(notebook, prepare=lambda agent: _give(agent, run_id, answers), run_id=run_id, finish=finish)
 
 
-_LIKE = "e.g. %agent_runs approve RUN --call 1 --rest, or %agent_runs deny RUN WHY"
+_LIKE = "e.g. %agent_runs approve RUN --digest HEX --call 1 --rest, or %agent_runs deny RUN WHY"
+
+
+def _check_shown(session: Session, run_id: str, digest: str) -> None:
+    """An approval is of what was shown. Where it names no digest, or another one, the calls are shown and none runs."""
+    wanted = shown_digest(calls_meant(session, run_id, None))
+    if digest != wanted:
+        _show(session, run_id)
+        what = "other calls wait by now" if digest else "an approval names what was shown"
+        todo = f"Read it above; then %agent_runs approve {run_id} --digest {wanted}"
+        raise InputError(f"{what}; nothing was approved", about=run_id, todo=todo)
 
 
 def calls_meant(session: Session, run_id: str, number: int | None) -> list[Question]:

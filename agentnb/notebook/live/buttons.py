@@ -197,14 +197,19 @@ class Buttons:
         return button
 
     def _pressed(self, button: Any, answers: Callable[[], Any]) -> None:
-        """A click that was on its way when the buttons went, or came before they could be read, says nothing."""
+        """A click that was on its way when the buttons went, or came before they could be read, says nothing.
+
+        The page has disabled the buttons itself: they are told both ways, so that it knows when they count again.
+        """
         if button not in self.presses or button.disabled:
             return
+        for each in self.presses:
+            each.disabled = True
         said = answers()
         if said:
-            for each in self.presses:
-                each.disabled = True
             self._answer(said)
+        else:
+            self.enable()
 
     def _keep(self, widget: Any) -> Any:
         self._open.append(widget)

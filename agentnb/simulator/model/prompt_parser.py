@@ -200,7 +200,7 @@ def failing(held: Conversation) -> tuple[str, str, str]:
 
 
 def misspelled(held: Conversation) -> tuple[str, str]:
-    """Return (the name that the last error does not know, the held name most like it); empty texts where none is."""
+    """Return (the name that the last error does not know, the held name most like it), or empty texts."""
     told = held.failure or next((cell.output for cell in reversed(held.cells.values()) if _error(cell.output)), "")
     unknown = _UNKNOWN.search(told)
     if unknown is None:

@@ -73,7 +73,7 @@ def _function(held: Conversation) -> Written:
 
 
 def _doc_of(task: str) -> str:
-    """What the task says that the function does, as a sentence; else the task."""
+    """Return as a sentence what the task says that the function does; else the task."""
     words = " ".join(task.split()).replace("\\", "").replace('"', "'")
     does = re.search(r"\b(?:that|which) (\w[^,.;:]*)", words)
     said = f"{does[1][0].upper()}{does[1][1:]}" if does else words

@@ -44,4 +44,12 @@ export const STYLE = `
 .agentnb-added { background: rgba(46, 160, 67, 0.28); }
 .agentnb-removed { background: rgba(218, 60, 60, 0.28); }
 .agentnb-gap { padding-left: 0.5em; color: var(--jp-ui-font-color2); user-select: none; }
+.agentnb-answer .agentnb-sent { margin: 2px 0; animation: agentnb-appear 0s 0.25s both; }
+@keyframes agentnb-appear { from { visibility: hidden; } }
+.agentnb-answer:focus-within::after {
+  content: 'Enter presses the button, Escape denies.';
+  color: var(--jp-ui-font-color2);
+  font-size: var(--jp-ui-font-size1);
+}
+.agentnb-answer:has(.agentnb-sent)::after, .agentnb-answer:has(textarea)::after { content: none; }
 `;
