@@ -149,7 +149,7 @@ def load(data: bytes | str) -> Any:
 
 
 def well_formed(text: str) -> str:
-    """The text as UTF-8 can hold it: two halves of a character (surrogates) joined, U+FFFD for one that is alone."""
+    """Return the text with halves of characters (surrogates) joined; U+FFFD stands for one that is alone."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -158,8 +158,10 @@ def well_formed(text: str) -> str:
 
 
 def storable(value: object) -> Any:
-    """JSON from elsewhere as a journal can hold it: `well_formed` text, floats for integers beyond 64 bits, null for
-    what is no finite number."""
+    """Return JSON from elsewhere as a journal can hold it.
+
+    Text is `well_formed`, integers beyond 64 bits are floats, and what is no finite number is null.
+    """
     if isinstance(value, str):
         return well_formed(value)
     if isinstance(value, Mapping):
@@ -178,7 +180,7 @@ def _finite(number: float) -> float | None:
 
 
 def load_foreign(text: str) -> Any:
-    """The value of JSON text from elsewhere, `storable`: halves of characters may stand in it, also as escapes."""
+    """Return the value of JSON text from elsewhere, `storable`: halves of characters may stand in it."""
     try:
         return load(text)
     except ValueError:

@@ -34,6 +34,7 @@ AgentnbError
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping
 from typing import ClassVar
@@ -58,7 +59,7 @@ class AgentnbError(Exception):
     def __str__(self) -> str:
         about = f" ({self.about})" if self.about else ""
         todo = f" {self.todo}" if self.todo else ""
-        return f"{self.what}{about}.{todo} [{self.code}]"
+        return in_sight(f"{self.what}{about}.{todo} [{self.code}]")
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors cross process borders (Dask); the default reduction would lose the keyword-only parts.
@@ -70,11 +71,20 @@ class AgentnbError(Exception):
         Return what happened, then what to do, in lines that fit a window of 600 pixels. JupyterLab breaks longer ones
         in the middle of words.
         """
-        happened = f"{self.what}{f' ({self.about})' if self.about else ''}."
+        happened = in_sight(f"{self.what}{f' ({self.about})' if self.about else ''}.")
         parts = (f"{type(self).__name__}: {happened}", str(self).removeprefix(happened).lstrip())
         return [
             line for part in parts for line in textwrap.wrap(part, LINE, break_long_words=False, break_on_hyphens=False)
         ]
+
+
+def in_sight(text: str) -> str:
+    """Return the text with its control characters written out: no provider's message may move a terminal."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""All but tab and newline, and what turns the direction of text."""
 
 
 def _rebuild(cls: type[AgentnbError], state: dict[str, object]) -> AgentnbError:

@@ -20,6 +20,7 @@ from typing import Any
 
 from agentnb import canonical
 from agentnb.agent.built_in import BuiltInAgent
+from agentnb.agent.conversation.recollection import Recollection
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.deps import Services
 from agentnb.agent.hydration.project import own_root
@@ -33,6 +34,7 @@ from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.files import ProjectFiles
 from agentnb.agent.tools.notebook import NotebookTools
 from agentnb.agent.tools.project_tests import ProjectTests
+from agentnb.agent.tools.recall import Recall
 from agentnb.agent.tools.registry import OnDemand, built_in
 from agentnb.agent.tools.run_code import run_in
 from agentnb.agent.tools.running.rehearsal import Rehearsal
@@ -282,6 +284,8 @@ class Session:
         machine = self.machine(scrub)
         if self._threads is None:
             self._threads = Threads(machine)
+        recollection = Recollection(machine, self._threads)
+        recall = Recall(steps=lambda: recollection.steps(machine.current.run_id))
         return BuiltInAgent(
             Services(
                 machine=machine,
@@ -293,7 +297,7 @@ class Session:
                 keepalive=self.keepalive,
                 provider_for=connections,
                 hydrator=hydrator,
-                tools=self._tools(hydrator),
+                tools=self._tools(hydrator, recall),
                 on_main=on_main,
                 clock=self.clock,
                 scrub=scrub,
@@ -364,7 +368,7 @@ class Session:
 
         return Scrubber(allow=frozenset(self.pins.allow), variables=variables)
 
-    def _tools(self, hydrator: Hydrator) -> dict[str, Tool]:
+    def _tools(self, hydrator: Hydrator, recall: Recall) -> dict[str, Tool]:
         def look(name: str) -> Outcome:
             return hydrator.look(name, count=self.samples.counter_for(self.model_name()).count)
 
@@ -389,7 +393,7 @@ class Session:
         tests = ProjectTests(root, cancelled=self.cancelled.is_set)
         # Tools that `@agentnb.tool` made in the user's namespace can be named with --tools; they are never default.
         of_the_user = {value.name: value for value in list(self.namespace.values()) if type(value) is Tool}
-        made = built_in(notebook, ProjectFiles(root), tests) | of_the_user | self.extra_tools
+        made = built_in(notebook, ProjectFiles(root), tests, recall) | of_the_user | self.extra_tools
         made |= {self.answer.name: self.answer} if self.answer is not None else {}
         quiet = without_result if self.settings.values == "schema" else None
 
@@ -421,8 +425,11 @@ class Session:
         values |= {name: value for name, value in changes.items() if value is not None}
         values["allow"] = (*values["allow"], *sorted(self._always.get(values["thread"], set()) - {*values["allow"]}))
         values["tools"] = self.servers.expanded(values["tools"])
+        values["compact_model"] = values["compact_model"] and self.model_name(values["compact_model"])
         if values["style"] == "tutor":  # whatever else is asked for: what solves an exercise is not at hand
             values["tools"] = tuple(name for name in values["tools"] if name not in SOLVES)
+        if values["tools"]:  # a long run's results leave its requests: every run that has some can read them again
+            values["tools"] = (*values["tools"], "recall")
         return Request(task=task, **values)
 
     def allow_always(self, thread: str, tools: Iterable[str]) -> None:

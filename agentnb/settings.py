@@ -89,6 +89,12 @@ class RunOptions:
     context_tokens: int = option(
         16_000, "tokens of cells and definitions that a turn may add", least=0, example="16000"
     )
+    compact_at: int = option(
+        60_000, "tokens that a request may have before old steps are condensed", least=1_000, example="40000"
+    )
+    compact_model: str = option(
+        "", "the model that sums old steps up; empty: the run's own", metavar="MODEL", completes="model"
+    )
     stale_limit: float = option(
         0.10, "share of a prompt that out-of-date text of the project section may have", least=0, most=1, example="0.1"
     )

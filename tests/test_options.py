@@ -13,7 +13,7 @@ from agentnb.settings import Settings, from_environment
 OPTIONS = {each.name: each for each in options_of(Settings)}
 TYPED = {
     "switch": "off",
-    "count": "7",
+    "count": "7000",
     "number": "0.5",
     "names": "run_code, inspect",
     "path": "~/there",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from agentnb.agent.conversation.memory import OUTPUT, Sized, TokenRates, due, opening_of
 from agentnb.agent.conversation.turn_blocks import prompt_tokens, suited
 from agentnb.agent.deps import Services
 from agentnb.agent.money.budget import Quote
 from agentnb.agent.samples import layers_seen
+from agentnb.agent.segments.window import ceiling
 from agentnb.agent.state import AgentState, LastCall
 from agentnb.models import prices
 from agentnb.models.catalog import is_simulated
-from agentnb.models.layers import Prompt
+from agentnb.models.layers import Block, Prompt
 from agentnb.models.messages import Usage
 from agentnb.models.tokens import cached_share
 from agentnb.providers import latency
@@ -30,12 +33,14 @@ from agentnb.providers.promptcache import (
     automatic_mark,
     kept_longer,
     known_tokens,
+    last_frame_index,
     layer_spans,
     layer_totals,
     message_salt,
     place_marks,
     plan_layers,
     predict,
+    rates_of,
     worth_unasked,
     written_for,
 )
@@ -48,10 +53,10 @@ class Preparing:
         self._services = services
         self._threads = services.threads
 
-    def prepare(self, state: AgentState) -> tuple[Call, Prediction]:
-        """Return the next call on this state, and what of it should hit."""
+    def prepare(self, state: AgentState, instead: Sequence[Block] = ()) -> tuple[Call, Prediction]:
+        """The next call on this state, or with these blocks instead of its own, and what of it should hit."""
         model = self._services.model(state.address)
-        blocks = suited((*self._threads.before(state), *state.blocks), model)
+        blocks = suited(instead or (*self._threads.before(state), *state.blocks), model)
         prompt = Prompt(
             model=model.name,
             blocks=blocks,
@@ -71,6 +76,28 @@ class Preparing:
         )
         call = anchored(self.marked(state, call), self._services.ledger, known=len(known))
         return call, self.predict(state, call)
+
+    def outgrown(self, state: AgentState, call: Call) -> bool:
+        """Whether something is to be condensed before this call is made."""
+        return due(*self.sized(state, call)) is not None
+
+    def sized(self, state: AgentState, call: Call) -> tuple[Sized, TokenRates]:
+        """The call's conversation with its sizes, and what its tokens cost beside plain input."""
+        frame, blocks = last_frame_index(call.prompt) + 1, (*self._threads.before(state), *state.blocks)
+        conversation, rates = blocks[frame:], rates_of(call.model, "5m")
+        plain, reply = (prices.cost_of(call.model, usage).total for usage in (Usage(input=1000), Usage(output=1000)))
+        sized = Sized(
+            blocks=conversation,
+            tokens=call.tokens[frame:],
+            frame=sum(call.tokens[:frame]),
+            opening=opening_of(conversation),
+            replies=state.replies,
+            ceiling=ceiling(call.model, state.options, refused=state.refused),
+            touched=state.touched,
+        )
+        return sized, TokenRates(
+            read=rates.read, write=rates.write, output=reply / plain if plain and reply else OUTPUT
+        )
 
     def marked(self, state: AgentState, call: Call) -> Call:
         """Return the call with its breakpoints as the policy wants them, and the cache object that it can use."""

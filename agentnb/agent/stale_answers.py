@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from agentnb.agent.conversation.threads import EARLIER
 from agentnb.agent.kernel_context import Hydrator
-from agentnb.agent.state import AgentState
+from agentnb.agent.state import EARLIER, AgentState
 from agentnb.context.notebook.basis import content_of, older_cells, older_values
 from agentnb.models.messages import Text
 

@@ -30,6 +30,8 @@ from agentnb.models.layers import Block
 from agentnb.settings import RunOptions
 
 FORMAT = 1
+EARLIER = "(earlier turn)"
+"""Ends the reason of something that is held but that the turn did not touch."""
 
 
 class StepEvent(StrEnum):
@@ -43,6 +45,8 @@ class StepEvent(StrEnum):
     MUST_ASK = "a call needs a person's word"
     HEARD = "another call still waits"
     ALL_SAID = "nothing is left to ask"
+    OUTGROWN = "the conversation has grown too large"
+    CONDENSED = "old steps are condensed"
 
 
 class HeldDefinition(TypedDict, total=False):
@@ -141,7 +145,8 @@ class AgentState:
     """One run of the agent between two steps.
 
     What was asked: `task` without secrets, in `thread`, under `options` (as new limits left them), out of `purse`.
-    `notebook` says that a cell asked, `waits` how many steps only asked or listened: `max_steps` does not count them.
+    `notebook` says that a cell asked, `waits` how many steps only asked, listened or condensed: `max_steps`
+    does not count them.
 
     Whom: `label` is the model's name for people, `simulated` says that the simulator answers. `token_factor` is the
     estimator's calibration when the run began: a replay must count as the run did.
@@ -157,6 +162,10 @@ class AgentState:
     next reply goes on with it, None before the first. `recorded` is the day and model of a recorded reply. `proposals`
     are the cells that it would put into the notebook, exactly as it wrote them. `plan` is the model's list of steps,
     without secrets.
+
+    Its memory: `replies` counts those of the whole conversation, by which its steps are numbered for the model.
+    `refused` is the size, in tokens, of a prompt that the provider found too long; 0: none. `source` is the run that
+    this one takes up, and whose blocks it inherited.
     """
 
     task: str
@@ -192,6 +201,9 @@ class AgentState:
     proposals: tuple[Proposal, ...] = ()
     plan: tuple[PlanItem, ...] = ()
     waits: int = 0
+    replies: int = 0
+    refused: int = 0
+    source: str = ""
 
     @property
     def address(self) -> str:
@@ -201,6 +213,13 @@ class AgentState:
     @property
     def budget(self) -> Budget:
         return Budget(limit=self.options.budget, spent=self.spending.spent)
+
+    @property
+    def touched(self) -> frozenset[str]:
+        """The names of what the conversation holds and the present task touches: definitions and cells."""
+        of_code = (item["name"] for item in self.definitions if not item["reason"].endswith(EARLIER))
+        cells = (item for item in self.cells if item["involved"] or not str(item["reason"]).endswith(EARLIER))
+        return frozenset((*of_code, *(f"cell:{item['cell']}" for item in cells)))
 
     def waiting(self, run_id: str) -> list[Question]:
         """Return the calls that wait for a person's word."""
@@ -284,6 +303,7 @@ class AgentState:
 
     def _thought(self) -> JsonObject:
         optional = {"last": self.last, "paused": self.paused, "recorded": self.recorded, "waits": self.waits or None}
+        optional |= {name: getattr(self, name) or None for name in ("replies", "refused", "source")}
         known = {name: value for name, value in optional.items() if value is not None}
         proposed = {"proposals": [item.to_json() for item in self.proposals]} if self.proposals else {}
         return self.spending.to_json() | known | self.approvals.to_json() | proposed | self._planned()
@@ -312,7 +332,8 @@ class AgentState:
 
 _PLAIN = (
     "task", "thread", "purse", "child_of", "notebook", "label", "simulated", "token_factor", "parent", "turn", "branch",
-    "kind", "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits",
+    "kind", "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits", "replies", "refused",
+    "source",
 )  # fmt: skip
 _LISTS = ("notes", "cells", "definitions", "left_out", "images", "redactions")
 

@@ -53,7 +53,7 @@ class RedisBus:
         self._address = address.replace("valkey", "redis", 1) if address.startswith("valkey") else address
         self.trouble: AgentnbError | None = None
         self._noted: AgentnbError | None = None
-        _package()
+        _check_options(self._address, self.place)
         self._begin()
 
     def _begin(self) -> None:
@@ -272,6 +272,19 @@ def _package() -> Any:
             todo="Run: pip install 'agentnb-jupyter[redis]'. Or leave AgentNB.bus (AGENTNB_BUS) empty.",
         ) from error
     return redis
+
+
+def _check_options(address: str, place: str) -> None:
+    """Raise SettingsError where the address has options that the client does not know. Nothing is connected."""
+    redis = _package()
+    try:
+        _client(address).connection_pool.make_connection()
+    except (ValueError, TypeError, LookupError, AttributeError, redis.RedisError) as error:
+        raise SettingsError(
+            f"the event bus's address has an option that Redis's client does not take ({type(error).__name__})",
+            about=place,
+            todo="Set AGENTNB_BUS to redis://HOST:6379/0, or rediss://… with TLS.",
+        ) from None
 
 
 def _client(address: str) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 TAGS = (
     *("cell", "output", "markdown", "notebook", "outline", "definition", "tree", "file", "schema", "removed"),
     *("packages", "names", "values", "error", "task", "instructions", "skill", "skills", "header", "note"),
-    *("reminder",),
+    *("asked", "condensed", "reminder"),
 )
 """Every tag that we write."""
 _SPACE = r"[\s/\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]*"

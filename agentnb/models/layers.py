@@ -43,13 +43,17 @@ _WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """One piece of the prompt. `label` names it for people; `holds` lists the definitions inside it."""
+    """One piece of the prompt. `label` names it for people; `holds` lists the definitions inside it.
+
+    `step` is the number, in its conversation, of the reply that it belongs to, or whose calls it answers; 0: none.
+    """
 
     layer: Layer
     role: Role
     content: Content
     label: str = ""
     holds: tuple[JsonMapping, ...] = field(default=())
+    step: int = 0
 
     @cached_property
     def canonical(self) -> bytes:
@@ -72,6 +76,7 @@ class Block:
             "content": content_to_json(self.content),
             "label": self.label,
             "holds": [dict(item) for item in self.holds],
+            **({"step": self.step} if self.step else {}),
         }
 
     @classmethod
@@ -82,6 +87,7 @@ class Block:
             content=content_from_json(value["content"]),
             label=value["label"],
             holds=tuple(value["holds"]),
+            step=value.get("step", 0),
         )
 
 

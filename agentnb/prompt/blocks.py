@@ -36,22 +36,17 @@ def _tutor(course: str) -> str:
 class Project:
     """Holds what makes SEMI_STATIC: packages with versions, parts (the tree of files is one), and folded definitions.
 
-    `folded` are definitions that an earlier segment of the thread sent turn by turn. `left_out` is the number of its
-    oldest turns that are not sent any more.
+    `folded` are definitions that an earlier segment of the thread sent turn by turn.
     """
 
     packages: Mapping[str, str]
     parts: tuple[AnyPart, ...] = ()
     folded: tuple[Chosen, ...] = ()
-    left_out: int = 0
 
 
 def semi_static_block(project: Project) -> Block | None:
     """Return the SEMI_STATIC layer, in one stable order. None when there is nothing to say."""
     texts = []
-    if project.left_out:
-        turns = f"{project.left_out} turn{'' if project.left_out == 1 else 's'}"
-        texts.append(f"(The conversation began {turns} before what you see: what was said then is left out.)")
     if project.packages:
         lines = "\n".join(f"{name} {version}".rstrip() for name, version in sorted(project.packages.items()))
         texts.append(framed("packages", lines))

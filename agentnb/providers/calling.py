@@ -38,9 +38,19 @@ from agentnb.models.catalog import Model, retirement
 from agentnb.models.layers import Prompt
 from agentnb.models.messages import Reply, Text, Usage
 from agentnb.providers.base import CallAnswer, Decoder, Mark, OnText, Wire
-from agentnb.providers.transport import SHORT_WAIT, CallCut, CallTrace, GaveUp, OnWait, Transport
+from agentnb.providers.transport import (
+    SHORT_WAIT,
+    CallCut,
+    CallTrace,
+    GaveUp,
+    OnWait,
+    SentElsewhere,
+    TooMuch,
+    Transport,
+)
 
 NO_KEY = "none"  # for a server of one's own, which seldom asks for a key; the SDKs insist on some text
+MOST_SAID = 2000  # characters of a provider's message
 PAUSE = 0.25  # seconds before a reply that broke off is asked for again; doubled each time
 _BROKEN = (StreamBroken, ServerFault, Overloaded, RateLimited)
 _MISREAD = (AttributeError, TypeError, LookupError, ValueError, AssertionError, RecursionError)
@@ -85,8 +95,25 @@ class Vendor:
             todo=f"Check the network and {self.address}.",
         )
 
+    def moved(self, to: SentElsewhere) -> ProviderError:
+        """Return the error of a redirect: no key and no prompt goes where it was not sent."""
+        return RequestRefused(
+            f"{self.label} answered {to.status}: it is to be asked at another address, {to.address}",
+            todo=f"Nothing was sent there. Where that is right, set {self.address} to the new address.",
+            status=to.status,
+        )
+
+    def endless(self, read: TooMuch) -> ProviderError:
+        """Return the error of an answer that is larger than a reply can be."""
+        return NoReply(
+            f"what answers for {self.label} sent more than a reply can hold",
+            about=f"{read} were read",
+            todo=f"Check {self.address}. It was asked once: resuming asks again.",
+        )
+
     def refusal(self, status: int, message: str, *, request_id: str | None = None) -> ProviderError:
         """Return the error of an HTTP status; the words are the provider's own."""
+        message = words_of(message)
         kind, todo = _STATUS_KINDS.get(status, (ServerFault if status >= 500 else RequestRefused, "Resume the run."))
         if kind is RequestRefused and _TOO_LONG.search(message):
             kind, todo = PromptTooLong, TODO_TOO_LONG
@@ -135,6 +162,11 @@ def read(act: Callable[..., _Read], *given: object, **named: object) -> _Read:
         raise unreadable(error) from error
 
 
+def words_of(value: object) -> str:
+    """Return a provider's own words as far as they are looked at."""
+    return str(value)[:MOST_SAID]
+
+
 def unreadable(error: object) -> StreamBroken:
     return StreamBroken("the reply could not be read", about=str(error)[:200], todo="Resume the run to ask again.")
 
@@ -173,7 +205,7 @@ class Halves:
             self._on_text(channel, canonical.well_formed(text))
 
     def end(self) -> None:
-        """What is still held stands alone."""
+        """Tell what is still held: it stands alone."""
         for channel, text in self._held.items():
             self._on_text(channel, canonical.well_formed(text))
 
@@ -356,6 +388,10 @@ class Calling:
             raise RunInterrupted("the call was interrupted") from None
         except GaveUp as last:
             raise self.vendor.silence(last) from last.error
+        except SentElsewhere as to:
+            raise self.vendor.moved(to) from None
+        except TooMuch as much:
+            raise self.vendor.endless(much) from None
         except Exception as error:
             if not isinstance(error, (*self._sdk_errors(), *_MISREAD)):
                 raise

@@ -27,6 +27,7 @@ from agentnb.providers.transport import CallTrace
 FILE = "agentnb-cassette.json"
 FORMAT = 1
 PART_DIGEST = 8  # hex digits: enough to tell two versions of one definition apart
+LONGEST_REPLY = 86_400  # seconds
 PACE_STEP = 0.1  # seconds: what comes in shorter time is recorded as one piece
 
 
@@ -158,8 +159,8 @@ class Cassette:
 def _sound(entry: JsonMapping) -> JsonObject:
     """Return the entry, if it has what a recording has. Raises what reading it ends with: a person may have edited
     it."""
-    for name in ("model", "recorded", "task"):
-        str.strip(entry[name])
+    for text in (entry["model"], entry["recorded"], entry["task"], entry.get("pace", "")):
+        str.strip(text)
     dict(entry["layers"])
     reply_from_json(entry["reply"])
     return dict(entry)
@@ -221,7 +222,7 @@ def read_pace(text: str) -> list[tuple[float, str, int]]:
             out.append((float(at), channel, int(length)))
         except ValueError:
             return []
-    return out
+    return out if all(0 <= at <= LONGEST_REPLY and length >= 0 for at, _, length in out) else []
 
 
 @dataclass(frozen=True, kw_only=True)

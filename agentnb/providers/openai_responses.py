@@ -37,7 +37,7 @@ from agentnb.models.messages import (
     tokens_of,
 )
 from agentnb.providers.base import Mark
-from agentnb.providers.calling import TODO_TOO_LONG, cut_off, read_arguments
+from agentnb.providers.calling import TODO_TOO_LONG, cut_off, read_arguments, words_of
 
 NAME = "openai"
 TTLS = ("30m", "12h")  # of breakpoints, shortest first
@@ -267,13 +267,16 @@ def _diagnosis(wire: JsonMapping | None) -> str | None:
 _AGAIN: tuple[type[ProviderError], str] = (ServerFault, "Resume the run to ask again.")
 
 
-def failure(said: object, *, request_id: str | None = None) -> ProviderError:
+def failure(wire: object, *, request_id: str | None = None) -> ProviderError:
     """Return what went wrong after the reply had begun; the SDK hands it on as an event and raises nothing."""
-    error = said if isinstance(said, Mapping) else {"message": said}
-    code, message = str(error.get("code") or error.get("type") or ""), str(error.get("message") or "no reason given")
+    error = wire if isinstance(wire, Mapping) else {"message": wire}
+    code, message = (
+        words_of(error.get("code") or error.get("type") or ""),
+        words_of(error.get("message") or "no reason given"),
+    )
     usual = (RequestRefused, "The request itself is wrong.") if _WRONG.search(code) else _AGAIN
     kind, todo = _FAILURES.get(code, usual)
-    return kind(f"OpenAI broke off: {message}"[:600], about=code, todo=todo, status=200, request_id=request_id)
+    return kind(f"OpenAI broke off: {message}"[:600], about=code[:200], todo=todo, status=200, request_id=request_id)
 
 
 _WRONG = re.compile(r"invalid|unsupported|policy|violation|image|string_above|residency")

@@ -13,8 +13,9 @@ import math
 import re
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agentnb.canonical import Clock, JsonMapping
@@ -28,6 +29,9 @@ ATTEMPTS = 3  # what the SDKs make of one call that is refused for now: two retr
 LONGEST_WAIT = 60.0  # seconds, where nobody set another limit; who asks for more is not asked again by itself
 SHORT_WAIT = 5.0  # seconds, likewise, for what only keeps a prompt warm
 FIRST_WAIT = 0.5  # seconds before the first retry where the provider names no time; doubled each time
+MOST_OF_ERROR = 64_000  # bytes that are read of a refusal
+MOST_OF_PIECE = 8_000_000  # bytes of a whole reply, and of one event of a stream: a long reply has about a tenth
+MOST_OF_STREAM = 256_000_000  # bytes of a streamed reply: 128,000 tokens as events of their own take about 30 MB
 RETRIED = (408, 409, 429, 500, 502, 503, 504, 529)  # HTTP statuses worth another attempt
 
 
@@ -48,6 +52,18 @@ class GaveUp(BaseException):
         import httpx2
 
         return isinstance(self.error, httpx2.TimeoutException) and not isinstance(self.error, httpx2.ConnectTimeout)
+
+
+class SentElsewhere(BaseException):
+    """Says that the answer was another address. Nothing is sent there: key and prompt were meant for this one."""
+
+    def __init__(self, address: str, status: int) -> None:
+        super().__init__(address)
+        self.address, self.status = address, status
+
+
+class TooMuch(BaseException):
+    """Says that the answer is larger than any reply; the rest is not read. No Exception: the SDKs would ask again."""
 
 
 @dataclass(slots=True)
@@ -145,7 +161,7 @@ class Transport:
             timeout=httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             event_hooks={"request": [self._on_request], "response": [self._on_response]},
             trust_env=trust_environment,
-            follow_redirects=True,
+            follow_redirects=False,
         )
         self._send, self.client.send = self.client.send, self._send_uncut
 
@@ -236,6 +252,9 @@ class Transport:
     def _on_response(self, response: httpx2.Response) -> None:
         self.trace.response_headers = {name.lower(): value for name, value in response.headers.items()}
         self.trace.asked_wait = None
+        if response.has_redirect_location:
+            raise SentElsewhere(_place(response), response.status_code)
+        response.iter_bytes = partial(_capped, response, response.iter_bytes)  # decompressed, a piece at a time
         if response.status_code in RETRIED:
             response.read()
             self.trace.asked_wait = retry_after(response.headers, now=self._clock.now())
@@ -288,6 +307,33 @@ class Transport:
 
     def _headers_came(self, now: float, _: JsonMapping) -> None:
         self.trace.headers = now
+
+
+def _place(response: httpx2.Response) -> str:
+    """Return where a redirect leads, without what an address may hide: a name, a password, parameters."""
+    url = response.url.join(response.headers["location"])
+    return f"{url.scheme}://{url.netloc.decode('ascii', 'replace')}{url.path}"[:200]
+
+
+def _capped(
+    response: httpx2.Response, read: Callable[..., Iterator[bytes]], size: int | None = None
+) -> Iterator[bytes]:
+    """Yield the body while it is of use: of a refusal a beginning. More than a reply holds raises TooMuch."""
+    refused = response.status_code >= 300
+    streamed = "event-stream" in response.headers.get("content-type", "")
+    total = piece = 0
+    for data in read(size):
+        total += len(data)
+        if refused and total > MOST_OF_ERROR:
+            yield data[: MOST_OF_ERROR - total]
+            response.close()
+            return
+        last = data.rfind(b"\n")
+        piece = piece + len(data) if last < 0 or not streamed else len(data) - last
+        if piece > MOST_OF_PIECE or total > MOST_OF_STREAM:
+            response.close()
+            raise TooMuch(f"{total:,} bytes")
+        yield data
 
 
 _STAGES: dict[str, Callable[[Transport, float, JsonMapping], None]] = {

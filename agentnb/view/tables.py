@@ -126,7 +126,7 @@ def table_text(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
         parts.append(_grid(columns, rows[:MOST_ROWS]))
     parts += [f"and {count(len(rows) - MOST_ROWS)} more"] if len(rows) > MOST_ROWS else []
     parts += [wrapped(note) for note in notes]
-    return "\n".join(parts)
+    return clean("\n".join(parts))
 
 
 def table_bundle(

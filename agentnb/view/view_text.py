@@ -30,6 +30,7 @@ STATES = {
     "HYDRATING": ("●", "Collecting context", "#3f7fd0"),
     "THINKING": ("●", "Asking", "#3f7fd0"),
     "ACTING": ("●", "Running a tool", "#3f7fd0"),
+    "CONDENSING": ("●", "Condensing", "#3f7fd0"),
 }
 ENDED = frozenset({"COMPLETED", "FAILED", "PAUSED", "WAITING", "CANCELLED", "DRY_RUN"})
 EXPECTED = "expected: "

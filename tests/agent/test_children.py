@@ -70,7 +70,7 @@ def test_a_child_gives_its_answer_and_its_cost_and_is_found_by_its_id(book: Any)
     assert not result.is_error
     sent = str(book.bodies[1])
     assert "You do one part of a larger task" in sent
-    assert "inspect, plan, read_cell, run_code" in sent
+    assert "inspect, plan, read_cell, recall, run_code" in sent
     assert book.session.full_run_id(run.run_id[:-2]) == run.run_id, "a child does not make its parent's name doubtful"
     assert [each.run_id for each in book.session.runs(10)] == [run.run_id], "nor is it listed beside it"
     for form, text in bundle(run.receipt, full=True).items():

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import agentnb
 from agentnb import session
 from agentnb.agent.request import Limits
 from agentnb.errors import ActionUnsure, InputError, RunUnknown
@@ -33,6 +34,25 @@ def test_a_changed_notebook_shows_in_the_replay(book: Any) -> None:
     machine = book.session.agent().machine
     assert machine.replay(run.run_id, 2).same, "the reply is the recorded one"
     assert not machine.replay(run.run_id, 3).same, "inspect finds another definition now"
+
+
+def test_a_replay_calls_no_tool_of_the_users(book: Any) -> None:
+    """However safe they say that it is: it may take an hour, or cost something."""
+    called = []
+
+    @agentnb.tool(safe=True)
+    def weigh(thing: str) -> str:
+        """Weigh a thing."""
+        called.append(thing)
+        return f"{len(called)} g"
+
+    book.session.extra_tools["weigh"] = weigh
+    run = book.ask("Use weigh on `pear` please.", tools=("weigh",))
+    assert called == ["pear"]
+    machine = book.session.agent().machine
+    replays = [machine.replay(run.run_id, step) for step in range(1, machine.get(run.run_id).step + 1)]
+    assert called == ["pear"]
+    assert all(replay.same for replay in replays)
 
 
 def test_a_fork_goes_its_own_way(book: Any) -> None:

@@ -30,9 +30,13 @@ TOLD = (
 
 def reminded(state: AgentState) -> AgentState:
     """Return the state with the task and the plan told again, if that is due."""
-    if not is_due(state.blocks, state.options.remind_every):
-        return state
-    return replace(state, blocks=(*state.blocks, reminder(state.task, state.plan)))
+    return told_again(state) if is_due(state.blocks, state.options.remind_every) else state
+
+
+def told_again(state: AgentState) -> AgentState:
+    """Return the state with the task and the plan at its tail, unless they stand there or a reply is to go on."""
+    here = state.paused or not state.options.remind_every or state.blocks[-1].label in (REMINDER, "task")
+    return state if here else replace(state, blocks=(*state.blocks, reminder(state.task, state.plan)))
 
 
 def reminder(task: str, plan: Sequence[PlanItem]) -> Block:

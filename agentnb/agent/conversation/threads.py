@@ -36,8 +36,6 @@ from agentnb.providers.promptcache import Sent
 
 STEADY = 8
 """Turns for which a definition must have stood unchanged to be written into the project section again."""
-EARLIER = "(earlier turn)"
-"""Ends the reason of a definition that is held but that the turn did not touch."""
 MOST_PATHS = 32
 """Paths that are kept: those of the turns that runs are just at work on."""
 FOLDED = "(This definition now stands in another place of this conversation.)"
@@ -105,10 +103,11 @@ class Threads:
     ) -> tuple[Block, ...]:
         """Return the blocks of the path's turns as the segment with this root sends them.
 
-        The segment's own turns go as they were sent. What came before its root is folded: the definitions stand in its
-        frozen project section. What another segment sent since keeps its definitions; with another kind its tool
-        traffic becomes text. Where the segment has a `base`, the turns up to the last kept one go as the base sent
-        them. What came before its `first` turn is left out.
+        The segment's own turns go as they were sent. What came before its root is folded: the definitions stand in
+        its frozen project section. What another segment sent since keeps its definitions; with another kind its tool
+        traffic becomes text. Where the segment has a `base`, the turns up to the last kept one go as that other
+        segment sent them. What came before its `first` turn is left out, and what came before a turn whose own blocks
+        hold all of that in a condensed form.
         """
         ids = [turn.run_id for turn in path]
         begins = ids.index(root) if root in ids else (0 if any(t.segment_root == root for t in path) else len(path))
@@ -116,7 +115,7 @@ class Threads:
         out: list[Block] = []
         if base and kept:
             out += self.as_sent(path[:kept], root=base.root, kind=kind)
-        start = max(kept, _place_of(first, ids, root))
+        start = max(kept, _place_of(first, ids, root), self._condensed(path))
         for number, turn in enumerate(path[start:], start):
             blocks: Sequence[Block] = self.own(turn)
             if number < begins:
@@ -125,6 +124,15 @@ class Threads:
                 blocks = plain(blocks)
             out += blocks
         return tuple(out)
+
+    def _condensed(self, path: Sequence[Turn]) -> int:
+        """Where the last turn stands on the path whose own blocks hold what came before it; 0: none does."""
+        places = (n for n in range(len(path) - 1, 0, -1) if self._state(path[n].run_id).segment.first == path[n].run_id)
+        return next(places, 0)
+
+    def replies(self, turn: Turn | None) -> int:
+        """How many replies the conversation has had up to the end of this turn."""
+        return self._state(turn.run_id).replies if turn else 0
 
     def whole(self, path: Sequence[Turn]) -> list[Block]:
         """Return all that the path's segments sent and still send, in order: for what the thread holds."""
@@ -174,24 +182,17 @@ class Threads:
         """Return the turn's own blocks, as they were sent and answered."""
         return self._state(turn.run_id).blocks
 
-    def touched(self, turn: Turn) -> set[str]:
-        """Return the names of the definitions that the turn's task touched, or that were sent with it."""
-        held = self._state(turn.run_id).definitions
-        return {item["name"] for item in held if not item["reason"].endswith(EARLIER)}
-
     # The turn of a state, which may be at work
 
     def path_to(self, turns: Sequence[Turn], parent: Turn | None) -> tuple[Turn, ...]:
-        """Return the turns up to `parent`. They are kept for the steps of the turn that follows: a path never
-        changes."""
+        """The turns up to `parent`. They are kept for the steps of the turn that follows: a path never changes."""
         path = tuple(self._as_it_went(turn) for turn in path_to(turns, parent))
         if parent is not None:
             self._paths = {**dict(list(self._paths.items())[-MOST_PATHS:]), parent.run_id: path}
         return path
 
     def _as_it_went(self, turn: Turn) -> Turn:
-        """Return the turn in the segment that it ended in. A run that goes on with another model begins one in its
-        middle."""
+        """The turn, in the segment that it ended in: a run may begin one in its middle."""
         state = self._state(turn.run_id)
         return replace(turn, kind=state.kind or turn.kind, segment_root=state.segment.root)
 
@@ -232,11 +233,6 @@ class Threads:
             return ()
         state = AgentState.from_json(context)
         return (*self.before(state), *state.blocks)[: len(sent.chain)]
-
-
-def left_out(state: AgentState, path: Sequence[Turn]) -> int:
-    """Return how many of the path's oldest turns the segment that this turn begins does not send."""
-    return _place_of(state.segment.first, [turn.run_id for turn in path], state.segment.root)
 
 
 def _place_of(first: str | None, ids: Sequence[str], root: str) -> int:

@@ -38,15 +38,14 @@ def event_of(reply: Reply) -> StepEvent:
     return StepEvent.BROKE_OFF if reply.stop is StopReason.PAUSED else StepEvent.ANSWERED
 
 
-def reply_blocks(reply: Reply) -> tuple[Block, ...]:
-    """Return a reply as blocks of the thread: sent back exactly as it came. Of one that was cut off, only what is
-    whole."""
+def reply_blocks(reply: Reply, *, step: int = 0) -> tuple[Block, ...]:
+    """A reply as blocks of the thread: sent back exactly as it came. Of one that was cut off, only what is whole."""
     content = list(reply.content) if event_of(reply) is StepEvent.ASKED_FOR_TOOLS else _whole_parts(reply)
     if not any(isinstance(part, Text | ToolCall) for part in content):
         content.append(Text("(no answer)"))  # a user turn must be answered, or the next request is refused
     labels = (f"call of {part.name}" if isinstance(part, ToolCall) else "reply" for part in content)
     return tuple(
-        Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=part, label=label)
+        Block(layer=Layer.DYNAMIC, role=Role.ASSISTANT, content=part, label=label, step=step)
         for part, label in zip(content, labels, strict=True)
     )
 
@@ -65,14 +64,15 @@ def _whole_parts(reply: Reply) -> list[Content]:
     return kept + (thinking if reply.stop in (StopReason.END, StopReason.PAUSED) else [])
 
 
-def result_block(call: ToolCall, outcome: Outcome) -> Block:
-    """Return a tool's outcome as a block: born in HYDRATION when it brings definitions, else in DYNAMIC."""
+def result_block(call: ToolCall, outcome: Outcome, *, step: int = 0) -> Block:
+    """A tool's outcome as a block: born in HYDRATION when it brings definitions, else in DYNAMIC."""
     return Block(
         layer=Layer.HYDRATION if outcome.holds else Layer.DYNAMIC,
         role=Role.USER,
         content=ToolResult(call.call_id, call.name, outcome.text, outcome.is_error),
         label=f"result of {call.name}",
         holds=outcome.holds,
+        step=step,
     )
 
 
@@ -271,4 +271,5 @@ def recorded_reply(before: AgentState, after: AgentState, data: JsonMapping) -> 
 def closed(blocks: Sequence[Block]) -> tuple[Block, ...]:
     """Blocks that a new question may follow: a call without a result gets one that says why."""
     why = Outcome(text="Not carried out: the conversation was taken up again here.", is_error=True)
-    return (*blocks, *(result_block(call, why) for call in open_calls(blocks)))
+    step = blocks[-1].step if blocks else 0
+    return (*blocks, *(result_block(call, why, step=step) for call in open_calls(blocks)))

@@ -1,7 +1,7 @@
 """Choose the segment that a turn goes on with, or begin a new one.
 
-A new one begins when too much of the prompt is stale, or the conversation would outgrow the window. It also begins when
-the prompt cache has let the prompt go and anything is out of date. Leaving that out costs nothing.
+A new one begins when too much of the prompt is stale. It also begins when the prompt cache has let the prompt go and
+anything is out of date. Leaving that out costs nothing.
 
 Within a segment nothing that was sent is rewritten. One changed byte makes all that follows it new to the prompt cache.
 So an edited definition is sent again at the end, and its old text stays. That text costs little, since a read is a
@@ -19,16 +19,16 @@ until the next time. The cheapest is taken, and the user is told in a sentence.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from agentnb.agent.conversation.threads import folded
 from agentnb.agent.conversation.turn_blocks import block_weight, suited
 from agentnb.agent.deps import Services
 from agentnb.agent.request import Request
-from agentnb.agent.segments.window import room_for, tokens_of, turns_to_leave_out
+from agentnb.agent.segments.window import tokens_of
 from agentnb.agent.state import AgentState, Base
 from agentnb.models import prices
-from agentnb.models.catalog import Model
 from agentnb.models.layers import Block, Layer, chain_digests
 from agentnb.models.messages import Usage
 from agentnb.models.tokens import TokenCounter
@@ -43,13 +43,13 @@ CERTAIN = 0.95
 class ChosenSegment:
     """The segment to go on with. `root` None begins one: `base` says what it keeps of another, `why` is for the user.
 
-    `first` is the first turn that is sent, where the conversation would not fit the model's window ("": none before
-    this). `replaced`: so much of the other's project section is out of date that no turn goes on with it.
+    `first` "" says that no turn before this one is sent: what it takes up holds them in a condensed form.
+    `replaced`: so much of the other's project section is out of date that no turn goes on with it.
     """
 
     root: str | None
     base: Base | None = None
-    first: str | None = None
+    first: Literal[""] | None = None
     why: str = ""
     replaced: bool = False
 
@@ -128,9 +128,8 @@ class Segments:
         root = segment_for(turns, path, kind)
         if root is None:
             changed = "New segment: The model or the tools changed, so the prompt is written anew."
-            return self._fitted(ChosenSegment(root=None, why=changed if path else ""), path, request=request)
-        sent = self._as_sent(path, root, kind, self._services.counter(request.model))
-        return self._fitted(self._go_on(sent, request), path, request=request, sent=sent.blocks)
+            return ChosenSegment(root=None, why=changed if path else "")
+        return self._go_on(self._as_sent(path, root, kind, self._services.counter(request.model)), request)
 
     def take_up(self, source: AgentState, path: Sequence[Turn], *, request: Request) -> ChosenSegment:
         """Return the segment for a turn that follows an earlier run's step: that run's own, unless too much is stale.
@@ -141,24 +140,8 @@ class Segments:
         counter = self._services.counter(request.model)
         sent = self._as_sent(path, source.segment.root, source.kind, counter, then=source.blocks)
         begun = self._go_on(sent, request, whole=True)
-        return self._fitted(begun, path, request=request, sent=sent.blocks)
-
-    def _fitted(
-        self, begun: ChosenSegment, path: Sequence[Turn], *, request: Request, sent: Sequence[Block] = ()
-    ) -> ChosenSegment:
-        """Return the same, or a new segment without the oldest turns where the conversation no longer fits the window.
-
-        `sent` are the blocks of the segment that there is.
-        """
-        model, counter = self._services.model(request.model), self._services.counter(request.model)
-        room = room_for(model, request, counter)
-        turns = [tokens_of(self._threads.own(turn), model, counter) for turn in path]
-        total = tokens_of(sent, model, counter) if begun.root else sum(turns)
-        gone = turns_to_leave_out(turns, room) if total > room else 0
-        if not gone:
-            return begun
-        first = path[gone].run_id if gone < len(path) else ""
-        return ChosenSegment(root=None, first=first, why=_why_shorter(gone, total, model))
+        alone = source.segment.begins and source.segment.first == source.segment.root
+        return replace(begun, first="") if begun.root is None and alone else begun
 
     def _go_on(self, sent: Path, request: Request, *, whole: bool = False) -> ChosenSegment:
         share, frozen = sent.stale_shares()
@@ -272,14 +255,6 @@ class Segments:
             f"New segment: ≈ {stale:,} of ≈ {total:,} tokens were out of date {passed.where}({passed.share:.0%}, limit "
             f"{passed.limit:.0%}).{cost}"
         )
-
-
-def _why_shorter(gone: int, total: int, model: Model) -> str:
-    turns = "the oldest turn is" if gone == 1 else f"the {gone} oldest turns are"
-    return (
-        f"New segment: with ≈ {total:,} tokens so far the conversation would outgrow the {model.window:,} that "
-        f"{model.label} takes, so {turns} left out from here on (the journal keeps them: %agent_runs list)."
-    )
 
 
 def weights_of(blocks: Sequence[Block]) -> list[int]:

@@ -17,7 +17,7 @@ from agentnb.agent.tools.plan import PlanItem
 from agentnb.agent.tools.tool import Outcome, Tool, ToolBox, carry_out, pick
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.errors import ActionUnsure, RunInterrupted, RunRepeats
-from agentnb.models.messages import ToolCall
+from agentnb.models.messages import ToolCall, ToolResult
 
 
 class Acting:
@@ -48,7 +48,7 @@ class Acting:
                 state,
                 spending=state.spending.with_child(child.spending) if child and child.spending else state.spending,
                 plan=state.plan if outcome.plan is None else self._without_secrets(outcome.plan),
-                blocks=(*state.blocks, result_block(proposed.call, outcome)),
+                blocks=(*state.blocks, result_block(proposed.call, outcome, step=state.replies)),
                 definitions=_holding(state.definitions, outcome),
                 proposals=(*state.proposals, *([outcome.proposes] if outcome.proposes else [])),
             )
@@ -122,6 +122,8 @@ class Acting:
 
     def _carry_out(self, tool: Tool, proposed: Proposed) -> Outcome:
         call = proposed.call
+        if self._machine.current.replaying and not (tool.ours or tool.acts):
+            return self._recorded(call)
         if not tool.acts:
             return self._place(tool, call)
         # An acting tool's effect is keyed (run, step, action): after a crash it is reported, never silently repeated.
@@ -144,6 +146,16 @@ class Acting:
         if not isinstance(done, dict) or "text" not in done:
             return Outcome(text=f"{tool.name} was cut off; the person chose not to repeat it.", is_error=True)
         return Outcome(text=done["text"], is_error=done["is_error"])
+
+    def _recorded(self, call: ToolCall) -> Outcome:
+        """Return what a user's own tool gave when the step was made: a replay does not call it."""
+        current = self._machine.current
+        after = AgentState.from_json(self._machine.context_at(current.run_id, current.step))
+        results = (block.content for block in after.blocks if isinstance(block.content, ToolResult))
+        found = next((result for result in results if result.call_id == call.call_id), None)
+        if found is None:
+            return Outcome(text=f"{call.name} has no recorded result.", is_error=True)
+        return Outcome(text=found.text, is_error=found.is_error)
 
     def _place(self, tool: Tool, call: ToolCall) -> Outcome:
         if tool.on_main:

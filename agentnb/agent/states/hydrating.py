@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import cast
 
 from agentnb.agent.conversation.attachments import Pictures, pictures_of
-from agentnb.agent.conversation.threads import EARLIER, folded, left_out
+from agentnb.agent.conversation.threads import folded
 from agentnb.agent.conversation.turn_blocks import closed, scrubbed
 from agentnb.agent.deps import Services
 from agentnb.agent.hydration.notebook_context import cell_entries, room_for_definitions
@@ -15,7 +15,7 @@ from agentnb.agent.kernel_context import with_changed
 from agentnb.agent.request import Request
 from agentnb.agent.segments.segments import ChosenSegment, Segments
 from agentnb.agent.segments.window import context_room
-from agentnb.agent.state import AgentState, HeldDefinition, LeftOut, Segment, Step, StepEvent, is_agents
+from agentnb.agent.state import EARLIER, AgentState, HeldDefinition, LeftOut, Segment, Step, StepEvent, is_agents
 from agentnb.agent.states.other_model import segment_kind
 from agentnb.agent.tools.policy import allowed_tools
 from agentnb.agent.tools.tool import pick
@@ -56,6 +56,7 @@ class Hydrating:
             branch=source is not None or is_branch(turns, cell=request.cell, execution=request.execution),
             kind=kind,
             inherited=closed(source.blocks) if source else (),
+            replies=source.replies if source else self._threads.replies(parent),
         )
         if source is not None and begun.root:  # a new segment was never sent before: nothing of it is a request's end
             state = replace(state, previous_end=source.previous_end, previous_message=source.previous_message)
@@ -219,17 +220,12 @@ class Hydrating:
         count = self._counter(state).count
         specs = [services.tools[name].spec for name in state.options.tools]
         held = held_definitions([*self._threads.whole(path), *inherited])
-        sent = path[left_out(state, path) :]
-        if len(sent) < len(path):
-            touched = set().union(*(self._threads.touched(turn) for turn in sent))
-            held = {name: item for name, item in held.items() if name in touched}
         now = services.hydrator.as_they_are(held, count)
         edited = self._threads.edited(path)
         changed = {one.definition.name for one in now if one.definition.digest != held[one.definition.name]["digest"]}
         hot = tuple(one for one in now if one.definition.name in edited | changed)
         steady = tuple(one for one in now if one not in hot)
-        project = replace(services.hydrator.snapshot(count, folded=steady), left_out=len(path) - len(sent))
-        outline = semi_static_block(project)
+        outline = semi_static_block(services.hydrator.snapshot(count, folded=steady))
         blocks = [*self._static(specs, state.options.style), *([outline] if outline else [])]
         return tuple(scrubbed(block, services.scrub) for block in blocks), hot
 
@@ -266,7 +262,7 @@ def _segment_of(begun: ChosenSegment, run_id: str) -> Segment:
     """Return the segment that the turn goes on with or begins."""
     if begun.root is not None:
         return Segment(root=begun.root)
-    first = begun.first if begun.first != "" else run_id
+    first = None if begun.first is None else run_id
     return Segment(root=run_id, begins=True, base=begun.base, replaced=begun.replaced, first=first)
 
 

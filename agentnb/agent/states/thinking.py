@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 from agentnb.agent.conversation.turn_blocks import (
     block_text,
@@ -25,6 +28,7 @@ from agentnb.agent.states.other_model import with_model
 from agentnb.errors import (
     AgentnbError,
     CallTimeout,
+    PromptTooLong,
     RunInterrupted,
     StepLimitReached,
     StreamBroken,
@@ -50,8 +54,10 @@ from agentnb.providers.promptcache import (
     warm_entries,
 )
 
+T = TypeVar("T")
 _READ_PERHAPS = (RunInterrupted, StreamBroken, CallTimeout)
 """Errors of a call that the provider may have read: a refusal or failed connection says that it has not."""
+OTHER_WIRE = "The server did not answer at the Responses API; this call went out at its Chat Completions instead."
 CALIBRATION_LEAST = 200  # tokens: fewer say more about framing than about the text
 
 
@@ -77,15 +83,45 @@ class Thinking:
             self._services.keepalive.stop()
         before = state.spending.spent
         call, prediction = self._preparing.prepare(state)
+        if not state.paused and self._preparing.outgrown(state, call):
+            return self._outgrown(state, f"≈ {call.total:,} tokens were to be sent")
         if state.options.replay in ("live", "record"):
             state, call = self._with_object(state, call)
             prediction = self._preparing.predict(state, call)
-        if state.budget.limit is not None:
-            most = affordable_output(state.budget, self._preparing.quote(call))
-            call = replace(call, prompt=replace(call.prompt, max_tokens=most))
-        if state.purse:
-            return self._call_from_purse(state, call, prediction, before)
-        return self._make_call(state, call, prediction)
+
+        def make(call: Call) -> Step:
+            self._announce(call, prediction, state)
+            answer = self._ask(call, state)
+            with self._paid(state, call, answer):
+                return self._settle(state, call, prediction, answer)
+
+        try:
+            return self._within(state, call, make, before=before)
+        except PromptTooLong:
+            refused = replace(state, refused=call.total)
+            if state.paused or not self._preparing.outgrown(refused, call):
+                raise
+            return self._outgrown(refused, f"≈ {call.total:,} tokens were too many for the provider")
+
+    def _outgrown(self, state: AgentState, what: str) -> Step:
+        self._machine.current.attach(what=what)
+        return StepEvent.OUTGROWN, replace(state, waits=state.waits + 1)
+
+    def ask_beside(self, state: AgentState, call: Call) -> tuple[Reply, AgentState]:
+        """Make a call whose reply is none of the run's own words: within its budget, and into its sums."""
+
+        def make(call: Call) -> tuple[Reply, AgentState]:
+            answer = self._ask(call, state, shown=False)
+            usage = answer.reply.usage
+            cost = prices.Cost(total=0.0, uncached=0.0) if answer.recorded else prices.cost_of(call.model, usage)
+            timing = latency.from_trace(answer.trace, output_tokens=usage.output, reasoning=usage.reasoning)
+            self._machine.current.attach(seconds=round(timing.total, 6), usage=usage.to_json(), cost=cost.total)
+            spending = state.spending.with_call(usage, cost)
+            if answer.wasted != Usage():
+                spending = spending.with_call(answer.wasted, prices.cost_of(call.model, answer.wasted))
+            return answer.reply, replace(state, spending=spending)
+
+        return self._within(state, call, make, before=state.spending.spent)
 
     def _with_object(self, state: AgentState, call: Call) -> tuple[AgentState, Call]:
         """Return the call bound to a cache object, where the provider keeps such, one pays, and the budget allows
@@ -110,38 +146,43 @@ class Thinking:
             )
         return state, self._preparing.marked(state, call)
 
-    def _make_call(self, state: AgentState, call: Call, prediction: Prediction) -> Step:
-        self._announce(call, prediction, state)
-        answer = self._ask(call, state)
+    @contextmanager
+    def _paid(self, state: AgentState, call: Call, answer: CallAnswer) -> Iterator[None]:
+        """Keep with the failed step's event what a reply had used that came and could not be taken in: it is paid,
+        whatever the kernel, its disk or our own code failed at."""
         try:
-            return self._settle(state, call, prediction, answer)
-        except BaseException:  # it is paid, whatever the kernel, its disk or our own code failed at
-            self._keep_paid(state, call, answer)
+            yield
+        except BaseException:
+            if not answer.recorded:
+                usage = answer.reply.usage + answer.wasted
+                texts = () if usage.input_total else (answer.reply.text,)
+                lost = lost_call(call, usage, texts, self._services.counter(state.address))
+                self._machine.current.attach(**{LOST: lost.to_json()})
             raise
 
-    def _keep_paid(self, state: AgentState, call: Call, answer: CallAnswer) -> None:
-        """What a reply had used that came and could not be taken in: the failed step's event has it."""
-        if not answer.recorded:
-            usage = answer.reply.usage + answer.wasted
-            texts = () if usage.input_total else (answer.reply.text,)
-            lost = lost_call(call, usage, texts, self._services.counter(state.address))
-            self._machine.current.attach(**{LOST: lost.to_json()})
+    def _within(
+        self, state: AgentState, call: Call, make: Callable[[Call], tuple[T, AgentState]], *, before: float
+    ) -> tuple[T, AgentState]:
+        """Make the call with as much output as the run's budget pays for, and the sum that it shares with others.
 
-    def _call_from_purse(self, state: AgentState, call: Call, prediction: Prediction, before: float) -> Step:
-        """Make the call within the sum that this run shares with others. `before` is what the run had spent until
-        then."""
+        `before` is what the run had spent until then.
+        """
+        if state.budget.limit is not None:
+            most = affordable_output(state.budget, self._preparing.quote(call))
+            call = replace(call, prompt=replace(call.prompt, max_tokens=most))
+        if not state.purse:
+            return make(call)
         current = self._machine.current
         purse, key = Purse(self._machine.journal, state.purse), f"{current.run_id}/{current.step}"
         most = purse.reserve(key, self._preparing.quote(call))
-        call = replace(call, prompt=replace(call.prompt, max_tokens=most))
         try:
-            event, state = self._make_call(state, call, prediction)
+            made, state = make(replace(call, prompt=replace(call.prompt, max_tokens=most)))
         except Exception:
             lost = (current.attached or {}).get(LOST)
             purse.settle(key, (Lost.from_json(lost).cost.total or 0.0) if lost else 0.0)
             raise
         purse.settle(key, state.spending.spent - before)
-        return event, state
+        return made, state
 
     def _check_limit(self, state: AgentState) -> None:
         most = state.options.max_steps
@@ -160,7 +201,7 @@ class Thinking:
         self._machine.current.emit("view", context=replace(state, last=last).shown())
         self._machine.current.emit("phase", text="waiting for the first token")
 
-    def _ask(self, call: Call, state: AgentState) -> CallAnswer:
+    def _ask(self, call: Call, state: AgentState, *, shown: bool = True) -> CallAnswer:
         provider, emit, heard = self._provider(state), self._machine.current.emit, Heard()
 
         def on_text(kind: str, delta: str) -> None:
@@ -169,7 +210,7 @@ class Thinking:
                 raise RunInterrupted("the call was interrupted")
             if kind == "wait":
                 emit("phase", text=delta)
-            else:
+            elif shown:
                 emit("delta", channel=kind, text=delta)
 
         wire, counter = _wire(provider, call, state), self._services.counter(state.address)
@@ -223,6 +264,8 @@ class Thinking:
         bound, call = call, self._without_vanished(call, answer)
         if call is not bound:
             state = state.noted("The cache object had vanished at the provider; the call went out without it.")
+        elif answer.fell_back:
+            state = state.noted(OTHER_WIRE)
         known = self._preparing.known(state, call.prompt, call.scope)
         self._calibrate(call, len(known), usage.input_total - sum(known))
         call = replace(call, tokens=settle_tokens(call, known, usage.input_total))
@@ -317,7 +360,7 @@ class Thinking:
             state = with_model(state, after.address, current.run_id, self._services)
         reply = recorded_reply(state, after, event.data)
         cost = prices.cost_of(self._services.model(state.address), reply.usage, at=event.at)
-        return advance(replace(state, last=after.last), reply, cost, sent=after.previous_end)
+        return advance(replace(state, last=after.last), reply, cost, sent=after.previous_end, step=after.replies)
 
     def _learn(
         self, state: AgentState, call: Call, prediction: Prediction, reply: Reply, *, vanished: bool
@@ -376,13 +419,18 @@ def _wire(provider: Provider, call: Call, state: AgentState) -> Wire:
     return wire if state.options.stream else wire.plain()
 
 
-def advance(state: AgentState, reply: Reply, cost: prices.Cost, *, sent: int) -> Step:
-    """Tell what a reply is, and the state after it. `sent` is the number of blocks that the request held."""
+def advance(state: AgentState, reply: Reply, cost: prices.Cost, *, sent: int, step: int | None = None) -> Step:
+    """Tell what a reply is, and the state after it. `sent` is the number of blocks that the request held.
+
+    `step` is the reply's number in the conversation, by default the next one; an old journal has 0.
+    """
+    step = state.replies + 1 if step is None else step
     begun = state.text if state.paused else ""
     after = replace(
         state,
         spending=state.spending.with_call(reply.usage, cost),
-        blocks=(*state.blocks, *reply_blocks(reply)),
+        blocks=(*state.blocks, *reply_blocks(reply, step=step)),
+        replies=step,
         previous_end=sent,
         previous_message=reply.message_id or None,
         text=begun + reply.text,

@@ -14,6 +14,7 @@ from typing import Any
 from agentnb.agent.tools.files import ProjectFiles
 from agentnb.agent.tools.notebook import NotebookTools
 from agentnb.agent.tools.project_tests import ProjectTests
+from agentnb.agent.tools.recall import Recall
 from agentnb.agent.tools.tool import Tool, tool_of
 
 
@@ -47,14 +48,16 @@ REGISTRY = (
     Listed(call=ProjectFiles.search_code, shows_values=True),
     Listed(call=ProjectFiles.edit_file, acts=True, trouble=ProjectFiles.edit_trouble),
     Listed(call=ProjectTests.run_tests, acts=True, shows_values=True, trouble=ProjectTests.trouble),
+    Listed(call=Recall.recall),
 )
 NAMES = tuple(each.call.__name__ for each in REGISTRY)
 
 
 def built_in(*parts: object) -> dict[str, Tool]:
-    """Return the built-in tools of these parts by name: NotebookTools, ProjectFiles, ProjectTests."""
+    """The built-in tools of these parts by name: of NotebookTools, ProjectFiles, ProjectTests and Recall any."""
     owners = {type(part).__name__: part for part in parts}
-    made = [_bound(each, owners[each.call.__qualname__.partition(".")[0]]) for each in REGISTRY]
+    named = [(each, each.call.__qualname__.partition(".")[0]) for each in REGISTRY]
+    made = [_bound(each, owners[owner]) for each, owner in named if owner in owners]
     return {item.name: item for item in made}
 
 
@@ -75,7 +78,7 @@ class OnDemand(dict[str, Tool]):
 
 def _bound(each: Listed, owner: object) -> Tool:
     said = {name: getattr(each, name) for name in ("acts", "on_main", "asks", "delegates", "shows_values")}
-    tool = tool_of(each.call.__get__(owner), **said)
+    tool = tool_of(each.call.__get__(owner), ours=True, **said)
     trouble = tool.trouble if each.trouble is None else each.trouble.__get__(owner)
     rehearse = None if each.rehearse is None else each.rehearse.__get__(owner)
     return replace(tool, description=" ".join(tool.description.split()), trouble=trouble, rehearse=rehearse)

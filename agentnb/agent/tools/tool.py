@@ -45,7 +45,8 @@ class Tool:
     """A function that a model may call.
 
     `acts` tools change something: they run only when allowed by name. `on_main` tools touch the user's namespace and
-    run on the kernel's main thread. Of an `asks` tool a person's word is the result. One that
+    run on the kernel's main thread. Of an `asks` tool a person's word is the result. `ours` are
+    those that come built in: a replay looks again with them, and calls no other. One that
     `shows_values` tells less where values are to stay at home. `take` checks arguments and gives
     them as `call` wants them; it raises WrongArguments. `trouble` says, or raises, why a call would fail, before a
     person is asked.
@@ -59,6 +60,7 @@ class Tool:
     on_main: bool = True
     asks: bool = False
     delegates: bool = False
+    ours: bool = False
     shows_values: bool = True
     take: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     trouble: Callable[..., str] = field(default=lambda **_: "")

@@ -182,7 +182,7 @@ def restore(frames: Iterable[bytes]) -> Encoded:
     try:
         for data in frames:
             values = _read_keyframe(data) if is_keyframe(data) else _apply(values, data)
-    except (struct.error, LookupError, ValueError) as error:
+    except (struct.error, LookupError, ValueError, TypeError) as error:
         raise StorageDamaged(
             "a step of the history cannot be read", todo="The journal's file is damaged; put back a copy."
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -83,7 +84,16 @@ def _known(address: str) -> str:
     return address
 
 
+_SETTINGS = re.compile(r"^postgres(?:ql)?:|(?:^|\s)(?:host|hostaddr|port|dbname|user|password|passfile|service)\s*=")
+"""The beginning of libpq's own form of an address: a directory of that name would show its password."""
+
+
 def _directory(address: str) -> Path:
+    if _SETTINGS.search(address) and not Path(address).exists():
+        raise InputError(
+            "a journal's database is named by an address, not by settings",
+            todo="Write postgresql://user@host/database; the password may stand in PGPASSWORD or ~/.pgpass.",
+        )
     home = Path(address).expanduser().resolve()
     if home.exists() and not home.is_dir():
         raise InputError(

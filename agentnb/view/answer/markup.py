@@ -245,6 +245,7 @@ _KEPT = re.compile(
     r"|(?:(?<=[-*+] )|(?<=[.)] ))\[[ xX]\](?=\s)",
     re.IGNORECASE,
 )
+_BARE = re.compile(r"\w{1,20}://|www\.", re.IGNORECASE)
 _OPENS = {"<": "&lt;", "[": "\\[", "]": "\\]", "$": "\\$", "`": "\\`"}
 
 
@@ -255,6 +256,8 @@ def to_markdown(text: str) -> str:
     out: list[str] = [""] * len(lines)
     done = [False] * len(lines)
     for first, end, kind in _regions(parse(text)[0]):
+        if done[first]:  # a cell of a row that is written already
+            continue
         region = "\n".join(lines[first:end])
         shown = region if kind == "code" else _row(region) if kind == "tr" else _escaped(region)
         for at, line in zip(range(first, end), shown.split("\n"), strict=True):
@@ -271,16 +274,19 @@ def _regions(tokens: Sequence[Token]) -> Iterator[tuple[int, int, str]]:
 
 
 def _row(line: str) -> str:
-    """Return a table's row: a span of code ends with its cell."""
-    return "|".join(_escaped(cell) for cell in re.split(r"(?<!\\)\|", line))
+    """Return a table's row: a span of code ends with its cell. Readers differ in which bars are escaped ones."""
+    cells = re.split(r"(?<!\\)\|", line)
+    return "|".join(_opened(cell) if "\\|" in cell and "<" in cell else _escaped(cell) for cell in cells)
 
 
 def _escaped(text: str) -> str:
     """Return the text of one block: spans of code, formulas, good links and what is escaped already stay."""
     out = []
     at = 0
+    bare = False  # inside an address that stands by itself: many readers take all up to a space for it, backticks too
     while at < len(text):
-        end, shown = _kept(text, at)
+        end, shown = (at + 1, "\\`") if bare and text[at] == "`" else _kept(text, at)
+        bare = (bare or _BARE.match(text, at) is not None) and not text[at].isspace()
         out.append(shown)
         at = end
     return "".join(out)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from agentnb.errors import JournalError
+from agentnb.errors import JournalError, StorageDamaged
 
 FORMAT_1 = (
     "CREATE TABLE agentnb_meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
@@ -90,4 +90,7 @@ def read_format(connection: sqlite3.Connection) -> int:
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'agentnb_meta'").fetchone():
         return 0
     row = connection.execute("SELECT value FROM agentnb_meta WHERE name = 'format'").fetchone()
-    return int(row[0]) if row else 0
+    try:
+        return int(row[0]) if row else 0
+    except (ValueError, TypeError) as error:
+        raise StorageDamaged("the journal's format is no number", todo="Put back a copy of the file.") from error
