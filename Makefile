@@ -14,7 +14,7 @@ WORKERS := -n auto --dist worksteal
 # A demo, a test or a lesson never spends: no key is visible and the model is simulated.
 # The tests' hundreds of processes find what is compiled beside the sources, also where Python may not keep it otherwise.
 OFFLINE := env -u PYTHONDONTWRITEBYTECODE -u ANTHROPIC_API_KEY -u GOOGLE_API_KEY -u GEMINI_API_KEY -u OPENAI_API_KEY AGENTNB_MODEL=sim:claude-sonnet-4-6
-.PHONY: env env-lab env-next test test-python test-browser test-notebooks test-next search check demo lab labextension picture screenshots docs bench bench-context bench-caching bench-trace bench-peers format clean
+.PHONY: env env-lab env-next test test-python test-browser test-notebooks test-next search check demo lab labextension picture screenshots docs bench bench-context bench-caching bench-long bench-trace bench-peers format clean
 
 # uv is about eight times faster than pip; where it cannot be had, plain pip does the same work. Where Python may not keep
 # what it compiles, each of the tests' hundreds of processes would compile all that it imports: then uv does it once.
@@ -39,7 +39,7 @@ $(VENV)/.weights: $(VENV)/.made
 	@touch $@
 
 $(LAB)/.made: pyproject.toml
-	$(call make_env,$(LAB),lab,"distributed>=2026.8" "playwright>=1.50" "pillow>=12" "pytest>=8.4" "pytest-timeout>=2.4" \
+	$(call make_env,$(LAB),lab,"distributed>=2026.8" "playwright>=1.50" "pillow>=12" "matplotlib>=3.10" "pytest>=8.4" "pytest-timeout>=2.4" \
 		"jupyter-repo2docker>=2025.8")
 
 $(NEXT)/.made: PYTHON = $(NEXT_PYTHON)
@@ -102,6 +102,9 @@ search: env
 
 bench-trace: env-next
 	$(NEXT)/bin/python tests/benchmarks/bench_trace.py
+
+bench-long: env
+	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_long.py
 
 bench-caching: env
 	$(OFFLINE) $(BIN)/python tests/benchmarks/bench_caching.py

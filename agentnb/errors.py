@@ -44,9 +44,17 @@ LINE = 59
 
 
 class AgentnbError(Exception):
-    """The root. `what` happened, to which object (`about`), and what to do (`todo`)."""
+    """The root. `what` happened, to which object (`about`), and what to do (`todo`).
+
+    >>> try:
+    ...     agentnb.AgentStateMachine().execute_step("nobody")
+    ... except agentnb.AgentnbError as error:
+    ...     print(error.code)
+    run.unknown
+    """
 
     code: ClassVar[str] = "agentnb"
+    """Stable from version to version, one for each class."""
     spent: Mapping[str, int] | None = None
     """Tokens that a call had used when it ended so, as a Usage in JSON; None: no call was made."""
 

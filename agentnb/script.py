@@ -24,7 +24,13 @@ class Agent:
     `tools` holds names of built-in tools and functions made with `@agentnb.tool`; by default only `inspect`.
     `namespace` is what it may read (and, with `allow=["run_code"]`, run code in). Raises what the run raised, unless
     `raise_errors=False`: then look at `.state` and `.error`. With a `SimClock` as `clock` the simulator keeps that time
-    and never waits: `clock.advance(300)` is a pause of five minutes. Other keywords are settings.
+    and never waits: `clock.advance(300)` is a pause of five minutes. Other keywords are settings; raises SettingsError
+    on a bad one.
+
+    >>> with agentnb.Agent(model="sim:claude-sonnet-4-6", namespace={"depth": 3.5}) as agent:
+    ...     answer = agent.run("What is `depth`?")
+    >>> answer.state, len(answer.layers), answer.usage.calls
+    ('COMPLETED', 4, 1)
     """
 
     def __init__(
@@ -93,6 +99,7 @@ class Agent:
         return self.session.agent().machine.drawing(run.run_id if run else None)
 
     def close(self) -> None:
+        """End keep-alive, delete this session's cache objects, and close the journal. A second time does nothing."""
         self.session.close()
 
     def __enter__(self) -> Agent:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentnb import canonical
 from agentnb.agent.built_in import BuiltInAgent
@@ -65,6 +65,9 @@ from agentnb.providers.promptcache import CacheObjects, HeldObject, Ledger, Obje
 from agentnb.settings import RunOptions, Settings, data_directory, default_model, journal_place
 from agentnb.simulator import Simulator
 from agentnb.storage import Storage, open_storage
+
+if TYPE_CHECKING:
+    from agentnb.agent.tools.typed_answer import TypedAnswer
 
 ADAPTERS: Mapping[str, type[Calling]] = {
     "anthropic": AnthropicProvider,
@@ -119,8 +122,8 @@ class Session:
         self.observed = Observed()
         self.undo = Undo()
         self._servers: McpServers | None = None
-        self.answer: Tool | None = None
-        """The tool that takes the value which the last `--as` asked for."""
+        self.answer: TypedAnswer | None = None
+        """What takes the value which the last `--as` asked for."""
         self._seen: set[str] = set()
         self._always: dict[str, set[str]] = {}
         self._remembered = HeldNames()
@@ -302,6 +305,7 @@ class Session:
                 clock=self.clock,
                 scrub=scrub,
                 beside=partial(self._beside, on_main, cancelled),
+                faults_of=self.answer.faults_of if self.answer is not None else None,
                 cancelled=cancelled,
                 limits=self._limits,
             )
@@ -394,7 +398,7 @@ class Session:
         # Tools that `@agentnb.tool` made in the user's namespace can be named with --tools; they are never default.
         of_the_user = {value.name: value for value in list(self.namespace.values()) if type(value) is Tool}
         made = built_in(notebook, ProjectFiles(root), tests, recall) | of_the_user | self.extra_tools
-        made |= {self.answer.name: self.answer} if self.answer is not None else {}
+        made |= {self.answer.tool.name: self.answer.tool} if self.answer is not None else {}
         quiet = without_result if self.settings.values == "schema" else None
 
         def from_server(name: str) -> Tool | None:

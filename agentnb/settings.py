@@ -90,7 +90,7 @@ class RunOptions:
         16_000, "tokens of cells and definitions that a turn may add", least=0, example="16000"
     )
     compact_at: int = option(
-        60_000, "tokens that a request may have before old steps are condensed", least=1_000, example="40000"
+        60_000, "tokens that a request may have before old steps are condensed", least=1, example="40000"
     )
     compact_model: str = option(
         "", "the model that sums old steps up; empty: the run's own", metavar="MODEL", completes="model"

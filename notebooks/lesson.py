@@ -6,7 +6,7 @@ import math
 
 
 def check(answer: object, right: object, hint: str) -> None:
-    """Say whether an answer is right; where it is not, give the hint. Numbers may be off by one in a hundred."""
+    """Say whether an answer is right; where it is not, give the hint. Decimals may be one in a hundred off."""
     if answer is ...:
         print("Write your answer in the place of the three dots, and run this cell.")
     elif _same(answer, right):
@@ -16,7 +16,6 @@ def check(answer: object, right: object, hint: str) -> None:
 
 
 def _same(answer: object, right: object) -> bool:
-    if isinstance(answer, bool) or isinstance(right, bool | str):
-        return answer == right
-    numbers = isinstance(answer, int | float) and isinstance(right, int | float)
-    return numbers and math.isclose(answer, right, rel_tol=0.01)
+    if isinstance(right, float) and isinstance(answer, int | float):
+        return math.isclose(answer, right, rel_tol=0.01)
+    return answer == right and isinstance(answer, bool) is isinstance(right, bool)

@@ -1,7 +1,7 @@
 """Write the reference pages from what the code declares: magics, settings, errors, events, the run document.
 
-`python tests/reference_pages.py` rewrites agentnb/docs/pages/reference; tests/test_docs.py compares. What no
-declaration says (an event's meaning, a field of the run document) stands here, and a test asks for every one.
+`python tests/reference_pages.py` rewrites agentnb/docs/pages/reference; tests/test_docs.py compares. An
+event's meaning, which no declaration says, stands here, and a test asks for every one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import agentnb
-from agentnb import errors
+from agentnb import errors, run_schema
 from agentnb.agent.tools.registry import NAMES
 from agentnb.durable.events import JOURNALED_KINDS
 from agentnb.notebook.commands.runs import ANSWER_FLAGS, RESUME_FLAGS
@@ -40,42 +40,7 @@ SIGNALS = {
     "children": "`data.children` says how the runs stand that this one delegated",
     "view": "`data.context` is what the run's view shows beside its steps",
 }
-RUN = {
-    "schema": "always `agentnb.run.v1`",
-    "run_id": "the run's name in the journal",
-    "thread": "the conversation that it belongs to",
-    "turn": "its place in the conversation",
-    "branch": "where the conversation parts, if the cell was run again",
-    "state": "COMPLETED, FAILED, PAUSED, CANCELLED, WAITING, DRY_RUN, or the state that it stands in",
-    "model": "`provider:model`",
-    "label": "the model's name as people write it",
-    "simulated": "whether the simulator answered",
-    "recorded": "whether a recorded reply was played",
-    "task": "the person's words",
-    "text": "the answer",
-    "stopped": "null, or `{seconds, text}` of the step that a person stopped",
-    "error": "null, or `{type, code, message, todo}`",
-    "notes": "sentences for the person",
-    "live": "null, or what a run that goes on shows now",
-    "steps": "a list of `{n, state, next, failed, at, seconds, what, latency, usage, cost, cache, tools}`, one a step",
-    "layers": "four of `{name, tokens, cached_tokens, digest, estimated}`, for the last request",
-    "token_error": "how far the estimates of tokens were off lately, or null",
-    "usage": "tokens over all calls, as the provider reported them, and the number of `calls`",
-    "cost": "US dollars: `{total, uncached, known, simulated}`; `uncached` is without the prompt cache",
-    "latency": "seconds, last call: `{connect, headers, first_event, ttft, tpot, total, queue_estimate, modelled}`",
-    "cache": "of the last call: `{expected, read, written, prefix, minimum, reason, warm_until}`, in tokens",
-    "budget": "null, or `{limit, spent}` in US dollars",
-    "cells": "what of the notebook was sent: `{cell, execution_count, version, digest, tokens, form, reason}`",
-    "definitions": "which code was sent: `{name, file or cell, lines, form, digest, tokens, reason}`",
-    "left_out": "what was not sent, with the reason",
-    "redactions": "secrets that were taken out: `{kind, mark}`",
-    "approvals": "calls that a person was asked about, with the word that was given",
-    "proposals": "proposed cells: `{source, why, replaces, digest}`; `replaces` is a cell's number or 0",
-    "plan": "the model's list of steps: `{text, state}`, which is open, doing or done",
-    "child_of": "null, or the run that delegated this one",
-    "children": "runs that this one delegated: `{run_id, task, state, cost, seconds}`",
-    "images": "pictures that went along",
-}
+RUN = {name: field["description"] for name, field in run_schema()["properties"].items()}
 
 
 def pages() -> dict[str, str]:

@@ -19,7 +19,7 @@ NOUN_CLAUSES = ("What", "How", "Whether", "Where", "Who", "Which", "Why")
 """A docstring says what happens, so it begins with none of these; a comment may name a place with `Where`."""
 PROMPTS = {"inspect", "run_code", "propose_cell", "run_tests", "plan", "delegate"}
 """Tools whose docstrings are sent to models: a changed word makes every user's next call a write of its prompt."""
-DRAWN = ("    ", "%", "AgentnbError", "Format 1 of a frame")
+DRAWN = ("    ", "%", ">>>", "AgentnbError", "Format 1 of a frame")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 HARD = (
     "agent/conversation/threads.py",
@@ -76,7 +76,7 @@ def faults(module: Path) -> Iterator[str]:
     said = [text for text in docstrings(ast.parse(source)) if text.strip()]
     yield from (text for text in said if text.split()[0].strip(",.:;") in NOUN_CLAUSES)
     for text in [*said, *comments(source)]:
-        yield from (text for phrase in DECODED if phrase in " ".join(text.lower().split()))
+        yield from (text for phrase in DECODED if re.search(rf"\b{phrase}\b", " ".join(text.lower().split())))
         yield from (sentence for sentence in sentences(text) if length(sentence) > MOST_WORDS)
 
 

@@ -42,7 +42,7 @@ class Proposed:
     number: int
     call: ToolCall
     rehearsal: str = ""
-    """What it would do, where that was tried first."""
+    """Words on what it would do, where that was tried first."""
 
     @property
     def digest(self) -> str:
@@ -274,7 +274,7 @@ class Approvals:
 
 
 def shown_digest(questions: Iterable[Question]) -> str:
-    """What a command names to say that these calls were shown: the beginning of a SHA-256 over all of them."""
+    """Return what a command names to say that these calls were shown: the beginning of their SHA-256."""
     return hashlib.sha256("".join(item.digest for item in questions).encode()).hexdigest()[:SHOWN]
 
 

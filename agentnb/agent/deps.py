@@ -57,6 +57,9 @@ class Services:
     clock: Clock
     scrub: Scrubber
     beside: Callable[[], AbstractContextManager[ChildAgent]]
+    """Lends one more agent, for the children of a run."""
+    faults_of: Callable[[str], str] | None = None
+    """Takes a structured answer: what does not fit, for the model; empty where it fits."""
     cancelled: threading.Event = field(default_factory=threading.Event)
     limits: dict[str, Limits] = field(default_factory=dict)
     """New limits by run: whichever agent of the session takes the run up next applies them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+from agentnb.canonical import JsonMapping
 from agentnb.settings import RunOptions
 
 
@@ -13,7 +14,8 @@ class Request(RunOptions):
     """One task and the options it is carried out under. `cell` and `execution` say who asked, and tell re-runs apart.
 
     `purse` names the sum that it shares with other runs (money/shared_budget.py); `tags` are added to the run's own.
-    `origin` is (run, step) to go on from: the task follows what that run had said by then.
+    `schema` is that of a structured answer. `origin` is (run, step) to go on from: the task follows what that run had
+    said by then.
     """
 
     task: str
@@ -22,6 +24,7 @@ class Request(RunOptions):
     execution: str = ""
     origin: tuple[str, int] | None = None
     purse: str = ""
+    schema: JsonMapping | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -78,7 +78,7 @@ class Preparing:
         return call, self.predict(state, call)
 
     def outgrown(self, state: AgentState, call: Call) -> bool:
-        """Whether something is to be condensed before this call is made."""
+        """Tell whether something is to be condensed before this call is made."""
         return due(*self.sized(state, call)) is not None
 
     def sized(self, state: AgentState, call: Call) -> tuple[Sized, TokenRates]:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from agentnb.agent.conversation.attachments import with_data
 from agentnb.agent.money.costs import LOST, NOTHING, lost_calls
+from agentnb.agent.receipt.values import RunCache, RunFailure, RunLatency, RunLayer, RunStep, RunUsage, parts_of
 from agentnb.agent.state import AgentState, Segment, is_agents
 from agentnb.agent.way_on import RESUME, way_on
 from agentnb.canonical import JsonMapping, JsonObject
@@ -20,96 +21,92 @@ SCHEMA = "agentnb.run.v1"
 DRY_RUN, WAITING = "DRY_RUN", "WAITING"
 
 
-class Fields(JsonObject):
-    """A dict whose keys are attributes too, so that `_agent.usage.output` and `_agent.usage["output"]` both work."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"there is no {name!r} here; known: {', '.join(self)}") from None
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self})
-
-
-def fields(value: object) -> Any:
-    """`value` with every dict inside it turned into Fields."""
-    if isinstance(value, Mapping):
-        return Fields({str(key): fields(item) for key, item in value.items()})
-    if isinstance(value, list | tuple):
-        return [fields(item) for item in value]
-    return value
-
-
-def _fields(value: JsonMapping) -> Fields:
-    found = fields(value)
-    assert isinstance(found, Fields), "a mapping gives Fields"
-    return found
-
-
 class AgentRun:
-    """A finished run, or one that failed, is paused, waits or was dry. Every attribute is read from `receipt`, the
-    JSON-able run document.
+    """A run of the agent: finished, failed, paused, waiting, or a dry run. Everything is read from `receipt`.
 
-    `usage` and `cost` (US dollars) sum over the run's calls; `latency` (seconds) and `cache` are the last call's.
+    `usage` and `cost` sum over the run's calls; `latency` and `cache` are the last call's. Nothing here asks anybody:
+    a run that goes on later is another AgentRun.
+
+    >>> run.state, run.cost > 0
+    ('COMPLETED', True)
+    >>> print(run.text[:15])
+    **Simulated rep
     """
 
     def __init__(self, document: JsonMapping) -> None:
-        self.receipt: JsonObject = dict(document)
+        self._receipt: JsonObject = dict(document)
+
+    @property
+    def receipt(self) -> JsonObject:
+        """Return the run document (`agentnb.run.v1`, see `run_schema`) as plain JSON: all that is known of the run."""
+        return self._receipt
 
     @property
     def run_id(self) -> str:
+        """Return the run's name in the journal: `%agent_runs show RUN` takes it, or its last letters."""
         return str(self.receipt["run_id"])
 
     @property
     def state(self) -> str:
+        """Return COMPLETED, FAILED, PAUSED, CANCELLED, WAITING or DRY_RUN; else the state that the run stands in."""
         return str(self.receipt["state"])
 
     @property
     def text(self) -> str:
+        """Return the answer, as Markdown; empty where there is none yet."""
         return str(self.receipt["text"])
 
     @property
     def model(self) -> str:
+        """Return the model that was asked, as `provider:model`."""
         return str(self.receipt["model"])
 
     @property
     def thread(self) -> str:
+        """Return the conversation that the run belongs to."""
         return str(self.receipt["thread"])
 
     @property
     def simulated(self) -> bool:
+        """Tell whether the simulator answered, so that times and prices are modelled."""
         return bool(self.receipt["simulated"])
 
     @property
-    def error(self) -> Any:
-        return fields(self.receipt["error"])
+    def error(self) -> RunFailure | None:
+        """Return why the run failed; None where it did not."""
+        error = self.receipt["error"]
+        return RunFailure(error) if error else None
 
     @property
-    def steps(self) -> list[Fields]:
-        return list(fields(self.receipt["steps"]))
+    def steps(self) -> list[RunStep]:
+        """Return the committed steps, in order."""
+        return parts_of(self.receipt["steps"], RunStep)
 
     @property
-    def layers(self) -> list[Fields]:
-        return list(fields(self.receipt["layers"]))
+    def layers(self) -> list[RunLayer]:
+        """Return the four layers of the last request, in the order in which they were sent."""
+        return parts_of(self.receipt["layers"], RunLayer)
 
     @property
-    def usage(self) -> Fields:
-        return Fields(self.receipt["usage"])
+    def usage(self) -> RunUsage:
+        """Return the tokens of all calls of the run."""
+        return RunUsage(self.receipt["usage"])
 
     @property
     def cost(self) -> float | None:
+        """Return the US dollars of all calls of the run; None where the model's price is not known."""
         total = self.receipt["cost"]["total"]
         return None if total is None else float(total)
 
     @property
-    def latency(self) -> Fields:
-        return _fields(self.receipt["latency"])
+    def latency(self) -> RunLatency:
+        """Return the seconds of the last call."""
+        return RunLatency(self.receipt["latency"])
 
     @property
-    def cache(self) -> Fields:
-        return _fields(self.receipt["cache"])
+    def cache(self) -> RunCache:
+        """Return the prompt cache of the last call: what was expected, what was read and written, and why."""
+        return RunCache(self.receipt["cache"])
 
     def __repr__(self) -> str:
         return f"<AgentRun {self.run_id} {self.state} {self.model}>"

@@ -41,6 +41,7 @@ class StepEvent(StrEnum):
     ASKED_FOR_TOOLS = "the reply asks for tools"
     BROKE_OFF = "the provider broke off, to go on"
     ANSWERED = "the reply is the answer"
+    DOES_NOT_FIT = "the value does not fit, to mend it"
     CARRIED_OUT = "every call has its result"
     MUST_ASK = "a call needs a person's word"
     HEARD = "another call still waits"
@@ -145,6 +146,7 @@ class AgentState:
     """One run of the agent between two steps.
 
     What was asked: `task` without secrets, in `thread`, under `options` (as new limits left them), out of `purse`.
+    `schema` is that of a structured answer.
     `notebook` says that a cell asked, `waits` how many steps only asked, listened or condensed: `max_steps`
     does not count them.
 
@@ -164,8 +166,8 @@ class AgentState:
     without secrets.
 
     Its memory: `replies` counts those of the whole conversation, by which its steps are numbered for the model.
-    `refused` is the size, in tokens, of a prompt that the provider found too long; 0: none. `source` is the run that
-    this one takes up, and whose blocks it inherited.
+    `refused` is the size, in tokens, of a prompt that the provider found too long; 0: none. `source` is the run and
+    step, as RUN:STEP, that this one takes up.
     """
 
     task: str
@@ -174,6 +176,7 @@ class AgentState:
     segment: Segment
     purse: str = ""
     child_of: str = ""
+    schema: JsonMapping | None = None
     notebook: bool = False
     label: str = ""
     simulated: bool = False
@@ -270,6 +273,7 @@ class AgentState:
             "budget": {"limit": self.options.budget, "spent": self.spending.spent},
             **({"purse": self.purse} if self.purse else {}),
             **({"child_of": self.child_of} if self.child_of else {}),
+            **({"schema": self.schema} if self.schema is not None else {}),
             "label": self.label,
             "simulated": self.simulated,
             "token_factor": self.token_factor,
@@ -331,9 +335,9 @@ class AgentState:
 
 
 _PLAIN = (
-    "task", "thread", "purse", "child_of", "notebook", "label", "simulated", "token_factor", "parent", "turn", "branch",
-    "kind", "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits", "replies", "refused",
-    "source",
+    "task", "thread", "purse", "child_of", "schema", "notebook", "label", "simulated", "token_factor", "parent", "turn",
+    "branch", "kind", "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits", "replies",
+    "refused", "source",
 )  # fmt: skip
 _LISTS = ("notes", "cells", "definitions", "left_out", "images", "redactions")
 

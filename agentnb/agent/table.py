@@ -3,11 +3,11 @@
 How it works
 ============
 
-A run of the agent is one turn of a conversation. It is in one of five states, and each step of it calls the handler of
-the state that it is in. The handler gets the run's record (state.py) and gives back what happened, which is the event,
-and the record after it. The event and this table say which state comes next; the machine (durable/machine.py) commits
-both as one step. So a kill, an interrupt or a failure leaves behind the record of the last committed step. A
-run goes on from there, in any process.
+A run of the agent is one turn of a conversation. It is in one of five states. Each step calls the handler of the
+present state. The handler gets the run's record (state.py). It returns what happened, which is the event, and the next
+record. The event and this table say which state comes next; the machine (durable/machine.py) commits both as one step.
+So a kill, an interrupt or a failure leaves behind the record of the last committed step. A run goes on from there, in
+any process.
 
 HYDRATING finds what the task touches in the notebook and lays out the turn's blocks. It happens once.
 
@@ -24,8 +24,8 @@ them needs a person's word, none is carried out yet. The questions are committed
 AWAITING_APPROVAL takes one delivered word a step. The engine wakes it: a state named AWAITING_X sleeps until an outside
 event X is delivered, and costs nothing meanwhile. When nothing is left to ask, ACTING comes again, and finds the words.
 
-What is not in the table is the engine's, and the same in every state. A handler that raises leaves the run FAILED, one
-that is interrupted leaves it PAUSED; both keep the state that it was in, and `resume` goes on from there. A limit on
+What is not in the table is the engine's, and the same in every state. A handler that raises leaves the run FAILED; one
+that is interrupted leaves it PAUSED. Both keep the state that it was in, and `resume` goes on from there. A limit on
 steps or money that is reached raises. Steps that only ask, listen or condense do not count towards the limit of steps.
 
 The picture in ARCHITECTURE.md is made from this table (tests/machine_drawing.py).
@@ -63,6 +63,7 @@ TABLE: Mapping[str, Row] = {
     THINKING: Row(Thinking, {
         StepEvent.ASKED_FOR_TOOLS: ACTING,
         StepEvent.BROKE_OFF: THINKING,
+        StepEvent.DOES_NOT_FIT: THINKING,
         StepEvent.ANSWERED: COMPLETED,
         StepEvent.OUTGROWN: CONDENSING,
     }),

@@ -41,7 +41,15 @@ class RedisBus:
     """Tells and hears what happens to runs, by a server at `redis://…`. Opening it connects to nothing.
 
     `machine.events.subscribe(bus.publish)` tells; `bus.follow(journal)` hears. `trouble` is why the last message could
-    not be sent, None where all is well.
+    not be sent, None where all is well. Raises InputError on another kind of address, and PackageMissing.
+
+    >>> bus = agentnb.RedisBus(redis)
+    >>> machine = agentnb.AgentStateMachine(home / "runs")
+    >>> machine.events.subscribe(bus.publish) is None
+    False
+    >>> bus.flush()
+    True
+    >>> bus.close()
     """
 
     def __init__(self, address: str) -> None:

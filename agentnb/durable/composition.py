@@ -26,11 +26,20 @@ def _same(context: Context) -> Context:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Branch:
-    """A run inside a state: on `machine`, from `start`, with the context that `into` makes of the parent's."""
+    """A run inside a state: on `machine`, from `start`, with the context that `into` makes of the parent's.
+
+    >>> inner = agentnb.AgentStateMachine()
+    >>> inner.register_state("DOUBLING", lambda context: ("COMPLETED", {"x": 2 * context["x"]}))
+    >>> agentnb.Branch(machine=inner, start="DOUBLING").start
+    'DOUBLING'
+    """
 
     machine: AgentStateMachine
+    """Carries the run inside, on the parent's journal or its own."""
     start: str
+    """State in which it begins."""
     into: Callable[[Context], Context] = _same
+    """Makes its context of the parent's; by default the same."""
 
 
 Back = Callable[[Context, Context], tuple[str, Context]]
@@ -43,6 +52,14 @@ def submachine(branch: Branch, *, back: Back, name: str = "sub") -> Handler:
     """Return a handler that runs `branch` to its end and goes on with what `back` makes of its context.
 
     A branch that fails fails the state; one that is paused, or waits for an event, pauses the parent run.
+
+    >>> inner, outer = agentnb.AgentStateMachine(), agentnb.AgentStateMachine()
+    >>> inner.register_state("DOUBLING", lambda context: ("COMPLETED", {"x": 2 * context["x"]}))
+    >>> branch = agentnb.Branch(machine=inner, start="DOUBLING")
+    >>> outer.register_state("ASKING", agentnb.submachine(branch, back=lambda context, found: ("COMPLETED", found)))
+    >>> _ = outer.initialize_run("one", "ASKING", {"x": 21})
+    >>> outer.run_to_end("one").context
+    {'x': 42}
     """
 
     def handler(context: Context) -> tuple[str, Context]:
@@ -55,6 +72,18 @@ def parallel(branches: Mapping[str, Branch], *, join: Join, most: int = 16) -> H
     """Return a handler that runs all branches side by side, at most `most` at a time, and joins their contexts.
 
     All are stopped before the state ends. When one fails, the others' work is kept for the next attempt.
+
+    >>> inner, outer = agentnb.AgentStateMachine(), agentnb.AgentStateMachine()
+    >>> inner.register_state("DOUBLING", lambda context: ("COMPLETED", {"x": 2 * context["x"]}))
+    >>> branches = {
+    ...     name: agentnb.Branch(machine=inner, start="DOUBLING", into=lambda context, name=name: {"x": context[name]})
+    ...     for name in ("low", "high")
+    ... }
+    >>> both = agentnb.parallel(branches, join=lambda context, found: ("COMPLETED", found))
+    >>> outer.register_state("ASKING", both)
+    >>> _ = outer.initialize_run("two", "ASKING", {"low": 1, "high": 4})
+    >>> outer.run_to_end("two").context
+    {'low': {'x': 2}, 'high': {'x': 8}}
     """
 
     def handler(context: Context) -> tuple[str, Context]:

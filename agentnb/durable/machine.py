@@ -63,6 +63,18 @@ class AgentStateMachine:
     `db_path` is ":memory:", a directory, "postgresql://...", or an open journal. `redact` is applied to the text of
     errors before it is journaled. `context_type` is a dataclass, a pydantic model or a TypedDict for contexts that are
     not plain dicts. `lease` is the number of seconds after which another worker may take over from a dead one.
+    Raises what `open_journal` raises.
+
+    >>> machine = agentnb.AgentStateMachine(home / "runs")
+    >>> @machine.state("COUNTING")
+    ... def count(context):
+    ...     left = context["left"] - 1
+    ...     return ("COUNTING" if left else "COMPLETED"), {"left": left}
+    >>> _ = machine.initialize_run("count", "COUNTING", {"left": 2})
+    >>> machine.execute_step("count"), machine.execute_step("count")
+    ('COUNTING', 'COMPLETED')
+    >>> machine.context_at("count", 1)
+    {'left': 1}
     """
 
     def __init__(

@@ -21,15 +21,23 @@ Handler: TypeAlias = Callable[[Context], tuple[str, Context]]
 class Retry:
     """Says how often a state is tried, and the wait between: `delay`, then `factor` times as much each time.
 
-    `on` are the errors that are worth another attempt. Attempts are counted in the journal, so a crash does not
-    begin them anew.
+    Attempts are counted in the journal, so a crash does not begin them anew.
+
+    >>> retry = agentnb.Retry(attempts=3, delay=0.5, on=(OSError,))
+    >>> retry.wait_after(1), retry.wait_after(2), retry.allows(3, OSError())
+    (0.5, 1.0, False)
     """
 
     attempts: int = 3
+    """Attempts in all."""
     delay: float = 1.0
+    """Seconds to wait after the first attempt."""
     factor: float = 2.0
+    """Each wait is so many times the one before."""
     longest: float = 60.0
+    """Seconds that no wait is longer than."""
     on: tuple[type[Exception], ...] = (Exception,)
+    """Errors that are worth another attempt."""
 
     def wait_after(self, attempt: int) -> float:
         """Return the seconds to wait after this attempt (1 is the first) has failed."""

@@ -53,6 +53,12 @@ class DaskExecutor:
     share (on one machine) or `postgresql://…`, and `bus` a Redis server's address. By default they are what the
     environment says: AGENTNB_JOURNAL, AGENTNB_BUS, the data directory. `retries` is how often a task is tried again
     that could not reach its journal. Dask repeats a task whose worker died in any case.
+
+    >>> executor = agentnb.DaskExecutor.local(1, journal=home / "runs")
+    >>> fleet = executor.ask(["How deep is Dover?", "How deep is Brest?"], name="ports")
+    >>> fleet.wait(60).counts
+    {'completed': 2}
+    >>> executor.close()
     """
 
     def __init__(self, client: object, *, journal: str | Path = "", bus: str = "", retries: int = 3) -> None:

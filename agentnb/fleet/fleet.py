@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agentnb.agent.run_document import state_of
 from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.durable.journal import leases, records
 from agentnb.durable.journal.open import open_journal
@@ -33,7 +34,20 @@ LONGEST_RESULT = 240  # characters of a result in the table
 
 
 class Fleet:
-    """The runs of one name in a journal. It shows itself in a notebook as it stands when the cell ends."""
+    """The runs of one name in a journal. It shows itself in a notebook as it stands when the cell ends.
+
+    `journal` is an open one, or a place as `open_journal` takes it, with the errors of that. Any process that can open
+    the journal can look at a fleet; an executor begins one.
+
+    >>> machine = agentnb.AgentStateMachine(home / "runs")
+    >>> machine.register_state("COUNTING", lambda context: ("COMPLETED", {"answer": context["n"] + 1}))
+    >>> for n in (1, 2):
+    ...     _ = machine.initialize_run(f"counts/{n}", "COUNTING", {"n": n}, tags={"fleet": "counts"})
+    ...     _ = machine.run_to_end(f"counts/{n}")
+    >>> fleet = agentnb.Fleet(home / "runs", "counts")
+    >>> fleet.counts, [row["result"] for row in fleet.results()]
+    ({'completed': 2}, [2, 3])
+    """
 
     def __init__(self, journal: str | Path | Journal, name: str) -> None:
         self._opened = isinstance(journal, str | Path)
@@ -100,7 +114,7 @@ class Fleet:
             "step": run.step,
             "seconds": round(run.updated - run.created, 3),
             "result": _answer(context) if run.status == records.COMPLETED else None,
-            "cost": context["cost"].get("total") if isinstance(context.get("cost"), dict) else None,
+            "cost": cost.total if (cost := state_of(context).spending.cost) else None,
             "error": run.error.message if run.error else "",
         }
 

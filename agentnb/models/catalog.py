@@ -99,7 +99,8 @@ class ImageRules:
 class Model:
     """One catalogue row. `provider` and `name` are the address; `known` is False for a model without a row.
 
-    `drops_thoughts`: what a reply thought does not count as input when the reply is sent back. `retires` is the day
+    `drops_thoughts`: what a reply thought does not count as input when the reply is sent back. `structured`: it gives
+    answers by a schema, with tools at hand too. `retires` is the day
     (ISO date, "" unknown) from which the provider answers no more. `price` and `price_until` are this row's own prices:
     those of now, and those before a date.
     """
@@ -116,6 +117,7 @@ class Model:
     known: bool = True
     images: ImageRules | None = None
     drops_thoughts: bool = False
+    structured: bool = False
     retires: str = ""
     limits_source: str = ""
     limits_checked: str = ""

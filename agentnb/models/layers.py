@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from agentnb.canonical import JsonMapping, JsonObject, digest, dump
-from agentnb.models.messages import Content, Role, content_from_json, content_to_json
+from agentnb.models.messages import Content, Role, ToolSpec, content_from_json, content_to_json
 
 
 class Layer(StrEnum):
@@ -45,7 +45,7 @@ _WORDS = {
 class Block:
     """One piece of the prompt. `label` names it for people; `holds` lists the definitions inside it.
 
-    `step` is the number, in its conversation, of the reply that it belongs to, or whose calls it answers; 0: none.
+    `step` is the number in its conversation of the reply that it belongs to or answers; 0: none.
     """
 
     layer: Layer
@@ -108,6 +108,12 @@ class Prompt:
 
     def of_role(self, *roles: Role) -> tuple[Block, ...]:
         return tuple(block for block in self.blocks if block.role in roles)
+
+    @property
+    def answer_format(self) -> ToolSpec | None:
+        """The schema that the answer is to have, as its block holds it; None where it is text."""
+        found = (block.content for block in self.of_role(Role.FORMAT))
+        return next((content for content in found if isinstance(content, ToolSpec)), None)
 
     @cached_property
     def chain(self) -> tuple[str, ...]:

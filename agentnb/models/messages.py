@@ -14,6 +14,7 @@ from agentnb.errors import JournalError
 
 
 class Role(StrEnum):
+    FORMAT = "format"
     TOOLS = "tools"
     SYSTEM = "system"
     USER = "user"

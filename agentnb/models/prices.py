@@ -60,10 +60,12 @@ def price(
 
     `model` is a name as `%%agent -m` takes it. `input` is what was neither read from a prompt cache nor written to one.
 
-        agentnb.price("anthropic:claude-sonnet-4-6", input=1_000_000)       # 3.0
-        agentnb.price("anthropic:claude-sonnet-4-6", cache_read=1_000_000)  # 0.3
-
     Raises ModelUnknown.
+
+    >>> agentnb.price("anthropic:claude-sonnet-4-6", input=1_000_000)
+    3.0
+    >>> agentnb.price("anthropic:claude-sonnet-4-6", cache_read=1_000_000)
+    0.3
     """
     used = Usage(
         input=input,

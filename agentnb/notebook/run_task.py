@@ -12,8 +12,10 @@ from IPython.display import display
 
 from agentnb.agent.run_document import WAITING, AgentRun, document_of
 from agentnb.agent.state import is_agents
+from agentnb.canonical import JsonObject
 from agentnb.durable.journal import records
 from agentnb.errors import InputError, RunInterrupted, Stopped
+from agentnb.models import catalog
 from agentnb.notebook import flags
 from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
 from agentnb.notebook.background import begin
@@ -96,7 +98,7 @@ class AgentCall:
                 "--as wants --out, the variable for the value", todo="Write e.g. --out rows --as list[Row]."
             )
         made = TypedAnswer(str(self._given["as"]), self._notebook.shell.user_ns)
-        self._session.answer = made.tool
+        self._session.answer = made
         return made
 
     def _kept(self, request: Request) -> AgentRun | None:
@@ -152,7 +154,8 @@ class AgentCall:
         options = flags.options_given(given)
         if given.get("fix"):
             options["tools"] = tuple(dict.fromkeys([*options.get("tools", self._session.settings.tools), PROPOSES]))
-        if self._typed is not None:
+        schema = self._schema(options.get("model"))
+        if self._typed is not None and schema is None:
             from agentnb.agent.tools.typed_answer import ASKED, NAME
 
             task = f"{task}\n\n{ASKED}"
@@ -163,9 +166,15 @@ class AgentCall:
             thread=thread,
             **(options | {"approval": approval}),
             origin=origin,
+            schema=schema,
             cell=self._notebook.cell_id,
             execution=self._notebook.execution,
         )
+
+    def _schema(self, model: str | None) -> JsonObject | None:
+        """The schema by which the model itself is asked for the value; None where text or a tool brings the answer."""
+        takes = self._typed is not None and catalog.lookup(self._session.model_name(model)).structured
+        return self._typed.schema if takes and self._typed is not None else None
 
     def _check_out(self) -> None:
         name = self._given.get("out")

@@ -15,13 +15,18 @@ from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, HeldParts, remo
 from agentnb.prompt.thread import held_definitions, needed
 
 
-def static_blocks(tools: Iterable[ToolSpec], *, style: str = "", course: str = "") -> tuple[Block, ...]:
+def static_blocks(
+    tools: Iterable[ToolSpec], *, style: str = "", course: str = "", answer: JsonMapping | None = None
+) -> tuple[Block, ...]:
     """Return the STATIC layer: tools by name, then the instructions. The same bytes for everybody with the same tools.
 
-    A style adds its own instructions, and what the course says to its tutors.
+    Before them stands the schema of a structured `answer`: providers put it first. A style adds its own instructions,
+    and what the course says to its tutors.
     """
     specs = sorted(tools, key=lambda tool: tool.name)
+    wanted = [ToolSpec("answer", "", answer)] if answer is not None else []
     return (
+        *(Block(layer=Layer.STATIC, role=Role.FORMAT, content=each, label="answer's schema") for each in wanted),
         *(Block(layer=Layer.STATIC, role=Role.TOOLS, content=tool, label=f"tool {tool.name}") for tool in specs),
         Block(layer=Layer.STATIC, role=Role.SYSTEM, content=Text(SYSTEM), label="instructions"),
         *([Block(layer=Layer.STATIC, role=Role.SYSTEM, content=Text(_tutor(course)), label="tutor")] if style else []),

@@ -19,7 +19,16 @@ class ASTContextCompiler:
     """Entities of a code base, and prompts of four layers, in the calls that the blueprint's readers know.
 
     `codebase_root` is the directory that relative paths start from; nothing outside it is read, whatever links lead
-    there. A file is parsed once per version.
+    there. A file is parsed once per version. Raises InputError where `codebase_root` is no path.
+
+    >>> _ = (home / "tides.py").write_text("def mean(levels):\\n    return sum(levels) / len(levels)\\n")
+    >>> compiler = agentnb.ASTContextCompiler(home)
+    >>> print(compiler.extract_entity("tides.py", "mean"))
+    def mean(levels):
+        return sum(levels) / len(levels)
+    >>> prompt = compiler.compile_prompt("Be brief.", "", [("tides.py", "mean")], "What is it for?")
+    >>> [layer["name"] for layer in prompt["layers"]]
+    ['STATIC', 'SEMI_STATIC', 'HYDRATION', 'DYNAMIC']
     """
 
     def __init__(self, codebase_root: str | Path, *, tokenizer: str = "claude-4") -> None:

@@ -76,6 +76,8 @@ def encode(prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | N
         if items:
             body[field] = items
     body["messages"] = _messages(prompt.blocks, wires)
+    if (wanted := prompt.answer_format) is not None:
+        body["output_config"] = {"format": {"type": "json_schema", "schema": dict(wanted.parameters)}}
     # Asked on every request: null on the first opts in without anything to compare.
     body["diagnostics"] = {"previous_message_id": previous_message}
     return body

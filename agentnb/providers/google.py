@@ -86,6 +86,8 @@ def encode(prompt: Prompt, marks: tuple[Mark, ...] = ()) -> JsonObject:
     held = next((mark for mark in marks if mark.holder), None)
     blocks = prompt.blocks[held.index + 1 :] if held else prompt.blocks
     config: JsonObject = {"maxOutputTokens": prompt.max_tokens, **_frame(blocks)}
+    if (wanted := prompt.answer_format) is not None:
+        config |= {"responseMimeType": "application/json", "responseJsonSchema": dict(wanted.parameters)}
     if held:
         config["cachedContent"] = held.holder
     return {"model": prompt.model, "contents": _contents(blocks), "config": config}

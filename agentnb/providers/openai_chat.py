@@ -23,7 +23,7 @@ from agentnb.models.messages import (
     tokens_of,
 )
 from agentnb.providers.calling import cut_off, read_arguments
-from agentnb.providers.openai_responses import data_url, encode_content, failure, split_usage
+from agentnb.providers.openai_responses import data_url, encode_content, failure, named_schema, split_usage
 
 _STOPS = {
     "stop": StopReason.END,
@@ -45,6 +45,8 @@ def encode(prompt: Prompt) -> JsonObject:
         "max_tokens": prompt.max_tokens,
     }
     tools = [encode_content(block.content) for block in prompt.of_role(Role.TOOLS)]
+    if (wanted := prompt.answer_format) is not None:
+        body["response_format"] = {"type": "json_schema", "json_schema": named_schema(wanted)}
     if tools:
         body["tools"] = [{"type": "function", "function": _bare(tool)} for tool in tools]
     return body
@@ -58,7 +60,7 @@ def _messages(blocks: Iterable[Block]) -> list[JsonObject]:
     messages: list[JsonObject] = []
     for block in blocks:
         content = block.content
-        if block.role is Role.TOOLS or isinstance(content, Opaque):
+        if block.role in (Role.FORMAT, Role.TOOLS) or isinstance(content, Opaque):
             continue
         if isinstance(content, ToolResult):
             said = f"Error: {content.text}" if content.is_error else content.text

@@ -69,6 +69,8 @@ def encode(
     tools = [encode_content(block.content) for block in prompt.of_role(Role.TOOLS)]
     if tools:
         body["tools"] = tools
+    if (wanted := prompt.answer_format) is not None:
+        body["text"] = {"format": {"type": "json_schema", **named_schema(wanted)}}
     if REASONING.match(prompt.model):
         body["include"] = ["reasoning.encrypted_content"]
     if breakpoints:
@@ -77,6 +79,11 @@ def encode(
     elif any(mark.ttl == "24h" for mark in marks):
         body["prompt_cache_retention"] = "24h"
     return body
+
+
+def named_schema(wanted: ToolSpec) -> JsonObject:
+    """Return the answer's schema as both of OpenAI's wires have it."""
+    return {"name": wanted.name, "schema": dict(wanted.parameters), "strict": True}
 
 
 def cache_key(prompt: Prompt) -> str:
@@ -94,7 +101,7 @@ def _items(blocks: Sequence[Block], points: Mapping[int, JsonObject]) -> Iterato
     message: JsonObject | None = None
     following: JsonObject = {}
     for i, block in enumerate(blocks):
-        if block.role is Role.TOOLS:
+        if block.role in (Role.FORMAT, Role.TOOLS):
             continue
         item = encode_content(block.content)
         if "next" in item:

@@ -31,6 +31,10 @@ class Simulator:
     by the clock. `seed` fixes the queue's delays. `port` 0 takes a free one. With `record`, `requests` keeps what was
     received. `limits` are the rate limits, `{"requests": n, "tokens": n}` a minute for each key and model. Raises
     InputError on a negative speed or another limit, and OSError where the port is taken.
+
+    >>> with agentnb.Simulator(speed=0) as simulator:
+    ...     simulator.url.startswith("http://127.0.0.1:"), simulator.requests
+    (True, [])
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class Simulator:
 
     @property
     def speed(self) -> float:
+        """Return how fast replies come: 1 is real time, 0 never waits."""
         return self._pacer.speed
 
     @property

@@ -231,3 +231,27 @@ def test_many_large_results_at_once_fit_a_window_of_32k(
     assert run.state == "COMPLETED", run.error
     assert all(request.status == 200 for request in long_book.simulator.requests)
     assert "call=1) reads them" in "\n".join(script.seen)
+
+
+@pytest.mark.parametrize("model", WIRES)
+def test_a_new_question_after_a_failed_run_carries_what_it_had_found(long_book: Any, model: str) -> None:
+    failed = ask(long_book, ScriptedModel(calls(30)), "Read it all.", model=model, max_steps=7)
+    assert failed.state == "FAILED"
+    script = ScriptedModel(calls(0, then="It stood at 7919."))
+    run = ask(long_book, script, "How high was the gauge?", model=model)
+    assert run.state == "COMPLETED"
+    assert "The gauge stood at 7919." in script.seen[-1]
+    assert "Read it all." in script.seen[-1]
+    assert any(failed.run_id in note for note in run.receipt["notes"]), "and it is told"
+    after = ScriptedModel(calls(0))
+    ask(long_book, after, "And then?", model=model)
+    assert "The gauge stood at 7919." in after.seen[-1], "it stays in the conversation"
+
+
+def test_a_cell_that_asks_again_after_a_failure_makes_a_new_attempt(long_book: Any) -> None:
+    script = ScriptedModel(calls(30))
+    with script.installed():
+        long_book.ask("Read it all.", "cell", max_steps=7, context="none")
+        long_book.ask("Read it all.", "cell", max_steps=7, context="none")
+    assert script.seen[-1].count("Page 1:") <= 1
+    assert "An error ended" not in script.seen[-1]

@@ -37,7 +37,8 @@ class Long(scripted.Scripted):
     def answer(self, body: Any) -> Any:
         self.bodies.append(body)
         number = len(self.bodies)
-        return self._say([(f"t{number}_{n}", name, given) for n, (name, given) in enumerate(self.script(number))])
+        calls = [(f"t{number}_{n}", name, given) for n, (name, given) in enumerate(self.script(number))]
+        return self._say(calls, "Done.")
 
 
 class Work:

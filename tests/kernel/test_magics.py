@@ -271,6 +271,7 @@ def test_a_run_in_the_background_leaves_the_notebook_free(start: Callable[..., A
         kernel.ok("await asyncio.sleep(0.05)")
     assert kernel.value("log") == [0]
     assert "append" in begun.run["task"], "its view stands under its own cell"
+    kernel.ok("import agentnb, jsonschema\njsonschema.validate(_agent.receipt, agentnb.run_schema())")
 
 
 def test_a_dry_run_tells_what_the_run_will_cost(kernel: Any) -> None:

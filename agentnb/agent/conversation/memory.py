@@ -1,8 +1,8 @@
 """Decide what of a conversation leaves the request, when that pays, and what stands for it. Pure.
 
-What is old goes when reading it again has cost PATIENCE times what taking it out costs, or when the prompt would pass
-the ceiling. First the results of old steps become stubs, all at once. Then old steps become a summary. The newest
-steps, the task, and what it touches stay word for word; the journal keeps the rest as it was sent.
+What is old goes when reading it again has cost PATIENCE times what taking it out costs. It also goes when the prompt
+would pass the ceiling. First the results of old steps become stubs, all at once. Then old steps become a summary. The
+newest steps, the task, and what it touches stay word for word. The journal keeps the rest as it was sent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PATIENCE = 3.0
 STUB, SUMMARY = 40, 1_000
 """Tokens that stand for a result, and for a stretch of steps, as they are expected."""
 OUTPUT = 5.0
-"""What a token of output costs beside one of plain input, where the prices are unknown."""
+"""Price of a token of output beside one of plain input, where the prices are unknown."""
 LEAST = 2_000
 """Tokens that a summary must save: less is not worth the words that go."""
 
@@ -218,7 +218,8 @@ def steps_in(blocks: Iterable[Block]) -> list[int]:
 
 
 def whole_steps(blocks: Sequence[Block], some: Sequence[int], of: Sequence[int]) -> Sequence[int]:
-    """Return the first `some` of these indices without a step cut in two; where that is the only one, its whole."""
+    """Return the first `some` of these indices without a step cut in two. Where that is the only one, return all of
+    it."""
     split = blocks[some[-1]].step if len(some) < len(of) and blocks[of[len(some)]].step == blocks[some[-1]].step else 0
     kept = [index for index in some if not split or blocks[index].step != split]
     return kept or [index for index in of if blocks[index].step == split]

@@ -46,5 +46,6 @@ class Recollection:
                 return
             state = AgentState.from_json(context)
             if number == 0 and state.source:
-                yield from self._records(state.source)
+                source, _, at = state.source.rpartition(":")
+                yield from self._records(source, int(at))
             yield state.blocks

@@ -103,11 +103,11 @@ class Threads:
     ) -> tuple[Block, ...]:
         """Return the blocks of the path's turns as the segment with this root sends them.
 
-        The segment's own turns go as they were sent. What came before its root is folded: the definitions stand in
-        its frozen project section. What another segment sent since keeps its definitions; with another kind its tool
-        traffic becomes text. Where the segment has a `base`, the turns up to the last kept one go as that other
-        segment sent them. What came before its `first` turn is left out, and what came before a turn whose own blocks
-        hold all of that in a condensed form.
+        The segment's own turns go as they were sent. What came before its root is folded: the definitions stand in its
+        frozen project section. What another segment sent since keeps its definitions; with another kind its tool
+        traffic becomes text. Where the segment has a `base`, the turns up to the last kept one go as the base sent
+        them. What came before its `first` turn is left out. So is what came before a turn whose own blocks hold it
+        condensed.
         """
         ids = [turn.run_id for turn in path]
         begins = ids.index(root) if root in ids else (0 if any(t.segment_root == root for t in path) else len(path))
@@ -126,12 +126,12 @@ class Threads:
         return tuple(out)
 
     def _condensed(self, path: Sequence[Turn]) -> int:
-        """Where the last turn stands on the path whose own blocks hold what came before it; 0: none does."""
+        """Return the place on the path of the last turn whose own blocks hold what came before; 0: none does."""
         places = (n for n in range(len(path) - 1, 0, -1) if self._state(path[n].run_id).segment.first == path[n].run_id)
         return next(places, 0)
 
     def replies(self, turn: Turn | None) -> int:
-        """How many replies the conversation has had up to the end of this turn."""
+        """Count the replies that the conversation has had up to the end of this turn."""
         return self._state(turn.run_id).replies if turn else 0
 
     def whole(self, path: Sequence[Turn]) -> list[Block]:

@@ -14,6 +14,7 @@ from agentnb.agent.state import AgentState, StepEvent
 from agentnb.agent.tools.tool import Outcome
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.models.catalog import ImageRules, Model
+from agentnb.models.framing import unframed
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import (
     Content,
@@ -74,6 +75,12 @@ def result_block(call: ToolCall, outcome: Outcome, *, step: int = 0) -> Block:
         holds=outcome.holds,
         step=step,
     )
+
+
+def misfit_block(faults: str, *, step: int) -> Block:
+    """Tell the model what of its structured answer does not fit."""
+    said = f"This is not the value that was asked for: {unframed(faults)}. Give the whole value again."
+    return Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text(said), label="what does not fit", step=step)
 
 
 def open_calls(blocks: Iterable[Block]) -> list[ToolCall]:
@@ -154,7 +161,7 @@ def prompt_tokens(
         else block_tokens(block.content, counter, images) + _frame(block, before)
         for block, before in zip(blocks, roles, strict=False)
     ]
-    if after is None and blocks and blocks[0].role is Role.TOOLS:
+    if after is None and any(block.role is Role.TOOLS for block in blocks[:2]):
         tokens[0] += counter.tools_preamble
     return tuple(tokens)
 
@@ -260,7 +267,7 @@ def end_note(reply: Reply) -> str:
 def recorded_reply(before: AgentState, after: AgentState, data: JsonMapping) -> Reply:
     """Return the reply that a journaled THINKING step took in: its blocks from the states, the rest from its event."""
     return Reply(
-        content=tuple(block.content for block in after.blocks[len(before.blocks) :]),
+        content=tuple(block.content for block in after.blocks[len(before.blocks) :] if block.role is Role.ASSISTANT),
         stop=StopReason(data["stop"]),
         usage=Usage.from_json(data["usage"]),
         model=after.address,

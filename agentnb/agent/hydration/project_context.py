@@ -15,7 +15,7 @@ from agentnb.agent.hydration.project_instructions import Skill, header_in, instr
 from agentnb.agent.scrubber import Scrubber
 from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
-from agentnb.context.notebook.trace import below_packages
+from agentnb.context.notebook.trace import is_library
 from agentnb.context.resolve.files import SHARED
 from agentnb.context.resolve.outlines import Outline, fitted, modules_in_use, words_of
 from agentnb.context.static.definitions import Definition
@@ -24,7 +24,6 @@ from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, OutlinePart, Pa
 
 OUTLINE_ROOM = 12_000
 """Characters for the outlines of the project's modules: about 3,000 tokens."""
-OURS = Path(__file__).resolve().parents[2]
 
 
 @dataclass(kw_only=True)
@@ -181,9 +180,7 @@ class ProjectContext:
         if self.project is None or not file.endswith(".py"):
             return None
         path = Path(file)
-        if path.is_relative_to(OURS):  # a checkout of agentnb: its lessons stand beside it, and are not about its code
-            return None
-        return path if path.is_relative_to(own_root(self.project)) and not below_packages(file) else None
+        return path if path.is_relative_to(own_root(self.project)) and not is_library(file) else None
 
 
 def _version(module: ModuleType) -> str:

@@ -13,7 +13,7 @@ from agentnb.settings import RunOptions
 CERTAIN = 0.95
 """Part of the window that is used: tokens are estimates."""
 REFUSED = 0.7
-"""Part of a prompt that was refused as too long which the next one may have: the estimate of it was wrong."""
+"""Part of a prompt refused as too long that the next one may have: its estimate was wrong."""
 CONTEXT_PART = 5
 """A turn's context takes at most this part of a model's window, whatever the setting says."""
 

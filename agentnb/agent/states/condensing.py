@@ -31,7 +31,7 @@ from agentnb.prompt.thread import held_definitions
 from agentnb.providers.promptcache import Call
 
 FIRST = "Condensed "
-"""How the sentence begins that tells of it; a run keeps the newest one in its notes."""
+"""Beginning of the sentence that tells of it; a run keeps the newest one in its notes."""
 
 
 class Condensing:
@@ -53,8 +53,11 @@ class Condensing:
         if cut is None:
             return StepEvent.CONDENSED, state
         if cut.summary:
-            cut = self._readable(state, sized, cut)
-            text, state = self._summed_up(state, sized, cut)
+            whole, cut = cut, self._readable(state, sized, cut)
+            if sum(sized.tokens[index] for index in cut.gone) >= memory.LEAST:
+                text, state = self._summed_up(state, sized, cut)
+            else:  # the next step alone is more than can be read at once; so little would be asked for again and again
+                cut, text = whole, outline([sized.blocks[index] for index in whole.gone])
             blocks = _with_summary(sized, cut, text)
         else:
             blocks = memory.with_stubs(sized.blocks, cut.gone)
@@ -113,9 +116,12 @@ class Condensing:
         return replace(cut, gone=tuple(memory.whole_steps(sized.blocks, gone, cut.gone)))
 
     def _apart(self, state: AgentState, sized: Sized) -> bool:
-        """Tell whether the summary is asked of another model, or of a prompt of its own since this one is too long."""
+        """Tell whether the summary is asked of another model, or of its own prompt.
+
+        It has its own prompt where this one is too long, or wants an answer by a schema.
+        """
         model = self._services.model(state.address)
-        other = state.options.compact_model not in ("", state.address)
+        other = state.options.compact_model not in ("", state.address) or state.schema is not None
         fits = sized.total + 2 * state.options.max_tokens <= model.window * CERTAIN
         return other or not fits or 0 < state.refused <= sized.total / REFUSED
 

@@ -8,7 +8,7 @@ from typing import cast
 
 from agentnb.agent.conversation.attachments import Pictures, pictures_of
 from agentnb.agent.conversation.threads import folded
-from agentnb.agent.conversation.turn_blocks import closed, scrubbed
+from agentnb.agent.conversation.turn_blocks import closed, plain, scrubbed
 from agentnb.agent.deps import Services
 from agentnb.agent.hydration.notebook_context import cell_entries, room_for_definitions
 from agentnb.agent.kernel_context import with_changed
@@ -19,11 +19,13 @@ from agentnb.agent.state import EARLIER, AgentState, HeldDefinition, LeftOut, Se
 from agentnb.agent.states.other_model import segment_kind
 from agentnb.agent.tools.policy import allowed_tools
 from agentnb.agent.tools.tool import pick
+from agentnb.canonical import JsonMapping
 from agentnb.context.selection import Chosen, Selection
+from agentnb.durable.journal.records import FAILED
 from agentnb.errors import InputError
 from agentnb.models import catalog
-from agentnb.models.layers import Block
-from agentnb.models.messages import Text, ToolSpec
+from agentnb.models.layers import Block, Layer
+from agentnb.models.messages import Role, Text, ToolSpec
 from agentnb.models.tokens import TokenCounter
 from agentnb.prompt.blocks import TurnParts, receipt_entry, semi_static_block, static_blocks, turn_blocks
 from agentnb.prompt.thread import Turn, held_definitions, is_branch, parent_for, removed_definitions
@@ -41,8 +43,10 @@ class Hydrating:
     def opening(self, request: Request, run_id: str) -> tuple[AgentState, dict[str, str]]:
         """Return the state and the tags of step 0."""
         pick(allowed_tools(request.allow), self._services.tools)  # a misspelt --allow must not look like a refusal
-        kind, source = self._kind(request), self._source(request)
-        turns = self._threads.turns(request.thread)
+        kind, turns = self._kind(request), self._threads.turns(request.thread)
+        failed = None if request.origin else self._failed(turns, request)
+        origin = request.origin or failed
+        source = self._source(request, origin) if origin else None
         parent = _parent(turns, request, source)
         path = self._threads.path_to(turns, parent)
         if source is not None and source.kind == kind:
@@ -53,15 +57,17 @@ class Hydrating:
             self._asked(request, _segment_of(begun, run_id)),
             parent=parent.run_id if parent else None,
             turn=len(path) + 1,
-            branch=source is not None or is_branch(turns, cell=request.cell, execution=request.execution),
+            branch=request.origin is not None or is_branch(turns, cell=request.cell, execution=request.execution),
             kind=kind,
-            inherited=closed(source.blocks) if source else (),
+            inherited=_inherited(source, kind, failed) if source else (),
+            source="{}:{}".format(*origin) if origin else "",
             replies=source.replies if source else self._threads.replies(parent),
         )
         if source is not None and begun.root:  # a new segment was never sent before: nothing of it is a request's end
             state = replace(state, previous_end=source.previous_end, previous_message=source.previous_message)
         retired = catalog.retirement(self._services.model(state.address), self._services.clock.now())
-        return state.noted(begun.why, "" if state.simulated else retired), _tags(state, request)
+        taken = f"Goes on from {failed[0]}, which ended without an answer: what it had found is kept." if failed else ""
+        return state.noted(begun.why, taken, "" if state.simulated else retired), _tags(state, request)
 
     def _asked(self, request: Request, segment: Segment) -> AgentState:
         """Return the state of what was asked for, of whom, and within which limits."""
@@ -79,17 +85,28 @@ class Hydrating:
             options=options,
             segment=segment,
             purse=request.purse,
+            schema=request.schema,
             notebook=bool(request.execution),
             label=model.label,
             simulated=catalog.is_simulated(request.model),
             token_factor=self._services.counter(request.model).factor,
         )
 
-    def _source(self, request: Request) -> AgentState | None:
-        """Return the state that `--from RUN:STEP` goes on from."""
-        if request.origin is None:
+    def _failed(self, turns: Sequence[Turn], request: Request) -> tuple[str, int] | None:
+        """Return the run and step of the newest turn, where that failed after the model had said something in it.
+
+        A cell that asks again makes a new attempt instead.
+        """
+        last = turns[-1] if turns else None
+        if last is None or last.complete or is_branch(turns, cell=request.cell, execution=request.execution):
             return None
-        run_id, step = request.origin
+        run = self._machine.get(last.run_id)
+        said = run.context.get("replies") and run.context.get("calls")
+        return (run.run_id, run.step) if run.status == FAILED and said else None
+
+    def _source(self, request: Request, origin: tuple[str, int]) -> AgentState:
+        """Return the state that the run goes on from: that of `--from RUN:STEP`, or of the run that failed."""
+        run_id, step = origin
         context = self._machine.context_at(run_id, step)
         if not is_agents(context):
             raise InputError("the run is not one of %%agent's", about=run_id, todo="Choose one from %agent_runs list.")
@@ -105,10 +122,11 @@ class Hydrating:
     def _kind(self, request: Request) -> str:
         """Model, tools and instructions: what a segment freezes by its own. A change of any begins a new one."""
         specs = [tool.spec for tool in pick(request.tools, self._services.tools).values()]
-        return segment_kind(request.model, self._static(specs, request.style))
+        return segment_kind(request.model, self._static(specs, request.style, request.schema))
 
-    def _static(self, specs: Sequence[ToolSpec], style: str) -> tuple[Block, ...]:
-        return static_blocks(specs, style=style, course=self._services.hydrator.course() if style else "")
+    def _static(self, specs: Sequence[ToolSpec], style: str, answer: JsonMapping | None) -> tuple[Block, ...]:
+        course = self._services.hydrator.course() if style else ""
+        return static_blocks(specs, style=style, course=course, answer=answer)
 
     def __call__(self, state: AgentState) -> Step:
         """Fill the turn, and say how much it holds."""
@@ -226,10 +244,22 @@ class Hydrating:
         hot = tuple(one for one in now if one.definition.name in edited | changed)
         steady = tuple(one for one in now if one not in hot)
         outline = semi_static_block(services.hydrator.snapshot(count, folded=steady))
-        blocks = [*self._static(specs, state.options.style), *([outline] if outline else [])]
+        blocks = [*self._static(specs, state.options.style, state.schema), *([outline] if outline else [])]
         return tuple(scrubbed(block, services.scrub) for block in blocks), hot
 
 
+def _inherited(source: AgentState, kind: str, failed: tuple[str, int] | None) -> tuple[Block, ...]:
+    """Return what the source's run had said, with an end to it; as plain text where another model goes on."""
+    blocks = closed(source.blocks) if source.kind == kind else tuple(plain(closed(source.blocks)))
+    return (*blocks, CUT_OFF) if failed else blocks
+
+
+CUT_OFF = Block(
+    layer=Layer.DYNAMIC,
+    role=Role.USER,
+    content=Text("(An error ended the work on this task here, before its answer.)"),
+    label="cut off",
+)
 SAME_ERROR = "<error>The error told last still stands: no cell has run without one since.</error>"
 
 

@@ -11,6 +11,7 @@ from agentnb.agent.conversation.turn_blocks import (
     block_text,
     end_note,
     event_of,
+    misfit_block,
     recorded_reply,
     reply_blocks,
     reply_tokens,
@@ -25,6 +26,7 @@ from agentnb.agent.request_planner import Preparing
 from agentnb.agent.samples import learn_call
 from agentnb.agent.state import AgentState, LastCall, Step, StepEvent
 from agentnb.agent.states.other_model import with_model
+from agentnb.agent.tools.typed_answer import answer_text
 from agentnb.errors import (
     AgentnbError,
     CallTimeout,
@@ -93,7 +95,7 @@ class Thinking:
             self._announce(call, prediction, state)
             answer = self._ask(call, state)
             with self._paid(state, call, answer):
-                return self._settle(state, call, prediction, answer)
+                return self._mended(*self._settle(state, call, prediction, answer))
 
         try:
             return self._within(state, call, make, before=before)
@@ -123,6 +125,16 @@ class Thinking:
 
         return self._within(state, call, make, before=state.spending.spent)
 
+    def _mended(self, event: StepEvent, state: AgentState) -> Step:
+        """Take a structured answer: one that does not fit goes back to the model with its faults."""
+        check = self._services.faults_of
+        if event is not StepEvent.ANSWERED or state.schema is None:
+            return event, state
+        if check is not None and (faults := check(state.text)):
+            block = misfit_block(faults, step=state.replies)
+            return StepEvent.DOES_NOT_FIT, replace(state, blocks=(*state.blocks, block))
+        return event, replace(state, text=answer_text(state.text))
+
     def _with_object(self, state: AgentState, call: Call) -> tuple[AgentState, Call]:
         """Return the call bound to a cache object, where the provider keeps such, one pays, and the budget allows
         it."""
@@ -148,8 +160,8 @@ class Thinking:
 
     @contextmanager
     def _paid(self, state: AgentState, call: Call, answer: CallAnswer) -> Iterator[None]:
-        """Keep with the failed step's event what a reply had used that came and could not be taken in: it is paid,
-        whatever the kernel, its disk or our own code failed at."""
+        """Keep with the failed step's event what a reply had used that could not be taken in. It is paid, whatever the
+        kernel, its disk or our own code failed at."""
         try:
             yield
         except BaseException:
@@ -163,7 +175,7 @@ class Thinking:
     def _within(
         self, state: AgentState, call: Call, make: Callable[[Call], tuple[T, AgentState]], *, before: float
     ) -> tuple[T, AgentState]:
-        """Make the call with as much output as the run's budget pays for, and the sum that it shares with others.
+        """Make the call with as much output as the run's budget and the shared sum pay for.
 
         `before` is what the run had spent until then.
         """
@@ -279,7 +291,7 @@ class Thinking:
             wasted = prices.cost_of(call.model, answer.wasted)
             state = replace(state, spending=state.spending.with_call(answer.wasted, wasted))
         event, state = advance(state, reply, cost, sent=len(call.prompt.blocks))
-        if event is StepEvent.ANSWERED and not state.child_of:
+        if event is StepEvent.ANSWERED and state.schema is None and not state.child_of:  # no ping may ask by a schema
             self._services.keepalive.begin(state.address, call, self._preparing.plan(state, call).pings)
         return event, state
 
@@ -360,7 +372,14 @@ class Thinking:
             state = with_model(state, after.address, current.run_id, self._services)
         reply = recorded_reply(state, after, event.data)
         cost = prices.cost_of(self._services.model(state.address), reply.usage, at=event.at)
-        return advance(replace(state, last=after.last), reply, cost, sent=after.previous_end, step=after.replies)
+        led_to, state = advance(
+            replace(state, last=after.last), reply, cost, sent=after.previous_end, step=after.replies
+        )
+        if led_to is not StepEvent.ANSWERED or state.schema is None:
+            return led_to, state
+        if said := after.blocks[len(state.blocks) :]:
+            return StepEvent.DOES_NOT_FIT, replace(state, blocks=(*state.blocks, *said))
+        return led_to, replace(state, text=answer_text(state.text))
 
     def _learn(
         self, state: AgentState, call: Call, prediction: Prediction, reply: Reply, *, vanished: bool

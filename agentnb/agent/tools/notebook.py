@@ -53,7 +53,7 @@ class NotebookTools:
         return self.run(code)
 
     def rehearse_code(self, calls: Sequence[JsonMapping]) -> str:
-        """What the last of these calls would do after the others."""
+        """Return what the last of these calls would do after the others."""
         return self.rehearse([str(call["code"]) for call in calls])
 
     def propose_cell(

@@ -17,7 +17,7 @@ from agentnb.models.messages import Text, ToolCall, ToolResult
 MOST = 24_000
 """Characters of one step: a result has at most a quarter."""
 WHOLE, AROUND = 1_500, 300
-"""Characters up to which a step that words find is told whole, and of the text around a word in a longer one."""
+"""Characters of a found step that is told whole, and of the text around a word in a longer one."""
 BEST = 6
 """Steps that are told where words find more."""
 _WORD = re.compile(r"\w+")

@@ -87,6 +87,15 @@ def tool(
     The docstring is what the model reads; the annotations give the schema. A `safe` tool has no side effects and
     runs without being allowed by name. One with a built-in tool's name takes its place. Raises InputError on a name
     that not every provider takes.
+
+    >>> @agentnb.tool(safe=True)
+    ... def tide(port: str) -> float:
+    ...     "Metres of tide at a port."
+    ...     return 3.2
+    >>> with agentnb.Agent(model="sim:claude-sonnet-4-6", tools=[tide]) as agent:
+    ...     answer = agent.run("Use `tide` for Dover.")
+    >>> [use.name for step in answer.steps for use in step.tools]
+    ['tide']
     """
 
     def make(given: Callable[..., Any]) -> Tool:

@@ -93,7 +93,7 @@ def is_user_or_package(file: str) -> bool:
 
 def is_users(file: str) -> bool:
     """Tell whether it is the user's own code: cells, his project, and files outside of installed packages."""
-    return not (is_library(file) or _is_generated(file) or _OWN in file)
+    return not (is_library(file) or _is_generated(file))
 
 
 def _is_generated(file: str) -> bool:
@@ -103,8 +103,11 @@ def _is_generated(file: str) -> bool:
 
 @lru_cache(4096)
 def is_library(file: str) -> bool:
-    """Python's own library and installed packages, Cython's frames too: not the user's code."""
-    if file.endswith((".pyx", ".pxi")):
+    """Python's own library and installed packages, Cython's frames too: not the user's code.
+
+    agentnb is a library in a checkout too: its lessons stand beside it, and are not about its code.
+    """
+    if file.endswith((".pyx", ".pxi")) or _OWN in file:
         return True
     return file.startswith(_STDLIB) or bool(below_packages(file))
 

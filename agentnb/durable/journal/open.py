@@ -30,6 +30,11 @@ def open_journal(where: str | Path = ":memory:", *, clock: Clock | None = None, 
     A place that is open in this process already gives the same journal. `synchronous="NORMAL"` does not flush:
     a power cut may take the newest steps. Raises InputError for another kind of address, Storage errors for a
     directory, and for a database PackageMissing, JournalUnreachable and JournalRefused.
+
+    >>> journal = agentnb.open_journal(home / "runs")
+    >>> [run.run_id for run in journal.find()]
+    []
+    >>> journal.close()
     """
     address = str(where)
     if address == ":memory:":

@@ -1,4 +1,4 @@
-"""Part a copy of the kernel from the page: what it shows is printed, and it sends nothing and asks nobody."""
+"""Part a copy of the kernel from the page: it prints what it shows, sends nothing and asks nobody."""
 
 from __future__ import annotations
 

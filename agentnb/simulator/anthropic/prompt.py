@@ -61,7 +61,18 @@ def _tool_pieces(body: WireMapping, count: Counter) -> Iterator[PromptPiece]:
         yield PromptPiece(section="tools", data=data, tokens=tokens, ttl=_ttl(tool))
 
 
+def format_of(body: WireMapping) -> WireMapping | None:
+    """Return the format that the answer is to have."""
+    config = body.get("output_config")
+    found = config.get("format") if isinstance(config, Mapping) else None
+    return found if isinstance(found, Mapping) else None
+
+
 def _system_pieces(body: WireMapping, count: Counter) -> Iterator[PromptPiece]:
+    """Return the system prompt's blocks, after what the API itself says there of a format."""
+    if (wanted := format_of(body)) is not None:
+        data = _canonical(wanted)
+        yield PromptPiece(section="system", data=data, tokens=count(data.decode()) + PER_TOOL, ttl=None)
     for block in blocks_of(body.get("system") or []):
         yield PromptPiece(section="system", data=_canonical(block), tokens=count(block["text"]) + 1, ttl=_ttl(block))
 
@@ -119,7 +130,7 @@ def _json(value: object) -> bytes:
 
 def thoughts(body: WireMapping) -> Iterator[tuple[int, str, WireMapping]]:
     """(index of its piece, where, block) of each thinking block in the messages."""
-    at = len(body.get("tools") or []) + len(blocks_of(body.get("system") or []))
+    at = len(body.get("tools") or []) + len(blocks_of(body.get("system") or [])) + (format_of(body) is not None)
     for i, message in enumerate(body["messages"]):
         for j, block in enumerate(blocks_of(message["content"])):
             if block["type"] == "thinking":
@@ -144,6 +155,7 @@ def ask_of(body: WireMapping, row: Model) -> Ask:
         max_tokens=body.get("max_tokens"),
         stops=tuple(body.get("stop_sequences") or ()),
         thinks=(body.get("thinking") or {}).get("type") in ("enabled", "adaptive"),
+        schema=(format_of(body) or {}).get("schema"),
     )
 
 

@@ -57,7 +57,26 @@ def declarations(body: WireMapping) -> list[WireMapping]:
 
 def blocks(body: WireMapping, count: Counter) -> list[PrefixBlock]:
     """Return every part of the prompt in render order: tools, system, contents."""
-    return [*_tool_blocks(body, count), *_part_blocks("system", "system", system_of(body), count), *_turns(body, count)]
+    return [
+        *_format(body, count),
+        *_tool_blocks(body, count),
+        *_part_blocks("system", "system", system_of(body), count),
+        *_turns(body, count),
+    ]
+
+
+def schema_of(body: WireMapping) -> WireMapping | None:
+    """Return the schema of the answer, where the request asks for a structured one."""
+    found = (body.get("generationConfig") or {}).get("responseJsonSchema")
+    return found if isinstance(found, Mapping) else None
+
+
+def _format(body: WireMapping, count: Counter) -> Iterator[PrefixBlock]:
+    """The answer's schema counts as input; a cache object does not hold it."""
+    schema = schema_of(body)
+    if schema is not None and not body.get("cachedContent"):
+        text = _json(schema)
+        yield PrefixBlock(section="tools", head="schema", text=text, overhead=PER_TOOL, tokens=count(text) + PER_TOOL)
 
 
 def _tool_blocks(body: WireMapping, count: Counter) -> Iterator[PrefixBlock]:
@@ -136,6 +155,7 @@ def ask_of(body: WireMapping, row: Model) -> Ask:
         max_tokens=config.get("maxOutputTokens"),
         stops=tuple(config.get("stopSequences") or ()),
         thinks=(config.get("thinkingConfig") or {}).get("thinkingBudget") != 0,
+        schema=schema_of(body),
     )
 
 

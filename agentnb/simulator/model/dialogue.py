@@ -42,6 +42,8 @@ class Ask:
     max_tokens: int | None = None
     stops: tuple[str, ...] = ()
     thinks: bool = False
+    schema: WireMapping | None = None
+    """Of the answer, where the request asks for a structured one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from agentnb.simulator.model import tool_choice
 from agentnb.simulator.model.dialogue import CALL_OVERHEAD, Ask, Said, Spoken, Wanted
 from agentnb.simulator.model.prompt_parser import Cell, Conversation, read
+from agentnb.simulator.model.structured import value_text
 from agentnb.simulator.model.written_code import write
 from agentnb.simulator.tokenizer import pieces
 
@@ -32,11 +33,16 @@ def answer(ask: Ask, *, declined: bool = False, paused: bool = False) -> Spoken:
         return Spoken(stop="refusal")
     held = read(ask.said)
     calls = tool_choice.wanted(ask, held)
-    text = _first(calls) if calls else report(ask.model.label, held)
+    text = _first(calls) if calls else _final(ask, held)
     thought = f"The question is: {_shortened(' '.join(held.question.split()), 80)} I hold {_all(held) or 'nothing'}."
     thinking = pieces(thought, ask.model.tokenizer) if ask.thinks else []
     said = _cut(ask, thinking, text.removeprefix(_begun(ask.said)), calls)
     return _paused(said) if paused else said
+
+
+def _final(ask: Ask, held: Conversation) -> str:
+    """Return the answer: as the request's schema has it, else in words."""
+    return report(ask.model.label, held) if ask.schema is None else value_text(ask.schema, held.question)
 
 
 def _begun(said: Sequence[Said]) -> str:

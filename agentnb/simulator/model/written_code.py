@@ -23,7 +23,13 @@ _ASSIGNED = re.compile(r"^([A-Za-z_]\w*)(?:\s*:[^=\n]+)?\s*=(?!=)", re.MULTILINE
 _FILLERS = re.compile(
     r"an?|the|that|which|to|for|of|in|from|its?|my|our|one|function|method|please|and|with|as|returns"
 )
+_ACROSS = re.compile(r"`?\b([A-Za-z_]\w*)`?\s+(?:over|against|by)\s+(?:the\s+)?`?([A-Za-z_]\w*)")
+_WINDOW = re.compile(r"\b(?:over|of|window)\D{0,12}(\d{1,4})\b")
 _OPERATIONS = (
+    (
+        r"(?:moving|rolling|running) (?:mean|average)",
+        "[sum(values[i : i + WINDOW]) / WINDOW for i in range(len(values) - WINDOW + 1)]",
+    ),
     (r"mean|average", "sum(values) / len(values)"),
     (r"largest|highest|maximum|max", "max(values)"),
     (r"smallest|lowest|minimum|min", "min(values)"),
@@ -34,6 +40,7 @@ _OPERATIONS = (
     (r"unique|distinct", "sorted(set(values))"),
     (r"doubles?", "[2 * value for value in values]"),
 )
+_FIGURE = "import matplotlib.pyplot as plt\n\nfig, ax = plt.subplots()\n"
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _ITERABLE = re.compile(r"\b(?:list|tuple|array|ndarray|Series|range|deque)\b")
 
@@ -66,6 +73,8 @@ def _function(held: Conversation) -> Written:
     marked = [name for name in _MARKED.findall(task) if not held.find(name) and name not in held.values]
     name = called[1] if called else marked[0] if marked else _name_of(task)
     body = next((code for words, code in _OPERATIONS if re.search(rf"\b(?:{words})\b", task)), "list(values)")
+    window = _WINDOW.search(task)
+    body = body.replace("WINDOW", window[1] if window else "5")
     doc = _doc_of(task)
     sample = next((name for name, line in _named_first(held) if _ITERABLE.search(line)), "[3, 1, 2]")
     code = f'def {name}(values):\n    """{doc}"""\n    return {body}\n\n\n{name}({sample})'
@@ -94,11 +103,14 @@ def _plot(held: Conversation) -> Written | None:
     if not known:
         return None
     name, line = known[0]
+    if (pair := _ACROSS.search(held.question)) and {*pair.groups()} <= {each for each, _ in known}:
+        up, across = pair.groups()
+        draw = f'ax.plot({across}, {up})\nax.set_xlabel("{across}")\nax.set_ylabel("{up}")'
+        return Written(code=f"{_FIGURE}{draw}\nplt.show()", what=f"a plot of `{up}` over `{across}`")
     draw = f"{name}.plot(ax=ax)" if re.search(r"\b(?:DataFrame|Series)\b", line) else f"ax.plot({name})"
     if re.search(r"\bdict\b", line):
         draw = f"ax.bar(list({name}), list({name}.values()))"
-    code = f'import matplotlib.pyplot as plt\n\nfig, ax = plt.subplots()\n{draw}\nax.set_title("{name}")\nplt.show()'
-    return Written(code=code, what=f"a plot of `{name}`")
+    return Written(code=f'{_FIGURE}{draw}\nax.set_title("{name}")\nplt.show()', what=f"a plot of `{name}`")
 
 
 def _named_first(held: Conversation) -> list[tuple[str, str]]:

@@ -54,6 +54,19 @@ class Talk:
     thinks: bool = False
     settings: WireMapping = field(default_factory=dict)
 
+    @property
+    def schema(self) -> WireMapping | None:
+        """Of the answer, where the request asks for a structured one."""
+        return schema_of(self.settings.get("text_format"))
+
+
+def schema_of(wanted: object) -> WireMapping | None:
+    """Return the schema of a format of either API: Chat Completions has it one step further in."""
+    if not isinstance(wanted, Mapping) or wanted.get("type") != "json_schema":
+        return None
+    found = (wanted.get("json_schema") or wanted).get("schema")
+    return found if isinstance(found, Mapping) else None
+
 
 def chat_talk(body: WireMapping, *, reasons: bool) -> Talk:
     """Return a Chat Completions body."""
@@ -175,8 +188,9 @@ def _unmarked(part: WireMapping) -> WireObject:
 
 
 def blocks(talk: Talk, count: Counter) -> list[PrefixBlock]:
-    """Return every part of the prompt in render order: tools, then the items."""
+    """Return every part of the prompt in render order: the answer's schema, tools, then the items."""
     tools = [_json({key: tool.get(key) for key in ("name", "description", "parameters")}) for tool in talk.tools]
+    tools = [*([_json(talk.schema)] if talk.schema is not None else []), *tools]
     return [
         *(
             PrefixBlock(section="tools", head="tool", text=text, overhead=PER_TOOL, tokens=count(text) + PER_TOOL)
@@ -228,6 +242,7 @@ def ask_of(talk: Talk, row: Model) -> Ask:
         max_tokens=talk.max_tokens,
         stops=talk.stops,
         thinks=talk.thinks,
+        schema=talk.schema,
     )
 
 

@@ -25,6 +25,7 @@ def written(*texts: str) -> Written:
         ("Make a function that doubles each value", "doubles_each_value", [240, 260, 1800]),
         ('Create a function "mean_level", the average', "mean_level", 1150 / 3),
         ("Implement a function.", "answer", [120, 130, 900]),
+        ("Write a function smooth_it that gives the moving average over 2 months.", "smooth_it", [125.0, 515.0]),
         ("Write a function tidal_range that gives the range of sales.", "tidal_range", 780),
     ],
 )
@@ -81,6 +82,7 @@ def test_a_plot_of_a_variable_of_the_prompt(cells: str) -> None:
     (line,) = namespace["ax"].lines
     assert list(line.get_ydata()) == [120, 130, 900]
     assert "table.plot(ax=ax)" in written(cells, "Draw `table`").code
+    assert "ax.plot(sales, table)" in written(cells, "Plot `table` over `sales`.").code
 
 
 @pytest.mark.parametrize("task", ["Fix it.", "Plot it.", "What does the function do?", "Write a poem."])

@@ -1,6 +1,6 @@
 """Shut a forked process in: no network, no file that it could change, no other process, and so much memory.
 
-The system sees to it where it lets us (a network namespace, Landlock); Python's audit hook says what was tried, and
+The system sees to it where it lets us (a network namespace, Landlock). Python's audit hook says what was tried, and
 stops that too. What stays open is C code that speaks over a Unix socket.
 """
 
@@ -23,7 +23,7 @@ _NO_NEW_PRIVILEGES, _DIE_WITH_PARENT = 38, 1
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on all architectures
 _READING = (1 << 2) | (1 << 3)  # LANDLOCK_ACCESS_FS_READ_FILE and READ_DIR
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}
-"""How many rights on files Landlock knows from a version on. Source: linux/landlock.h."""
+"""Rights on files that Landlock knows from a version on. Source: linux/landlock.h."""
 _MAY_WRITE_NULL = (1 << 1) | (1 << 14)
 _NULL = "/dev/null"
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
 LARGE = 50_000_000
-"""Bytes of an array or a table of which no copy is kept."""
+"""Bytes from which no copy of an array or a table is kept."""
 MANY = 100_000
-"""Items of a list, dict or set of which no copy is kept."""
+"""Items from which no copy of a list, dict or set is kept."""
 _SHELL = frozenset({"In", "Out", "exit", "quit", "get_ipython"})
 _TABLES = (("numpy", "ndarray"), ("pandas", "DataFrame"), ("pandas", "Series"))
 _FIXED = (
@@ -22,13 +22,13 @@ _FIXED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameHeld:
-    """What a name was bound to, and a shallow copy of it; None where none is kept."""
+    """Holds what a name was bound to, and a shallow copy of it; None where none is kept."""
 
     value: object
     copy: object = None
 
     def is_still(self, value: object) -> bool:
-        """Whether the name holds the same object, with the same items as far as there is a copy."""
+        """Tell whether the name holds the same object, with the same items as far as there is a copy."""
         return value is self.value and (self.copy is None or same(value, self.copy))
 
 
@@ -71,7 +71,7 @@ def snapshot(namespace: Mapping[str, object], mentioned: frozenset[str]) -> dict
 
 
 def changes(was: Mapping[str, NameHeld], namespace: Mapping[str, object], mentioned: frozenset[str]) -> Changes:
-    """What differs now from the snapshot."""
+    """Return what differs now from the snapshot."""
     now = snapshot(namespace, frozenset())
     kept = was.keys() & now.keys()
     changed = {name for name in kept if not was[name].is_still(now[name].value)}
@@ -85,7 +85,7 @@ def changes(was: Mapping[str, NameHeld], namespace: Mapping[str, object], mentio
 
 
 def same(value: object, copy: object) -> bool:
-    """Whether a container holds the very items of its copy, an array or table the same values."""
+    """Tell whether a container holds the very items of its copy, an array or table the same values."""
     match value:
         case dict() if isinstance(copy, dict):
             return _ids(value) == _ids(copy) and _ids(value.values()) == _ids(copy.values())

@@ -99,7 +99,7 @@ class Rehearsal:
 
 
 def _setting(system: Sequence[str]) -> str:
-    """How the code was tried, and who kept it in."""
+    """Tells how the code was tried, and who kept it in."""
     weak = [each for each in ("network", "files") if each not in system]
     told = "Tried in a copy of the kernel, without network and unable to change files"
     if not weak:
@@ -114,7 +114,7 @@ def _fork() -> int:
 
 
 def _read(reading: int, ends: float) -> str | None:
-    """What the child says until it ends; None where its time is over."""
+    """Return what the child says until it ends; None where its time is over."""
     parts: list[bytes] = []
     while (left := ends - time.monotonic()) > 0 and sum(map(len, parts)) < _MOST_READ:
         if not select.select([reading], [], [], left)[0]:

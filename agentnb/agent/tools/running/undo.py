@@ -29,7 +29,7 @@ class RanCode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undone:
-    """What was taken back of a piece of code, and what was not: names that something else has changed since."""
+    """Tells what was taken back of a piece of code. Names that something else has changed since were not."""
 
     code: str
     did: Changes

@@ -1,6 +1,6 @@
 """Connect to MCP servers, and offer their tools as `mcp_NAME_TOOL`. [home of mcp]
 
-What a server says is material: its hints are not believed, so each call needs a person's word or `--allow`; its texts
+What a server says is material. Its hints are not believed, so each call needs a person's word or `--allow`. Its texts
 pass the one escape and are cut. A server that is lost or late is one clear error, and the next call starts it anew. A
 list of tools is taken once, so that the prompt's prefix stays.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mcp import Client
 
 ENTRY = "mcp:"
-"""How an entry of `--tools` begins that names a server."""
+"""Prefix of an entry of `--tools` that names a server."""
 CONNECT_SECONDS, CALL_SECONDS, CLOSE_SECONDS = 20.0, 60.0, 5.0
 MOST_TOOLS, MOST_PAGES = 100, 20
 MAX_DESCRIPTION, MAX_SCHEMA = 1_000, 20_000
@@ -47,7 +47,7 @@ Given = TypeVar("Given")
 
 
 class ListedTool(Protocol):
-    """What is read of a tool as a server lists it; its annotations are not."""
+    """Holds what is read of a tool as a server lists it; its annotations are not."""
 
     name: str
     description: str | None
@@ -202,7 +202,7 @@ def escaped(value: object) -> object:
 
 
 def result_text(content: Iterable[object], structured: object) -> str:
-    """What a call gave: texts as they are, and of anything else that it is there."""
+    """Return what a call gave: texts as they are, and of anything else that it is there."""
     parts = [_part(block) for block in content]
     if not parts and structured is not None:
         parts = [json.dumps(structured, ensure_ascii=False)]
@@ -221,7 +221,7 @@ def _part(block: object) -> str:
 
 
 class _Connection:
-    """One server in a thread of its own, with a loop of its own: a server that blocks its loop blocks no other."""
+    """One server in a thread with a loop of its own: a server that blocks its loop blocks no other."""
 
     def __init__(self, server: McpServer, root: Path | None) -> None:
         self.server = server
@@ -249,7 +249,7 @@ class _Connection:
             raise
 
     def call(self, tool: str, arguments: JsonMapping, seconds: float, stopped: Callable[[], bool]) -> Outcome:
-        """What a tool gives. Raises ToolServerFailed where the server is lost or late, and RunInterrupted."""
+        """Return what a tool gives. Raises ToolServerFailed where the server is lost or late, and RunInterrupted."""
         from mcp import MCPError
         from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT
 
@@ -361,7 +361,7 @@ class _TooManyTools(Exception):
 
 
 def _in_words(error: BaseException) -> str:
-    """Why a server could not be reached, by the first of what went wrong, without any text of the error's own."""
+    """Tell why a server could not be reached, by the first thing that went wrong, without the error's own text."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     match error:

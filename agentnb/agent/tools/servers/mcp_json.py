@@ -1,4 +1,4 @@
-"""Read `.mcp.json`: which MCP servers a project or a person has, and what of them may be shown. Pure but for the files.
+"""Read `.mcp.json`: the MCP servers of a project or a person, and what of them may be shown. Pure but for the files.
 
 `${VAR}` and `${VAR:-default}` stand for environment variables. What they give is in no repr, error or view.
 """
@@ -34,7 +34,7 @@ class McpServer:
     url: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     put_in: tuple[str, ...] = field(default=(), repr=False)
-    """What its variables gave."""
+    """Values that its variables gave."""
 
     def without_secrets(self, text: str) -> str:
         """The text without anything that may be a secret of this server's."""
@@ -44,7 +44,7 @@ class McpServer:
 
     @property
     def prefix(self) -> str:
-        """How the names of its tools begin. The server's part has no underscore, so the prefix is its alone."""
+        """Return the prefix of its tools' names. The server's part has no underscore, so the prefix is its alone."""
         return f"mcp_{plain_name(self.name)}_"
 
 
