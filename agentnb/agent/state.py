@@ -195,6 +195,7 @@ class AgentState:
     recorded: str | None = None
     cells: tuple[JsonMapping, ...] = ()
     definitions: tuple[HeldDefinition, ...] = ()
+    values: tuple[JsonMapping, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     images: tuple[SentPicture, ...] = ()
     redactions: tuple[Mapping[str, str], ...] = ()
@@ -300,6 +301,7 @@ class AgentState:
         return {
             **({"cells": [dict(item) for item in self.cells]} if self.cells else {}),
             "definitions": [dict(item) for item in self.definitions],
+            **({"values": [dict(item) for item in self.values]} if self.values else {}),
             "left_out": [dict(item) for item in self.left_out],
             "images": [dict(item) for item in self.images],
             "redactions": [dict(item) for item in self.redactions],
@@ -339,7 +341,7 @@ _PLAIN = (
     "branch", "kind", "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits", "replies",
     "refused", "source",
 )  # fmt: skip
-_LISTS = ("notes", "cells", "definitions", "left_out", "images", "redactions")
+_LISTS = ("notes", "cells", "definitions", "values", "left_out", "images", "redactions")
 
 _JSON_NAMES = {"context": "mode"}
 """Options that have another name in JSON."""

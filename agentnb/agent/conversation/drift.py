@@ -34,7 +34,7 @@ def reminded(state: AgentState) -> AgentState:
 
 
 def told_again(state: AgentState) -> AgentState:
-    """Return the state with the task and the plan at its tail, unless they stand there or a reply is to go on."""
+    """Return the state with task and plan at its tail, unless they stand there or a reply goes on."""
     here = state.paused or not state.options.remind_every or state.blocks[-1].label in (REMINDER, "task")
     return state if here else replace(state, blocks=(*state.blocks, reminder(state.task, state.plan)))
 

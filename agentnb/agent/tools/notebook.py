@@ -27,7 +27,7 @@ class NotebookTools:
     read: Callable[[int], Outcome]
     names: Callable[[str], list[str]]
     cell_text: Callable[[int], str | None]
-    rehearse: Callable[[Sequence[str]], str]
+    rehearse: Callable[[Sequence[str]], str] = lambda codes: ""
 
     def inspect(
         self, name: Annotated[str, "The name, dotted where needed, as code in the notebook writes it."]

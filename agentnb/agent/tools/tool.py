@@ -154,7 +154,8 @@ class ToolBox:
         asked about this very call."""
         if call.name not in self.tools:
             known = ", ".join(sorted(self.tools)) or "none"
-            return Outcome(text=f"There is no tool called {call.name}. The tools are: {known}.", is_error=True)
+            said = f"There is no tool called {call.name}. The tools are: {known}."
+            return Outcome(text=unframed(shorten(said)), is_error=True)
         if not approved and self.tools[call.name].asks:
             return _trouble(self.tools[call.name], call.arguments) or Outcome(text=NOBODY, is_error=True, refused=True)
         if not approved and not self.may_run(call):
@@ -173,7 +174,7 @@ def _trouble(tool: Tool, arguments: Mapping[str, Any]) -> Outcome | None:
         said = tool.trouble(**tool.take(arguments))
     except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
         said = _said_of(error, tool)
-    return Outcome(text=shorten(said), is_error=True) if said else None
+    return Outcome(text=unframed(shorten(said)), is_error=True) if said else None
 
 
 def pick(names: Iterable[str], available: Mapping[str, Tool]) -> dict[str, Tool]:
@@ -198,7 +199,10 @@ def carry_out(tool: Tool, call: ToolCall) -> Outcome:
         raise
     except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
         return Outcome(text=unframed(shorten(_said_of(error, tool))), is_error=True)
-    return result if isinstance(result, Outcome) else Outcome(text=unframed(shorten(_as_text(result))))
+    if not isinstance(result, Outcome):
+        return Outcome(text=unframed(shorten(_as_text(result))))
+    # An error may quote what the model gave: a name of any length, a tag of ours.
+    return replace(result, text=unframed(shorten(result.text))) if result.is_error else result
 
 
 def _said_of(error: Exception, tool: Tool) -> str:
@@ -229,8 +233,11 @@ def _as_text(result: Any) -> str:
 
 
 def shorten(text: str, limit: int = MAX_RESULT) -> str:
-    """Text within the limit: its beginning and its end, and how much was cut between. No secret is cut in two."""
-    if len(text) <= limit:
+    """Text within the limit: its beginning and its end, and how much was cut between. No secret is cut in two.
+
+    What was cut once stays as it is.
+    """
+    if len(text) <= limit or (len(text) <= limit + _CUT_MARK and "characters cut …]" in text):
         return text
     head, _ = cut_point(text, limit * 2 // 3, reach=KEY_TEXT)
     _, tail = cut_point(text, len(text) - limit // 3, reach=KEY_TEXT)
@@ -239,5 +246,7 @@ def shorten(text: str, limit: int = MAX_RESULT) -> str:
 
 NO_ANSWER = "Go on with the likeliest answer, and say which you took."
 NOBODY = f"Nobody is here to answer. {NO_ANSWER}"
+_CUT_MARK = 60
+"""Characters that the note of a cut has at most."""
 KEY_TEXT = 4000
 """Characters that a private key written as text may have."""

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
-from agentnb.agent.tools.running.names import Changes, NameHeld, changes, names_in, restored, snapshot
+from agentnb.agent.tools.running.names import Changes, NameHeld, changes, listed, names_in, restored, snapshot
 from agentnb.agent.tools.tool import Outcome
 
 STAYS = "Files, the network, and changes deeper inside objects stay as they are."
@@ -42,6 +42,7 @@ class Undo:
     """The code that ran in one namespace, as far as it can be taken back. Use it where the code runs."""
 
     _ran: deque[RanCode] = field(default_factory=lambda: deque(maxlen=KEPT))
+    _notes: list[str] = field(default_factory=list)
 
     def noting(self, namespace: Mapping[str, object], code: str, run: Callable[[], Outcome]) -> Outcome:
         """Run the code, and remember what it did, however it ends."""
@@ -73,7 +74,16 @@ class Undo:
             del namespace[name]
         for name in {*ran.was} - {*since}:
             namespace[name] = restored(ran.was[name])
+        back = sorted(({*ran.left} | {*ran.was}) - {*since})
+        if back:
+            self._notes.append(f"The person took back what run_code did to {listed(back)}: as it was before that code.")
         return Undone(code=ran.code, did=ran.did, since=tuple(sorted(since)), more=len(self._ran))
+
+    def take_notes(self) -> tuple[str, ...]:
+        """What the model is to be told of it, once."""
+        notes = tuple(self._notes)
+        self._notes.clear()
+        return notes
 
 
 def _holds(namespace: Mapping[str, object], name: str, held: NameHeld) -> bool:
