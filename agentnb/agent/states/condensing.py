@@ -56,7 +56,7 @@ class Condensing:
             whole, cut = cut, self._readable(state, sized, cut)
             if sum(sized.tokens[index] for index in cut.gone) >= memory.LEAST:
                 text, state = self._summed_up(state, sized, cut)
-            else:  # the next step alone is more than can be read at once; so little would be asked for again and again
+            else:  # one step is more than can be read at once: so little would be summed up for ever
                 cut, text = whole, outline([sized.blocks[index] for index in whole.gone])
             blocks = _with_summary(sized, cut, text)
         else:
