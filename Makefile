@@ -136,7 +136,7 @@ picture: env-lab
 # The documentation as a site: build/docs/site. The reference pages are written anew from what the code declares.
 docs: env
 	$(BIN)/python tests/reference_pages.py
-	@rm -rf build/docs && mkdir -p build && cp -r agentnb/docs build/docs
+	@rm -rf build/docs && mkdir -p build && cp -r agentnb/docs build/docs && cp tests/docstring_examples.py build/docs
 	cd build/docs && $(CURDIR)/$(BIN)/zensical build --strict
 
 bench: env

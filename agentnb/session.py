@@ -119,7 +119,7 @@ class Session:
         self.undo = Undo()
         self._servers: McpServers | None = None
         self.answer: TypedAnswer | None = None
-        """What takes the value which the last `--as` asked for."""
+        """Takes the value which the last `--as` asked for."""
         self._seen: set[str] = set()
         self._always: dict[str, set[str]] = {}
         self._remembered = HeldNames()
