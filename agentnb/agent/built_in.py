@@ -174,6 +174,7 @@ class BuiltInAgent:
         spending = replace(state.spending, usage=usage, cost=prices.cost_of(call.model, usage))
         state = replace(state, last=self._preparing.expected_view(call, prediction), spending=spending).noted(
             _would_cost(call, usage),
+            "Old steps would be condensed first." if self._preparing.outgrown(state, call) else "",
             self._preparing.object_to_come(state, call),
             f"First token expected in {first}.",
         )

@@ -262,3 +262,26 @@ def test_the_simulated_model_goes_on_after_a_summary_and_makes_no_call_again(lon
     run = long_book.ask(task, context="none", max_steps=200, compact_at=8_000)
     assert condensed(run)
     assert [tool.arguments["number"] for step in run.steps for tool in step.tools] == list(range(40, 54))
+
+
+def test_another_model_may_write_the_summaries_and_its_price_counts(long_book: Any) -> None:
+    script = ScriptedModel(calls(14), summary=lambda _: "Found: the harbour is blue [2].")
+    run = ask(long_book, script, compact_at=8_000, compact_model="sim:claude-haiku-4-5")
+    assert run.state == "COMPLETED", run.error
+    asked = [body for body in long_book.bodies if "haiku" in body["model"]]
+    assert len(asked) == len(script.summaries) > 0
+    assert all("tools" not in body for body in asked), "it reads the steps alone, as text"
+    assert "[1] called reading" in sent(asked[0])
+    assert "the harbour is blue" in sent(long_book.bodies[-1])
+    assert run.cost == pytest.approx(sum(step.cost or 0 for step in run.steps))
+
+
+def test_the_budget_holds_with_the_summaries_in_it(long_book: Any) -> None:
+    run = ask(long_book, ScriptedModel(calls(60)), compact_at=8_000, budget=0.2)
+    assert run.state == "FAILED"
+    assert run.error.code == "budget.exceeded"
+    assert condensed(run)
+    assert (
+        run.cost == pytest.approx(run.receipt["budget"]["spent"]) == pytest.approx(sum(s.cost or 0 for s in run.steps))
+    )
+    assert run.cost <= 0.2

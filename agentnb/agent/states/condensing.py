@@ -108,8 +108,10 @@ class Condensing:
         return replace(cut, gone=tuple(memory.whole_steps(sized.blocks, gone, cut.gone)))
 
     def _apart(self, state: AgentState, sized: Sized) -> bool:
-        """Tell whether the summary has a prompt of its own: another model gives it, or this prompt is too long or asks
-        for a schema."""
+        """Tell whether the summary has a prompt of its own.
+
+        So it is where another model gives it, and where this prompt is too long or asks for a schema.
+        """
         model = self._services.model(state.address)
         other = state.options.compact_model not in ("", state.address) or state.schema is not None
         fits = sized.total + 2 * state.options.max_tokens <= model.window * CERTAIN
