@@ -1,4 +1,4 @@
-"""Tell what the words of a question mean in a notebook: names, also in part, and cells with its rare words. Pure.
+"""Tell what a question's words mean in a notebook: names, also in part, and cells with its rare words. Pure.
 """
 
 from __future__ import annotations
