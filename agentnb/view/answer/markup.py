@@ -288,7 +288,7 @@ def _row(line: str) -> str:
 def _escaped(text: str, *, within: bool = False) -> str:
     """Return the text of one block: spans of code, formulas, good links and what is escaped already stay.
 
-    `within` says that it begins inside an address, as a reader may see it who looks past the bars of a table.
+    `within` says that it begins inside an address, as readers may see it that look past a table's bars.
     """
     out = []
     at = 0
@@ -303,7 +303,7 @@ def _escaped(text: str, *, within: bool = False) -> str:
 
 
 def _in_address(text: str, at: int) -> tuple[int, str]:
-    """Return the same inside an address: the backslash before `<` would be a part of it, and so would a span's end."""
+    """Return the same inside an address. It would take the backslash before `<`, or the end of a span of code."""
     if text.startswith("\\<", at):
         return at + 2, "&lt;"
     return (at + 1, "\\`") if text[at] == "`" else _kept(text, at)
