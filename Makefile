@@ -39,7 +39,7 @@ $(VENV)/.weights: $(VENV)/.made
 	@touch $@
 
 $(LAB)/.made: pyproject.toml
-	$(call make_env,$(LAB),lab,"distributed>=2026.8" "playwright>=1.50" "pillow>=12" "matplotlib>=3.10" "pytest>=8.4" "pytest-timeout>=2.4" \
+	$(call make_env,$(LAB),lab,"distributed>=2026.8" "mcp>=2,<3" "playwright>=1.50" "pillow>=12" "matplotlib>=3.10" "pytest>=8.4" "pytest-timeout>=2.4" \
 		"jupyter-repo2docker>=2025.8")
 
 $(NEXT)/.made: PYTHON = $(NEXT_PYTHON)
@@ -96,7 +96,7 @@ test-notebooks: env
 test-next: env-next
 	$(call phase,next,$(BEHIND) $(OFFLINE) AGENTNB_EXAMPLES=15 $(NEXT)/bin/python $(PYTEST) -m "kernel or not slow" \
 		--ignore=tests/context/values/test_library_values.py tests/context tests/kernel/test_trace.py \
-		tests/kernel/test_magics.py::test_a_task_brings_cells_and_module_definitions_with_what_they_need)
+		tests/kernel/test_magics.py::test_a_task_brings_cells_and_module_definitions_with_what_they_need tests/test_release.py)
 
 # A long search for a counterexample to every property, with other examples each time.
 search: env
@@ -136,7 +136,7 @@ picture: env-lab
 # The documentation as a site: build/docs/site. The reference pages are written anew from what the code declares.
 docs: env
 	$(BIN)/python tests/reference_pages.py
-	@rm -rf build/docs && mkdir -p build && cp -r agentnb/docs build/docs
+	@rm -rf build/docs && mkdir -p build && cp -r agentnb/docs build/docs && cp tests/docstring_examples.py build/docs
 	cd build/docs && $(CURDIR)/$(BIN)/zensical build --strict
 
 bench: env

@@ -129,12 +129,13 @@ class AgentCall:
         asked = (request.cell, request.task)
         if request.context not in ("auto", "cells") or asked == self._notebook.warned or request.origin is not None:
             return
-        missing = self._session.hydrator().notebook.missing(request.task)
+        notebook = self._session.hydrator().notebook
+        missing = notebook.missing(request.task)
         if missing:
             self._notebook.warned = asked
             raise InputError(
                 f"{missing}; nothing was asked",
-                todo="Run the cells above it (Run > Run All Above). Run this cell again to ask all the same.",
+                todo=f"{notebook.to_run()} Run this cell again to ask all the same.",
             )
 
     def _run_machine(self, task: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from agentnb.agent import run_document
 from agentnb.agent.conversation.threads import Threads
+from agentnb.agent.kernel_context import Hydrator
 from agentnb.durable.journal.sqlite.journal import EmbeddedJournal
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.models import catalog
@@ -33,6 +34,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count(catalog, "lookup", "lookup")
     count(AgentStateMachine, "get", "get")
     count(EmbeddedJournal, "_read", "read")
+    count(Hydrator, "refresh", "refresh")
     count(run_document, "run_document", "documents")
     return counted
 
@@ -47,6 +49,7 @@ def test_a_follow_up_task(book: Any, calls: Counter[str]) -> None:
     assert calls["lookup"] <= 3
     assert calls["get"] <= 4
     assert calls["read"] <= 8
+    assert calls["refresh"] == 1, "what the thread holds is compared with what is there once"
     assert calls["documents"] == 1, "the one that is given back"
 
 
