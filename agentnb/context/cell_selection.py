@@ -257,7 +257,7 @@ def _is_like(run: CellRun, other: CellRun) -> bool:
 
 
 LIKE = 0.5
-"""If two sources have more than this share of their words in common, one is the other written anew."""
+"""Share of common words above which one source is taken for the other written anew."""
 
 
 SHORT_LINE = 8
