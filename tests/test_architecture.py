@@ -26,7 +26,13 @@ HOMES = {
     "traitlets": ("notebook",),
     "ipywidgets": ("notebook.live.dashboard",),
     "comm": ("notebook.lab.comm",),
-    "httpx2": ("providers.transport", "providers.anthropic", "providers.google", "providers.openai"),
+    "httpx2": (
+        "providers.transport",
+        "providers.anthropic",
+        "providers.google",
+        "providers.openai",
+        "agent.tools.servers.mcp",
+    ),
     "orjson": ("canonical",),
     "diskcache": ("storage",),
     "astroid": ("context.resolve.inference_worker",),
@@ -44,6 +50,7 @@ HOMES = {
     "PIL": ("context.values.pictures",),
     "sqlalchemy": ("context.values.schemas",),
     "pydantic": ("agent.tools.arguments", "agent.tools.typed_answer", "durable.contexts"),
+    "mcp": ("agent.tools.servers.mcp",),
     "pathspec": ("agent.tools.files",),
     "psycopg": ("durable.journal.postgres.connecting",),
 }

@@ -1,4 +1,4 @@
-"""One step of a run: claim it, call the handler, commit its answer; and what becomes of a step that ends badly."""
+"""Make one step of a run: claim it, call the handler, commit its answer; deal with one that ends badly."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ class Stepper:
             current.attach(seconds=round(self.journal.clock.monotonic() - hold.started, 6))
 
     def checked(self, state: str, answer: object) -> tuple[str, Context]:
-        """The handler's answer, if it is one. Nothing has been committed when this raises."""
+        """Return the handler's answer, if it is one. Nothing has been committed when this raises."""
         if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[0], str):
             raise HandlerError(
                 f"a handler must return (next_state, context), not {_short(answer)}",
@@ -184,7 +184,7 @@ class Stepper:
         return answer
 
     def status_of(self, next_state: str) -> tuple[str, float | None]:
-        """The status of a run that comes to `next_state`, and when it stops waiting there."""
+        """Return the status of a run that comes to `next_state`, and when it stops waiting there."""
         if next_state.startswith(AWAITING):
             timeout = self.states[next_state].waits
             return records.WAITING, None if timeout is None else self.journal.clock.now() + timeout
@@ -193,7 +193,7 @@ class Stepper:
     # When a step does not end well
 
     def _raised(self, hold: OwnedRun, entry: State, current: Current, error: Exception) -> Advance | None:
-        """What becomes of a step whose handler raised; None: it is tried again."""
+        """Return what becomes of a step whose handler raised; None: it is tried again."""
         if isinstance(error, RunSuspended | RunInterrupted | ActionUnsure):
             self._pause_here(hold, current, str(error))
             if isinstance(error, RunSuspended):
@@ -322,7 +322,7 @@ def _stopped(row: RunRow) -> Advance:
 
 
 def _foreign(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback from the handler's own frame on; ours above it tell the reader nothing."""
+    """Return the traceback from the handler's own frame on; ours above it tell the reader nothing."""
     here = trace
     while here is not None and Path(here.tb_frame.f_code.co_filename).parent == Path(__file__).parent:
         here = here.tb_next

@@ -1,7 +1,7 @@
 """Many runs as one: what is queued, what runs, what failed, and what came out, read from the journal alone.
 
 A fleet is no more than runs that carry the same tag. So any kernel that can open the journal sees it, also when the one
-that began it is gone, and whatever works on it.
+that began it is gone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agentnb.agent.run_document import state_of
 from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.durable.journal import leases, records
 from agentnb.durable.journal.open import open_journal
@@ -25,7 +26,7 @@ from agentnb.view.tables import Code, table_bundle
 TAG = "fleet"
 """The tag whose value is the fleet's name."""
 QUEUED, RUNNING, LEFT = "queued", "running", "interrupted"
-"""Where a run stands that has not ended: nobody has begun it, somebody is at work, or nobody is any more."""
+"""Standings of a run that has not ended: nobody has begun it, somebody is at work, or nobody any more."""
 ANSWERS = ("text", "answer", "result")
 """Keys of a completed run's context that hold what came out, in this order; else the whole context is."""
 LOOK_EVERY = 0.2  # seconds between two looks at the journal while waiting
@@ -33,7 +34,20 @@ LONGEST_RESULT = 240  # characters of a result in the table
 
 
 class Fleet:
-    """The runs of one name in a journal. It shows itself in a notebook as it stands when the cell ends."""
+    """The runs of one name in a journal. It shows itself in a notebook as it stands when the cell ends.
+
+    `journal` is an open one, or a place as `open_journal` takes it, with the errors of that. Any process that can open
+    the journal can look at a fleet; an executor begins one.
+
+    >>> machine = agentnb.AgentStateMachine(home / "runs")
+    >>> machine.register_state("COUNTING", lambda context: ("COMPLETED", {"answer": context["n"] + 1}))
+    >>> for n in (1, 2):
+    ...     _ = machine.initialize_run(f"counts/{n}", "COUNTING", {"n": n}, tags={"fleet": "counts"})
+    ...     _ = machine.run_to_end(f"counts/{n}")
+    >>> fleet = agentnb.Fleet(home / "runs", "counts")
+    >>> fleet.counts, [row["result"] for row in fleet.results()]
+    ({'completed': 2}, [2, 3])
+    """
 
     def __init__(self, journal: str | Path | Journal, name: str) -> None:
         self._opened = isinstance(journal, str | Path)
@@ -43,12 +57,12 @@ class Fleet:
         self._stalled: Callable[[], object] = lambda: None
 
     def on_wait(self, look: Callable[[], object]) -> None:
-        """What else to look at while waiting: whoever carries the runs notes there what it knows of lost ones."""
+        """Look at what else there is while waiting: whoever carries the runs notes here which were lost."""
         self._stalled = look
 
     @property
     def rows(self) -> list[RunRow]:
-        """The runs as the journal's rows tell them, in the order of their creation. Raises RunUnknown."""
+        """Return the runs as the journal's rows tell them, in the order of their creation. Raises RunUnknown."""
         return [self.journal.row(summary.run_id) for summary in self._summaries()]
 
     def _summaries(self) -> list[RunSummary]:
@@ -59,8 +73,8 @@ class Fleet:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many runs stand where: queued, running, interrupted (nobody is at work any more), completed, failed,
-        paused, waiting (for an event), cancelled."""
+        """Return how many runs are queued, running, interrupted (nobody is at work), completed, failed, paused, waiting
+        for an event, cancelled."""
         return dict(Counter(standing(row, self.journal.clock) for row in self.rows))
 
     def wait(self, timeout: float | None = None) -> Fleet:
@@ -88,7 +102,7 @@ class Fleet:
             self.journal.close()
 
     def results(self) -> list[JsonObject]:
-        """One dict a run, all with the same keys: what a table library takes as it is."""
+        """Return one dict a run, all with the same keys: what a table library takes as it is."""
         return [self._result(row) for row in self.rows]
 
     def _result(self, row: RunRow) -> JsonObject:
@@ -100,7 +114,7 @@ class Fleet:
             "step": run.step,
             "seconds": round(run.updated - run.created, 3),
             "result": _answer(context) if run.status == records.COMPLETED else None,
-            "cost": context["cost"].get("total") if isinstance(context.get("cost"), dict) else None,
+            "cost": cost.total if (cost := state_of(context).spending.cost) else None,
             "error": run.error.message if run.error else "",
         }
 
@@ -116,7 +130,7 @@ class Fleet:
 
 
 def standing(row: RunRow, clock: Clock) -> str:
-    """Where a run stands, in one word. Pure but for a look at a process of this machine."""
+    """Return where a run stands, in one word. Pure but for a look at a process of this machine."""
     if row.summary.status != records.RUNNING:
         return row.summary.status
     held = leases.seconds_left(
@@ -128,7 +142,7 @@ def standing(row: RunRow, clock: Clock) -> str:
 
 
 def summary_of(counts: Mapping[str, int], results: Sequence[JsonMapping]) -> str:
-    """One line on all runs."""
+    """Return one line on all runs."""
     said = [f"{count} {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1])]
     costs = [result["cost"] for result in results if result["cost"] is not None]
     money = f"; ${sum(costs):.4f} in all" if costs else ""
@@ -147,7 +161,8 @@ def _short(result: JsonMapping) -> str:
 
 
 def checked_journal(journal: str | Path) -> str:
-    """The journal's address as every process reads it. Raises InputError for one that no other process can open."""
+    """Return the journal's address as every process reads it. Raises InputError for one that no other process can
+    open."""
     address = str(journal)
     if address == ":memory:":
         todo = "Name a directory that all workers share, or postgresql://…"

@@ -1,8 +1,8 @@
-"""What a worker does, whoever sent it: carries one run of a shared journal on to where it stops.
+"""Do a worker's work, whoever sent it: carry one run of a shared journal on to where it stops.
 
-All it is given is text: the run's name, and an order that says where the journal is and which functions to use, by the
-names under which they can be imported. Nothing is unpickled here. It may be called again at any moment, by any worker:
-it goes on where the journal stands, and at most the step in flight is repeated.
+All it is given is text: the run's name, and an order. The order says where the journal is, and under which names the
+functions can be imported. Nothing is unpickled here. Any worker may call it again at any moment. It goes on where the
+journal stands, and repeats at most the step in flight.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ ELSEWHERE = "held"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
-    """Where the journal is, and which functions make its runs go on: names like `module:attribute`.
+    """Says where the journal is, and which functions make its runs go on: names like `module:attribute`.
 
     `handlers` leads to a function that registers states on a machine; empty, the run is the built-in agent's, with
     `tools`. Addresses have no password: the worker finds it in its own environment.
@@ -70,15 +70,15 @@ class Order:
 
 
 def with_password(address: str, own: str) -> str:
-    """The address as it was sent, or the worker's own where that is the same but for a password."""
+    """Return the address as it was sent, or the worker's own where that is the same but for a password."""
     return own if own and without_password(own) == address else address
 
 
 def drive(run_id: str, order: str) -> str:
     """Carry a run on until it has ended, is paused or waits for an event; gives its status then.
 
-    A run that cannot go on here (a function that cannot be imported, other versions of its handlers) fails, and its
-    error says why. Raises Storage and Journal errors of a journal that cannot be reached: worth another attempt.
+    A run that cannot go on here fails, and its error says why. A function cannot be imported, or its handlers have
+    other versions. Raises Storage and Journal errors of a journal that cannot be reached: worth another attempt.
     """
     asked = Order.from_text(order)
     with _place(asked) as machine:
@@ -92,7 +92,7 @@ def drive(run_id: str, order: str) -> str:
 
 
 _UNFIT = (HandlerNotFound, InputError, StateUnknown, HandlerError, ContextNotStorable, VersionChanged)
-"""What another attempt would meet again; the machine itself does not journal it."""
+"""Errors that another attempt would meet again; the machine itself does not journal them."""
 
 
 def carry_on(
@@ -100,7 +100,7 @@ def carry_on(
 ) -> str:
     """`run_to_end`, through the moments in which another worker holds the run: it may be dead, and its lease not over.
 
-    Waits at most `most` seconds: whoever renews a lease for so long is alive, and the run is in good hands.
+    Wait at most `most` seconds: whoever renews a lease for so long is alive, and carries the run on.
     """
     waited, number = 0.0, 0
     while True:
@@ -133,7 +133,7 @@ def fail(machine: AgentStateMachine, run_id: str, error: AgentnbError) -> None:
 
 
 def imported(name: str) -> Any:
-    """What `module:attribute` leads to. Raises HandlerNotFound, which says what failed where."""
+    """Return what `module:attribute` leads to. Raises HandlerNotFound, which says what failed where."""
     module, colon, attribute = name.partition(":")
     try:
         found: Any = importlib.import_module(module) if colon and attribute else None
@@ -174,7 +174,7 @@ def _place(order: Order) -> Iterator[AgentStateMachine]:
 
 
 def _ready(machine: AgentStateMachine, order: Order) -> AgentStateMachine:
-    """A machine that knows the run's states: this one, or the built-in agent's. Raises HandlerNotFound."""
+    """Return a machine that knows the run's states: this one, or the built-in agent's. Raises HandlerNotFound."""
     if order.handlers:
         register(machine, order.handlers)
         return machine
@@ -184,7 +184,7 @@ def _ready(machine: AgentStateMachine, order: Order) -> AgentStateMachine:
 
 
 def tool_named(name: str) -> Tool:
-    """The tool that `module:attribute` leads to. Raises HandlerNotFound, and InputError where it is none."""
+    """Return the tool that `module:attribute` leads to. Raises HandlerNotFound, and InputError where it is none."""
     found = imported(name)
     if not isinstance(found, Tool):
         raise InputError(f"{name} is no tool", todo="Decorate the function with @agentnb.tool.")
@@ -200,7 +200,7 @@ def _bus(address: str) -> RedisBus:
     return RedisBus(address)
 
 
-# An agent works on one run at a time, so each of a worker's threads has a session of its own; its connections and its
+# An agent works on one run at a time, so each of a worker's threads has its own session. Its connections and its
 # simulator, with what that holds in its prompt caches, serve the runs to come.
 _SESSIONS = threading.local()
 

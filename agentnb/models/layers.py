@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from agentnb.canonical import JsonMapping, JsonObject, digest, dump
-from agentnb.models.messages import Content, Role, content_from_json, content_to_json
+from agentnb.models.messages import Content, Role, ToolSpec, content_from_json, content_to_json
 
 
 class Layer(StrEnum):
@@ -23,7 +23,7 @@ class Layer(StrEnum):
 
     @property
     def word(self) -> str:
-        """The layer's name as people read it."""
+        """Return the layer's name as people read it."""
         return layer_word(self.value)
 
 
@@ -43,17 +43,21 @@ _WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """One piece of the prompt. `label` names it for people; `holds` lists the definitions inside it."""
+    """One piece of the prompt. `label` names it for people; `holds` lists the definitions inside it.
+
+    `step` is the number in its conversation of the reply that it belongs to or answers; 0: none.
+    """
 
     layer: Layer
     role: Role
     content: Content
     label: str = ""
     holds: tuple[JsonMapping, ...] = field(default=())
+    step: int = 0
 
     @cached_property
     def canonical(self) -> bytes:
-        """The bytes that the prefix is made of: role and content, no label, no marks."""
+        """Return the bytes that the prefix is made of: role and content, no label, no marks."""
         return dump([self.role.value, content_to_json(self.content)])
 
     @cached_property
@@ -72,6 +76,7 @@ class Block:
             "content": content_to_json(self.content),
             "label": self.label,
             "holds": [dict(item) for item in self.holds],
+            **({"step": self.step} if self.step else {}),
         }
 
     @classmethod
@@ -82,6 +87,7 @@ class Block:
             content=content_from_json(value["content"]),
             label=value["label"],
             holds=tuple(value["holds"]),
+            step=value.get("step", 0),
         )
 
 
@@ -103,6 +109,12 @@ class Prompt:
     def of_role(self, *roles: Role) -> tuple[Block, ...]:
         return tuple(block for block in self.blocks if block.role in roles)
 
+    @property
+    def answer_format(self) -> ToolSpec | None:
+        """The schema that the answer is to have, as its block holds it; None where it is text."""
+        found = (block.content for block in self.of_role(Role.FORMAT))
+        return next((content for content in found if isinstance(content, ToolSpec)), None)
+
     @cached_property
     def chain(self) -> tuple[str, ...]:
         """`chain[i]` is the digest of the prefix that ends with block i: equal digests mean equal bytes so far."""
@@ -110,7 +122,8 @@ class Prompt:
 
 
 def chain_digests(blocks: Iterable[Block], salt: str = "") -> tuple[str, ...]:
-    """The running digest after each block. One hash pass over the canonical bytes; `salt` goes before the messages."""
+    """Return the running digest after each block. One hash pass over the canonical bytes; `salt` goes before the
+    messages."""
     import hashlib
 
     running = hashlib.sha256()

@@ -14,7 +14,7 @@ from agentnb.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Flag:
-    """One flag: its long name, its short one, its value's name ("" for a switch), a line of help, what completes it."""
+    """One flag: its long and short name, its value's name ("" for a switch), its help, what completes it."""
 
     name: str
     short: str = ""
@@ -24,7 +24,7 @@ class Flag:
 
 
 def _of_options() -> Iterator[Flag]:
-    """The flags of the options that have one."""
+    """Yield the flags of the options that have one."""
     for each in options_of(Settings):
         said = each.declared
         if said.flag:
@@ -61,7 +61,7 @@ AGENT_FLAGS = (
 
 
 def options_given(flags: Mapping[str, str | bool]) -> JsonObject:
-    """The options that the flags set, by name. Raises InputError on a bad word, SettingsError on a bad value."""
+    """Return the options that the flags set, by name. Raises InputError on a bad word, SettingsError on a bad value."""
     found = [each for each in options_of(Settings) if each.declared.flag in flags]
     try:
         given = {each.name: parse(each, str(flags[each.declared.flag])) for each in found}
@@ -72,7 +72,7 @@ def options_given(flags: Mapping[str, str | bool]) -> JsonObject:
 
 
 def count(flags: Mapping[str, str | bool], name: str) -> int | None:
-    """The flag as a whole number; None where it was not given. Raises InputError where it is none."""
+    """Return the flag as a whole number; None where it was not given. Raises InputError where it is none."""
     text = str(flags.get(name, ""))
     if text and not text.isdecimal():
         raise InputError(f"--{name} wants a whole number, not {text!r}", todo=f"Use e.g. --{name} 1.")
@@ -145,7 +145,7 @@ EXAMPLES = (
 
 
 def usage(magic: str, known: tuple[Flag, ...]) -> str:
-    """The usage text that `%%agent?` shows."""
+    """Return the usage text that `%%agent?` shows."""
     rows = []
     for flag in known:
         left = ", ".join(filter(None, (f"-{flag.short}" if flag.short else "", f"--{flag.name}")))

@@ -12,8 +12,10 @@ from IPython.display import display
 
 from agentnb.agent.run_document import WAITING, AgentRun, document_of
 from agentnb.agent.state import is_agents
+from agentnb.canonical import JsonObject
 from agentnb.durable.journal import records
 from agentnb.errors import InputError, RunInterrupted, Stopped
+from agentnb.models import catalog
 from agentnb.notebook import flags
 from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
 from agentnb.notebook.background import begin
@@ -86,7 +88,7 @@ class AgentCall:
         )
 
     def _typed_answer(self) -> TypedAnswer | None:
-        """What takes the value of `--as`; None where the answer is text."""
+        """Return what takes the value of `--as`; None where the answer is text."""
         if "as" not in self._given:
             return None
         from agentnb.agent.tools.typed_answer import TypedAnswer
@@ -96,11 +98,11 @@ class AgentCall:
                 "--as wants --out, the variable for the value", todo="Write e.g. --out rows --as list[Row]."
             )
         made = TypedAnswer(str(self._given["as"]), self._notebook.shell.user_ns)
-        self._session.answer = made.tool
+        self._session.answer = made
         return made
 
     def _kept(self, request: Request) -> AgentRun | None:
-        """The newest answer to this cell's question, where the question and all that it used are the same as then."""
+        """Return the newest answer to this cell's question, where the question and all that it used are unchanged."""
         from agentnb.agent.stale_answers import still_holds
         from agentnb.agent.state import AgentState
 
@@ -122,17 +124,18 @@ class AgentCall:
         return None
 
     def _warn(self, request: Request) -> None:
-        """Say before anything is paid that the task points at what is not there; asked again, it is asked all the
+        """Warn before anything is paid that the task points at what is not there. Asked again, it is asked all the
         same."""
         asked = (request.cell, request.task)
         if request.context not in ("auto", "cells") or asked == self._notebook.warned or request.origin is not None:
             return
-        missing = self._session.hydrator().notebook.missing(request.task)
+        notebook = self._session.hydrator().notebook
+        missing = notebook.missing(request.task)
         if missing:
             self._notebook.warned = asked
             raise InputError(
                 f"{missing}; nothing was asked",
-                todo="Run the cells above it (Run > Run All Above). Run this cell again to ask all the same.",
+                todo=f"{notebook.to_run()} Run this cell again to ask all the same.",
             )
 
     def _run_machine(self, task: str) -> None:
@@ -144,6 +147,7 @@ class AgentCall:
         thread = given.get("thread")
         if thread == "new":
             self._session.thread = thread = f"session-{secrets.token_hex(4)}"
+            self._session.servers.list_anew()
         self._check_out()
         origin = self._session.origin(str(given["from"])) if "from" in given else None
         if origin is not None and thread is None:
@@ -151,7 +155,8 @@ class AgentCall:
         options = flags.options_given(given)
         if given.get("fix"):
             options["tools"] = tuple(dict.fromkeys([*options.get("tools", self._session.settings.tools), PROPOSES]))
-        if self._typed is not None:
+        schema = self._schema(options.get("model"))
+        if self._typed is not None and schema is None:
             from agentnb.agent.tools.typed_answer import ASKED, NAME
 
             task = f"{task}\n\n{ASKED}"
@@ -162,9 +167,15 @@ class AgentCall:
             thread=thread,
             **(options | {"approval": approval}),
             origin=origin,
+            schema=schema,
             cell=self._notebook.cell_id,
             execution=self._notebook.execution,
         )
+
+    def _schema(self, model: str | None) -> JsonObject | None:
+        """Return the schema by which the model is asked for the value. None where text or a tool brings the answer."""
+        takes = self._typed is not None and catalog.lookup(self._session.model_name(model)).structured
+        return self._typed.schema if takes and self._typed is not None else None
 
     def _check_out(self) -> None:
         name = self._given.get("out")
@@ -197,8 +208,8 @@ def show_run(
 ) -> None:
     """Drive one run from the main thread with its live view; then `finish`, then raise what the run raised.
 
-    Where it stops at a question, that is asked: in a terminal at once, else with buttons that outlive the cell. Where a
-    person stops it, buttons resume it, or ask `again` under a new run's id.
+    Where it stops at a question, ask: in a terminal at once, else with buttons that outlive the cell. Where a person
+    stops it, buttons resume it, or ask `again` under a new run's id.
     """
     session = notebook.session
     main = MainThread(cancel=session.cancel)

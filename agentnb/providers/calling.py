@@ -1,7 +1,7 @@
-"""What the adapters share: one call from wire to answer with its timeline, its second attempts, its interrupt.
+"""Share what the adapters need: one call from wire to answer with its timeline, second attempts and interrupt.
 
-An SDK retries what failed before the reply began. What fails after it began is asked again here, and whoever shows
-the text is told to drop what it has ("restart"), so that nothing is doubled.
+An SDK retries what failed before the reply began. A call that fails after it began is asked again here. Whoever shows
+the text is told to drop what it has ("restart"), so nothing is doubled.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from agentnb import canonical
 from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.errors import (
     AccessRefused,
+    AgentnbError,
     CallTimeout,
     ConnectionFailed,
     KeyMissing,
@@ -37,19 +38,29 @@ from agentnb.models.catalog import Model, retirement
 from agentnb.models.layers import Prompt
 from agentnb.models.messages import Reply, Text, Usage
 from agentnb.providers.base import CallAnswer, Decoder, Mark, OnText, Wire
-from agentnb.providers.transport import SHORT_WAIT, CallCut, CallTrace, GaveUp, OnWait, Transport
+from agentnb.providers.transport import (
+    SHORT_WAIT,
+    CallCut,
+    CallTrace,
+    GaveUp,
+    OnWait,
+    SentElsewhere,
+    TooMuch,
+    Transport,
+)
 
 NO_KEY = "none"  # for a server of one's own, which seldom asks for a key; the SDKs insist on some text
+MOST_SAID = 2000  # characters of a provider's message
 PAUSE = 0.25  # seconds before a reply that broke off is asked for again; doubled each time
 _BROKEN = (StreamBroken, ServerFault, Overloaded, RateLimited)
 _MISREAD = (AttributeError, TypeError, LookupError, ValueError, AssertionError, RecursionError)
-"""What reading JSON of another shape than the published one ends with, in the SDKs and in our decoders."""
+"""Errors of reading JSON of another shape than the published one, in the SDKs and in our decoders."""
 _Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vendor:
-    """How a provider is called in messages, and where its key and address are set."""
+    """Tells how a provider is called in messages, and where its key and address are set."""
 
     name: str
     label: str
@@ -60,7 +71,7 @@ class Vendor:
     files: tuple[str, ...] = ()  # below the home folder: where the SDK looks for credentials of its own
 
     def missing_key(self) -> KeyMissing:
-        """The one message for a missing key."""
+        """Return the one message for a missing key."""
         is_set = " nor ".join(self.keys) + (" is set" if len(self.keys) > 1 else " is not set")
         return KeyMissing(
             f"no API key for {self.label}: {'neither ' if len(self.keys) > 1 else ''}{is_set}",
@@ -75,7 +86,7 @@ class Vendor:
         )
 
     def silence(self, last: GaveUp) -> ProviderError:
-        """The error of a call that was never answered."""
+        """Return the error of a call that was never answered."""
         if last.late:
             return CallTimeout(f"{self.label} did not answer in time", todo="Resume the run to ask again.")
         return ConnectionFailed(
@@ -84,8 +95,25 @@ class Vendor:
             todo=f"Check the network and {self.address}.",
         )
 
+    def moved(self, to: SentElsewhere) -> ProviderError:
+        """Return the error of a redirect: no key and no prompt goes where it was not sent."""
+        return RequestRefused(
+            f"{self.label} answered {to.status}: it is to be asked at another address, {to.address}",
+            todo=f"Nothing was sent there. Where that is right, set {self.address} to the new address.",
+            status=to.status,
+        )
+
+    def endless(self, read: TooMuch) -> ProviderError:
+        """Return the error of an answer that is larger than a reply can be."""
+        return NoReply(
+            f"what answers for {self.label} sent more than a reply can hold",
+            about=f"{read} were read",
+            todo=f"Check {self.address}. It was asked once: resuming asks again.",
+        )
+
     def refusal(self, status: int, message: str, *, request_id: str | None = None) -> ProviderError:
-        """The error of an HTTP status; the words are the provider's own."""
+        """Return the error of an HTTP status; the words are the provider's own."""
+        message = words_of(message)
         kind, todo = _STATUS_KINDS.get(status, (ServerFault if status >= 500 else RequestRefused, "Resume the run."))
         if kind is RequestRefused and _TOO_LONG.search(message):
             kind, todo = PromptTooLong, TODO_TOO_LONG
@@ -120,18 +148,23 @@ TODO_TOO_LONG = (
 
 
 def cut_off(*, request_id: str | None = None) -> StreamBroken:
-    """A truncated stream: no SDK raises on it, only the missing stop reason tells."""
+    """Return the error for a truncated stream: no SDK raises on it, only the missing stop reason tells."""
     return StreamBroken(
         "the reply broke off before its end", todo="Resume the run to ask again.", request_id=request_id
     )
 
 
 def read(act: Callable[..., _Read], *given: object, **named: object) -> _Read:
-    """What `act` makes of a provider's JSON. Raises StreamBroken where that has another shape than it knows."""
+    """Return what `act` makes of a provider's JSON. Raises StreamBroken where that has another shape than it knows."""
     try:
         return act(*given, **named)
     except _MISREAD as error:
         raise unreadable(error) from error
+
+
+def words_of(value: object) -> str:
+    """Return a provider's own words as far as they are looked at."""
+    return str(value)[:MOST_SAID]
 
 
 def unreadable(error: object) -> StreamBroken:
@@ -139,13 +172,13 @@ def unreadable(error: object) -> StreamBroken:
 
 
 def read_arguments(text: Any, *, complete: bool) -> JsonMapping:
-    """A call's arguments from its JSON, or as some servers send them: read already. Raises StreamBroken where a
-    `complete` reply holds something else; a call that was cut off by a limit is not carried out, so its arguments do
-    not matter."""
+    """Return a call's arguments from its JSON, or as some servers send them: read already. Raises StreamBroken where a
+    `complete` reply holds something else. A call that a limit cut off is not carried out, so its arguments do not
+    matter."""
     value = text
     if not isinstance(text, Mapping):
-        with contextlib.suppress(ValueError, TypeError):
-            value = canonical.load(text or "{}")
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
+            value = canonical.load_foreign(text or "{}")
     if isinstance(value, dict):
         return value
     if complete:
@@ -157,8 +190,28 @@ def read_arguments(text: Any, *, complete: bool) -> JsonMapping:
     return {}
 
 
+class Halves:
+    """Joins characters that two pieces of a stream halve, channel by channel, before anybody is told of them."""
+
+    def __init__(self, on_text: OnText) -> None:
+        self._on_text = on_text
+        self._held: dict[str, str] = {}
+
+    def __call__(self, channel: str, text: str) -> None:
+        text = self._held.pop(channel, "") + text
+        if "\ud800" <= text[-1:] <= "\udbff":  # the first half: the second may come
+            text, self._held[channel] = text[:-1], text[-1]
+        if text:
+            self._on_text(channel, canonical.well_formed(text))
+
+    def end(self) -> None:
+        """Tell what is still held: it stands alone."""
+        for channel, text in self._held.items():
+            self._on_text(channel, canonical.well_formed(text))
+
+
 class LostReplies:
-    """What the replies of one call had used that did not come through, as far as their provider said."""
+    """Sums what the lost replies of one call had used, as far as their provider said."""
 
     def __init__(self) -> None:
         self.usage = Usage()
@@ -197,7 +250,7 @@ class Calling:
 
     @classmethod
     def place(cls, environment: Mapping[str, str]) -> str:
-        """Where the calls go by these variables, as a name: what is warm there is not warm elsewhere."""
+        """Return as a name where the calls go by these variables: what is warm there is not warm elsewhere."""
         return f"{cls.vendor.name}:{environment.get(cls.vendor.address) or 'default'}"
 
     # --- what an adapter fills in ---------------------------------------------------------------------------------
@@ -209,38 +262,38 @@ class Calling:
         raise NotImplementedError
 
     def _open(self, transport: Transport) -> Any:
-        """The SDK's client over our HTTP client. Raises KeyMissing or PackageMissing."""
+        """Return the SDK's client over our HTTP client. Raises KeyMissing or PackageMissing."""
         raise NotImplementedError
 
     def _stream(self, client: object, wire: Wire) -> Iterator[JsonMapping]:
-        """The reply's events as plain JSON; may raise whatever the SDK raises."""
+        """Return the reply's events as plain JSON; may raise whatever the SDK raises."""
         raise NotImplementedError
 
     def _whole(self, client: object, wire: Wire) -> JsonMapping:
-        """The reply in one piece as plain JSON; may raise whatever the SDK raises."""
+        """Return the reply in one piece as plain JSON; may raise whatever the SDK raises."""
         raise NotImplementedError
 
     def decode(self, wire: Wire, whole: JsonMapping, *, request_id: str | None) -> Reply:
-        """The reply that `_whole` gave, in our words."""
+        """Return the reply that `_whole` gave, in our words."""
         raise NotImplementedError
 
     def used(self, wire: Wire, whole: JsonMapping) -> Usage:
-        """What the reply that `_whole` gave had used, whatever else it holds."""
+        """Return what the reply that `_whole` gave had used, whatever else it holds."""
         raise NotImplementedError
 
     def marks_of_reply(self, wire: Wire) -> tuple[str, ...]:
-        """Fields of which every whole reply of this wire has at least one, and nothing else has."""
+        """Return fields that only this wire's replies have. Every whole one has at least one of them."""
         raise NotImplementedError
 
     def _translate(self, error: Exception) -> Exception:
-        """The one place where the SDK's errors become ours."""
+        """Return the one place where the SDK's errors become ours."""
         raise NotImplementedError
 
     def _sdk_errors(self) -> tuple[type[Exception], ...]:
         raise NotImplementedError
 
     def _falls_back(self, wire: Wire, error: ProviderError) -> bool:
-        """Whether `wire.fallback` is worth trying after this error."""
+        """Tell whether `wire.fallback` is worth trying after this error."""
         return False
 
     def _prewarm(self, client: object, wire: Wire) -> Usage:
@@ -260,13 +313,13 @@ class Calling:
         self._begin()
 
     def ask(self, wire: Wire, on_text: OnText) -> CallAnswer:
-        """Send, stream, fold. Raises a ProviderError, KeyMissing, or RunInterrupted after `cancel`; from then on its
-        `spent` says what the call had used by then."""
+        """Send, stream, fold. Raises a ProviderError, KeyMissing, or RunInterrupted after `cancel`. Its `spent` then
+        says what the call had used."""
         self._begin()
         lost = LostReplies()
         try:
             return self._ask(wire, on_text, lost)
-        except (ProviderError, RunInterrupted) as error:
+        except AgentnbError as error:
             error.spent = lost.usage.to_json()
             raise
 
@@ -290,7 +343,7 @@ class Calling:
                 on_text("restart", "")
 
     def send(self, wire: Wire) -> Iterator[JsonMapping]:
-        """The raw events of a streamed call, as JSON; errors are ours."""
+        """Yield the raw events of a streamed call, as JSON; errors are ours."""
         client = self._connect()
         self._require_transport().expect_attempts()
         with self._errors_are_ours():
@@ -298,7 +351,7 @@ class Calling:
 
     @property
     def can_prewarm(self) -> bool:
-        """Whether this model can be told to fill its prompt cache and to generate nothing."""
+        """Tell whether this model can be told to fill its prompt cache and to generate nothing."""
         return False
 
     def prewarm(self, wire: Wire) -> Usage:
@@ -318,7 +371,7 @@ class Calling:
         self._client = self._transport = None
 
     def _own_address(self) -> bool:
-        """Whether a server of the user's own is asked, not the vendor's."""
+        """Tell whether a server of the user's own is asked, not the vendor's."""
         return bool(self._base_url or os.environ.get(self.vendor.address)) and not self.simulated
 
     @property
@@ -335,6 +388,10 @@ class Calling:
             raise RunInterrupted("the call was interrupted") from None
         except GaveUp as last:
             raise self.vendor.silence(last) from last.error
+        except SentElsewhere as to:
+            raise self.vendor.moved(to) from None
+        except TooMuch as much:
+            raise self.vendor.endless(much) from None
         except Exception as error:
             if not isinstance(error, (*self._sdk_errors(), *_MISREAD)):
                 raise
@@ -350,14 +407,14 @@ class Calling:
         return tell
 
     def _ours(self, error: Exception, *, began: bool) -> Exception:
-        """An SDK's error as ours, with what the answer's headers know. `began`: an answer had begun."""
+        """Return an SDK's error as ours, with what the answer's headers know. `began`: an answer had begun."""
         ours = _seen_from(began, self._translate(error))
         if isinstance(ours, ProviderError):
             self._complete(ours)
         return ours
 
     def _complete(self, error: ProviderError) -> None:
-        """What the answer's headers know and the SDK's error does not: the request's id, and how long to wait."""
+        """Add what the answer's headers know and the SDK's error does not: the request's id, and how long to wait."""
         transport = self._require_transport()
         error.request_id = error.request_id or self._request_id(transport.trace)
         if isinstance(error, StreamBroken) and no_api(transport.trace):
@@ -404,6 +461,7 @@ class Calling:
 
     def _streamed(self, wire: Wire, decoder: Decoder, on_text: OnText, trace: CallTrace) -> Reply:
         trace.first_event = trace.first_token = trace.last_token = None
+        told = Halves(on_text)
         for event in self.send(wire):
             now = self._clock.monotonic()
             trace.first_event = trace.first_event or now
@@ -412,14 +470,15 @@ class Calling:
                 trace.first_token = trace.first_token or now
                 trace.last_token = now
                 trace.thought |= delta[0] == "thinking"
-                on_text(*delta)
+                told(*delta)
+        told.end()
         trace.finished = self._clock.monotonic()
         if self._require_transport().cancelled:
             raise RunInterrupted("the call was interrupted")
         return read(decoder.reply, request_id=self._request_id(trace))
 
     def _no_reply(self, wire: Wire, error: ProviderError) -> ProviderError:
-        """The error; or, where what came is JSON of another kind, one that says so and is no matter of trying again."""
+        """Return the error. For JSON of another kind, return one that says so and is not worth another try."""
         body = self._require_transport().body
         try:
             came = canonical.load(body)
@@ -444,21 +503,21 @@ class Calling:
         return self._transport
 
     def _begin(self) -> Any:
-        """The client for a call that begins: another one where the SDK's variables have changed since it was made."""
+        """Return the client for a call that begins: another one where the SDK's variables have changed since it was
+        made."""
         if self._client is not None and self._opened_with != self._variables():
             self.close()
         return self._connect()
 
     def _variables(self) -> int:
-        """The SDK's variables as a salted hash: to tell whether they changed, no key has to be kept."""
+        """Return the SDK's variables as a salted hash: to tell whether they changed, no key has to be kept."""
         if self.simulated:
             return 0
         ours = {name.partition("_")[0] + "_" for name in (*self.vendor.keys, self.vendor.address)}
         return hash(tuple(sorted(item for item in os.environ.items() if item[0].startswith(tuple(ours)))))
 
     def _surely_without_key(self) -> bool:
-        """Whether nothing is set that the SDK could take a key from: then it need not be loaded, for seconds, to say
-        so."""
+        """Tell whether nothing is set that gives the SDK a key. Then it need not be loaded, for seconds, to say so."""
         starts = tuple({f"{name.partition('_')[0]}_" for name in self.vendor.keys})
         given = self._key is not None or self._base_url is not None
         return not (
@@ -483,7 +542,8 @@ class Calling:
 
 
 def _seen_from(began: bool, error: Exception) -> Exception:
-    """One SDK calls it a failed connection when a stream is dropped; once a reply began, it is a reply that broke."""
+    """Return the error as we see it: an SDK calls a dropped stream a failed connection. Once a reply began, that reply
+    broke."""
     if began and isinstance(error, ConnectionFailed | CallTimeout):
         return StreamBroken("the reply broke off", about=error.about, todo="Resume the run to ask again.")
     if began and isinstance(error, RequestRefused) and error.status is None:  # the same exception, for what came back
@@ -492,7 +552,7 @@ def _seen_from(began: bool, error: Exception) -> Exception:
 
 
 def _tell_lost(error: ProviderError, lost: LostReplies) -> None:
-    """What was used for nothing is billed all the same."""
+    """Tell what was used for nothing: it is billed all the same."""
     if not lost.replies:
         return
     what = "1 reply that broke off" if lost.replies == 1 else f"{lost.replies} replies that broke off"
@@ -501,20 +561,20 @@ def _tell_lost(error: ProviderError, lost: LostReplies) -> None:
 
 
 def no_api(trace: CallTrace) -> bool:
-    """Whether the answer was of another type than was asked for: a web page, or anything else than a stream."""
+    """Tell whether the answer's type is not the one asked for: a web page, or anything but a stream."""
     kind = trace.response_headers.get("content-type", "")
     return "html" in kind or bool(kind and trace.streamed and "event-stream" not in kind)
 
 
 def whole_object(value: object) -> JsonObject:
-    """An SDK's whole reply as plain JSON. What is no JSON comes through as text: raises StreamBroken on that."""
+    """Return an SDK's whole reply as plain JSON. What is no JSON comes through as text: raises StreamBroken on that."""
     if not hasattr(value, "to_dict"):
         raise unreadable(value)
     return dict(value.to_dict(mode="json", warnings=False))
 
 
 def _broke_off(error: ProviderError, trace: CallTrace) -> bool:
-    """Whether the reply had begun: what failed earlier has been retried by the SDK already."""
+    """Tell whether the reply had begun: what failed earlier has been retried by the SDK already."""
     if no_api(trace):
         return False
     return isinstance(error, StreamBroken) or (trace.first_event is not None and isinstance(error, _BROKEN))

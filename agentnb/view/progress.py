@@ -1,4 +1,4 @@
-"""A run that goes on, as a fold over its events: its stage, the answer so far, and the parts of its live view. Pure.
+"""Fold a run's events while it goes on: its stage, the answer so far, and its live view's parts. Pure.
 
 What it keeps does not grow with the run: the newest steps alone, and the text of the present call.
 """
@@ -38,7 +38,7 @@ BAR_STYLES = (
 
 
 class ProgressEvent(Protocol):
-    """What is read of one of a run's events."""
+    """Names what is read of one of a run's events."""
 
     kind: Any
     step: Any
@@ -58,6 +58,9 @@ class Progress:
     text: str = ""
     stage: str = ""
     cost: float = 0.0
+    plan: str = ""
+    children: tuple[str, ...] = ()
+    """A line for each child at work, or of the step before."""
     loading: float = 0.0
     """Seconds that went into loading the provider's SDK."""
     newest: deque[str] = field(default_factory=lambda: deque(maxlen=NEWEST))
@@ -79,12 +82,14 @@ class Progress:
             self._phase(clean(event.data.get("text") or ""), now)
         elif event.kind == "view":
             self._view(event.data.get("context") or {}, now)
+        elif event.kind == "children":
+            self.children = tuple(say.child_lines(event.data))
         elif event.kind in ("step", "failed"):
             self._step(event)
 
     @property
     def answer(self) -> str:
-        """The text of the present call, joined only when it is looked at."""
+        """Return the text of the present call, joined only when it is looked at."""
         if self._parts:
             self.text += "".join(self._parts)
             self._parts.clear()
@@ -114,6 +119,7 @@ class Progress:
     def _view(self, context: JsonMapping, now: float) -> None:
         cost = number((context.get("cost") or {}).get("total"))
         self.cost = self.cost if cost is None else cost
+        self.plan = say.plan_now(context)
         last = context.get("last") or {}
         latency = last.get("latency") or {}
         if "ttft" not in latency:  # a call that is about to be made
@@ -146,25 +152,27 @@ class Progress:
         return f"{word}: {self.stage}"
 
     def aside(self, beside: str = "") -> list[str]:
-        """What stands beside the stage: steps, cost so far, and what the figures are not."""
+        """Return what stands beside the stage: steps, the plan, cost so far, and what the figures are not."""
         return [
             *([f"step {count(self.steps + 1)}"] if self.steps > 1 else []),
+            *([self.plan] if self.plan else []),
             *([f"{short_dollars(self.cost)} so far"] if self.cost else []),
             *([beside] if beside else []),
             *(["simulated"] if self.simulated else []),
         ]
 
     def line(self, now: float, beside: str = "") -> str:
-        """All of it on one line, for a terminal."""
+        """Return all of it on one line, for a terminal."""
         return " · ".join([f"● {self.stage_words()}", *self.aside(beside), short_seconds(now - self.began)])
 
     def stage_html(self, beside: str = "") -> str:
         words = " · ".join(map(esc, [self.stage_words(), *self.aside(beside)]))
         colour = say.state_words({"state": self.state, "live": {}})[2]
-        return f'<div style="{SMALL}"><span style="color:{colour}">●</span> {words}</div>'
+        children = "".join(f'<div style="margin:0 0 0 16px">{esc(line)}</div>' for line in self.children)
+        return f'<div style="{SMALL}"><span style="color:{colour}">●</span> {words}{children}</div>'
 
     def clock_html(self, now: float) -> str:
-        """The bar and the time. The mark in its middle is where the first token is expected."""
+        """Return the bar and the time. The mark in its middle is where the first token is expected."""
         parts = "".join(f'<i class="{kind}" style="width:{width:.1f}%"></i>' for kind, width in self._bar(now))
         mark = "<b></b>" if self.call_began is not None and self.first_token is None else ""
         time = short_seconds(max(0.0, now - self.began))
@@ -173,7 +181,7 @@ class Progress:
     def _bar(self, now: float) -> list[tuple[str, float]]:
         """Connecting, reading and writing of the present call, each with its width in percent.
 
-        The bar has no end that could be known: after t seconds it is t / (t + expected) long, so it always grows.
+        The bar has no end that could be known. After t seconds it is t / (t + expected) long, so it always grows.
         """
         if self.call_began is None:
             return []
@@ -184,7 +192,7 @@ class Progress:
         return [("c", ends[0]), ("r", ends[1] - ends[0]), *([("w", ends[2] - ends[1])] if self.first_token else [])]
 
     def steps_html(self) -> str:
-        """The newest steps; all are told when the run ends."""
+        """Return the newest steps; all are told when the run ends."""
         before = self.steps - len(self.newest)
         earlier = [f"{plural(before, 'earlier step')} …"] if before > 0 else []
         return f'<div style="{SMALL}">{"<br>".join(map(esc, [*earlier, *self.newest]))}</div>'

@@ -36,7 +36,7 @@ def test_a_tutor_is_told_and_cannot_propose_whatever_is_asked_for(book: Any, cou
     assert run.state == "COMPLETED"
     assert run.receipt["proposals"] == []
     (body,) = book.bodies
-    assert tools_of(body) == ["inspect", "run_code"]
+    assert tools_of(body) == ["inspect", "recall", "run_code"]
     assert "You are a tutor now" in system_of(body)
     assert "half-open intervals" in system_of(body)
     assert "sk-ant-" not in system_of(body)

@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,11 +140,11 @@ class Page:
         self.cell(index).locator(".cm-content").click(timeout=PATIENCE)
         self.page.keyboard.press("Shift+Enter")
 
-    def wait_done(self, index: int) -> None:
+    def wait_done(self, index: int, *, fails: bool = False) -> None:
         prompt = self.cell(index).locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]"))
         prompt.wait_for(timeout=PATIENCE)
         failed = self.output(index).locator(ERROR)
-        assert failed.count() == 0, failed.all_inner_texts()
+        assert (failed.count() > 0) is fails, failed.all_inner_texts()
 
     def ran(self, index: int) -> str:
         """Run a cell to its end; its outputs' text."""
@@ -158,14 +158,14 @@ class Page:
         self.page.reload()
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")
 
-    def run_all(self) -> None:
-        """Every code cell from top to bottom, each awaited."""
+    def run_all(self, *, failing: Collection[int] = ()) -> None:
+        """Every code cell from top to bottom, each awaited; those in `failing` end with an error."""
         for index in range(self.page.locator(".jp-Notebook .jp-Cell").count()):
             cell = self.cell(index)
             cell.scroll_into_view_if_needed(timeout=PATIENCE)
             if "jp-CodeCell" in (cell.get_attribute("class") or ""):
                 self.run(index)
-                self.wait_done(index)
+                self.wait_done(index, fails=index in failing)
 
     def save(self, path: Path) -> dict[str, Any]:
         """Save with the keyboard and return the notebook once the file is newer than before."""
@@ -293,10 +293,9 @@ def open_page(browser: Any, lab: Lab) -> Iterator[Any]:
 
 @pytest.fixture
 def quickstart(lab: Lab) -> Path:
-    """A fresh copy of the quickstart, with the module beside it."""
-    for source in (ROOT / "notebooks").iterdir():
-        if source.suffix in (".ipynb", ".py"):
-            (lab.files / source.name).write_bytes(source.read_bytes())
+    """A fresh copy of the quickstart, with what lies beside it."""
+    hidden = shutil.ignore_patterns("__pycache__", ".*")
+    shutil.copytree(ROOT / "notebooks", lab.files, ignore=hidden, dirs_exist_ok=True)
     return lab.files / "01-quickstart.ipynb"
 
 

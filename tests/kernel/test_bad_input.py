@@ -225,7 +225,9 @@ def test_an_interrupt_before_the_run_began(kernel: Any) -> None:
     assert kernel.ok("%agent Hello again").run["turn"] == 2
 
 
-def test_an_interrupt_during_the_first_imports(kernel: Any) -> None:
+def test_an_interrupt_during_the_first_imports(start: Any) -> None:
+    kernel = start(new=True)
+    kernel.ok("%load_ext agentnb")
     kernel.ok(
         "import sys\nclass Stop:\n    def find_spec(self, name, *_):\n"
         "        if name == 'agentnb.agent.run_document': raise KeyboardInterrupt\n"
@@ -263,6 +265,7 @@ def test_an_interrupt_just_after_the_end(kernel: Any) -> None:
         "View.finish = interrupted"
     )
     assert "had ended" in message_of(kernel.run("%agent Hello"))
+    kernel.ok("View.finish = ending")
     assert kernel.value("_agent.state") == "COMPLETED"
 
 

@@ -187,7 +187,10 @@ def test_a_step_limit_stops_and_the_run_can_go_on(kernel: Any) -> None:
     result = kernel.run("%agent --max-steps 2 --context none Inspect `shapes.scale`")
     assert "steps.limit" in result.error
     run_id = kernel.value("_agent.run_id")
-    resumed = kernel.ok(f"%agent_runs resume {run_id} --max-steps 20").run
+    refused = kernel.run(f"%agent_runs resume {run_id} -m claude-opus-99").error
+    assert "claude-opus-99" in refused
+    resumed = kernel.ok(f"%agent_runs resume {run_id} -m sim:claude-haiku-4-5 --max-steps 20").run
+    assert resumed["model"] == "sim:claude-haiku-4-5"
     assert resumed["state"] == "COMPLETED"
     assert resumed["run_id"] == run_id
 
@@ -268,6 +271,7 @@ def test_a_run_in_the_background_leaves_the_notebook_free(start: Callable[..., A
         kernel.ok("await asyncio.sleep(0.05)")
     assert kernel.value("log") == [0]
     assert "append" in begun.run["task"], "its view stands under its own cell"
+    kernel.ok("import agentnb, jsonschema\njsonschema.validate(_agent.receipt, agentnb.run_schema())")
 
 
 def test_a_dry_run_tells_what_the_run_will_cost(kernel: Any) -> None:

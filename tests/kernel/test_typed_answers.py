@@ -10,6 +10,8 @@ import scripted
 
 pytestmark = pytest.mark.kernel
 
+MODEL = "anthropic:claude-of-a-proxy"
+"""A model of which nothing is known gets a tool; the others are asked by their own structured outputs."""
 TYPES = """
 import dataclasses, pydantic
 @dataclasses.dataclass
@@ -32,7 +34,7 @@ def server() -> Iterator[scripted.Scripted]:
 
 @pytest.fixture
 def kernel(start: Callable[..., Any], server: scripted.Scripted) -> Any:
-    key = {"ANTHROPIC_API_KEY": "any", "ANTHROPIC_BASE_URL": server.url, "AGENTNB_MODEL": "anthropic:claude-sonnet-4-6"}
+    key = {"ANTHROPIC_API_KEY": "any", "ANTHROPIC_BASE_URL": server.url, "AGENTNB_MODEL": MODEL}
     made = start(**key)
     made.ok("%load_ext agentnb\n%config AgentNB.stream = False" + TYPES)
     return made
@@ -92,3 +94,23 @@ def test_what_is_no_type_is_refused_before_anything_is_asked(kernel: Any, server
 
 def test_it_wants_a_variable(kernel: Any) -> None:
     assert "--out" in kernel.run("%agent --as int go").error
+
+
+def test_a_model_that_takes_a_schema_is_asked_by_it(start: Callable[..., Any]) -> None:
+    kernel = start()
+    kernel.ok("%load_ext agentnb\n" + TYPES)
+    shown = kernel.ok('%agent --out rows --as "list[Point]" The points are "low" 3 and "high" 12')
+    assert kernel.value("[(row.x, row.label) for row in rows]") == [[3, "low"], [12, "high"]]
+    assert kernel.value("type(rows[0]) is Point") is True
+    assert '"label": "low"' in shown.run["text"]
+    assert not [tool for step in shown.run["steps"] for tool in step["tools"]]
+    assert "high" in shown.displays[-1]["text/html"]
+
+
+def test_an_answer_that_does_not_fit_is_mended(kernel: Any, server: Any) -> None:
+    server.words = ["no JSON", '{"value": [{"x": "one"}]}', '{"value": [{"x": 1, "label": "a"}]}']
+    kernel.ok('%agent -m anthropic:claude-sonnet-4-6 --out rows --as "list[Point]" go')
+    assert kernel.value("rows == [Point(1, 'a')]") is True
+    assert len(server.bodies) == 3
+    run = kernel.value("_agent.run_id")
+    assert kernel.ok(f"%agent_runs replay {run}").text.count("same") == 3, "each call, with what was said of its answer"

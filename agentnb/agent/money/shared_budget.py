@@ -1,7 +1,7 @@
-"""A sum of money that many runs share, wherever they run: what a call may cost is set aside first, then settled.
+"""Keep a sum of money that many runs share, wherever they run. What a call may cost is set aside first, then settled.
 
-The purse is a run of its own in their journal, and each change of it is one of its steps. So two workers never set
-aside the same dollar. A call that was cut off with its worker counts as spent with all that was set aside for it.
+The purse is a run of its own in their journal; each change of it is one step. So two workers never set aside the same
+dollar. A call that was cut off with its worker counts as spent with all that was set aside for it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ PAUSE, MOST = 0.05, 120.0
 """Seconds between two attempts, and in all: for the purse itself, and for others' calls to be settled."""
 
 PurseState = JsonObject
-"""The purse's context: `limit` and `spent` in US dollars, and what is set aside for calls in flight, by their keys."""
+"""The purse's context: `limit` and `spent` in US dollars, and sums set aside for calls in flight, by their keys."""
 T = TypeVar("T")
 
 
 def set_aside(purse: PurseState, key: str, quote: Quote | None) -> tuple[int | BudgetExceeded, PurseState]:
-    """The output tokens that the purse pays for, or why it pays for none; and the purse after that. Pure.
+    """Return the output tokens that the purse pays for, or why it pays for none; and the purse after that. Pure.
 
     What an earlier attempt at the same call had set aside is spent: nobody knows how far that call came.
     """
@@ -46,7 +46,7 @@ def set_aside(purse: PurseState, key: str, quote: Quote | None) -> tuple[int | B
 
 
 def settled(purse: PurseState, key: str, cost: float) -> PurseState:
-    """The purse after the call has cost this. Pure."""
+    """Return the purse after the call has cost this. Pure."""
     left = {name: dollars for name, dollars in purse["held"].items() if name != key}
     return purse | {"spent": purse["spent"] + cost, "held": left}
 
@@ -68,7 +68,7 @@ class Purse:
             self._change(lambda purse: (None, purse | {"limit": limit}), "limit", "")
 
     def reserve(self, key: str, quote: Quote | None) -> int:
-        """The output tokens that the call `key` may bring; what it may cost is set aside. Raises BudgetExceeded.
+        """Return the output tokens that the call `key` may bring; what it may cost is set aside. Raises BudgetExceeded.
 
         Where the sum would do and only others' calls in flight hold it, waits for them to be settled.
         """
@@ -88,11 +88,11 @@ class Purse:
 
     @property
     def state(self) -> PurseState:
-        """The purse as it stands."""
+        """Return the purse as it stands."""
         return dict(AgentStateMachine(self._journal).get(self._name).context)
 
     def _change(self, change: Callable[[PurseState], tuple[T, PurseState]], what: str, key: str) -> T:
-        """One step of the purse's run; gives what `change` gave beside the purse."""
+        """Make one step of the purse's run, and return what `change` gave beside the purse."""
         answers: list[T] = []
         machine = AgentStateMachine(self._journal, lease=LEASE)
 

@@ -1,4 +1,5 @@
-"""Arguments of tools: a JSON schema from a function's signature, and a check of what a model gives. [home of pydantic]
+"""Read arguments of tools: a JSON schema from a function's signature, and a check of a model's values. [home of
+pydantic]
 
 A value is taken as it is or refused: `"3"` is no integer. So what a person approved is what the function gets.
 """
@@ -116,7 +117,8 @@ def plain_schema(schema: Json) -> Json:
 
 
 def _without_titles(schema: Any, *, names: bool = False) -> Any:
-    """The schema without titles; `names` says that the keys are names of properties, one of which may be `title`."""
+    """Return the schema without titles. `names` says that the keys are names of properties, so that a property called
+    `title` stays."""
     if isinstance(schema, list):
         return [_without_titles(item) for item in schema]
     if not isinstance(schema, dict):

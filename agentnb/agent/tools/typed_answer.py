@@ -1,4 +1,4 @@
-"""Answers as values: `--as TYPE` gives the model one more tool, whose argument is checked against the type.
+"""Answers as values: `--as TYPE` asks by a schema where the model takes one, else by a tool. Both are checked alike.
 
 A value that does not fit goes back to the model with its faults, at most twice. Nothing is converted on the way.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import typing
 from collections.abc import Mapping
 from typing import Any
 
 from agentnb.agent.tools.arguments import WrongArguments, faults_in_words, plain_schema
 from agentnb.agent.tools.tool import Outcome, Tool
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.errors import AnswerMismatch, InputError
 
 NAME = "answer"
@@ -23,7 +25,7 @@ _NODES = (
     *(ast.Constant, ast.Load),
 )
 _ROWS = list[dict[str, str | int | float | bool | None]]
-"""What a table is asked for as."""
+"""The type that a table is asked for as."""
 
 
 class TypedAnswer:
@@ -44,26 +46,19 @@ class TypedAnswer:
                 f"--as cannot be {text}: {str(error).partition(chr(10))[0]}",
                 todo="Name a dataclass, a pydantic model, list[...], dict[...], DataFrame, str, int, float or bool.",
             ) from None
+        self.schema = closed(self._parameters)
+        """Return the schema as every provider takes it. None where the type has none, so that the tool has to do."""
         self.came = False
         self._value: object = None
         self._faults: list[str] = []
 
     @property
     def tool(self) -> Tool:
-        """The tool by which the value comes."""
-        schema = {name: part for name, part in self._schema.items() if name != "$defs"}
-        definitions = self._schema.get("$defs")
-        parameters = {
-            "type": "object",
-            "properties": {"value": schema},
-            "required": ["value"],
-            "additionalProperties": False,
-            **({"$defs": definitions} if definitions else {}),
-        }
+        """Return the tool by which the value comes."""
         return Tool(
             name=NAME,
             description="Give the result of the task as a value of this schema. Call it once, when the value is right.",
-            parameters=parameters,
+            parameters=self._parameters,
             call=self._take,
             acts=False,
             on_main=False,
@@ -71,8 +66,33 @@ class TypedAnswer:
             shows_values=False,
         )
 
+    @property
+    def _parameters(self) -> JsonObject:
+        """The schema of an object whose one property is the value."""
+        schema = {name: part for name, part in self._schema.items() if name != "$defs"}
+        definitions = self._schema.get("$defs")
+        return {
+            "type": "object",
+            "properties": {"value": schema},
+            "required": ["value"],
+            "additionalProperties": False,
+            **({"$defs": definitions} if definitions else {}),
+        }
+
+    def faults_of(self, text: str) -> str:
+        """Take a structured answer. What does not fit, for the model to mend; empty where it fits, or none is taken."""
+        try:
+            given = json.loads(text)
+            self._take(**self._checked(given if isinstance(given, dict) else {}))
+        except (WrongArguments, ValueError, RecursionError) as error:
+            wrong = str(error) if isinstance(error, WrongArguments) else f"it is no JSON ({type(error).__name__})"
+            if not isinstance(error, WrongArguments):
+                self._faults.append(wrong)
+            return "" if len(self._faults) > REPAIRS else wrong
+        return ""
+
     def value(self) -> object:
-        """The value. Raises AnswerMismatch where none came that fits."""
+        """Return the value. Raises AnswerMismatch where none came that fits."""
         if not self.came:
             why = f": {self._faults[-1]}" if self._faults else ""
             times = len(self._faults)
@@ -104,8 +124,72 @@ class TypedAnswer:
         return Outcome(text="Taken. End here, with one sentence for the person.")
 
 
+_KEPT = ("description", "enum", "const", "$ref", "required")
+_CLOSED = {"type": "object", "additionalProperties": False}
+_PLAIN = ("string", "integer", "number", "boolean", "null")
+
+
+def closed(schema: JsonMapping) -> JsonObject | None:
+    """The schema in the part of JSON Schema that all providers take: objects with known properties, all required.
+
+    None where it needs more: free keys, tuples, a type within itself. Limits on numbers and texts are left out; the
+    check of the value holds them.
+    """
+    definitions = schema.get("$defs") or {}
+    if any(_leads_to(name, name, definitions, set()) for name in definitions):
+        return None
+    try:
+        made = _closed(schema)
+        found = {name: _closed(part) for name, part in definitions.items()}
+    except _NeedsMore:
+        return None
+    return {**made, "$defs": found} if found else made
+
+
+class _NeedsMore(Exception):
+    """A schema says what not every provider takes."""
+
+
+def _closed(schema: JsonMapping) -> JsonObject:
+    kept = {name: schema[name] for name in _KEPT if name in schema}
+    either = schema.get("anyOf") or schema.get("oneOf")
+    match schema.get("type"):
+        case "object" if isinstance(schema.get("properties"), Mapping) and not schema.get("additionalProperties"):
+            inner = {name: _closed(part) for name, part in schema["properties"].items()}
+            return kept | _CLOSED | {"properties": inner, "required": list(inner)}
+        case "array" if isinstance(schema.get("items"), Mapping) and "prefixItems" not in schema:
+            return kept | {"type": "array", "items": _closed(schema["items"])}
+        case str() as kind if kind in _PLAIN:
+            return kept | {"type": kind}
+    if either:
+        return kept | {"anyOf": [_closed(part) for part in either]}
+    if kept.keys() & {"$ref", "enum", "const"}:
+        return kept
+    raise _NeedsMore
+
+
+def _leads_to(name: str, wanted: str, definitions: JsonMapping, seen: set[str]) -> bool:
+    """Tell whether a definition uses another one, through any others."""
+    used = {found.rpartition("/")[2] for found in re.findall(r'"\$ref": "([^"]+)"', json.dumps(definitions[name]))}
+    if wanted in used:
+        return True
+    new = {each for each in used - seen if each in definitions}
+    return any(_leads_to(each, wanted, definitions, seen | new) for each in new)
+
+
+def answer_text(text: str) -> str:
+    """A structured answer as people read it: the value alone, as a block of JSON. The text itself where it is none."""
+    try:
+        value = json.loads(text)["value"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return text
+    shown = json.dumps(value, ensure_ascii=False, indent=2)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", shown)), default=0))
+    return f"{fence}json\n{shown}\n{fence}"
+
+
 def _named(text: str, namespace: Mapping[str, Any]) -> Any:
-    """The type that a person wrote: names, attributes, `[...]` and `|` alone."""
+    """Return the type that a person wrote: names, attributes, `[...]` and `|` alone."""
     try:
         tree = ast.parse(text.strip(), mode="eval")
         if not all(isinstance(node, _NODES) for node in ast.walk(tree)):

@@ -1,4 +1,4 @@
-"""What a journal keeps of a run, as values: the words between the state machine and the journals that serve it."""
+"""Hold what a journal keeps of a run, as values: the words between the state machine and its journals."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ class Delivery(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What a claim found: `held` is False where the run is paused, waiting or finished and nothing was claimed."""
+    """Tells what a claim found. `held` is False where the run is paused, waiting or finished and nothing was
+    claimed."""
 
     row: RunRow
     held: bool
@@ -85,7 +86,7 @@ class Claim(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A run as it stands: its row, the frames of its context, and the outside effects of the step in flight."""
+    """A run as it stands: its row, its context's frames, and the outside effects of the step in flight."""
 
     row: RunRow
     frames: list[bytes]
@@ -110,7 +111,7 @@ class StepWrite(NamedTuple):
     wake_at: float | None
     lease: float
     told: bool
-    """Whether anybody wants to know the event's `seq`."""
+    """True where anybody wants to know the event's `seq`."""
 
 
 class Committed(NamedTuple):
@@ -148,7 +149,8 @@ class ActionRow(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunError:
-    """Why a run failed. `code` is set for agentnb's own errors; `traceback` is text, redacted like the message."""
+    """Tells why a run failed. `code` is set for agentnb's own errors; `traceback` is text, redacted like the
+    message."""
 
     type: str
     message: str

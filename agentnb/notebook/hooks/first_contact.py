@@ -13,7 +13,7 @@ MARK = "greeted"
 
 
 def greeting(environment: Mapping[str, str], model: str) -> str:
-    """The line. `model` is what is set; empty: by the keys."""
+    """Return the line. `model` is what is set; empty: by the keys."""
     keys = [name for names in KEY_VARIABLES.values() for name in names if environment.get(name)]
     if model:
         asked = f"asks {model}"
@@ -25,7 +25,7 @@ def greeting(environment: Mapping[str, str], model: str) -> str:
 
 
 def greet_once(environment: Mapping[str, str] = os.environ) -> str:
-    """The line where it was never shown on this machine, and can be remembered; else an empty text."""
+    """Return the line where it was never shown on this machine, and can be remembered; else an empty text."""
     try:
         settings = from_environment(environment)
         home = data_directory(settings)

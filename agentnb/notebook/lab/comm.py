@@ -1,4 +1,4 @@
-"""Speak with the notebook's page where it has our extension; everywhere else say that no page is there. [home of comm]
+"""Speak with the notebook's page where it has our extension. Else say that no page is there. [home of comm]
 
 Every method that sends returns whether a page is there. Without one the caller falls back to what every front end can.
 Messages arrive between cells: an answer to a request never comes while the cell that made it runs.
@@ -46,7 +46,7 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellMark:
-    """Who wrote a cell; kept in its metadata."""
+    """Says who wrote a cell; kept in its metadata."""
 
     run: str
     model: str

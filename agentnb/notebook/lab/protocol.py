@@ -1,19 +1,19 @@
 """Define the messages between a notebook's page and the kernel, and refuse what is none of them. Pure.
 
-Who opens. Loading the extension registers the comm target `agentnb` and lists one comm of that target. A page asks
-the kernel for its comms of that target when it connects and after a cell that loads an extension. Where there is one,
-the page opens a comm of its own. It also opens one right before it sends the first cell that asks. All of its messages
-go to the kernel's main shell, so that they arrive before the cell that follows them.
+Who opens. Loading the extension registers the comm target `agentnb` and lists one comm of that target. A page asks the
+kernel for its comms of that target when it connects, and after a loading cell. Where there is one, the page opens a
+comm of its own. It also opens one right before it sends the first cell that asks. All of its messages go to the
+kernel's main shell, so that they arrive before the cell that follows them.
 
-From the page. `comm_open` brings `{order, runs, since}`: the cells without their texts, the runs whose views are on the
-page, and for how many seconds the page has been there. Then come messages with a `type`:
+From the page. `comm_open` brings `{order, runs, since}`. These are the cells without texts, the runs whose views
+the page shows, and its age in seconds. Then come messages with a `type`:
 
 - `cells {asking, order, texts}`: right before a cell that asks, and on `read`. `order` lists each cell's
   `{id, kind, count, digest}` in the notebook's order. `texts` maps digests to texts that this comm has not brought yet.
   At most 1 MB of text is told; a cell beyond that has no text. Both sides forget the texts that `order` no longer
   names.
 - `done {id, outcome, cell}`: what became of a request. `inserted`, `accepted` (with the cell's id), `rejected`,
-  `changed` (the text to replace was no longer there), `gone` (the cell was no longer there).
+  `changed` (the text to replace is gone), or `gone` (the cell is).
 - `answer {run, call, word, reason}`: a person's word on a call that waits: `approve`, `approve-rest` or `deny`.
 - `code {run, block, use, cell}`: a person pressed a button on a block of code of an answer. `insert` puts it below
   `cell`, `replace` proposes it for the cell that defines the same names. `block` counts as `markup.code_blocks` does.

@@ -60,7 +60,7 @@ class RunsOnPage:
 
 
 def _as_it_stands(run_id: str, session: Session | None) -> tuple[bool, JsonMapping | None]:
-    """Return whether a process is at work on the run, and its view; None where this kernel does not know it."""
+    """Return whether a process works on the run, and its view. None where this kernel does not know it."""
     from agentnb.durable.journal import leases, records
     from agentnb.errors import RunUnknown
     from agentnb.view.render import bundle

@@ -1,4 +1,4 @@
-"""A value that a model gave, as a person looks it over: rows as a table, anything else as Python shows it."""
+"""Show a value that a model gave to a person: rows as a table, else as Python does."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def show_value(name: str, value: Any) -> None:
 
 
 def _fields(value: Any) -> Mapping[str, Any] | None:
-    """The fields of a record: a dataclass, a pydantic model, a mapping; None of anything else."""
+    """Return the fields of a record: a dataclass, a pydantic model, a mapping; None of anything else."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):

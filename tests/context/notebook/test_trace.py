@@ -9,6 +9,7 @@ from types import CodeType
 
 import pytest
 
+import agentnb
 from agentnb.context.notebook.trace import chain_of, frames_of, is_library, is_user_or_package, is_users, recording
 from agentnb.context.notebook.tracebacks import describe_failure, shown_file
 from agentnb.context.selection import select
@@ -186,6 +187,7 @@ def test_installed_packages_are_known_by_their_folder_in_any_python(folder: str)
     assert not is_users(file)
     assert shown_file(file, project=None) == "ipykernel/zmqshell.py"
     assert not is_library("/home/ann/site-packages-notes/tides.py")
+    assert is_library(agentnb.__file__), "a checkout of agentnb is no code of the user's either"
 
 
 def test_only_the_users_functions_are_recorded_whoever_calls_them(notebook, write: Write) -> None:

@@ -149,6 +149,35 @@ def test_as_markdown_it_fetches_and_runs_nothing_either(text: str) -> None:
     assert {said for said in again.foreign if said not in FOREIGN_TO_US} == set()
 
 
+PIECES = [
+    "`",
+    "``",
+    "|",
+    "\\|",
+    "\\\\|",
+    "<img src=x>",
+    "<b>",
+    "x",
+    " ",
+    "https://a.b",
+    "www.a.b",
+    "\\",
+    "$",
+    "[y](https://c.d)",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join), st.booleans())
+@settings(deadline=None)
+def test_neither_a_row_nor_a_bare_address_ends_a_span_of_code_unseen(text: str, in_table: bool) -> None:
+    """Readers with GitHub's extensions take a bare address up to the next space, and a bar for the end of a cell."""
+    written = markup.to_markdown(f"| a | b |\n|---|---|\n| {text} | y |\n" if in_table else text)
+    reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    assert {said for said in read(reader.render(written)).foreign if said not in FOREIGN_TO_US} == set()
+    as_github_reads = re.sub(r"(?:https?://|www\.)[^\s<]*", "ADDRESS", written)
+    assert {said for said in read(reader.render(as_github_reads)).foreign if said not in FOREIGN_TO_US} == set()
+
+
 @given(hostile, st.integers(20, 100))
 @settings(deadline=None)
 def test_in_a_terminal_no_control_character_is_left(text: str, width: int) -> None:

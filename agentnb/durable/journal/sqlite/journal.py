@@ -35,6 +35,9 @@ from agentnb.storage import BUSY_SECONDS, connect, translate
 
 T = TypeVar("T")
 
+_MISREAD = (ValueError, TypeError, LookupError, OverflowError)
+"""Errors of reading a row that holds other values than ours."""
+
 
 class EmbeddedJournal:
     """The journal in a SQLite file, or in memory. `synchronous="NORMAL"` trades the newest steps for flushes."""
@@ -177,7 +180,7 @@ class EmbeddedJournal:
         return self._read(lambda: sql.events_of(self._connection.execute(query, (after_seq, limit))))
 
     def changed(self) -> int:
-        """A number that differs after another connection's commit: what a follower asks before it reads."""
+        """Return a number that differs after another connection's commit: what a follower asks before it reads."""
         return int(self._all("PRAGMA data_version", ())[0][0])
 
     @property
@@ -208,7 +211,7 @@ class EmbeddedJournal:
             return self._group.run(work)
         except sqlite3.Error as error:
             raise translate(error, self.address) from error
-        except ValueError as error:
+        except _MISREAD as error:
             raise self._damaged() from error
 
     def _damaged(self) -> StorageDamaged:
@@ -224,7 +227,7 @@ class EmbeddedJournal:
                 return work()
         except sqlite3.Error as error:
             raise translate(error, self.address) from error
-        except ValueError as error:
+        except _MISREAD as error:
             raise self._damaged() from error
 
     def _all(self, query: str, parameters: Iterable[object]) -> list[Any]:
