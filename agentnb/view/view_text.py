@@ -346,9 +346,10 @@ def identity(doc: Doc) -> list[str]:
 
 def go_on_line(doc: Doc) -> str:
     """Return how a run that stopped before its end goes on; nothing where an error below says it."""
-    state, run_id = doc.get("state"), clean(doc.get("run_id") or "")
+    state, run_id = clean(doc.get("state") or ""), clean(doc.get("run_id") or "")
     paused = state == "PAUSED" and doc.get("error_follows")
-    if not run_id or state not in ("FAILED", "PAUSED") or paused or doc.get("tells_how"):
+    stands = state in ("FAILED", "PAUSED") or (state not in ("", *ENDED) and ended(doc))
+    if not run_id or not stands or paused or doc.get("tells_how"):
         return ""
     if part(doc, "stopped"):
         return "%agent_runs resume goes on where it was stopped; running the cell again asks anew."
