@@ -1,4 +1,4 @@
-"""A soak with chaos: real processes ask the agent while they are killed, stopped and short of disk; servers come and go.
+"""A soak with chaos: real processes ask the agent while they are killed, stopped and short of disk, and servers go.
 
 `python tests/soak/soak.py --seconds 300 [--servers] [--seed N]`. At the end every run that was begun is in the journal,
 has each of its steps once and in order, and can be carried to an end; no outside effect happened twice; what a run cost
@@ -26,9 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import postgres_server
 from soak_worker import open_session
@@ -39,6 +38,7 @@ from agentnb.errors import AgentnbError
 from agentnb.session import Session
 from agentnb.simulator import Simulator
 
+HERE = Path(__file__).resolve().parent
 WORKERS = 2
 LINGERS = 40.0
 """Seconds in which the thread that renews leases sees that no journal is open any more."""
