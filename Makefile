@@ -39,7 +39,7 @@ $(VENV)/.weights: $(VENV)/.made
 	@touch $@
 
 $(LAB)/.made: pyproject.toml
-	$(call make_env,$(LAB),lab,"distributed>=2026.8" "playwright>=1.50" "pillow>=12" "matplotlib>=3.10" "pytest>=8.4" "pytest-timeout>=2.4" \
+	$(call make_env,$(LAB),lab,"distributed>=2026.8" "mcp>=2,<3" "playwright>=1.50" "pillow>=12" "matplotlib>=3.10" "pytest>=8.4" "pytest-timeout>=2.4" \
 		"jupyter-repo2docker>=2025.8")
 
 $(NEXT)/.made: PYTHON = $(NEXT_PYTHON)
@@ -65,8 +65,10 @@ check: env
 		$(addprefix --ignore=tests/,$(NOT_QUICK)) tests
 
 # The phases of `make test` run side by side, each as soon as its environment is made. What a phase says goes to
-# build/test/PHASE.log, and is shown whole where it fails; its time and pytest's last line are shown always.
+# build/test/PHASE.log, and is shown whole where it fails; its time and pytest's last line are shown always. The browser's
+# tests follow each other and wait for pages, so they take the processor first: the other phases fill what they leave.
 PHASES := python browser notebooks $(if $(NEXT_PYTHON),next)
+BEHIND := nice -n 5
 PYTEST := -m pytest -q --durations=20
 define phase
 	@mkdir -p build/test; echo "testing $(1) ..."; log=build/test/$(1).log; begun=$$(date +%s); failed=0; \
@@ -80,21 +82,21 @@ test:
 	$(if $(NEXT_PYTHON),,@echo "left out: test-next, for there is no Python 3.12 or later here (set NEXT_PYTHON)")
 
 test-python: $(VENV)/.weights
-	$(call phase,python,$(OFFLINE) $(BIN)/python $(PYTEST) $(WORKERS) -m "not browser" --ignore=tests/test_binder.py tests)
+	$(call phase,python,$(BEHIND) $(OFFLINE) $(BIN)/python $(PYTEST) $(WORKERS) -m "not browser" --ignore=tests/test_binder.py tests)
 
 test-browser: env-lab
 	$(call phase,browser,$(OFFLINE) $(LAB)/bin/python $(PYTEST) tests/browser tests/test_binder.py)
 
 test-notebooks: env
 	@rm -rf build/nbval
-	$(call phase,notebooks,$(OFFLINE) AGENTNB_SIM_SPEED=0 AGENTNB_HOME=$(CURDIR)/build/nbval $(BIN)/python $(PYTEST) \
+	$(call phase,notebooks,$(BEHIND) $(OFFLINE) AGENTNB_SIM_SPEED=0 AGENTNB_HOME=$(CURDIR)/build/nbval $(BIN)/python $(PYTEST) \
 		--nbval-lax --nbval-current-env notebooks)
 
 # What a newer Python does otherwise: the syntax that the context reads, and recording what cells run.
 test-next: env-next
-	$(call phase,next,$(OFFLINE) AGENTNB_EXAMPLES=15 $(NEXT)/bin/python $(PYTEST) -m "kernel or not slow" \
+	$(call phase,next,$(BEHIND) $(OFFLINE) AGENTNB_EXAMPLES=15 $(NEXT)/bin/python $(PYTEST) -m "kernel or not slow" \
 		--ignore=tests/context/values/test_library_values.py tests/context tests/kernel/test_trace.py \
-		tests/kernel/test_magics.py::test_a_task_brings_cells_and_module_definitions_with_what_they_need)
+		tests/kernel/test_magics.py::test_a_task_brings_cells_and_module_definitions_with_what_they_need tests/test_release.py)
 
 # A long search for a counterexample to every property, with other examples each time.
 search: env
@@ -143,7 +145,7 @@ picture: env-lab
 # The documentation as a site: build/docs/site. The reference pages are written anew from what the code declares.
 docs: env
 	$(BIN)/python tests/reference_pages.py
-	@rm -rf build/docs && mkdir -p build && cp -r agentnb/docs build/docs
+	@rm -rf build/docs && mkdir -p build && cp -r agentnb/docs build/docs && cp tests/docstring_examples.py build/docs
 	cd build/docs && $(CURDIR)/$(BIN)/zensical build --strict
 
 bench: env

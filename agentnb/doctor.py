@@ -18,19 +18,19 @@ from agentnb.settings import KEY_VARIABLES, data_directory, default_model, from_
 
 PACKAGES = {
     "ipython": "",
-    "ipykernel": "",
+    "ipykernel": "a notebook needs it: pip install ipykernel",
     "ipywidgets": "the live view needs it",
-    "jupyterlab": "pip install -e '.[lab]', or any other notebook",
+    "jupyterlab": "pip install 'agentnb-jupyter[lab]', or any other notebook",
     "anthropic": "",
     "google-genai": "",
-    "openai": "only for OpenAI's models: pip install -e '.[openai]'",
+    "openai": "only for OpenAI's models: pip install 'agentnb-jupyter[openai]'",
     "astroid": "",
     "diskcache": "",
-    "redis": "only for an event bus: pip install -e '.[redis]'",
-    "distributed": "only for runs on a Dask cluster: pip install -e '.[dask]'",
-    "psycopg": "only for a journal in PostgreSQL: pip install -e '.[postgres]'",
-    "mcp": "only for tools of MCP servers: pip install -e '.[mcp]'",
-    "xllamacpp": "only for a model of your own: pip install -e '.[local]'",
+    "redis": "only for an event bus: pip install 'agentnb-jupyter[redis]'",
+    "distributed": "only for runs on a Dask cluster: pip install 'agentnb-jupyter[dask]'",
+    "psycopg": "only for a journal in PostgreSQL: pip install 'agentnb-jupyter[postgres]'",
+    "mcp": "only for tools of MCP servers: pip install 'agentnb-jupyter[mcp]'",
+    "xllamacpp": "only for a model of your own: pip install 'agentnb-jupyter[local]'",
 }
 """Package and what to say where it is missing."""
 ADDRESSES = ("ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL", "OPENAI_BASE_URL")
@@ -64,7 +64,11 @@ def _installed(name: str, missing: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return f"not installed ({missing})" if missing else "not installed, and needed: install agentnb again"
+        return (
+            f"not installed ({missing})"
+            if missing
+            else "not installed, and needed: pip install --force-reinstall agentnb-jupyter"
+        )
 
 
 def _model(environment: Mapping[str, str]) -> str:

@@ -69,6 +69,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> AgentRun:
         return agent.run("What is `depth`?")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[getattr(pytest.mark, SERVED[name])] if name in SERVED else []) for name in OBJECTS],

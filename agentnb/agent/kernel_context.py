@@ -68,9 +68,12 @@ class Observed:
 class Freshness:
     """Tells what became of held definitions: digests as they are now, versions to send again, names that are gone.
 
-    `parts` are the project's, as they are now; `notes` say whose file could not be read.
+    `parts` are the project's, as they are now; `notes` say whose file could not be read. `held` is what was compared,
+    `seen_at` the number of cells that had run by then.
     """
 
+    held: HeldParts
+    seen_at: int
     current: Mapping[str, str]
     changed: tuple[Chosen, ...] = ()
     removed: tuple[str, ...] = ()
@@ -96,6 +99,7 @@ class Hydrator:
     log: CellLog = field(default_factory=CellLog)
     schema_only: bool = False
     remembered: HeldNames = field(default_factory=HeldNames)
+    opened: dict[str, Freshness] = field(default_factory=dict)
 
     @property
     def notebook(self) -> NotebookContext:
@@ -125,9 +129,19 @@ class Hydrator:
         return [name for name in self.cells.names if name not in left_out]
 
     def additions(
-        self, task: str, earlier: str, held: HeldParts, *, mode: str, count: Callable[[str], int], budget: int
+        self,
+        task: str,
+        earlier: tuple[str, ...],
+        held: HeldParts,
+        *,
+        mode: str,
+        count: Callable[[str], int],
+        budget: int,
     ) -> Additions:
-        """Return what the thread lacks of the notebook: cells, their outputs, names, the notebook's own text."""
+        """Return what the thread lacks of the notebook: cells, their outputs, names, the notebook's own text.
+
+        `earlier` are the tasks before this one, the newest first.
+        """
         if mode not in _WORDS:
             return Additions()
         notebook = self.notebook
@@ -184,9 +198,8 @@ class Hydrator:
             "task may add of definitions (a quarter of AgentNB.context_tokens). Pin what of it matters."
         )
 
-    def refresh(self, held: HeldParts, count: Callable[[str], int], *, gone: Iterable[str] = ()) -> Freshness:
-        """Return the held definitions and parts compared with what is there now; and those of `gone` that are there
-        again."""
+    def refresh(self, held: HeldParts, count: Callable[[str], int]) -> Freshness:
+        """Return the held definitions and parts compared with what is there now."""
         parts = self.parts(count, held)
         current = digests_now(parts, held) | self.notebook.digests(held)
         removed = [name for name, digest in current.items() if not digest and not name.startswith(_NO_DEFINITIONS)]
@@ -204,17 +217,33 @@ class Hydrator:
             elif name in self.seen:
                 removed.append(name)
                 current[name] = ""
-        gone = (name for name in gone if not name.startswith(_NO_DEFINITIONS))
-        back = (found for name in gone if (found := _by_its_name(resolver, name)) is not None)
-        changed += [self._clean(_in_full(found, "defined again", count)) for found in back]
-        changed = [item for item in changed if not self.pins.hides(item.definition)]
         return Freshness(
+            held=held,
+            seen_at=self.cells.version,
             current=current,
-            changed=tuple(changed),
+            changed=tuple(item for item in changed if not self.pins.hides(item.definition)),
             removed=tuple(removed),
             parts=parts,
             notes=tuple(dict.fromkeys([*resolver.notes, *notes])),
         )
+
+    def keep(self, turn: str, fresh: Freshness | None) -> None:
+        """Keep for the filling of a turn what was found at its opening."""
+        self.opened.clear()
+        self.opened.update({turn: fresh} if fresh is not None else {})
+
+    def kept(self, turn: str, held: HeldParts) -> Freshness | None:
+        """Return what was found when the turn was opened, where it holds the same and no cell has run since."""
+        known = self.opened.pop(turn, None)
+        same = known is not None and known.seen_at == self.cells.version and known.held == held
+        return known if same else None
+
+    def defined_again(self, gone: Iterable[str], count: Callable[[str], int]) -> tuple[Chosen, ...]:
+        """Return the definitions among `gone`, which the thread takes for removed, that are there again."""
+        resolver, names = self._resolver(), [name for name in gone if not name.startswith(_NO_DEFINITIONS)]
+        back = (found for name in names if (found := _by_its_name(resolver, name)) is not None)
+        shown = (found for found in back if not self.pins.hides(found))
+        return tuple(self._clean(_in_full(found, "defined again", count)) for found in shown)
 
     def _now(self, name: str, form: str, resolver: Resolver) -> HeldNow | None:
         """Return what a held definition is now; it is resolved only where something that it depends on has changed."""

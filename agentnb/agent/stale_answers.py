@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from agentnb.agent.kernel_context import Hydrator
 from agentnb.agent.state import EARLIER, AgentState
 from agentnb.context.notebook.basis import content_of, older_cells, older_values
-from agentnb.models.messages import Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +41,7 @@ def older_parts(hydrator: Hydrator, state: AgentState, *, among: Collection[str]
         if not str(item["reason"]).endswith(EARLIER) and not item.get("inside")
     }
     definitions = [f"`{name}`" for name in hydrator.older_definitions(touched)]
-    values = older_values(_asked(state), hydrator.described_now, among)
+    values = older_values(state.values, hydrator.described_now, among)
     return tuple(dict.fromkeys([*definitions, *cells, *values]))
 
 
@@ -62,9 +61,3 @@ def stale_among(hydrator: Hydrator, states: Iterable[tuple[str, AgentState]]) ->
         if older:
             cost = state.spending.cost.total if state.spending.cost is not None else None
             yield StaleAnswer(run_id=run_id, task=state.task, older=older, cost=cost)
-
-
-def _asked(state: AgentState) -> str:
-    """Return the text of the turn's task, with the values beside it."""
-    found = next((block.content for block in state.blocks if block.label == "task"), None)
-    return found.text if isinstance(found, Text) else ""

@@ -1,20 +1,17 @@
-"""Choose which cells a question needs, in which form, and why: pointed at, newest, by name, use or rare words.
+"""Choose which cells a question needs, in which form, and why: pointed at, by name, use or rare words, newest.
 
 Pure, on recorded runs. A notebook of up to FEW unsent cells that fits is told in full. Of a larger one, what the
-question needs is told, within half of what pasting it all would take. Each other cell gets a line.
+question needs is told, within about half of what pasting it all would take. Each other cell gets a line.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from agentnb.canonical import digest
-from agentnb.context.notebook.cell_runs import CellRun, stem, words_of
+from agentnb.context.notebook.cell_runs import CellRun, words_of
 from agentnb.context.notebook.cell_text import (
     BRIEF,
     FORMS,
@@ -27,36 +24,20 @@ from agentnb.context.notebook.cell_text import (
     is_short,
     outline,
 )
+from agentnb.context.notebook.outputs import steady
 from agentnb.context.notebook.pointing import Pointed, pointed
-from agentnb.context.static.english_words import GRAMMAR
+from agentnb.context.question_words import IDENTIFIER, CellQuestion, by_words, names_in, run_key
 
 FEW = 15
 """Unsent cells that are told in full without choosing, where they fit."""
-SHARE = 0.48
+SHARE = 0.44
 """Of what pasting all unsent cells would take, for what a turn adds of them when they are many."""
 LINE = 8
 """Tokens of the outline for each cell: a line takes more, and about half of the cells get one."""
-RARE, NEARLY = 0.5, 0.4
-"""A word in at most this share of the cells points at them, the rarer the more. Then the part of the best cell's weight
-that a cell needs to come along."""
-BY_WORDS = 4
-"""Cells that rare words may bring."""
 SHOWN = 4
 """Names whose values go along of the cells that are pointed at and have shown nothing."""
 MEASURED = 4_000
 """Characters of one text whose tokens are counted; the rest is taken to be alike."""
-_MARK = re.compile(r"`([^`\n]{1,200})`|(?<![\w.])@([A-Za-z_]\w*)")
-_IDENTIFIER = re.compile(r"[^\W\d]\w*")
-_FOLLOWS = re.compile(
-    r"\s*(?:and|but|so|why|what about|how about|now|then|ok\w*|und|aber|et|mais|y|pero|e|и|а)\b", re.IGNORECASE
-)
-_FILLER_WORDS = """
-explain cell cells result results output outputs code notebook show tell change fix make need value values plot table
-error last above previous mean work use using function large wrong different write please line lines does what why give
-find happen happens
-"""
-_FILLER = GRAMMAR | frozenset(_FILLER_WORDS.split())
-"""Words that a question has whatever it is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +51,10 @@ class HeldCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picked:
-    """A run that goes along, as it is told. `body` is the digest of its source and outputs in that form."""
+    """A run that goes along, as it is told. `body` is the digest of its source and outputs in that form.
+
+    `older`: the thread holds a newer run of its cell, whose place it does not take.
+    """
 
     run: CellRun
     form: Form
@@ -78,6 +62,7 @@ class Picked:
     text: str
     tokens: int
     body: str
+    older: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,18 +83,12 @@ class CellChoice:
         return sum(item.tokens for item in self.picked) + self.outline_tokens
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellQuestion:
-    """A task and where it stands: what was asked before it, the cells by place, and the one above."""
-
-    task: str
-    earlier: str = ""
-    placed: tuple[CellRun, ...] = ()
-    above: CellRun | None = None
-
-
 FILLING = 6
 """From this priority on a cell is told only where the thread has nothing of it."""
+
+
+NEEDED, SPARE = 1.25, 0.75
+"""Of the limit, for what the question needs, and for what there may be room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,19 +114,19 @@ def choose(
     `beside` are the tokens that the turn adds beside them. `clean` takes secrets out.
     """
     means = pointed(question.task, runs, by_number=by_number, placed=question.placed, above=question.above)
-    named = _names_in(question, runs, means)
+    named = names_in(question, runs, means)
     wants = _wanted(question, runs, means, named)
     unsent = [run for run in runs if not _is_held(run, held)]
     everything = _all_that_fit(unsent, count, budget)
     for run in unsent if everything else ():
-        wants.setdefault(_key(run), _Want(FULL, "ran since the last turn" if held else "ran before", 9))
-    known = {_key(run): run for run in (*runs, *(run for run, _ in means.cells))}
+        wants.setdefault(run_key(run), _Want(FULL, "ran since the last turn" if held else "ran before", 9))
+    known = {run_key(run): run for run in (*runs, *(run for run, _ in means.cells))}
     brief = [run for run in runs if not _is_held(run, held) or held[run.cell].form == OUTLINE.name]
-    limit = budget if everything else _limit(brief, count, budget, beside)
+    limit = budget if everything or means.entire else _limit(brief, count, budget, beside)
     filling = _Filling(held=held, count=count, clean=clean, limit=limit, budget=budget)
     picked = filling.fill(wants, known)
-    taken = {_key(item.run) for item in picked}
-    rest = tuple(run for run in unsent if _key(run) not in taken)
+    taken = {run_key(item.run) for item in picked}
+    rest = tuple(run for run in unsent if run_key(run) not in taken)
     again = {run.number: held[run.cell].number for run in rest if run.cell in held}
     text = outline([clean(run) for run in rest], again) if rest else ""
     silent = [run for run, _ in means.cells if not run.outputs]
@@ -167,12 +146,8 @@ def choose(
 def _involved(wants: Mapping[str, _Want], known: Mapping[str, CellRun]) -> frozenset[str]:
     strong = {key for key, want in wants.items() if want.priority < 2}
     by_words = {key for key, want in wants.items() if 3 <= want.priority < 4}
-    used = {key for key, want in wants.items() if 4 <= want.priority < 5}
+    used = {key for key, want in wants.items() if int(want.priority) in (2, 4) and want.reason != LAST}
     return frozenset(known[key].cell for key in ((strong or by_words) | used if strong or by_words else ()))
-
-
-def _key(run: CellRun) -> str:
-    return f"{run.cell}:{run.number}"
 
 
 def _is_held(run: CellRun, held: Mapping[str, HeldCell]) -> bool:
@@ -214,18 +189,28 @@ def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, nam
     """Return every cell that the question needs, the strongest reason first."""
     spoken = WHOLE if means.at_length else FULL
     bound = [(run, f"{_does(run, name)} {name}") for name in named for run in _makers(name, runs, len(runs))]
-    worded = _by_words(question, runs)
-    seeds = [run for run, _ in (*means.cells, *bound, *worded[:2])] or list(runs[-1:])
+    worded = by_words(question, runs)
+    beside = _beside([run for run, _ in (*bound, *worded)], question.placed or runs, means.beside)
+    clear = [*means.cells, *beside, *bound]
+    said = frozenset(IDENTIFIER.findall(question.task))
+    meant = [run for run, _ in (*means.cells, *beside, *(one for one in bound if one[1].rpartition(" ")[2] in said))]
+    seeds = [run for run, _ in (*clear, *worded[:2])] or list(runs[-1:])
     once, twice = _slices(seeds, runs)
     since = _changed_since(seeds, runs)
+    last = [(run, LAST) for run in runs[-1:]]
     offers = (
-        (0, spoken, means.cells),
+        (0, spoken, [*means.cells, *beside]),
         (1, FULL, bound),
-        (2, spoken, [(run, "the last cell") for run in runs[-1:]]),
+        (2, FULL, _raised_in(meant, runs)),
+        (2, FULL, _mended(meant, runs)),
+        (2, FULL, _called(meant, runs)),
+        (2, spoken, [] if clear else last),
         (3, FULL, worded),
+        (4, BRIEF, _called([run for run, _ in worded], runs)),
         (4, BRIEF, since),
         (4, BRIEF, _last_uses(named, runs)),
         (4, BRIEF, once),
+        (5, BRIEF, last),
         (5, BRIEF, [(run, "the last cell but one") for run in runs[-2:-1]]),
         (5, BRIEF, twice),
         (6, BRIEF, [(run, "the question is about the notebook") for run in runs if means.entire]),
@@ -234,10 +219,80 @@ def _wanted(question: CellQuestion, runs: Sequence[CellRun], means: Pointed, nam
     wants: dict[str, _Want] = {}
     for priority, form, found in offers:
         for place, (run, reason) in enumerate(found):
-            wants.setdefault(_key(run), _Want(form, reason, priority + place / 1000))
+            wants.setdefault(run_key(run), _Want(form, reason, priority + place / 1000))
     for place, run in enumerate(_by_use(runs)):
-        wants.setdefault(_key(run), _Want(BRIEF, "there was room for it", 8 + place / 1000))
+        wants.setdefault(run_key(run), _Want(BRIEF, "there was room for it", 8 + place / 1000))
     return wants
+
+
+LAST = "the last cell"
+
+
+def _beside(found: Sequence[CellRun], order: Sequence[CellRun], step: int) -> _Found:
+    """Return the cell before or after the first of those found."""
+    places = [place + step for place, run in enumerate(order) if step and found and run.cell == found[0].cell]
+    return [(order[place], "stands beside the cell that is named") for place in places if 0 <= place < len(order)]
+
+
+def _raised_in(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
+    """Return the cells whose lines stand in the traceback of an error that is spoken of."""
+    texts = (output.text for run in seeds for output in run.outputs if output.kind == "error")
+    lines = {line.strip() for text in texts for line in text.split("\n")[1:] if len(line.strip()) > SHORT_LINE}
+    lines = {line for line in lines if not any(line in run.source for run in seeds)}
+    return [(run, "an error was raised in it") for run in runs if any(line in run.source for line in lines)]
+
+
+def _mended(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
+    """Return the next cell after one that failed that is much like it: it was written anew there."""
+    found: _Found = []
+    for run in (run for run in seeds if run.has("error")):
+        later = [other for other in runs if other.order > run.order and _is_like(run, other)]
+        found += [(other, f"is much like cell {run.number}, which failed") for other in later[:1]]
+    return found
+
+
+def _is_like(run: CellRun, other: CellRun) -> bool:
+    mine, its = words_of(run.source), words_of(other.source)
+    return len(mine & its) > LIKE * len(mine | its)
+
+
+LIKE = 0.5
+"""Share of the words of two sources that they have in common, above which one is taken for the other written anew."""
+
+
+SHORT_LINE = 8
+"""Characters of a line of code that may stand anywhere."""
+
+
+def _called(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> _Found:
+    """Return the cells that define the functions and methods which these cells call, and which those call in turn."""
+    found: _Found = []
+    seen, now = {run_key(run) for run in seeds}, seeds
+    for _ in range(CALLED_STEPS):
+        step = [
+            (maker, f"defines {name}, which cell {run.number} calls")
+            for run in now
+            for name in sorted(run.flow.uses | run.flow.calls)
+            if (maker := _definer(name, runs, method=name in run.flow.calls)) is not None and run_key(maker) not in seen
+        ]
+        step = list({run_key(run): (run, why) for run, why in reversed(step)}.values())[::-1]
+        seen |= {run_key(run) for run, _ in step}
+        found += step
+        now = [run for run, _ in step]
+    return found
+
+
+CALLED_STEPS = 2
+
+
+def _definer(name: str, runs: Sequence[CellRun], *, method: bool) -> CellRun | None:
+    """Return the last cell that defines a function or class of this name, or a class with such a method."""
+    for run in reversed(runs):
+        if name in run.flow.binds:
+            return run if name in run.flow.defines else None
+        if method and name in run.flow.methods:
+            return run
+    return None
 
 
 def _by_use(runs: Sequence[CellRun]) -> list[CellRun]:
@@ -245,13 +300,13 @@ def _by_use(runs: Sequence[CellRun]) -> list[CellRun]:
     later: Counter[str] = Counter()
     uses: dict[str, int] = {}
     for run in reversed(runs):
-        uses[_key(run)] = sum(later[name] for name in run.flow.binds - run.flow.imports)
+        uses[run_key(run)] = sum(later[name] for name in run.flow.binds - run.flow.imports)
         later.update(run.flow.uses)
-    return sorted(runs, key=lambda run: (-uses[_key(run)], -run.order))
+    return sorted(runs, key=lambda run: (-uses[run_key(run)], -run.order))
 
 
 def _does(run: CellRun, name: str) -> str:
-    return "binds" if name in run.flow.binds else "changes"
+    return "binds" if name in run.flow.binds else "defines" if name in run.flow.methods else "changes"
 
 
 def _makers(name: str, runs: Sequence[CellRun], before: int) -> list[CellRun]:
@@ -261,7 +316,7 @@ def _makers(name: str, runs: Sequence[CellRun], before: int) -> list[CellRun]:
         flow = run.flow
         if name in flow.imports:
             break
-        if name in flow.binds:
+        if name in flow.binds or name in flow.methods:
             found.append(run)
             if name not in flow.uses:
                 break
@@ -277,17 +332,17 @@ _Found = list[tuple[CellRun, str]]
 
 def _slices(seeds: Sequence[CellRun], runs: Sequence[CellRun]) -> tuple[_Found, _Found]:
     """Two steps back along what the cells use."""
-    place = {_key(run): number for number, run in enumerate(runs)}
-    seen = {_key(run) for run in seeds}
+    place = {run_key(run): number for number, run in enumerate(runs)}
+    seen = {run_key(run) for run in seeds}
     steps: list[_Found] = []
     now: Sequence[CellRun] = seeds
     for _ in range(2):
         found: _Found = []
         for run in now:
             for name in sorted(run.flow.uses | run.flow.changes):
-                for maker in _makers(name, runs, place.get(_key(run), len(runs))):
-                    if _key(maker) not in seen:
-                        seen.add(_key(maker))
+                for maker in _makers(name, runs, place.get(run_key(run), len(runs))):
+                    if run_key(maker) not in seen:
+                        seen.add(run_key(maker))
                         found.append((maker, f"{_does(maker, name)} {name}, which cell {run.number} uses"))
         steps.append(found)
         now = [run for run, _ in found]
@@ -318,86 +373,6 @@ def _last_uses(named: Sequence[str], runs: Sequence[CellRun]) -> _Found:
     return found
 
 
-# names and words ------------------------------------------------------------------------------------------------------
-
-
-def _names_in(question: CellQuestion, runs: Sequence[CellRun], means: Pointed) -> list[str]:
-    """Return the notebook's names that the question uses: as they are, inflected, or taken apart."""
-    known = dict.fromkeys(name for run in runs for name in sorted(run.flow.binds - run.flow.imports))
-    found = names_spoken_of(question.task, known)
-    if not found and not means.cells and _goes_on(question):
-        found = names_spoken_of(question.earlier, known)
-    return found
-
-
-def _goes_on(question: CellQuestion) -> bool:
-    """Is it a follow-up: short, or begun with a word that goes on with something?"""
-    return bool(question.earlier) and (len(question.task.split()) <= 10 or bool(_FOLLOWS.match(question.task)))
-
-
-def names_spoken_of(task: str, known: Iterable[str]) -> list[str]:
-    """Of the `known` names those that a text means: "the thick model" is `thick_model`, "sales" is `sale`."""
-    marked = {word for match in _MARK.finditer(task) for word in _IDENTIFIER.findall(match.group(1) or match.group(2))}
-    words = dict.fromkeys(_IDENTIFIER.findall(task[:20_000]))
-    plain = [word for word in words if word.lower() not in GRAMMAR and not (len(word) == 1 and word in "aAiI")]
-    stems = {stem(part) for word in plain for part in words_of(word)}
-    exact, loose = set(plain) | marked, []
-    out = []
-    for name in known:
-        if name in exact:
-            out.append(name)
-        elif len(name) > 2:
-            parts = {stem(part) for part in words_of(name)}
-            if parts and parts <= stems:
-                loose.append(name)
-    return [*out, *loose]
-
-
-def _by_words(question: CellQuestion, runs: Sequence[CellRun]) -> list[tuple[CellRun, str]]:
-    """Return the cells that share the question's rare words, the best first."""
-    spoken = _spoken_stems(question.task)
-    if _goes_on(question) and not spoken:
-        spoken = _spoken_stems(question.earlier)
-    having = {word: [run for run in runs if word in run.stems] for word in sorted(spoken)}
-    usual = sum(len(run.stems) for run in runs) / max(1, len(runs))
-    scores: dict[str, float] = {}
-    shared: dict[str, list[str]] = {}
-    for word, found in having.items():
-        for run in found if 0 < len(found) <= max(2, len(runs) * RARE) else ():
-            weight = math.log((len(runs) + 1) / len(found)) / (0.5 + 0.5 * len(run.stems) / usual)
-            scores[_key(run)] = scores.get(_key(run), 0.0) + weight
-            shared.setdefault(_key(run), []).append(word)
-    best = sorted(runs, key=lambda run: (-scores.get(_key(run), 0.0), -run.order))[:BY_WORDS]
-    least = max(max(scores.values(), default=0.0) * NEARLY, 0.01)
-    return [
-        (run, f"the question's word{'s' if len(shared[_key(run)]) > 1 else ''} {', '.join(shared[_key(run)][:4])}")
-        for run in best
-        if scores.get(_key(run), 0.0) >= least
-    ]
-
-
-def _spoken_stems(task: str) -> AbstractSet[str]:
-    """Return the stems of a question's telling words. One that is written large within a sentence is a name: "May"."""
-    large = {match.group().lower() for match in re.finditer(r"(?<=[^\s.!?] )[A-Z]\w+", task)}
-    words = {word for word in words_of(task[:20_000]) if word not in _FILLER or word in large}
-    return {stem(word) for word in words} | {other for word in words for other in _CALLED.get(stem(word), ())}
-
-
-_SAID = """
-average=mean mean=average maximum=max minimum=min highest=max lowest=min largest=max smallest=min deviation=std
-variance=var correlated=corr correlation=corr duplicates=duplicated missing=isna,nan,fillna,dropna remove=drop,del
-deleted=drop merge=join join=merge sorted=sort,order random=seed,rng train=fit fitted=train predict=predict
-accuracy=score save=csv,write,dump load=read regex=compile regular=compile expression=compile query=select,sql
-network=graph group=groupby grouped=groupby picture=imshow,image draw=plot histogram=hist split=train cluster=label
-outlier=clip,quantile normalise=scale,scaler standardise=scale,scaler test=assert time=seconds,elapsed
-"""
-_CALLED: dict[str, tuple[str, ...]] = {
-    stem(said): tuple(stem(word) for word in called.split(","))
-    for said, _, called in (pair.partition("=") for pair in _SAID.split())
-}
-"""Words of code for words of people, by the stems of those."""
-
-
 # filling --------------------------------------------------------------------------------------------------------------
 
 
@@ -423,7 +398,8 @@ class _Filling:
         same = before is not None and before.number == run.number
         if same and want.priority >= FILLING:
             return None
-        room = (self.budget if want.priority < 1 else self.limit) - self.spent
+        share = NEEDED if want.priority < FILLING - 1 else SPARE
+        room = (self.budget if want.priority < 1 else min(self.budget, self.limit * share)) - self.spent
         clean = None
         for form in (WHOLE, FULL, BRIEF):
             if form.rank > want.form.rank:
@@ -443,7 +419,10 @@ class _Filling:
 def _told(run: CellRun, form: Form, reason: str, before: HeldCell | None, count: Callable[[str], int]) -> Picked:
     """Return the run as the thread gets it. If nothing changed since its last run, tell only that it ran."""
     inner = cell_body(run, form)
-    body = digest(inner)
+    body = digest(steady(inner))
+    if before is not None and before.number > run.number:
+        text = cell_element(run, inner, older_than=str(before.number))
+        return Picked(run=run, form=form, reason=reason, text=text, tokens=count(text), body=body, older=True)
     again = before is not None and before.number != run.number
     attributes = {"replaces": str(before.number) if again and before is not None and before.number else ""}
     if again and before is not None and before.body == body:

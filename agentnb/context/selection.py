@@ -63,6 +63,10 @@ _SOURCE = re.compile(
     re.IGNORECASE,
 )
 """Words by which a task asks for a library's code itself."""
+_TO_MAKE = (
+    r"\b(?:write|make|define|create|add|implement|propose)\b[^.?!\n`]*"
+    r"\b(?:function|method|class|dataclass|variable|called|named)"
+)
 _BUILTINS = frozenset(dir(builtins)) | frozenset(keyword.kwlist)
 
 
@@ -240,7 +244,7 @@ def _marked(task: str, resolver: Resolver, notes: list[str]) -> Iterator[_Root]:
             owner = resolver.class_of(name)
             if owner is not None:
                 yield _Root(owner, f"the class of {name}, {MARKED}")
-            elif found.kind == "missing" and not _is_ordinary(name, resolver):
+            elif found.kind == "missing" and not (_is_ordinary(name, resolver) or _is_to_be_made(name, task)):
                 notes.append(f"{name}: {found.reason}. {found.nearest}".rstrip())
         elif not _is_ordinary(name, resolver):
             yield _root(name, found, MARKED, resolver)
@@ -254,6 +258,11 @@ def _is_ordinary(name: str, resolver: Resolver) -> bool:
     """Python's own words and file names in backticks ask for no definition."""
     root, _, last = name.partition(".")[0], "", name.rpartition(".")[2]
     return not resolver.known(name) and (root in _BUILTINS or last in _FILE_ENDINGS.split())
+
+
+def _is_to_be_made(name: str, task: str) -> bool:
+    """Tell whether the task gives this name to something that is to be written: no definition can be there yet."""
+    return re.search(rf"{_TO_MAKE}\s+`{re.escape(name)}\b", task, re.IGNORECASE) is not None
 
 
 def _mentioned(task: str, resolver: Resolver) -> Iterator[_Root]:

@@ -315,7 +315,7 @@ def _translated(place: str) -> Iterator[None]:
     except (redis.AuthenticationError, redis.exceptions.NoPermissionError, redis.ResponseError) as error:
         raise BusRefused(
             "the Redis server does not let us in"
-            if _is_login(error, redis)
+            if isinstance(error, redis.AuthenticationError) or "NOAUTH" in str(error) or "WRONGPASS" in str(error)
             else "the Redis server refuses our messages",
             about=place,
             todo="Look at the user and the password in AGENTNB_BUS, and that the user may use channels agentnb/*.",
@@ -326,7 +326,3 @@ def _translated(place: str) -> Iterator[None]:
             about=place,
             todo="Start one there, or set AGENTNB_BUS to where one is. Runs go on without it.",
         ) from None
-
-
-def _is_login(error: Exception, redis: Any) -> bool:
-    return isinstance(error, redis.AuthenticationError) or "NOAUTH" in str(error) or "WRONGPASS" in str(error)

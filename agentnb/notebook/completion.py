@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import SimpleCompletion, context_matcher
 
+from agentnb.errors import AgentnbError
 from agentnb.notebook.flags import AGENT_FLAGS, Flag
 from agentnb.settings import CONTEXT_MODES, REPLAY, STYLES
 
@@ -24,7 +26,7 @@ SUBCOMMANDS = {
     "agent_context": ("show", "why", "prompt", "stale", "pin", "unpin", "add", "hide", "unhide", "allow", "disallow"),
 }
 _ARGUMENTS = {
-    **dict.fromkeys((*SUBCOMMANDS["agent_runs"][1:], "explain"), "run"),
+    **dict.fromkeys((*(name for name in SUBCOMMANDS["agent_runs"] if name not in ("list", "undo")), "explain"), "run"),
     "why": "definition",
     "pin": "definition",
     "hide": "definition",
@@ -102,8 +104,18 @@ def offers_of(notebook: Notebook) -> Offers:
 def _tools(notebook: Notebook) -> list[str]:
     from agentnb.agent.tools.registry import NAMES
 
-    servers = notebook.session.servers.known()
-    return [*NAMES, *servers, *(tool.name for tool in _values(notebook, "agentnb.agent.tools.tool", "Tool").values())]
+    return [
+        *NAMES,
+        *_servers(notebook),
+        *(tool.name for tool in _values(notebook, "agentnb.agent.tools.tool", "Tool").values()),
+    ]
+
+
+def _servers(notebook: Notebook) -> tuple[str, ...]:
+    """Return the MCP servers that `--tools` takes; none while a file of theirs cannot be read."""
+    with contextlib.suppress(AgentnbError):
+        return notebook.session.servers.known()
+    return ()
 
 
 def _models() -> list[str]:
@@ -145,7 +157,7 @@ def _is_code(value: object) -> bool:
 
 def _runs(notebook: Notebook) -> list[Any]:
     """Return the newest runs, where this kernel has opened its journal."""
-    return [] if notebook.opened is None else list(notebook.opened.machine().journal.runs(limit=RECENT))
+    return [] if notebook.opened is None else list(notebook.opened.runs(RECENT))
 
 
 def _is_named(tags: Mapping[str, str]) -> bool:

@@ -208,7 +208,7 @@ class Notebook:
 
         note = self._trace.note if self._trace is not None and self.settings.trace else ""
         session = self.session
-        notes = (*session.cells.take_notes(), *([note] if note else []))
+        notes = (*session.cells.take_notes(), *session.undo.take_notes(), *([note] if note else []))
         shown = self.showing.latest()
         session.observed = Observed(
             ran=self._ran,

@@ -41,7 +41,7 @@ class AgentMagics(Magics):
             tutor = str(given.get("style", self._notebook.settings.style)) == "tutor"
             task = task_about(failed, task, fix=fix and not tutor)
         elif not task.strip() and not given:
-            from agentnb.notebook.commands.guide import show_guide
+            from agentnb.notebook.commands.subcommands import show_guide
 
             show_guide()
             return

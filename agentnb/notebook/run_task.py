@@ -129,12 +129,13 @@ class AgentCall:
         asked = (request.cell, request.task)
         if request.context not in ("auto", "cells") or asked == self._notebook.warned or request.origin is not None:
             return
-        missing = self._session.hydrator().notebook.missing(request.task)
+        notebook = self._session.hydrator().notebook
+        missing = notebook.missing(request.task)
         if missing:
             self._notebook.warned = asked
             raise InputError(
                 f"{missing}; nothing was asked",
-                todo="Run the cells above it (Run > Run All Above). Run this cell again to ask all the same.",
+                todo=f"{notebook.to_run()} Run this cell again to ask all the same.",
             )
 
     def _run_machine(self, task: str) -> None:
@@ -172,7 +173,7 @@ class AgentCall:
         )
 
     def _schema(self, model: str | None) -> JsonObject | None:
-        """The schema by which the model itself is asked for the value; None where text or a tool brings the answer."""
+        """Return the schema by which the model is asked for the value. None where text or a tool brings the answer."""
         takes = self._typed is not None and catalog.lookup(self._session.model_name(model)).structured
         return self._typed.schema if takes and self._typed is not None else None
 

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from agentnb.canonical import JsonMapping, JsonObject
+from agentnb.context.notebook.basis import lacking_values
 from agentnb.context.selection import Chosen, Selection, render
 from agentnb.models.framing import attributes_of, framed
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Image, Role, Text, ToolSpec
 from agentnb.prompt.instructions import SYSTEM, TUTOR
 from agentnb.prompt.project_parts import OUTLINE, TREE, AnyPart, HeldParts, removed_entry
-from agentnb.prompt.thread import held_definitions, needed
+from agentnb.prompt.thread import needed
 
 
 def static_blocks(
@@ -75,15 +76,16 @@ def semi_static_block(project: Project) -> Block | None:
 class TurnParts:
     """Holds what a turn may add, before it is laid out: only what the thread lacks is sent.
 
-    `task` is the user's, redacted; `values` and `failure` are texts; `parts` are the project's parts as they are now.
-    `removed` are names that no longer exist. `images` are pictures by the name of what they show. `cells` are the
-    notebook's own texts with their entries. `told` are the cells whose source the thread has with them, and `involved`
-    those that the answer will rest on.
+    `task` is the user's, redacted; `values` and `failure` are texts; `standing` are those with values that the thread
+    has; `parts` are the project's parts as they are now; `removed` are names that no longer exist; `images` are
+    pictures by the name of what they show. `cells` are the notebook's own texts with their entries, `told` the cells
+    whose source the thread has with them, and `involved` those that the answer will rest on.
     """
 
     task: str
     selection: Selection
     values: tuple[str, ...] = ()
+    standing: tuple[str, ...] = ()
     failure: str = ""
     parts: tuple[AnyPart, ...] = ()
     removed: tuple[str, ...] = ()
@@ -94,9 +96,8 @@ class TurnParts:
     involved: frozenset[str] = frozenset()
 
 
-def turn_blocks(parts: TurnParts, held_blocks: Iterable[Block]) -> tuple[Block, ...]:
+def turn_blocks(parts: TurnParts, held: HeldParts) -> tuple[Block, ...]:
     """At most one HYDRATION block with what the thread lacks, then the pictures and the query, which are DYNAMIC."""
-    held = held_definitions(held_blocks)
     texts, holds = _hydration(parts, held)
     blocks = []
     if texts:
@@ -178,7 +179,8 @@ def receipt_entry(chosen: Chosen) -> JsonObject:
 
 
 def _query(parts: TurnParts) -> str:
-    values = f"<values>\n{chr(10).join(parts.values)}\n</values>\n\n" if parts.values else ""
+    lacking = "\n".join(lacking_values(parts.values, parts.standing))
+    values = f"<values>\n{lacking}\n</values>\n\n" if lacking else ""
     failure = f"{parts.failure}\n\n" if parts.failure else ""
     notes = "".join(f"Note: {note}\n" for note in parts.selection.notes)
     return f"{values}{failure}{notes}{chr(10) if notes else ''}<task>\n{parts.task}\n</task>"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from agentnb.errors import JournalError
 from agentnb.models.layers import Block
@@ -86,9 +87,14 @@ def segment_for(turns: Sequence[Turn], path: Sequence[Turn], kind: str) -> str |
     return next((turn.segment_root for turn in reversed(known) if turn.kind == kind and turn.complete), None)
 
 
-def held_definitions(blocks: Iterable[Block]) -> dict[str, Mapping[str, object]]:
-    """Return what the thread holds: the newest version of each definition by name; a removed one is not held."""
-    held: dict[str, Mapping[str, object]] = {}
+def held_definitions(
+    blocks: Iterable[Block], before: Mapping[str, Mapping[str, object]] = MappingProxyType({})
+) -> dict[str, Mapping[str, object]]:
+    """Return what the thread holds: the newest version of each definition by name; a removed one is not held.
+
+    `before` is what is held before these blocks.
+    """
+    held = dict(before)
     for block in blocks:
         for item in block.holds:
             name = str(item["name"])

@@ -332,13 +332,11 @@ def translate(error: Exception) -> AgentnbError:
         return CallTimeout("Anthropic did not answer in time", todo="Resume the run to ask again.")
     if isinstance(error, anthropic.APIConnectionError):
         return ConnectionFailed(
-            "Anthropic could not be reached", about=_cause(error), todo="Check the network and ANTHROPIC_BASE_URL."
+            "Anthropic could not be reached",
+            about=str(error.__cause__ or error)[:200],
+            todo="Check the network and ANTHROPIC_BASE_URL.",
         )
     return StreamBroken("the reply broke off or could not be read", about=str(error)[:200], todo="Resume the run.")
-
-
-def _cause(error: Exception) -> str:
-    return str(error.__cause__ or error)[:200]
 
 
 def _translate_status(error: Any) -> ProviderError:

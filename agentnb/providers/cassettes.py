@@ -18,6 +18,7 @@ from typing import Any
 
 from agentnb import canonical
 from agentnb.canonical import Clock, JsonMapping, JsonObject
+from agentnb.context.notebook.outputs import steady
 from agentnb.errors import InputError, JournalError, KeyMissing, NotRecorded, RunInterrupted
 from agentnb.models.layers import Block, Layer, Prompt, layer_word
 from agentnb.models.messages import Reply, StopReason, Text, Usage, content_from_json, content_to_json
@@ -32,11 +33,19 @@ PACE_STEP = 0.1  # seconds: what comes in shorter time is recorded as one piece
 
 
 def layer_digests(prompt: Prompt) -> dict[str, str]:
-    """Return the digest of each layer's blocks, in the order of the layers: what a recorded reply is found by."""
+    """Return the digest of each layer's blocks, in the order of the layers: what a recorded reply is found by.
+
+    Timings and the like in what cells have shown do not count: they differ whenever the same notebook runs.
+    """
     return {
-        layer.value: canonical.digest(b"".join(block.canonical for block in prompt.blocks if block.layer is layer))
+        layer.value: canonical.digest(b"".join(_steady(block) for block in prompt.blocks if block.layer is layer))
         for layer in Layer
     }
+
+
+def _steady(block: Block) -> bytes:
+    text = block.canonical.decode().replace("\\n", "\n")  # lines again, as they stand in the text
+    return block.canonical if (told := steady(text)) == text else told.encode()
 
 
 def layer_parts(prompt: Prompt) -> dict[str, tuple[str, ...]]:

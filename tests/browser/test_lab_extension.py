@@ -121,6 +121,47 @@ def test_the_kernel_has_the_notebook_before_the_cell_that_asks_runs(front: Any) 
     assert "at 3 # Ärger ∑ 🌊!" in page.ran(3)
 
 
+def test_what_a_task_points_at_is_found_by_its_place_on_the_page(front: Any) -> None:
+    """The cell above is the one above, whichever ran last; Markdown is told, and nothing that waits further down."""
+    words = {"cell_type": "markdown", "id": "words", "metadata": {}, "source": "The tide gauges of Brest."}
+    told = (
+        "print([(c['execution_count'], c['reason']) for c in _agent.receipt['cells'] if c['involved']])\n"
+        "%agent_context prompt"
+    )
+    cells = [
+        LOAD,
+        CONNECTED,
+        words,
+        "gauge = 7\ngauge",
+        "%%agent\nExplain the cell above.",
+        "omega = 9",
+        "never = 1",
+        told,
+    ]
+    page, _ = front("place", cells, upto=2)
+    for index in (5, 3):
+        page.ran(index)
+    page.ran(5)  # it has run last
+    page.ran(4)
+    shown = page.ran(7)
+    assert "(4, 'the cell above')" in shown
+    assert "omega" not in shown.partition("]")[0]
+    prompt = page.output(7).text_content()
+    assert "The tide gauges of Brest." in prompt
+    assert "never = 1" not in prompt, "it stands below"
+
+
+def test_a_task_about_a_cell_that_has_not_run_names_it_before_it_is_asked(front: Any) -> None:
+    page, _ = front("waits", [LOAD, CONNECTED, "height = 3\nheight", "%%agent\nExplain the cell above."], upto=2)
+    page.run(3)
+    page.output(3).get_by_text("nothing was asked").wait_for()
+    said = " ".join(page.output(3).inner_text().split())
+    assert "the cell above has not run since the kernel started; nothing was asked" in said
+    assert "Run the cell above that has not run (Run > Run All Above): `height = 3`." in said
+    page.ran(2)
+    assert "nothing was asked" not in page.ran(3)
+
+
 def test_run_all_from_a_fresh_kernel_tells_the_notebook_too(front: Any) -> None:
     ask = "%agent --dry-run Hello\nprint('position', front_end.notebook().position)"
     page, _ = front("all", [LOAD, "1 + 1", ask], upto=0)

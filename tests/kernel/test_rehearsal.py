@@ -73,6 +73,9 @@ def test_an_approved_run_is_taken_back(rehearsing: Any) -> None:
     for line in ("made", "x", "table", "gone", "as it was", "there again", "Files, the network, and changes deeper"):
         assert line in undone
     assert rehearsing.value("[x, table, gone, 'made' in globals()]") == [1, [1, 2], "here", False]
+    asked = rehearsing.ok("%agent What is x?").run
+    assert any("took back what run_code did to `gone`, `made`, `table`, `x`" in note for note in asked["notes"])
+    assert "took back what run_code did" in rehearsing.ok("%agent_context prompt").text, "the model is told, too"
     assert "there is no code of a model's to take back" in rehearsing.run("%agent_runs undo").error
 
 

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 
 from agentnb.agent.scrubber import Scrubber
 from agentnb.canonical import JsonMapping, JsonObject, digest
-from agentnb.context.cell_selection import CellChoice, CellQuestion, HeldCell, Picked, choose
+from agentnb.context.cell_selection import CellChoice, HeldCell, Picked, choose
 from agentnb.context.notebook.basis import content_of
 from agentnb.context.notebook.cell_runs import CellLog, CellRun, cleaned, without_values
 from agentnb.context.notebook.cell_text import FORMS, OUTLINE, WHOLE, cell_body, cell_element, is_entire
-from agentnb.context.notebook.missing import what_is_missing
+from agentnb.context.notebook.missing import what_is_missing, what_to_run
 from agentnb.context.notebook.namespace import NameLine, names_of, names_text
 from agentnb.context.notebook.notebook_text import KEYS, NotebookText, parts_of
+from agentnb.context.notebook.outputs import steady
 from agentnb.context.notebook.schema_only import WITHHELD
+from agentnb.context.question_words import CellQuestion
 from agentnb.prompt.project_parts import HeldParts
 
 CELL, NAME = "cell:", "name:"
@@ -56,7 +58,7 @@ class NotebookContext:
     text: NotebookText | None = None
     asking: str = ""
 
-    def question(self, task: str, earlier: str) -> CellQuestion:
+    def question(self, task: str, earlier: tuple[str, ...]) -> CellQuestion:
         """Return the task with its place, where known: the cells by their order in the notebook, and the one above."""
         if self.text is None:
             return CellQuestion(task=task, earlier=earlier)
@@ -84,7 +86,8 @@ class NotebookContext:
             clean=self.clean,
         )
         texts = [names, *written, choice.outline_text, *(item.text for item in choice.picked)]
-        holds = [*entries, *parts, *self._outlined(choice), *(self._entry(item) for item in choice.picked)]
+        picked = (self._entry(item) for item in choice.picked if not item.older)
+        holds = [*entries, *parts, *self._outlined(choice), *picked]
         return Additions(
             texts=tuple(text for text in texts if text),
             holds=tuple(holds),
@@ -96,6 +99,11 @@ class NotebookContext:
     def missing(self, task: str) -> str:
         """Return what the task points at and is not there, in a sentence."""
         return what_is_missing(task, self.log.runs, by_number=self.log.by_number, text=self.text, asking=self.asking)
+
+    def to_run(self) -> str:
+        """Return the cells to run first, in a sentence."""
+        text = self.text.without(self.log.hidden) if self.text is not None else None
+        return self.scrub(what_to_run(text, self.log.runs, asking=self.asking))
 
     def clean(self, run: CellRun) -> CellRun:
         told = without_values(run, WITHHELD) if self.schema_only else run
@@ -134,7 +142,7 @@ class NotebookContext:
         text = cell_element(run, cell_body(run, WHOLE))
         if self.log.of_cell(run.cell) is not found:  # an older run: it takes no present one's place
             return text, ()
-        body = digest(cell_body(run, WHOLE))
+        body = digest(steady(cell_body(run, WHOLE)))
         picked = Picked(run=run, form=WHOLE, reason="read by the model", text=text, tokens=count(text), body=body)
         return text, (self._entry(picked),)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -177,10 +178,14 @@ class ProjectContext:
     def _own_file(self, module: ModuleType) -> Path | None:
         """Return the file of a module of the project; None for any other. Nothing of a lazy module is set off."""
         file = static_inspect.module_text(module, "__file__")
-        if self.project is None or not file.endswith(".py"):
-            return None
-        path = Path(file)
-        return path if path.is_relative_to(own_root(self.project)) and not is_library(file) else None
+        return _below(file, own_root(self.project)) if self.project is not None and file.endswith(".py") else None
+
+
+@lru_cache(4096)
+def _below(file: str, root: Path) -> Path | None:
+    """Return the file, where it lies below the folder and is no installed package's."""
+    path = Path(file)
+    return path if path.is_relative_to(root) and not is_library(file) else None
 
 
 def _version(module: ModuleType) -> str:

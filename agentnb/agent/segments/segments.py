@@ -25,6 +25,7 @@ from typing import Literal
 from agentnb.agent.conversation.threads import folded
 from agentnb.agent.conversation.turn_blocks import block_weight, suited
 from agentnb.agent.deps import Services
+from agentnb.agent.kernel_context import Freshness
 from agentnb.agent.request import Request
 from agentnb.agent.segments.window import tokens_of
 from agentnb.agent.state import AgentState, Base
@@ -44,7 +45,8 @@ class ChosenSegment:
     """The segment to go on with. `root` None begins one: `base` says what it keeps of another, `why` is for the user.
 
     `first` "" says that no turn before this one is sent: what it takes up holds them in a condensed form.
-    `replaced`: so much of the other's project section is out of date that no turn goes on with it.
+    `replaced`: so much of the other's project section is out of date that no turn goes on with it. `fresh` is what
+    became of what the thread holds, as it was looked at for this choice.
     """
 
     root: str | None
@@ -52,20 +54,26 @@ class ChosenSegment:
     first: Literal[""] | None = None
     why: str = ""
     replaced: bool = False
+    fresh: Freshness | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Path:
-    """A path as a segment sends it: its turns, its blocks with their weights, and what each name is now.
+    """A path as a segment sends it: its turns, its blocks with their weights, and what became of what they hold.
 
-    Weights are pieces of text (see tokens.pieces). `current` has a digest by name.
+    Weights are pieces of text (see tokens.pieces).
     """
 
     root: str
     kind: str
     turns: Sequence[Turn]
     blocks: Sequence[Block]
-    current: Mapping[str, str]
+    fresh: Freshness
+
+    @property
+    def current(self) -> Mapping[str, str]:
+        """The digests of what the path holds, as it is now, by name."""
+        return self.fresh.current
 
     @property
     def weights(self) -> list[int]:
@@ -148,7 +156,7 @@ class Segments:
         passed = passed_limit(share, frozen, request)
         if passed is None:
             why = "" if whole or request.thread_stale_limit >= 1 else self._let_go(sent, request, share)
-            return ChosenSegment(root=None, why=why) if why else ChosenSegment(root=sent.root)
+            return ChosenSegment(root=None, why=why) if why else ChosenSegment(root=sent.root, fresh=sent.fresh)
         cuts = self._cuts(sent, request.thread_stale_limit * CERTAIN, request)
         # To keep the project section is to keep its old text.
         cut = cuts[0] if whole or passed.frozen else min(cuts, key=lambda cut: cut.price)
@@ -158,11 +166,13 @@ class Segments:
 
     def _let_go(self, sent: Path, request: Request, share: float) -> str:
         """Tell why a new segment costs nothing: the prompt cache let this one go, and some of it is stale."""
+        if share <= 0:
+            return ""
         end, _ = self._threads.end_of_last_request(sent.turns, sent.root, base=self._threads.base(sent.root))
         model, counter = self._services.model(request.model), self._services.samples.counter_for(request.model)
         total = tokens_of(sent.blocks, model, counter)
         known = 0 < end <= len(sent.blocks) and total >= model.cache.minimum
-        if share <= 0 or not known or self._may_be_warm(sent, request, end):
+        if not known or self._may_be_warm(sent, request, end):
             return ""
         return (
             f"New segment: ≈ {round(share * total):,} of ≈ {total:,} tokens were out of date, and the prompt cache had "
@@ -188,7 +198,7 @@ class Segments:
         threads = self._threads
         blocks = [*threads.segment(root), *threads.as_sent(path, root=root, kind=kind), *then]
         fresh = self._services.hydrator.refresh(held_definitions(blocks), counter.count)
-        return Path(root=root, kind=kind, turns=path, blocks=blocks, current=fresh.current)
+        return Path(root=root, kind=kind, turns=path, blocks=blocks, fresh=fresh)
 
     def _cuts(self, sent: Path, limit: float, request: Request) -> list[Cut]:
         """Return the possible cuts: all anew; where every definition is known as it is now, also behind each warm

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import cast
 
 from agentnb.agent.conversation.attachments import Pictures, pictures_of
@@ -11,7 +12,7 @@ from agentnb.agent.conversation.threads import folded
 from agentnb.agent.conversation.turn_blocks import closed, plain, scrubbed
 from agentnb.agent.deps import Services
 from agentnb.agent.hydration.notebook_context import cell_entries, room_for_definitions
-from agentnb.agent.kernel_context import with_changed
+from agentnb.agent.kernel_context import Freshness, with_changed
 from agentnb.agent.request import Request
 from agentnb.agent.segments.segments import ChosenSegment, Segments
 from agentnb.agent.segments.window import context_room
@@ -20,6 +21,7 @@ from agentnb.agent.states.other_model import segment_kind
 from agentnb.agent.tools.policy import allowed_tools
 from agentnb.agent.tools.tool import pick
 from agentnb.canonical import JsonMapping
+from agentnb.context.notebook.basis import values_in, values_told
 from agentnb.context.selection import Chosen, Selection
 from agentnb.durable.journal.records import FAILED
 from agentnb.errors import InputError
@@ -28,6 +30,7 @@ from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Role, Text, ToolSpec
 from agentnb.models.tokens import TokenCounter
 from agentnb.prompt.blocks import TurnParts, receipt_entry, semi_static_block, static_blocks, turn_blocks
+from agentnb.prompt.project_parts import HeldParts
 from agentnb.prompt.thread import Turn, held_definitions, is_branch, parent_for, removed_definitions
 
 
@@ -53,6 +56,7 @@ class Hydrating:
             begun = self._segments.take_up(source, path, request=request)
         else:
             begun = self._segments.choose(turns, path, kind=kind, request=request)
+        self._services.hydrator.keep(run_id, begun.fresh)
         state = replace(
             self._asked(request, _segment_of(begun, run_id)),
             parent=parent.run_id if parent else None,
@@ -154,14 +158,18 @@ class Hydrating:
             inherited = folded(inherited)
         before = [*self._threads.before(state), *inherited]
         pictures = self._pictures(state, before)
-        parts = self._parts(state, path, before, pictures, hot)
-        blocks = [scrubbed(block, services.scrub) for block in turn_blocks(parts, before)]
+        held, hydrator = held_definitions(before), services.hydrator
+        fresh = hydrator.kept(run_id, held) or hydrator.refresh(held, self._counter(state).count)
+        parts = self._parts(state, path, before, fresh, pictures, hot)
+        blocks = [scrubbed(block, services.scrub) for block in turn_blocks(parts, held)]
+        after = held_definitions(blocks, held)
         return replace(
             state,
             inherited=None,
             blocks=(*inherited, *blocks),
-            definitions=_receipt(before, blocks, parts.selection),
-            cells=cell_entries(held_definitions([*before, *blocks]), parts.cell_entries, parts.involved),
+            values=values_told(parts.values),
+            definitions=_receipt(after, blocks, parts.selection),
+            cells=cell_entries(after, parts.cell_entries, parts.involved),
             left_out=tuple(LeftOut(name=name, reason=reason) for name, reason in parts.selection.left_out),
             images=pictures.listed,
             redactions=tuple(services.scrub.report()),
@@ -179,6 +187,7 @@ class Hydrating:
         state: AgentState,
         path: Sequence[Turn],
         before: Sequence[Block],
+        fresh: Freshness,
         pictures: Pictures,
         hot: Sequence[Chosen],
     ) -> TurnParts:
@@ -189,16 +198,17 @@ class Hydrating:
             state.options.context,
             state.task,
         )
-        held, budget = held_definitions(before), state.options.context_tokens
-        fresh = hydrator.refresh(held, count, gone=removed_definitions(before))
-        added = hydrator.additions(task, _earlier_task(before), held, mode=mode, count=count, budget=budget)
+        held, budget = fresh.held, state.options.context_tokens
+        changed = (*fresh.changed, *hydrator.defined_again(removed_definitions(before), count))
+        added = hydrator.additions(task, _earlier_tasks(before), held, mode=mode, count=count, budget=budget)
         room = min(budget - added.tokens, room_for_definitions(budget))
         found = hydrator.select(task, mode=mode, count=count, budget=max(0, room))
-        selection = with_changed(found, (*fresh.changed, *self._dropped(state, path), *hot), fresh.notes)
+        selection = with_changed(found, (*changed, *self._dropped(state, path), *hot), fresh.notes)
         return TurnParts(
             task=task,
             selection=selection,
             values=hydrator.describe_values(task, mode=mode, involved=added.names),
+            standing=tuple(values_in(text) for text in _tasks(before)),
             images=pictures.new,
             failure=_told_once(hydrator.failure(mode=mode, selection=selection), before, added.texts),
             parts=(*fresh.parts, *hydrator.of_project.skills_named(task, count)) if mode != "none" else (),
@@ -263,12 +273,20 @@ CUT_OFF = Block(
 SAME_ERROR = "<error>The error told last still stands: no cell has run without one since.</error>"
 
 
-def _earlier_task(before: Sequence[Block]) -> str:
-    """Return what was asked last: a follow-up may speak of it."""
-    texts = (
-        block.content.text for block in reversed(before) if block.label == "task" and isinstance(block.content, Text)
-    )
-    return next(texts, "").rpartition("<task>\n")[2].removesuffix("\n</task>")
+def _tasks(before: Sequence[Block]) -> Iterator[str]:
+    """Yield the earlier turns' tasks with what stands beside them, the newest first."""
+    for block in reversed(before):
+        if block.label == "task" and isinstance(block.content, Text):
+            yield block.content.text
+
+
+def _earlier_tasks(before: Sequence[Block]) -> tuple[str, ...]:
+    """Return what was asked last, the newest first: a follow-up may speak of it."""
+    tasks = (text.rpartition("<task>\n")[2].removesuffix("\n</task>") for text in _tasks(before))
+    return tuple(islice(tasks, EARLIER_TASKS))
+
+
+EARLIER_TASKS = 4
 
 
 def _told_once(failure: str, before: Sequence[Block], cells: Sequence[str] = ()) -> str:
@@ -311,11 +329,10 @@ def _tags(state: AgentState, request: Request) -> dict[str, str]:
     }
 
 
-def _receipt(path: Sequence[Block], own: Sequence[Block], selection: Selection) -> tuple[HeldDefinition, ...]:
-    """List what the context holds after this turn's blocks: every definition once, in its newest version."""
+def _receipt(held: HeldParts, own: Sequence[Block], selection: Selection) -> tuple[HeldDefinition, ...]:
+    """List what the context holds after this turn's `own` blocks: every definition once, in its newest version."""
     new = {str(item["name"]) for block in own for item in block.holds}
     reasons = {chosen.definition.name: chosen.reason for chosen in selection.chosen}
-    held = held_definitions([*path, *own])
     listed = [
         dict(item) | {"new": name in new, "reason": reasons.get(name, f"{item['reason']} {EARLIER}")}
         for name, item in held.items()

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, overload
 
 from agentnb.agent.tools.arguments import WrongArguments, schema_of, taken
+from agentnb.agent.tools.plan import PlanItem
 from agentnb.agent.tools.policy import allows
 from agentnb.agent.tools.proposals import Proposal
 from agentnb.canonical import JsonMapping
@@ -29,12 +30,13 @@ class Unable(Exception):
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """Holds what a tool gave. `holds` lists definitions that the text brings into the conversation. `proposes` is a
-    cell to show to a person."""
+    cell to show to a person. `plan` is the run's plan from now on."""
 
     text: str
     is_error: bool = False
     refused: bool = False
     proposes: Proposal | None = None
+    plan: tuple[PlanItem, ...] | None = None
     holds: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -57,6 +59,7 @@ class Tool:
     acts: bool = True
     on_main: bool = True
     asks: bool = False
+    delegates: bool = False
     ours: bool = False
     shows_values: bool = True
     take: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
@@ -151,7 +154,8 @@ class ToolBox:
         asked about this very call."""
         if call.name not in self.tools:
             known = ", ".join(sorted(self.tools)) or "none"
-            return Outcome(text=f"There is no tool called {call.name}. The tools are: {known}.", is_error=True)
+            said = f"There is no tool called {call.name}. The tools are: {known}."
+            return Outcome(text=unframed(shorten(said)), is_error=True)
         if not approved and self.tools[call.name].asks:
             return _trouble(self.tools[call.name], call.arguments) or Outcome(text=NOBODY, is_error=True, refused=True)
         if not approved and not self.may_run(call):
@@ -170,7 +174,7 @@ def _trouble(tool: Tool, arguments: Mapping[str, Any]) -> Outcome | None:
         said = tool.trouble(**tool.take(arguments))
     except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
         said = _said_of(error, tool)
-    return Outcome(text=shorten(said), is_error=True) if said else None
+    return Outcome(text=unframed(shorten(said)), is_error=True) if said else None
 
 
 def pick(names: Iterable[str], available: Mapping[str, Tool]) -> dict[str, Tool]:
@@ -195,7 +199,10 @@ def carry_out(tool: Tool, call: ToolCall) -> Outcome:
         raise
     except Exception as error:  # noqa: BLE001 - a tool is the user's code: whatever it raises goes to the model
         return Outcome(text=unframed(shorten(_said_of(error, tool))), is_error=True)
-    return result if isinstance(result, Outcome) else Outcome(text=unframed(shorten(_as_text(result))))
+    if not isinstance(result, Outcome):
+        return Outcome(text=unframed(shorten(_as_text(result))))
+    # An error may quote what the model gave: a name of any length, a tag of ours.
+    return replace(result, text=unframed(shorten(result.text))) if result.is_error else result
 
 
 def _said_of(error: Exception, tool: Tool) -> str:
@@ -226,8 +233,11 @@ def _as_text(result: Any) -> str:
 
 
 def shorten(text: str, limit: int = MAX_RESULT) -> str:
-    """Text within the limit: its beginning and its end, and how much was cut between. No secret is cut in two."""
-    if len(text) <= limit:
+    """Text within the limit: its beginning and its end, and how much was cut between. No secret is cut in two.
+
+    What was cut once stays as it is.
+    """
+    if len(text) <= limit or (len(text) <= limit + _CUT_MARK and "characters cut …]" in text):
         return text
     head, _ = cut_point(text, limit * 2 // 3, reach=KEY_TEXT)
     _, tail = cut_point(text, len(text) - limit // 3, reach=KEY_TEXT)
@@ -236,5 +246,7 @@ def shorten(text: str, limit: int = MAX_RESULT) -> str:
 
 NO_ANSWER = "Go on with the likeliest answer, and say which you took."
 NOBODY = f"Nobody is here to answer. {NO_ANSWER}"
+_CUT_MARK = 60
+"""Characters that the note of a cut has at most."""
 KEY_TEXT = 4000
 """Characters that a private key written as text may have."""

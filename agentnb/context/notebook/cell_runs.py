@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from agentnb.context.notebook.cells import AGENT
 from agentnb.context.notebook.dataflow import Dataflow, dataflow
@@ -16,7 +16,8 @@ _OURS = re.compile(
     r"[^\n]*(?:\n|\Z))+\s*\Z"
 )
 _WORD = re.compile(r"[^\W\d_]{2,}|\d[\d.,]*\d|\d")
-_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_LETTER = re.compile(r"(?<![\w'\"])[A-Za-z](?![\w'\"])")
+_CAMEL = re.compile(r"(?<=[a-z][a-z])(?=[A-Z])")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class CellRun:
     def stems(self) -> frozenset[str]:
         return frozenset(map(stem, self.words))
 
+    @cached_property
+    def letters(self) -> frozenset[str]:
+        """Return the names of one letter that its source uses."""
+        return frozenset(_LETTER.findall(self.source))
+
     def has(self, *kinds: str) -> bool:
         return any(output.kind in kinds for output in self.outputs)
 
@@ -64,12 +70,21 @@ def words_of(text: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(_CAMEL.sub(" ", text).replace("_", " "))}
 
 
+_VERBS = """
+began=begin bought=buy broke=break brought=bring built=build came=come caught=catch chose=choose chosen=choose drew=draw
+drove=drive fell=fall fallen=fall found=find gave=give given=give grew=grow grown=grow held=hold hid=hide kept=keep
+knew=know known=know lent=lend lost=lose made=make meant=mean met=meet paid=pay ran=run rose=rise risen=rise said=say
+saw=see seen=see sent=send sold=sell spent=spend taken=take took=take taught=teach thought=think threw=throw told=tell
+went=go won=win wrote=write written=write
+"""
+_PAST = dict(pair.split("=") for pair in _VERBS.split())
 _ENDINGS = ("ions", "ion", "ings", "ing", "ies", "ers", "ed", "es", "er", "s", "e", "y")
 
 
+@lru_cache(1 << 14)
 def stem(word: str) -> str:
-    """Return a word without its usual English endings; a number, a short or a foreign word as it is."""
-    word = word.lower()
+    """Return a word without its usual English endings, a verb in the present; a number as it is."""
+    word = _PAST.get(word.lower(), word.lower())
     if not word.isascii() or not word.isalpha():
         return word
     for ending in _ENDINGS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 
 from agentnb.context.notebook.cell_runs import CellRun
@@ -104,10 +105,13 @@ def outline_line(run: CellRun, before: str = "") -> str:
     names = sorted((run.flow.binds | run.flow.changes) - run.flow.imports)
     more = f", … {len(names) - BOUND} more" if len(names) > BOUND else ""
     does = f"{', '.join(names[:BOUND])}{more}" if names else first_line(_code(run), CODE)
-    shown = ", ".join(output.title for output in run.outputs[:2])
+    telling = (output for output in run.outputs if "\n" not in output.text or output.kind not in PLAIN)
+    shown = ", ".join(output.title for output in islice(telling, 2))
     return unframed(f"[{run.number}] {before}{does}{f' -> {shown}' if shown else ''}")
 
 
+PLAIN = ("printed", "result", "shown")
+"""Kinds of outputs of which a line says nothing where they are longer than one."""
 CODE, BOUND = 40, 5
 """Characters of code, or names, in a line of an outline."""
 

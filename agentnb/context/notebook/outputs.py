@@ -65,6 +65,27 @@ def settle(text: str) -> str:
     return _ADDRESS.sub("", text)
 
 
+_SPAN = r"[\d.,]+\s?(?:ns|[µμu]s|ms|s|sec(?:ond)?s?|min(?:ute)?s?|h|hours?)"
+_VOLATILE = re.compile(
+    rf"(?<![\d.,]){_SPAN}(?: {_SPAN})?(?: ± {_SPAN}(?: {_SPAN})?)? per loop \([^()\n]*\)"  # %timeit
+    rf"|The slowest run took [\d.]+ times longer than the fastest\.[^\n]*\n"
+    rf"|\b(?:CPU times|Wall time): [^\n]*"  # %time
+    rf"|\b(?:took|taken|elapsed|done in|finished in|completed in|runtime)\b[^\n\d]{{0,20}}{_SPAN}\b"
+    r"|\[\d+:\d\d(?::\d\d)?<[^\]\n]{1,30}\]"  # tqdm
+    r"|\b\d+s \d+[mµu]?s/(?:step|epoch|sample)\b"  # keras
+    r"|\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[.,]\d{3,9}\b",  # the time of a log's line
+    re.IGNORECASE,
+)
+
+
+def steady(text: str) -> str:
+    """Return the text, to compare by, without what differs each time that the same code runs: timings, the time of day.
+
+    What is told keeps them: people ask which of two is faster.
+    """
+    return _VOLATILE.sub("#", text)
+
+
 def _overwritten(line: str) -> str:
     """Return a line that a carriage return begins anew; what is longer than its successor shows behind it."""
     shown = ""

@@ -70,6 +70,25 @@ _KINDS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     ),
     (re.compile(r"\b(?:widgets?|sliders?|drop ?downs?|buttons?)\b", re.IGNORECASE), ("widget",)),
 )
+_CODE = re.compile(
+    r"\b(?:(?:last|latest|previous|this|that|obige|letzte|dernière|última)\s+(?:function|method|class|funktion|klasse"
+    r"|fonction|classe|función|clase)|(?:function|method|class|funktion|klasse|fonction|función|clase)\s+"
+    r"(?:above|just|i just|oben|ci-dessus|arriba))\b",
+    re.IGNORECASE,
+)
+_WHICH = re.compile(
+    r"\b(?P<which>first|second|third|fourth|previous|other|both|all|every|each)\s+(?:of the\s+)?(?:\w+\s+)?(?:two\s+)?$"
+    r"|\bbefore\s+(?:that|(?:the\s+)?last)\b",
+    re.IGNORECASE,
+)
+"""Which of several plots, tables or errors is meant, by the words before the noun; without such a word the last."""
+_ASKS = re.compile(
+    r"(?:.*[.!?,]\s+)?(?:(?:please|now|then|and|also|can you|could you)\s+)*\w+", re.IGNORECASE | re.DOTALL
+)
+"""What ends with a verb that asks for something: the plot of "Plot the ages" is not there yet."""
+_BESIDE = re.compile(
+    rf"\b(?:{_NOUN})\s+(?:right |just )?(?P<side>before|above|after|below)\s+(?!this|that|it\b)", re.IGNORECASE
+)
 _ENTIRE = re.compile(
     r"\b(?:(?:this|the|my|whole|entire|our|dieses?|das|ce|este|esta|el|il|o)\s+(?:\w+\s+)?"
     r"(?:notebook|notizbuch|cuaderno|carnet|caderno|ноутбук\w*)"
@@ -94,6 +113,8 @@ class Pointed:
     entire: bool = False
     at_length: bool = False
     """It speaks of a list or table as a whole."""
+    beside: int = 0
+    """Where the cell that is meant stands beside the one that it names: "the cell after the import" is 1."""
     missing: tuple[int, ...] = ()
     """Numbers of cells that are not there."""
     above: bool = False
@@ -115,7 +136,8 @@ def pointed(
     before = _up_to(order, above) if above is not None else list(runs)
     numbered, missing = _numbered(task, by_number, placed)
     found = [*numbered, *_ordinals(task, order), *_before(task, before)]
-    found += _last_of_kind(task, before) if not numbered else []
+    found += _of_kind(task, before) if not numbered else []
+    beside = _BESIDE.search(task) if not numbered else None
     once: dict[tuple[str, int], tuple[CellRun, str]] = {}
     for run, reason in found:
         once.setdefault((run.cell, run.number), (run, reason))
@@ -124,7 +146,8 @@ def pointed(
         entire=bool(_ENTIRE.search(task)),
         at_length=bool(_NEARLY_ALL.search(task)),
         missing=missing,
-        above=_says_above(task),
+        above=_says_above(task) and beside is None,
+        beside=0 if beside is None else -1 if beside["side"].lower() in ("before", "above") else 1,
     )
 
 
@@ -162,11 +185,29 @@ def _says_above(task: str) -> bool:
     return bool(_ABOVE.search(task) or _BEFORE.search(task))
 
 
-def _last_of_kind(task: str, before: Sequence[CellRun]) -> Iterator[tuple[CellRun, str]]:
+def _of_kind(task: str, before: Sequence[CellRun]) -> Iterator[tuple[CellRun, str]]:
+    """Return the last cell that showed what is spoken of, or the one that is meant by its place among such."""
     for pattern, kinds in _KINDS:
-        latest = next((run for run in reversed(before) if run.has(*kinds)), None)
-        if latest is not None and pattern.search(task):
-            yield latest, f"the last {_WORD_FOR[kinds[0]]}"
+        said = next((found for found in pattern.finditer(task) if not _ASKS.fullmatch(task[: found.end()])), None)
+        shown = [run for run in before if run.has(*kinds)] if said else []
+        word = _WORD_FOR[kinds[0]]
+        if said and shown:
+            which = _WHICH.search(task[: said.start()]) or _WHICH.match(task[said.end() :].lstrip())
+            yield from ((run, why) for run, why in _meant(which, shown, word))
+    defined = next((run for run in reversed(before) if run.flow.defines), None) if _CODE.search(task) else None
+    if defined is not None:
+        yield defined, "the last cell that defines a function or class"
+
+
+def _meant(which: re.Match[str] | None, shown: Sequence[CellRun], word: str) -> list[tuple[CellRun, str]]:
+    said = (which["which"] or "previous").lower() if which is not None else ""
+    if said in ("both", "all", "every", "each"):
+        return [(run, f"one of the {word}s") for run in shown[-6:]]
+    if said in _ORDINALS and _ORDINALS[said] < len(shown):
+        return [(shown[_ORDINALS[said]], f"the {said} {word}")]
+    if said in ("other", "previous") and len(shown) > 1:
+        return [(shown[-2], f"the last {word} but one")]
+    return [(shown[-1], f"the last {word}")]
 
 
 _WORD_FOR = {

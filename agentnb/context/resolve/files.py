@@ -135,12 +135,15 @@ def _from_zip(path: Path) -> bytes:
 # modules and files ----------------------------------------------------------------------------------------------------
 
 
+PYTHON = (".py", ".pyw", ".pyi")
+
+
 def loaded_file(module: ModuleType) -> Path | None:
     """Return the Python file of a loaded module; None for built-in and compiled ones."""
     if not static_inspect.is_a(module, ModuleType):
         return None  # cffi puts objects into sys.modules that only call themselves modules
     file = static_inspect.module_text(module, "__file__")
-    return Path(file) if file.endswith((".py", ".pyw", ".pyi")) else None
+    return Path(file) if file.endswith(PYTHON) else None
 
 
 def module_file(name: str, roots: Iterable[Path] = ()) -> Path | None:
@@ -193,9 +196,9 @@ def _loaded_names() -> dict[str, str]:
         found: dict[str, str] = {}
         modules: list[tuple[str, Any]] = list(sys.modules.items())  # anybody may put anything there
         for name, module in modules:
-            file = loaded_file(module) if static_inspect.is_a(module, ModuleType) else None
-            if file is not None and name != "__main__":
-                found.setdefault(str(file), name)
+            file = static_inspect.module_text(module, "__file__") if static_inspect.is_a(module, ModuleType) else ""
+            if file.endswith(PYTHON) and name != "__main__":
+                found.setdefault(file, name)
         _names = (len(sys.modules), found)
     return _names[1]
 

@@ -8,7 +8,7 @@ import linecache
 import re
 import time
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -197,7 +197,7 @@ class LiveObjects:
             return library.of_function(code, function)
         file = self._file_of(code, static_inspect.plain(function.__module__) if function else "")
         found = _at_code(file, code) if file else None
-        if found is not None and _is_edited(code.co_filename) and not _is_made_of(code, found):
+        if found is not None and _is_edited(code.co_filename) and not _is_made_of(code, found.framed or found.source):
             self.notes[f"{found.name} was edited since it was imported: the kernel runs the earlier version"] = None
         return found
 
@@ -283,11 +283,12 @@ def _is_edited(file: str) -> bool:
     return stamp_of(Path(file))[0] > STARTED * 1e9
 
 
-def _is_made_of(code: CodeType, found: Definition) -> bool:
-    """Tell whether the code is what compiling the definition's text gives. Nothing of it is run."""
+@lru_cache(1024)
+def _is_made_of(code: CodeType, text: str) -> bool:
+    """Tell whether the code is what compiling a definition's text gives. Nothing of it is run."""
     try:
         flags = code.co_flags & __future__.annotations.compiler_flag
-        made = compile(found.framed or found.source, "<text>", "exec", flags=flags, dont_inherit=True)
+        made = compile(text, "<text>", "exec", flags=flags, dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     waiting = [made]

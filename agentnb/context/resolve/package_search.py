@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +29,8 @@ FILE_BYTES = 4 * 2**20
 """Files above this are left out: no module written by hand is as long."""
 TOTAL_BYTES = 150 * 2**20
 """Bytes of one search, about 0.25 s: the user's own packages come first."""
+SECONDS = 0.3
+"""Time for all searches of one task: what was found by then counts."""
 PARSED = 6
 """Files that are parsed for one name; more that seem to define it leave it ambiguous anyway."""
 KEPT = 20_000
@@ -65,8 +68,12 @@ def _package_of(target: str, roots: Iterable[Path]) -> tuple[str, Path] | None:
 class PackageSearch:
     """The packages in use as one task searches them, the user's own first."""
 
-    def __init__(self, texts: Texts, packages: Mapping[str, Path]) -> None:
+    def __init__(
+        self, texts: Texts, packages: Mapping[str, Path], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._texts = texts
+        self._clock = clock
+        self._left = SECONDS
         self._packages = sorted(packages.items(), key=lambda item: is_library(str(item[1])))
         self._found: dict[str, list[Definition]] = {}
 
@@ -96,15 +103,18 @@ class PackageSearch:
                     yield file.by_name[qualified]
 
     def _places(self, name: str) -> Iterator[_LikelyFile]:
-        left = TOTAL_BYTES
+        left, begun = TOTAL_BYTES, self._clock()
         for package, root in self._packages:
             for path, stamp in _listed(root, tests=name.lower().startswith("test")).items():
                 left -= stamp[1]
-                rank = _rank(path, stamp, name) if 0 < stamp[1] <= FILE_BYTES and left > 0 else None
+                in_time = self._clock() - begun < self._left
+                wanted = 0 < stamp[1] <= FILE_BYTES and left > 0 and in_time
+                rank = _rank(path, stamp, name) if wanted else None
                 if rank is not None:
                     module = _module_in(root, package, path)
                     private = any(part.startswith("_") for part in f"{module}.{name}".split("."))
                     yield _LikelyFile(path, module, (private, *rank))
+        self._left -= self._clock() - begun
 
 
 @dataclass(frozen=True, slots=True)

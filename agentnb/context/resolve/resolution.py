@@ -100,7 +100,6 @@ class Resolver:
         self._objects = LiveObjects(self._texts, self._own, self._imports)
         self._resolved: dict[str, Definition | Unresolved] = {}
         self._followed: dict[tuple[str, str], Definition | None] = {}
-        self._member_codes: dict[str, list[CodeType]] | None = None
         self._cascade = (
             self._from_namespace,
             self._from_cells,
@@ -241,11 +240,11 @@ class Resolver:
         if variable in self._namespace:
             found = self._objects.walk(self._namespace, [variable, name])
             return (found,) if found is not None and found.source else ()
-        if self._member_codes is None:
-            self._member_codes = _member_codes(self._classes_of_variables())
-        guesses = (self._objects.of_code(code) for code in self._member_codes.get(name, ()))
+        codes = dict.fromkeys(code for cls in self._classes_of_variables if (code := _member_code(cls, name)))
+        guesses = (self._objects.of_code(code) for code in codes)
         return tuple(definition for definition in guesses if definition is not None)
 
+    @cached_property
     def _classes_of_variables(self) -> list[type]:
         kinds: dict[int, type] = {}  # by identity: a metaclass may compute hashes
         for name, value in static_inspect.public(self._namespace):
@@ -528,13 +527,7 @@ class Resolver:
                 yield f"{prefix}.{name.rpartition('.')[2]}"
 
 
-def _member_codes(classes: Sequence[type]) -> dict[str, list[CodeType]]:
-    found: dict[str, dict[CodeType, None]] = {}
-    for cls in classes:
-        for name in dict.fromkeys(
-            name for base in static_inspect.bases_of(cls) for name in static_inspect.class_dict(base)
-        ):
-            inner = static_inspect.unwrap(static_inspect.class_attribute(cls, name))
-            if static_inspect.is_a(inner, FunctionType):
-                found.setdefault(name, {})[inner.__code__] = None
-    return {name: list(codes) for name, codes in found.items()}
+def _member_code(cls: type, name: str) -> CodeType | None:
+    """Return the code of a class's method of that name, its own or inherited."""
+    inner = static_inspect.unwrap(static_inspect.class_attribute(cls, name))
+    return inner.__code__ if static_inspect.is_a(inner, FunctionType) else None

@@ -61,17 +61,22 @@ class Definition:
 
     def redacted(self, scrub: Callable[[str], str]) -> Definition:
         """With every text that a model could see passed through `scrub`; the same object where nothing changes."""
-        clean = replace(
+        texts = (self.source, self.framed, self.signature, self.doc, self.docstring)
+        clean, imports = tuple(map(scrub, texts)), tuple(map(scrub, self.imports))
+        whole = self.whole.redacted(scrub) if self.whole is not None else None
+        if (clean, imports) == (texts, self.imports) and whole is self.whole:
+            return self
+        source, framed, signature, doc, docstring = clean
+        return replace(
             self,
-            source=scrub(self.source),
-            framed=scrub(self.framed),
-            signature=scrub(self.signature),
-            doc=scrub(self.doc),
-            docstring=scrub(self.docstring),
-            imports=tuple(map(scrub, self.imports)),
-            whole=self.whole.redacted(scrub) if self.whole is not None else None,
+            source=source,
+            framed=framed,
+            signature=signature,
+            doc=doc,
+            docstring=docstring,
+            imports=imports,
+            whole=whole,
         )
-        return self if clean == self else clean
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,6 +9,7 @@ import ast
 import inspect
 import re
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 
 SUMMARY, PART = 200, 90
 """Characters of the summary, and of what is said of one parameter."""
@@ -17,6 +18,8 @@ PARTS = 6
 """Parameters of one function that are told."""
 LONG = 240
 """Characters of a signature that is told as it stands."""
+READ = 512
+"""Docstrings and signatures whose parts are remembered."""
 CALLS, ARGUMENTS = 20, 2_000
 """Calls that are looked at for what they pass, and characters of each."""
 _NUMPY = re.compile(r"^(\w[\w ]*)\n-{3,}[ \t]*$", re.MULTILINE)
@@ -37,19 +40,18 @@ def brief(signature: str, docstring: str, *, name: str, code: str) -> str:
 
 def parts_that_matter(docstring: str, used: Collection[str]) -> list[str]:
     """Return the summary, a line for each parameter of `used` that it documents, and one for what is returned."""
-    text = inspect.cleandoc(docstring).replace("\r", "")
-    paragraphs = (part for part in text.split("\n\n") if part.strip() and not _is_call(part))
-    out = [_short(next(paragraphs, ""), SUMMARY)]
-    told = {name: f"{name}: {_short(about, PART)}" for name, about in _parameters(text) if name in used and about}
-    out += list(told.values())[:PARTS]
-    returned = _short(_returns(text), PART)
-    out += [f"{RETURNS}{returned}"] if returned else []
+    summary, parameters, returned = _read(docstring)
+    told = {name: f"{name}: {_short(about, PART)}" for name, about in parameters if name in used and about}
+    out = [summary, *list(told.values())[:PARTS], f"{RETURNS}{returned}" if returned else ""]
     return [part for part in out if part]
 
 
-def _is_call(paragraph: str) -> bool:
-    """Tell whether it is the signature that compiled code has above its documentation."""
-    return bool(re.match(r"[\w.]+\(", paragraph.strip()))
+@lru_cache(READ)
+def _read(docstring: str) -> tuple[str, tuple[tuple[str, str], ...], str]:
+    """Return its summary, its parameters with all that is said of them, and what is returned."""
+    text = inspect.cleandoc(docstring).replace("\r", "")
+    paragraphs = (part for part in text.split("\n\n") if part.strip() and not re.match(r"[\w.]+\(", part.strip()))
+    return _short(next(paragraphs, ""), SUMMARY), tuple(_parameters(text)), _short(_returns(text), PART)
 
 
 def _short(text: str, limit: int) -> str:
@@ -147,6 +149,7 @@ def _ordered(signature: str) -> list[str]:
     return names[1:] if names[:1] in (["self"], ["cls"]) else names
 
 
+@lru_cache(READ)
 def _parsed(head: str) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
     try:
         found = ast.parse(f"{head[head.find('def ') if head.startswith('@') else 0 :]}: pass").body[0]

@@ -208,6 +208,8 @@ def _module_attribute(module: ModuleType, name: str) -> Any:
 def unwrap(value: object) -> Any:
     """Return the function or class inside decorators, descriptors, partials and wrapper objects; else the value
     itself."""
+    if type(value) is FunctionType and not value.__dict__:  # the usual case: nothing is wrapped
+        return value
     for _ in range(UNWRAP_LIMIT):
         inner = _inner(value)
         if inner is None or inner is value:

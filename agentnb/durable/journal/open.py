@@ -55,7 +55,7 @@ def is_begun(where: str | Path) -> bool:
     if address == ":memory:":
         return False
     if "://" in address:
-        from agentnb.durable.journal.postgres.migrations import is_begun
+        from agentnb.durable.journal.postgres.schema import is_begun
 
         return is_begun(_known(address))
     return (_directory(address) / DATABASE).exists()
@@ -64,7 +64,7 @@ def is_begun(where: str | Path) -> bool:
 def describe(address: str) -> str:
     """Return a database and its journal in a few words, for people. Nothing is made; raises what `open_journal`
     raises."""
-    from agentnb.durable.journal.postgres.migrations import describe
+    from agentnb.durable.journal.postgres.schema import describe
 
     return describe(_known(address))
 

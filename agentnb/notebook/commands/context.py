@@ -233,7 +233,16 @@ def _hide(session: Session, rest: str) -> None:
     pins = session.pins
     if name not in pins.hidden:
         pins.hidden.append(name)
-    _show_pins(session, pins, ["What was sent before stays in the conversation; -t new begins one without it."])
+    notes = ["What was sent before stays in the conversation; -t new begins one without it."]
+    if number is None and (cells := _cells_that_say(session, name)):
+        notes.append(f"These cells say {name} and are still sent: {', '.join(cells)}. %agent_context hide 3 hides one.")
+    _show_pins(session, pins, notes)
+
+
+def _cells_that_say(session: Session, name: str) -> list[str]:
+    """Return the numbers of the cells that are sent and have the word in their text."""
+    word = re.compile(rf"\b{re.escape(name)}\b")
+    return [f"[{run.number}]" for run in session.log.runs if word.search(run.source)]
 
 
 def _unhide(session: Session, rest: str) -> None:

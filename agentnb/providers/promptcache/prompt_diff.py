@@ -102,7 +102,7 @@ def _changed_line(old: str, new: str) -> str:
         return f"; line {number} is new: {_cut(text, 0)}{behind}"
     if right is None or _comes(right[1], before[same:]):
         return f"; line {left[0]} is gone: {_cut(left[1], 0)}{behind}"
-    at = _first_letter(left[1], right[1])
+    at = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(left[1], right[1], strict=False)))
     return f"; line {right[0]}: {_cut(left[1], at)} became {_cut(right[1], at)}{behind}"
 
 
@@ -117,10 +117,6 @@ def _line_at(lines: Sequence[tuple[int, str]], i: int) -> tuple[int, str] | None
 def _comes(line: str, lines: Sequence[tuple[int, str]]) -> bool:
     """Tell whether a line comes a little later on the other side: then what stands before it there is new."""
     return any(line == other for _, other in lines[:NEAR])
-
-
-def _first_letter(left: str, right: str) -> int:
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
 
 
 def _cut(line: str, at: int) -> str:

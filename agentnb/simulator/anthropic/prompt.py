@@ -41,12 +41,13 @@ def salts(body: WireMapping) -> dict[str, bytes]:
     messages."""
     choice = body.get("tool_choice") or ({"type": "auto"} if body.get("tools") else None)
     config = body.get("output_config") or {}
-    settings = [choice, body.get("thinking"), config.get("effort"), _has_images(body)]
+    settings = [
+        choice,
+        body.get("thinking"),
+        config.get("effort"),
+        any(block.get("type") == "image" for message in body["messages"] for block in blocks_of(message["content"])),
+    ]
     return {"system": _json(body.get("speed")), "messages": _json(settings)}
-
-
-def _has_images(body: WireMapping) -> bool:
-    return any(block.get("type") == "image" for message in body["messages"] for block in blocks_of(message["content"]))
 
 
 def blocks_of(content: Any) -> list[WireMapping]:

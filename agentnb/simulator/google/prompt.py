@@ -97,16 +97,12 @@ def _part_blocks(section: str, role: str, content: object, count: Counter) -> It
     for i, part in enumerate(parts_of(content)):
         text, overhead = _part(part)
         head = role
-        if _is_media(part):
+        if isinstance(part.get("inlineData") or part.get("fileData"), Mapping):
             # Not words: it is one piece, whose bytes tell it apart and whose tokens follow a rule of their own.
             head, text = f"{role}:{hashlib.sha256(text.encode()).hexdigest()}", ""
             overhead = count.picture(standard((part.get("inlineData") or {}).get("data"))) or PER_MEDIA
         overhead += thought_tokens(part) + (0 if i else PER_TURN)
         yield PrefixBlock(section=section, head=head, text=text, overhead=overhead, tokens=count(text) + overhead)
-
-
-def _is_media(part: WireMapping) -> bool:
-    return isinstance(part.get("inlineData") or part.get("fileData"), Mapping)
 
 
 def _part(part: WireMapping) -> tuple[str, int]:

@@ -165,7 +165,7 @@ class GoogleWire:
                 "CachedContent can not be used with GenerateContent request setting system_instruction, tools or "
                 "tool_config.\n\nProposed fix: move those values to CachedContent from GenerateContent request."
             )
-        held = self.caches.get(_cache_name(str(name)), key)
+        held = self.caches.get(f"cachedContents/{str(name).rpartition('/')[2]}", key)
         if held.model.rpartition("/")[2] != row.name:
             raise refuse(
                 f"Model used by GenerateContent request (models/{row.name}) and CachedContent ({held.model}) has to be "
@@ -293,10 +293,6 @@ def _over(error: OverLimit) -> str:
         "You exceeded your current quota, please check your plan and billing details.\n* Quota exceeded for metric: "
         f"generativelanguage.googleapis.com/{metric}, limit: {error.limit}{again}"
     )
-
-
-def _cache_name(name: str) -> str:
-    return f"cachedContents/{name.rpartition('/')[2]}"
 
 
 def _model_list(address: _Address) -> HttpAnswer:

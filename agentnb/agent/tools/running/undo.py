@@ -5,11 +5,12 @@ Files, the network, and changes deeper inside objects stay as they are.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
-from agentnb.agent.tools.running.names import Changes, NameHeld, changes, names_in, restored, snapshot
+from agentnb.agent.tools.running.names import Changes, NameHeld, changes, listed, names_in, restored, snapshot
 from agentnb.agent.tools.tool import Outcome
 
 STAYS = "Files, the network, and changes deeper inside objects stay as they are."
@@ -42,6 +43,7 @@ class Undo:
     """The code that ran in one namespace, as far as it can be taken back. Use it where the code runs."""
 
     _ran: deque[RanCode] = field(default_factory=lambda: deque(maxlen=KEPT))
+    _notes: list[str] = field(default_factory=list)
 
     def noting(self, namespace: Mapping[str, object], code: str, run: Callable[[], Outcome]) -> Outcome:
         """Run the code, and remember what it did, however it ends."""
@@ -50,17 +52,22 @@ class Undo:
         try:
             return run()
         finally:
-            did = changes(was, namespace, mentioned)
-            left = snapshot(namespace, frozenset({*did.made, *did.changed}))
-            touched = {*did.changed, *did.deleted}
-            self._ran.append(
-                RanCode(
-                    code=code,
-                    did=did,
-                    was={name: was[name] for name in touched},
-                    left={name: left[name] for name in (*did.made, *did.changed)},
-                )
+            with contextlib.suppress(Exception):  # what the code gave counts, though it cannot be taken back
+                self._note(code, was, namespace, mentioned)
+
+    def _note(
+        self, code: str, was: Mapping[str, NameHeld], namespace: Mapping[str, object], mentioned: frozenset[str]
+    ) -> None:
+        did = changes(was, namespace, mentioned)
+        left = snapshot(namespace, frozenset({*did.made, *did.changed}))
+        self._ran.append(
+            RanCode(
+                code=code,
+                did=did,
+                was={name: was[name] for name in (*did.changed, *did.deleted)},
+                left={name: left[name] for name in (*did.made, *did.changed)},
             )
+        )
 
     def undo(self, namespace: MutableMapping[str, object]) -> Undone | None:
         """Take the newest piece back; None where there is none. What was changed since is left as it is."""
@@ -73,7 +80,16 @@ class Undo:
             del namespace[name]
         for name in {*ran.was} - {*since}:
             namespace[name] = restored(ran.was[name])
+        back = sorted(({*ran.left} | {*ran.was}) - {*since})
+        if back:
+            self._notes.append(f"The person took back what run_code did to {listed(back)}: as it was before that code.")
         return Undone(code=ran.code, did=ran.did, since=tuple(sorted(since)), more=len(self._ran))
+
+    def take_notes(self) -> tuple[str, ...]:
+        """What the model is to be told of it, once."""
+        notes = tuple(self._notes)
+        self._notes.clear()
+        return notes
 
 
 def _holds(namespace: Mapping[str, object], name: str, held: NameHeld) -> bool:

@@ -14,12 +14,12 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from urllib.parse import unquote
 
-from agentnb.durable.journal.postgres import address as addresses
 from agentnb.durable.journal.postgres import failures
 from agentnb.durable.journal.postgres import statements as sql
 from agentnb.errors import InputError, JournalUnreachable, PackageMissing
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Rows: TypeAlias = list[tuple[Any, ...]]
 
+EXAMPLE = "postgresql://user@host/database"
 MOST = 8
 """Connections that one process has at most, opened as threads need them. The server flushes for several at once. 16
 threads made 444 steps a second over 4, 601 over 8, 615 over 16 (bench_postgres.py, 2026-11-27)."""
@@ -85,7 +86,7 @@ class Server:
     ) -> None:
         self.address = without_password(url)
         self._parameters = _parameters(url)
-        self._secret = self._parameters.get("password") or addresses.password_of(url)
+        self._secret = self._parameters.get("password") or _password_of(url)
         self._synchronous = synchronous.upper()
         self._most, self._patience, self._wait = most, patience, wait
         self._idle: list[psycopg.Connection] = []
@@ -296,12 +297,12 @@ def _psycopg() -> Any:
 def _parameters(url: str) -> dict[str, str]:
     """Return what the address says, as psycopg wants it, over our defaults. Raises InputError, without quoting it."""
     parsed = _parsed(url)
-    problem = addresses.problem_of(url, parsed)
+    problem = _problem_of(parsed)
     if problem:
         raise InputError(
             problem,
             about=without_password(url),
-            todo=f"Write {addresses.EXAMPLE}, and in user and password %40 for @, %3A %2F %3F %23 %25 for : / ? # %.",
+            todo=f"Write {EXAMPLE}, and in user and password %40 for @, %3A %2F %3F %23 %25 for : / ? # %.",
         )
     return _DEFAULTS | (parsed or {})
 
@@ -312,3 +313,26 @@ def _parsed(url: str) -> dict[str, str] | None:
         return {name: str(value) for name, value in psycopg.conninfo.conninfo_to_dict(url).items() if value is not None}
     except psycopg.Error:
         return None
+
+
+def _password_of(text: str) -> str:
+    """Return the password that stands in the address, decoded; an empty text where there is none."""
+    credentials = text.partition("://")[2].rpartition("@")[0]
+    return unquote(credentials.partition(":")[2])
+
+
+def _problem_of(parsed: Mapping[str, object] | None) -> str:
+    """Return what is wrong with an address, as PostgreSQL's library has read it (None: not at all); "" for nothing.
+
+    Where a password was not percent-encoded, the library takes parts of it for a host, a port or a database. Its errors
+    would name them, so such an address is refused before anybody is asked.
+    """
+    if parsed is None:
+        return "the address of the database cannot be read"
+    if any("@" in str(parsed.get(name) or "") for name in ("host", "dbname")) or not _are_ports(parsed.get("port")):
+        return "the address of the database can be read in more than one way"
+    return ""
+
+
+def _are_ports(value: object) -> bool:
+    return all(part.isdigit() for part in str(value).split(",") if part) if value else True

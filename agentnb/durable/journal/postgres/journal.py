@@ -17,7 +17,7 @@ from agentnb.durable.events import Event
 from agentnb.durable.journal import leases
 from agentnb.durable.journal.postgres import statements as sql
 from agentnb.durable.journal.postgres.connecting import Rows, Server, count, rows
-from agentnb.durable.journal.postgres.migrations import migrate
+from agentnb.durable.journal.postgres.schema import migrate
 from agentnb.durable.journal.postgres.tables import PostgresTables, actions_of, chain_of, delivery_of
 from agentnb.durable.journal.protocol import OwnedRun
 from agentnb.durable.journal.records import (

@@ -101,6 +101,20 @@ def test_c_code_is_kept_in_too_where_the_system_lets_us(tried: Any, space: dict[
     assert [each.name for each in tmp_path.iterdir()] == ["there.txt"]
 
 
+def test_it_says_what_only_python_itself_sees_to(
+    tried: Any, monkeypatch: pytest.MonkeyPatch, space: dict[str, Any], tmp_path: Path
+) -> None:
+    """A system may permit neither a namespace nor Landlock."""
+    monkeypatch.setattr("agentnb.agent.tools.running.enclosure._landlock", lambda libc: False)
+    space["target"] = str(tmp_path / "target.txt")
+    assert "of files only Python's audit hook sees to that, which C code passes by" in tried("1")
+    monkeypatch.setattr("agentnb.agent.tools.running.enclosure._NEW_NET", -1)
+    told = tried("open(target, 'w')")
+    assert "of network and files only Python's audit hook" in told
+    assert "would write" in told
+    assert not (tmp_path / "target.txt").exists()
+
+
 @pytest.fixture
 def server() -> Iterator[tuple[socket.socket, socket.socket]]:
     """A connection that the notebook has open: its own end, and the one that hears what comes."""
