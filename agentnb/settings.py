@@ -16,7 +16,7 @@ from agentnb import options
 from agentnb.errors import SettingsError, nearest
 from agentnb.options import option
 
-TOOLS = ("inspect", "read_cell", "run_code", "propose_cell")
+TOOLS = ("inspect", "read_cell", "run_code", "propose_cell", "plan")
 """The tools that a model has by default: what most tasks need, for each costs tokens in every request."""
 MARKS = ("placed", "automatic")
 CACHE_RETENTION = ("", "long")
@@ -75,6 +75,9 @@ class RunOptions:
         30, "stop after so many steps; the run can be resumed", flag="max-steps", metavar="N", least=1, example="60"
     )
     max_tokens: int = option(4096, "tokens that a reply may have", least=1, example="8000")
+    remind_every: int = option(
+        20, "calls after which the model is told the task and its plan again; 0 for never", least=0, example="10"
+    )
     context: str = option(
         "auto",
         "auto, cells (no definitions), marks (only `names` and @names) or none",

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import agentnb
-from agentnb import errors, run_schema
+from agentnb import errors
 from agentnb.agent.tools.registry import NAMES
 from agentnb.durable.events import JOURNALED_KINDS
 from agentnb.notebook.commands.runs import ANSWER_FLAGS, RESUME_FLAGS
@@ -38,9 +38,9 @@ EVENTS = {
 SIGNALS = {
     "delta": "text as it streams: `data.channel` is text or thinking, or restart where a reply begins anew",
     "phase": "`data.text` says in words what the run does now",
+    "children": "`data.children` says how the runs stand that this one delegated",
     "view": "`data.context` is what the run's view shows beside its steps",
 }
-RUN = {name: field["description"] for name, field in run_schema()["properties"].items()}
 
 
 def pages() -> dict[str, str]:
@@ -166,11 +166,13 @@ def _events() -> str:
 
 
 def _run_document() -> str:
+    fields = agentnb.run_schema()["properties"]
     return _page(
         "The run document",
         "`_agent.receipt`, the output `application/vnd.agentnb.run.v1+json` of a cell, and "
-        "`%agent_runs export RUN FILE` are the same JSON. What is estimated says so, and what is not known is null.",
-        _table(("key", "holds"), ((f"`{key}`", said) for key, said in RUN.items())),
+        "`%agent_runs export RUN FILE` are the same JSON. What is estimated says so, and what is not known is null. "
+        "`agentnb.run_schema()` is its JSON Schema.",
+        _table(("key", "holds"), ((f"`{key}`", field["description"]) for key, field in fields.items())),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,6 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import reference_pages
 
+import agentnb
 from agentnb.__main__ import main
 from agentnb.agent.run_document import run_document
 from agentnb.agent.state import AgentState, Segment
@@ -66,7 +68,9 @@ def test_each_event_and_each_signal_is_told() -> None:
 
 def test_each_field_of_the_run_document_is_told() -> None:
     state = AgentState(task="", thread="", options=RunOptions(), segment=Segment(root=""))
-    assert list(reference_pages.RUN) == list(run_document(run_id="", standing="", state=state, steps=()))
+    told = agentnb.run_schema()["properties"]
+    assert set(told) == set(run_document(run_id="", standing="", state=state, steps=()))
+    assert all(field.get("description") for field in told.values())
 
 
 @pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.name)
@@ -136,3 +140,15 @@ def test_examples_for_a_notebook_run(page: Path, tmp_path: Path, monkeypatch: py
     book = v4.new_notebook(cells=[v4.new_code_cell(text) for text in texts])
     nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert book.cells[-1].outputs[0].text == "COMPLETED\n"
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("zensical")
+    shutil.copytree(ROOT / "agentnb" / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "tests" / "docstring_examples.py", tmp_path / "docs")
+    command = [str(Path(sys.executable).with_name("zensical")), "build", "--strict"]
+    done = subprocess.run(command, cwd=tmp_path / "docs", capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    python = (tmp_path / "docs" / "site" / "reference" / "python.html").read_text()
+    assert "pause of five minutes" in python, "docstrings are in their place"

@@ -257,7 +257,7 @@ def _is_like(run: CellRun, other: CellRun) -> bool:
 
 
 LIKE = 0.5
-"""Share of the words of two sources that they have in common, above which one is taken for the other written anew."""
+"""Share of common words above which one source is taken for the other written anew."""
 
 
 SHORT_LINE = 8

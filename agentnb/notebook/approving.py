@@ -110,6 +110,10 @@ class Asked:
         self._notebook.asked.pop(self._run_id, None)
         self._buttons.close(said)
 
+    def show_again(self) -> None:
+        """A page has come that may not have heard of the buttons."""
+        self._buttons.show_again()
+
     def settle(self, document: Doc) -> None:
         """The run went on under another cell: this view, too, shows where it is now."""
         self._view.replace(document)

@@ -173,7 +173,7 @@ class AgentCall:
         )
 
     def _schema(self, model: str | None) -> JsonObject | None:
-        """The schema by which the model itself is asked for the value; None where text or a tool brings the answer."""
+        """Return the schema by which the model is asked for the value. None where text or a tool brings the answer."""
         takes = self._typed is not None and catalog.lookup(self._session.model_name(model)).structured
         return self._typed.schema if takes and self._typed is not None else None
 

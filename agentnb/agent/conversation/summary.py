@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from agentnb import canonical
-from agentnb.agent.conversation.memory import ASKED_LABEL, SUMMARY_LABEL, steps_in
+from agentnb.agent.conversation.memory import ASKED_LABEL, SUMMARY_LABEL, Leaving, Sized, steps_in, unbound
 from agentnb.models.framing import framed, unframed
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Role, Text, ToolCall, ToolResult
@@ -22,6 +22,16 @@ place, so write what you need to go on. Call no tool. At most 600 words, under t
 Asked; Found; Decided; Tried and failed; Files and cells touched; Open.
 Write names, paths, numbers, wishes of the person and causes of errors exactly. Carry over what an earlier summary says.
 End each line with the number of its step in brackets, as in [12]: `recall` reads a step by its number.)"""
+
+
+def with_summary(sized: Sized, cut: Leaving, text: str) -> tuple[Block, ...]:
+    """Return what stays of before, the person's earlier tasks, the summary, and the newest steps word for word."""
+    gone = set(cut.gone)
+    end = max(gone) + 1
+    before = [block for index, block in enumerate(sized.blocks[:end]) if index not in gone]
+    lost = [sized.blocks[index] for index in cut.gone]
+    asked = asked_block(asked_before(lost))
+    return (*before, *asked, summary_block(text, lost), *unbound(sized.blocks[end:]))
 
 
 def summary_block(text: str, gone: Sequence[Block]) -> Block:

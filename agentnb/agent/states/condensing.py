@@ -6,16 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agentnb.agent.conversation import memory
+from agentnb.agent.conversation.drift import told_again
 from agentnb.agent.conversation.memory import SUMMARY_LABEL, Leaving, Sized
-from agentnb.agent.conversation.summary import (
-    INSTRUCTION,
-    as_text,
-    asked_before,
-    asked_block,
-    outline,
-    summary_block,
-    words_of,
-)
+from agentnb.agent.conversation.summary import INSTRUCTION, as_text, outline, with_summary, words_of
 from agentnb.agent.conversation.turn_blocks import prompt_tokens
 from agentnb.agent.deps import Services
 from agentnb.agent.request_planner import Preparing
@@ -52,12 +45,16 @@ class Condensing:
         if cut is None:
             return StepEvent.CONDENSED, state
         if cut.summary:
-            cut = self._readable(state, sized, cut)
-            text, state = self._summed_up(state, sized, cut)
-            blocks = _with_summary(sized, cut, text)
+            whole, cut = cut, self._readable(state, sized, cut)
+            if sum(sized.tokens[index] for index in cut.gone) >= memory.LEAST:
+                text, state = self._summed_up(state, sized, cut)
+            else:  # one step is more than can be read at once: so little would be summed up for ever
+                cut, text = whole, outline([sized.blocks[index] for index in whole.gone])
+            blocks = with_summary(sized, cut, text)
         else:
             blocks = memory.with_stubs(sized.blocks, cut.gone)
-        return StepEvent.CONDENSED, self._told(self._onward(state, call, sized, blocks), sized, cut, blocks)
+        state = self._told(self._onward(state, call, sized, blocks), sized, cut, blocks)
+        return StepEvent.CONDENSED, told_again(state)
 
     def _onward(self, state: AgentState, call: Call, sized: Sized, blocks: Sequence[Block]) -> AgentState:
         """Return the state in a segment that this run begins here: the same frame, then these blocks alone."""
@@ -111,9 +108,9 @@ class Condensing:
         return replace(cut, gone=tuple(memory.whole_steps(sized.blocks, gone, cut.gone)))
 
     def _apart(self, state: AgentState, sized: Sized) -> bool:
-        """Tell whether the summary is asked of another model, or of its own prompt.
+        """Tell whether the summary has a prompt of its own.
 
-        It has its own prompt where this one is too long, or wants an answer by a schema.
+        So it is where another model gives it, and where this prompt is too long or asks for a schema.
         """
         model = self._services.model(state.address)
         other = state.options.compact_model not in ("", state.address) or state.schema is not None
@@ -156,13 +153,3 @@ def _instruction(gone: Sequence[Block]) -> Block:
 def _alone(gone: Sequence[Block]) -> Block:
     """Return the stretch as one text, for a model that has not read the conversation."""
     return Block(layer=Layer.DYNAMIC, role=Role.USER, content=Text(as_text(gone)), label="the steps to sum up")
-
-
-def _with_summary(sized: Sized, cut: Leaving, text: str) -> tuple[Block, ...]:
-    """Return what stays of before, the person's earlier tasks, the summary, and the newest steps word for word."""
-    gone = set(cut.gone)
-    end = max(gone) + 1
-    before = [block for index, block in enumerate(sized.blocks[:end]) if index not in gone]
-    lost = [sized.blocks[index] for index in cut.gone]
-    asked = asked_block(asked_before(lost))
-    return (*before, *asked, summary_block(text, lost), *memory.unbound(sized.blocks[end:]))

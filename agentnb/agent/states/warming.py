@@ -1,4 +1,4 @@
-"""Let the first call of a shared prefix stream before the others of a fleet begin: they read what it wrote.
+"""Let the first call of a shared prefix stream before the others of a fleet begin. They read what it wrote.
 
 Who is first stands in a record that all workers share. The others begin once it has its first token: by then the
 provider has the prefix.
@@ -74,7 +74,7 @@ class WarmFirst:
         def streams() -> None:
             if not told:
                 told.append(True)
-                entry = {"at": self._services.clock.now(), "ready": True}
+                entry = {"at": self._services.machine.journal.clock.now(), "ready": True}
                 record.change(lambda states: (None, {**states, prefix: entry}), ready=prefix)
 
         try:
@@ -85,7 +85,7 @@ class WarmFirst:
 
     def _is_first(self, record: SharedRecord, prefix: str) -> bool:
         waited = 0.0
-        while (now := self._services.clock.now()) > self._warm_until.get(prefix, 0.0) and waited < MOST:
+        while (now := self._services.machine.journal.clock.now()) > self._warm_until.get(prefix, 0.0) and waited < MOST:
             states = record.read()
             settled = is_settled(states, prefix, now)
             if settled:

@@ -1,4 +1,4 @@
-"""Answers as values: `--as TYPE` asks by a schema where the model takes one, else by a tool; both are checked alike.
+"""Answers as values: `--as TYPE` asks by a schema where the model takes one, else by a tool. Both are checked alike.
 
 A value that does not fit goes back to the model with its faults, at most twice. Nothing is converted on the way.
 """
@@ -47,7 +47,7 @@ class TypedAnswer:
                 todo="Name a dataclass, a pydantic model, list[...], dict[...], DataFrame, str, int, float or bool.",
             ) from None
         self.schema = closed(self._parameters)
-        """The schema as every provider takes it; None where the type has no such one, and the tool has to do."""
+        """Return the schema as every provider takes it. None where the type has none, so that the tool has to do."""
         self.came = False
         self._value: object = None
         self._faults: list[str] = []
@@ -169,7 +169,7 @@ def _closed(schema: JsonMapping) -> JsonObject:
 
 
 def _leads_to(name: str, wanted: str, definitions: JsonMapping, seen: set[str]) -> bool:
-    """Whether a definition uses another one, through any others."""
+    """Tell whether a definition uses another one, through any others."""
     used = {found.rpartition("/")[2] for found in re.findall(r'"\$ref": "([^"]+)"', json.dumps(definitions[name]))}
     if wanted in used:
         return True

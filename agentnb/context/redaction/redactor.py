@@ -77,7 +77,8 @@ def named_secrets(
     """Return the secrets in the text by the name of the variable that holds them -> (kind, mark). Short values are left
     out: they would be found in other words."""
     out: dict[str, tuple[str, str]] = {}
-    for name, value in pairs:
+    for name, given in pairs:
+        value = given.decode("latin-1") if type(given) is bytes and len(given) <= 500 and given.isascii() else given
         if type(name) is str and type(value) is str and 8 <= len(value) <= 500 and names_secret(name) and value in text:
             found = redact(f"{name} = {value!r}", allow=allow).found
             out |= {value: found[0]} if len(found) == 1 else {}

@@ -94,11 +94,13 @@ def _is_password(value: str) -> bool:
 
 def _is_key(value: str) -> bool:
     """Return the bare value of a key's or token's name. Parsers call a word `token` too, so digits are asked for."""
+    if _ON_CHAIN.fullmatch(value):
+        return False
     return _is_password(value) and bool(re.search(r"\d", value)) and not _names_one(value)
 
 
-_GENERATED = re.compile(r"(?:^|\s)(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)[^\s<>{}()\[\]]{8,}")
-"""A word with small and large letters and digits, as it stands in a password and in no sentence."""
+_GENERATED = re.compile(r"(?<!\S)(?!\d[\d.,]*[A-Za-z]{1,4}(?!\S))(?=\S*(?:[A-Za-z]\d|\d[A-Za-z]))[^\s<>{}()\[\]%]{2,}")
+"""A word with letters and digits side by side: frequent in a password with spaces, rare in a sentence."""
 
 
 def _is_quoted_password(value: str) -> bool:
@@ -122,9 +124,15 @@ def _is_quoted_key(value: str) -> bool:
     return _is_quoted_password(value) and "\\" not in value and value.count("%s") < 2 and not _names_one(value)
 
 
+_ON_CHAIN = re.compile(r"0x[0-9a-fA-F]{40}|[1-9A-HJ-NP-Za-km-z]{43,44}")
+"""An address on Ethereum or Solana: `token` is also what is traded there."""
+_DIGEST = re.compile(r"[0-9a-fA-F]{32,128}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+"""A digest or a UUID: what `key` names in a table, a cache and a log."""
+
+
 def _is_quoted_token(value: str) -> bool:
     """Parsers compare their tokens with words: `token == "lambda"`."""
-    return bool(re.search(r"\d", value)) and _is_quoted_key(value)
+    return bool(re.search(r"\d", value)) and _is_quoted_key(value) and not _ON_CHAIN.fullmatch(value)
 
 
 def _is_default(value: str) -> bool:
@@ -164,7 +172,7 @@ def _is_mixed(value: str) -> bool:
 
 def _is_random(value: str) -> bool:
     """Digits spread among letters: what a generator makes. Names with words in them have few digits."""
-    return _has_digits(value) and not re.search(r"[a-z]{9}|_[a-z]{3,}_", value)
+    return _has_digits(value) and not re.search(r"[a-z]{9}|_[a-z]{3,}_", value) and not _DIGEST.fullmatch(value)
 
 
 def _has_digits(value: str) -> bool:
@@ -191,10 +199,11 @@ def _token(kind: str, body: str, *hints: str, judge: Callable[[str], bool] = _an
 
 _END = r"-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
 _PASSWORDS = (
-    r"(?:(?:pg)?pass(?:word|wd|phrase|code|wort)?|pwd|pw(?![A-Za-z])|kennwort|mot_?de_?passe|contrase(?:ñ|n)a|senha|"
+    r"(?:(?:pg)?pass(?:word|wd|phrase|code|wort)|(?<!low[_-])(?<!high[_-])(?<!band[_-])pass(?![a-z_-])|pwd|pw(?![A-Za-z])|kennwort|mot_?de_?passe|contrase(?:ñ|n)a|senha|"
     r"wachtwoord|пароль|密码|パスワード)"
 )
-_WORDS = r"(?:token|auth|credentials?)"
+_PAGES = "".join(f"(?<!{word}{join})" for word in ("page", "pagination", "continuation") for join in ("", "_", "-"))
+_WORDS = rf"(?:{_PAGES}token|auth|credentials?)"
 _OTHERS = (
     r"(?:secret|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|client[_-]?secret|"
     r"(?:account|signing|encryption|master|shared[_-]?access)[_-]?key)"
@@ -248,7 +257,8 @@ _BY_PREFIX = (
     ("notion-token", r"ntn_[A-Za-z0-9]{40,60}", "ntn_"),
     ("linear-key", r"lin_(?:api|oauth)_[A-Za-z0-9]{32,80}", "lin_"),
     ("figma-token", r"figd_[A-Za-z0-9_-]{30,60}", "figd_"),
-    ("atlassian-token", r"AT(?:ATT|CTT|BB)[A-Za-z0-9_=-]{20,400}", "at"),
+    ("atlassian-token", r"AT[AC]TT3[A-Za-z0-9_=-]{20,400}", "atatt3", "atctt3"),  # `ATATT` alone begins many DNA reads
+    ("atlassian-token", r"ATBB(?=[A-Za-z0-9]*\d)[A-Za-z0-9_=-]{20,400}", "atbb"),
     ("airtable-token", r"pat[A-Za-z0-9]{14}\.[0-9a-f]{64}", "pat"),
     ("vault-token", r"hv[sbr]\.[A-Za-z0-9_-]{20,300}", "hv"),
     ("grafana-token", r"gl(?:sa_[A-Za-z0-9]{32}_[0-9a-fA-F]{8}|c_[A-Za-z0-9+/]{32,400}={0,2})", "gl"),
@@ -310,8 +320,24 @@ _IN_PLACE = (
         "identified by",
         judge=_is_default,
     ),
+    _named(  # a row of a table that is printed: a Series, the settings of a client
+        rf"(?m)^[ \t]{{0,40}}(?i:(?:{_PASSWORDS}|{_KEYS}){_SUFFIX})(?:[ \t]{{2,60}}|\t)"
+        r"(?P<secret>[^\s\"']{6,200})[ \t]*$",
+        *_PASSWORD_HINTS,
+        *_KEY_HINTS,
+        judge=_is_default,
+        before=40 + _LONGEST_NAME,
+    ),
     _named(
-        rf"(?i:\b{_CLIENTS}\b)[^\n|;&]{{0,120}}?[ \t]-[pa][ \t]{{0,2}}[\"']?(?P<secret>[^\s\"']{{6,100}})",
+        r"(?i:\b(?:password|passphrase)[ \t]{1,4}(?:for|of)[ \t]{1,4}[^\n]{1,80}?(?::|[ \t]is)[ \t]{1,4})"
+        r"(?P<secret>\S{6,200})",
+        "password",
+        "passphrase",
+        judge=_is_password,
+    ),
+    _named(
+        rf"(?i:\b{_CLIENTS}\b)[^\n|;&]{{0,120}}?[ \t,\"']-[pa]"
+        r"(?:[\"'][ \t]{0,4},[ \t]{0,4}[\"']|[ \t]{0,2}[\"']?)(?P<secret>[^\s\"']{6,100})",
         *("sshpass", "mysql", "mariadb", "docker login", "podman login", "mongo", "redis-cli"),
         judge=_is_argument,
     ),
@@ -371,6 +397,12 @@ SHAPES: tuple[Shape, ...] = (
         before=36,
     ),
     _shape("azure-signature", r"[?&;]sig=(?P<secret>[A-Za-z0-9%+/]{20,120}={0,2})", "sig=", before=1),
+    _shape(
+        "url-signature",
+        r"(?i:[?&;](?:X-(?:Amz|Goog)-(?:Signature|Security-Token)|Signature)=)(?P<secret>[A-Za-z0-9%+/=_.~-]{20,2000})",
+        *("x-amz-s", "x-goog-s", "signature="),
+        before=1,
+    ),
     _token("jwt", r"eyJ[A-Za-z0-9_-]{8,2000}\.eyJ[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]{8,1000}", "eyj"),
     _shape("url-password", rf"{_URL}(?P<secret>[^\s/@\"'<>]{{1,200}})@", "://", judge=_is_no_placeholder, before=31),
     _shape("bearer-token", r"(?i:\bbearer)[ \t]{1,4}(?P<secret>[\w.~+/=-]{16,2000})", "bearer", judge=_is_mixed),
@@ -386,6 +418,11 @@ SHAPES: tuple[Shape, ...] = (
         r"(?i:\blogin[ \t]{1,4}\S{1,80}[ \t]{1,4}password)[ \t]{1,4}(?P<secret>\S{4,200})",
         "login",
         judge=_is_no_placeholder,
+    ),
+    _named(
+        r"\blogin\([ \t]{0,4}key[ \t]{0,4}=[ \t]{0,4}(?P<quote>[\"'])(?P<secret>[0-9a-f]{40})(?P=quote)",
+        "login",
+        judge=_has_digits,
     ),
     _named(
         r"(?i:\bkey[\"']?[ \t]{0,4}[=:][ \t]{0,4})(?P<quote>[\"'])(?P<secret>[A-Za-z0-9_-]{32,200})(?P=quote)",

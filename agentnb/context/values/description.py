@@ -20,7 +20,7 @@ import pathlib
 import re
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
@@ -323,7 +323,7 @@ def _frame(value: Any) -> str:
     first = value.iloc[:, places]  # a table of thousands of columns is only looked at where it is shown
     names = first.columns.tolist()
     types = [f"{brief(name, 1)} {_dtype(kind)}" for name, kind in zip(names, first.dtypes.tolist(), strict=True)]
-    cells = [_column(name, first.iloc[:ROWS, j].tolist()) for j, name in enumerate(names)]
+    cells = [_column(name, first.iloc[:ROWS, j].tolist(), first.index[:ROWS].tolist()) for j, name in enumerate(names)]
     memory = f", {_size(value.memory_usage(deep=False).sum())}" if columns <= COLUMNS else ""
     about = f"DataFrame, {rows} rows x {columns} columns{memory}{_rows_by(value.index)}"
     levels = ", ".join(brief(name, 1) for name in value.columns.names if name is not None)
@@ -354,9 +354,14 @@ _HIDDEN = re.compile(
 )
 
 
-def _column(name: object, cells: list[Any]) -> list[str]:
-    """Return a column's cells. None of one whose name says that they are secret, which their shape may not show."""
-    return ["(not shown)" if type(name) is str and _HIDDEN.search(name) else _plain(item) for item in cells]
+def _column(name: object, cells: list[Any], rows: Iterable[object] = ()) -> list[str]:
+    """Return a column's cells, but none that its column's or row's name calls secret: its shape may not show it."""
+    hidden = [_is_hidden(name) or _is_hidden(row) for row in rows] or [_is_hidden(name)] * len(cells)
+    return ["(not shown)" if secret else _plain(item) for item, secret in zip(cells, hidden, strict=True)]
+
+
+def _is_hidden(name: object) -> bool:
+    return type(name) is str and bool(_HIDDEN.search(name))
 
 
 def _rows_by(index: Any) -> str:
@@ -406,7 +411,7 @@ def _size(count: Any) -> str:
 
 
 def _series(value: Any) -> str:
-    head = items(_column(value.name, value.iloc[:ITEMS].tolist()), len(value))
+    head = items(_column(value.name, value.iloc[:ITEMS].tolist(), value.index[:ITEMS].tolist()), len(value))
     gaps = int(value.isna().sum()) if len(value) <= SCAN_CELLS else 0
     missing = f", {gaps} missing" if gaps else ""
     return f"Series {brief(value.name)}, {len(value)} x {_dtype(value.dtype)}{missing}{_rows_by(value.index)}: [{head}]"

@@ -26,7 +26,7 @@ def list_runs(notebook: Notebook, rest: str) -> None:
             f"%agent_runs list wants a whole number from 1 on, not {rest!r}", todo="Write e.g. %agent_runs list 50"
         )
     wanted = int(rest or ROWS)
-    found = notebook.session.machine().journal.runs(limit=wanted + 1)
+    found = notebook.session.runs(wanted + 1)
     more = [f"More: %agent_runs list {max(50, 2 * wanted)}"] if len(found) > wanted else []
     ours = [run for run in found[:wanted] if run.tags.get("execution", "").startswith(f"{notebook.nonce}:")]
     others = [run for run in found[:wanted] if run not in ours]

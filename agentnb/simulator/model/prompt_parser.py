@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import html
+import json
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from agentnb.simulator.model.dialogue import Said
 
 _NAMES = "cell|notebook|markdown|definition|outline|tree|file|schema|packages|names|values|variables|error|task"
 _TAG = re.compile(rf'<({_NAMES})\b((?:"[^"]*"|[^">])*)(?<!/)>(.*?)</\1\s*>', re.DOTALL)
+_CONDENSED = re.compile(r"<condensed>\n(.*?)\n</condensed>", re.DOTALL)
 _INNER = re.compile(r"<(output|error)\b[^>]*>(.*?)</\1\s*>", re.DOTALL)
 _FRAME = re.compile(r"</?(?:source|output|error|picture|image)\b[^<>]*>")
 _REMOVED = re.compile(r'<removed\s[^>]*?name="([^"]*)"[^>]*>')
@@ -84,17 +86,33 @@ def read(said: Sequence[Said]) -> Conversation:
     asked = [item.text for item in since if item.kind == "text" and item.role == "user"]
     tasks = [body for text in asked for name, _, body in _TAG.findall(text) if name == "task"]
     plain = [rest for text in asked if (rest := _TAG.sub("", text).strip())]
+    summed = _summed_up(asked)
+    known = [(call.name, call.arguments) for call in summed]
+    begun = [item for i, item in enumerate(since) if item.kind == "call" and (not i or since[i - 1].kind != "call")]
     held = Conversation(
         question=(tasks or plain or [""])[-1].strip(),
-        calls=tuple(item for item in since if item.kind == "call"),
+        calls=(*summed, *(item for item in since if item.kind == "call")),
         results=tuple(item for item in since if item.kind == "result"),
-        rounds=sum(1 for i, item in enumerate(since) if item.kind == "call" and (not i or since[i - 1].kind != "call")),
+        rounds=len(summed) + len([call for call in begun if (call.name, call.arguments) not in known]),
         failure=_failure(said, since),
     )
     for item in said:
         if item.kind in ("text", "result") and item.role != "assistant":
             _take(held, item)
     return held
+
+
+def _summed_up(asked: Sequence[str]) -> list[Said]:
+    """Read the calls that a summary lists, as this model writes one."""
+    bodies = [body for text in asked for body in _CONDENSED.findall(text)]
+    return [
+        Said(kind="call", role="assistant", name=name, arguments=json.loads(arguments))
+        for body in bodies
+        for name, arguments in _CALLED.findall(body)
+    ]
+
+
+_CALLED = re.compile(r"^- called (\S+) (\{.*\})$", re.MULTILINE)
 
 
 def _failure(said: Sequence[Said], since: Sequence[Said]) -> str:

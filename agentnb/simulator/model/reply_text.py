@@ -32,12 +32,22 @@ def answer(ask: Ask, *, declined: bool = False, paused: bool = False) -> Spoken:
     if declined:
         return Spoken(stop="refusal")
     held = read(ask.said)
-    calls = tool_choice.wanted(ask, held)
-    text = _first(calls) if calls else _final(ask, held)
+    summing = bool(ask.said) and _SUM_UP.match(ask.said[-1].text) is not None
+    calls = [] if summing else tool_choice.wanted(ask, held)
+    text = _summary(held) if summing else _first(calls) if calls else _final(ask, held)
     thought = f"The question is: {_shortened(' '.join(held.question.split()), 80)} I hold {_all(held) or 'nothing'}."
     thinking = pieces(thought, ask.model.tokenizer) if ask.thinks else []
     said = _cut(ask, thinking, text.removeprefix(_begun(ask.said)), calls)
     return _paused(said) if paused else said
+
+
+_SUM_UP = re.compile(r"\(Not from the person: .{1,200} will be taken out of it", re.DOTALL)
+
+
+def _summary(held: Conversation) -> str:
+    """List the calls since the question, so that none is made again."""
+    lines = [f"- called {call.name} {json.dumps(dict(call.arguments))}" for call in held.calls]
+    return "\n".join(dict.fromkeys(["Simulated summary: no model has read this.", *lines]))
 
 
 def _final(ask: Ask, held: Conversation) -> str:

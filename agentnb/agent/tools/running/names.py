@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -124,7 +125,13 @@ def _ids(items: Iterable[object]) -> list[int]:
 
 
 def _copy(value: object) -> object:
-    """A shallow copy; None of what is large, or is no plain container, array or table."""
+    """A shallow copy; None of what is large, cannot be copied, or is no plain container, array or table."""
+    with contextlib.suppress(Exception):  # MemoryError; a dict that a thread changes meanwhile
+        return _copy_of(value)
+    return None
+
+
+def _copy_of(value: object) -> object:
     if type(value) in (list, dict, set):
         return value.copy() if len(value) <= MANY else None  # type: ignore[attr-defined, arg-type]
     module, name = type(value).__module__.partition(".")[0], type(value).__name__

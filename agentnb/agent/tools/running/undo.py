@@ -5,6 +5,7 @@ Files, the network, and changes deeper inside objects stay as they are.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -51,17 +52,22 @@ class Undo:
         try:
             return run()
         finally:
-            did = changes(was, namespace, mentioned)
-            left = snapshot(namespace, frozenset({*did.made, *did.changed}))
-            touched = {*did.changed, *did.deleted}
-            self._ran.append(
-                RanCode(
-                    code=code,
-                    did=did,
-                    was={name: was[name] for name in touched},
-                    left={name: left[name] for name in (*did.made, *did.changed)},
-                )
+            with contextlib.suppress(Exception):  # what the code gave counts, though it cannot be taken back
+                self._note(code, was, namespace, mentioned)
+
+    def _note(
+        self, code: str, was: Mapping[str, NameHeld], namespace: Mapping[str, object], mentioned: frozenset[str]
+    ) -> None:
+        did = changes(was, namespace, mentioned)
+        left = snapshot(namespace, frozenset({*did.made, *did.changed}))
+        self._ran.append(
+            RanCode(
+                code=code,
+                did=did,
+                was={name: was[name] for name in (*did.changed, *did.deleted)},
+                left={name: left[name] for name in (*did.made, *did.changed)},
             )
+        )
 
     def undo(self, namespace: MutableMapping[str, object]) -> Undone | None:
         """Take the newest piece back; None where there is none. What was changed since is left as it is."""
@@ -80,7 +86,7 @@ class Undo:
         return Undone(code=ran.code, did=ran.did, since=tuple(sorted(since)), more=len(self._ran))
 
     def take_notes(self) -> tuple[str, ...]:
-        """What the model is to be told of it, once."""
+        """Return what the model is to be told of it, once."""
         notes = tuple(self._notes)
         self._notes.clear()
         return notes

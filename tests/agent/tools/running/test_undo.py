@@ -113,6 +113,26 @@ def test_code_that_a_person_stops_can_be_taken_back_too(space: dict[str, Any]) -
     assert "y" not in space
 
 
+class Awkward(list[int]):
+    """Neither copied nor compared."""
+
+    def __eq__(self, other: object) -> bool:
+        raise AssertionError("nobody may compare it")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def copy(self) -> list[int]:
+        raise AssertionError("nobody may copy it")
+
+
+def test_the_persons_own_objects_are_left_alone(space: dict[str, Any]) -> None:
+    space["awkward"] = Awkward([1])
+    undone = run(space, "awkward.append(2); x = 5").undo(space)
+    assert undone is not None
+    assert (undone.did.changed, undone.did.unseen) == (("x",), ("awkward",))
+    assert len(space["awkward"]) == 2
+
+
 values = st.recursive(
     st.integers() | st.text(max_size=3), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner)
 )
