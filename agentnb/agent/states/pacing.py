@@ -1,6 +1,6 @@
-"""Hold the calls of a fleet's runs back where their provider asked for it, for each key and model.
+"""Hold a fleet's calls back where their provider asked for it, for each key and model.
 
-A refusal that asks for a wait is told to all through their journal, and so is a limit of which less than half is left.
+A refusal that asks for a wait is told to all through their journal. So is a limit that is more than half used up.
 From then on each call takes a turn, one interval after the one before it. A minute after the last turn the pace is
 forgotten.
 """

@@ -152,6 +152,9 @@ class Journal(Protocol):
     def find(self, **tags: str) -> list[RunSummary]:
         """Return the runs that carry all these tags, in the order of their creation."""
 
+    def rows(self, **tags: str) -> list[RunRow]:
+        """Return the whole rows of the runs that carry all these tags, in the order of their creation."""
+
     def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
         """Return the newest runs, newest first."""
 
