@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from agentnb.agent.conversation.attachments import with_data
+from agentnb.agent.conversation.turn_blocks import thoughts
 from agentnb.agent.money.costs import LOST, NOTHING, lost_calls
 from agentnb.agent.receipt.values import RunCache, RunFailure, RunLatency, RunLayer, RunStep, RunUsage, parts_of
 from agentnb.agent.state import AgentState, Segment, is_agents
@@ -185,6 +186,7 @@ def run_document(
         "approvals": state.approvals.listed(run_id, allow=state.options.allow),
         "proposals": [item.to_json() for item in state.proposals],
         "images": with_data(state.images, state.blocks),
+        "thinking": thoughts(state.blocks),
     }
 
 

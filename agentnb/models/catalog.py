@@ -96,6 +96,25 @@ class ImageRules:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EffortRules:
+    """Tells which levels of effort a model takes. No levels: it takes none.
+
+    `spoils` is what another level makes the provider process anew: "messages", "all" or nothing. A `quiet` model thinks
+    unasked, also between tools. It leaves that out of its replies unless a request asks for it.
+    """
+
+    levels: tuple[str, ...] = ()
+    spoils: str = ""
+    quiet: bool = False
+    source: str = ""
+    checked: str = ""
+
+    def taken(self, effort: str) -> str:
+        """Return the effort where the model takes it, else nothing."""
+        return effort if effort in self.levels else ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """One catalogue row. `provider` and `name` are the address; `known` is False for a model without a row.
 
@@ -118,6 +137,7 @@ class Model:
     images: ImageRules | None = None
     drops_thoughts: bool = False
     structured: bool = False
+    effort: EffortRules = field(default_factory=EffortRules)
     retires: str = ""
     limits_source: str = ""
     limits_checked: str = ""
@@ -139,6 +159,14 @@ def retirement(model: Model, now: float) -> str:
     return (
         f"{model.label} {ends}. Its provider's present model is {instead.label}: -m {instead.provider}:{instead.name}"
     )
+
+
+def refused_effort(model: Model, effort: str) -> str:
+    """Return a sentence for people where the model does not take the effort that was asked for."""
+    if not effort or model.effort.taken(effort):
+        return ""
+    takes = f"It takes {', '.join(model.effort.levels)}." if model.effort.levels else "It takes none."
+    return f"{model.label} does not take the effort {effort!r}, so none was sent. {takes}"
 
 
 NOTICE = 60  # days before a model's last one from which it is told
@@ -230,6 +258,7 @@ def _stranger(provider: str, name: str) -> Model:
         known=False,
         # A name under openai: may be any server's own model. A picture that it does not take would fail the run.
         images=like.images if of_the_house and provider != "openai" else None,
+        effort=like.effort if of_the_house else EffortRules(),
     )
 
 
@@ -261,4 +290,6 @@ def _row(item: JsonMapping, profiles: Mapping[str, LatencyProfile]) -> Model:
     if "images" in fields:
         pictures = dict(fields["images"])
         fields["images"] = ImageRules(**(pictures | {"rule": ImageRule(pictures["rule"])}))
+    if "effort" in fields:
+        fields["effort"] = EffortRules(**(fields["effort"] | {"levels": tuple(fields["effort"]["levels"])}))
     return Model(cache=CacheRules(**rules), **fields)

@@ -12,7 +12,7 @@ from IPython.core.completer import SimpleCompletion, context_matcher
 
 from agentnb.errors import AgentnbError
 from agentnb.notebook.flags import AGENT_FLAGS, Flag
-from agentnb.settings import CONTEXT_MODES, REPLAY, STYLES
+from agentnb.settings import CONTEXT_MODES, EFFORTS, REPLAY, STYLES
 
 if TYPE_CHECKING:
     from agentnb.notebook.kernel import Notebook
@@ -91,6 +91,7 @@ def offers_of(notebook: Notebook) -> Offers:
         "context": lambda: CONTEXT_MODES,
         "replay": lambda: REPLAY,
         "style": lambda: list(filter(None, STYLES)),
+        "effort": lambda: list(filter(None, EFFORTS)),
         "tool": lambda: _tools(notebook),
         "machine": lambda: _values(notebook, "agentnb.durable.machine", "AgentStateMachine"),
         "definition": lambda: _definitions(notebook),

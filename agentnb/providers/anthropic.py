@@ -76,8 +76,13 @@ def encode(prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | N
         if items:
             body[field] = items
     body["messages"] = _messages(prompt.blocks, wires)
+    output: JsonObject = {"effort": prompt.effort} if prompt.effort else {}
     if (wanted := prompt.answer_format) is not None:
-        body["output_config"] = {"format": {"type": "json_schema", "schema": dict(wanted.parameters)}}
+        output["format"] = {"type": "json_schema", "schema": dict(wanted.parameters)}
+    if output:
+        body["output_config"] = output
+    if prompt.show_thinking:  # such a model thinks in any case: this is its default, but for the display
+        body["thinking"] = {"type": "adaptive", "display": "summarized"}
     # Asked on every request: null on the first opts in without anything to compare.
     body["diagnostics"] = {"previous_message_id": previous_message}
     return body

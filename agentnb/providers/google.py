@@ -88,6 +88,8 @@ def encode(prompt: Prompt, marks: tuple[Mark, ...] = ()) -> JsonObject:
     config: JsonObject = {"maxOutputTokens": prompt.max_tokens, **_frame(blocks)}
     if (wanted := prompt.answer_format) is not None:
         config |= {"responseMimeType": "application/json", "responseJsonSchema": dict(wanted.parameters)}
+    if prompt.effort:
+        config["thinkingConfig"] = {"thinkingLevel": prompt.effort.upper()}
     if held:
         config["cachedContent"] = held.holder
     return {"model": prompt.model, "contents": _contents(blocks), "config": config}

@@ -69,9 +69,11 @@ class Hydrating:
         )
         if source is not None and begun.root:  # a new segment was never sent before: nothing of it is a request's end
             state = replace(state, previous_end=source.previous_end, previous_message=source.previous_message)
-        retired = catalog.retirement(self._services.model(state.address), self._services.clock.now())
+        model = self._services.model(state.address)
+        retired = catalog.retirement(model, self._services.clock.now())
+        effort = catalog.refused_effort(model, state.options.effort)
         taken = f"Goes on from {failed[0]}, which ended without an answer: what it had found is kept." if failed else ""
-        return state.noted(begun.why, taken, "" if state.simulated else retired), _tags(state, request)
+        return state.noted(begun.why, taken, "" if state.simulated else retired, effort), _tags(state, request)
 
     def _asked(self, request: Request, segment: Segment) -> AgentState:
         """Return the state of what was asked for, of whom, and within which limits."""
