@@ -117,6 +117,7 @@ class EffortRules:
 @dataclass(frozen=True, kw_only=True)
 class Model:
     """One catalogue row. `provider` and `name` are the address; `known` is False for a model without a row.
+    Such a one has `like`, the name of its family's row, where the family is known.
 
     `drops_thoughts`: what a reply thought does not count as input when the reply is sent back. `structured`: it gives
     answers by a schema, with tools at hand too. `retires` is the day
@@ -134,6 +135,7 @@ class Model:
     latency: LatencyProfile
     default: bool = False
     known: bool = True
+    like: str = ""
     images: ImageRules | None = None
     drops_thoughts: bool = False
     structured: bool = False
@@ -256,6 +258,7 @@ def _stranger(provider: str, name: str) -> Model:
         cache=like.cache,
         latency=like.latency,
         known=False,
+        like=like.name if of_the_house and _family(name) & _family(like.name) else "",
         # A name under openai: may be any server's own model. A picture that it does not take would fail the run.
         images=like.images if of_the_house and provider != "openai" else None,
         effort=like.effort if of_the_house else EffortRules(),
@@ -263,10 +266,19 @@ def _stranger(provider: str, name: str) -> Model:
 
 
 def _relative(provider: str, name: str) -> Model:
-    """Return the provider's newest row that is no newer than this name; its oldest where all are. Of several, the
-    default."""
-    own = sorted((row for row in rows() if row.provider == provider), key=lambda row: (_version(row.name), row.default))
+    """Return the newest row of this name's family that is no newer; the oldest where all are newer.
+
+    Where the provider has no row of that family, any of its rows will do. Of several, the default.
+    """
+    listed = [row for row in rows() if row.provider == provider]
+    kin = [row for row in listed if _family(row.name) & _family(name)]
+    own = sorted(kin or listed, key=lambda row: (_version(row.name), row.default))
     return next((row for row in reversed(own) if _version(row.name) <= _version(name)), own[0])
+
+
+def _family(name: str) -> set[str]:
+    """`claude-opus-5-5` -> {"opus"}; empty where the name has no such word."""
+    return set(re.findall(r"[a-z]{2,}", name)) - {"claude", "gemini", "gpt", "preview", "latest"}
 
 
 def _version(name: str) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from agentnb.context.notebook.basis import values_in, values_told
 from agentnb.context.selection import Chosen, Selection
 from agentnb.durable.journal.records import FAILED
 from agentnb.errors import InputError
-from agentnb.models import catalog
+from agentnb.models import catalog, prices
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Role, Text, ToolSpec
 from agentnb.models.tokens import TokenCounter
@@ -73,7 +73,9 @@ class Hydrating:
         retired = catalog.retirement(model, self._services.clock.now())
         effort = catalog.refused_effort(model, state.options.effort)
         taken = f"Goes on from {failed[0]}, which ended without an answer: what it had found is kept." if failed else ""
-        return state.noted(begun.why, taken, "" if state.simulated else retired, effort), _tags(state, request)
+        return state.noted(
+            begun.why, taken, "" if state.simulated else retired, effort, prices.unchecked(model)
+        ), _tags(state, request)
 
     def _asked(self, request: Request, segment: Segment) -> AgentState:
         """Return the state of what was asked for, of whom, and within which limits."""
