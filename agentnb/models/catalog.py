@@ -149,6 +149,16 @@ class Model:
     price_checked: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ListedModel:
+    """Holds what a provider's own list says of a model. 0 and "" where it does not tell; `retires` is an ISO date."""
+
+    name: str
+    window: int = 0
+    max_output: int = 0
+    retires: str = ""
+
+
 def retirement(model: Model, now: float) -> str:
     """Return a sentence for people where the model's last day is near or over; `now` in seconds since the epoch."""
     if not model.retires:
@@ -240,12 +250,12 @@ def default_for(provider: str) -> Model:
     return next(row for row in rows() if row.provider == provider and row.default)
 
 
-_HOUSE = {"anthropic": "claude", "google": "gemini", "openai": "gpt-"}
+HOUSE = {"anthropic": "claude", "google": "gemini", "openai": "gpt-"}
 """Prefixes of the names of a provider's own models."""
 
 
 def _stranger(provider: str, name: str) -> Model:
-    of_the_house = name.startswith(_HOUSE.get(provider, ""))
+    of_the_house = name.startswith(HOUSE.get(provider, ""))
     like = _relative(provider, name) if of_the_house and _version(name) else default_for(provider)
     return Model(
         provider=provider,

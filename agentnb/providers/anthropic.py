@@ -16,6 +16,7 @@ from agentnb.errors import (
     ServerFault,
     StreamBroken,
 )
+from agentnb.models.catalog import ListedModel
 from agentnb.models.layers import Block, Prompt
 from agentnb.models.messages import (
     Content,
@@ -295,6 +296,16 @@ class AnthropicProvider(Calling):
         with client.messages.create(**wire.body, stream=True) as stream:
             for event in stream:
                 yield event.to_dict(mode="json", warnings=False)
+
+    def _listed(self, client: Any) -> Iterator[ListedModel]:
+        for info in client.models.list():
+            if info.lifecycle != "retired":
+                yield ListedModel(
+                    name=info.id,
+                    window=info.max_input_tokens or 0,
+                    max_output=info.max_tokens or 0,
+                    retires=info.retires_at.date().isoformat() if info.retires_at else "",
+                )
 
     @property
     def can_prewarm(self) -> bool:
