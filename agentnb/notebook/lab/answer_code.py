@@ -1,4 +1,4 @@
-"""Put code of an answer into the notebook when a person presses a button: a new cell or a changed one.
+"""Put an answer's code into the notebook when a person presses a button: as a new or changed cell.
 
 The page names the run and the block. The code itself comes from the journal's run, never from the page.
 """
