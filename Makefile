@@ -14,7 +14,7 @@ WORKERS := -n auto --dist worksteal
 # A demo, a test or a lesson never spends: no key is visible and the model is simulated.
 # The tests' hundreds of processes find what is compiled beside the sources, also where Python may not keep it otherwise.
 OFFLINE := env -u PYTHONDONTWRITEBYTECODE -u ANTHROPIC_API_KEY -u GOOGLE_API_KEY -u GEMINI_API_KEY -u OPENAI_API_KEY AGENTNB_MODEL=sim:claude-sonnet-4-6
-.PHONY: env env-lab env-next test test-python test-browser test-notebooks test-next search check demo lab labextension picture screenshots docs bench bench-context bench-caching bench-long bench-trace bench-peers format clean
+.PHONY: env env-lab env-next test test-python test-browser test-notebooks test-next search soak fuzz check demo lab labextension picture screenshots docs bench bench-context bench-caching bench-long bench-trace bench-peers format clean
 
 # uv is about eight times faster than pip; where it cannot be had, plain pip does the same work. Where Python may not keep
 # what it compiles, each of the tests' hundreds of processes would compile all that it imports: then uv does it once.
@@ -101,6 +101,15 @@ test-next: env-next
 # A long search for a counterexample to every property, with other examples each time.
 search: env
 	env -u CI $(OFFLINE) AGENTNB_EXAMPLES=3000 $(BIN)/python $(PYTEST) $(WORKERS) --timeout 7200 -m hypothesis tests
+
+# Real processes that are killed, stopped and short of disk, with servers that come and go: SOAK=3600 by hand.
+SOAK ?= 300
+soak: env
+	$(OFFLINE) $(BIN)/python tests/soak/soak.py --seconds $(SOAK) --servers
+
+# Damaged streams, cassettes, lines, documents, addresses and journals: a minute of each.
+fuzz: env
+	$(OFFLINE) $(BIN)/python tests/soak/fuzz.py --seconds 60
 
 bench-trace: env-next
 	$(NEXT)/bin/python tests/benchmarks/bench_trace.py

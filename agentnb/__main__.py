@@ -114,7 +114,8 @@ def _runs(chosen: argparse.Namespace) -> int:
     place: str | Path = chosen.where or journal_place(from_environment(os.environ))
     if chosen.where and "://" not in str(place) and not Path(place).expanduser().is_dir():
         raise InputError("there is no such directory", about=str(place), todo="Name the directory of a journal.")
-    found = open_journal(place).runs(limit=chosen.n) if is_begun(place) else []
+    newest = open_journal(place).runs(limit=chosen.n) if is_begun(place) else []
+    found = [run for run in newest if not run.tags.get("child_of")]
     if not found:
         print("No run yet.")
     for run in found:

@@ -24,6 +24,7 @@ AgentnbError
 │       · FleetUnreachable · WorkersMissing · VersionsDiffer · HandlerNotFound · WorkerLost
 ├── BudgetExceeded        the next call could cost more than what is left
 ├── StepLimitReached      --max-steps
+├── RunRepeats            the model makes the same call again and again, and nothing comes of it
 ├── ToolError
 │   └── ToolUnknown · ToolRefused · ToolFailed · ToolServerFailed
 ├── AnswerMismatch        no value of the type that --as names
@@ -452,6 +453,12 @@ class StepLimitReached(AgentnbError):
     """The run has made as many steps as it may."""
 
     code = "steps.limit"
+
+
+class RunRepeats(AgentnbError):
+    """The model made the same call with the same result again, though it was told."""
+
+    code = "run.repeats"
 
 
 class ToolError(AgentnbError):

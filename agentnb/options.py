@@ -131,7 +131,7 @@ def check(option: Option, value: Any) -> None:
     if value is None and option.optional:
         return
     if option.kind in ("count", "number"):
-        is_number = isinstance(value, int | float) and math.isfinite(value)
+        is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
         if not (is_number and declared.least <= value <= declared.most):
             raise SettingsError(f"{option.called} is {value!r}", todo=f"Use {_range(declared)}.")
     if declared.choices and value not in declared.choices:

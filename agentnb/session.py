@@ -12,8 +12,9 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ from agentnb.durable.journal import leases
 from agentnb.durable.journal.follow import Follower
 from agentnb.durable.journal.open import open_journal
 from agentnb.durable.journal.protocol import Journal
+from agentnb.durable.journal.records import RunSummary
 from agentnb.durable.machine import AgentStateMachine
 from agentnb.errors import AgentnbError, InputError, RunUnknown, nearest
 from agentnb.models import catalog
@@ -115,6 +117,8 @@ class Session:
         self._cassette: Cassette | None = None
         self._keepalive: KeepAlive | None = None
         self._more: list[Provider] = []
+        self._helping: list[dict[str, Provider]] = []
+        """The connections of agents that carry children of the run in flight."""
         self.observed = Observed()
         self.undo = Undo()
         self._servers: McpServers | None = None
@@ -268,9 +272,16 @@ class Session:
 
         `alone` gives it connections of its own, so that it can work beside another one.
         """
-        connections = self._connections() if alone else self.provider
         cancelled = threading.Event() if alone else self.cancelled
         cancelled.clear()
+        return self._agent(self._connections({}) if alone else self.provider, on_main, cancelled)
+
+    def _agent(
+        self,
+        connections: Callable[[str], Provider],
+        on_main: Callable[[Callable[[], Outcome]], Outcome],
+        cancelled: threading.Event,
+    ) -> BuiltInAgent:
         scrub = self.scrubber()
         hydrator = self.hydrator(scrub)
         machine = self.machine(scrub)
@@ -293,15 +304,31 @@ class Session:
                 on_main=on_main,
                 clock=self.clock,
                 scrub=scrub,
+                beside=partial(self._beside, on_main, cancelled),
                 faults_of=self.answer.faults_of if self.answer is not None else None,
                 cancelled=cancelled,
                 limits=self._limits,
             )
         )
 
-    def _connections(self) -> Callable[[str], Provider]:
-        """Connections that only one agent uses: a call on a connection must not meet another."""
+    @contextlib.contextmanager
+    def _beside(
+        self, on_main: Callable[[Callable[[], Outcome]], Outcome], cancelled: threading.Event
+    ) -> Iterator[BuiltInAgent]:
+        """Lend an agent for the children of another one's run. What stops that one stops it too."""
         made: dict[str, Provider] = {}
+        if cancelled is self.cancelled:
+            self._helping.append(made)
+        try:
+            yield self._agent(self._connections(made), on_main, cancelled)
+        finally:
+            self._helping = [each for each in self._helping if each is not made]
+            for connection in made.values():
+                connection.close()
+                self._more.remove(connection)
+
+    def _connections(self, made: dict[str, Provider]) -> Callable[[str], Provider]:
+        """Connections that only one agent uses, kept in `made`: a call on a connection must not meet another."""
 
         def provider(address: str) -> Provider:
             connection = self._connection(made, address)
@@ -420,7 +447,7 @@ class Session:
     def cancel(self) -> None:
         """Stop the run in flight, from any thread: a wait for the provider ends at once."""
         self.cancelled.set()
-        for provider in list(self._providers.values()):
+        for provider in [each for made in (self._providers, *self._helping) for each in list(made.values())]:
             provider.cancel()
 
     def find_run(self, run_id: str) -> AgentRun:
@@ -443,6 +470,16 @@ class Session:
         self.machine().fork(self.full_run_id(run_id), step, new)
         return new
 
+    def runs(self, limit: int) -> list[RunSummary]:
+        """Return the newest runs, newest first, without the children of other runs."""
+        journal, asked = self.machine().journal, limit
+        while True:
+            found = journal.runs(limit=asked)
+            own = [run for run in found if not run.tags.get("child_of")]
+            if len(own) >= limit or len(found) < asked:
+                return own[:limit]
+            asked *= 4
+
     def full_run_id(self, run_id: str) -> str:
         """Return the id that `run_id` is, however old; or that of the newest (1,000) which it begins or ends.
 
@@ -451,7 +488,7 @@ class Session:
         journal = self.machine().journal
         with contextlib.suppress(RunUnknown):
             return str(journal.row(run_id).summary.run_id)
-        known = [str(run.run_id) for run in journal.runs(limit=NEWEST)]
+        known = [run.run_id for run in (journal.runs(limit=NEWEST) if "/" in run_id else self.runs(NEWEST))]
         fitting = [name for name in known if name.startswith(run_id) or name.endswith(run_id)]
         if len(fitting) == 1:
             return fitting[0]

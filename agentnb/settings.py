@@ -16,7 +16,7 @@ from agentnb import options
 from agentnb.errors import SettingsError, nearest
 from agentnb.options import option
 
-TOOLS = ("inspect", "read_cell", "run_code", "propose_cell")
+TOOLS = ("inspect", "read_cell", "run_code", "propose_cell", "plan")
 """The tools that a model has by default: what most tasks need, for each costs tokens in every request."""
 MARKS = ("placed", "automatic")
 CACHE_RETENTION = ("", "long")
@@ -83,6 +83,9 @@ class RunOptions:
         metavar="LEVEL",
         completes="effort",
         choices=EFFORTS,
+    )
+    remind_every: int = option(
+        20, "calls after which the model is told the task and its plan again; 0 for never", least=0, example="10"
     )
     context: str = option(
         "auto",

@@ -172,6 +172,8 @@ def _translated(database: Path | str) -> Iterator[None]:
             about=str(database),
             todo="Set AGENTNB_HOME to a directory that can be written.",
         ) from error
+    except UnicodeDecodeError as error:  # SQLite quotes what it cannot read
+        raise StorageDamaged("the database is damaged", about=str(database), todo="Put back a copy.") from error
 
 
 _BY_CODE: dict[int, tuple[type[StorageError], str, str]] = {

@@ -37,6 +37,7 @@ EVENTS = {
 SIGNALS = {
     "delta": "text as it streams: `data.channel` is text or thinking, or restart where a reply begins anew",
     "phase": "`data.text` says in words what the run does now",
+    "children": "`data.children` says how the runs stand that this one delegated",
     "view": "`data.context` is what the run's view shows beside its steps",
 }
 

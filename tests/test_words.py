@@ -17,7 +17,7 @@ MOST_WORDS = 20
 DECODED = ("such that", "of which", "what of the")
 NOUN_CLAUSES = ("What", "How", "Whether", "Where", "Who", "Which", "Why")
 """A docstring says what happens, so it begins with none of these; a comment may name a place with `Where`."""
-PROMPTS = {"inspect", "run_code", "propose_cell", "run_tests"}
+PROMPTS = {"inspect", "run_code", "propose_cell", "run_tests", "plan", "delegate"}
 """Tools whose docstrings are sent to models: a changed word makes every user's next call a write of its prompt."""
 DRAWN = ("    ", "%", ">>>", "AgentnbError", "Format 1 of a frame")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

@@ -61,6 +61,10 @@ class BuiltInAgent:
     def begin(self, request: Request, run_id: str) -> None:
         """Commit the run's step 0: where it hangs in its thread, and under which limits."""
         state, tags = self._hydrating.opening(request, run_id)
+        self.begin_with(state, run_id, tags)
+
+    def begin_with(self, state: AgentState, run_id: str, tags: Mapping[str, str]) -> None:
+        """Commit a run's step 0 with this very state."""
         self._machine.initialize_run(run_id, BEGIN, state.to_json(), tags=tags)
 
     def resume(self, run_id: str, limits: Limits, answers: Mapping[str, object] = MappingProxyType({})) -> None:
@@ -170,6 +174,7 @@ class BuiltInAgent:
         spending = replace(state.spending, usage=usage, cost=prices.cost_of(call.model, usage))
         state = replace(state, last=self._preparing.expected_view(call, prediction), spending=spending).noted(
             _would_cost(call, usage),
+            "Old steps would be condensed first." if self._preparing.outgrown(state, call) else "",
             self._preparing.object_to_come(state, call),
             f"First token expected in {first}.",
         )
@@ -215,7 +220,7 @@ class BuiltInAgent:
                 self.raised = error  # the machine keeps its text; whoever asked raises the error itself
                 if isinstance(error, RunInterrupted):
                     self._machine.current.attach(stopped=round(self._services.clock.monotonic() - began, 6))
-                elif isinstance(error, AgentnbError):
+                elif isinstance(error, AgentnbError) and not state.child_of:
                     with_way_on(error, run_id)
                 raise
             self._machine.current.emit("view", context=state.shown())

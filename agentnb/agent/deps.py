@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.keepalive import KeepAlive
@@ -22,7 +24,19 @@ from agentnb.providers.base import Provider
 from agentnb.providers.cassettes import Cassette
 from agentnb.providers.promptcache import CacheObjects, Ledger
 
+if TYPE_CHECKING:
+    from agentnb.agent.state import AgentState
+
 OnMain = Callable[[Callable[[], Outcome]], Outcome]
+
+
+class ChildAgent(Protocol):
+    """One more agent of the same session, with connections of its own: it carries one child at a time."""
+
+    @property
+    def machine(self) -> AgentStateMachine: ...
+
+    def begin_with(self, state: AgentState, run_id: str, tags: Mapping[str, str]) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +56,8 @@ class Services:
     on_main: OnMain
     clock: Clock
     scrub: Scrubber
+    beside: Callable[[], AbstractContextManager[ChildAgent]]
+    """Lends one more agent, for the children of a run."""
     faults_of: Callable[[str], str] | None = None
     """Takes a structured answer: what does not fit, for the model; empty where it fits."""
     cancelled: threading.Event = field(default_factory=threading.Event)

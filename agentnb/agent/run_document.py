@@ -152,7 +152,7 @@ def run_document(
 ) -> JsonObject:
     """Return the run document: everything that is shown of a run, as JSON. `standing` is the state's name or what the
     run is instead: PAUSED, CANCELLED, WAITING, DRY_RUN."""
-    last, spending = state.last or {}, state.spending
+    last, spending, listed = state.last or {}, state.spending, list(steps)
     cost, budget = spending.cost or NOTHING, state.budget
     return {
         "schema": SCHEMA,
@@ -171,7 +171,7 @@ def run_document(
         "error": error,
         "notes": list(state.notes),
         "live": None,
-        "steps": list(steps),
+        "steps": listed,
         "layers": last.get("layers") or empty_layers(),
         "token_error": last.get("token_error"),
         "usage": (spending.usage or Usage()).to_json() | {"calls": spending.calls},
@@ -185,6 +185,9 @@ def run_document(
         "redactions": list(state.redactions),
         "approvals": state.approvals.listed(run_id, allow=state.options.allow),
         "proposals": [item.to_json() for item in state.proposals],
+        "plan": [item.to_json() for item in state.plan],
+        "child_of": state.child_of or None,
+        "children": [tool["child"] for step in listed for tool in step.get("tools", ()) if "child" in tool],
         "images": with_data(state.images, state.blocks),
         "thinking": thoughts(state.blocks),
     }

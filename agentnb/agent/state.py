@@ -23,6 +23,7 @@ from agentnb.agent.approvals import Approvals, Question
 from agentnb.agent.money.budget import Budget
 from agentnb.agent.money.costs import Lost, Spending
 from agentnb.agent.request import Limits
+from agentnb.agent.tools.plan import PlanItem
 from agentnb.agent.tools.proposals import Proposal
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.models.layers import Block
@@ -152,6 +153,8 @@ class AgentState:
     Whom: `label` is the model's name for people, `simulated` says that the simulator answers. `token_factor` is the
     estimator's calibration when the run began: a replay must count as the run did.
 
+    `child_of` is the run that delegated this one (states/children.py).
+
     Where the turn hangs: `parent` is the run of the turn before, `turn` its number on the path. `branch` says that it
     goes another way than a turn before it. `kind` is the digest of what a segment freezes by its own.
 
@@ -159,7 +162,8 @@ class AgentState:
     blocks were sent before. `previous_message` is the id of the reply to that. `inherited` are the blocks taken along
     from the run that it follows; None once HYDRATING has used them. `text` is the answer so far; `paused` says that the
     next reply goes on with it, None before the first. `recorded` is the day and model of a recorded reply. `proposals`
-    are the cells that it would put into the notebook, exactly as it wrote them.
+    are the cells that it would put into the notebook, exactly as it wrote them. `plan` is the model's list of steps,
+    without secrets.
 
     Its memory: `replies` counts those of the whole conversation, by which its steps are numbered for the model.
     `refused` is the size, in tokens, of a prompt that the provider found too long; 0: none. `source` is the run and
@@ -171,6 +175,7 @@ class AgentState:
     options: RunOptions
     segment: Segment
     purse: str = ""
+    child_of: str = ""
     schema: JsonMapping | None = None
     notebook: bool = False
     label: str = ""
@@ -198,6 +203,7 @@ class AgentState:
     last: LastCall | None = None
     approvals: Approvals = field(default_factory=Approvals)
     proposals: tuple[Proposal, ...] = ()
+    plan: tuple[PlanItem, ...] = ()
     waits: int = 0
     replies: int = 0
     refused: int = 0
@@ -249,8 +255,8 @@ class AgentState:
         return replace(self, spending=spending).noted(*(one.note for one in new))
 
     def shown(self) -> JsonObject:
-        """Return what a live view needs: the money so far, and the last call or the next one."""
-        return {"cost": self.spending.to_json().get("cost"), "last": self.last}
+        """Return what a live view needs: the money so far, the last call or the next one, and the plan."""
+        return {"cost": self.spending.to_json().get("cost"), "last": self.last} | self._planned()
 
     def to_json(self) -> JsonObject:
         """Return the JSON that is journaled, keys in the order in which a run comes to have them."""
@@ -267,6 +273,7 @@ class AgentState:
             "allow": list(self.options.allow),
             "budget": {"limit": self.options.budget, "spent": self.spending.spent},
             **({"purse": self.purse} if self.purse else {}),
+            **({"child_of": self.child_of} if self.child_of else {}),
             **({"schema": self.schema} if self.schema is not None else {}),
             "label": self.label,
             "simulated": self.simulated,
@@ -305,7 +312,10 @@ class AgentState:
         optional |= {name: getattr(self, name) or None for name in ("replies", "refused", "source")}
         known = {name: value for name, value in optional.items() if value is not None}
         proposed = {"proposals": [item.to_json() for item in self.proposals]} if self.proposals else {}
-        return self.spending.to_json() | known | self.approvals.to_json() | proposed
+        return self.spending.to_json() | known | self.approvals.to_json() | proposed | self._planned()
+
+    def _planned(self) -> JsonObject:
+        return {"plan": [item.to_json() for item in self.plan]} if self.plan else {}
 
     @classmethod
     def from_json(cls, context: JsonMapping) -> AgentState:
@@ -322,13 +332,14 @@ class AgentState:
             spending=Spending.from_json(context),
             approvals=Approvals.from_json(context),
             proposals=tuple(Proposal.from_json(item) for item in context.get("proposals") or ()),
+            plan=tuple(PlanItem.from_json(item) for item in context.get("plan") or ()),
         )
 
 
 _PLAIN = (
-    "task", "thread", "purse", "schema", "notebook", "label", "simulated", "token_factor", "parent", "turn", "branch",
-    "kind", "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits", "replies", "refused",
-    "source",
+    "task", "thread", "purse", "child_of", "schema", "notebook", "label", "simulated", "token_factor", "parent", "turn",
+    "branch", "kind", "previous_end", "previous_message", "text", "paused", "recorded", "last", "waits", "replies",
+    "refused", "source",
 )  # fmt: skip
 _LISTS = ("notes", "cells", "definitions", "values", "left_out", "images", "redactions")
 

@@ -11,6 +11,7 @@ from agentnb.errors import (
     ModelError,
     ProviderError,
     RequestRefused,
+    RunRepeats,
     StepLimitReached,
     VersionChanged,
 )
@@ -23,6 +24,7 @@ _FLAGS: tuple[tuple[type[AgentnbError], str], ...] = (
     (ActionUnsure, "--unsure repeat (or skip) goes on."),
     (VersionChanged, "--accept-versions goes on all the same."),
     (LeaseHeld, "--take-over takes it from a worker that is dead."),
+    (RunRepeats, "goes on all the same; -m MODEL does so with another model."),
     (ModelError, "-m MODEL goes on with another model."),
     (RequestRefused, "-m MODEL goes on with another model."),
     (AccessRefused, "-m MODEL goes on with another model."),

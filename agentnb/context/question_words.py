@@ -1,6 +1,4 @@
-"""Tell what the words of a question mean in a notebook: names, inflected or in part, and cells with its rare words.
-Pure.
-"""
+"""Tell what a question's words mean in a notebook: names, inflected or in part, and cells with rare words. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +13,8 @@ from agentnb.context.notebook.pointing import Pointed
 from agentnb.context.static.english_words import GRAMMAR
 
 RARE, NEARLY = 0.5, 0.4
-"""A word that stands in at most this share of the cells points at them, the rarer the more; and the part of the best
-cell's weight that a cell needs to come along."""
+"""A word in at most this share of the cells points at them, the rarer the more. Then the part of the best cell's weight
+that a cell needs to come along."""
 BY_WORDS = 4
 """Cells that rare words may bring."""
 _MARK = re.compile(r"`([^`\n]{1,200})`|(?<![\w.])@([A-Za-z_]\w*)")
@@ -162,4 +160,4 @@ _CALLED: dict[str, tuple[str, ...]] = {
     stem(said): tuple(stem(word) for word in called.split(","))
     for said, _, called in (pair.partition("=") for pair in _SAID.split())
 }
-"""What code calls otherwise than people do, by the stems of what they say."""
+"""Words of code for words of people, by the stems of those."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 TAGS = (
     *("cell", "output", "markdown", "notebook", "outline", "definition", "tree", "file", "schema", "removed"),
     *("packages", "names", "values", "error", "task", "instructions", "skill", "skills", "header", "note"),
-    *("asked", "condensed"),
+    *("asked", "condensed", "reminder"),
 )
 """Every tag that we write."""
 _UNSEEN = (

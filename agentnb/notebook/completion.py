@@ -158,7 +158,7 @@ def _is_code(value: object) -> bool:
 
 def _runs(notebook: Notebook) -> list[Any]:
     """Return the newest runs, where this kernel has opened its journal."""
-    return [] if notebook.opened is None else list(notebook.opened.machine().journal.runs(limit=RECENT))
+    return [] if notebook.opened is None else list(notebook.opened.runs(RECENT))
 
 
 def _is_named(tags: Mapping[str, str]) -> bool:

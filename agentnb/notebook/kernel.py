@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from agentnb.context.notebook.outputs import Output
     from agentnb.context.notebook.trace import Ran
     from agentnb.notebook.hooks.tracing import CellTrace
+    from agentnb.notebook.lab.protocol import CodePress, Hello
     from agentnb.session import Session
 
 RESULT = "_agent"
@@ -76,6 +77,8 @@ class Waiting(Protocol):
 
     def settle(self, document: Mapping[str, Any]) -> None: ...
 
+    def show_again(self) -> None: ...
+
 
 class Notebook:
     """Keeps what the extension has of one kernel: the cells that ran, and the session once something needs it."""
@@ -112,7 +115,20 @@ class Notebook:
         """Counts of the proposed cells that were offered already, by run."""
         self.front_end = FrontEnd(shell)
         self.on_page = RunsOnPage(self.front_end)
-        self.front_end.on_page = lambda page: self.on_page.tell(page, self.opened)
+        self.front_end.on_page = self._tell_page
+        self.front_end.on_code = self._take_code
+
+    def _tell_page(self, page: Hello) -> None:
+        """Tell the page what became of the runs that it shows as going on. The journal is opened for that."""
+        unfinished = any(not shown.over for shown in page.runs)
+        self.on_page.tell(page, self.session if unfinished else self.opened, self.asked)
+        for asked in self.asked.values():
+            asked.show_again()
+
+    def _take_code(self, pressed: CodePress) -> None:
+        from agentnb.notebook.lab.answer_code import take
+
+        take(self.front_end, pressed, self.session)
 
     def on_cell(self, info: Any) -> None:
         """IPython's pre_run_cell: remember the cell; parsing waits until a task needs it."""

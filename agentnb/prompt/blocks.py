@@ -76,10 +76,10 @@ def semi_static_block(project: Project) -> Block | None:
 class TurnParts:
     """Holds what a turn may add, before it is laid out: only what the thread lacks is sent.
 
-    `task` is the user's, redacted; `values` and `failure` are texts; `standing` are those with values that the thread
-    has; `parts` are the project's parts as they are now; `removed` are names that no longer exist; `images` are
-    pictures by the name of what they show. `cells` are the notebook's own texts with their entries, `told` the cells
-    whose source the thread has with them, and `involved` those that the answer will rest on.
+    `task` is the user's, redacted; `values` and `failure` are texts. `standing` are those with values that the thread
+    has. `parts` are the project's parts as they are now; `removed` are names that no longer exist. `images` are
+    pictures by the name of what they show. `cells` are the notebook's own texts with their entries. `told` are the
+    cells whose source the thread has with them, and `involved` those that the answer will rest on.
     """
 
     task: str

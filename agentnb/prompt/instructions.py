@@ -83,6 +83,8 @@ exactly that. The person decides whether it may run at all. If it is refused, do
 the code instead and say what it would show.
 - `propose_cell` shows the person a cell that they may take into the notebook. Use it for code that they are to keep: \
 one call for each cell, `replaces` where a cell is to be changed, and no copy of it in the answer. Nothing of it runs.
+- `plan` keeps a list of steps. Use it where a task takes many of them, not for a question that a few calls answer. In \
+long work a <reminder> tells the task and the plan again: it asks for nothing new.
 - A tool result marked as an error tells you what went wrong. Correct the call once; if it fails again, explain what \
 you found and go on without it.
 """

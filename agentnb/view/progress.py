@@ -60,6 +60,9 @@ class Progress:
     text: str = ""
     stage: str = ""
     cost: float = 0.0
+    plan: str = ""
+    children: tuple[str, ...] = ()
+    """A line for each child at work, or of the step before."""
     loading: float = 0.0
     """Seconds that went into loading the provider's SDK."""
     newest: deque[str] = field(default_factory=lambda: deque(maxlen=NEWEST))
@@ -83,6 +86,8 @@ class Progress:
             self._phase(clean(event.data.get("text") or ""), now)
         elif event.kind == "view":
             self._view(event.data.get("context") or {}, now)
+        elif event.kind == "children":
+            self.children = tuple(say.child_lines(event.data))
         elif event.kind in ("step", "failed"):
             self._step(event)
 
@@ -121,6 +126,7 @@ class Progress:
     def _view(self, context: JsonMapping, now: float) -> None:
         cost = number((context.get("cost") or {}).get("total"))
         self.cost = self.cost if cost is None else cost
+        self.plan = say.plan_now(context)
         last = context.get("last") or {}
         latency = last.get("latency") or {}
         if "ttft" not in latency:  # a call that is about to be made
@@ -154,9 +160,10 @@ class Progress:
         return f"{word}: {self.stage}"
 
     def aside(self, beside: str = "") -> list[str]:
-        """Return what stands beside the stage: steps, cost so far, and what the figures are not."""
+        """Return what stands beside the stage: steps, the plan, cost so far, and what the figures are not."""
         return [
             *([f"step {count(self.steps + 1)}"] if self.steps > 1 else []),
+            *([self.plan] if self.plan else []),
             *([f"{short_dollars(self.cost)} so far"] if self.cost else []),
             *([beside] if beside else []),
             *(["simulated"] if self.simulated else []),
@@ -169,7 +176,8 @@ class Progress:
     def stage_html(self, beside: str = "") -> str:
         words = " · ".join(map(esc, [self.stage_words(), *self.aside(beside)]))
         colour = say.state_words({"state": self.state, "live": {}})[2]
-        return f'<div style="{SMALL}"><span style="color:{colour}">●</span> {words}</div>'
+        children = "".join(f'<div style="margin:0 0 0 16px">{esc(line)}</div>' for line in self.children)
+        return f'<div style="{SMALL}"><span style="color:{colour}">●</span> {words}{children}</div>'
 
     def clock_html(self, now: float) -> str:
         """Return the bar and the time. The mark in its middle is where the first token is expected."""

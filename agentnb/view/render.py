@@ -5,6 +5,8 @@ The document (mime type `MIME`) is plain JSON. While the run goes on, any field 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agentnb.agent.way_on import RESUME
 from agentnb.canonical import JsonObject
 from agentnb.view import timeline
@@ -181,7 +183,8 @@ def run_markdown(doc: Doc, *, full: bool = False) -> str:
 def _details_markdown(doc: Doc) -> list[str]:
     table = [f"| layer | tokens | {say.cached_word(doc)} |", "|---|---:|---:|"]
     table += [f"| {_md(a)} | {_md(b)} | {_md(c)} |" for a, b, c in _layer_cells(doc)]
-    return ["\n".join(table) if say.layer_totals(doc)[0] else "", *map(_md, _sentences(doc))]
+    lists = ["\n".join(f"- {_md(line)}" for line in lines) for lines in (say.child_lines(doc), say.plan_lines(doc))]
+    return ["\n".join(table) if say.layer_totals(doc)[0] else "", *map(_md, _sentences(doc)), *lists]
 
 
 def _sentences(doc: Doc) -> list[str]:
@@ -245,6 +248,8 @@ def details_text(doc: Doc) -> str:
     parts = [
         "\n".join(_layers_text(doc)),
         "\n".join(map(wrapped, _sentences(doc))),
+        _listed("Children", say.child_lines(doc)),
+        _listed("Plan", say.plan_lines(doc)),
         _steps_text(doc),
         _thinking_text(doc),
         _definitions_text(doc),
@@ -278,6 +283,10 @@ def _text_bar(layer: Doc, widest: float) -> str:
     length = round(32 * fraction(tokens, widest)) or (1 if number(tokens) else 0)
     solid = round(length * fraction(cached, tokens))
     return "█" * solid + "░" * (length - solid)
+
+
+def _listed(title: str, lines: Sequence[str]) -> str:
+    return "\n".join([f"{title}:", *(wrapped(f"  {line}", indent=4) for line in lines)]) if lines else ""
 
 
 def _steps_text(doc: Doc) -> str:

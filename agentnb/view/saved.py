@@ -13,7 +13,10 @@ from agentnb.view.number_format import number
 from agentnb.view.view_text import Doc, dicts, items, part, run_seconds
 
 STEPS, DEFINITIONS, REMARKS = 12, 30, 20
-"""So many are kept: the newest steps, the first definitions (the nearest to the question), the newest remarks."""
+"""So many are kept: the newest steps, the first definitions (the nearest to the question), the newest remarks.
+
+Of cells and of children as many as of definitions.
+"""
 RESULT = 240
 """Characters of a tool's result or argument that are kept."""
 PICTURES = 20_000
@@ -27,10 +30,10 @@ def saved(doc: Doc) -> JsonObject:
         kept["steps"] = [_step(step) for step in steps[-STEPS:]]
         kept["steps_before"] = len(steps) - len(kept["steps"]) + int(number(doc.get("steps_before")) or 0)
         kept["clock"] = dict(part(doc, "clock")) | {"seconds": run_seconds(doc)}
-    for name, most in (("definitions", DEFINITIONS), ("cells", DEFINITIONS), ("left_out", DEFINITIONS)):
-        if len(items(doc, name)) > most:
-            kept[name] = items(doc, name)[:most]
-            kept[f"{name}_more"] = len(items(doc, name)) - most
+    for name in ("definitions", "cells", "left_out", "children"):
+        if len(items(doc, name)) > DEFINITIONS:
+            kept[name] = items(doc, name)[:DEFINITIONS]
+            kept[f"{name}_more"] = len(items(doc, name)) - DEFINITIONS
     if len(items(doc, "notes")) > REMARKS:
         kept["notes"] = items(doc, "notes")[-REMARKS:]
     if thinking := items(doc, "thinking"):

@@ -339,14 +339,17 @@ def identity(doc: Doc) -> list[str]:
     branch = ", a new branch" if doc.get("branch") else ""
     run = f"run {clean(doc['run_id'])}" if doc.get("run_id") else ""
     model = clean(doc.get("model") or doc.get("label") or "")
+    if doc.get("child_of"):
+        return [part for part in (run, f"part of {clean(doc['child_of'])}", model) if part]
     return [part for part in (run, f"{thread}{turn}{branch}" if thread else "", model) if part]
 
 
 def go_on_line(doc: Doc) -> str:
     """Return how a run that stopped before its end goes on; nothing where an error below says it."""
-    state, run_id = doc.get("state"), clean(doc.get("run_id") or "")
+    state, run_id = clean(doc.get("state") or ""), clean(doc.get("run_id") or "")
     paused = state == "PAUSED" and doc.get("error_follows")
-    if not run_id or state not in ("FAILED", "PAUSED") or paused or doc.get("tells_how"):
+    stands = state in ("FAILED", "PAUSED") or (state not in ("", *ENDED) and ended(doc))
+    if not run_id or not stands or paused or doc.get("tells_how"):
         return ""
     if part(doc, "stopped"):
         return "%agent_runs resume goes on where it was stopped; running the cell again asks anew."
@@ -427,6 +430,37 @@ def earlier_steps_line(doc: Doc) -> str:
 def is_failed_attempt(step: Doc) -> bool:
     """Tell whether nothing of it was committed but that it failed: the next attempt has the same number."""
     return step.get("failed") is True
+
+
+def plan_words(doc: Doc) -> str:
+    """`plan: 2 of 5 done`; nothing where the model keeps none."""
+    steps = dicts(doc, "plan")
+    return f"plan: {sum(item.get('state') == 'done' for item in steps)} of {len(steps)} done" if steps else ""
+
+
+def plan_now(doc: Doc) -> str:
+    """`plan: 2 of 5 done, now fit the model`: with the step that the run is at."""
+    now = next((clean(item.get("text") or "") for item in dicts(doc, "plan") if item.get("state") == "doing"), "")
+    return f"{plan_words(doc)}{f', now {now[:60]}' if now else ''}"
+
+
+def child_lines(doc: Doc) -> list[str]:
+    """Say of each child of the run its task, how it stands, its cost and its time: `✓ read the log · $0.004 · 5 s`."""
+    return [" · ".join(filter(None, _child_words(child))) for child in dicts(doc, "children")]
+
+
+def _child_words(child: Doc) -> tuple[str, ...]:
+    mark, word, _ = state_words({"state": child.get("state"), "live": {}})
+    cost, taken = number(child.get("cost")), number(child.get("seconds"))
+    said = "" if child.get("state") == "COMPLETED" else word
+    what = f"{mark} {clean(child.get('task') or '')}"
+    return what, said, short_dollars(cost) if cost else "", short_seconds(taken) if taken else ""
+
+
+def plan_lines(doc: Doc) -> list[str]:
+    """`✓ load the table`: each step of the plan, with a mark for how it stands."""
+    marks = {"done": "✓", "doing": "●"}
+    return [f"{marks.get(str(item.get('state')), '○')} {clean(item.get('text') or '')}" for item in dicts(doc, "plan")]
 
 
 def definitions_title(doc: Doc) -> str:

@@ -69,7 +69,7 @@ def test_old_results_become_stubs_that_name_their_step_and_recall_reads_them(lon
         return ("Again.", [("recall", {"step": 3})]) if n == 21 else ("Done.", [])
 
     script = ScriptedModel(reply)
-    run = ask(long_book, script, model=model, compact_at=10_000)
+    run = ask(long_book, script, model=model, compact_at=10_500)
     assert run.state == "COMPLETED"
     assert condensed(run)[0].startswith("Condensed the results of ")
     assert re.fullmatch(r"Condensed .*: [\d,]+ tokens became [\d,]+; saves ≈ \$0\.\d+ a call\.", condensed(run)[0])
@@ -103,6 +103,26 @@ def test_then_old_steps_become_a_summary_and_the_next_turn_goes_on_with_it(long_
     assert "the harbour is blue" in sent(long_book.bodies[-1])
     assert after.cache.read >= 0.9 * run.cache.prefix, "the condensed conversation is a prefix like any other"
     assert "The log is read." in sent(long_book.bodies[-1])
+
+
+def test_after_each_compaction_the_task_and_the_plan_stand_at_the_tail(long_book: Any) -> None:
+    def reply(n: int) -> Any:
+        if n == 2:
+            return "", [("plan", {"items": [{"text": "read the pages", "state": "doing"}, {"text": "sum up"}]})]
+        return (f"I read page {n}. {filler(-n, 60)}", [("reading", {"number": n})]) if n <= 30 else ("Done.", [])
+
+    script = ScriptedModel(reply)
+    run = ask(long_book, script, compact_at=8_000)
+    assert run.state == "COMPLETED", run.error
+    assert any(re.match(r"Condensed \d+ steps: ", what) for what in condensed(run))
+    machine = long_book.session.machine()
+    for step in (step.n for step in run.steps if step.state == "CONDENSING"):
+        tail = machine.context_at(run.run_id, step)["blocks"][-1]
+        assert tail["label"] == "reminder"
+        assert "Read the log." in tail["content"]["text"]
+        assert "[>] read the pages\n[ ] sum up" in tail["content"]["text"]
+    assert "[>] read the pages" in script.seen[-1]
+    assert script.seen[-1].count("The task, as it was asked") <= 3, "older ones are condensed like anything else"
 
 
 @pytest.mark.parametrize("model", WIRES)
@@ -242,3 +262,26 @@ def test_the_simulated_model_goes_on_after_a_summary_and_makes_no_call_again(lon
     run = long_book.ask(task, context="none", max_steps=200, compact_at=8_000)
     assert condensed(run)
     assert [tool.arguments["number"] for step in run.steps for tool in step.tools] == list(range(40, 54))
+
+
+def test_another_model_may_write_the_summaries_and_its_price_counts(long_book: Any) -> None:
+    script = ScriptedModel(calls(14), summary=lambda _: "Found: the harbour is blue [2].")
+    run = ask(long_book, script, compact_at=8_000, compact_model="sim:claude-haiku-4-5")
+    assert run.state == "COMPLETED", run.error
+    asked = [body for body in long_book.bodies if "haiku" in body["model"]]
+    assert len(asked) == len(script.summaries) > 0
+    assert all("tools" not in body for body in asked), "it reads the steps alone, as text"
+    assert "[1] called reading" in sent(asked[0])
+    assert "the harbour is blue" in sent(long_book.bodies[-1])
+    assert run.cost == pytest.approx(sum(step.cost or 0 for step in run.steps))
+
+
+def test_the_budget_holds_with_the_summaries_in_it(long_book: Any) -> None:
+    run = ask(long_book, ScriptedModel(calls(60)), compact_at=8_000, budget=0.2)
+    assert run.state == "FAILED"
+    assert run.error.code == "budget.exceeded"
+    assert condensed(run)
+    assert (
+        run.cost == pytest.approx(run.receipt["budget"]["spent"]) == pytest.approx(sum(s.cost or 0 for s in run.steps))
+    )
+    assert run.cost <= 0.2

@@ -113,7 +113,7 @@ def test_the_first_picture_makes_anthropics_messages_be_written_anew_and_that_is
     book.ask("Explain `tide`.")
     run = book.ask("What does `fig` show?")
     assert run.cache.read == pytest.approx(run.cache.expected, abs=129)
-    assert run.cache.read < 2700, "tools and system only: the definitions before it are read anew"
+    assert run.cache.read < 3000, "tools and system only: the definitions before it are read anew"
     assert book.ask("And so?").cache.read > run.cache.read
 
 

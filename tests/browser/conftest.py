@@ -76,6 +76,14 @@ class Lab:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(values))
 
+    def end_kernels(self) -> None:
+        """End every kernel of the server, as a person does who shuts all of them down."""
+        with urllib.request.urlopen(f"{self.url}/api/kernels", timeout=30) as answer:
+            running = json.load(answer)
+        for kernel in running:
+            request = urllib.request.Request(f"{self.url}/api/kernels/{kernel['id']}", method="DELETE")
+            urllib.request.urlopen(request, timeout=30).close()
+
 
 def notebook_of(cells: list[Any]) -> dict[str, Any]:
     code = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
@@ -280,16 +288,7 @@ def open_page(browser: Any, lab: Lab) -> Iterator[Any]:
     yield opened
     for context in contexts:
         context.close()
-    end_kernels(lab)
-
-
-def end_kernels(lab: Lab) -> None:
-    """Lab gives a notebook that is opened again its old kernel; a test must not inherit one."""
-    with urllib.request.urlopen(f"{lab.url}/api/kernels", timeout=30) as answer:
-        running = json.load(answer)
-    for kernel in running:
-        request = urllib.request.Request(f"{lab.url}/api/kernels/{kernel['id']}", method="DELETE")
-        urllib.request.urlopen(request, timeout=30).close()
+    lab.end_kernels()  # Lab gives a notebook that is opened again its old one; a test must not inherit it
 
 
 @pytest.fixture

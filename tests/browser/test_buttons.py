@@ -17,6 +17,8 @@ log = []"""
 ASK = "%%agent\nRun this, please:\n```\nlog.append(1)\nlog\n```"
 BUSY = "import time\nfrom pathlib import Path\nwhile not Path('go').exists(): time.sleep(0.05)"
 FOCUSED = "() => document.activeElement.textContent.trim()"
+WRITE = "%%agent --tools inspect\nWrite a function called `mean` of values, please."
+MEAN = "def mean(values):\n    return values[0]"
 
 
 @pytest.fixture
@@ -93,8 +95,8 @@ def test_code_that_waits_is_taken_as_a_cell(asked: Any) -> None:
     page.cell(2).locator(".cm-content", has_text="log.append(1)").wait_for()
     output.get_by_text("✓", exact=True).wait_for()
     assert "The person took the code as a cell" in output.inner_text()
-    made = page.save(path)["cells"][2]
-    run = page.save(path)["cells"][1]["outputs"][0]["data"][MIME]
+    _, asking, made, *_ = page.save(path)["cells"]
+    run = asking["outputs"][0]["data"][MIME]
     assert made["metadata"]["agentnb"] == {"run": run["run_id"], "model": run["model"], "accepted": True}
     assert made["execution_count"] is None
     assert "[]" in page.ran(3), "it did not run"
@@ -129,3 +131,87 @@ for source in ("one", "two", "three"):
             "left => document.querySelectorAll('.agentnb-proposal').length === left", arg=2 - number
         )
     assert ["".join(cell["source"]) for cell in page.save(path)["cells"][2:]] == ["one", "two", "three", "1"]
+
+
+@pytest.fixture
+def written(front: Any) -> Any:
+    """A notebook in which a cell holds an answer with one block of code, and that block."""
+
+    def opened(name: str, *cells: str) -> tuple[Any, Any, Any, str]:
+        page, path = front(name, [f"{LOAD}\nlog = [2]", *cells, WRITE, "1"], upto=len(cells) + 2)
+        block = page.output(len(cells) + 1).locator("pre.agentnb-code-1")
+        block.wait_for()
+        code = page.save(path)["cells"][len(cells) + 1]["outputs"][0]["data"][MIME]["text"]
+        return page, path, block, code.partition("```python\n")[2].partition("\n```")[0]
+
+    return opened
+
+
+def tool(block: Any, name: str) -> Any:
+    return block.locator("xpath=..").get_by_role("button", name=name)
+
+
+def test_code_of_an_answer_is_inserted_below_by_the_keyboard(written: Any) -> None:
+    page, path, block, code = written("below")
+    page.page.mouse.move(0, 0)
+    assert block.locator("xpath=..").locator(".agentnb-code-tools").evaluate("n => getComputedStyle(n).opacity") == "0"
+    tool(block, "Copy").focus()
+    page.page.keyboard.press("Tab")
+    assert page.page.evaluate(FOCUSED) == "Insert below"
+    page.picture(f"code-buttons-{path.stem}", of=page.cell(1))
+    page.page.keyboard.press("Enter")
+    page.cell(3).wait_for()
+    _, asking, made, *_ = page.save(path)["cells"]
+    run = asking["outputs"][0]["data"][MIME]
+    assert "".join(made["source"]) == code
+    assert code.startswith("def mean(")
+    assert made["metadata"]["agentnb"] == {"run": run["run_id"], "model": run["model"], "accepted": True}
+    assert made["execution_count"] is None, "what is inserted does not run"
+    page.page.keyboard.press("Shift+Enter")  # it is selected
+    page.wait_done(2)
+    assert "2.0" in page.output(2).inner_text()
+
+
+def test_code_of_an_answer_is_copied(written: Any) -> None:
+    page, path, block, code = written("copy")
+    block.hover()
+    tool(block, "Copy").click()
+    block.locator("xpath=..").get_by_text("Copied.").wait_for()
+    page.cell(2).locator(".cm-content").click()
+    for keys in ("Control+a", "Control+v"):
+        page.page.keyboard.press(keys)
+    assert "".join(page.save(path)["cells"][2]["source"]) == code
+
+
+def test_code_of_an_answer_is_shown_as_a_change_to_the_cell_that_defines_the_same(written: Any) -> None:
+    page, path, block, code = written("instead", "values = [1, 2]", MEAN)
+    block.hover()
+    tool(block, "Replace…").click()
+    proposal = page.cell(2).locator(".agentnb-proposal")
+    proposal.get_by_text("Proposed change to this cell").wait_for()
+    assert "values[0]" in page.cell(2).locator(".cm-content").inner_text(), "not replaced before a person says so"
+    proposal.get_by_role("button", name="Replace").click()
+    proposal.wait_for(state="detached")
+    assert "".join(page.save(path)["cells"][2]["source"]) == code
+    block.hover()
+    tool(block, "Replace…").click()
+    page.page.get_by_text("The cell has this text already.").wait_for()
+
+
+def test_where_no_cell_fits_the_button_says_so(written: Any) -> None:
+    page, _, block, _ = written("none")
+    block.hover()
+    tool(block, "Replace…").click()
+    page.page.get_by_text("No cell defines what this code defines. Insert it below instead.").wait_for()
+    assert page.page.locator(".agentnb-proposal").count() == 0
+
+
+def test_without_the_kernels_extension_code_can_only_be_copied(written: Any) -> None:
+    page, _, block, _ = written("unlinked")
+    page.cell(2).locator(".cm-content").click()
+    page.page.keyboard.press("Control+a")
+    page.page.keyboard.type("%unload_ext agentnb")
+    page.ran(2)
+    block.hover()
+    tool(block, "Copy").wait_for()
+    tool(block, "Insert below").wait_for(state="hidden")

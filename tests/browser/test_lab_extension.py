@@ -261,6 +261,30 @@ def test_an_answer_that_came_while_the_page_was_loaded_anew_is_there(front: Any,
     assert [each[MIME]["state"] for each in data] == ["COMPLETED"]
 
 
+def test_a_question_of_before_the_page_was_loaded_anew_has_its_buttons_unsaved(front: Any) -> None:
+    page, _ = front("lost", [LOAD + "\nlog = []", ASK, "log"], upto=2)
+    page.output(1).get_by_role("button", name="Run", exact=True).wait_for()
+    page.reload()
+    page.output(1).get_by_role("button", name="Run", exact=True).click()
+    page.output(1).get_by_text("✓", exact=True).wait_for()
+    assert "[1]" in page.ran(2)
+
+
+def test_a_notebook_saved_in_mid_run_says_what_is_true_when_its_kernel_is_gone(front: Any, lab: Any) -> None:
+    page, path = front("gone", [LOAD, "%%agent\nTell me about the sea."], upto=1)
+    page.run(1)
+    page.output(1).get_by_text("Asking: ").first.wait_for()
+    page.save(path)
+    lab.end_kernels()
+    page.reload()
+    page.output(1).get_by_text("Going on when this was shown. %agent_runs show r-").wait_for()
+    assert page.output(1).get_by_text("rror displaying widget").count() == 0
+    page.wait_idle()
+    page.ran(0)
+    page.output(1).get_by_text("Not finished: it stopped while").wait_for()
+    assert page.output(1).get_by_text("What was committed is kept: %agent_runs resume r-").count() == 1
+
+
 def test_the_page_does_nothing_but_what_the_protocol_names(front: Any) -> None:
     bad = """from agentnb.notebook.lab.protocol import digest_of
 for message in (

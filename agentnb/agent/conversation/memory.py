@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from agentnb.agent.conversation.drift import REMINDER
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Opaque, Text, ToolResult
 
@@ -129,8 +130,8 @@ def _stretch(sized: Sized) -> tuple[int, ...]:
     )
 
 
-STAYS = ("plan",)
-"""Labels of blocks that the model keeps for itself: the newest stays word for word."""
+STAYS = (REMINDER,)
+"""Labels of blocks that tell the task and the plan again: the newest stays word for word."""
 
 
 def _touched(block: Block, names: frozenset[str]) -> bool:

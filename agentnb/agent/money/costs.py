@@ -46,6 +46,19 @@ class Spending:
             spent=self.spent + (cost.total or 0.0),
         )
 
+    def with_child(self, child: Spending) -> Spending:
+        """Return the sums with those of a child's run."""
+        if child.usage is None and child.cost is None:
+            return self
+        usage = child.usage or Usage()
+        return replace(
+            self,
+            usage=self.usage + usage if self.usage else usage,
+            calls=self.calls + child.calls,
+            cost=_sum(self.cost or NOTHING, child.cost or NOTHING),
+            spent=self.spent + child.spent,
+        )
+
     def paid(self, dollars: float) -> Spending:
         """Return the sums with what was paid beside the calls, for a cache object."""
         before = self.cost or NOTHING

@@ -164,6 +164,8 @@ class RunTool(Record):
     """True where the call was not carried out."""
     seconds: float
     """Seconds that it took."""
+    child: Record | None
+    """The run that the call delegated: `run_id`, `task`, `state`, `cost` and `seconds`; None for any other call."""
     decision: Record | None
     """A person's word on it: `approved`, `rest`, `reason`, `by` and `at`; None where nobody was asked."""
 

@@ -59,7 +59,7 @@ class ChosenSegment:
 
 @dataclass(frozen=True, kw_only=True)
 class Path:
-    """A path as a segment sends it: its turns, its blocks with their weights, and what became of what they hold.
+    """A path as a segment sends it: its turns, its weighed blocks, and what became of what they hold.
 
     Weights are pieces of text (see tokens.pieces).
     """

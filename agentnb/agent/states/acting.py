@@ -8,12 +8,15 @@ from typing import cast
 
 from agentnb import canonical
 from agentnb.agent.approvals import Decision, Proposed
+from agentnb.agent.conversation.drift import TIMES, TOLD, reminded, times_before
 from agentnb.agent.conversation.turn_blocks import open_calls, result_block, tool_record
 from agentnb.agent.deps import Services
 from agentnb.agent.state import AgentState, HeldDefinition, Step, StepEvent
+from agentnb.agent.states.children import Children
+from agentnb.agent.tools.plan import PlanItem
 from agentnb.agent.tools.tool import Outcome, Tool, ToolBox, carry_out, pick
 from agentnb.canonical import JsonMapping, JsonObject
-from agentnb.errors import ActionUnsure, RunInterrupted
+from agentnb.errors import ActionUnsure, RunInterrupted, RunRepeats
 from agentnb.models.messages import ToolCall, ToolResult
 
 
@@ -23,6 +26,7 @@ class Acting:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._machine = services.machine
+        self._children = Children(services)
 
     def __call__(self, state: AgentState) -> Step:
         """Carry out every call of the reply, or none where a person is to be asked first."""
@@ -35,25 +39,46 @@ class Acting:
             return self._ask(state, asked, box)
         records = []
         started = self._services.clock.monotonic()
+        children = self._children.run(state, box, [each for each in calls if _delegates(box, each.call)])
         for proposed in calls:
-            word = approvals.said_of(run_id, proposed)
-            outcome, seconds = self._timed(box, proposed, word)
-            outcome = said_once(outcome, state.definitions)
+            word, child = approvals.said_of(run_id, proposed), children.get(proposed.number)
+            outcome, seconds = (child.outcome, child.seconds) if child else self._timed(box, proposed, word)
+            outcome = self._noticed(state, proposed.call, said_once(outcome, state.definitions))
             state = replace(
                 state,
+                spending=state.spending.with_child(child.spending) if child and child.spending else state.spending,
+                plan=state.plan if outcome.plan is None else self._without_secrets(outcome.plan),
                 blocks=(*state.blocks, result_block(proposed.call, outcome, step=state.replies)),
                 definitions=_holding(state.definitions, outcome),
                 proposals=(*state.proposals, *([outcome.proposes] if outcome.proposes else [])),
             )
-            records.append(tool_record(proposed.call, outcome, seconds, word, scrub=self._services.scrub.of_output))
+            record = tool_record(proposed.call, outcome, seconds, word, scrub=self._services.scrub.of_output)
+            records.append(record | (child.shown() if child else {}))
         self._machine.current.attach(
             seconds=round(self._services.clock.monotonic() - started, 6),
             what=", ".join(f"{r['name']}{' (refused)' if r['refused'] else ''}" for r in records),
             tools=records,
         )
-        return StepEvent.CARRIED_OUT, replace(
-            state, approvals=replace(approvals, asking=()), redactions=tuple(self._services.scrub.report())
-        )
+        state = replace(state, approvals=replace(approvals, asking=()), redactions=tuple(self._services.scrub.report()))
+        return StepEvent.CARRIED_OUT, reminded(state)
+
+    def _without_secrets(self, plan: Sequence[PlanItem]) -> tuple[PlanItem, ...]:
+        return tuple(replace(item, text=self._services.scrub.of_output(item.text)) for item in plan)
+
+    def _noticed(self, state: AgentState, call: ToolCall, outcome: Outcome) -> Outcome:
+        """Add a word to the model where the outcome came too often. Raises RunRepeats where it comes again.
+
+        Whoever resumes such a run lets it go on.
+        """
+        current, tools = self._machine.current, self._services.tools
+        before = times_before(state.blocks, call, outcome.text, lambda name: name in tools and tools[name].acts)
+        if before >= TIMES and not current.replaying and current.run_id not in self._services.limits:
+            raise RunRepeats(
+                f"{call.name} came {before + 1} times with the same arguments and the same result",
+                about=canonical.dump(dict(call.arguments)).decode()[:200],
+                todo="Nothing is lost. Ask in another way, or let another model try.",
+            )
+        return replace(outcome, text=f"{outcome.text}{TOLD}") if before + 1 >= TIMES else outcome
 
     def _ask(self, state: AgentState, calls: Sequence[Proposed], box: ToolBox) -> Step:
         """Nothing runs before a person has spoken: not even the reply's other calls, so that the order stays."""
@@ -157,6 +182,10 @@ class Listening:
             current.attach(what=f"{said} {word.question.tool} ({word.by})", decision=word.to_json())
         state = replace(state, waits=state.waits + 1)
         return StepEvent.HEARD if state.waiting(current.run_id) else StepEvent.ALL_SAID, state
+
+
+def _delegates(box: ToolBox, call: ToolCall) -> bool:
+    return call.name in box.tools and box.tools[call.name].delegates
 
 
 def _changed(arguments: JsonMapping) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agentnb.agent.conversation import memory
+from agentnb.agent.conversation.drift import told_again
 from agentnb.agent.conversation.memory import SUMMARY_LABEL, Leaving, Sized
 from agentnb.agent.conversation.summary import INSTRUCTION, as_text, outline, with_summary, words_of
 from agentnb.agent.conversation.turn_blocks import prompt_tokens
@@ -44,12 +45,16 @@ class Condensing:
         if cut is None:
             return StepEvent.CONDENSED, state
         if cut.summary:
-            cut = self._readable(state, sized, cut)
-            text, state = self._summed_up(state, sized, cut)
+            whole, cut = cut, self._readable(state, sized, cut)
+            if sum(sized.tokens[index] for index in cut.gone) >= memory.LEAST:
+                text, state = self._summed_up(state, sized, cut)
+            else:  # one step is more than can be read at once: so little would be summed up for ever
+                cut, text = whole, outline([sized.blocks[index] for index in whole.gone])
             blocks = with_summary(sized, cut, text)
         else:
             blocks = memory.with_stubs(sized.blocks, cut.gone)
-        return StepEvent.CONDENSED, self._told(self._onward(state, call, sized, blocks), sized, cut, blocks)
+        state = self._told(self._onward(state, call, sized, blocks), sized, cut, blocks)
+        return StepEvent.CONDENSED, told_again(state)
 
     def _onward(self, state: AgentState, call: Call, sized: Sized, blocks: Sequence[Block]) -> AgentState:
         """Return the state in a segment that this run begins here: the same frame, then these blocks alone."""
@@ -103,8 +108,10 @@ class Condensing:
         return replace(cut, gone=tuple(memory.whole_steps(sized.blocks, gone, cut.gone)))
 
     def _apart(self, state: AgentState, sized: Sized) -> bool:
-        """Tell whether the summary has a prompt of its own: another model gives it, or this prompt is too long or asks
-        for a schema."""
+        """Tell whether the summary has a prompt of its own.
+
+        So it is where another model gives it, and where this prompt is too long or asks for a schema.
+        """
         model = self._services.model(state.address)
         other = state.options.compact_model not in ("", state.address) or state.schema is not None
         fits = sized.total + 2 * state.options.max_tokens <= model.window * CERTAIN

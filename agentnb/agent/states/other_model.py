@@ -1,4 +1,4 @@
-"""Go on with another model in mid-run: the run begins a new segment and keeps what was said."""
+"""Go on with another model in mid-run, in a new segment that keeps what was said."""
 
 from __future__ import annotations
 

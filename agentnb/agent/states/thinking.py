@@ -82,7 +82,8 @@ class Thinking:
         wanted = self._services.limits.get(run_id, Limits()).model
         if wanted and wanted != state.address:
             state = with_model(state, wanted, run_id, self._services)
-        self._services.keepalive.stop()
+        if not state.child_of:
+            self._services.keepalive.stop()
         before = state.spending.spent
         call, prediction = self._preparing.prepare(state)
         if not state.paused and self._preparing.outgrown(state, call):
@@ -139,7 +140,7 @@ class Thinking:
         """Return the call bound to a cache object, where the provider keeps such, one pays, and the budget allows
         it."""
         objects, provider = self._services.objects, self._services.provider_for(state.address)
-        if not isinstance(provider, ObjectProvider):
+        if not isinstance(provider, ObjectProvider) or state.child_of:  # its parent's call has seen to it
             return state, call
         before, existed = objects.spent, objects.find(call.prompt, call.model, call.scope) is not None
         held = objects.ensure(
@@ -293,7 +294,7 @@ class Thinking:
             wasted = prices.cost_of(call.model, answer.wasted)
             state = replace(state, spending=state.spending.with_call(answer.wasted, wasted))
         event, state = advance(state, reply, cost, sent=len(call.prompt.blocks))
-        if event is StepEvent.ANSWERED and state.schema is None:  # no ping may ask for an answer by a schema
+        if event is StepEvent.ANSWERED and state.schema is None and not state.child_of:  # no ping may ask by a schema
             self._services.keepalive.begin(state.address, call, self._preparing.plan(state, call).pings)
         return event, state
 

@@ -1,4 +1,4 @@
-"""Tools on the notebook itself: look at a name, run code in the kernel, propose cells, ask the person."""
+"""Offer tools on the notebook: look at a name, run code, propose cells, ask the person, keep a plan."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+from agentnb.agent.tools.plan import LONGEST, MOST, PlanItem
 from agentnb.agent.tools.proposals import Proposal, text_digest
 from agentnb.agent.tools.tool import Outcome
 from agentnb.canonical import JsonMapping
@@ -100,3 +101,30 @@ class NotebookTools:
         if not short or not all(choice.strip() for choice in choices):
             return f"Give at most {MAX_CHOICES} choices, each with a text and none twice."
         return ""
+
+    def plan(self, items: list[PlanItem]) -> Outcome:
+        """Keep a list of this task's steps: the person sees it, and you are reminded of it. For work of many steps
+        alone. Give the whole list each time that a step begins or is done."""
+        done = sum(item.state == "done" for item in items)
+        return Outcome(text=f"Kept: {done} of {len(items)} done.", plan=tuple(items))
+
+    def plan_trouble(self, items: list[PlanItem]) -> str:
+        """Say why a plan cannot be kept; an empty text where it can."""
+        short = all(item.text.strip() and len(item.text) <= LONGEST for item in items)
+        fits = short and len(items) <= MOST
+        return "" if fits else f"Give at most {MOST} steps, each with a text of at most {LONGEST} characters."
+
+    def delegate(
+        self,
+        task: Annotated[str, "Whole in itself: the other agent sees nothing of this conversation."],
+        tools: Annotated[
+            list[str] | None, "Those of your tools that it may use; default: all that it can have."
+        ] = None,
+    ) -> Outcome:
+        """Give a part of the task to another agent and get its answer. Several calls in one reply run side by side:
+        for parts that do not need each other. Name the definitions that it needs in backticks."""
+        raise AssertionError("a child's run is the result of this tool; it is never carried out here")
+
+    def delegate_trouble(self, task: str, tools: list[str] | None = None) -> str:
+        """Say why a part cannot be delegated; an empty text where it can."""
+        return "" if task.strip() else "The task is empty."

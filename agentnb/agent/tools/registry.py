@@ -1,7 +1,8 @@
 """The tools that come built in, each listed once: what it is made of and what it may do.
 
-By default a model has those of AgentNB.tools. They read the notebook, run code when a person lets them, and propose
-cells. Their schemas stand in every request; the project's files, its tests and questions are for tasks that need them.
+By default a model has those of AgentNB.tools. They read the notebook, run code when a person lets them, propose cells,
+and keep a plan. A tool that came along only later would begin a new segment, and that is dear. Their schemas stand in
+every request; the project's files, its tests and questions are for tasks that need them.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Listed:
     acts: bool = False
     on_main: bool = False
     asks: bool = False
+    delegates: bool = False
     shows_values: bool = False
     trouble: Callable[..., str] | None = None
     rehearse: Callable[..., str] | None = None
@@ -38,7 +40,9 @@ REGISTRY = (
         call=NotebookTools.run_code, acts=True, on_main=True, shows_values=True, rehearse=NotebookTools.rehearse_code
     ),
     Listed(call=NotebookTools.propose_cell, trouble=NotebookTools.proposal_trouble),
+    Listed(call=NotebookTools.plan, trouble=NotebookTools.plan_trouble),
     Listed(call=NotebookTools.ask_user, acts=True, asks=True, trouble=NotebookTools.question_trouble),
+    Listed(call=NotebookTools.delegate, delegates=True, trouble=NotebookTools.delegate_trouble),
     Listed(call=ProjectFiles.list_files),
     Listed(call=ProjectFiles.read_file, shows_values=True),
     Listed(call=ProjectFiles.search_code, shows_values=True),
@@ -73,7 +77,7 @@ class OnDemand(dict[str, Tool]):
 
 
 def _bound(each: Listed, owner: object) -> Tool:
-    said = {name: getattr(each, name) for name in ("acts", "on_main", "asks", "shows_values")}
+    said = {name: getattr(each, name) for name in ("acts", "on_main", "asks", "delegates", "shows_values")}
     tool = tool_of(each.call.__get__(owner), ours=True, **said)
     trouble = tool.trouble if each.trouble is None else each.trouble.__get__(owner)
     rehearse = None if each.rehearse is None else each.rehearse.__get__(owner)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, overload
 
 from agentnb.agent.tools.arguments import WrongArguments, schema_of, taken
+from agentnb.agent.tools.plan import PlanItem
 from agentnb.agent.tools.policy import allows
 from agentnb.agent.tools.proposals import Proposal
 from agentnb.canonical import JsonMapping
@@ -29,12 +30,13 @@ class Unable(Exception):
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """Holds what a tool gave. `holds` lists definitions that the text brings into the conversation. `proposes` is a
-    cell to show to a person."""
+    cell to show to a person. `plan` is the run's plan from now on."""
 
     text: str
     is_error: bool = False
     refused: bool = False
     proposes: Proposal | None = None
+    plan: tuple[PlanItem, ...] | None = None
     holds: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -57,6 +59,7 @@ class Tool:
     acts: bool = True
     on_main: bool = True
     asks: bool = False
+    delegates: bool = False
     ours: bool = False
     shows_values: bool = True
     take: Callable[[Mapping[str, Any]], dict[str, Any]] = dict

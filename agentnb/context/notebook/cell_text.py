@@ -111,7 +111,7 @@ def outline_line(run: CellRun, before: str = "") -> str:
 
 
 PLAIN = ("printed", "result", "shown")
-"""Kinds of outputs of which a line says nothing where they are longer than one."""
+"""Kinds of outputs that a line cannot tell where they are longer than one."""
 CODE, BOUND = 40, 5
 """Characters of code, or names, in a line of an outline."""
 

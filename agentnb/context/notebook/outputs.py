@@ -79,7 +79,7 @@ _VOLATILE = re.compile(
 
 
 def steady(text: str) -> str:
-    """Return the text, to compare by, without what differs each time that the same code runs: timings, the time of day.
+    """Return the text to compare by, without what differs at each run of the same code: timings, the time.
 
     What is told keeps them: people ask which of two is faster.
     """

@@ -81,11 +81,11 @@ _WHICH = re.compile(
     r"|\bbefore\s+(?:that|(?:the\s+)?last)\b",
     re.IGNORECASE,
 )
-"""Which of several plots, tables or errors is meant, by the words before the noun; without such a word the last."""
+"""Places of the plot, table or error that is meant, by the words before the noun; without one, the last."""
 _ASKS = re.compile(
     r"(?:.*[.!?,]\s+)?(?:(?:please|now|then|and|also|can you|could you)\s+)*\w+", re.IGNORECASE | re.DOTALL
 )
-"""What ends with a verb that asks for something: the plot of "Plot the ages" is not there yet."""
+"""Words that end with a verb that asks for something: the plot of "Plot the ages" is not there yet."""
 _BESIDE = re.compile(
     rf"\b(?:{_NOUN})\s+(?:right |just )?(?P<side>before|above|after|below)\s+(?!this|that|it\b)", re.IGNORECASE
 )
@@ -114,7 +114,7 @@ class Pointed:
     at_length: bool = False
     """It speaks of a list or table as a whole."""
     beside: int = 0
-    """Where the cell that is meant stands beside the one that it names: "the cell after the import" is 1."""
+    """Steps from the named cell to the meant one: "the cell after the import" is 1."""
     missing: tuple[int, ...] = ()
     """Numbers of cells that are not there."""
     above: bool = False
@@ -186,7 +186,7 @@ def _says_above(task: str) -> bool:
 
 
 def _of_kind(task: str, before: Sequence[CellRun]) -> Iterator[tuple[CellRun, str]]:
-    """Return the last cell that showed what is spoken of, or the one that is meant by its place among such."""
+    """Return the last cell that showed what is spoken of, or the one meant by its place among such."""
     for pattern, kinds in _KINDS:
         said = next((found for found in pattern.finditer(task) if not _ASKS.fullmatch(task[: found.end()])), None)
         shown = [run for run in before if run.has(*kinds)] if said else []

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from agentnb.canonical import Clock, SystemClock, digest
+from agentnb.canonical import Clock, SystemClock, digest, well_formed
 from agentnb.durable.journal.protocol import Journal
 from agentnb.durable.journal.sqlite.journal import EmbeddedJournal
 from agentnb.errors import InputError
@@ -86,6 +86,8 @@ def _known(address: str) -> str:
             f"no journal is served by {scheme}://",
             todo='Name ":memory:", a directory or postgresql://user@host/database.',
         )
+    if well_formed(address) != address or "\0" in address:
+        raise InputError("the journal's address holds what no address can hold", todo="Write it with plain letters.")
     return address
 
 
@@ -94,13 +96,17 @@ _SETTINGS = re.compile(r"^postgres(?:ql)?:|(?:^|\s)(?:host|hostaddr|port|dbname|
 
 
 def _directory(address: str) -> Path:
-    if _SETTINGS.search(address) and not Path(address).exists():
+    if _SETTINGS.search(address):
         raise InputError(
             "a journal's database is named by an address, not by settings",
             todo="Write postgresql://user@host/database; the password may stand in PGPASSWORD or ~/.pgpass.",
         )
-    home = Path(address).expanduser().resolve()
-    if home.exists() and not home.is_dir():
+    try:
+        home = Path(address).expanduser().resolve()
+        is_file = home.exists() and not home.is_dir()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError("this is no directory's path", about=ascii(address)[:200], todo="Name a directory.") from error
+    if is_file:
         raise InputError(
             "a journal is a directory, and this is a file",
             about=str(home),

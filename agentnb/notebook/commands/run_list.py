@@ -16,7 +16,8 @@ from agentnb.view.tables import Bar, Code, Figure, Stacked
 from agentnb.view.view_text import Doc, input_tokens, part, run_seconds, state_words
 
 ROWS = 20
-COLUMNS = ("when", "question and run", "prompt", "cached", "cost", "time")
+COLUMNS = ("when", "question and run", "prompt", "cached", "cost", "time in steps")
+"""`time in steps` is the sum of the steps: waiting for a person, or for a worker, is no part of it."""
 
 
 def list_runs(notebook: Notebook, rest: str) -> None:
@@ -26,7 +27,7 @@ def list_runs(notebook: Notebook, rest: str) -> None:
             f"%agent_runs list wants a whole number from 1 on, not {rest!r}", todo="Write e.g. %agent_runs list 50"
         )
     wanted = int(rest or ROWS)
-    found = notebook.session.machine().journal.runs(limit=wanted + 1)
+    found = notebook.session.runs(wanted + 1)
     more = [f"More: %agent_runs list {max(50, 2 * wanted)}"] if len(found) > wanted else []
     ours = [run for run in found[:wanted] if run.tags.get("execution", "").startswith(f"{notebook.nonce}:")]
     others = [run for run in found[:wanted] if run not in ours]

@@ -88,7 +88,7 @@ def _one_run(session: Session, rest: str) -> str:
     """Return the run that was named, or the newest one."""
     if rest:
         return rest.split()[0]
-    newest = session.machine().journal.runs(limit=1)
+    newest = session.runs(1)
     if not newest:
         raise InputError("the journal holds no run yet", todo="Run %%agent first.")
     return newest[0].run_id
@@ -113,7 +113,7 @@ def _resume(notebook: Notebook, rest: str) -> None:
 
 def _last_stopped(session: Session) -> str:
     """Return the newest run that was stopped or that failed: what `resume` alone means."""
-    found = session.machine().journal.runs(limit=200)
+    found = session.runs(200)
     stopped = (run.run_id for run in found if run.status == records.PAUSED or run.failed_in)
     if (run_id := next(stopped, None)) is None:
         raise InputError("no run was stopped, and none has failed", todo="%agent_runs list shows how they stand.")

@@ -47,6 +47,7 @@ class Buttons:
         self._note: Any = None
         self._box: Any = None
         self._enabled = True
+        self._shown: JsonObject = {}
         self.insert: Callable[[str], bool] | None = None
         """Puts code below the cell that asked; None where no page can."""
 
@@ -98,12 +99,17 @@ class Buttons:
             self._note.value = wrap(f'{_FOCUS}<p style="margin:4px 0;{SMALL}">✗ {esc(trouble)}</p>')
 
     def close(self, said: str) -> None:
-        """Put a sentence in their place."""
+        """Put a sentence in their place; an empty one leaves nothing to see."""
         before, self._open, self.presses, self._note = self._open, [], [], None
         if self._handle is not None:
             self._show(_said(said))
         _close_all([*before, *([self._box] if self._box is not None else [])])
         self._box = None
+
+    def show_again(self) -> None:
+        """Tell a page that was loaded anew of the buttons, in case it never got them."""
+        if self._box is not None:
+            self._show(self._shown)
 
     def _row(self, library: Any, question: Question, *, alone: bool) -> Any:
         """Return one call: its number and beginning where there are several, then what can be said of it."""
@@ -216,6 +222,7 @@ class Buttons:
         return widget
 
     def _show(self, data: JsonObject) -> None:
+        self._shown = data
         metadata = {"agentnb": {"run": self._run_id, "part": PART}} if self._run_id else None
         if self._handle is None:
             name = f"{self._run_id}/{PART}" if self._run_id else True

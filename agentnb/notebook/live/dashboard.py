@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from agentnb.canonical import Clock, JsonObject
 from agentnb.view.answer.markup import settled, to_html
 from agentnb.view.progress import BAR_STYLES, Progress
-from agentnb.view.style import PRE, clean, esc, wrap
+from agentnb.view.style import PRE, SMALL, clean, esc, wrap
 
 INTERVAL = 0.25
 """Seconds between two repaints."""
@@ -133,7 +133,7 @@ class Widgets:
             self._box.add_class(name)
         self._pieces.show(run.answer)
         view = {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
-        self._show({VIEW_MIME: view, "text/plain": run.line(now, beside), "text/html": wrap(run.stage_html(beside))})
+        self._show({VIEW_MIME: view, **_unwatched(self._run_id, run.line(now, beside))})
 
     def paint(self, run: Progress, now: float, beside: str) -> None:
         assert self._pieces is not None
@@ -185,6 +185,12 @@ class Widgets:
             self._handle = self._display(data, raw=True, display_id=self._run_id or True, metadata=metadata)
         else:
             self._handle.update(data, raw=True, metadata=metadata)
+
+
+def _unwatched(run_id: str, line: str) -> Bundle:
+    """For a front end without widgets, and for a notebook that is saved now: nothing will update it there."""
+    said = f"● Going on when this was shown. %agent_runs show {run_id} tells how it stands." if run_id else line
+    return {"text/plain": said, "text/html": wrap(f'<p style="margin:0;{SMALL}">{esc(said)}</p>')}
 
 
 class Pieces:

@@ -32,7 +32,7 @@ _VERBS = {
     "delegate": r"delegate",
     "recall": r"recall|remember",
 }
-_MANY = {"inspect": "name", "read_cell": "cell", "read_file": "file"}
+_MANY = {"inspect": "name", "read_cell": "cell", "read_file": "file", "delegate": "rest"}
 """Tools that are called once for each thing named, and the kind of that thing."""
 _KINDS = {
     "code": "code source expression program script",
@@ -146,6 +146,8 @@ def _things(part: _Clause, kind: str, held: Conversation) -> list[Any]:
     """List what the clause names of a kind. What is held in full is not inspected again."""
     if kind == "cell":
         return _cells(part, held)
+    if kind == "rest":
+        return list(dict.fromkeys(_spans(part.rest))) or [part.rest.strip(" .,:;!?\n") or part.whole.strip()]
     if kind == "file":
         return list(dict.fromkeys(_FILE.findall(part.text)))
     names = _names(part.text, held) or _names(part.whole, held)
@@ -250,6 +252,8 @@ def _properties(offer: Offer) -> WireMapping:
 def _fitting(schema: Any, value: Any, place: int, part: _Clause) -> Any:
     """Return the value as the schema wants it. A value of another type is taken from the clause's words."""
     schema = schema if isinstance(schema, Mapping) else {}
+    if "$ref" in schema:
+        schema = part.offer.schema.get("$defs", {}).get(str(schema["$ref"]).rpartition("/")[2], {})
     options = schema.get("enum")
     if isinstance(options, list) and options:
         named = (option for option in options if re.search(rf"\b{re.escape(str(option))}\b", part.whole))

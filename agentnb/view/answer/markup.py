@@ -246,6 +246,8 @@ _KEPT = re.compile(
     re.IGNORECASE,
 )
 _BARE = re.compile(r"\w{1,20}://|www\.", re.IGNORECASE)
+_LEAKS = re.compile(rf"<(?s:.*?)(?:{_BARE.pattern})|\n\s*<", re.IGNORECASE)
+"""Of a span of code: what makes other readers see html. An address may take the closing tick; `<` may begin a line."""
 _OPENS = {"<": "&lt;", "[": "\\[", "]": "\\]", "$": "\\$", "`": "\\`"}
 
 
@@ -276,20 +278,35 @@ def _regions(tokens: Sequence[Token]) -> Iterator[tuple[int, int, str]]:
 def _row(line: str) -> str:
     """Return a table's row: a span of code ends with its cell. Readers differ in which bars are escaped ones."""
     cells = re.split(r"(?<!\\)\|", line)
-    return "|".join(_opened(cell) if "\\|" in cell and "<" in cell else _escaped(cell) for cell in cells)
+    out: list[str] = []
+    for cell in cells:
+        within = _BARE.search(re.split(r"\s", "|".join(out))[-1]) is not None
+        out.append(_opened(cell) if "\\|" in cell and "<" in cell else _escaped(cell, within=within))
+    return "|".join(out)
 
 
-def _escaped(text: str) -> str:
-    """Return the text of one block: spans of code, formulas, good links and what is escaped already stay."""
+def _escaped(text: str, *, within: bool = False) -> str:
+    """Return the text of one block: spans of code, formulas, good links and what is escaped already stay.
+
+    `within` says that it begins inside an address, as readers may see it that look past a table's bars.
+    """
     out = []
     at = 0
-    bare = False  # inside an address that stands by itself: many readers take all up to a space for it, backticks too
+    bare = within  # inside an address that stands by itself: many readers take all up to a space for it, backticks too
     while at < len(text):
-        end, shown = (at + 1, "\\`") if bare and text[at] == "`" else _kept(text, at)
-        bare = (bare or _BARE.match(text, at) is not None) and not text[at].isspace()
+        end, shown = _in_address(text, at) if bare else _kept(text, at)
+        *before, last = re.split(r"\s", shown)
+        bare = (bare and not before) or _BARE.match(text, at) is not None or _BARE.search(last) is not None
         out.append(shown)
         at = end
     return "".join(out)
+
+
+def _in_address(text: str, at: int) -> tuple[int, str]:
+    """Return the same inside an address. It would take the backslash before `<`, or the end of a span of code."""
+    if text.startswith("\\<", at):
+        return at + 2, "&lt;"
+    return (at + 1, "\\`") if text[at] == "`" else _kept(text, at)
 
 
 def _kept(text: str, at: int) -> tuple[int, str]:
@@ -305,7 +322,9 @@ def _kept(text: str, at: int) -> tuple[int, str]:
         ticks = re.compile(r"`+").match(text, at)
         assert ticks
         close = re.compile(rf"(?<!`){ticks[0]}(?!`)").search(text, ticks.end())
-        return (close.end(), text[at : close.end()]) if close else (ticks.end(), ticks[0].replace("`", "\\`"))
+        if close and not _LEAKS.search(text, at, close.end()):
+            return close.end(), text[at : close.end()]
+        return ticks.end(), ticks[0].replace("`", "\\`")
     return at + 1, _OPENS.get(text[at], text[at])
 
 

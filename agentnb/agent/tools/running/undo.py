@@ -86,7 +86,7 @@ class Undo:
         return Undone(code=ran.code, did=ran.did, since=tuple(sorted(since)), more=len(self._ran))
 
     def take_notes(self) -> tuple[str, ...]:
-        """What the model is to be told of it, once."""
+        """Return what the model is to be told of it, once."""
         notes = tuple(self._notes)
         self._notes.clear()
         return notes

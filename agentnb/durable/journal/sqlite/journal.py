@@ -65,11 +65,11 @@ class EmbeddedJournal:
         synchronous, busy_seconds = self._options
         self._connection = connect(self.address, synchronous=synchronous, busy_seconds=busy_seconds)
         try:
-            migrate(self._connection)
-        except sqlite3.Error as error:
+            self._group = GroupCommit(self._connection, self.active)
+            self._read(lambda: migrate(self._connection))
+        except BaseException:
             self._connection.close()
-            raise translate(error, self.address) from error
-        self._group = GroupCommit(self._connection, self.active)
+            raise
         self._take_step = self._connection.cursor().execute  # a cursor kept saves making one per step
         self._closed = False
 

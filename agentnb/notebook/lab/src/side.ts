@@ -8,6 +8,7 @@ import type { Kernel, KernelMessage } from '@jupyterlab/services';
 import { watchAnswers } from './answers';
 import { watchApproval } from './approval';
 import { Cells } from './cells';
+import { CodeTools } from './code';
 import { insertBelow, replace } from './editing';
 import { watchFailure } from './failed';
 import { Link } from './link';
@@ -26,6 +27,7 @@ export class Side {
   private _link: Link;
   private _cells = new Cells(() => this._panel.model);
   private _outputs = new Outputs(() => this._panel.model);
+  private _code: CodeTools;
   private _proposals = new Map<string, Proposal>();
   /** Cells that this page has put in, and which message of the kernel asked for each. */
   private _put = new Map<string, number>();
@@ -51,6 +53,10 @@ export class Side {
     this._link.changed.connect(() => this._link.isOpen || this._dropProposals());
     watchAnswers(content, this._link);
     watchApproval(content);
+    this._code = new CodeTools(content, this._link, press => {
+      this._link.send(this._cells.message(null)); // what would be replaced is the text that stands there now
+      this._link.send({ type: 'code', ...press });
+    });
     this._watchCells();
     content.modelContentChanged.connect(() => this._watchCells());
     sessionContext.kernelChanged.connect(() => this._newKernel());
@@ -67,6 +73,7 @@ export class Side {
         this._watched.add(cell);
         watchProse(this._panel.content, cell, this._languages);
         watchFailure(this._panel, cell, this._link);
+        this._code.watch(cell);
       }
     }
   }
@@ -131,13 +138,19 @@ export class Side {
         break;
       case 'repaint':
         this._outputs.repaint(message);
+        break;
+      case 'said':
+        this._show(message.cell); // first: what is said goes when the focus leaves the buttons
+        this._code.said(message);
     }
   }
 
   private _insert({ id, below, kind, source, mark }: Insert): void {
     const cell = this._cell(below);
     if (cell) {
-      this._done(id, 'inserted', this._putBelow(cell, kind, source, mark, ++this._requests));
+      const made = this._putBelow(cell, kind, source, mark, ++this._requests);
+      this._done(id, 'inserted', made);
+      this._show(made);
     } else {
       this._done(id, 'gone');
     }
@@ -145,7 +158,10 @@ export class Side {
 
   private _propose(message: Propose): void {
     const cell = this._cell(message.cell);
-    if (!cell) {
+    const shown = [...this._proposals.values()].some(
+      each => each.message.cell === message.cell && each.message.source === message.source && each.fits
+    );
+    if (!cell || shown) {
       this._done(message.id, 'gone');
     } else if (!this._proposals.has(message.id)) {
       const number = ++this._requests;
@@ -180,6 +196,19 @@ export class Side {
     const id = insertBelow(this._panel.content, widgets[at], kind, source, mark);
     this._put.set(id, number);
     return id;
+  }
+
+  /** Select the cell that a person asked for, unless that person writes somewhere by now. */
+  private _show(id: string | null): void {
+    const { content } = this._panel;
+    const index = content.widgets.findIndex(cell => cell.model.id === id);
+    if (index >= 0 && !document.activeElement?.matches(':read-write')) {
+      content.mode = 'command';
+      content.activeCellIndex = index;
+      content.deselectAll();
+      void content.scrollToItem(index, 'smart');
+      content.activate();
+    }
   }
 
   private _end(proposal: Proposal, outcome: Outcome, cell: string | null = null): void {
