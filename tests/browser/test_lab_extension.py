@@ -261,18 +261,6 @@ def test_an_answer_that_came_while_the_page_was_loaded_anew_is_there(front: Any,
     assert [each[MIME]["state"] for each in data] == ["COMPLETED"]
 
 
-def test_a_question_that_came_while_the_page_was_loaded_anew_has_its_buttons(front: Any) -> None:
-    page, path = front("bg", [LOAD + "\nlog = []", ASK.replace("%%agent", "%%agent --bg"), "log"], upto=1)
-    page.run(1)
-    page.output(1).get_by_text("Asking: ").first.wait_for()
-    page.save(path)
-    page.reload()
-    page.output(1).get_by_role("button", name="Run", exact=True).click()
-    page.output(1).get_by_text("✓", exact=True).wait_for()
-    assert page.output(1).get_by_text("Nothing of it has run").count() == 0
-    assert "[1]" in page.ran(2)
-
-
 def test_a_question_of_before_the_page_was_loaded_anew_has_its_buttons_unsaved(front: Any) -> None:
     page, _ = front("lost", [LOAD + "\nlog = []", ASK, "log"], upto=2)
     page.output(1).get_by_role("button", name="Run", exact=True).wait_for()

