@@ -11,13 +11,8 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import SimpleCompletion, context_matcher
 
 from agentnb.errors import AgentnbError
-<<<<<<< HEAD
-from agentnb.notebook.flags import AGENT_FLAGS, Flag
-from agentnb.settings import CONTEXT_MODES, EFFORTS, REPLAY, STYLES
-=======
 from agentnb.notebook.flags import AGENT_FLAGS, ANSWER_FLAGS, RESUME_FLAGS, Flag, by_word
-from agentnb.settings import CONTEXT_MODES, REPLAY, STYLES
->>>>>>> polish
+from agentnb.settings import CONTEXT_MODES, EFFORTS, REPLAY, STYLES
 
 if TYPE_CHECKING:
     from agentnb.notebook.kernel import Notebook
