@@ -22,7 +22,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m agentnb", description="agentnb from the command line")
     parser.add_argument("--version", action="version", version=f"agentnb {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("doctor", help="say what is installed, set and reachable")
+    doctor = commands.add_parser("doctor", help="say what is installed, set and reachable")
+    doctor.add_argument(
+        "--online", action="store_true", help="ask the providers whose keys are set for their models; print a patch"
+    )
     runs = commands.add_parser("runs", help="list the runs in the journal")
     runs.add_argument("-n", type=_count, default=20, help="how many, newest first")
     runs.add_argument(
@@ -95,10 +98,11 @@ def _between(text: str, least: int, most: int) -> int:
     return int(text)
 
 
-def _doctor(_: argparse.Namespace) -> int:
-    from agentnb.doctor import report
+def _doctor(chosen: argparse.Namespace) -> int:
+    from agentnb.canonical import SystemClock
+    from agentnb.doctor import online, report
 
-    for line in report(os.environ):
+    for line in online(os.environ, SystemClock()) if chosen.online else report(os.environ):
         print(line)
     return 0
 

@@ -6,14 +6,18 @@ import os
 import platform
 import socket
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from agentnb._version import __version__
+from agentnb.canonical import Clock
 from agentnb.durable.journal.open import describe, is_begun
 from agentnb.errors import AgentnbError
 from agentnb.models import catalog
+from agentnb.models.catalog import ListedModel
+from agentnb.models.catalog_patch import patch_lines
 from agentnb.settings import KEY_VARIABLES, data_directory, default_model, from_environment
 
 PACKAGES = {
@@ -54,6 +58,37 @@ def report(environment: Mapping[str, str]) -> Iterator[str]:
     yield _line("data", f"{home}{f' ({problem})' if problem else ''}")
     if environment.get("AGENTNB_JOURNAL"):
         yield _line("journal", _journal(environment["AGENTNB_JOURNAL"]))
+
+
+def online(environment: Mapping[str, str], clock: Clock) -> Iterator[str]:
+    """Yield what differs between the catalogue and the lists of those providers whose key is set."""
+    today = datetime.fromtimestamp(clock.now(), UTC).date().isoformat()
+    for provider, variables in KEY_VARIABLES.items():
+        if not any(environment.get(variable) for variable in variables):
+            yield f"# {provider}: no key is set, so it was not asked"
+            continue
+        try:
+            listed = _listed(provider, clock)
+        except AgentnbError as error:
+            yield f"# {provider}: {error}"
+            continue
+        lines = list(patch_lines(provider, listed, catalog.rows(), today))
+        yield f"# {provider}: {len(listed)} models listed; {'as in the catalogue' if not lines else 'differences:'}"
+        yield from lines
+
+
+def _listed(provider: str, clock: Clock) -> list[ListedModel]:
+    """Ask one provider, through its SDK and with the SDK's own variables."""
+    from agentnb.providers.anthropic import AnthropicProvider
+    from agentnb.providers.google import GoogleProvider
+    from agentnb.providers.openai import OpenAIProvider
+
+    classes = {"anthropic": AnthropicProvider, "google": GoogleProvider, "openai": OpenAIProvider}
+    asked = classes[provider](catalog.default_for(provider), clock=clock)
+    try:
+        return asked.listed()
+    finally:
+        asked.close()
 
 
 def _line(name: str, said: str) -> str:

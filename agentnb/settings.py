@@ -23,6 +23,7 @@ CACHE_RETENTION = ("", "long")
 REPLAY = ("live", "auto", "record", "replay")
 RERUN = ("ask", "keep")
 STYLES = ("", "tutor")
+EFFORTS = ("", "low", "medium", "high", "xhigh", "max")
 APPROVAL = ("", "ask", "deny")
 CONTEXT_MODES = ("auto", "cells", "marks", "none")
 VALUES = ("full", "schema")
@@ -75,6 +76,14 @@ class RunOptions:
         30, "stop after so many steps; the run can be resumed", flag="max-steps", metavar="N", least=1, example="60"
     )
     max_tokens: int = option(4096, "tokens that a reply may have", least=1, example="8000")
+    effort: str = option(
+        "",
+        "how much the model thinks, where it takes that: low to max; empty: its default",
+        flag="effort",
+        metavar="LEVEL",
+        completes="effort",
+        choices=EFFORTS,
+    )
     remind_every: int = option(
         20, "calls after which the model is told the task and its plan again; 0 for never", least=0, example="10"
     )

@@ -36,11 +36,11 @@ from agentnb.providers.promptcache import (
     last_frame_index,
     layer_spans,
     layer_totals,
-    message_salt,
     place_marks,
     plan_layers,
     predict,
     rates_of,
+    salt_of,
     worth_unasked,
     written_for,
 )
@@ -62,7 +62,9 @@ class Preparing:
             blocks=blocks,
             max_tokens=state.options.max_tokens,
             previous_end=state.previous_end,
-            salt=message_salt(model, blocks),
+            salt=salt_of(model, blocks, state.options.effort),
+            effort=model.effort.taken(state.options.effort),
+            show_thinking=model.effort.quiet,
         )
         scope = self._services.provider_for(state.address).scope
         known = self.known(state, prompt, scope)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from agentnb.agent.conversation.attachments import with_data
+from agentnb.agent.conversation.turn_blocks import thoughts
 from agentnb.agent.money.costs import LOST, NOTHING, lost_calls
 from agentnb.agent.receipt.values import RunCache, RunFailure, RunLatency, RunLayer, RunStep, RunUsage, parts_of
 from agentnb.agent.state import AgentState, Segment, is_agents
@@ -188,6 +189,7 @@ def run_document(
         "child_of": state.child_of or None,
         "children": [tool["child"] for step in listed for tool in step.get("tools", ()) if "child" in tool],
         "images": with_data(state.images, state.blocks),
+        "thinking": thoughts(state.blocks),
     }
 
 

@@ -87,6 +87,8 @@ FILLING = 6
 """From this priority on a cell is told only where the thread has nothing of it."""
 
 
+VAGUE = 4_000
+"""Tokens for cells where the question names nothing and shares no rare word: any of them may be meant."""
 NEEDED, SPARE = 1.25, 0.75
 """Of the limit, for what the question needs, and for what there may be room for."""
 
@@ -123,6 +125,8 @@ def choose(
     known = {run_key(run): run for run in (*runs, *(run for run, _ in means.cells))}
     brief = [run for run in runs if not _is_held(run, held) or held[run.cell].form == OUTLINE.name]
     limit = budget if everything or means.entire else _limit(brief, count, budget, beside)
+    if all(want.priority >= 4 or want.reason == LAST for want in wants.values()):
+        limit = max(limit, min(budget, VAGUE))
     filling = _Filling(held=held, count=count, clean=clean, limit=limit, budget=budget)
     picked = filling.fill(wants, known)
     taken = {run_key(item.run) for item in picked}
@@ -172,8 +176,8 @@ def _limit(unsent: Sequence[CellRun], count: Callable[[str], int], budget: int, 
     return min(budget, max(pasted * SHARE - beside - LINE * len(unsent), LEAST))
 
 
-LEAST = 400
-"""Tokens for chosen cells, however small the notebook is."""
+LEAST = 700
+"""Tokens for chosen cells, however small the notebook is: right answers come before half the tokens."""
 
 
 def _all_that_fit(unsent: Sequence[CellRun], count: Callable[[str], int], budget: int) -> bool:

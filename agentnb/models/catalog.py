@@ -96,8 +96,28 @@ class ImageRules:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EffortRules:
+    """Tells which levels of effort a model takes. No levels: it takes none.
+
+    `spoils` is what another level makes the provider process anew: "messages", "all" or nothing. A `quiet` model thinks
+    unasked, also between tools. It leaves that out of its replies unless a request asks for it.
+    """
+
+    levels: tuple[str, ...] = ()
+    spoils: str = ""
+    quiet: bool = False
+    source: str = ""
+    checked: str = ""
+
+    def taken(self, effort: str) -> str:
+        """Return the effort where the model takes it, else nothing."""
+        return effort if effort in self.levels else ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """One catalogue row. `provider` and `name` are the address; `known` is False for a model without a row.
+    Such a one has `like`, the name of its family's row, where the family is known.
 
     `drops_thoughts`: what a reply thought does not count as input when the reply is sent back. `structured`: it gives
     answers by a schema, with tools at hand too. `retires` is the day
@@ -115,9 +135,11 @@ class Model:
     latency: LatencyProfile
     default: bool = False
     known: bool = True
+    like: str = ""
     images: ImageRules | None = None
     drops_thoughts: bool = False
     structured: bool = False
+    effort: EffortRules = field(default_factory=EffortRules)
     retires: str = ""
     limits_source: str = ""
     limits_checked: str = ""
@@ -125,6 +147,16 @@ class Model:
     price_until: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     price_source: str = ""
     price_checked: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedModel:
+    """Holds what a provider's own list says of a model. 0 and "" where it does not tell; `retires` is an ISO date."""
+
+    name: str
+    window: int = 0
+    max_output: int = 0
+    retires: str = ""
 
 
 def retirement(model: Model, now: float) -> str:
@@ -139,6 +171,14 @@ def retirement(model: Model, now: float) -> str:
     return (
         f"{model.label} {ends}. Its provider's present model is {instead.label}: -m {instead.provider}:{instead.name}"
     )
+
+
+def refused_effort(model: Model, effort: str) -> str:
+    """Return a sentence for people where the model does not take the effort that was asked for."""
+    if not effort or model.effort.taken(effort):
+        return ""
+    takes = f"It takes {', '.join(model.effort.levels)}." if model.effort.levels else "It takes none."
+    return f"{model.label} does not take the effort {effort!r}, so none was sent. {takes}"
 
 
 NOTICE = 60  # days before a model's last one from which it is told
@@ -210,12 +250,12 @@ def default_for(provider: str) -> Model:
     return next(row for row in rows() if row.provider == provider and row.default)
 
 
-_HOUSE = {"anthropic": "claude", "google": "gemini", "openai": "gpt-"}
+HOUSE = {"anthropic": "claude", "google": "gemini", "openai": "gpt-"}
 """Prefixes of the names of a provider's own models."""
 
 
 def _stranger(provider: str, name: str) -> Model:
-    of_the_house = name.startswith(_HOUSE.get(provider, ""))
+    of_the_house = name.startswith(HOUSE.get(provider, ""))
     like = _relative(provider, name) if of_the_house and _version(name) else default_for(provider)
     return Model(
         provider=provider,
@@ -228,16 +268,27 @@ def _stranger(provider: str, name: str) -> Model:
         cache=like.cache,
         latency=like.latency,
         known=False,
+        like=like.name if of_the_house and _family(name) & _family(like.name) else "",
         # A name under openai: may be any server's own model. A picture that it does not take would fail the run.
         images=like.images if of_the_house and provider != "openai" else None,
+        effort=like.effort if of_the_house else EffortRules(),
     )
 
 
 def _relative(provider: str, name: str) -> Model:
-    """Return the provider's newest row that is no newer than this name; its oldest where all are. Of several, the
-    default."""
-    own = sorted((row for row in rows() if row.provider == provider), key=lambda row: (_version(row.name), row.default))
+    """Return the newest row of this name's family that is no newer; the oldest where all are newer.
+
+    Where the provider has no row of that family, any of its rows will do. Of several, the default.
+    """
+    listed = [row for row in rows() if row.provider == provider]
+    kin = [row for row in listed if _family(row.name) & _family(name)]
+    own = sorted(kin or listed, key=lambda row: (_version(row.name), row.default))
     return next((row for row in reversed(own) if _version(row.name) <= _version(name)), own[0])
+
+
+def _family(name: str) -> set[str]:
+    """`claude-opus-5-5` -> {"opus"}; empty where the name has no such word."""
+    return set(re.findall(r"[a-z]{2,}", name)) - {"claude", "gemini", "gpt", "preview", "latest"}
 
 
 def _version(name: str) -> tuple[int, ...]:
@@ -261,4 +312,6 @@ def _row(item: JsonMapping, profiles: Mapping[str, LatencyProfile]) -> Model:
     if "images" in fields:
         pictures = dict(fields["images"])
         fields["images"] = ImageRules(**(pictures | {"rule": ImageRule(pictures["rule"])}))
+    if "effort" in fields:
+        fields["effort"] = EffortRules(**(fields["effort"] | {"levels": tuple(fields["effort"]["levels"])}))
     return Model(cache=CacheRules(**rules), **fields)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from typing import NamedTuple
 
 from agentnb.canonical import JsonMapping, JsonObject, digest, dump
 from agentnb.models.messages import Content, Role, ToolSpec, content_from_json, content_to_json
@@ -91,20 +92,32 @@ class Block:
         )
 
 
+class Salt(NamedTuple):
+    """Holds what makes a provider process the same bytes anew: all of the prompt, or its messages."""
+
+    frame: str = ""
+    messages: str = ""
+
+
+_PLAIN = Salt()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
     """Everything one request sends, in render order.
 
     `previous_end` is the number of leading blocks that the previous request on this path sent: the third breakpoint
-    stands there. `max_tokens` bounds the output. `salt` is what makes the provider process the messages anew though
-    their bytes are the same.
+    stands there. `max_tokens` bounds the output, thinking included. `effort` is a level that the model takes, or
+    nothing. `show_thinking` asks for the thinking of a model that leaves it out.
     """
 
     model: str
     blocks: tuple[Block, ...]
     max_tokens: int
     previous_end: int = 0
-    salt: str = ""
+    salt: Salt = _PLAIN
+    effort: str = ""
+    show_thinking: bool = False
 
     def of_role(self, *roles: Role) -> tuple[Block, ...]:
         return tuple(block for block in self.blocks if block.role in roles)
@@ -121,17 +134,17 @@ class Prompt:
         return chain_digests(self.blocks, self.salt)
 
 
-def chain_digests(blocks: Iterable[Block], salt: str = "") -> tuple[str, ...]:
-    """Return the running digest after each block. One hash pass over the canonical bytes; `salt` goes before the
-    messages."""
+def chain_digests(blocks: Iterable[Block], salt: Salt = _PLAIN) -> tuple[str, ...]:
+    """Return the running digest after each block. One hash pass over the canonical bytes and the salt."""
     import hashlib
 
-    running = hashlib.sha256()
+    running = hashlib.sha256(salt.frame.encode())
+    before_messages = salt.messages
     out = []
     for block in blocks:
-        if salt and block.role in (Role.USER, Role.ASSISTANT):
-            running.update(salt.encode())
-            salt = ""
+        if before_messages and block.role in (Role.USER, Role.ASSISTANT):
+            running.update(before_messages.encode())
+            before_messages = ""
         running.update(len(block.canonical).to_bytes(8, "big"))
         running.update(block.canonical)
         out.append(running.copy().hexdigest()[:16])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from agentnb.models.catalog import Model, lookup
+from agentnb.models.catalog import Model, find, lookup
 from agentnb.models.messages import Usage
 
 
@@ -87,6 +87,16 @@ def storage_cost(model: Model, *, tokens: int, seconds: float) -> float:
     return storage_price(model) * tokens / 1_000_000 * seconds / 3600.0
 
 
+def unchecked(model: Model) -> str:
+    """Return a sentence for people where another row of its family stands in for a model's own."""
+    kin = find(model.like, model.provider) if model.like else None
+    if kin is None:
+        return ""
+    own = _listed(model.name, model.provider, tuple(_split(Usage(input=1000)).items()), int(time.time() // 60))
+    what = "prices and limits" if own is None else "limits"
+    return f"{model.name} is not in the catalogue: {what} as of {kin.label}, not checked."
+
+
 def _split(usage: Usage) -> dict[str, int]:
     """Our parts in genai-prices' convention, where input includes everything and writes include the longer
     ones."""
@@ -105,11 +115,11 @@ def _split(usage: Usage) -> dict[str, int]:
 def _price(model: Model, values: Mapping[str, int], at: float | None) -> float | None:
     now = time.time() if at is None else at
     own = _own_prices(model, now)
-    return (
-        _listed(model.name, model.provider, tuple(values.items()), int(now // 60))
-        if own is None
-        else _by_row(own, values)
-    )
+    if own is not None:
+        return _by_row(own, values)
+    price = _listed(model.name, model.provider, tuple(values.items()), int(now // 60))
+    kin = find(model.like, model.provider) if price is None and model.like else None
+    return price if kin is None else _price(kin, values, at)
 
 
 def _own_prices(model: Model, now: float) -> Mapping[str, float] | None:

@@ -96,7 +96,7 @@ class Asked:
             self._asks = True
             self._buttons.offer([RESUME, *([ASK_AGAIN] if self._again else [])], "")
         elif self._asks:
-            self.close("Answered; the run above tells what came of it.")
+            self.close("")  # the view above tells what came of it
 
     def _insert(self, code: str) -> bool:
         """Put proposed code below the cell that asked, as a cell of the person's; whether a page was there."""
@@ -105,7 +105,7 @@ class Asked:
         return self._notebook.front_end.insert_cell(code, below=str(self._cell), mark=mark)
 
     def close(self, said: str) -> None:
-        """Take the buttons away, and say why."""
+        """Take the buttons away, and say why; nothing to say leaves no line."""
         self._asks = False
         self._notebook.asked.pop(self._run_id, None)
         self._buttons.close(said)

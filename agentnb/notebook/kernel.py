@@ -119,7 +119,7 @@ class Notebook:
         self.front_end.on_code = self._take_code
 
     def _tell_page(self, page: Hello) -> None:
-        """Of runs that the page shows as going on, the journal is asked; a kernel that began anew opens it for that."""
+        """Tell the page what became of the runs that it shows as going on. The journal is opened for that."""
         unfinished = any(not shown.over for shown in page.runs)
         self.on_page.tell(page, self.session if unfinished else self.opened, self.asked)
         for asked in self.asked.values():

@@ -48,6 +48,14 @@ def is_branch(turns: Sequence[Turn], *, cell: str | None, execution: str) -> boo
     return _first_of_last_execution(turns, cell=cell, execution=execution) is not None
 
 
+def leaves_answers(turns: Sequence[Turn], *, cell: str | None, execution: str) -> bool:
+    """Tell whether a new turn of `cell` would be a re-run that leaves later answers in the old branch."""
+    if not is_branch(turns, cell=cell, execution=execution):
+        return False
+    last = next(turn for turn in reversed(turns) if turn.cell == cell)
+    return any(turn.parent == last.run_id and turn.complete for turn in turns)
+
+
 def _first_of_last_execution(turns: Sequence[Turn], *, cell: str | None, execution: str) -> Turn | None:
     """Return the first turn of the cell's last execution, unless that execution is the present one (two %agent
     lines)."""

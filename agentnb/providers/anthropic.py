@@ -16,6 +16,7 @@ from agentnb.errors import (
     ServerFault,
     StreamBroken,
 )
+from agentnb.models.catalog import ListedModel
 from agentnb.models.layers import Block, Prompt
 from agentnb.models.messages import (
     Content,
@@ -76,8 +77,13 @@ def encode(prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | N
         if items:
             body[field] = items
     body["messages"] = _messages(prompt.blocks, wires)
+    output: JsonObject = {"effort": prompt.effort} if prompt.effort else {}
     if (wanted := prompt.answer_format) is not None:
-        body["output_config"] = {"format": {"type": "json_schema", "schema": dict(wanted.parameters)}}
+        output["format"] = {"type": "json_schema", "schema": dict(wanted.parameters)}
+    if output:
+        body["output_config"] = output
+    if prompt.show_thinking:  # such a model thinks in any case: this is its default, but for the display
+        body["thinking"] = {"type": "adaptive", "display": "summarized"}
     # Asked on every request: null on the first opts in without anything to compare.
     body["diagnostics"] = {"previous_message_id": previous_message}
     return body
@@ -290,6 +296,16 @@ class AnthropicProvider(Calling):
         with client.messages.create(**wire.body, stream=True) as stream:
             for event in stream:
                 yield event.to_dict(mode="json", warnings=False)
+
+    def _listed(self, client: Any) -> Iterator[ListedModel]:
+        for info in client.models.list():
+            if info.lifecycle != "retired":
+                yield ListedModel(
+                    name=info.id,
+                    window=info.max_input_tokens or 0,
+                    max_output=info.max_tokens or 0,
+                    retires=info.retires_at.date().isoformat() if info.retires_at else "",
+                )
 
     @property
     def can_prewarm(self) -> bool:

@@ -35,7 +35,7 @@ from agentnb.errors import (
     ServerFault,
     StreamBroken,
 )
-from agentnb.models.catalog import Model, retirement
+from agentnb.models.catalog import ListedModel, Model, retirement
 from agentnb.models.layers import Prompt
 from agentnb.models.messages import Reply, Text, Usage
 from agentnb.providers.base import CallAnswer, Decoder, Mark, OnText, Wire
@@ -306,6 +306,10 @@ class Calling:
     def _prewarm(self, client: object, wire: Wire) -> Usage:
         raise NotImplementedError
 
+    def _listed(self, client: object) -> Iterator[ListedModel]:
+        """Yield the provider's own list of models; may raise whatever the SDK raises."""
+        raise NotImplementedError
+
     # --- asking ---------------------------------------------------------------------------------------------------
 
     @property
@@ -369,6 +373,13 @@ class Calling:
         self._require_transport().begin(longest_wait=SHORT_WAIT)
         with self._errors_are_ours():
             return self._prewarm(client, wire)
+
+    def listed(self) -> list[ListedModel]:
+        """Ask the provider which models it has now, and their limits where it tells them. It costs nothing."""
+        client = self._begin()
+        self._require_transport().begin(longest_wait=SHORT_WAIT)
+        with self._errors_are_ours():
+            return list(self._listed(client))
 
     def cancel(self) -> None:
         if self._transport is not None:

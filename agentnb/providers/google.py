@@ -22,6 +22,7 @@ from agentnb.errors import (
     RequestRefused,
     StreamBroken,
 )
+from agentnb.models.catalog import ListedModel
 from agentnb.models.layers import Block, Prompt
 from agentnb.models.messages import (
     Content,
@@ -88,6 +89,8 @@ def encode(prompt: Prompt, marks: tuple[Mark, ...] = ()) -> JsonObject:
     config: JsonObject = {"maxOutputTokens": prompt.max_tokens, **_frame(blocks)}
     if (wanted := prompt.answer_format) is not None:
         config |= {"responseMimeType": "application/json", "responseJsonSchema": dict(wanted.parameters)}
+    if prompt.effort:
+        config["thinkingConfig"] = {"thinkingLevel": prompt.effort.upper()}
     if held:
         config["cachedContent"] = held.holder
     return {"model": prompt.model, "contents": _contents(blocks), "config": config}
@@ -343,6 +346,15 @@ class GoogleProvider(Calling):
         with self._errors_are_ours():
             result = act(client)
         return result if isinstance(result, list) else _plain(result)
+
+    def _listed(self, client: Any) -> Iterator[ListedModel]:
+        for info in client.models.list():
+            if "generateContent" in (info.supported_actions or ()):
+                yield ListedModel(
+                    name=(info.name or "").rpartition("/")[2],
+                    window=info.input_token_limit or 0,
+                    max_output=info.output_token_limit or 0,
+                )
 
     # --- what Calling asks for ------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from agentnb.canonical import JsonMapping
 from agentnb.errors import AgentnbError, CallTimeout, ConnectionFailed, NoReply, ProviderError, StreamBroken
+from agentnb.models.catalog import ListedModel
 from agentnb.models.layers import Prompt
 from agentnb.models.messages import Reply, Usage, inside
 from agentnb.providers import openai_chat, openai_responses
@@ -86,6 +87,9 @@ class OpenAIProvider(Calling):
     def used(self, wire: Wire, whole: JsonMapping) -> Usage:
         read = openai_chat.decode_usage if wire.form == CHAT else openai_responses.decode_usage
         return read(inside(whole, "usage"))
+
+    def _listed(self, client: Any) -> Iterator[ListedModel]:
+        yield from (ListedModel(name=info.id) for info in client.models.list())
 
     @property
     def can_prewarm(self) -> bool:

@@ -44,6 +44,8 @@ def encode(prompt: Prompt) -> JsonObject:
         "messages": _messages(prompt.blocks),
         "max_tokens": prompt.max_tokens,
     }
+    if prompt.effort:
+        body["reasoning_effort"] = prompt.effort
     tools = [encode_content(block.content) for block in prompt.of_role(Role.TOOLS)]
     if (wanted := prompt.answer_format) is not None:
         body["response_format"] = {"type": "json_schema", "json_schema": named_schema(wanted)}

@@ -71,6 +71,8 @@ def encode(
         body["tools"] = tools
     if (wanted := prompt.answer_format) is not None:
         body["text"] = {"format": {"type": "json_schema", **named_schema(wanted)}}
+    if prompt.effort:
+        body["reasoning"] = {"effort": prompt.effort}
     if REASONING.match(prompt.model):
         body["include"] = ["reasoning.encrypted_content"]
     if breakpoints:

@@ -33,6 +33,7 @@ def folds_html(doc: Doc) -> str:
         fold("Children", "".join(map(line_html, say.child_lines(doc)))),
         fold("Plan", "".join(map(line_html, say.plan_lines(doc)))),
         fold(say.steps_title(doc), _steps_html(doc)),
+        fold("Thinking", _thinking_html(doc)),
         fold(say.definitions_title(doc), _definitions_html(doc)),
         fold(say.images_title(doc), "".join(map(_image_html, say.dicts(doc, "images")))),
         fold("Question", f'<pre style="{PRE}">{esc(cut(doc.get("task")))}</pre>' if doc.get("task") else ""),
@@ -92,6 +93,13 @@ def _tool_html(step: Doc, tool: Doc) -> str:
     call = f'<code style="{CODE}">{esc(head)}</code>'
     return (
         f'<div style="margin:6px 0 0 0">{call} <span style="{SMALL}">{esc(say.tool_outcome(tool))}</span>{body}</div>'
+    )
+
+
+def _thinking_html(doc: Doc) -> str:
+    """Return what the model showed of its thinking, as it was written: plain text, one paragraph a block."""
+    return "".join(
+        f'<pre style="{PRE};white-space:pre-wrap">{esc(cut(text))}</pre>' for text in say.items(doc, "thinking")
     )
 
 

@@ -16,6 +16,8 @@ from agentnb.view.style import SMALL, clean, esc
 
 NEWEST = 5
 """Steps shown while the run goes on."""
+THOUGHT = 100
+"""Letters of thinking shown while the model thinks."""
 USUAL_FIRST_TOKEN = 1.5
 """Seconds, where nothing is known of the model."""
 LOADING = "loading"
@@ -70,6 +72,8 @@ class Progress:
     ready: float | None = None
     """When the SDK was loaded and the model began to read."""
     first_token: float | None = None
+    thought: str = ""
+    """The newest letters of what the model shows of its thinking."""
     sent: str = ""
     _parts: list[str] = field(default_factory=list)
     _loading_since: float | None = None
@@ -99,11 +103,14 @@ class Progress:
         channel = data.get("channel")
         if channel == "restart":  # the reply broke off and begins anew
             self.text, self.stage, self.first_token = "", "asking again: the reply broke off", None
+            self.thought = ""
             self._parts.clear()
             return
         self.first_token = self.first_token or now
         if channel == "text":
             self._parts.append(str(data.get("text") or ""))
+        elif channel == "thinking":
+            self.thought = (self.thought + str(data.get("text") or ""))[-THOUGHT:]
         self.stage = {"text": "writing", "thinking": "thinking"}.get(str(channel), "calling a tool")
 
     def _phase(self, text: str, now: float) -> None:
@@ -125,7 +132,7 @@ class Progress:
         if "ttft" not in latency:  # a call that is about to be made
             self.call_began, self.ready, self.first_token = now, None, None
             self.expected = number((latency.get("expected") or {}).get("middle"))
-            self.state, self.text = "THINKING", ""
+            self.state, self.text, self.thought = "THINKING", "", ""
             self._parts.clear()
             self.sent = _sent(last)
 
@@ -146,7 +153,8 @@ class Progress:
             return f"{word}: {self.stage}" if self.stage and self.state != "AWAITING_APPROVAL" else word
         if self.first_token is not None and self.stage in ("writing", "thinking", "calling a tool"):
             doing = {"writing": "writes", "thinking": "thinks", "calling a tool": "calls a tool"}[self.stage]
-            return f"{word}: the model {doing}"
+            thought = clean(" ".join(self.thought.split())) if self.stage == "thinking" else ""
+            return f"{word}: the model {doing}{f': … {thought}' if thought else ''}"
         if self.stage.startswith("waiting for the first token") or not self.stage:
             return f"{word}: the model reads{f' {self.sent}' if self.sent else ''}"
         return f"{word}: {self.stage}"

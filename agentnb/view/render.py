@@ -251,6 +251,7 @@ def details_text(doc: Doc) -> str:
         _listed("Children", say.child_lines(doc)),
         _listed("Plan", say.plan_lines(doc)),
         _steps_text(doc),
+        _thinking_text(doc),
         _definitions_text(doc),
         "\n".join([f"{say.images_title(doc)}:", *(f"  {line}" for line in images)]) if images else "",
     ]
@@ -301,6 +302,11 @@ def _steps_text(doc: Doc) -> str:
     earlier = say.earlier_steps_line(doc)
     lines += [wrapped(earlier)] if earlier else []
     return "\n".join([f"{say.steps_title(doc)}:", *lines]) if lines else ""
+
+
+def _thinking_text(doc: Doc) -> str:
+    lines = [wrapped(f"     {clean(text)}", indent=5) for text in say.items(doc, "thinking")]
+    return "\n".join(["thinking:", *lines]) if lines else ""
 
 
 def _definitions_text(doc: Doc) -> str:

@@ -36,6 +36,8 @@ def saved(doc: Doc) -> JsonObject:
             kept[f"{name}_more"] = len(items(doc, name)) - DEFINITIONS
     if len(items(doc, "notes")) > REMARKS:
         kept["notes"] = items(doc, "notes")[-REMARKS:]
+    if thinking := items(doc, "thinking"):
+        kept["thinking"] = [_cut(text) for text in thinking[-STEPS:]]
     if images := dicts(doc, "images"):
         kept["images"] = _images(images)
     return kept

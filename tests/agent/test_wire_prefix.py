@@ -78,6 +78,7 @@ def test_running_a_cell_again_branches_and_later_cells_follow_the_newest_branch(
     book.ask("Third question", "three")
     again = book.ask("Second question, asked better", "two")
     assert again.receipt["branch"]
+    assert "Re-asked question 2; later answers stay in the old branch." in again.receipt["notes"]
     book.ask("Fourth question", "four")
     sent = [blocks_of(body) for body in book.bodies]
     assert is_prefix(sent[0], sent[3])

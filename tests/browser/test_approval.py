@@ -50,6 +50,8 @@ def test_a_click_lets_the_call_run_and_the_output_tells_it(lab: Any, open_page: 
     output.get_by_text("✓", exact=True).wait_for()
     output.get_by_text("Note: Approved by a button at").wait_for()
     assert output.locator("button").count() == 0
+    left = output.locator(".jp-OutputArea-child").nth(1)
+    assert left.evaluate("row => row.offsetHeight") == 0, "the row of buttons leaves no line"
     page.picture("approval-done", of=output)
     done = page.save(path)["cells"][1]["outputs"]
     assert done[0]["data"][MIME]["state"] == "COMPLETED"

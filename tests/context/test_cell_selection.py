@@ -320,3 +320,12 @@ def test_an_older_run_that_is_named_takes_no_newer_ones_place() -> None:
     (picked,) = [item for item in chosen(log, "Explain In[1].", held=held).picked if item.run.number == 1]
     assert picked.older
     assert '<cell number="1" older_than="60">' in picked.text
+
+
+def test_where_a_question_points_at_nothing_any_cell_may_be_meant() -> None:
+    cells = [f"level_{i} = gauge_{i}.read(quality={i}) + offset_{i}  # the {i}th station" for i in range(60)]
+    log = log_of(*cells)
+    vague, clear = chosen(log, "Warum ist das so?"), chosen(log, "Why is `level_7` so high?")
+    assert len(vague.picked) == len(cells)
+    assert len(clear.picked) < len(cells)
+    assert len(chosen(log, "Warum ist das so?", budget=500).picked) < len(cells)

@@ -202,6 +202,19 @@ def block_weight(content: Content) -> int:
     return pieces(block_text(content))
 
 
+def thoughts(blocks: Iterable[Block]) -> list[str]:
+    """Return the thinking that replies showed, in order. Sealed thinking has no text."""
+    texts = (_thought(block.content.wire) for block in blocks if isinstance(block.content, Opaque))
+    return [text for text in texts if text]
+
+
+def _thought(wire: JsonMapping) -> str:
+    """Return the text of one provider's thinking: Anthropic's, OpenAI's summaries or Gemini's thought parts."""
+    if wire.get("type") == "reasoning":
+        return "\n\n".join(str(part.get("text") or "") for part in wire.get("summary") or ())
+    return str(wire.get("thinking") or (wire.get("text") if wire.get("thought") else "") or "").strip()
+
+
 def block_text(content: Content) -> str:
     """Return the text of a block for counting: what of it reaches the tokenizer."""
     match content:

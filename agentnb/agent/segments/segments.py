@@ -34,7 +34,7 @@ from agentnb.models.layers import Block, Layer, chain_digests
 from agentnb.models.messages import Usage
 from agentnb.models.tokens import TokenCounter
 from agentnb.prompt.thread import Turn, held_definitions, segment_for, stale_share, stale_weights
-from agentnb.providers.promptcache import TTL_SECONDS, Trust, message_salt
+from agentnb.providers.promptcache import TTL_SECONDS, Trust, salt_of
 
 CERTAIN = 0.95
 """Part of a stale limit that is used: the share is an estimate, and the limit must hold."""
@@ -183,7 +183,7 @@ class Segments:
         """Tell whether the provider may still hold what the last request sent, or part of it in a cache object."""
         services, model = self._services, self._services.model(request.model)
         scope, now = services.provider_for(request.model).scope, services.clock.now()
-        chain = chain_digests(suited(sent.blocks, model), message_salt(model, sent.blocks))[:end]
+        chain = chain_digests(suited(sent.blocks, model), salt_of(model, sent.blocks, request.effort))[:end]
         if any(held.until > now and held.prefix in chain for held in services.ledger.held(scope)):
             return True
         entry = services.ledger.remembered(scope, model.name, chain[-1])
@@ -218,7 +218,7 @@ class Segments:
         services = self._services
         model = self._services.model(request.model)
         scope, now = services.provider_for(request.model).scope, services.clock.now()
-        chain = chain_digests(suited(sent.blocks, model), message_salt(model, sent.blocks))
+        chain = chain_digests(suited(sent.blocks, model), salt_of(model, sent.blocks, request.effort))
         ends = {
             number: self._threads.end_of(turn.run_id)
             for number, turn in enumerate(sent.turns[:-1])

@@ -25,13 +25,20 @@ from agentnb.context.notebook.basis import values_in, values_told
 from agentnb.context.selection import Chosen, Selection
 from agentnb.durable.journal.records import FAILED
 from agentnb.errors import InputError
-from agentnb.models import catalog
+from agentnb.models import catalog, prices
 from agentnb.models.layers import Block, Layer
 from agentnb.models.messages import Role, Text, ToolSpec
 from agentnb.models.tokens import TokenCounter
 from agentnb.prompt.blocks import TurnParts, receipt_entry, semi_static_block, static_blocks, turn_blocks
 from agentnb.prompt.project_parts import HeldParts
-from agentnb.prompt.thread import Turn, held_definitions, is_branch, parent_for, removed_definitions
+from agentnb.prompt.thread import (
+    Turn,
+    held_definitions,
+    is_branch,
+    leaves_answers,
+    parent_for,
+    removed_definitions,
+)
 
 
 class Hydrating:
@@ -69,9 +76,13 @@ class Hydrating:
         )
         if source is not None and begun.root:  # a new segment was never sent before: nothing of it is a request's end
             state = replace(state, previous_end=source.previous_end, previous_message=source.previous_message)
-        retired = catalog.retirement(self._services.model(state.address), self._services.clock.now())
+        model = self._services.model(state.address)
+        retired = catalog.retirement(model, self._services.clock.now())
+        effort = catalog.refused_effort(model, state.options.effort)
         taken = f"Goes on from {failed[0]}, which ended without an answer: what it had found is kept." if failed else ""
-        return state.noted(begun.why, taken, "" if state.simulated else retired), _tags(state, request)
+        again = _asked_again(turns, request, state.turn)
+        told = ("" if state.simulated else retired, effort, prices.unchecked(model))
+        return state.noted(again, begun.why, taken, *told), _tags(state, request)
 
     def _asked(self, request: Request, segment: Segment) -> AgentState:
         """Return the state of what was asked for, of whom, and within which limits."""
@@ -304,6 +315,13 @@ def _parent(turns: Sequence[Turn], request: Request, source: AgentState | None) 
     if source is None:
         return parent_for(turns, cell=request.cell, execution=request.execution)
     return next((turn for turn in turns if turn.run_id == source.parent), None)
+
+
+def _asked_again(turns: Sequence[Turn], request: Request, turn: int) -> str:
+    """Say that answers to later questions are no part of what the model now sees; nothing where there are none."""
+    if request.origin or not leaves_answers(turns, cell=request.cell, execution=request.execution):
+        return ""
+    return f"Re-asked question {turn}; later answers stay in the old branch."
 
 
 def _segment_of(begun: ChosenSegment, run_id: str) -> Segment:

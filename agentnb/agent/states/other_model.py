@@ -32,7 +32,10 @@ def with_model(state: AgentState, address: str, run_id: str, services: Services)
         blocks=tuple(plain(state.blocks)),
         previous_end=0,
         previous_message=None,
-    ).noted(f"New segment: The run goes on with {model.label}, so the prompt is written anew.")
+    ).noted(
+        f"New segment: The run goes on with {model.label}, so the prompt is written anew.",
+        catalog.refused_effort(model, state.options.effort),
+    )
 
 
 def segment_kind(address: str, blocks: Iterable[Block]) -> str:

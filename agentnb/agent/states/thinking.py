@@ -40,6 +40,7 @@ from agentnb.errors import (
 )
 from agentnb.models import prices
 from agentnb.models.catalog import is_simulated
+from agentnb.models.contradictions import CONTRADICTS, contradiction
 from agentnb.models.messages import Reply, StopReason, Usage
 from agentnb.models.tokens import cached_share
 from agentnb.providers import latency
@@ -305,6 +306,8 @@ class Thinking:
             self._services.samples.learn_first_token(state.address, usage.input_total, uncached, seconds)
         cost = prices.cost_of(call.model, usage)
         state = self._told(state, call, reply, report=report, timing=timing, cost=cost)
+        if not any(note.startswith(CONTRADICTS) for note in state.notes):
+            state = state.noted(contradiction(call.model, usage))
         if answer.wasted != Usage():
             wasted = prices.cost_of(call.model, answer.wasted)
             state = replace(state, spending=state.spending.with_call(answer.wasted, wasted))

@@ -16,7 +16,8 @@ from agentnb.view.tables import Bar, Code, Figure, Stacked
 from agentnb.view.view_text import Doc, input_tokens, part, run_seconds, state_words
 
 ROWS = 20
-COLUMNS = ("when", "question and run", "prompt", "cached", "cost", "time")
+COLUMNS = ("when", "question and run", "prompt", "cached", "cost", "time in steps")
+"""`time in steps` is the sum of the steps: waiting for a person, or for a worker, is no part of it."""
 
 
 def list_runs(notebook: Notebook, rest: str) -> None:

@@ -1,4 +1,4 @@
-"""Put code of an answer into the notebook for a person who pressed its button: as a new cell, or as a change to one.
+"""Put an answer's code into the notebook when a person presses a button: as a new or changed cell.
 
 The page names the run and the block. The code itself comes from the journal's run, never from the page.
 """
@@ -38,7 +38,7 @@ def take(front_end: FrontEnd, pressed: CodePress, session: Session) -> None:
 
 
 def block_of(run: AgentRun, number: int) -> str:
-    """Return a Python block of the answer, or of what there was of it; empty where it has none of that number."""
+    """Return a Python block of the answer, or of the part that came. Empty where it has none of that number."""
     from agentnb.view.answer.markup import code_blocks
 
     text = run.text or str((run.receipt.get("stopped") or {}).get("text") or "")

@@ -74,8 +74,8 @@ def _nothing(_: object) -> None:
 class FrontEnd:
     """The pages of one kernel; what is sent goes to the one that spoke last.
 
-    `on_page` is called when a page has come, `on_approval` with a person's word on a call that waits, `on_code` with a
-    person's press on a block of an answer's code.
+    `on_page` is called when a page has come, and `on_approval` with a person's word on a call that waits. `on_code` is
+    called when a person presses a button of an answer's code.
     """
 
     def __init__(self, shell: object) -> None:

@@ -99,7 +99,7 @@ class Buttons:
             self._note.value = wrap(f'{_FOCUS}<p style="margin:4px 0;{SMALL}">✗ {esc(trouble)}</p>')
 
     def close(self, said: str) -> None:
-        """Put a sentence in their place."""
+        """Put a sentence in their place; an empty one leaves nothing to see."""
         before, self._open, self.presses, self._note = self._open, [], [], None
         if self._handle is not None:
             self._show(_said(said))

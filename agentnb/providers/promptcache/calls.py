@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from agentnb import canonical
 from agentnb.canonical import JsonObject
 from agentnb.models.catalog import Model
-from agentnb.models.layers import Block, Layer, Prompt
+from agentnb.models.layers import Block, Layer, Prompt, Salt
 from agentnb.models.messages import Image, Usage
 from agentnb.models.tokens import scale_to_total
 from agentnb.providers.base import Mark
@@ -83,11 +83,19 @@ def warm_entries(call: Call, usage: Usage) -> list[Warm]:
     return out
 
 
-def message_salt(model: Model, blocks: Iterable[Block]) -> str:
-    """Return what makes the provider process the messages anew though their bytes are the same. On Anthropic that is
-    the first picture in a conversation (docs, prompt caching: what invalidates the cache)."""
+def salt_of(model: Model, blocks: Iterable[Block], effort: str) -> Salt:
+    """Return what makes the provider process the same bytes anew.
+
+    That is another effort, where the model's row says so. On Anthropic it is also the first picture in a conversation
+    (docs, prompt caching: what invalidates the cache).
+    """
     pictured = model.provider == "anthropic" and any(isinstance(block.content, Image) for block in blocks)
-    return PICTURES if pictured else ""
+    rules = model.effort
+    taken = rules.taken(effort)
+    return Salt(
+        frame=taken if rules.spoils == "all" else "",
+        messages=(PICTURES if pictured else "") + (taken if rules.spoils == "messages" else ""),
+    )
 
 
 PICTURES = "pictures"

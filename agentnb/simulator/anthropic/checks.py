@@ -47,6 +47,7 @@ def check(body: object, *, counting: bool = False, goes_on: bool = False) -> Mod
     if row is None:
         raise refuse(f"model: {body['model']}", 404)
     _check_limits(body, row)
+    _check_effort(body, row)
     _check_thinking(body)
     _check_format(body)
     _check_system(body)
@@ -73,6 +74,15 @@ def _check_max_tokens(body: WireMapping) -> None:
     forced = isinstance(body.get("tool_choice"), Mapping) and body["tool_choice"].get("type") in ("any", "tool")
     if body["max_tokens"] == 0 and (body.get("stream") or forced or _output_format(body)):
         raise refuse("max_tokens: 0 is not supported with streaming, an output format, or a forced tool_choice")
+
+
+def _check_effort(body: WireMapping, row: Model) -> None:
+    config = body.get("output_config")
+    asked = config.get("effort") if isinstance(config, Mapping) else None
+    if asked is not None and not row.effort.levels:
+        raise refuse("This model does not support the effort parameter.")
+    if asked is not None and asked not in row.effort.levels:
+        raise refuse(f"output_config.effort: Input should be one of {', '.join(row.effort.levels)}")
 
 
 def _output_format(body: WireMapping) -> bool:
