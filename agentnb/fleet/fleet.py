@@ -126,11 +126,8 @@ class Fleet:
     @property
     def errors(self) -> dict[str, int]:
         """Return how many runs failed with which error, the most frequent first."""
-        return dict(
-            Counter(
-                _error_of(row) for row in self.rows if row.error and row.summary.status == records.FAILED
-            ).most_common()
-        )
+        failed = [row for row in self.rows if standing(row, self.journal.clock) == records.FAILED]
+        return dict(Counter(map(_error_of, failed)).most_common())
 
     def close(self) -> None:
         """Close the journal, where this fleet has opened it; the runs go on."""
@@ -164,7 +161,7 @@ class Fleet:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> JsonObject:
         every = self.results()
-        results = sorted(every, key=lambda result: not result["error"])[:MOST_SHOWN]
+        results = sorted(every, key=lambda result: bool(result["standing"] != records.FAILED))[:MOST_SHOWN]
         runs = [Code(result["run"].removeprefix(self.name)) for result in results]
         shown = [(run, r["standing"], r["step"], r["seconds"], _short(r)) for run, r in zip(runs, results, strict=True)]
         columns = ("run", "standing", "steps", "last step after s", "result")
