@@ -14,8 +14,7 @@ import agentnb
 from agentnb import errors
 from agentnb.agent.tools.registry import NAMES
 from agentnb.durable.events import JOURNALED_KINDS
-from agentnb.notebook.commands.runs import ANSWER_FLAGS, RESUME_FLAGS
-from agentnb.notebook.flags import AGENT_FLAGS, EXAMPLES, Flag
+from agentnb.notebook.flags import AGENT_FLAGS, ANSWER_FLAGS, EXAMPLES, RESUME_FLAGS, Flag
 from agentnb.notebook.magics import MAGICS, AgentMagics
 from agentnb.options import Option, options_of
 from agentnb.settings import TOOLS, RunOptions, Settings

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import base64
+import io
 import json
 import re
 import runpy
@@ -94,14 +96,36 @@ def test_an_answer_is_checked(answer: Any, right: Any, said: str, capsys: pytest
     assert capsys.readouterr().out.startswith(said)
 
 
+def executed(lesson: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The lesson after Run All in a kernel of its own."""
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    monkeypatch.setenv("AGENTNB_HOME", str(home))
+    monkeypatch.setenv("AGENTNB_SIM_SPEED", "0")
+    book = nbformat.read(NOTEBOOKS / f"{lesson}.ipynb", as_version=4)
+    nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
+    return book
+
+
+@pytest.mark.slow
+@pytest.mark.kernel
+def test_a_plot_of_a_lesson_lies_on_no_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    pytest.importorskip("matplotlib")
+    book = executed("07-a-real-data-set", tmp_path, monkeypatch)
+    shown = [
+        output for cell in book.cells for output in cell.get("outputs", ()) if "image/png" in output.get("data", ())
+    ]
+    assert len(shown) == 2
+    for output in shown:
+        picture = pillow.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
+        assert picture.convert("RGBA").getpixel((0, 0))[3] == 0, "its ground is that of the page"
+        assert "needs_background" not in str(output.metadata), "JupyterLab lays a card below where this is asked for"
+
+
 @pytest.mark.slow
 @pytest.mark.kernel
 def test_what_the_lesson_on_context_hides_is_in_no_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
-    monkeypatch.setenv("AGENTNB_HOME", str(tmp_path))
-    monkeypatch.setenv("AGENTNB_SIM_SPEED", "0")
-    book = nbformat.read(NOTEBOOKS / "05-context.ipynb", as_version=4)
-    nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
+    book = executed("05-context", tmp_path, monkeypatch)
     (prompt,) = (cell.outputs[0]["data"]["text/plain"] for cell in book.cells if cell.source == "%agent_context prompt")
     assert "hours_afloat" in prompt
     assert "Ada Bright" not in prompt

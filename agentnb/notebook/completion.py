@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import SimpleCompletion, context_matcher
 
 from agentnb.errors import AgentnbError
-from agentnb.notebook.flags import AGENT_FLAGS, Flag
+from agentnb.notebook.flags import AGENT_FLAGS, ANSWER_FLAGS, RESUME_FLAGS, Flag, by_word
 from agentnb.settings import CONTEXT_MODES, EFFORTS, REPLAY, STYLES
 
 if TYPE_CHECKING:
@@ -33,14 +33,13 @@ _ARGUMENTS = {
     "unpin": "pin",
     "add": "file",
 }
-_VALUES = {flag.name: flag.completes for flag in AGENT_FLAGS if flag.completes}
-"""Kind of word that each flag wants as its value."""
+_FLAGS = {"resume": RESUME_FLAGS, **dict.fromkeys(("approve", "deny", "answer"), ANSWER_FLAGS)}
+"""Flags of the subcommands that have some."""
 LISTS = frozenset({"tools", "allow"})
 """Flags that take several words, comma-separated."""
 RECENT = 20
 
 Offers = Mapping[str, Callable[[], Iterable[str]]]
-_SHORT = {f"-{flag.short}": flag.name for flag in AGENT_FLAGS if flag.short}
 
 
 def complete_words(line: str, offers: Offers) -> tuple[str, list[str]] | None:
@@ -57,6 +56,8 @@ def complete_words(line: str, offers: Offers) -> tuple[str, list[str]] | None:
         return _flag_or_value(words, offers, AGENT_FLAGS)
     if len(words) == 1:
         return words[0], _fitting(words[0], SUBCOMMANDS[magic])
+    if words[0] in _FLAGS and (len(words) > 2 or words[-1].startswith("-")):
+        return _flag_or_value(words[1:], offers, _FLAGS[words[0]])
     kind = _ARGUMENTS.get(words[0])
     return (words[-1], _fitting(words[-1], offers[kind]())) if kind and len(words) == 2 else None
 
@@ -66,10 +67,11 @@ def _flag_or_value(words: list[str], offers: Offers, known: tuple[Flag, ...]) ->
     flag, equals, value = last.partition("=")
     if not equals:
         flag, value = (words[-2] if len(words) > 1 else ""), last
-    name = _SHORT.get(flag, flag.removeprefix("--"))
-    if flag.startswith("-") and name in _VALUES:
-        return _value(name, value, list(offers[_VALUES[name]]()))
-    return (last, _fitting(last, [f"--{flag.name}" for flag in known])) if last.startswith("-") else None
+    written = by_word(known)
+    given = written.get(flag)
+    if given is not None and given.completes:
+        return _value(given.name, value, list(offers[given.completes]()))
+    return (last, _fitting(last, written)) if last.startswith("-") else None
 
 
 def _value(name: str, text: str, words: list[str]) -> tuple[str, list[str]]:

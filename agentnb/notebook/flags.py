@@ -59,6 +59,22 @@ AGENT_FLAGS = (
     Flag(name="as", value="TYPE", help="with --out: a value of this type, e.g. list[Point], a dataclass or DataFrame"),
 )
 
+RESUME_FLAGS = (
+    Flag(name="model", short="m", value="MODEL", help="the model that goes on", completes="model"),
+    Flag(name="max-steps", value="N", help="steps in all that the run may take"),
+    Flag(name="budget", value="USD", help="US dollars in all that the run may cost"),
+    Flag(name="allow", value="NAMES", help="tools that may act", completes="tool"),
+    Flag(name="unsure", value="WHAT", help="repeat or skip an action that may have happened already"),
+    Flag(name="accept-versions", help="go on although the run was begun under another version"),
+    Flag(name="take-over", help="take the run from a worker that is believed dead"),
+)
+ANSWER_FLAGS = (
+    Flag(name="call", value="N", help="only the call with this number; without it all that wait"),
+    Flag(name="rest", help="approve the tool for the rest of the run"),
+    Flag(name="digest", value="HEX", help="the calls that were shown; approve wants it"),
+)
+"""Of approve, deny and answer."""
+
 
 def options_given(flags: Mapping[str, str | bool]) -> JsonObject:
     """Return the options that the flags set, by name. Raises InputError on a bad word, SettingsError on a bad value."""
@@ -86,7 +102,7 @@ _FLAG = re.compile(r"--?[A-Za-z]")
 def split_line(line: str, known: tuple[Flag, ...]) -> tuple[dict[str, str | bool], str]:
     """(flags by long name, the rest of the line as it stands). Raises InputError on an unknown flag."""
     flags: dict[str, str | bool] = {}
-    by_name = _by_name(known)
+    by_name = by_word(known)
     rest = line
     while _FLAG.match(rest.lstrip()):
         word, after = _take(rest)
@@ -106,7 +122,8 @@ def split_line(line: str, known: tuple[Flag, ...]) -> tuple[dict[str, str | bool
     return flags, rest.strip()
 
 
-def _by_name(known: tuple[Flag, ...]) -> Mapping[str, Flag]:
+def by_word(known: tuple[Flag, ...]) -> Mapping[str, Flag]:
+    """Return the flags by what a person writes: `--model`, then `-m`."""
     long = {f"--{flag.name}": flag for flag in known}
     return long | {f"-{flag.short}": flag for flag in known if flag.short}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -369,6 +370,16 @@ def complete(kernel: Any, line: str) -> list[str]:
     """The line as each offered completion would make it."""
     found = kernel.client.complete(line, len(line), reply=True, timeout=30)["content"]
     return [line[: found["cursor_start"]] + text + line[found["cursor_end"] :] for text in found["matches"]]
+
+
+def test_a_fresh_kernel_completes_the_flags_of_a_subcommand(kernel: Any) -> None:
+    begun = time.perf_counter()
+    offered = complete(kernel, "%agent_runs resume r-1 -")
+    assert time.perf_counter() - begun < 1, "0.3 s, and more for a busy machine"
+    assert {f"%agent_runs resume r-1 {flag}" for flag in ("-m", "--model", "--budget", "--max-steps")} <= set(offered)
+    assert "%agent_runs resume --take-over" in complete(kernel, "%agent_runs resume --ta")
+    assert "%agent_runs resume r-1 -m sim:claude-sonnet-4-6" in complete(kernel, "%agent_runs resume r-1 -m sim:cl")
+    assert complete(kernel, "%agent_runs approve r-1 --di") == ["%agent_runs approve r-1 --digest"]
 
 
 def test_completion_knows_the_notebook(kernel: Any) -> None:

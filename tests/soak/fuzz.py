@@ -27,7 +27,6 @@ from agentnb.errors import AgentnbError
 from agentnb.models.catalog import lookup
 from agentnb.models.messages import Reply, StopReason, Text, ToolCall, Usage
 from agentnb.notebook import flags
-from agentnb.notebook.commands.runs import RESUME_FLAGS
 from agentnb.providers import anthropic, google, openai_chat, openai_responses
 from agentnb.providers.calling import read
 from agentnb.providers.cassettes import Cassette, reply_to_json
@@ -160,7 +159,7 @@ def lines(dice: random.Random, place: Path) -> Iterator[tuple[object, Callable[[
     ]
     while True:
         line = "".join(dice.choices([*pieces, *map(str, ODD)], k=dice.randint(0, 8)))
-        yield line, lambda: flags.options_given(flags.split_line(line, RESUME_FLAGS)[0])  # noqa: B023
+        yield line, lambda: flags.options_given(flags.split_line(line, flags.RESUME_FLAGS)[0])  # noqa: B023
 
 
 def documents(dice: random.Random, place: Path) -> Iterator[tuple[object, Callable[[], object]]]:

@@ -21,7 +21,7 @@ from agentnb.errors import InputError
 from agentnb.notebook import flags
 from agentnb.notebook.commands.run_list import list_runs
 from agentnb.notebook.commands.subcommands import dispatch, show_table
-from agentnb.notebook.flags import Flag
+from agentnb.notebook.flags import ANSWER_FLAGS, RESUME_FLAGS
 from agentnb.notebook.kernel import RESULT, Notebook, Result
 from agentnb.notebook.run_task import show_run
 from agentnb.view.exact_text import exact
@@ -30,21 +30,6 @@ from agentnb.view.tables import Code
 if TYPE_CHECKING:
     from agentnb.agent.built_in import BuiltInAgent
     from agentnb.session import Session
-
-RESUME_FLAGS = (
-    Flag(name="model", short="m", value="MODEL", help="the model that goes on", completes="model"),
-    Flag(name="max-steps", value="N", help="steps in all that the run may take"),
-    Flag(name="budget", value="USD", help="US dollars in all that the run may cost"),
-    Flag(name="allow", value="NAMES", help="tools that may act"),
-    Flag(name="unsure", value="WHAT", help="repeat or skip an action that may have happened already"),
-    Flag(name="accept-versions", help="go on although the run was begun under another version"),
-    Flag(name="take-over", help="take the run from a worker that is believed dead"),
-)
-ANSWER_FLAGS = (
-    Flag(name="call", value="N", help="only the call with this number; without it all that wait"),
-    Flag(name="rest", help="approve the tool for the rest of the run"),
-    Flag(name="digest", value="HEX", help="the calls that were shown; approve wants it"),
-)
 
 
 def agent_runs(notebook: Notebook, line: str) -> None:
