@@ -44,7 +44,7 @@ _Attribute = str | int | float | bool | list[str]
 
 
 class RunSpans:
-    """Makes spans of the events that it is fed: one for a run, below it one for each call and tool.
+    """Makes spans of events: one for a run, and below it one for each call and tool.
 
     `context_of` gives a run's journaled context. Raises PackageMissing.
     """
