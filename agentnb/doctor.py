@@ -31,6 +31,7 @@ PACKAGES = {
     "astroid": "",
     "diskcache": "",
     "redis": "only for an event bus: pip install 'agentnb-jupyter[redis]'",
+    "opentelemetry-api": "only for spans of runs: pip install 'agentnb-jupyter[otel]'",
     "distributed": "only for runs on a Dask cluster: pip install 'agentnb-jupyter[dask]'",
     "psycopg": "only for a journal in PostgreSQL: pip install 'agentnb-jupyter[postgres]'",
     "mcp": "only for tools of MCP servers: pip install 'agentnb-jupyter[mcp]'",

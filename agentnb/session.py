@@ -215,6 +215,10 @@ class Session:
         machine = AgentStateMachine(self.journal, clock=self.clock, redact=redact)
         if self.bus is not None:
             machine.events.subscribe(self.bus.publish)
+        if self.settings.otel:
+            from agentnb.agent.receipt.spans import RunSpans
+
+            machine.events.subscribe(RunSpans(lambda run_id: machine.get(run_id).context).feed)
         return machine
 
     def model_name(self, named: str | None = None) -> str:

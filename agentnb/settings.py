@@ -183,6 +183,7 @@ class Settings(RunOptions):
         "when a cell asks again unchanged: ask (again), or keep its answer while what it used is the same",
         choices=RERUN,
     )
+    otel: bool = option(False, "tell runs, calls and tools as OpenTelemetry spans (extra otel), without their content")
     live: bool = option(True, "off: show a run only when it has ended")
     view: str = option(
         "compact", "compact: the answer, and one line that opens to the rest; full: all of it at once", choices=VIEWS

@@ -42,6 +42,7 @@ HOMES = {
     "genai_prices": ("models.prices",),
     "xllamacpp": ("providers.local",),
     "redis": ("durable.bus_redis",),
+    "opentelemetry": ("agent.receipt.spans",),
     "distributed": ("fleet.dask",),
     "dask": ("fleet.dask",),
     "markdown_it": ("view.answer.markup",),
