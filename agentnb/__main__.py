@@ -146,10 +146,11 @@ def _lessons(chosen: argparse.Namespace) -> int:
 
 def _files_of(lessons: Path) -> list[Path]:
     found = sorted(path.relative_to(lessons) for path in lessons.rglob("*") if path.is_file())
-    return [path for path in found if path.suffix in _LESSON and not path.name.startswith("conftest")]
+    return [path for path in found if path.name != "conftest.py" and not _MADE & {*path.parts, path.suffix}]
 
 
-_LESSON = {".ipynb", ".py", ".svg", ".csv", ".md", ".json"}
+_MADE = {"__pycache__", ".ipynb_checkpoints", ".pyc", ".gif"}
+"""Files that running the lessons leaves behind, and the README's picture."""
 
 
 def _simulator(chosen: argparse.Namespace) -> int:

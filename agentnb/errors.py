@@ -8,7 +8,7 @@ AgentnbError
 ├── JournalError          runs and their steps
 │   └── RunUnknown · RunExists · RunFinished · StepUnknown · StepConflict · LeaseHeld
 │       · StateUnknown · HandlerError · ContextNotStorable · VersionChanged
-│       · RunPaused · RunCancelled · RunSuspended · ActionUnsure · StateTimeout
+│       · RunPaused · RunCancelled · RunSuspended · RunDelayed · ActionUnsure · StateTimeout
 │       · JournalUnreachable · JournalRefused
 ├── ContextError          definitions and files
 │   └── DefinitionNotFound · PathOutsideRoot · SchemaUnread
@@ -234,6 +234,19 @@ class RunSuspended(JournalError):
     code = "run.suspended"
 
 
+class RunDelayed(JournalError):
+    """Raised inside a handler: the step is to be made `seconds` later. Nothing of it is committed; the run waits.
+
+    `data` is JSON that the journal keeps with the wait.
+    """
+
+    code = "run.delayed"
+
+    def __init__(self, what: str, *, seconds: float, data: Mapping[str, object] | None = None) -> None:
+        super().__init__(what)
+        self.seconds, self.data = seconds, dict(data or {})
+
+
 class ActionUnsure(JournalError):
     """An outside effect may have happened already; it is asked about, never silently repeated."""
 
@@ -307,9 +320,13 @@ class PackageMissing(ModelError):
 
 
 class ProviderError(AgentnbError):
-    """`status` is the HTTP status (None: no answer came), `request_id` the provider's own, where it sent one."""
+    """`status` is the HTTP status (None: no answer came), `request_id` the provider's own, where it sent one.
+
+    `asked_wait` is how many seconds a refusal asked to wait, where it said so.
+    """
 
     code = "provider"
+    asked_wait: float | None = None
 
     def __init__(
         self,

@@ -270,21 +270,29 @@ class Session:
     # --- asking -----------------------------------------------------------------------------------------------
 
     def agent(
-        self, *, on_main: Callable[[Callable[[], Outcome]], Outcome] = on_this_thread, alone: bool = False
+        self,
+        *,
+        on_main: Callable[[Callable[[], Outcome]], Outcome] = on_this_thread,
+        alone: bool = False,
+        may_wait: bool = False,
     ) -> BuiltInAgent:
         """Return the built-in agent over this session, with a redaction list of its own.
 
-        `alone` gives it connections of its own, so that it can work beside another one.
+        `alone` gives it connections of its own, so that it can work beside another one. With `may_wait` a run that has
+        to wait for its provider is let go meanwhile, as a worker wants it.
         """
         cancelled = threading.Event() if alone else self.cancelled
         cancelled.clear()
-        return self._agent(self._connections({}) if alone else self.provider, on_main, cancelled)
+        connections = self._connections({}) if alone else self.provider
+        return self._agent(connections, on_main, cancelled, may_wait=may_wait)
 
     def _agent(
         self,
         connections: Callable[[str], Provider],
         on_main: Callable[[Callable[[], Outcome]], Outcome],
         cancelled: threading.Event,
+        *,
+        may_wait: bool = False,
     ) -> BuiltInAgent:
         scrub = self.scrubber()
         hydrator = self.hydrator(scrub)
@@ -312,6 +320,7 @@ class Session:
                 faults_of=self.answer.faults_of if self.answer is not None else None,
                 cancelled=cancelled,
                 limits=self._limits,
+                may_wait=may_wait,
             )
         )
 

@@ -27,6 +27,7 @@ EVENTS = {
     "step": "a step was committed; `data` is what its handler attached",
     "failed": "a step failed; `data` has the error. The run keeps its state and its last good context",
     "retried": "a step failed and will be tried again; `data` has the error and when",
+    "delayed": "the step is to be made later; `data` has the reason and how many seconds it waits",
     "paused": "the run was paused, by a person or by itself; `data` has the reason",
     "resumed": "a paused or failed run goes on",
     "cancelled": "the run was given up",

@@ -80,6 +80,7 @@ def test_the_lessons_come_along_and_replace_nothing(python: Path, tmp_path: Path
     copied = {path.name for path in (tmp_path / "lessons").rglob("*") if path.is_file()}
     kept = {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
     assert kept <= copied
-    assert {"lesson.py", "tides.py", "01-quickstart.svg"} <= copied
+    assert {"lesson.py", "tides.py", "01-quickstart.svg", ".mcp.json", "see-through.mplstyle"} <= copied
+    assert not {"conftest.py", "ask-insert-approve.gif"} & copied
     with pytest.raises(AssertionError, match="nothing was copied"):
         said(python, "-m", "agentnb", "lessons", str(tmp_path / "lessons"))

@@ -63,6 +63,8 @@ class Services:
     cancelled: threading.Event = field(default_factory=threading.Event)
     limits: dict[str, Limits] = field(default_factory=dict)
     """New limits by run: whichever agent of the session takes the run up next applies them."""
+    may_wait: bool = False
+    """True where a run may be let go until its wake-up time: a worker takes it up then. A person waits beside it."""
     models: dict[str, Model] = field(default_factory=dict)
     """Rows of the catalogue by the addresses that name them, each looked up once."""
 

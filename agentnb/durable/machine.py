@@ -213,7 +213,7 @@ class AgentStateMachine:
             )
         if unsure is not None:
             self._answer(row, unsure)
-        if row.summary.status in (records.FAILED, records.PAUSED) or accept_versions:
+        if row.summary.status in (records.FAILED, records.PAUSED) or row.summary.delayed or accept_versions:
             self._make_ready(row, accept_versions)
         return self.get(run_id)
 

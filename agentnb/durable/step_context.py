@@ -21,7 +21,7 @@ class Current:
     """The step in flight: `step` is the number it will have, `attempt` counts from 1."""
 
     __slots__ = (
-        "_bus", "_journal", "attached", "attempt", "begun", "delivery", "fence", "key", "over", "replaying",
+        "_bus", "_journal", "attached", "attempt", "begun", "delivery", "due", "fence", "key", "over", "replaying",
         "run_id", "state", "step",
     )  # fmt: skip
 
@@ -35,6 +35,8 @@ class Current:
         self.fence = hold.fence
         self.attempt = hold.attempt + 1
         self.delivery: Delivery | None = hold.delivery
+        self.due = hold.due
+        """The wake-up time of the wait that lies behind this step; None where it did not wait."""
         self.attached: JsonObject | None = None
         self.begun: set[str] | None = None
         self.over = False

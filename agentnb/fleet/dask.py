@@ -33,8 +33,8 @@ from agentnb.errors import (
     WorkerLost,
     WorkersMissing,
 )
-from agentnb.fleet.fleet import TAG, Fleet, checked_journal
-from agentnb.fleet.worker import Order, drive, fail, register, settings_of, tool_named
+from agentnb.fleet.fleet import Fleet, checked_journal, goes_on
+from agentnb.fleet.worker import TAG, Order, drive, fail, register, settings_of, tool_named
 from agentnb.session import Session
 from agentnb.settings import from_environment, journal_place, without_password
 
@@ -175,7 +175,7 @@ class DaskExecutor:
         fleet = Fleet(self._address, name)  # its own share of the journal: it is looked at after `close`, too
         if resume:
             self._make_ready(fleet)
-        tasks = {row.summary.run_id: self._send(row) for row in fleet.rows if row.summary.status == records.RUNNING}
+        tasks = {row.summary.run_id: self._send(row) for row in fleet.rows if goes_on(row.summary)}
         fleet.on_wait(lambda: self._note_lost(tasks))
         return fleet
 

@@ -13,23 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from agentnb.agent.run_document import state_of
-from agentnb.canonical import Clock, JsonMapping, JsonObject
+from agentnb.canonical import Clock, JsonMapping, JsonObject, load
 from agentnb.durable.journal import leases, records
 from agentnb.durable.journal.open import open_journal
 from agentnb.durable.journal.protocol import Journal
 from agentnb.durable.journal.records import RunRow, RunSummary
 from agentnb.durable.machine import AgentStateMachine
-from agentnb.errors import InputError, RunUnknown
+from agentnb.errors import BudgetExceeded, InputError, RunUnknown
+from agentnb.fleet.worker import TAG
 from agentnb.view.number_format import plural
 from agentnb.view.tables import Code, table_bundle
 
-TAG = "fleet"
-"""The tag whose value is the fleet's name."""
 QUEUED, RUNNING, LEFT = "queued", "running", "interrupted"
 """Standings of a run that has not ended: nobody has begun it, somebody is at work, or nobody any more."""
+NOT_BEGUN, STOPPED = "not begun: budget", "stopped: budget"
+"""Standings of a run whose budget did not pay for its first call, or for a later one."""
+BEFORE_CALLS = 1  # steps that a run makes before its first call
 ANSWERS = ("text", "answer", "result")
 """Keys of a completed run's context that hold what came out, in this order; else the whole context is."""
 LOOK_EVERY = 0.2  # seconds between two looks at the journal while waiting
+MOST_SHOWN = 100  # runs in the table, those with an error first
 LONGEST_RESULT = 240  # characters of a result in the table
 
 
@@ -63,18 +66,22 @@ class Fleet:
     @property
     def rows(self) -> list[RunRow]:
         """Return the runs as the journal's rows tell them, in the order of their creation. Raises RunUnknown."""
-        return [self.journal.row(summary.run_id) for summary in self._summaries()]
-
-    def _summaries(self) -> list[RunSummary]:
-        found = self.journal.find(**{TAG: self.name})
+        found = self.journal.rows(**{TAG: self.name})
         if not found:
             raise RunUnknown("no run belongs to this fleet", about=self.name, todo="%agent_runs list shows the runs.")
         return found
 
+    def _summaries(self) -> list[RunSummary]:
+        return [row.summary for row in self.rows]
+
     @property
     def counts(self) -> dict[str, int]:
-        """Return how many runs are queued, running, interrupted (nobody is at work), completed, failed, paused, waiting
-        for an event, cancelled."""
+        """Return how many runs stand where: one word for each, as `standing` gives it.
+
+        That is queued, running, interrupted (nobody is at work), completed, failed, paused, waiting or cancelled. A run
+        that waits does so for an event or its wake-up time. One that a budget refused is "not begun: budget", or
+        "stopped: budget".
+        """
         return dict(Counter(standing(row, self.journal.clock) for row in self.rows))
 
     def wait(self, timeout: float | None = None) -> Fleet:
@@ -83,7 +90,7 @@ class Fleet:
         An interrupt ends the waiting and not the runs.
         """
         until = None if timeout is None else time.monotonic() + timeout
-        while any(summary.status == records.RUNNING for summary in self._summaries()):
+        while any(goes_on(summary) for summary in self._summaries()):
             if until is not None and time.monotonic() > until:
                 break
             self._stalled()
@@ -93,8 +100,37 @@ class Fleet:
     def pause(self) -> None:
         """Ask every run that has not ended to stop after its present step."""
         for summary in self._summaries():
-            if summary.status == records.RUNNING:
+            if goes_on(summary):
                 self._machine.pause(summary.run_id)
+
+    def cancel(self) -> None:
+        """End every run that has not ended for good, after its present step."""
+        for summary in self._summaries():
+            if summary.status not in records.FINISHED:
+                self._machine.cancel(summary.run_id)
+
+    def resume(self) -> int:
+        """Make every paused run ready to go on, and return how many; an executor's `go_on` sends them to workers."""
+        return self._ready(records.PAUSED)
+
+    def retry(self) -> int:
+        """Make every failed run ready to make its failed step again, and return how many. `go_on` sends them."""
+        return self._ready(records.FAILED)
+
+    def _ready(self, status: str) -> int:
+        chosen = [summary.run_id for summary in self._summaries() if summary.status == status]
+        for run_id in chosen:
+            self._machine.resume(run_id)
+        return len(chosen)
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """Return how many runs failed with which error, the most frequent first."""
+        return dict(
+            Counter(
+                _error_of(row) for row in self.rows if row.error and row.summary.status == records.FAILED
+            ).most_common()
+        )
 
     def close(self) -> None:
         """Close the journal, where this fleet has opened it; the runs go on."""
@@ -106,6 +142,14 @@ class Fleet:
         return [self._result(row) for row in self.rows]
 
     def _result(self, row: RunRow) -> JsonObject:
+        if not row.fence:  # nobody has begun it: there is nothing to read
+            began = {
+                "run": row.summary.run_id,
+                "standing": standing(row, self.journal.clock),
+                "step": 0,
+                "seconds": 0.0,
+            }
+            return began | {"result": None, "cost": None, "error": ""}
         run = self._machine.get(row.summary.run_id)
         context = run.context if isinstance(run.context, dict) else {"context": run.context}
         return {
@@ -119,18 +163,29 @@ class Fleet:
         }
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> JsonObject:
-        results = self.results()
+        every = self.results()
+        results = sorted(every, key=lambda result: not result["error"])[:MOST_SHOWN]
         runs = [Code(result["run"].removeprefix(self.name)) for result in results]
         shown = [(run, r["standing"], r["step"], r["seconds"], _short(r)) for run, r in zip(runs, results, strict=True)]
         columns = ("run", "standing", "steps", "last step after s", "result")
-        return table_bundle(f"Fleet {self.name}", columns, shown, [summary_of(self.counts, results)])
+        failures = [f"{count} failed: {error}" for error, count in self.errors.items()]
+        counts = dict(Counter(result["standing"] for result in every))
+        left = [f"{len(every) - len(shown)} more runs: results() has all"] if len(every) > len(shown) else []
+        return table_bundle(f"Fleet {self.name}", columns, shown, [summary_of(counts, every), *failures, *left])
 
     def __repr__(self) -> str:
         return f"<Fleet {self.name}: {', '.join(f'{count} {name}' for name, count in self.counts.items())}>"
 
 
+def goes_on(summary: RunSummary) -> bool:
+    """Tell whether the run goes on by itself: at once, or at its wake-up time."""
+    return summary.status == records.RUNNING or summary.delayed
+
+
 def standing(row: RunRow, clock: Clock) -> str:
     """Return where a run stands, in one word. Pure but for a look at a process of this machine."""
+    if row.summary.status == records.FAILED and row.error and load(row.error).get("code") == BudgetExceeded.code:
+        return NOT_BEGUN if row.summary.step <= BEFORE_CALLS else STOPPED
     if row.summary.status != records.RUNNING:
         return row.summary.status
     held = leases.seconds_left(
@@ -149,6 +204,11 @@ def summary_of(counts: Mapping[str, int], results: Sequence[JsonMapping]) -> str
     return (
         f"{plural(len(results), 'run')}: {', '.join(said)}; {plural(sum(r['step'] for r in results), 'step')}{money}."
     )
+
+
+def _error_of(row: RunRow) -> str:
+    error = load(row.error or b"{}")
+    return f"{error.get('type')}: {error.get('message')}"[:LONGEST_RESULT]
 
 
 def _answer(context: JsonMapping) -> Any:

@@ -23,6 +23,7 @@ from agentnb.canonical import dump, load
 from agentnb.durable.bus_redis import RedisBus
 from agentnb.durable.journal import records
 from agentnb.durable.journal.open import open_journal
+from agentnb.durable.journal.records import RunRow
 from agentnb.durable.machine import LEASE_SECONDS, AgentStateMachine
 from agentnb.errors import (
     ActionUnsure,
@@ -43,6 +44,8 @@ from agentnb.settings import Settings, from_environment, without_password
 
 WAITS = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between two looks at a run that another worker holds; the last for as long as it takes."""
+TAG = "fleet"
+"""The tag whose value is the fleet's name."""
 ELSEWHERE = "held"
 """The status of a run that another worker holds and goes on with."""
 
@@ -84,14 +87,14 @@ def drive(run_id: str, order: str) -> str:
     with _place(asked) as machine:
         try:
             return carry_on(_ready(machine, asked), run_id)
-        except _UNFIT as error:
+        except UNFIT as error:
             fail(machine, run_id, error)
             return machine.get(run_id).status
         finally:
             machine.release(run_id)
 
 
-_UNFIT = (HandlerNotFound, InputError, StateUnknown, HandlerError, ContextNotStorable, VersionChanged)
+UNFIT = (HandlerNotFound, InputError, StateUnknown, HandlerError, ContextNotStorable, VersionChanged)
 """Errors that another attempt would meet again; the machine itself does not journal them."""
 
 
@@ -100,12 +103,18 @@ def carry_on(
 ) -> str:
     """`run_to_end`, through the moments in which another worker holds the run: it may be dead, and its lease not over.
 
-    Wait at most `most` seconds: whoever renews a lease for so long is alive, and carries the run on.
+    Wait at most `most` seconds: whoever renews a lease for so long is alive, and carries the run on. Where the run has
+    to wait for its wake-up time, another of its fleet is taken meanwhile.
     """
     waited, number = 0.0, 0
     while True:
         try:
-            return machine.run_to_end(run_id).status
+            status = machine.run_to_end(run_id).status
+            row = machine.journal.row(run_id)
+            if not row.summary.delayed:
+                return status
+            waited, number = 0.0, 0
+            until_due(machine, row, wait)
         except (RunPaused, RunCancelled, ActionUnsure):
             return machine.get(run_id).status
         except (LeaseHeld, StepConflict):
@@ -114,6 +123,32 @@ def carry_on(
             pause = WAITS[min(number, len(WAITS) - 1)]
             wait(pause)
             waited, number = waited + pause, number + 1
+
+
+def until_due(machine: AgentStateMachine, row: RunRow, wait: Callable[[float], None]) -> None:
+    """Work on other runs of the fleet until this one's wake-up time. Stop at the first that has to wait as well."""
+    run_id, clock = row.summary.run_id, machine.journal.clock
+    tags, others = {TAG: row.summary.tags.get(TAG, "")}, TAG in row.summary.tags
+    while row.summary.delayed and (left := (row.wake_at or 0.0) - clock.now()) > 0:
+        other = machine.next_free(**tags) if others else None
+        if other is None:
+            wait(min(left, WAITS[-1]))
+        else:
+            others = not _taken(machine, other)
+        row = machine.journal.row(run_id)
+
+
+def _taken(machine: AgentStateMachine, run_id: str) -> bool:
+    """Carry another run on; True where it has to wait in its turn."""
+    try:
+        machine.run_to_end(run_id)
+    except (RunPaused, RunCancelled, ActionUnsure, LeaseHeld, StepConflict):
+        return False
+    except UNFIT as error:
+        fail(machine, run_id, error)
+    finally:
+        machine.release(run_id)
+    return machine.journal.row(run_id).summary.delayed
 
 
 def fail(machine: AgentStateMachine, run_id: str, error: AgentnbError) -> None:
@@ -180,7 +215,7 @@ def _ready(machine: AgentStateMachine, order: Order) -> AgentStateMachine:
         return machine
     session = _session(order)
     session.extra_tools = {tool.name: tool for tool in map(tool_named, order.tools)}
-    return session.agent().machine
+    return session.agent(may_wait=True).machine
 
 
 def tool_named(name: str) -> Tool:

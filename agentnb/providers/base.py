@@ -36,6 +36,7 @@ class Wire:
     `form` tells the wires of one provider apart ("responses" and "chat"). `fallback` says the same in another way, for
     a server that refuses this one. `attempts`: how often a reply that breaks off may be asked for; each costs.
     `retry_wait` is the most seconds to wait where a provider asks for that. One that asks for more is not asked again.
+    `hands_back`: nothing is waited for here; a refusal that asks for a wait is raised at once.
     `layers` are the digests of the request's layers, where replies are recorded by them. `parts` names what stands in
     each, as "name digest". `stream` False asks for the whole reply at once, for servers and proxies that cannot stream.
     """
@@ -46,6 +47,7 @@ class Wire:
     fallback: Wire | None = None
     attempts: int = 3
     retry_wait: float = LONGEST_WAIT
+    hands_back: bool = False
     layers: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stream: bool = True
@@ -53,7 +55,7 @@ class Wire:
     def otherwise(self) -> Wire:
         """Return the fallback, within this request's limits."""
         assert self.fallback is not None, "asked for only where there is one"
-        return replace(self.fallback, attempts=self.attempts, retry_wait=self.retry_wait)
+        return replace(self.fallback, attempts=self.attempts, retry_wait=self.retry_wait, hands_back=self.hands_back)
 
     def plain(self) -> Wire:
         """Return the same request, asked for in one piece."""
@@ -93,11 +95,15 @@ class Decoder(Protocol):
 class Provider(Protocol):
     """One model behind one connection.
 
-    `scope` names whose prompt cache it is: the endpoint, or the simulator's instance.
+    `scope` names whose prompt cache it is: the endpoint, or the simulator's instance. `account` names whose limits
+    count: the scope, with a short digest of the key.
     """
 
     model: Model
     scope: str
+
+    @property
+    def account(self) -> str: ...
 
     def encode(self, prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> Wire: ...
 

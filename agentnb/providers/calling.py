@@ -7,6 +7,7 @@ the text is told to drop what it has ("restart"), so nothing is doubled.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import os
 import re
@@ -253,6 +254,12 @@ class Calling:
         """Return as a name where the calls go by these variables: what is warm there is not warm elsewhere."""
         return f"{cls.vendor.name}:{environment.get(cls.vendor.address) or 'default'}"
 
+    @property
+    def account(self) -> str:
+        """Return the scope with a digest of the key: too short to say anything of it."""
+        keys = [self._key or "", *(os.environ.get(name, "") for name in self.vendor.keys)]
+        return f"{self.scope}/{hashlib.sha256(canonical.dump(keys)).hexdigest()[:8]}"
+
     # --- what an adapter fills in ---------------------------------------------------------------------------------
 
     def encode(self, prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> Wire:
@@ -328,7 +335,9 @@ class Calling:
             raise
 
     def _ask(self, wire: Wire, on_text: OnText, lost: LostReplies) -> CallAnswer:
-        trace = self._require_transport().begin(self._tells_of_waits(on_text), longest_wait=wire.retry_wait)
+        trace = self._require_transport().begin(
+            self._tells_of_waits(on_text), longest_wait=wire.retry_wait, hands_back=wire.hands_back
+        )
         fell_back, tries = False, 0
         while True:
             try:
@@ -438,6 +447,7 @@ class Calling:
         if error.status == 404 and not self._own_address() and (over := retirement(self.model, self._clock.now())):
             error.todo = over
         seconds, limit = transport.trace.asked_wait, transport.longest_wait
+        error.asked_wait = seconds
         if seconds and isinstance(error, RateLimited | Overloaded):
             longer = f" agentnb itself waits at most {limit:,.0f} s (AgentNB.retry_wait)." if seconds > limit else ""
             error.todo = f"Wait {math.ceil(seconds):,} s, then resume the run.{longer}"

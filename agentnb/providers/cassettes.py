@@ -261,6 +261,10 @@ class Replaying:
         self._playing = playing or Playing()
         self._task = " ".join(self._playing.task.split())[:80]
 
+    @property
+    def account(self) -> str:
+        return self._inner.account
+
     def encode(self, prompt: Prompt, marks: tuple[Mark, ...], *, previous_message: str | None) -> Wire:
         wire = self._inner.encode(prompt, marks, previous_message=previous_message)
         return replace(wire, layers=layer_digests(prompt), parts=layer_parts(prompt))

@@ -33,6 +33,7 @@ MOST_OF_ERROR = 64_000  # bytes that are read of a refusal
 MOST_OF_PIECE = 8_000_000  # bytes of a whole reply, and of one event of a stream: a long reply has about a tenth
 MOST_OF_STREAM = 256_000_000  # bytes of a streamed reply: 128,000 tokens as events of their own take about 30 MB
 RETRIED = (408, 409, 429, 500, 502, 503, 504, 529)  # HTTP statuses worth another attempt
+ASKS_TO_WAIT = (429, 503, 529)  # those of them by which a provider says: later
 
 
 class CallCut(BaseException):
@@ -152,7 +153,7 @@ class Transport:
         self._socket: socket.socket | None = None
         self._cancelled = threading.Event()
         self._attempts_left = ATTEMPTS
-        self.longest_wait = LONGEST_WAIT
+        self.longest_wait, self._hands_back = LONGEST_WAIT, False
         self._final: httpx2.Response | None = None  # the answer of a provider that asked for a longer wait
         self._answer: httpx2.Response | None = None
         self._on_wait: OnWait = _say_nothing
@@ -165,14 +166,16 @@ class Transport:
         )
         self._send, self.client.send = self.client.send, self._send_uncut
 
-    def begin(self, on_wait: OnWait | None = None, *, longest_wait: float = LONGEST_WAIT) -> CallTrace:
+    def begin(
+        self, on_wait: OnWait | None = None, *, longest_wait: float = LONGEST_WAIT, hands_back: bool = False
+    ) -> CallTrace:
         """Return a fresh timeline; the previous one stays as it is. `on_wait` is told of each wait between attempts.
 
-        Who asks for more than `longest_wait` seconds is not asked again.
+        Who asks for more than `longest_wait` seconds is not asked again; with `hands_back` nobody who asks for a wait.
         """
         self._cancelled.clear()
         self._on_wait = on_wait or _say_nothing
-        self.longest_wait = longest_wait
+        self.longest_wait, self._hands_back = longest_wait, hands_back
         self.trace = CallTrace(started=self._clock.monotonic())
         self.expect_attempts()
         return self.trace
@@ -270,7 +273,8 @@ class Transport:
         """
         asked = self.trace.asked_wait
         too_long = asked is not None and asked > self.longest_wait
-        if too_long or response.headers.get("x-should-retry") == "false":
+        handed_back = self._hands_back and response.status_code in ASKS_TO_WAIT
+        if too_long or handed_back or response.headers.get("x-should-retry") == "false":
             response.headers["x-should-retry"] = "false"
             self._final = response
             return

@@ -38,9 +38,8 @@ def test_loading_is_quick_and_silent_and_loads_nothing_heavy(start: Callable[...
     loaded = kernel.ok("%load_ext agentnb")
     assert not loaded.displays
     assert loaded.stdout == (
-        "agentnb asks sim:claude-sonnet-4-6. Write %%agent and a question below it; %%agent alone shows how, "
-        "%%agent? all flags.\n"
-    ), "one line on a machine's first load"
+        "agentnb asks sim:claude-sonnet-4-6.\nWrite %%agent and a question below it. Help: %%agent?\n"
+    ), "two short lines on a machine's first load"
     heavy = ["anthropic", "google.genai", "openai", "ipywidgets", "astroid", "diskcache", "genai_prices", "httpx2"]
     heavy += ["agentnb.context.values.description", "agentnb.context.redaction.secret_shapes"]
     assert kernel.value(f"[n for n in {heavy!r} if n in sys.modules and n not in before]") == []

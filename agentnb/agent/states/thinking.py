@@ -26,11 +26,14 @@ from agentnb.agent.request_planner import Preparing
 from agentnb.agent.samples import learn_call
 from agentnb.agent.state import AgentState, LastCall, Step, StepEvent
 from agentnb.agent.states.other_model import with_model
+from agentnb.agent.states.pacing import Pacing
+from agentnb.agent.states.warming import WarmFirst
 from agentnb.agent.tools.typed_answer import answer_text
 from agentnb.errors import (
     AgentnbError,
     CallTimeout,
     PromptTooLong,
+    ProviderError,
     RunInterrupted,
     StepLimitReached,
     StreamBroken,
@@ -72,6 +75,8 @@ class Thinking:
         self._threads = services.threads
         self._preparing = Preparing(services)
         self._machine = services.machine
+        self._pacing = Pacing(services)
+        self._warm_first = WarmFirst(services)
 
     def __call__(self, state: AgentState) -> Step:
         """Make one call within the limits: predict it, ask, and take in what the reply teaches."""
@@ -82,6 +87,7 @@ class Thinking:
         wanted = self._services.limits.get(run_id, Limits()).model
         if wanted and wanted != state.address:
             state = with_model(state, wanted, run_id, self._services)
+        self._pacing.hold_back(state)
         if not state.child_of:
             self._services.keepalive.stop()
         before = state.spending.spent
@@ -94,7 +100,9 @@ class Thinking:
 
         def make(call: Call) -> Step:
             self._announce(call, prediction, state)
-            answer = self._ask(call, state)
+            with self._warm_first.behind_the_first(state, call) as streams:
+                answer = self._ask(call, state, at_first_token=streams)
+                streams()
             with self._paid(state, call, answer):
                 return self._mended(*self._settle(state, call, prediction, answer))
 
@@ -112,6 +120,8 @@ class Thinking:
 
     def ask_beside(self, state: AgentState, call: Call) -> tuple[Reply, AgentState]:
         """Make a call whose reply is none of the run's own words: within its budget, and into its sums."""
+
+        self._pacing.hold_back(state)
 
         def make(call: Call) -> tuple[Reply, AgentState]:
             answer = self._ask(call, state, shown=False)
@@ -214,7 +224,9 @@ class Thinking:
         self._machine.current.emit("view", context=replace(state, last=last).shown())
         self._machine.current.emit("phase", text="waiting for the first token")
 
-    def _ask(self, call: Call, state: AgentState, *, shown: bool = True) -> CallAnswer:
+    def _ask(
+        self, call: Call, state: AgentState, *, shown: bool = True, at_first_token: Callable[[], None] = lambda: None
+    ) -> CallAnswer:
         provider, emit, heard = self._provider(state), self._machine.current.emit, Heard()
 
         def on_text(kind: str, delta: str) -> None:
@@ -223,10 +235,13 @@ class Thinking:
                 raise RunInterrupted("the call was interrupted")
             if kind == "wait":
                 emit("phase", text=delta)
-            elif shown:
+                return
+            at_first_token()
+            if shown:
                 emit("delta", channel=kind, text=delta)
 
         wire, counter = _wire(provider, call, state), self._services.counter(state.address)
+        wire = replace(wire, hands_back=self._services.may_wait)
         self._connect(provider)
         try:
             answer = provider.ask(wire, on_text)
@@ -235,7 +250,10 @@ class Thinking:
                 self._machine.current.attach(streamed=heard.answer)
             if error.spent is not None:
                 self._lose(state, call, error, lost_call(call, Usage.from_json(error.spent), heard.texts, counter))
+            if isinstance(error, ProviderError):
+                self._pacing.refuse(state, error)
             raise
+        self._pacing.learn(state, answer.trace.response_headers, answer.reply.usage.input)
         return replace(answer, wasted=lost_call(call, answer.wasted, heard.broken, counter).usage)
 
     def _lose(self, state: AgentState, call: Call, error: AgentnbError, lost: Lost) -> None:

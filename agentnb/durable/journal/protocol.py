@@ -32,8 +32,26 @@ class OwnedRun:
     """A run that this process holds: where it is, its context's bytes, and the live context. Never durable."""
 
     __slots__ = (
-        "active", "asked", "attempt", "chain", "chain_bytes", "checked", "context", "delivery", "encoded",
-        "ended", "fence", "key", "nulls", "renewal", "run_id", "started", "state", "step", "valid",
+        "active",
+        "asked",
+        "attempt",
+        "chain",
+        "chain_bytes",
+        "checked",
+        "context",
+        "delivery",
+        "due",
+        "encoded",
+        "ended",
+        "fence",
+        "key",
+        "nulls",
+        "renewal",
+        "run_id",
+        "started",
+        "state",
+        "step",
+        "valid",
     )  # fmt: skip
 
     def __init__(self, run_id: str) -> None:
@@ -54,6 +72,8 @@ class OwnedRun:
         """Keys whose values have or had a null in them: see canonical.dump_members."""
         self.context: Context = None
         self.delivery: Delivery | None = None
+        self.due: float | None = None
+        """The wake-up time of the run's last wait, until a step is committed."""
 
 
 class Journal(Protocol):
@@ -131,6 +151,9 @@ class Journal(Protocol):
 
     def find(self, **tags: str) -> list[RunSummary]:
         """Return the runs that carry all these tags, in the order of their creation."""
+
+    def rows(self, **tags: str) -> list[RunRow]:
+        """Return the whole rows of the runs that carry all these tags, in the order of their creation."""
 
     def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
         """Return the newest runs, newest first."""

@@ -34,6 +34,11 @@ class RunSummary:
     origin: tuple[str, int] | None = None
     """The run and step this one was forked from."""
 
+    @property
+    def delayed(self) -> bool:
+        """Tell whether the run goes on by itself at its wake-up time."""
+        return self.status == WAITING and not self.state.startswith(AWAITING)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRow:
@@ -123,7 +128,10 @@ class Committed(NamedTuple):
 
 
 class StatusChange(NamedTuple):
-    """A change of a run that is no step: failed, retried, paused, resumed, cancelled. Under `fence`, None: any."""
+    """A change of a run that is no step: failed, retried, paused, delayed, resumed, cancelled.
+
+    Under `fence`, None: any. A `wake_at` that is None leaves the run's own as it is.
+    """
 
     run_id: str
     kind: str
@@ -136,6 +144,7 @@ class StatusChange(NamedTuple):
     attempt: int = 0
     release: bool = True
     versions: Mapping[str, str] | None = None
+    wake_at: float | None = None
 
 
 class ActionRow(NamedTuple):

@@ -91,15 +91,19 @@ class PostgresJournal:
         return self._whole(lambda: row_of(found[0]))
 
     def find(self, **tags: str) -> list[RunSummary]:
+        return [row.summary for row in self.rows(**tags)]
+
+    def rows(self, **tags: str) -> list[RunRow]:
         tagged, digests = sql.with_tags(tags)
-        return self._summaries(f"{sql.SELECT_ROW} WHERE {tagged} ORDER BY id", digests)
+        return self._rows(f"{sql.SELECT_ROW} WHERE {tagged} ORDER BY id", digests)
 
     def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
-        return self._summaries(f"{sql.SELECT_ROW} ORDER BY id DESC LIMIT %s::bigint", (limit,))
+        found = self._rows(f"{sql.SELECT_ROW} ORDER BY id DESC LIMIT %s::bigint", (limit,))
+        return [row.summary for row in found]
 
-    def _summaries(self, query: str, values: object) -> list[RunSummary]:
+    def _rows(self, query: str, values: object) -> list[RunRow]:
         found = self._read(query, values)
-        return self._whole(lambda: [row_of(row).summary for row in found])
+        return self._whole(lambda: [row_of(row) for row in found])
 
     # Leases
 

@@ -68,7 +68,7 @@ MOVE = (
 )
 MARK = (
     "UPDATE agentnb.runs SET status = %s, state = %s, updated = %s, failed_in = %s, error = %s, attempt = %s,"
-    " owner = %s, versions = %s, control = NULL, fence = fence + %s WHERE id = %s"
+    " owner = %s, versions = %s, wake_at = coalesce(%s, wake_at), control = NULL, fence = fence + %s WHERE id = %s"
 )
 CONTROL = "UPDATE agentnb.runs SET control = %s WHERE id = %s"
 FRAMES = (

@@ -87,7 +87,7 @@ class PostgresTables(Rules):
 
     def put_mark(self, row: RunRow, status: str, mark: StatusChange, now: float) -> None:
         kept = (mark.failed_in, mark.error, mark.attempt, owner_after(mark, row), versions_after(mark, row))
-        self.count(sql.MARK, (status, mark.state, now, *kept, int(mark.release), row.key))
+        self.count(sql.MARK, (status, mark.state, now, *kept, mark.wake_at, int(mark.release), row.key))
 
     def set_control(self, key: int, control: str | None) -> None:
         self.count(sql.CONTROL, (control, key))

@@ -82,16 +82,19 @@ class EmbeddedJournal:
         return self._read(lambda: self._tables.known_row(run_id))
 
     def find(self, **tags: str) -> list[RunSummary]:
+        return [row.summary for row in self.rows(**tags)]
+
+    def rows(self, **tags: str) -> list[RunRow]:
         tagged, values = sql.with_tags(tags)
-        return self._summaries(f"{sql.SELECT_ROW} WHERE {tagged} ORDER BY id", values)
+        return self._rows(f"{sql.SELECT_ROW} WHERE {tagged} ORDER BY id", values)
 
     def runs(self, *, limit: int | None = 50) -> list[RunSummary]:
         query = f"{sql.SELECT_ROW} ORDER BY id DESC LIMIT ?"
-        return self._summaries(query, (-1 if limit is None else limit,))
+        return [row.summary for row in self._rows(query, (-1 if limit is None else limit,))]
 
-    def _summaries(self, query: str, parameters: Iterable[object]) -> list[RunSummary]:
+    def _rows(self, query: str, parameters: Iterable[object]) -> list[RunRow]:
         found = self._connection.execute
-        return self._read(lambda: [sql.row_of(row).summary for row in found(query, tuple(parameters))])
+        return self._read(lambda: [sql.row_of(row) for row in found(query, tuple(parameters))])
 
     # Leases
 

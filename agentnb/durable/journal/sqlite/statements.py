@@ -24,7 +24,7 @@ MOVE = (
 CLAIM = "UPDATE agentnb_runs SET owner = ?, fence = fence + 1, lease_until = ?, lease_tick = ? WHERE id = ?"
 MARK = (
     "UPDATE agentnb_runs SET status = ?, state = ?, updated = ?, failed_in = ?, error = ?, attempt = ?, owner = ?,"
-    " versions = ?, control = NULL WHERE id = ?"
+    " versions = ?, wake_at = coalesce(?, wake_at), control = NULL WHERE id = ?"
 )
 WAITING = (
     "SELECT id, name, data, at FROM agentnb_inbox WHERE run = ? AND name = ? AND taken IS NULL ORDER BY id LIMIT 1"

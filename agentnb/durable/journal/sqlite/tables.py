@@ -92,7 +92,7 @@ class SqliteTables(Rules):
 
     def put_mark(self, row: RunRow, status: str, mark: StatusChange, now: float) -> None:
         kept = (mark.failed_in, mark.error, mark.attempt, owner_after(mark, row), versions_after(mark, row))
-        self.execute(sql.MARK, (status, mark.state, now, *kept, row.key))
+        self.execute(sql.MARK, (status, mark.state, now, *kept, mark.wake_at, row.key))
         if mark.release:
             self.execute("UPDATE agentnb_runs SET fence = fence + 1 WHERE id = ?", (row.key,))
 
