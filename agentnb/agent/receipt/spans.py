@@ -53,6 +53,7 @@ class RunSpans:
         self._context_of = context_of
         self._tracer = _tracer()
         self._runs: dict[str, Span] = {}
+        self._since: dict[str, float] = {}
 
     def feed(self, event: Event) -> None:
         """Take one event; those that the journal does not keep are none of its business."""
@@ -61,7 +62,9 @@ class RunSpans:
         took = float(event.data.get("seconds") or 0.0)
         run = self._runs.get(event.run_id) or self._begin(event.run_id, event.at - took)
         if event.kind == "step":
-            self._step(event, run, took)
+            # A simulated call's seconds are modelled: it begins no earlier than the step before it ended.
+            self._step(event, run, max(event.at - took, self._since[event.run_id]))
+        self._since[event.run_id] = event.at
         if event.kind in _ENDS or event.next_state == COMPLETED:
             self._end(event, run)
 
@@ -72,20 +75,19 @@ class RunSpans:
         span = self._tracer.start_span(
             "invoke_agent agentnb", start_time=_nanoseconds(at), attributes=_named(about | named)
         )
-        self._runs[run_id] = span
+        self._runs[run_id], self._since[run_id] = span, at
         return span
 
-    def _step(self, event: Event, run: Span, took: float) -> None:
+    def _step(self, event: Event, run: Span, begun: float) -> None:
         data = event.data
         if usage := data.get("usage"):
             about = _about(str(self._context_of(event.run_id).get("model") or ""))
             known = about | {"operation": "chat", "step": event.step} | _counted(usage)
             known |= {"cost": float(data["cost"])} if data.get("cost") is not None else {}
             known |= {"finish": [str(data["stop"])]} if data.get("stop") else {}
-            self._child(run, f"chat {about.get('model', '')}".strip(), known, (event.at - took, event.at))
-        begun = event.at - took
+            self._child(run, f"chat {about.get('model', '')}".strip(), known, (begun, event.at))
         for tool in data.get("tools") or ():
-            ended = begun + float(tool.get("seconds") or 0.0)
+            ended = min(begun + float(tool.get("seconds") or 0.0), event.at)
             known = {"operation": "execute_tool", "tool": str(tool["name"]), "step": event.step}
             known |= {"error": "tool_error"} if tool.get("is_error") else {}
             self._child(run, f"execute_tool {tool['name']}", known, (begun, ended))
@@ -108,7 +110,7 @@ class RunSpans:
             run.set_attribute(NAMES["error"], str(error.get("code") or error.get("type") or "failed"))
             run.set_status(Status(StatusCode.ERROR))
         run.end(_nanoseconds(event.at))
-        del self._runs[event.run_id]
+        del self._runs[event.run_id], self._since[event.run_id]
 
 
 def _tracer() -> Tracer:
