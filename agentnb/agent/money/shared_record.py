@@ -5,7 +5,9 @@ Each change of it is one step. So no two workers change it at once, and none wor
 
 from __future__ import annotations
 
+import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -20,6 +22,7 @@ LEASE = 10.0  # seconds: a change takes milliseconds, and who died in one should
 PAUSE, MOST = 0.05, 120.0
 """Seconds between two attempts at a change, and in all."""
 T = TypeVar("T")
+_LINES: weakref.WeakValueDictionary[str, threading.Lock] = weakref.WeakValueDictionary()
 
 
 class SharedRecord:
@@ -58,13 +61,16 @@ class SharedRecord:
             return OPEN, after
 
         machine.register_state(OPEN, step)
+        line = _LINES.setdefault(self.name, threading.Lock())
         for _ in range(int(MOST / PAUSE)):
-            try:
-                machine.execute_step(self.name)
-            except (LeaseHeld, StepConflict):
-                self._wait(PAUSE)
-            else:
-                return answers[-1]
-            finally:
-                machine.release(self.name)
+            with line:  # threads of one process line up; only other processes are tried again for
+                try:
+                    machine.execute_step(self.name)
+                except (LeaseHeld, StepConflict):
+                    pass
+                else:
+                    return answers[-1]
+                finally:
+                    machine.release(self.name)
+            self._wait(PAUSE)
         raise LeaseHeld("what these runs share is not to be had", about=self.name, todo="Resume the run later.")

@@ -70,10 +70,11 @@ def _show(session: Session, run: AgentRun | None) -> None:
             ("cell", "tokens", "this turn"),
             [_cell_row(item) for item in cells],
         )
+    rows = [_definition_row(item) for item in _numbered(session, run)["definitions"]]
     show_table(
-        f"Definitions in the conversation ({run.thread})",
+        f"{'Definitions' if rows else 'No definition'} in the conversation ({run.thread})",
         ("definition", "tokens", "this turn"),
-        [_definition_row(item) for item in _numbered(session, run)["definitions"]],
+        rows,
         [*kept, *_left_out(run), *redacted, *pictures, *run.receipt["notes"]],
     )
 
