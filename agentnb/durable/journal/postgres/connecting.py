@@ -227,6 +227,8 @@ class Server:
         here."""
         try:
             connection = self._driver.connect(**self._parameters, autocommit=True)
+        except UnicodeError:  # from the look-up of a name that no host can have
+            return None, "the host's name cannot be looked up"
         except self._driver.Error as error:
             return None, str(error)
         try:
