@@ -34,8 +34,10 @@ from agentnb.models.messages import (
     tokens_of,
 )
 from agentnb.providers.base import Mark, Wire
-from agentnb.providers.calling import NO_KEY, Calling, Vendor, cut_off, read_arguments, whole_object
+from agentnb.providers.calling import NO_KEY, Calling, whole_object
+from agentnb.providers.reading import cut_off, read_arguments
 from agentnb.providers.transport import ATTEMPTS, READ_TIMEOUT, Transport
+from agentnb.providers.vendor import Vendor
 
 NAME = "anthropic"
 VENDOR = Vendor(

@@ -10,24 +10,18 @@ import contextlib
 import hashlib
 import math
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from agentnb import canonical
 from agentnb.canonical import Clock, JsonMapping, JsonObject
 from agentnb.errors import (
-    AccessRefused,
     AgentnbError,
     CallTimeout,
     ConnectionFailed,
-    KeyMissing,
     NoReply,
     Overloaded,
-    PackageMissing,
-    PromptTooLong,
     ProviderError,
     RateLimited,
     RequestRefused,
@@ -39,6 +33,7 @@ from agentnb.models.catalog import ListedModel, Model, retirement
 from agentnb.models.layers import Prompt
 from agentnb.models.messages import Reply, Text, Usage
 from agentnb.providers.base import CallAnswer, Decoder, Mark, OnText, Wire
+from agentnb.providers.reading import MISREAD, Halves, read, unreadable
 from agentnb.providers.transport import (
     SHORT_WAIT,
     CallCut,
@@ -49,166 +44,11 @@ from agentnb.providers.transport import (
     TooMuch,
     Transport,
 )
+from agentnb.providers.vendor import Vendor
 
 NO_KEY = "none"  # for a server of one's own, which seldom asks for a key; the SDKs insist on some text
-MOST_SAID = 2000  # characters of a provider's message
 PAUSE = 0.25  # seconds before a reply that broke off is asked for again; doubled each time
 _BROKEN = (StreamBroken, ServerFault, Overloaded, RateLimited)
-_MISREAD = (AttributeError, TypeError, LookupError, ValueError, AssertionError, RecursionError)
-"""Errors of reading JSON of another shape than the published one, in the SDKs and in our decoders."""
-_Read = TypeVar("_Read")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Vendor:
-    """Tells how a provider is called in messages, and where its key and address are set."""
-
-    name: str
-    label: str
-    keys: tuple[str, ...]
-    address: str
-    example: str
-    request_id: str = ""  # the reply header with the request's id, where there is one
-    files: tuple[str, ...] = ()  # below the home folder: where the SDK looks for credentials of its own
-
-    def missing_key(self) -> KeyMissing:
-        """Return the one message for a missing key."""
-        is_set = " nor ".join(self.keys) + (" is set" if len(self.keys) > 1 else " is not set")
-        return KeyMissing(
-            f"no API key for {self.label}: {'neither ' if len(self.keys) > 1 else ''}{is_set}",
-            todo=f"Set {self.keys[0]}, here by os.environ or before starting the kernel, or ask the simulator, which "
-            f"needs no key: %%agent -m sim:{self.example}",
-        )
-
-    def missing_package(self, install: str) -> PackageMissing:
-        return PackageMissing(
-            f"the package for {self.label} is not installed",
-            todo=f"Run: {install}. Or ask the simulator's other models, e.g. %%agent -m sim:claude-sonnet-4-6",
-        )
-
-    def silence(self, last: GaveUp) -> ProviderError:
-        """Return the error of a call that was never answered."""
-        if last.late:
-            return CallTimeout(f"{self.label} did not answer in time", todo="Resume the run to ask again.")
-        return ConnectionFailed(
-            f"{self.label} could not be reached",
-            about=str(last)[:200],
-            todo=f"Check the network and {self.address}.",
-        )
-
-    def moved(self, to: SentElsewhere) -> ProviderError:
-        """Return the error of a redirect: no key and no prompt goes where it was not sent."""
-        return RequestRefused(
-            f"{self.label} answered {to.status}: it is to be asked at another address, {to.address}",
-            todo=f"Nothing was sent there. Where that is right, set {self.address} to the new address.",
-            status=to.status,
-        )
-
-    def endless(self, read: TooMuch) -> ProviderError:
-        """Return the error of an answer that is larger than a reply can be."""
-        return NoReply(
-            f"what answers for {self.label} sent more than a reply can hold",
-            about=f"{read} were read",
-            todo=f"Check {self.address}. It was asked once: resuming asks again.",
-        )
-
-    def refusal(self, status: int, message: str, *, request_id: str | None = None) -> ProviderError:
-        """Return the error of an HTTP status; the words are the provider's own."""
-        message = words_of(message)
-        kind, todo = _STATUS_KINDS.get(status, (ServerFault if status >= 500 else RequestRefused, "Resume the run."))
-        if kind is RequestRefused and _TOO_LONG.search(message):
-            kind, todo = PromptTooLong, TODO_TOO_LONG
-        return kind(
-            f"{self.label} answered {status}: {message}"[:600],
-            todo=todo.format(key=self.keys[0]),
-            status=status,
-            request_id=request_id,
-        )
-
-
-_STATUS_KINDS: dict[int, tuple[type[ProviderError], str]] = {
-    400: (RequestRefused, "The request itself is wrong; resuming without a change gives the same answer."),
-    401: (AccessRefused, "Check {key}."),
-    402: (AccessRefused, "Check the account's credit."),
-    403: (AccessRefused, "The key may not use this model or feature."),
-    404: (RequestRefused, "Check the model's name with -m."),
-    413: (RequestRefused, "The request is too large; begin afresh with -t new."),
-    429: (RateLimited, "Wait, then resume the run."),
-    503: (Overloaded, "The provider is overloaded; resume the run in a minute."),
-    529: (Overloaded, "The provider is overloaded; resume the run in a minute."),
-}
-
-
-# In the words of Anthropic, OpenAI (Chat, Responses), Google and llama.cpp's server.
-_TOO_LONG = re.compile(
-    r"prompt is too long|maximum context length|context window|context size|input token count .*exceeds", re.IGNORECASE
-)
-TODO_TOO_LONG = (
-    "Nothing is lost. Ask for less at once, take a model with a larger window (-m), or begin afresh with -t new."
-)
-
-
-def cut_off(*, request_id: str | None = None) -> StreamBroken:
-    """Return the error for a truncated stream: no SDK raises on it, only the missing stop reason tells."""
-    return StreamBroken(
-        "the reply broke off before its end", todo="Resume the run to ask again.", request_id=request_id
-    )
-
-
-def read(act: Callable[..., _Read], *given: object, **named: object) -> _Read:
-    """Return what `act` makes of a provider's JSON. Raises StreamBroken where that has another shape than it knows."""
-    try:
-        return act(*given, **named)
-    except _MISREAD as error:
-        raise unreadable(error) from error
-
-
-def words_of(value: object) -> str:
-    """Return a provider's own words as far as they are looked at."""
-    return str(value)[:MOST_SAID]
-
-
-def unreadable(error: object) -> StreamBroken:
-    return StreamBroken("the reply could not be read", about=str(error)[:200], todo="Resume the run to ask again.")
-
-
-def read_arguments(text: Any, *, complete: bool) -> JsonMapping:
-    """Return a call's arguments from its JSON, or as some servers send them: read already. Raises StreamBroken where a
-    `complete` reply holds something else. A call that a limit cut off is not carried out, so its arguments do not
-    matter."""
-    value = text
-    if not isinstance(text, Mapping):
-        with contextlib.suppress(ValueError, TypeError, RecursionError):
-            value = canonical.load_foreign(text or "{}")
-    if isinstance(value, dict):
-        return value
-    if complete:
-        raise StreamBroken(
-            "the model wrote a tool call that cannot be read",
-            about=str(text)[:200],
-            todo="Resume the run to ask again.",
-        )
-    return {}
-
-
-class Halves:
-    """Joins characters that two pieces of a stream halve, channel by channel, before anybody is told of them."""
-
-    def __init__(self, on_text: OnText) -> None:
-        self._on_text = on_text
-        self._held: dict[str, str] = {}
-
-    def __call__(self, channel: str, text: str) -> None:
-        text = self._held.pop(channel, "") + text
-        if "\ud800" <= text[-1:] <= "\udbff":  # the first half: the second may come
-            text, self._held[channel] = text[:-1], text[-1]
-        if text:
-            self._on_text(channel, canonical.well_formed(text))
-
-    def end(self) -> None:
-        """Tell what is still held: it stands alone."""
-        for channel, text in self._held.items():
-            self._on_text(channel, canonical.well_formed(text))
 
 
 class LostReplies:
@@ -413,7 +253,7 @@ class Calling:
         except TooMuch as much:
             raise self.vendor.endless(much) from None
         except Exception as error:
-            if not isinstance(error, (*self._sdk_errors(), *_MISREAD)):
+            if not isinstance(error, (*self._sdk_errors(), *MISREAD)):
                 raise
             if transport.cancelled:
                 raise RunInterrupted("the call was interrupted") from None

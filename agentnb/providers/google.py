@@ -40,8 +40,10 @@ from agentnb.models.messages import (
     tokens_of,
 )
 from agentnb.providers.base import Mark, Wire
-from agentnb.providers.calling import Calling, Vendor, cut_off
+from agentnb.providers.calling import Calling
+from agentnb.providers.reading import cut_off
 from agentnb.providers.transport import ATTEMPTS, READ_TIMEOUT, RETRIED, SHORT_WAIT, Transport
+from agentnb.providers.vendor import Vendor
 
 NAME = "google"
 VENDOR = Vendor(

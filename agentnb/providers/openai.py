@@ -13,9 +13,10 @@ from agentnb.models.layers import Prompt
 from agentnb.models.messages import Reply, Usage, inside
 from agentnb.providers import openai_chat, openai_responses
 from agentnb.providers.base import Decoder, Mark, Wire
-from agentnb.providers.calling import NO_KEY, Calling, Vendor, no_api, whole_object
+from agentnb.providers.calling import NO_KEY, Calling, no_api, whole_object
 from agentnb.providers.openai_responses import NAME
 from agentnb.providers.transport import ATTEMPTS, Transport
+from agentnb.providers.vendor import Vendor
 
 VENDOR = Vendor(
     name=NAME,

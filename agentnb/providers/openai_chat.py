@@ -22,8 +22,8 @@ from agentnb.models.messages import (
     inside,
     tokens_of,
 )
-from agentnb.providers.calling import cut_off, read_arguments
 from agentnb.providers.openai_responses import data_url, encode_content, failure, named_schema, split_usage
+from agentnb.providers.reading import cut_off, read_arguments
 
 _STOPS = {
     "stop": StopReason.END,

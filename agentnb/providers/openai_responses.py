@@ -37,7 +37,8 @@ from agentnb.models.messages import (
     tokens_of,
 )
 from agentnb.providers.base import Mark
-from agentnb.providers.calling import TODO_TOO_LONG, cut_off, read_arguments, words_of
+from agentnb.providers.reading import cut_off, read_arguments
+from agentnb.providers.vendor import TODO_TOO_LONG, words_of
 
 NAME = "openai"
 TTLS = ("30m", "12h")  # of breakpoints, shortest first

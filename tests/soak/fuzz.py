@@ -28,8 +28,8 @@ from agentnb.models.catalog import lookup
 from agentnb.models.messages import Reply, StopReason, Text, ToolCall, Usage
 from agentnb.notebook import flags
 from agentnb.providers import anthropic, google, openai_chat, openai_responses
-from agentnb.providers.calling import read
 from agentnb.providers.cassettes import Cassette, reply_to_json
+from agentnb.providers.reading import read
 from agentnb.view.render import bundle, whole
 
 TESTS = Path(__file__).resolve().parents[1]
