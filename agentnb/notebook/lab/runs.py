@@ -14,8 +14,8 @@ from agentnb.notebook.lab.protocol import Hello
 if TYPE_CHECKING:
     from agentnb.session import Session
 
-MARGIN = 5.0
-"""Seconds before a page was there in which its former self may have been gone already."""
+MARGIN = 60.0
+"""Seconds before a page was there in which its former self may have been gone already: to load it may take as long."""
 
 
 @dataclass(slots=True)
