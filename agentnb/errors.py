@@ -27,6 +27,7 @@ AgentnbError
 ├── ToolError
 │   └── ToolUnknown · ToolRefused · ToolFailed
 └── RunInterrupted        the user pressed stop
+    └── Stopped           while a cell showed a run of the agent
 """
 
 from __future__ import annotations
@@ -360,6 +361,13 @@ class ToolFailed(ToolError):
 
 class RunInterrupted(AgentnbError):
     code = "run.interrupted"
+
+
+class Stopped(RunInterrupted):
+    """A person stopped a run: no failure, so one line tells it, without the name of an error."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{self.what}. {self.todo}"]
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...], *, cutoff: float = 0.5) -> str:

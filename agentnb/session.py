@@ -12,7 +12,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from agentnb import canonical
 from agentnb.agent.built_in import BuiltInAgent
 from agentnb.agent.conversation.threads import Threads
 from agentnb.agent.deps import Services
+from agentnb.agent.hydration.project import own_root
 from agentnb.agent.hydration.project_context import Pins
 from agentnb.agent.keepalive import KeepAlive
 from agentnb.agent.kernel_context import Hydrator, Observed
@@ -28,7 +29,12 @@ from agentnb.agent.request import Limits, Request
 from agentnb.agent.run_document import AgentRun, document_of
 from agentnb.agent.samples import Samples
 from agentnb.agent.scrubber import Scrubber
-from agentnb.agent.tools.tool import Outcome, Tool, built_in, run_in, without_result
+from agentnb.agent.tools.files import ProjectFiles
+from agentnb.agent.tools.notebook import NotebookTools
+from agentnb.agent.tools.project_tests import ProjectTests
+from agentnb.agent.tools.registry import built_in
+from agentnb.agent.tools.run_code import run_in
+from agentnb.agent.tools.tool import Outcome, Tool, without_result
 from agentnb.canonical import Clock, JsonObject, SystemClock
 from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
@@ -61,8 +67,6 @@ ADAPTERS: Mapping[str, type[Calling]] = {
 SERVED = tuple(ADAPTERS)
 """The providers that have an adapter."""
 
-_SEES_NO_VALUE = ("inspect", "read_cell")
-"""Built-in tools that keep to names and shapes by themselves where values are not to be sent."""
 _SIMULATED_PATHS = {"openai": "/v1"}
 
 
@@ -81,6 +85,7 @@ class Session:
     cells: CellIndex = field(default_factory=lambda: CellIndex(str))
     log: CellLog = field(default_factory=CellLog)
     transform: Callable[[str], str] = str
+    cell_text: Callable[[int], str | None] = lambda number: None
     project: Path | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)  # it has keys and passwords
     extra_tools: dict[str, Tool] = field(default_factory=dict)
@@ -99,6 +104,7 @@ class Session:
         self._more: list[Provider] = []
         self.observed = Observed()
         self._seen: set[str] = set()
+        self._always: dict[str, set[str]] = {}
         self._remembered = HeldNames()
         self._threads: Threads | None = None
         self.cancelled = threading.Event()
@@ -326,15 +332,16 @@ class Session:
         def run(code: str) -> Outcome:
             return run_in(self.namespace, code, transform=self.transform)  # type: ignore[arg-type]
 
-        def read(number: int, part: str = "all") -> Outcome:
-            return hydrator.read_cell(number, part, count=self.samples.counter_for(self.model_name()).count)
+        def read(number: int) -> Outcome:
+            return hydrator.read_cell(number, count=self.samples.counter_for(self.model_name()).count)
 
+        root = own_root(self.project) if self.project else None
+        notebook = NotebookTools(look=look, run=run, read=read, names=hydrator.names_like, cell_text=self.cell_text)
+        tests = ProjectTests(root, cancelled=self.cancelled.is_set)
         # What `@agentnb.tool` made in the user's namespace is there to be named with --tools, never by default.
         of_the_user = {value.name: value for value in list(self.namespace.values()) if type(value) is Tool}
-        tools = built_in(look=look, run=run, read=read) | of_the_user | self.extra_tools
-        if self.settings.values != "schema":
-            return tools
-        return {name: tool if name in _SEES_NO_VALUE else without_result(tool) for name, tool in tools.items()}
+        made = built_in(notebook, ProjectFiles(root), tests) | of_the_user | self.extra_tools
+        return made if self.settings.values != "schema" else {name: without_result(tool) for name, tool in made.items()}
 
     def request(self, task: str, **changes: Any) -> Request:
         """A request from the settings with the changes that are not None. Raises InputError on half a character."""
@@ -346,7 +353,13 @@ class Session:
             "tools": (*settings.tools, *self.extra_tools),
             "approval": settings.approval or "deny",
         }
-        return Request(task=task, **(values | {name: value for name, value in changes.items() if value is not None}))
+        values |= {name: value for name, value in changes.items() if value is not None}
+        values["allow"] = (*values["allow"], *sorted(self._always.get(values["thread"], set()) - {*values["allow"]}))
+        return Request(task=task, **values)
+
+    def allow_always(self, thread: str, tools: Iterable[str]) -> None:
+        """Let these tools act unasked in a conversation, until this session ends."""
+        self._always.setdefault(thread, set()).update(tools)
 
     def new_run_id(self) -> str:
         """A readable, sortable, unique run id."""

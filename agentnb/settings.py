@@ -16,7 +16,8 @@ from agentnb import options
 from agentnb.errors import SettingsError, nearest
 from agentnb.options import option
 
-TOOLS = ("inspect", "read_cell", "run_code")
+TOOLS = ("inspect", "read_cell", "run_code", "propose_cell")
+"""The tools that a model has by default: what most tasks need, for each costs tokens in every request."""
 MARKS = ("placed", "automatic")
 CACHE_RETENTION = ("", "long")
 REPLAY = ("live", "auto", "record", "replay")

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 from agentnb import canonical
 from agentnb.agent.scrubber import scrubbed_value
-from agentnb.agent.tools.tool import Outcome, ToolBox
+from agentnb.agent.tools.policy import allows
+from agentnb.agent.tools.tool import NO_ANSWER, Outcome, ToolBox
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.durable.journal.records import AWAITING
 from agentnb.models.messages import ToolCall
@@ -45,12 +46,16 @@ class Proposed:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One call that waits. `number` is its place in the reply; `arguments` are exactly what runs if it is approved."""
+    """One call that waits. `number` is its place in the reply; `arguments` are exactly what runs if it is approved.
+
+    Where it `asks`, nothing runs: the person's words are the result.
+    """
 
     number: int
     step: int
     tool: str
     arguments: JsonMapping
+    asks: bool = False
 
     @property
     def key(self) -> str:
@@ -61,12 +66,16 @@ class Question:
         """Return what an approval names. It is taken from the arguments that are shown, never kept beside them."""
         return call_digest(self.tool, self.arguments)
 
+    def to_json(self) -> JsonObject:
+        values = {"number": self.number, "step": self.step, "tool": self.tool, "arguments": self.arguments}
+        return values | ({"asks": True} if self.asks else {})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """Holds what a person said of one call.
 
-    `rest` approves the tool for the rest of the run, `reason` is for the model.
+    `rest` approves the tool for the rest of the run. `reason` is for the model: why not, or the answer to a question.
     """
 
     question: Question
@@ -74,6 +83,8 @@ class Answer:
     by: str
     rest: bool = False
     reason: str = ""
+    edited: JsonMapping | None = None
+    """The arguments as the person changed them before they let the call run."""
 
     def to_json(self, scrub: Scrub = str) -> JsonObject:
         return {
@@ -82,8 +93,9 @@ class Answer:
             "digest": self.question.digest,
             "approved": self.approved,
             "rest": self.rest and self.approved,
-            "reason": "" if self.approved else scrub(self.reason.strip()),
+            "reason": scrub(self.reason.strip()) if self.question.asks or not self.approved else "",
             "by": self.by,
+            **({"edited": dict(self.edited)} if self.edited is not None and self.approved else {}),
         }
 
 
@@ -102,10 +114,16 @@ class Decision:
     reason: str
     by: str
     at: float
+    edited: JsonMapping | None = None
 
     def to_json(self) -> JsonObject:
         shown = {"digest": self.digest} if self.digest else {}
-        return {"run": self.run, **vars(self.question), **shown, **self.said}
+        edited = {"edited": dict(self.edited)} if self.edited is not None else {}
+        return {"run": self.run, **self.question.to_json(), **shown, **self.said, **edited}
+
+    def call(self, call: ToolCall) -> ToolCall:
+        """The call as it runs: as it was shown, or as the person changed it."""
+        return call if self.edited is None else replace(call, arguments=self.edited)
 
     @property
     def said(self) -> JsonObject:
@@ -115,11 +133,14 @@ class Decision:
     @classmethod
     def from_json(cls, value: JsonMapping) -> Decision:
         word = {name: value[name] for name in ("run", "approved", "rest", "reason", "by", "at")}
-        return cls(question=_question(value), digest=value.get("digest", ""), **word)
+        return cls(question=_question(value), digest=value.get("digest", ""), edited=value.get("edited"), **word)
 
     @property
-    def denial(self) -> Outcome | None:
-        """The outcome of a call that was denied, in words for the model; None where it was approved."""
+    def outcome(self) -> Outcome | None:
+        """What the word alone makes of the call, in words for the model; None where it may run."""
+        if self.question.asks:
+            said = f"The person answers: {self.reason}" if self.approved and self.reason else f"No answer. {NO_ANSWER}"
+            return Outcome(text=said)
         if self.approved:
             return None
         why = f" They say: {self.reason}" if self.reason else ""
@@ -133,7 +154,8 @@ class Decision:
 
 def _question(value: JsonMapping) -> Question:
     """A question from JSON that may say more."""
-    return Question(**{name: value[name] for name in ("number", "step", "tool", "arguments")})
+    names = ("number", "step", "tool", "arguments")
+    return Question(**{name: value[name] for name in names}, asks=bool(value.get("asks")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +173,7 @@ class Approvals:
         """Return what is journaled: nothing before the first reply with calls."""
         values: JsonObject = {}
         if self.asking is not None:
-            values["asking"] = [dict(vars(question)) for question in self.asking] or None
+            values["asking"] = [question.to_json() for question in self.asking] or None
         if self.decisions:
             values["decisions"] = [word.to_json() for word in self.decisions]
         return values
@@ -168,15 +190,22 @@ class Approvals:
         """Those of the calls that a person is to be asked about before they are carried out."""
         return [item for item in calls if box.asks(item.call) and self.said_of(run_id, item) is None]
 
-    def asked(self, calls: Sequence[Proposed], step: int) -> Approvals:
-        """The same with these calls asked about from this step on, beside those of before.
+    def asked(self, calls: Sequence[Proposed], step: int, *, asking: Iterable[str] = ()) -> Approvals:
+        """The same with these calls asked about from this step on, beside those of before; `asking` are the
+        tools that only ask.
 
         Nothing is taken out of a call: what is shown of it is what runs.
         """
         numbers = {item.number for item in calls}
         before = [item for item in self.asking or () if item.number not in numbers]
         added = (
-            Question(number=item.number, step=step, tool=item.call.name, arguments=dict(item.call.arguments))
+            Question(
+                number=item.number,
+                step=step,
+                tool=item.call.name,
+                arguments=dict(item.call.arguments),
+                asks=item.call.name in asking,
+            )
             for item in calls
         )
         return replace(self, asking=tuple(sorted([*before, *added], key=lambda item: item.number)))
@@ -184,7 +213,7 @@ class Approvals:
     def waiting(self, run_id: str, *, allow: Iterable[str]) -> list[Question]:
         """The calls that nothing was said of yet, in the order of the reply, but for tools that need no question."""
         free = {*allow, *self.approved_tools(run_id)}
-        return [question for question in self._unanswered(run_id) if question.tool not in free]
+        return [item for item in self._unanswered(run_id) if item.asks or not allows(free, item.tool, item.arguments)]
 
     def _unanswered(self, run_id: str) -> list[Question]:
         return [question for question in self.asking or () if self._word_on(run_id, question) is None]
@@ -219,16 +248,17 @@ class Approvals:
                     question=replace(question, arguments=scrubbed_value(question.arguments, scrub)),
                     digest=question.digest,
                     approved=bool(given.get("approved")),
-                    rest=bool(given.get("rest")),
+                    rest=bool(given.get("rest")) and not question.asks,
                     reason=str(given.get("reason") or ""),
                     by=str(given.get("by") or ""),
                     at=at,
+                    edited=given["edited"] if isinstance(given.get("edited"), Mapping) else None,
                 )
         return None
 
     def listed(self, run_id: str, *, allow: Iterable[str]) -> JsonObject:
         """List what waits and what was said, for the run document."""
-        waiting = [dict(vars(question)) for question in self.waiting(run_id, allow=allow)]
+        waiting = [question.to_json() for question in self.waiting(run_id, allow=allow)]
         return {"waiting": waiting, "decided": [word.to_json() for word in self._of_run(run_id)]}
 
 

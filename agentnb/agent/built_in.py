@@ -19,6 +19,7 @@ from agentnb.agent.run_document import DRY_RUN, AgentRun, document_of, run_docum
 from agentnb.agent.state import AgentState
 from agentnb.agent.states.hydrating import Hydrating
 from agentnb.agent.table import BEGIN, TABLE, Row
+from agentnb.agent.tools.policy import allowed_tools, allows
 from agentnb.agent.tools.tool import pick
 from agentnb.canonical import JsonObject
 from agentnb.durable.journal import records
@@ -66,7 +67,7 @@ class BuiltInAgent:
 
         `answers` may hold "unsure" ("repeat" or "skip"), "accept-versions" and "take-over"; see the machine's resume.
         """
-        pick(limits.allow or (), self._services.tools)
+        pick(allowed_tools(limits.allow or ()), self._services.tools)
         self._limits[run_id] = limits
         self._taken_up.add(run_id)
         unsure = answers.get("unsure")
@@ -76,7 +77,11 @@ class BuiltInAgent:
             accept_versions=bool(answers.get("accept-versions")),
             take_over=bool(answers.get("take-over")),
         )
-        allowed = [question for question in self.questions(run_id) if question.tool in (limits.allow or ())]
+        allowed = [
+            question
+            for question in self.questions(run_id)
+            if allows(limits.allow or (), question.tool, question.arguments)
+        ]
         self.answer(run_id, [Answer(question=question, approved=True, by=COMMAND) for question in allowed])
 
     def drive(self, run_id: str) -> AgentRun:
@@ -188,7 +193,7 @@ class BuiltInAgent:
         handle = row.handler(self._services)
 
         def step(context: JsonObject) -> tuple[str, JsonObject]:
-            self.raised = None
+            self.raised, began = None, self._services.clock.monotonic()
             if self._services.cancelled.is_set():
                 raise RunInterrupted("the run was interrupted")
             run_id = self._machine.current.run_id
@@ -203,6 +208,8 @@ class BuiltInAgent:
                 self._taken_up.discard(run_id)
             except Exception as error:
                 self.raised = error  # the machine keeps its text; whoever asked raises the error itself
+                if isinstance(error, RunInterrupted):
+                    self._machine.current.attach(stopped=round(self._services.clock.monotonic() - began, 6))
                 raise
             self._machine.current.emit("view", context=state.shown())
             self._latest = (state.to_json(), state)

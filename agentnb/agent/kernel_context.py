@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from types import FunctionType, MappingProxyType, MethodType, ModuleType
-from typing import Any
 
 from agentnb.agent.hydration.notebook_context import CELL, NAME, Additions, NotebookContext
 from agentnb.agent.hydration.project_context import Pins, ProjectContext, digests_now
 from agentnb.agent.scrubber import Scrubber
 from agentnb.agent.tools.tool import Outcome, shorten
+from agentnb.canonical import JsonMapping
 from agentnb.context.notebook.cell_runs import CellLog
 from agentnb.context.notebook.cells import CellIndex
 from agentnb.context.notebook.displays import Shown, names_of, speaks_of_figure
+from agentnb.context.notebook.namespace import line_of
 from agentnb.context.notebook.notebook_text import KEYS, NotebookText
 from agentnb.context.notebook.schema_only import WITHHELD, describe_schema
 from agentnb.context.notebook.trace import Ran, frames_of
@@ -84,7 +86,7 @@ class Hydrator:
     """
 
     cells: CellIndex
-    namespace: Mapping[str, Any]
+    namespace: JsonMapping
     scrub: Scrubber
     project: Path | None = None
     pins: Pins = field(default_factory=Pins)
@@ -107,6 +109,11 @@ class Hydrator:
             asking=self.observed.asking,
         )
 
+    def names_like(self, pattern: str) -> list[str]:
+        """A line on each of the notebook's own names that hold something now and fit a shell's pattern."""
+        fitting = (name for name in self._own_names() if fnmatchcase(name, pattern) and name in self.namespace)
+        return [self.scrub(line) for name in fitting if (line := line_of(name, self.namespace[name]))]
+
     def _own_names(self) -> list[str]:
         """The names that cells have bound to something of their own: an import is a package's."""
         left_out = {*self.cells.imports(), *self.pins.hidden}
@@ -121,9 +128,9 @@ class Hydrator:
         notebook = self.notebook
         return notebook.additions(notebook.question(task, earlier), held, count=count, budget=budget)
 
-    def read_cell(self, number: int, part: str, *, count: Callable[[str], int]) -> Outcome:
+    def read_cell(self, number: int, *, count: Callable[[str], int]) -> Outcome:
         """One cell at length, for the `read_cell` tool."""
-        text, holds = self.notebook.read(number, part, count)
+        text, holds = self.notebook.read(number, count)
         if text:
             return Outcome(text=text, holds=holds)
         known = ", ".join(str(run.number) for run in self.log.runs[-30:]) or "none"
@@ -172,9 +179,7 @@ class Hydrator:
             "task may add of definitions (a quarter of AgentNB.context_tokens). Pin what of it matters."
         )
 
-    def refresh(
-        self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int], *, gone: Iterable[str] = ()
-    ) -> Freshness:
+    def refresh(self, held: HeldParts, count: Callable[[str], int], *, gone: Iterable[str] = ()) -> Freshness:
         """The held definitions and parts compared with what is there now; and those of `gone` that are there again."""
         parts = self.parts(count, held)
         current = digests_now(parts, held) | self.notebook.digests(held)
@@ -224,19 +229,19 @@ class Hydrator:
         return seen
 
     def _as_held(
-        self, name: str, item: Mapping[str, Any], reason: str, resolver: Resolver, count: Callable[[str], int]
+        self, name: str, item: JsonMapping, reason: str, resolver: Resolver, count: Callable[[str], int]
     ) -> Chosen | None:
         """A held definition in its present version and in the form in which it is held."""
         form = str(item["form"])
         found = _by_its_name(resolver, name, form=form) if form in ("full", "signature") else None
         return self._clean(_chosen(found, form, reason, count)) if found is not None else None
 
-    def older_definitions(self, held: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    def older_definitions(self, held: HeldParts) -> tuple[str, ...]:
         """The names of those definitions that are gone, or read otherwise now."""
         resolver = self._resolver()
         return tuple(name for name, item in held.items() if self._is_older(name, item, resolver))
 
-    def _is_older(self, name: str, item: Mapping[str, Any], resolver: Resolver) -> bool:
+    def _is_older(self, name: str, item: JsonMapping, resolver: Resolver) -> bool:
         now = self._now(name, str(item["form"]), resolver)
         if now is None:
             return name in self.seen
@@ -355,13 +360,11 @@ class Hydrator:
             log=self.log,
         )
 
-    def parts(
-        self, count: Callable[[str], int], held: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-    ) -> tuple[AnyPart, ...]:
+    def parts(self, count: Callable[[str], int], held: HeldParts = MappingProxyType({})) -> tuple[AnyPart, ...]:
         """The project's parts as they are now."""
         return self.of_project.parts(count, held)
 
-    def as_they_are(self, held: Mapping[str, Mapping[str, Any]], count: Callable[[str], int]) -> tuple[Chosen, ...]:
+    def as_they_are(self, held: HeldParts, count: Callable[[str], int]) -> tuple[Chosen, ...]:
         """The held definitions that still exist, in their present version and in the form in which they are held."""
         resolver = self._resolver()
         alone = {name: item for name, item in held.items() if not item.get("inside")}  # others go with their cell

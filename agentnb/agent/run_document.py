@@ -168,6 +168,7 @@ def run_document(
         "recorded": state.recorded,
         "task": state.task,
         "text": state.text,
+        "stopped": None,
         "error": error,
         "notes": list(state.notes),
         "live": None,
@@ -184,6 +185,7 @@ def run_document(
         "left_out": list(state.left_out),
         "redactions": list(state.redactions),
         "approvals": state.approvals.listed(run_id, allow=state.options.allow),
+        "proposals": [item.to_json() for item in state.proposals],
         "images": with_data(state.images, state.blocks),
     }
 
@@ -238,4 +240,14 @@ def document_of(run: Run, events: Iterable[Event]) -> JsonObject:
     steps = [record for record in map(step_record, listed) if record is not None]
     standing = {"paused": "PAUSED", "cancelled": "CANCELLED", "waiting": WAITING}.get(run.status, run.state)
     state = state_of(run.context).with_lost(run.run_id, lost_calls(listed))
-    return run_document(run_id=run.run_id, standing=standing, state=state, steps=steps, error=error_record(run.error))
+    error = error_record(run.error)
+    document = run_document(run_id=run.run_id, standing=standing, state=state, steps=steps, error=error)
+    return document | {"stopped": stopped_record(listed[-1]) if listed and standing == "PAUSED" else None}
+
+
+def stopped_record(event: Event) -> dict[str, Any] | None:
+    """Where a person stopped the run: the seconds of the step that was cut off, and the text that had streamed."""
+    data = event.data or {}
+    if event.kind != "paused" or "stopped" not in data:
+        return None
+    return {"seconds": data["stopped"], "text": data.get("streamed", "")}

@@ -23,6 +23,7 @@ from agentnb.agent.approvals import Approvals, Question
 from agentnb.agent.money.budget import Budget
 from agentnb.agent.money.costs import Lost, Spending
 from agentnb.agent.request import Limits
+from agentnb.agent.tools.proposals import Proposal
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.models.layers import Block
 from agentnb.settings import RunOptions
@@ -151,6 +152,7 @@ class AgentState:
     blocks were sent before, and `previous_message` is the id of the reply to that. `inherited` are the blocks taken
     along from the run that it follows; None once HYDRATING has used them. `text` is the answer so far; `paused` says
     that the next reply goes on with it, None before the first. `recorded` is the day and model of a recorded reply.
+    `proposals` are the cells that it would put into the notebook, exactly as it wrote them.
     """
 
     task: str
@@ -182,6 +184,7 @@ class AgentState:
     spending: Spending = field(default_factory=Spending)
     last: LastCall | None = None
     approvals: Approvals = field(default_factory=Approvals)
+    proposals: tuple[Proposal, ...] = ()
     waits: int = 0
 
     @property
@@ -275,7 +278,8 @@ class AgentState:
     def _thought(self) -> JsonObject:
         optional = {"last": self.last, "paused": self.paused, "recorded": self.recorded, "waits": self.waits or None}
         known = {name: value for name, value in optional.items() if value is not None}
-        return self.spending.to_json() | known | self.approvals.to_json()
+        proposed = {"proposals": [item.to_json() for item in self.proposals]} if self.proposals else {}
+        return self.spending.to_json() | known | self.approvals.to_json() | proposed
 
     @classmethod
     def from_json(cls, context: JsonMapping) -> AgentState:
@@ -291,6 +295,7 @@ class AgentState:
             inherited=None if inherited is None else blocks_from_json(inherited),
             spending=Spending.from_json(context),
             approvals=Approvals.from_json(context),
+            proposals=tuple(Proposal.from_json(item) for item in context.get("proposals") or ()),
         )
 
 

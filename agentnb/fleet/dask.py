@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from agentnb.agent.money.shared_budget import Purse
+from agentnb.agent.tools.registry import NAMES
 from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.durable.journal import records
 from agentnb.durable.journal.open import open_journal
@@ -35,7 +36,7 @@ from agentnb.errors import (
 from agentnb.fleet.fleet import TAG, Fleet, checked_journal
 from agentnb.fleet.worker import Order, drive, fail, register, settings_of, tool_named
 from agentnb.session import Session
-from agentnb.settings import TOOLS, from_environment, journal_place, without_password
+from agentnb.settings import from_environment, journal_place, without_password
 
 CONNECT_SECONDS = 10.0
 WORKER_SECONDS = 10.0  # for the first worker to come, where the cluster has none yet
@@ -258,7 +259,7 @@ def _refuse_notebook_names(name: str) -> None:
 
 def _refuse_kernel_tools(tools: Sequence[str]) -> None:
     for tool in tools:
-        if tool in TOOLS:
+        if tool in NAMES:
             raise InputError(
                 f"{tool} works on a notebook's kernel, and a worker has none",
                 todo="Leave it out, or name tools of your own: module:attribute.",

@@ -15,18 +15,22 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import display
 
 from agentnb.agent.approvals import TERMINAL, Answer, Question, questions_of
+from agentnb.agent.request import Limits
 from agentnb.agent.run_document import WAITING, AgentRun
 from agentnb.errors import AgentnbError
 from agentnb.notebook.kernel import Notebook, Waiting
+from agentnb.notebook.lab.comm import CellMark
 from agentnb.notebook.live.buttons import Buttons
 from agentnb.notebook.live.dashboard import someone_watches
 from agentnb.notebook.live.live_view import View
 from agentnb.notebook.loop import Loop, drive, noted
+from agentnb.notebook.proposing import offer, with_texts
 from agentnb.view.view_text import Doc
 
 if TYPE_CHECKING:
     from agentnb.agent.built_in import BuiltInAgent
 
+RESUME, ASK_AGAIN = "Resume", "Ask again"
 SETTLING = 0.7
 """Seconds before the buttons of a question that follows another can be pressed: the second half of a double click
 must not approve what nobody has read."""
@@ -53,6 +57,7 @@ class Asked:
         view: View,
         finish: Callable[[AgentRun], None],
         earlier: Waiting | None = None,
+        again: Callable[[BuiltInAgent, str], object] | None = None,
     ) -> None:
         self._notebook = notebook
         self._run_id = run_id
@@ -60,6 +65,8 @@ class Asked:
         self._finish = finish
         self._earlier = earlier  # the same run under another cell: its view must not go on telling that it waits
         self._buttons = Buttons(display, self._answered, run_id)
+        self._again = again
+        self._cell = notebook.whole_cell_id
         self._asks = False
 
     def place(self) -> None:
@@ -70,9 +77,10 @@ class Asked:
     def over(self, run: AgentRun, *, follows: bool = False) -> None:
         """The run has stopped: show it as it stands, and the buttons where it waits."""
         self._finish(run)
-        self._view.finish(run.receipt)
+        self._view.finish(with_texts(run.receipt, self._notebook.cell_text))
         self._notebook.on_page.ended(self._run_id)
         self.ask(run, follows=follows)
+        offer(self._notebook, run, cell=self._cell, running=False)
 
     def ask(self, run: AgentRun, *, follows: bool = False) -> None:
         """Show the buttons where the run waits, and take away those of before where it does not."""
@@ -81,11 +89,21 @@ class Asked:
         if run.state == WAITING and run.receipt["approvals"]["waiting"] and self._view.has_widgets:
             self._asks = True
             self._notebook.asked[self._run_id] = self
+            self._buttons.insert = self._insert if self._cell and self._notebook.front_end.is_there else None
             self._buttons.ask(run.receipt, enabled=not follows)
             if follows:
                 Loop(self._notebook.shell).after(SETTLING, self._buttons.enable)
+        elif run.receipt["stopped"] is not None and self._view.has_widgets:
+            self._asks = True
+            self._buttons.offer([RESUME, *([ASK_AGAIN] if self._again else [])], "")
         elif self._asks:
             self.close("Answered; the run above tells what came of it.")
+
+    def _insert(self, code: str) -> bool:
+        """Put proposed code below the cell that asked, as a cell of the person's; whether a page was there."""
+        run = self._notebook.session.find_run(self._run_id)
+        mark = CellMark(run=run.run_id, model=run.model)
+        return self._notebook.front_end.insert_cell(code, below=str(self._cell), mark=mark)
 
     def close(self, said: str) -> None:
         """Take the buttons away, and say why."""
@@ -99,18 +117,36 @@ class Asked:
         if self._earlier is not None:
             self._earlier.settle(document)
 
-    def _answered(self, answers: list[Answer]) -> None:
-        """A click, between cells."""
+    def _answered(self, said: Any) -> None:
+        """A click, between cells: words on calls, or what becomes of a run that was stopped."""
         try:
-            self._go_on(answers)
+            if isinstance(said, str):
+                self._take_up(again=said == ASK_AGAIN)
+            else:
+                self._go_on(said)
         except AgentnbError as error:
             self._buttons.tell(str(error))
+
+    def _take_up(self, *, again: bool) -> None:
+        """Go on with the run where it was stopped, or ask anew, in the same output."""
+        loop, session = Loop(self._notebook.shell), self._notebook.session
+        agent = session.agent(on_main=loop.run_here, alone=True)
+        if again and self._again is not None:
+            self._run_id = session.new_run_id()
+            self._again(agent, self._run_id)
+        else:
+            agent.resume(self._run_id, Limits())
+        self._buttons.close("")
+        self._view.reopen(agent.machine.get(self._run_id))
+        self._view.paint()
+        drive(agent, self._run_id, self._view, loop, end=lambda: self._ended(agent))
 
     def _go_on(self, answers: list[Answer]) -> None:
         loop = Loop(self._notebook.shell)
         agent = self._notebook.session.agent(on_main=loop.run_here, alone=True)
         counted = agent.answer(self._run_id, answers)
         run = agent.as_it_stands(self._run_id)
+        self._notebook.session.allow_always(run.thread, [item.question.tool for item in answers if item.rest])
         if run.state == WAITING:  # others are still open; or this one was answered elsewhere
             self._view.reopen(agent.machine.get(self._run_id))
             self.over(run)
@@ -121,7 +157,7 @@ class Asked:
                 f"it stands, %agent_runs resume {self._run_id} goes on where nobody works on it."
             )
         else:
-            self._buttons.close("Answered; the run goes on above.")
+            self._buttons.close("")
             self._view.reopen(agent.machine.get(self._run_id))
             self._view.paint()
             drive(agent, self._run_id, self._view, loop, end=lambda: self._ended(agent))
@@ -143,6 +179,8 @@ def ask_in_terminal(document: Doc, *, read: Callable[[str], str] = input) -> lis
 
 
 def _ask_one(question: Question, read: Callable[[str], str]) -> Answer:
+    if question.asks:
+        return _ask_back(question, read)
     prompt = f"Run {question.number}. {question.tool}? y: yes, a: yes, and for the rest of this run, n [WHY]: no > "
     while True:
         word, _, rest = read(prompt).strip().partition(" ")
@@ -151,3 +189,13 @@ def _ask_one(question: Question, read: Callable[[str], str]) -> Answer:
             return Answer(question=question, approved=True, by=TERMINAL, rest=said == "a")
         if said in ("n", "no"):
             return Answer(question=question, approved=False, by=TERMINAL, reason=rest)
+
+
+def _ask_back(question: Question, read: Callable[[str], str]) -> Answer:
+    """The model's own question: a number takes that choice, anything else is the answer; nothing is none."""
+    choices = [str(choice) for choice in question.arguments.get("choices") or ()]
+    listed = ", ".join(f"{number}: {choice}" for number, choice in enumerate(choices, 1))
+    said = read(f"{question.arguments.get('question')} ({listed}, or in your own words) > ").strip()
+    if said.isdecimal() and 0 < int(said) <= len(choices):
+        said = choices[int(said) - 1]
+    return Answer(question=question, approved=bool(said), by=TERMINAL, reason=said)

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def begin(
-    notebook: Notebook, *, prepare: Callable[[BuiltInAgent], object], run_id: str, finish: Callable[[AgentRun], None]
+    notebook: Notebook,
+    *,
+    prepare: Callable[[BuiltInAgent], object],
+    run_id: str,
+    finish: Callable[[AgentRun], None],
+    again: Callable[[BuiltInAgent, str], object] | None = None,
 ) -> None:
     """Begin a run in the background and come back at once; its view goes on under the cell."""
     session = notebook.session
@@ -32,7 +37,7 @@ def begin(
     view = View(notebook, agent.machine.get(run_id), since=notebook.asked_at)
     view.paint()
     notebook.on_page.began(run_id, notebook.whole_cell_id)
-    asked = Asked(notebook, run_id, view=view, finish=finish)
+    asked = Asked(notebook, run_id, view=view, finish=finish, again=again)
     if agent.may_ask(run_id):
         asked.place()
     drive(agent, run_id, view, loop, end=lambda: asked.over(noted(session, agent.as_it_stands(run_id))))

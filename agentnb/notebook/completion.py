@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import SimpleCompletion, context_matcher
 
 from agentnb.notebook.flags import AGENT_FLAGS, Flag
-from agentnb.settings import CONTEXT_MODES, REPLAY, TOOLS
+from agentnb.settings import CONTEXT_MODES, REPLAY
 
 if TYPE_CHECKING:
     from agentnb.notebook.kernel import Notebook
 
 SUBCOMMANDS = {
     "agent_cache": ("status", "explain", "list", "warm", "extend", "clear", "prune", "latency"),
-    "agent_runs": ("list", "show", "watch", "resume", "approve", "deny", "pause", "fork", "replay", "export"),
+    "agent_runs": ("list", "show", "watch", "resume", "approve", "deny", "answer", "pause", "fork", "replay", "export"),
     "agent_context": ("show", "why", "prompt", "stale", "pin", "unpin", "add", "hide", "unhide", "allow", "disallow"),
 }
 _ARGUMENTS = {
@@ -85,10 +85,7 @@ def offers_of(notebook: Notebook) -> Offers:
         "model": _models,
         "context": lambda: CONTEXT_MODES,
         "replay": lambda: REPLAY,
-        "tool": lambda: [
-            *TOOLS,
-            *(tool.name for tool in _values(notebook, "agentnb.agent.tools.tool", "Tool").values()),
-        ],
+        "tool": lambda: _tools(notebook),
         "machine": lambda: _values(notebook, "agentnb.durable.machine", "AgentStateMachine"),
         "definition": lambda: _definitions(notebook),
         "run": lambda: [run.run_id for run in _runs(notebook)],
@@ -96,6 +93,12 @@ def offers_of(notebook: Notebook) -> Offers:
         "pin": lambda: _pins(notebook),
         "file": _files,
     }
+
+
+def _tools(notebook: Notebook) -> list[str]:
+    from agentnb.agent.tools.registry import NAMES
+
+    return [*NAMES, *(tool.name for tool in _values(notebook, "agentnb.agent.tools.tool", "Tool").values())]
 
 
 def _models() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from traitlets import Bool, Float, Int, TraitError, TraitType, Undefined, Unicode, default, validate
@@ -24,8 +25,8 @@ class _Configured(Configurable):
     def _take(self, proposal: Any) -> Any:
         """Check what a person sets, and note that it was set. An observer would miss a value that changes nothing."""
         chosen, value = _OPTIONS[proposal["trait"].name], proposal["value"]
-        self._chosen -= {chosen.name}
         if value == "":
+            self._chosen -= {chosen.name}
             return value
         try:
             check(chosen, parse(chosen, value) if chosen.kind == "names" else value)
@@ -35,6 +36,14 @@ class _Configured(Configurable):
             _refuse_impossible_tracing()
         self._chosen |= {chosen.name}
         return QuietAddress(value) if chosen.declared.secret else value
+
+    def update_config(self, config: Any) -> None:
+        """Set what `%config` says. What is refused is told in the cell: `%config` itself only logs it, and where the
+        notebook's own logging writes elsewhere, nobody sees that."""
+        try:
+            super().update_config(config)
+        except TraitError as error:
+            sys.stderr.write(f"Not set: {error}\n")
 
     def over(self, settings: Settings) -> Settings:
         """The settings with what was set here on top. An empty value means: as the environment or the default says."""

@@ -40,6 +40,7 @@ AGENT_FLAGS = (
         help="the conversation to go on with; `new` begins afresh",
         completes="thread",
     ),
+    Flag(name="fix", help="propose a mended cell in the place of the one that failed last"),
     Flag(name="dry-run", help="show what would be sent, cost and hit; send nothing"),
     Flag(name="bg", help="go on in the background; the notebook stays free"),
     Flag(
@@ -133,10 +134,21 @@ def _listing(known: tuple[Flag, ...]) -> str:
     return f"Known: {', '.join(names)}."
 
 
+EXAMPLES = (
+    ("%%agent", "with a question below it: asks about this notebook, its cells, values and errors"),
+    ("%agent Why is the result above so large?", "asks on one line; alone, after an error, it explains that"),
+    ("%agent --fix", "proposes a mended cell in the place of the one that failed"),
+    ("%%agent --dry-run", "shows what would be sent and what it would cost, and sends nothing"),
+    ("%agent -t new What does `clean` do?", "begins a new conversation; a name in backticks goes along for sure"),
+)
+
+
 def usage(magic: str, known: tuple[Flag, ...]) -> str:
     """The usage text that `%%agent?` shows."""
     rows = []
     for flag in known:
         left = ", ".join(filter(None, (f"-{flag.short}" if flag.short else "", f"--{flag.name}")))
         rows.append(f"  {left + (' ' + flag.value if flag.value else ''):<26} {flag.help}")
-    return f"{magic} [flags] TASK\n\nflags:\n" + "\n".join(rows)
+    lines = [f"  {line:<42} {what}" for line, what in EXAMPLES] if magic == "%%agent" else []
+    examples = "\n".join(["\n\nexamples:", *lines]) if lines else ""
+    return f"{magic} [flags] TASK{examples}\n\nflags:\n" + "\n".join(rows)

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from agentnb.notebook.config import AgentNB
 from agentnb.notebook.hooks.cell_outputs import outputs_before, with_failure
 from agentnb.notebook.hooks.display_hooks import Showing
+from agentnb.notebook.hooks.failed_cell import FailedCell
+from agentnb.notebook.hooks.preload import Preload
 from agentnb.notebook.lab.comm import FrontEnd
 from agentnb.notebook.lab.runs import RunsOnPage
-from agentnb.notebook.preload import Preload
 from agentnb.notebook.stale_marks import StaleMarks
 from agentnb.settings import Settings, from_environment
 
@@ -82,6 +83,8 @@ class Notebook:
         self.cell_id: str | None = None
         self.whole_cell_id: str | None = None
         self._error: BaseException | None = None
+        self.failed: FailedCell | None = None
+        """The cell that failed last, while it has not run well since."""
         self._ran: tuple[Ran, ...] = ()
         self._trace: CellTrace | None = None
         self._waiting = list(_cells_before(shell))
@@ -101,6 +104,8 @@ class Notebook:
         """The marks of redactions that a person has been told of, by thread: once is enough."""
         self.asked: dict[str, Waiting] = {}
         """The runs of this kernel that wait under a cell with buttons."""
+        self.offered: dict[str, int] = {}
+        """How many of a run's proposed cells were offered already."""
         self.front_end = FrontEnd(shell)
         self.on_page = RunsOnPage(self.front_end)
         self.front_end.on_page = lambda page: self.on_page.tell(page, self.opened)
@@ -130,7 +135,9 @@ class Notebook:
         if result.info is not None and not result.info.silent and not _is_ours(result.info.raw_cell):
             self._error = result.error_in_exec
             self.showing.end(result)
-            self._note_failure(result.info.raw_cell, result.error_in_exec or result.error_before_exec)
+            error = result.error_in_exec or result.error_before_exec
+            self._note_failure(result.info.raw_cell, error)
+            self._note_failed_cell(result.info.raw_cell, error)
 
     def _note_outputs(self, result: Any) -> None:
         """Keep the cell that has ended with its outputs."""
@@ -164,6 +171,13 @@ class Notebook:
             line = line_of_failure(error, self.shell.user_global_ns, inner=_runs_within(source))
             self._waiting[-1] = replace(self._waiting[-1], failed_at=line)
 
+    def _note_failed_cell(self, source: str, error: BaseException | None) -> None:
+        """Remember the cell until it runs well; one that a person stopped has not failed."""
+        if isinstance(error, Exception):
+            self.failed = FailedCell(self._number, self.cell_id, source, error)
+        elif error is None and self.failed is not None and self.failed.is_cell(self.cell_id, source):
+            self.failed = None
+
     @property
     def _wants_trace(self) -> bool:
         wanted = self.settings.trace
@@ -183,8 +197,9 @@ class Notebook:
         """What `%%agent_trace` recorded: it goes with the next task."""
         self._ran = ran
 
-    def observe(self) -> None:
-        """Hand what was seen to the session for the task that begins; a trace goes with one task."""
+    def observe(self, *, failed: bool = False) -> None:
+        """Hand what was seen to the session for the task that begins; a trace goes with one task. `failed`: the task is
+        about the cell that failed last, though others may have run since."""
         from agentnb.agent.kernel_context import Observed
 
         note = self._trace.note if self._trace is not None and self.settings.trace else ""
@@ -193,7 +208,7 @@ class Notebook:
         shown = self.showing.latest()
         session.observed = Observed(
             ran=self._ran,
-            error=self._error,
+            error=self.failed.error if failed and self.failed is not None else self._error,
             notes=notes,
             shown=shown,
             text=self._text(),
@@ -227,6 +242,7 @@ class Notebook:
                 cells=CellIndex(transform),
                 transform=transform,
                 project=working_directory(),
+                cell_text=self.cell_text,
             )
         self._session.settings = settings
         for cell in self._waiting:
@@ -234,6 +250,11 @@ class Notebook:
         self._waiting.clear()
         self._take_ended(self._session)
         return self._session
+
+    def cell_text(self, number: int) -> str | None:
+        """The text with which the cell of this number ran, as it was typed; None where none did in this session."""
+        ran = self.shell.history_manager.input_hist_raw if self.shell.history_manager else [""]
+        return str(ran[number]) if 0 < number < len(ran) and ran[number] else None
 
     def _take_ended(self, session: Session) -> None:
         """Bring the session's record of cells up to date; the first time with those that ran before it was loaded."""

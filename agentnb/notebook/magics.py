@@ -6,6 +6,7 @@ Loading registers magics and hooks and imports nothing heavy; the session behind
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
@@ -14,6 +15,7 @@ from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, 
 
 from agentnb.errors import InputError
 from agentnb.notebook import flags
+from agentnb.notebook.hooks.failed_cell import task_about
 from agentnb.notebook.interrupts import before_the_run, told
 from agentnb.notebook.kernel import RESULT, Notebook, last_run, traced_lines
 
@@ -33,7 +35,16 @@ class AgentMagics(Magics):
     def agent(self, line: str, cell: str | None = None) -> None:
         given, words = flags.split_line(line, flags.AGENT_FLAGS)
         task = "\n".join(part for part in (words, cell) if part and part.strip())
-        if not task.strip():
+        fix, failed = bool(given.get("fix")), self._notebook.failed
+        explain = not fix and not task.strip() and cell is None and failed is not None
+        if fix or explain:
+            task = task_about(failed, task, fix=fix)
+        elif not task.strip() and not given:
+            from agentnb.notebook.commands.guide import show_guide
+
+            show_guide()
+            return
+        elif not task.strip():
             raise InputError(
                 "the task is empty", todo="Write what you want to know below %%agent, or after %agent on its line."
             )
@@ -41,7 +52,7 @@ class AgentMagics(Magics):
         with told("interrupted", todo="%agent_runs list shows whether the run had begun; resume goes on with it."):
             with before_the_run():
                 from agentnb.notebook.run_task import AgentCall
-            AgentCall(self._notebook, given).run(task.strip("\n"))
+            AgentCall(self._notebook, given, about_failure=fix or explain).run(task.strip("\n"))
 
     agent.__doc__ = flags.usage("%%agent", flags.AGENT_FLAGS)
 
@@ -82,7 +93,8 @@ class AgentMagics(Magics):
     @no_var_expand
     @line_magic
     def agent_runs(self, line: str) -> None:
-        """%agent_runs list [N] | show [RUN] [--all] | resume RUN | approve RUN | deny RUN [WHY] | pause RUN
+        """%agent_runs list [N] | show [RUN] [--all] | resume [RUN] | approve RUN | deny RUN [WHY]
+        | answer RUN WORDS | pause RUN
         | fork RUN STEP | replay [RUN] | export RUN FILE
 
         The runs in the journal, those of earlier kernels too. RUN is a run's id, or enough of its beginning or end.
@@ -127,13 +139,25 @@ def load(shell: Any) -> None:
     notebook.front_end.start()
     shell.configurables.append(notebook.config)
     shell.input_transformers_cleanup.append(question_lines)
+    shell.input_transformers_cleanup.insert(_before_cell_magics(shell), bare_magic)
     shell.input_transformers_cleanup.insert(_before_cell_magics(shell), traced_lines)
     notebook.matcher = matcher = _matcher(notebook)  # type: ignore[attr-defined]
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(matcher)
+    _greet(shell)
     shell.display_formatter.mimebundle_formatter.for_type_by_name(
         "agentnb.agent.run_document", "AgentRun", _bundle(notebook)
     )
+
+
+def _greet(shell: Any) -> None:
+    """Where a person is there, and for the first time on this machine, say how to ask."""
+    from agentnb.notebook.hooks.first_contact import greet_once
+
+    kernel = getattr(shell, "kernel", None)
+    here = sys.stdin is not None and sys.stdin.isatty() if kernel is None else getattr(kernel, "_allow_stdin", False)
+    if here and (line := greet_once()):
+        sys.stdout.write(f"{line}\n")
 
 
 def unload(shell: Any) -> None:
@@ -152,6 +176,7 @@ def unload(shell: Any) -> None:
     shell.configurables.remove(notebook.config)
     shell.input_transformers_cleanup.remove(question_lines)
     shell.input_transformers_cleanup.remove(traced_lines)
+    shell.input_transformers_cleanup.remove(bare_magic)
     if shell.Completer is not None and notebook.matcher in shell.Completer.custom_matchers:
         shell.Completer.custom_matchers.remove(notebook.matcher)
     _forget_formatter(shell)
@@ -202,6 +227,17 @@ def question_lines(lines: list[str]) -> list[str]:
         else:
             out.append(f"{match['indent']}get_ipython().run_line_magic({match['magic']!r}, {match['line']!r})\n")
     return out
+
+
+_BARE = re.compile(r"%%agent(?P<line>[ \t][^\n]*)?\n?\Z")
+
+
+def bare_magic(lines: list[str]) -> list[str]:
+    """An input transformer: `%%agent` with nothing below it is a call all the same. IPython would refuse it."""
+    match = _BARE.match("".join(lines).rstrip())
+    if match is None or (match["line"] or "").rstrip().endswith("?"):
+        return lines
+    return [f"get_ipython().run_cell_magic('agent', {(match['line'] or '').strip()!r}, '\\n')\n"]
 
 
 def _matcher(notebook: Notebook) -> Callable[[Any], Any]:

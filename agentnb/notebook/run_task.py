@@ -5,21 +5,24 @@ from __future__ import annotations
 import keyword
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
 from agentnb.agent.run_document import WAITING, AgentRun
-from agentnb.errors import InputError, RunInterrupted
+from agentnb.errors import InputError, RunInterrupted, Stopped
 from agentnb.notebook import flags
 from agentnb.notebook.approving import Asked, approval_here, ask_in_terminal, at_terminal
 from agentnb.notebook.background import begin
+from agentnb.notebook.hooks.failed_cell import PROPOSES
 from agentnb.notebook.interrupts import Held, before_the_run
 from agentnb.notebook.kernel import RESULT, Notebook, Result
 from agentnb.notebook.live.live_view import View
 from agentnb.notebook.loop import noted
 from agentnb.notebook.machines import run_machine
 from agentnb.notebook.main_thread import MainThread
+from agentnb.notebook.proposing import offer, with_texts
 from agentnb.view.render import bundle
 from agentnb.view.view_text import with_cell_numbers
 
@@ -27,15 +30,17 @@ if TYPE_CHECKING:
     from agentnb.agent.built_in import BuiltInAgent
     from agentnb.agent.request import Request
 
+GO_ON = "%agent_runs resume goes on from there; running the cell again asks anew."
 _TAKEN = frozenset({RESULT, "In", "Out", "get_ipython"})
 
 
 class AgentCall:
     """One use of %agent or %%agent: flags to request, run, view, result."""
 
-    def __init__(self, notebook: Notebook, given: dict[str, str | bool]) -> None:
+    def __init__(self, notebook: Notebook, given: dict[str, str | bool], *, about_failure: bool = False) -> None:
         self._notebook = notebook
         self._given = given
+        self._about_failure = about_failure
         self._session = notebook.session
         self._finish_quietly = Result(notebook.shell.user_ns, str(given.get("out") or ""))
 
@@ -45,7 +50,7 @@ class AgentCall:
             self._run_machine(task)
             return
         with before_the_run():
-            self._notebook.observe()
+            self._notebook.observe(failed=self._about_failure)
             request = self._request(task)
             self._warn(request)
             run_id = self._session.new_run_id()
@@ -58,6 +63,7 @@ class AgentCall:
             prepare=lambda agent: agent.begin(request, run_id),
             run_id=run_id,
             finish=self._finish_quietly,
+            again=lambda agent, new: agent.begin(replace(request, execution=f"{request.execution}/{new}"), new),
         )
 
     def _warn(self, request: Request) -> None:
@@ -87,11 +93,14 @@ class AgentCall:
         origin = self._session.origin(str(given["from"])) if "from" in given else None
         if origin is not None and thread is None:
             thread = self._session.find_run(origin[0]).thread
+        options = flags.options_given(given)
+        if given.get("fix"):
+            options["tools"] = tuple(dict.fromkeys([*options.get("tools", self._session.settings.tools), PROPOSES]))
         approval = approval_here(self._notebook.shell, self._session.settings.approval)
         return self._session.request(
             task,
             thread=thread,
-            **(flags.options_given(given) | {"approval": approval}),
+            **(options | {"approval": approval}),
             origin=origin,
             cell=self._notebook.cell_id,
             execution=self._notebook.execution,
@@ -115,11 +124,17 @@ class AgentCall:
 
 
 def show_run(
-    notebook: Notebook, *, prepare: Callable[[BuiltInAgent], object], run_id: str, finish: Callable[[AgentRun], None]
+    notebook: Notebook,
+    *,
+    prepare: Callable[[BuiltInAgent], object],
+    run_id: str,
+    finish: Callable[[AgentRun], None],
+    again: Callable[[BuiltInAgent, str], object] | None = None,
 ) -> None:
     """Drive one run from the main thread with its live view; then `finish`, then raise what the run raised.
 
-    Where it stops at a question, that is asked: in a terminal at once, else with buttons that outlive the cell.
+    Where it stops at a question, that is asked: in a terminal at once, else with buttons that outlive the cell. Where a
+    person stops it, buttons resume it, or ask `again` under a new run's id.
     """
     session = notebook.session
     main = MainThread(cancel=session.cancel)
@@ -138,16 +153,22 @@ def show_run(
     stop = machine.events.subscribe(hear, run_id=run_id)
     notebook.on_page.began(run_id, notebook.whole_cell_id)
     try:
-        _serve(main, agent, run_id, view)
+        main.serve(lambda: agent.drive(run_id), paint=view.paint)
+    except (KeyboardInterrupt, RunInterrupted):
+        agent.raised = RunInterrupted("stopped")  # what is said of it is known below
     finally:
         with Held() as held:  # a second interrupt must not leave half a picture and no `_agent`
             stop()
             run = noted(session, agent.as_it_stands(run_id))
             finish(run)
-            view.finish(run.receipt, error_follows=agent.raised is not None or main.interrupted)
+            shown = with_texts(run.receipt, notebook.cell_text)
+            view.finish(shown, error_follows=agent.raised is not None or main.interrupted)
             notebook.on_page.ended(run_id)
             notebook.stale_marks.shown(run, view)
-            Asked(notebook, run_id, view=view, finish=finish, earlier=earlier).ask(run)
+            Asked(notebook, run_id, view=view, finish=finish, earlier=earlier, again=again).ask(run)
+            offer(notebook, run, cell=notebook.whole_cell_id, running=True)
+    if isinstance(agent.raised, RunInterrupted):
+        raise Stopped("Stopped by you", todo=GO_ON) from None
     if agent.raised is not None:
         raise agent.raised
     if held.interrupted:
@@ -156,13 +177,3 @@ def show_run(
         answers = ask_in_terminal(run.receipt)
         if answers:
             show_run(notebook, prepare=lambda agent: agent.answer(run_id, answers), run_id=run_id, finish=finish)
-
-
-def _serve(main: MainThread, agent: BuiltInAgent, run_id: str, view: View) -> None:
-    try:
-        main.serve(lambda: agent.drive(run_id), paint=view.paint)
-    except (KeyboardInterrupt, RunInterrupted):
-        raise RunInterrupted(
-            f"interrupted: run {run_id} keeps its committed steps",
-            todo=f"%agent_runs resume {run_id} goes on from there.",
-        ) from None

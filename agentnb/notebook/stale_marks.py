@@ -18,7 +18,7 @@ KEPT = 30
 
 
 @dataclass(slots=True)
-class _Shown:
+class _Watched:
     view: View
     receipt: dict[str, Any]
     state: AgentState | None = None
@@ -29,13 +29,13 @@ class StaleMarks:
     """The answers that stand in outputs of this kernel. Used on the main thread only."""
 
     def __init__(self) -> None:
-        self._shown: OrderedDict[str, _Shown] = OrderedDict()
+        self._shown: OrderedDict[str, _Watched] = OrderedDict()
 
     def shown(self, run: AgentRun, view: View) -> None:
         """An answer stands in its output."""
         if run.state != "COMPLETED":
             return
-        self._shown[run.run_id] = _Shown(view, run.receipt)
+        self._shown[run.run_id] = _Watched(view, run.receipt)
         self._shown.move_to_end(run.run_id)
         while len(self._shown) > KEPT:
             self._shown.popitem(last=False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.context.selection import Chosen, Selection, render
 from agentnb.models.framing import attributes_of, framed
 from agentnb.models.layers import Block, Layer
@@ -81,7 +81,7 @@ class TurnParts:
     removed: tuple[str, ...] = ()
     images: tuple[tuple[str, Image], ...] = ()
     cells: tuple[str, ...] = ()
-    cell_entries: tuple[Mapping[str, Any], ...] = ()
+    cell_entries: tuple[JsonMapping, ...] = ()
     told: frozenset[str] = frozenset()
     involved: frozenset[str] = frozenset()
 
@@ -101,9 +101,9 @@ def turn_blocks(parts: TurnParts, held_blocks: Iterable[Block]) -> tuple[Block, 
     return tuple(blocks)
 
 
-def _hydration(parts: TurnParts, held: HeldParts) -> tuple[list[str], list[dict[str, Any]]]:
+def _hydration(parts: TurnParts, held: HeldParts) -> tuple[list[str], list[JsonObject]]:
     texts: list[str] = list(parts.cells)
-    holds: list[dict[str, Any]] = [dict(entry) for entry in parts.cell_entries]
+    holds: list[JsonObject] = [dict(entry) for entry in parts.cell_entries]
     for chosen in parts.selection.chosen:
         old = held.get(chosen.definition.name)
         if not needed(chosen.definition.digest, chosen.form, old) or is_shown(chosen, held):
@@ -125,7 +125,7 @@ def _hydration(parts: TurnParts, held: HeldParts) -> tuple[list[str], list[dict[
     return texts, holds
 
 
-def _labels(holds: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+def _labels(holds: Iterable[JsonMapping]) -> Iterable[str]:
     """What a block holds, for people: definitions by name, outlines by their module, files as the tree, each once."""
     names = (str(item["name"]) for item in holds if not item.get("inside"))
     return dict.fromkeys(_label(name) for name in names)
@@ -152,7 +152,7 @@ def is_shown(chosen: Chosen, held: HeldParts) -> bool:
     return any(held.get(line, {}).get("digest") == shown for line in lines)
 
 
-def receipt_entry(chosen: Chosen) -> dict[str, Any]:
+def receipt_entry(chosen: Chosen) -> JsonObject:
     """What the receipt says of one definition; JSON-able. `shown` is there for a signature only."""
     found = chosen.definition
     shown = {"shown": chosen.shown} if chosen.shown else {}

@@ -44,6 +44,7 @@ VENDOR = Vendor(
     address="ANTHROPIC_BASE_URL",
     example="claude-sonnet-4-6",
     request_id="request-id",
+    files=(".config/anthropic",),
 )
 
 _STOPS = {

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from agentnb import canonical
@@ -56,6 +57,7 @@ class Vendor:
     address: str
     example: str
     request_id: str = ""  # the reply header with the request's id, where there is one
+    files: tuple[str, ...] = ()  # below the home folder: where the SDK looks for credentials of its own
 
     def missing_key(self) -> KeyMissing:
         """The one message for a missing key."""
@@ -454,8 +456,21 @@ class Calling:
         ours = {name.partition("_")[0] + "_" for name in (*self.vendor.keys, self.vendor.address)}
         return hash(tuple(sorted(item for item in os.environ.items() if item[0].startswith(tuple(ours)))))
 
+    def _surely_without_key(self) -> bool:
+        """Whether nothing is set that the SDK could take a key from: then it need not be loaded, for seconds, to say
+        so."""
+        starts = tuple({f"{name.partition('_')[0]}_" for name in self.vendor.keys})
+        given = self._key is not None or self._base_url is not None
+        return not (
+            given
+            or any(name.startswith(starts) and value for name, value in os.environ.items())
+            or any((Path.home() / file).exists() for file in self.vendor.files)
+        )
+
     def _connect(self) -> Any:
         if self._client is None:
+            if self._surely_without_key():
+                raise self.vendor.missing_key()
             self._opened_with = self._variables()
             transport = Transport(self._clock, trust_environment=not self.simulated)
             try:

@@ -368,6 +368,9 @@ class GoogleProvider(Calling):
         except ValueError as error:
             raise VENDOR.missing_key() from error
 
+    def _surely_without_key(self) -> bool:
+        return not self.client_options and super()._surely_without_key()
+
     def _on_vertex(self) -> bool:
         by_variable = not self.simulated and _asks_for_vertex(os.environ)
         return bool(self.client_options.get("enterprise", self.client_options.get("vertexai", by_variable)))

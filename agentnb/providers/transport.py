@@ -15,9 +15,12 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentnb.canonical import Clock, JsonMapping
+
+if TYPE_CHECKING:
+    import httpx2
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 600.0  # seconds between two bytes; long thinking sends pings
@@ -133,8 +136,8 @@ class Transport:
         self._cancelled = threading.Event()
         self._attempts_left = ATTEMPTS
         self.longest_wait = LONGEST_WAIT
-        self._final: Any = None  # the answer of a provider that asked for a longer wait
-        self._answer: Any = None
+        self._final: httpx2.Response | None = None  # the answer of a provider that asked for a longer wait
+        self._answer: httpx2.Response | None = None
         self._on_wait: OnWait = _say_nothing
         self.trace = CallTrace(started=clock.monotonic())
         self.client = httpx2.Client(
@@ -190,7 +193,7 @@ class Transport:
     def close(self) -> None:
         self.client.close()
 
-    def _send_uncut(self, *arguments: object, **options: object) -> Any:
+    def _send_uncut(self, *arguments: Any, **options: Any) -> httpx2.Response:
         """The client's own `send`, but for what is not to be sent again: a call that was cancelled, and one whose
         provider wants to be left alone for longer than we wait (one SDK knows no way to be told so)."""
         if self.cancelled:
@@ -202,7 +205,7 @@ class Transport:
             self._answer = self._answered(*arguments, **options)
         return self._answer
 
-    def _answered(self, *arguments: object, **options: object) -> Any:
+    def _answered(self, *arguments: Any, **options: Any) -> httpx2.Response | None:
         """One attempt. None where it brought no answer and another is worth it, after a wait like that of a refusal:
         the SDKs' own after a bad connection cannot be interrupted."""
         import httpx2
@@ -219,7 +222,7 @@ class Transport:
             self._wait_and_say(0, self._usual_wait())
             return None
 
-    def _on_request(self, request: Any) -> None:
+    def _on_request(self, request: httpx2.Request) -> None:
         self.trace.attempts += 1
         self._attempts_left -= 1
         self.trace.headers = None
@@ -229,7 +232,7 @@ class Transport:
         request.extensions.setdefault("timeout", {})["connect"] = CONNECT_TIMEOUT
         request.extensions["trace"] = self._stage
 
-    def _on_response(self, response: Any) -> None:
+    def _on_response(self, response: httpx2.Response) -> None:
         self.trace.response_headers = {name.lower(): value for name, value in response.headers.items()}
         self.trace.asked_wait = None
         if response.status_code in RETRIED:
@@ -240,7 +243,7 @@ class Transport:
             if self._attempts_left > 0:
                 self._wait_before_retry(response)
 
-    def _wait_before_retry(self, response: Any) -> None:
+    def _wait_before_retry(self, response: httpx2.Response) -> None:
         """The SDK decides whether to send again; the wait before it is made here.
 
         Theirs cannot be interrupted, says nothing, knows no `retry-after` in one SDK and no bound in another.

@@ -7,6 +7,7 @@ first bracket written out. So two different texts never look the same, and what 
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import unicodedata
@@ -46,6 +47,29 @@ class ArgumentText(NamedTuple):
     label: str
     text: str
     language: str
+
+
+def call_shown(tool: str, arguments: JsonMapping) -> list[ArgumentText]:
+    """The arguments of a call in their order; of a change to a file every line of both texts, as a difference."""
+    old, new = arguments.get("old"), arguments.get("new")
+    if tool != "edit_file" or not isinstance(old, str) or not isinstance(new, str):
+        return arguments_shown(arguments)
+    rest = {name: value for name, value in arguments.items() if name not in ("old", "new")}
+    lines = list(whole_difference(old, new))
+    gone, come = (sum(line.startswith(sign) for line in lines) for sign in "-+")
+    label = f"Change, {plural(gone, 'line')} out, {plural(come, 'line')} in:"
+    return [*arguments_shown(rest), ArgumentText(label, exact("\n".join(lines)), "diff")]
+
+
+def whole_difference(old: str, new: str) -> Iterator[str]:
+    """Every line of both texts behind its sign: `-` of the old one, `+` of the new one, a space of both."""
+    before, after = old.split("\n"), new.split("\n")
+    for kind, i, j, k, m in difflib.SequenceMatcher(a=before, b=after, autojunk=False).get_opcodes():
+        if kind == "equal":
+            yield from (f" {line}" for line in before[i:j])
+        else:
+            yield from (f"-{line}" for line in before[i:j])
+            yield from (f"+{line}" for line in after[k:m])
 
 
 def arguments_shown(arguments: JsonMapping) -> list[ArgumentText]:

@@ -15,6 +15,8 @@ def outcome_line(doc: Doc) -> str:
 def outcome_items(doc: Doc) -> list[str]:
     """Return the pieces of the line without the labels. A run that ended well needs no word for it."""
     mark, word, _ = say.state_words(doc)
+    if stopped := say.stopped_line(doc):
+        return [f"{mark} {stopped}", *filter(None, [_context(doc)])]
     rest = [item for item in (_time(doc), _cost(doc), _context(doc)) if item]
     if doc.get("state") != "COMPLETED" or not rest:
         return [f"{mark} {word}", *rest]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
+from agentnb.canonical import JsonObject
 from agentnb.view.style import FOLD, NO_MATH, PRE, SUMMARY, TEAL, esc, line_html, wrap
 
 
@@ -32,7 +32,7 @@ def cached_shares(tokens: Sequence[int], read: int) -> list[float]:
     return shares
 
 
-def prompt_bundle(title: str, parts: Sequence[PromptPart], *, exact: bool) -> dict[str, Any]:
+def prompt_bundle(title: str, parts: Sequence[PromptPart], *, exact: bool) -> JsonObject:
     """Html and text of a request. `exact` says that the cached part was reported, and is not only expected."""
     total = sum(part.tokens for part in parts)
     read = round(sum(part.tokens * part.cached for part in parts))

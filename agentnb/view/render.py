@@ -5,13 +5,14 @@ The document (mime type `MIME`) is plain JSON; any of its fields may be missing 
 
 from __future__ import annotations
 
-from typing import Any
-
+from agentnb.canonical import JsonObject
 from agentnb.view import timeline
 from agentnb.view import view_text as say
 from agentnb.view.answer import markup
+from agentnb.view.answer.highlight import code_html
+from agentnb.view.answer.proposed import proposals_html, proposals_markdown, proposals_text
 from agentnb.view.answer.terminal import answer_text
-from agentnb.view.exact_text import ArgumentText, arguments_shown
+from agentnb.view.exact_text import ArgumentText, call_shown
 from agentnb.view.folds import folds_html, step_cells
 from agentnb.view.number_format import count, fraction, number, share
 from agentnb.view.outcome import outcome_items, outcome_line
@@ -39,9 +40,10 @@ from agentnb.view.view_text import Doc
 
 MIME = "application/vnd.agentnb.run.v1+json"
 RESUME = "%agent_runs resume"
+CUT_OFF = "opacity:0.62;border:0;border-left:2px dashed #808080;padding:0 0 0 10px"
 
 
-def bundle(doc: Doc, *, error_follows: bool = False, full: bool = False) -> dict[str, Any]:
+def bundle(doc: Doc, *, error_follows: bool = False, full: bool = False) -> JsonObject:
     """Return the mime bundle of a run: html, Markdown, plain text and the document itself, each of bounded size.
 
     `full` shows at once what else is behind `details`. `error_follows`: the run's error is raised right below, so only
@@ -50,12 +52,12 @@ def bundle(doc: Doc, *, error_follows: bool = False, full: bool = False) -> dict
     return _forms(saved(doc), error_follows=error_follows, full=full)
 
 
-def whole(doc: Doc) -> dict[str, Any]:
+def whole(doc: Doc) -> JsonObject:
     """Return the same with all that the journal holds of the run, however much that is."""
     return _forms(dict(doc), full=True)
 
 
-def _forms(doc: dict[str, Any], *, error_follows: bool = False, full: bool = False) -> dict[str, Any]:
+def _forms(doc: JsonObject, *, error_follows: bool = False, full: bool = False) -> JsonObject:
     tells = RESUME in clean(say.part(doc, "error").get("todo") or "")
     follows = {"error": None, "error_follows": True} if error_follows else {}
     shown = doc | {"tells_how": tells} | follows
@@ -77,7 +79,13 @@ def run_html(doc: Doc, *, full: bool = False) -> str:
 def _answer(doc: Doc) -> str:
     text = doc.get("text")
     body = markup.to_html(text) if isinstance(text, str) and text.strip() else ""
-    return f'<div style="margin:2px 0 8px 0">{body}</div>'
+    return f'<div style="margin:2px 0 8px 0">{body}{_cut_off(doc)}</div>{proposals_html(doc)}'
+
+
+def _cut_off(doc: Doc) -> str:
+    """What had streamed of the answer when the run was stopped: greyed, since it is no whole answer."""
+    text = say.part(doc, "stopped").get("text")
+    return f'<div style="{CUT_OFF}">{markup.to_html(text)}</div>' if isinstance(text, str) and text.strip() else ""
 
 
 def _outcome(doc: Doc, *, full: bool) -> str:
@@ -123,7 +131,11 @@ def _questions(doc: Doc) -> str:
     run_id = esc(doc.get("run_id") or "")
     whole = f'<span style="display:inline-block">{run_id}</span>'  # an id that breaks cannot be copied by a click
     line = esc(say.answer_line(doc))
-    how = f'<p style="margin:6px 0 0 0;{SMALL}">{line.replace(run_id, whole) if run_id else line}</p>'
+    told = line.replace(run_id, whole) if run_id else line
+    how = (
+        f'<details style="margin:6px 0 0 0;{SMALL}"><summary style="{SUMMARY}">Without buttons</summary>'
+        f'<p style="margin:0">{told}</p></details>'
+    )
     return (
         '<div style="margin:8px 0 0 0;padding:6px 10px;border:0;border-left:4px solid #b7791f;background:#b7791f1f">'
         f"{head}{calls}{how}</div>"
@@ -132,19 +144,26 @@ def _questions(doc: Doc) -> str:
 
 def _question_html(question: Doc) -> str:
     title = f'<p style="margin:6px 0 0 0">{esc(say.question_title(question))}</p>'
-    return title + "".join(map(_argument_html, arguments_shown(say.part(question, "arguments"))))
+    return title + "".join(map(_argument_html, _shown(question)))
+
+
+def _shown(question: Doc) -> list[ArgumentText]:
+    return call_shown(str(question.get("tool")), say.part(question, "arguments"))
 
 
 def _argument_html(shown: ArgumentText) -> str:
     label = f'<div style="{SMALL};{FAINT}">{esc(shown.label)}</div>'
     # A browser drops the first newline of <pre>: it must not be the code's.
-    return f'{label}<pre style="{PRE};max-height:24em;overflow:auto">\n{esc(shown.text)}</pre>'
+    code = code_html(clean(shown.text), shown.language)
+    return f'{label}<pre style="{PRE};max-height:24em;overflow:auto">\n{code}</pre>'
 
 
 def run_markdown(doc: Doc, *, full: bool = False) -> str:
     """Return the run as Markdown: for front ends without html, and for export."""
     parts = [
         markup.to_markdown(doc["text"]) if isinstance(doc.get("text"), str) else "",
+        markup.to_markdown(str(say.part(doc, "stopped").get("text") or "")),
+        *proposals_markdown(doc),
         *(f"**{_md(line)}**" for line in say.error_lines(doc)),
         *(f"Note: {_md(line)}" for line in say.remark_lines(doc)),
         f"**{_md(outcome_line(doc))}**",
@@ -181,7 +200,7 @@ def _questions_markdown(doc: Doc) -> list[str]:
     parts = [f"**{_md(say.question_heading(doc))}**"] if found else []
     for question in found:
         parts.append(_md(say.question_title(question)).replace(".", "\\.", 1))
-        for shown in arguments_shown(say.part(question, "arguments")):
+        for shown in _shown(question):
             parts += [_md(shown.label), markup.fenced(clean(shown.text), shown.language)]
     return [*parts, _md(say.answer_line(doc))] if found else []
 
@@ -192,7 +211,7 @@ def questions_text(doc: Doc) -> str:
     parts = [wrapped(say.question_heading(doc))] if found else []
     for question in found:
         parts.append(wrapped(say.question_title(question)))
-        for shown in arguments_shown(say.part(question, "arguments")):
+        for shown in _shown(question):
             parts.append(f"   {clean(shown.label)}")
             parts += [f"   | {line}" for line in clean(shown.text).split("\n")]
     return "\n".join(parts)
@@ -203,6 +222,8 @@ def run_text(doc: Doc, *, full: bool = False, width: int = WIDTH) -> str:
     text = doc.get("text")
     parts = [
         answer_text(text, width=width) if isinstance(text, str) else "",
+        answer_text(str(say.part(doc, "stopped").get("text") or ""), width=width),
+        proposals_text(doc),
         *(wrapped(line) for line in say.error_lines(doc)),
         *(wrapped(f"Note: {line}") for line in say.remark_lines(doc)),
         wrapped(outcome_line(doc)),

@@ -10,12 +10,13 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.models.layers import layer_word
 from agentnb.view import number_format
-from agentnb.view.number_format import count, dollars, number, plural, seconds, share
+from agentnb.view.number_format import count, dollars, number, plural, seconds, share, short_dollars, short_seconds
 from agentnb.view.style import BLUE, clean
 
-Doc = Mapping[str, Any]
+Doc = JsonMapping
 
 # state -> (mark, word, colour). The mark differs for those who cannot tell the colours apart.
 STATES = {
@@ -80,6 +81,8 @@ def state_words(doc: Doc) -> tuple[str, str, str]:
         return STATES["FAILED"]
     if state not in ENDED and ended(doc):
         return "◌", f"Not finished: it stopped while {state_word(state)}" if state else "Not started", "#7a7f87"
+    if part(doc, "stopped"):
+        return "■", "Stopped by you", STATES["PAUSED"][2]
     if state == "WAITING" and questions(doc):
         mark, _, colour = STATES[state]
         return mark, f"Waiting for your approval of {plural(len(questions(doc)), 'call')}", colour
@@ -137,7 +140,7 @@ def run_seconds(doc: Doc) -> float | None:
     by its steps, where they say more, as a simulated call counts with its modelled time."""
     if not ended(doc):
         return None
-    known = (_step_seconds(step) for step in dicts(doc, "steps"))
+    known = [*map(_step_seconds, dicts(doc, "steps")), number(part(doc, "stopped").get("seconds"))]
     return max(_sum(known) or 0.0, number(part(doc, "clock").get("seconds")) or 0.0) or None
 
 
@@ -344,7 +347,18 @@ def go_on_line(doc: Doc) -> str:
     paused = state == "PAUSED" and doc.get("error_follows")
     if not run_id or state not in ("FAILED", "PAUSED") or paused or doc.get("tells_how"):
         return ""
+    if part(doc, "stopped"):
+        return "%agent_runs resume goes on where it was stopped; running the cell again asks anew."
     return f"What was committed is kept: %agent_runs resume {run_id} goes on from there."
+
+
+def stopped_line(doc: Doc) -> str:
+    """`Stopped by you after 4 s, ≈ $0.011`; nothing where nobody stopped the run."""
+    if not part(doc, "stopped"):
+        return ""
+    total = number(part(doc, "cost").get("total"))
+    after = f" after {short_seconds(run_seconds(doc))}" if run_seconds(doc) else ""
+    return f"Stopped by you{after}{f', ≈ {short_dollars(total)}' if total else ''}"
 
 
 def tool_line(tool: Doc) -> str:
@@ -384,13 +398,13 @@ def cell_words(definition: Doc) -> str:
     return f"cell {cell}" if cell else ""
 
 
-def with_cell_numbers(doc: Doc, numbers: Mapping[str, int]) -> dict[str, Any]:
+def with_cell_numbers(doc: Doc, numbers: Mapping[str, int]) -> JsonObject:
     """The document with the number of each definition's cell: it stands beside the cell, and its id nowhere."""
     found = [_with_number(item, numbers.get(str(item.get("cell")))) for item in dicts(doc, "definitions")]
     return dict(doc) | ({"definitions": found} if found else {})
 
 
-def _with_number(definition: Doc, execution: int | None) -> dict[str, Any]:
+def _with_number(definition: Doc, execution: int | None) -> JsonObject:
     return dict(definition) | ({} if execution is None else {"execution": execution})
 
 
@@ -467,9 +481,19 @@ def questions(doc: Doc) -> list[Doc]:
 
 
 def question_heading(doc: Doc) -> str:
-    """`The model asks for 2 calls. Nothing of them has run.`"""
-    number_of = len(questions(doc))
-    return f"The model asks for {plural(number_of, 'call')}. Nothing of {'it' if number_of == 1 else 'them'} has run."
+    """`Run this in your kernel? Nothing of it has run.`"""
+    found = questions(doc)
+    if len(found) == 1:
+        return f"{_HEADINGS.get(str(found[0].get('tool')), 'Run this?')} Nothing of it has run."
+    return f"Run these {count(len(found))} calls? Nothing of them has run."
+
+
+_HEADINGS = {
+    "run_code": "Run this in your kernel?",
+    "edit_file": "Change this file?",
+    "run_tests": "Run the project's tests?",
+    "ask_user": "The model has a question.",
+}
 
 
 def question_title(question: Doc) -> str:
@@ -485,10 +509,13 @@ def answer_line(doc: Doc) -> str:
     run_id = clean(doc.get("run_id") or "")
     if not questions(doc) or not run_id:
         return ""
-    return (
-        f"Without buttons, or after a restart: %agent_runs approve {run_id} lets it run, "
-        f"%agent_runs deny {run_id} WHY tells the model no."
-    )
+    asks = [item for item in questions(doc) if item.get("asks")]
+    runs = f"%agent_runs approve {run_id} lets it run, %agent_runs deny {run_id} WHY tells the model no."
+    if not asks:
+        return f"Without buttons, or after a restart: {runs}"
+    answers = f"%agent_runs answer {run_id} WORDS answers the question"
+    also = f"; {runs}" if len(asks) < len(questions(doc)) else "."
+    return f"Without buttons, or after a restart: {answers}{also}"
 
 
 def decision_lines(doc: Doc) -> list[str]:
@@ -504,7 +531,8 @@ def _decision_line(item: Doc) -> str:
 
 def _said(word: Doc) -> str:
     """`approved by a button at 15:32:10`"""
-    verdict = "approved" if word.get("approved") else "denied"
+    verdict = "answered" if word.get("asks") else "approved" if word.get("approved") else "denied"
+    verdict += " as you changed it" if word.get("edited") else ""
     rest = " for the rest of the run" if word.get("rest") else ""
     when = f" at {number_format.time_of_day(word['at'])}" if number(word.get("at")) is not None else ""
     how = VOUCHED.get(str(word.get("by")), "")

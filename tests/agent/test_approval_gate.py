@@ -73,7 +73,7 @@ class Desk:
         """Let everything run that waits, by the way that a person takes; then go on to the end."""
         agent = self.session.agent()
         if way == "buttons":
-            self.press(run, "Approve")
+            self.press(run, "Run")
         elif way == "terminal":
             agent.answer(run.run_id, ask_in_terminal(run.receipt, read=lambda prompt: "y"))
         else:
@@ -222,7 +222,7 @@ def test_the_second_button_runs_the_second_call(desk: Callable[[str], Desk], wir
     first, second = IDS[ids]
     run = at.ask((first, "run_code", {"code": "first()"}), (second, "run_code", {"code": "second()"}))
     assert shown.of_text(bundle(run.receipt)["text/plain"]) == ["first()", "second()"]
-    at.press(run, "Approve 2")
+    at.press(run, "Run 2")
     at.restart()
     agent = at.session.agent()
     (left,) = agent.questions(run.run_id)
@@ -241,7 +241,7 @@ def test_the_second_button_runs_the_second_call(desk: Callable[[str], Desk], wir
 def test_both_run_once_each_with_their_own_result(desk: Callable[[str], Desk], wire: str) -> None:
     at = desk(wire)
     run = at.ask(("c", "run_code", {"code": "first()"}), ("c", "run_code", {"code": "second"}))
-    at.press(run, "Approve all 2")
+    at.press(run, "Run all 2")
     agent = at.session.agent()
     assert agent.drive(run.run_id).state == "COMPLETED"
     assert at.ran == ["first()", "second"]

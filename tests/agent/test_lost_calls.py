@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from agentnb.agent.request import Limits
+from agentnb.models import catalog, prices
+from agentnb.models.messages import Usage
+from agentnb.view.render import run_text
 
 PAGE = f"Explain this page, please:\n\n{textwrap.__doc__ or ''}{open.__doc__ or ''}" * 2
 MODELS = ["sim:claude-sonnet-4-6", "sim:gemini-2.5-flash", "sim:gpt-4.1"]
@@ -74,6 +77,42 @@ def interrupted(book: Any, task: str, **changes: Any) -> Any:
     session = book.session
     agent = session.agent()
     agent.machine.events.subscribe(lambda _: session.cancel(), kinds=["delta"])
+    run_id = session.new_run_id()
+    agent.begin(session.request(task, cell="ask", execution="1", **changes), run_id)
+    with pytest.raises(Exception, match="interrupted"):
+        agent.drive(run_id)
+    return agent.as_it_stands(run_id)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_had_streamed_of_a_stopped_call_counts_and_stays(book: Any, model: str) -> None:
+    """Anthropic names one output token when a reply begins, the others none: the text that came says how many."""
+    run = stopped_after(book, "Explain how tides work, please.", pieces=2, model=model)
+    text = run.receipt["stopped"]["text"]
+    assert text.strip()
+    assert run.text == ""
+    assert run.usage.output >= len(text) // 8
+    used = Usage.from_json({name: value for name, value in run.usage.items() if name != "calls"})
+    assert run.cost == pytest.approx(prices.cost_of(catalog.lookup(model), used).total)
+    assert run.receipt["stopped"]["seconds"] >= 0
+    assert "Stopped by you after" in run_text(run.receipt)
+    assert text.split()[-1].strip("*:") in run_text(run.receipt)
+    after = taken_up(book, run.run_id)
+    assert after.receipt["stopped"] is None
+    assert after.usage.output > run.usage.output
+
+
+def stopped_after(book: Any, task: str, *, pieces: int, **changes: Any) -> Any:
+    """The run as it stands after a person stopped it when so many pieces of text had come."""
+    session, came = book.session, []
+    agent = session.agent()
+
+    def hear(event: Any) -> None:
+        came.append(event)
+        if len(came) == pieces:
+            session.cancel()
+
+    agent.machine.events.subscribe(hear, kinds=["delta"])
     run_id = session.new_run_id()
     agent.begin(session.request(task, cell="ask", execution="1", **changes), run_id)
     with pytest.raises(Exception, match="interrupted"):

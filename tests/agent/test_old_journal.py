@@ -29,6 +29,8 @@ CLEAN = (
     'def clean(rows):\n    """Rows without what is missing."""\n    return [row for row in rows if row is not None]\n'
 )
 
+TOOLS_THEN = ("inspect", "run_code")
+
 
 class Old:
     """A session over the stored journal."""
@@ -51,7 +53,7 @@ class Old:
 
     def ask(self, task: str, **changes: Any) -> AgentRun:
         agent, run_id = self.session.agent(), self.session.new_run_id()
-        agent.begin(self.session.request(task, **changes), run_id)
+        agent.begin(self.session.request(task, **({"tools": TOOLS_THEN} | changes)), run_id)
         return agent.drive(run_id)
 
 

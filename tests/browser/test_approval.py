@@ -45,7 +45,7 @@ def test_a_click_lets_the_call_run_and_the_output_tells_it(lab: Any, open_page: 
     assert WIDGET_VIEW not in waiting["data"], "what was asked outlives the buttons"
     assert waiting["data"][MIME]["state"] == "WAITING"
     assert WIDGET_VIEW in buttons["data"]
-    output.get_by_role("button", name="Approve", exact=True).click()
+    output.get_by_role("button", name="Run", exact=True).click()
     output.get_by_text("✓", exact=True).wait_for()
     output.get_by_text("Note: Approved by a button at").wait_for()
     assert output.locator("button").count() == 0
@@ -65,7 +65,7 @@ def test_the_keyboard_is_enough(lab: Any, open_page: Any, light: None) -> None:
         reached.append(page.page.evaluate(FOCUSED))
         if reached[-1] == "Deny":
             break
-    assert reached[-3:] == ["Approve", "Approve run_code for the rest of this run", "Deny"], reached
+    assert reached[-3:] == ["Run", "Always in this conversation", "Deny"], reached
     style = "() => getComputedStyle(document.activeElement).outlineStyle"
     assert page.page.evaluate(style) == "solid", "the focus is seen"
     page.picture("approval-focus", of=output)
@@ -85,7 +85,7 @@ def test_several_calls_can_be_answered_together(lab: Any, open_page: Any, light:
     output.get_by_role("button", name="Deny 2").click()
     output.get_by_text("Waiting for your approval of 1 call").wait_for()
     output.get_by_role("button", name="Deny 2").wait_for(state="detached")
-    output.get_by_role("button", name="Approve", exact=True).click()
+    output.get_by_role("button", name="Run", exact=True).click()
     output.get_by_text("✓", exact=True).wait_for()
 
 

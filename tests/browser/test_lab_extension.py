@@ -14,10 +14,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 MIME = "application/vnd.agentnb.run.v1+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 LOAD = """%load_ext agentnb
-from agentnb.notebook.lab.comm import Mark
+from agentnb.notebook.lab.comm import CellMark
 from agentnb.notebook.lab.protocol import digest_of
 front_end = get_ipython()._agentnb_notebook.front_end
-mark = Mark(run='r-1', model='sim:claude-sonnet-4-6')
+mark = CellMark(run='r-1', model='sim:claude-sonnet-4-6')
 ends = []"""
 CONNECTED = "%agent --dry-run Hello\nfront_end.is_there"
 BEFORE = "rows = table.dropna()\nfor row in rows:\n    print(row)\ntotal = sum(rows)\ntotal"
@@ -223,10 +223,10 @@ def test_explain_and_fix_stand_below_a_cell_that_failed(front: Any) -> None:
 
 def test_an_approval_that_is_clicked_after_a_reload_shows_what_came_of_it(front: Any) -> None:
     page, path = front("approval", [LOAD + "\nlog = []", ASK], upto=2)
-    page.output(1).get_by_role("button", name="Approve", exact=True).wait_for()
+    page.output(1).get_by_role("button", name="Run", exact=True).wait_for()
     page.save(path)
     reload(page)
-    page.output(1).get_by_role("button", name="Approve", exact=True).click()
+    page.output(1).get_by_role("button", name="Run", exact=True).click()
     page.output(1).get_by_text("✓", exact=True).wait_for()
     assert page.output(1).get_by_text("Nothing of it has run").count() == 0
     outputs = page.save(path)["cells"][1]["outputs"]

@@ -96,9 +96,9 @@ def test_a_click_approves_and_the_run_goes_on_in_the_same_output(desk: Desk) -> 
         assert "log.append" in view[form]
         words = " ".join(view[form].replace("\\", "").split())
         assert f"%agent_runs deny {shown.run['run_id']} WHY" in re.sub(r"<span[^>]*>|</span>", "", words)
-    assert set(desk.buttons()) == {"Approve", "Approve run_code for the rest of this run", "Deny"}
+    assert set(desk.buttons()) == {"Run", "Edit first", "Deny", "Always in this conversation"}
     desk.ok("import threading")
-    desk.click("Approve")
+    desk.click("Run")
     run = desk.until_state(shown, "COMPLETED")
     assert desk.value("log") == ["MainThread"], "what touches the namespace runs on the kernel's main thread"
     assert desk.value("_agent.state") == "COMPLETED"
@@ -124,13 +124,13 @@ def test_a_second_click_and_one_on_buttons_that_are_gone_do_nothing(desk: Desk) 
     shown = desk.ok("%agent Run `log.append(1)` please, then run `log.append(2)`.")
     old = desk.buttons()
     for _ in range(3):
-        desk.press(old["Approve"])
+        desk.press(old["Run"])
     desk.press(old["Deny"])
-    desk.until(lambda: "Approve" in desk.buttons() and desk.buttons()["Approve"] != old["Approve"])
-    desk.press(old["Approve"])
+    desk.until(lambda: "Run" in desk.buttons() and desk.buttons()["Run"] != old["Run"])
+    desk.press(old["Run"])
     assert desk.value("log") == [1]
     assert shown.run["state"] == "WAITING"
-    desk.click("Approve")
+    desk.click("Run")
     desk.until_state(shown, "COMPLETED")
     assert desk.value("log") == [1, 2]
 
@@ -138,33 +138,33 @@ def test_a_second_click_and_one_on_buttons_that_are_gone_do_nothing(desk: Desk) 
 def test_a_double_click_does_not_approve_the_next_question(desk: Desk) -> None:
     """The second half of it hits the button that has just appeared in the same place."""
     desk.ok("%agent Run `log.append(1)` please, then run `log.append(2)`.")
-    desk.click("Approve")
+    desk.click("Run")
     fresh: list[str] = []
 
     def appeared() -> bool:
         fresh[:] = [
             comm
             for comm, state in desk.models.items()
-            if state.get("description") == "Approve" and state.get("disabled") is True
+            if state.get("description") == "Run" and state.get("disabled") is True
         ]
         return bool(fresh)
 
     desk.until(appeared)
     desk.press(fresh[0])
     assert desk.value("log") == [1]
-    desk.until(lambda: "Approve" in desk.buttons())
+    desk.until(lambda: "Run" in desk.buttons())
     assert desk.value("_agent.state") == "WAITING"
 
 
 def test_several_calls_are_decided_one_by_one(desk: Desk) -> None:
     desk.ok('import agentnb\n@agentnb.tool\ndef tide(place: str) -> str:\n    """Tide."""\n    return "high"')
     shown = desk.ok("%agent --tools run_code,tide Run `log.append(1)` and use tide on `Dover` please.")
-    assert {"Approve 1", "Deny 1", "Approve 2", "Deny 2", "Approve all 2", "Deny all 2"} <= set(desk.buttons())
+    assert {"Run 1", "Deny 1", "Run 2", "Deny 2", "Run all 2", "Deny all 2"} <= set(desk.buttons())
     desk.click("Deny 2")
-    desk.until(lambda: "Approve" in desk.buttons())
+    desk.until(lambda: "Run" in desk.buttons())
     assert [item["tool"] for item in shown.run["approvals"]["waiting"]] == ["run_code"]
     assert desk.value("log") == []
-    desk.click("Approve")
+    desk.click("Run")
     run = desk.until_state(shown, "COMPLETED")
     assert [tool["refused"] for step in run["steps"] for tool in step["tools"]] == [False, True]
     assert desk.value("log") == [1]
@@ -222,7 +222,7 @@ def test_after_a_restart_it_still_waits_and_a_command_goes_on(start: Callable[..
 def test_another_task_keeps_its_place_in_agent(desk: Desk) -> None:
     shown = desk.ok("%agent --out answer Run `log.append(1)` please")
     other = desk.ok("%agent -t aside What is 2 + 2?").run
-    desk.click("Approve")
+    desk.click("Run")
     run = desk.until_state(shown, "COMPLETED")
     assert desk.value("_agent.run_id") == other["run_id"]
     assert desk.value("answer") == run["text"], "what was asked for by name comes all the same"
@@ -233,7 +233,7 @@ def test_a_run_in_the_background_asks_under_its_own_cell(desk: Desk) -> None:
     begun = desk.ok("%agent --bg Run `log.append(1)` please")
     desk.ok("1 + 1")
     desk.until(lambda: WIDGET in begun.displays[1])
-    desk.click("Approve")
+    desk.click("Run")
     desk.until_state(begun, "COMPLETED")
     assert desk.value("log") == [1]
 
@@ -248,14 +248,21 @@ def test_the_setting_decides_and_without_the_live_view_there_are_commands(desk: 
     assert plain.run["state"] == "WAITING"
     assert len(plain.displays) == 1
     assert "%agent_runs approve" in plain.text
-    assert "ask or deny" in desk.kernel.run("%config AgentNB.approval = 'maybe'\n%agent hi").error
+
+
+def test_a_word_that_the_setting_does_not_know_is_refused_in_the_cell_and_changes_nothing(desk: Desk) -> None:
+    desk.ok("import logging; logging.basicConfig(filename='notebook.log', force=True)")
+    desk.ok("%config AgentNB.approval = 'deny'")
+    assert "Use ask or deny, or leave it empty." in desk.ok("%config AgentNB.approval = 'maybe'").stdout
+    refused = desk.ok("%agent Run `log.append(1)` please").run
+    assert [tool["refused"] for step in refused["steps"] for tool in step["tools"]] == [True]
 
 
 def test_new_limits_of_a_run_that_waits_hold_after_the_click(desk: Desk) -> None:
     desk.kernel.run("%agent --budget 0.02 Run `log.append(1)` please")
     run_id = desk.value("_agent.run_id")
     shown = desk.ok(f"%agent_runs resume {run_id} --budget 0.5")
-    desk.click("Approve")
+    desk.click("Run")
     assert desk.until_state(shown, "COMPLETED")["budget"]["limit"] == 0.5
 
 
@@ -265,7 +272,7 @@ def test_unloading_takes_the_buttons_along(desk: Desk) -> None:
     desk.ok("%unload_ext agentnb")
     desk.until(lambda: not desk.buttons())
     assert "unloaded" in shown.displays[1]["text/plain"]
-    desk.press(buttons["Approve"])
+    desk.press(buttons["Run"])
     assert desk.value("log") == []
     desk.ok("%load_ext agentnb")
     assert desk.ok(f"%agent_runs approve {shown.run['run_id']}").run["state"] == "COMPLETED"
@@ -279,9 +286,9 @@ def test_a_click_that_cannot_be_kept_says_why_and_the_buttons_stay(desk: Desk) -
         "import os; other = AgentStateMachine(os.environ['AGENTNB_HOME'])\n"
         f"other.cancel({run_id!r})"
     )
-    desk.click("Approve")
+    desk.click("Run")
     desk.until(lambda: any("cancelled" in str(state.get("value")) for state in desk.models.values()))
-    assert "Approve" in desk.buttons()
+    assert "Run" in desk.buttons()
     assert desk.value("log") == []
 
 
@@ -320,8 +327,8 @@ def test_a_click_runs_the_call_that_was_shown_though_two_have_one_id(proposing: 
     shown = desk.ok("%agent --tools run_code go")
     in_every_form(shown.displays[0])
     desk.click("Deny 1")
-    desk.until(lambda: "Approve" in desk.buttons())
-    desk.click("Approve")
+    desk.until(lambda: "Run" in desk.buttons())
+    desk.click("Run")
     run = desk.until_state(shown, "COMPLETED")
     assert desk.value("log") == [2]
     assert [tool["refused"] for step in run["steps"] for tool in step["tools"]] == [True, False]
@@ -335,3 +342,65 @@ def test_a_command_runs_what_was_shown_after_a_restart(proposing: Callable[[], D
     in_every_form(second.ok(f"%agent_runs show {run_id}").displays[0])
     assert second.ok(f"%agent_runs approve {run_id}").run["state"] == "COMPLETED"
     assert second.value("log") == [1, 2]
+
+
+def test_a_stopped_run_is_resumed_or_asked_again_by_a_click(desk: Desk) -> None:
+    desk.ok("get_ipython()._agentnb_notebook.session.simulator().inject(kind='stall', after_events=12)")
+    kernel = desk.kernel
+    request = kernel.send("%agent Explain yourself at length, please.")
+    writes = lambda shown: "the model writes" in str([message["content"] for message in shown.messages[-3:]])  # noqa: E731
+    shown = kernel.collect(request, until=writes)
+    kernel.manager.interrupt_kernel()
+    kernel.collect(request, into=shown)
+    assert shown.status == "error"
+    assert shown.run["state"] == "PAUSED"
+    assert set(desk.buttons()) == {"Resume", "Ask again"}
+    desk.click("Resume")
+    run = desk.until_state(shown, "COMPLETED")
+    assert run["run_id"] == desk.value("_agent.run_id")
+    assert not desk.buttons()
+
+
+def test_code_is_edited_first_and_what_the_person_wrote_is_what_runs(desk: Desk) -> None:
+    shown = desk.ok("%agent Run `log.append(1)` please")
+    desk.click("Edit first")
+    desk.until(lambda: "Run as edited" in desk.buttons())
+    (field,) = [comm for comm, state in desk.models.items() if state.get("_model_name") == "TextareaModel"]
+    assert desk.models[field]["value"] == "log.append(1)"
+    desk.send(field, {"method": "update", "state": {"value": "log.append(2)"}, "buffer_paths": []})
+    desk.click("Run as edited")
+    run = desk.until_state(shown, "COMPLETED")
+    assert desk.value("log") == [2]
+    (call,) = [tool for step in run["steps"] for tool in step["tools"]]
+    assert "The person changed the call before it ran:\nlog.append(2)" in call["result"]
+    assert "Approved as you changed it by a button" in shown.displays[0]["text/markdown"]
+
+
+def test_always_holds_for_the_conversation_and_not_for_another(desk: Desk) -> None:
+    shown = desk.ok("%agent Run `log.append(1)` please")
+    desk.click("Always in this conversation")
+    desk.until_state(shown, "COMPLETED")
+    assert desk.ok("%agent Run `log.append(2)` please").run["state"] == "COMPLETED"
+    assert desk.ok("%agent -t other Run `log.append(3)` please").run["state"] == "WAITING"
+    assert desk.value("log") == [1, 2]
+
+
+@pytest.mark.parametrize("way", ["button", "own words", "command"])
+def test_the_models_question_is_answered(desk: Desk, way: str) -> None:
+    shown = desk.ok('%agent --tools ask_user Ask me "Which column?"')
+    run_id = shown.run["run_id"]
+    assert shown.run["state"] == "WAITING", shown.text
+    choices = shown.run["approvals"]["waiting"][0]["arguments"]["choices"]
+    assert {*choices, "Answer"} == set(desk.buttons())
+    said = choices[0] if way == "button" else "neither"
+    if way == "button":
+        desk.click(choices[0])
+    elif way == "own words":
+        desk.write("neither")
+        desk.click("Answer")
+    else:
+        assert "%agent_runs answer" in desk.kernel.run(f"%agent_runs approve {run_id}").error
+        shown = desk.ok(f"%agent_runs answer {run_id} neither")
+    run = desk.until_state(shown, "COMPLETED")
+    (call,) = [tool for step in run["steps"] for tool in step["tools"]]
+    assert call["result"] == f"The person answers: {said}"

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+RUN = "application/vnd.agentnb.run.v1+json"
+
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 
 
@@ -18,12 +20,12 @@ def message_of(result: Any) -> str:
     return str(lines[-1])
 
 
-@pytest.mark.parametrize("code", ["%%agent\n", "%%agent\n   \n\n", "%agent", "%agent   "])
 def is_writing(result: Any) -> bool:
     """The live view says that the model writes."""
     return "the model writes" in str([message["content"] for message in result.messages[-3:]])
 
 
+@pytest.mark.parametrize("code", ["%%agent --dry-run\n", "%%agent --bg\n   \n\n", "%agent --bg", "%agent --dry-run  "])
 def test_an_empty_task(kernel: Any, code: str) -> None:
     assert "empty" in message_of(kernel.run(code))
     kernel.ok("%agent still alive")
@@ -41,11 +43,14 @@ def test_an_unknown_tool_names_the_nearest(kernel: Any) -> None:
     assert "run_code" in message_of(kernel.run("%agent --tools run_cod hello"))
 
 
-def test_a_missing_key_is_one_message_that_names_the_variable(kernel: Any) -> None:
+def test_a_missing_key_is_one_message_that_names_the_variable(start: Callable[..., Any]) -> None:
+    kernel = start(new=True)
+    kernel.ok("%load_ext agentnb")
     text = message_of(kernel.run("%agent -m anthropic:claude-sonnet-4-6 hello"))
     assert "ANTHROPIC_API_KEY" in text
     assert "sim:" in text
     assert kernel.value("_agent.state") == "FAILED"
+    assert kernel.value("'anthropic' in __import__('sys').modules") is False, "told before the SDK is loaded"
 
 
 @pytest.mark.parametrize(
@@ -137,13 +142,20 @@ def test_an_interrupt_in_mid_stream_keeps_what_was_committed(kernel: Any) -> Non
     assert streaming.messages
     kernel.manager.interrupt_kernel()
     result = kernel.collect(request, into=streaming, timeout=20)
-    assert "interrupted" in result.error
-    assert "resume" in result.error
+    assert result.error == (
+        "Stopped by you. %agent_runs resume goes on from there; running the cell again asks anew."
+    ), "one line, no traceback"
+    (shown,) = [bundle for bundle in result.displays if RUN in bundle]
+    assert "■ Stopped by you after" in shown["text/plain"]
+    assert shown[RUN]["stopped"]["text"].split()[-1] in shown["text/markdown"]
+    assert "opacity:0.62" in shown["text/html"], "the part of the answer that came stays, greyed"
     assert kernel.value("_agent.state") == "PAUSED"
     steps = kernel.value("[s['state'] for s in _agent.steps]")
     assert steps == ["HYDRATING"]
     run_id = kernel.value("_agent.run_id")
-    assert kernel.ok(f"%agent_runs resume {run_id}").run["state"] == "COMPLETED"
+    resumed = kernel.ok("%agent_runs resume")
+    assert (resumed.run["run_id"], resumed.run["state"]) == (run_id, "COMPLETED")
+    assert "no run was stopped" in message_of(kernel.run("%agent_runs resume"))
     assert kernel.ok("%agent And now?").run["state"] == "COMPLETED"
 
 
@@ -169,7 +181,7 @@ SLIPS = (
     ("%agent --max-steps two hello", "wants a whole number, not 'two'. Use e.g. 60."),
     ("%agent --dry-run=no hello", "--dry-run takes no value. Write --dry-run, or leave it out."),
     ("%agent --thread", "--thread needs a value. Write --thread NAME:"),
-    ("%agent --context all hello", "Use auto, marks or none."),
+    ("%agent --context all hello", "Use auto, cells, marks or none."),
     ("%agent --budget 0.00001 hello", "$0.00001 of --budget $0.00001 is left"),
     ("%agent --max-steps 1 hello", "its limit of 1 step."),
     ("%agent_runs list all", "wants a whole number from 1 on, not 'all'. Write e.g. %agent_runs list 50"),
@@ -289,7 +301,7 @@ def test_code_that_was_interrupted_is_asked_about_before_it_is_repeated(kernel: 
     request = kernel.send("%agent --allow run_code Run `display('begun')` and `while True: pass` please")
     running = kernel.collect(request, until=lambda r: "'begun'" in r.text)
     kernel.manager.interrupt_kernel()
-    assert "interrupted" in kernel.collect(request, into=running, timeout=20).error
+    assert "Stopped by you" in kernel.collect(request, into=running, timeout=20).error
     run_id = kernel.value("_agent.run_id")
     assert "--unsure" in message_of(kernel.run(f"%agent_runs resume {run_id}"))
     assert kernel.ok(f"%agent_runs resume {run_id} --unsure skip").run["state"] == "COMPLETED"

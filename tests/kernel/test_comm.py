@@ -13,9 +13,9 @@ import pytest
 pytestmark = pytest.mark.kernel
 
 SHELL = "get_ipython()._agentnb_notebook"
-SETUP = f"""from agentnb.notebook.lab.comm import Mark
+SETUP = f"""from agentnb.notebook.lab.comm import CellMark
 front_end = {SHELL}.front_end
-mark = Mark(run="r-1", model="sim:claude-sonnet-4-6")
+mark = CellMark(run="r-1", model="sim:claude-sonnet-4-6")
 ends = []"""
 RUN = "application/vnd.agentnb.run.v1+json"
 

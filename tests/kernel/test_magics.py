@@ -36,11 +36,23 @@ def test_loading_is_quick_and_silent_and_loads_nothing_heavy(start: Callable[...
     kernel.ok("import sys, time; before = set(sys.modules); t = time.process_time()")
     loaded = kernel.ok("%load_ext agentnb")
     assert not loaded.displays
-    assert not loaded.stdout
+    assert loaded.stdout == (
+        "agentnb asks sim:claude-sonnet-4-6. Write %%agent and a question below it; %%agent alone shows how, "
+        "%%agent? all flags.\n"
+    ), "one line on a machine's first load"
     heavy = ["anthropic", "google.genai", "openai", "ipywidgets", "astroid", "diskcache", "genai_prices", "httpx2"]
     heavy += ["agentnb.context.values.description", "agentnb.context.redaction.secret_shapes"]
     assert kernel.value(f"[n for n in {heavy!r} if n in sys.modules and n not in before]") == []
-    assert not (kernel.directory.parent / "home").exists()
+    home = kernel.directory.parent / "home"
+    assert [file.name for file in home.iterdir()] == ["greeted"]
+    assert home.stat().st_mode & 0o777 == 0o700
+    again = start(new=True).ok("%load_ext agentnb")
+    assert not again.stdout
+    assert not again.displays
+
+
+def test_where_it_cannot_be_remembered_nothing_is_said(start: Callable[..., Any]) -> None:
+    assert not start(AGENTNB_HOME="/dev/null/home").ok("%load_ext agentnb").stdout
 
 
 def test_unload_leaves_no_trace_and_reload_leaves_one_of_each(start: Callable[..., Any]) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 # --- back from what is shown --------------------------------------------------------------------------------------
 
+_HEADING = re.compile(r"Run (?:this in your kernel|this|these [0-9]+ calls)\? Nothing of")
 _GAPS = r"[0-9,]+ (?:spaces?|tabs?)"
 _MARK = re.compile(rf"⟨(?:U\+([0-9A-F]{{4,6}})|({_GAPS}))⟩")
 _FOLD = re.compile(rf"\[([0-9,]+) blank lines?(?: of ({_GAPS}(?:, {_GAPS})*))?\]")
@@ -56,14 +57,14 @@ class _Pre(HTMLParser):
 def of_html(html: str) -> list[str]:
     """The texts in the blocks after the heading; a browser drops the newline that a block begins with."""
     parser = _Pre()
-    parser.feed(html[html.index("The model asks for") :])
+    parser.feed(html[_HEADING.search(html).start() :])
     return [read_back(text.removeprefix("\n")) for text in parser.found]
 
 
 def of_markdown(text: str) -> list[str]:
     """The texts in the code fences after the heading."""
     found, fence = [], ""
-    for line in text[text.index("The model asks for") :].split("\n"):
+    for line in text[_HEADING.search(text).start() :].split("\n"):
         if fence and line == fence:
             fence = ""
         elif fence:
@@ -77,7 +78,7 @@ def of_markdown(text: str) -> list[str]:
 def of_text(text: str) -> list[str]:
     """The texts behind the bars after the heading, one under each label."""
     found: list[list[str]] = []
-    for line in text[text.index("The model asks for") :].split("\n"):
+    for line in text[_HEADING.search(text).start() :].split("\n"):
         if line.startswith("   | "):
             found[-1].append(line.removeprefix("   | "))
         elif line.startswith("   "):
@@ -134,7 +135,18 @@ TRICKS = [
     ),
     *("\n\n\n\n", " \n\t\n \n", " " * 90, "\t" * 12, " \t" * 30, "\xa0", "שלום", "سَلام 12", "\u0301", "\u0338"),
     *("[4 blank lines]", "[1 blank line of 2 spaces, 1 tab]", "⟨U+200B⟩", "⟨U+27E8⟩", "⟨90 spaces⟩", "⟨", "…"),
-    *("```", "~~~", "</pre>", "<script>", "&lt;", "   | ", "Code, 1 line:", "The model asks for 1 call.", "$x$", "\\"),
+    *(
+        "```",
+        "~~~",
+        "</pre>",
+        "<script>",
+        "&lt;",
+        "   | ",
+        "Code, 1 line:",
+        "Run this in your kernel? Nothing of it has run.",
+        "$x$",
+        "\\",
+    ),
 ]
 
 

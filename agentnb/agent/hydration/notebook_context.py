@@ -125,14 +125,12 @@ class NotebookContext:
             if item.get("entire") and (run := self.log.of_cell(cell)) is not None and item["run"] == self._run_id(run)
         }
 
-    def read(self, number: int, part: str, count: Callable[[str], int]) -> tuple[str, tuple[JsonMapping, ...]]:
+    def read(self, number: int, count: Callable[[str], int]) -> tuple[str, tuple[JsonMapping, ...]]:
         """A cell at length by its number, for the model; an empty text where there is none."""
         found = self.log.of_number(number)
         if found is None:
             return "", ()
         run = self.clean(found)
-        if part == "source":
-            return cell_element(run, cell_body(run, WHOLE).partition("\n<output")[0]), ()
         text = cell_element(run, cell_body(run, WHOLE))
         if self.log.of_cell(run.cell) is not found:  # an older run: it takes no present one's place
             return text, ()

@@ -83,16 +83,19 @@ def _sum(one: Cost, other: Cost) -> Cost:
 
 
 class Heard:
-    """The text of one call's replies as it streams, each up to where it broke off."""
+    """What one call's replies gave as they streamed, each up to where it broke off. `answer` is the last one's text."""
 
     def __init__(self) -> None:
         self._texts = [""]
+        self.answer = ""
 
     def take(self, kind: str, delta: str) -> None:
         if kind == "restart":
             self._texts.append("")
+            self.answer = ""
         elif kind != "wait":
             self._texts[-1] += delta
+            self.answer += delta if kind == "text" else ""
 
     @property
     def texts(self) -> list[str]:
@@ -132,9 +135,15 @@ class Lost:
 
 
 def lost_call(call: Call, reported: Usage, texts: Sequence[str], counter: TokenCounter) -> Lost:
-    """Return what replies that broke off had used; an estimate where the provider counts at the end only."""
-    estimated = bool(texts) and not reported.input_total
-    usage = Usage(input=call.total * len(texts), output=sum(map(counter.count, texts))) if estimated else reported
+    """Return what replies that broke off had used.
+
+    Providers count at the end only, or name a first output token when a reply begins: what had streamed counts, as an
+    estimate.
+    """
+    streamed = sum(map(counter.count, texts))
+    usage = reported if reported.input_total else Usage(input=call.total * len(texts))
+    estimated = streamed > usage.output
+    usage = replace(usage, output=max(streamed, usage.output))
     return Lost(usage=usage, cost=prices.cost_of(call.model, usage), estimated=estimated)
 
 

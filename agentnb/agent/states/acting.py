@@ -12,7 +12,7 @@ from agentnb.agent.conversation.turn_blocks import open_calls, result_block, too
 from agentnb.agent.deps import Services
 from agentnb.agent.state import AgentState, HeldDefinition, Step, StepEvent
 from agentnb.agent.tools.tool import Outcome, Tool, ToolBox, carry_out, pick
-from agentnb.canonical import JsonObject
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.errors import ActionUnsure, RunInterrupted
 from agentnb.models.messages import ToolCall
 
@@ -32,7 +32,7 @@ class Acting:
         calls = [Proposed(number=n, call=call) for n, call in enumerate(open_calls(state.blocks), 1)]
         asked = approvals.to_ask(run_id, box, calls) if state.options.approval == "ask" else []
         if asked:
-            return self._ask(state, asked)
+            return self._ask(state, asked, box)
         records = []
         started = self._services.clock.monotonic()
         for proposed in calls:
@@ -43,6 +43,7 @@ class Acting:
                 state,
                 blocks=(*state.blocks, result_block(proposed.call, outcome)),
                 definitions=_holding(state.definitions, outcome),
+                proposals=(*state.proposals, *([outcome.proposes] if outcome.proposes else [])),
             )
             records.append(tool_record(proposed.call, outcome, seconds, word, scrub=self._services.scrub.of_output))
         self._machine.current.attach(
@@ -54,10 +55,11 @@ class Acting:
             state, approvals=replace(approvals, asking=()), redactions=tuple(self._services.scrub.report())
         )
 
-    def _ask(self, state: AgentState, calls: Sequence[Proposed]) -> Step:
+    def _ask(self, state: AgentState, calls: Sequence[Proposed], box: ToolBox) -> Step:
         """Nothing runs before a person has spoken: not even the reply's other calls, so that the order stays."""
         self._machine.current.attach(what=f"asked about {', '.join(item.call.name for item in calls)}")
-        asked = state.approvals.asked(calls, self._machine.current.step)
+        asking = [tool.name for tool in box.tools.values() if tool.asks]
+        asked = state.approvals.asked(calls, self._machine.current.step, asking=asking)
         return StepEvent.MUST_ASK, replace(state, approvals=asked, waits=state.waits + 1)
 
     def _timed(self, box: ToolBox, proposed: Proposed, word: Decision | None) -> tuple[Outcome, float]:
@@ -66,8 +68,14 @@ class Acting:
             raise RunInterrupted("the run was interrupted before a tool ran")
         self._machine.current.emit("phase", text=f"running {call.name}")
         started = self._services.clock.monotonic()
-        denied = word.denial if word else None
-        outcome = denied or box.problem(call, approved=bool(word)) or self._carry_out(box.tools[call.name], proposed)
+        said = word.outcome if word else None
+        if word is not None and said is None:
+            proposed = replace(proposed, call=word.call(call))
+        outcome = (
+            said or box.problem(proposed.call, approved=bool(word)) or self._carry_out(box.tools[call.name], proposed)
+        )
+        if word is not None and word.edited is not None:
+            outcome = replace(outcome, text=f"{_changed(word.edited)}{outcome.text}")
         scrub = self._services.scrub if outcome.holds else self._services.scrub.of_output
         outcome = replace(outcome, text=scrub(outcome.text))
         return outcome, self._services.clock.monotonic() - started
@@ -118,10 +126,16 @@ class Listening:
         if word:
             approvals = replace(approvals, decisions=(*approvals.decisions, word))
             state = replace(state, approvals=approvals, redactions=tuple(scrub.report()))
-            said = "approved" if word.approved else "denied"
+            said = "answered" if word.question.asks else "approved" if word.approved else "denied"
             current.attach(what=f"{said} {word.question.tool} ({word.by})", decision=word.to_json())
         state = replace(state, waits=state.waits + 1)
         return StepEvent.HEARD if state.waiting(current.run_id) else StepEvent.ALL_SAID, state
+
+
+def _changed(arguments: JsonMapping) -> str:
+    """What the model is told of a call that the person changed before it ran."""
+    shown = arguments["code"] if set(arguments) == {"code"} else canonical.dump(dict(arguments)).decode()
+    return f"The person changed the call before it ran:\n{shown}\n\nIt gave:\n"
 
 
 def said_once(outcome: Outcome, held: Sequence[HeldDefinition]) -> Outcome:

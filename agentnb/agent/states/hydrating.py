@@ -17,6 +17,7 @@ from agentnb.agent.request import Request
 from agentnb.agent.segments.segments import ChosenSegment, Segments
 from agentnb.agent.segments.window import context_room
 from agentnb.agent.state import AgentState, HeldDefinition, LeftOut, Segment, Step, StepEvent, is_agents
+from agentnb.agent.tools.policy import allowed_tools
 from agentnb.agent.tools.tool import pick
 from agentnb.context.selection import Chosen, Selection
 from agentnb.errors import InputError
@@ -39,7 +40,9 @@ class Hydrating:
 
     def opening(self, request: Request, run_id: str) -> tuple[AgentState, dict[str, str]]:
         """The state and the tags of step 0."""
-        pick(request.allow, self._services.tools)  # a misspelt --allow must not look like a refusal later on
+        pick(
+            allowed_tools(request.allow), self._services.tools
+        )  # a misspelt --allow must not look like a refusal later on
         kind, source = self._kind(request), self._source(request)
         turns = self._threads.turns(request.thread)
         parent = _parent(turns, request, source)

@@ -164,6 +164,8 @@ class Thinking:
         try:
             answer = provider.ask(wire, on_text)
         except (ProviderError, RunInterrupted) as error:
+            if isinstance(error, RunInterrupted):
+                self._machine.current.attach(streamed=heard.answer)
             if error.spent is not None:
                 self._lose(state, call, error, lost_call(call, Usage.from_json(error.spent), heard.texts, counter))
             raise

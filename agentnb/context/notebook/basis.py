@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
-from agentnb.canonical import digest_of
+from agentnb.canonical import JsonMapping, digest_of
 from agentnb.context.notebook.cell_runs import CellRun
 from agentnb.context.notebook.cells import ASSIGNED_MAGIC, LINE_MAGIC, python_part
 from agentnb.context.static.syntax import PARSE_ERRORS, parse
@@ -36,7 +35,7 @@ def _has_magic(code: str) -> bool:
     return bool(LINE_MAGIC.search(code) or ASSIGNED_MAGIC.search(code))
 
 
-def older_cells(cells: Iterable[Mapping[str, Any]], now: Callable[[str], CellRun | None], session: str) -> list[str]:
+def older_cells(cells: Iterable[JsonMapping], now: Callable[[str], CellRun | None], session: str) -> list[str]:
     """The cells of an answer's receipt that have another content now, in words; another kernel's are not known."""
     found = []
     for item in cells:

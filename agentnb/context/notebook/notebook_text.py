@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from agentnb.canonical import digest
+from agentnb.canonical import JsonMapping, digest
 from agentnb.context.notebook.cell_runs import CellRun, is_ours
 from agentnb.context.notebook.outputs import cut
 from agentnb.models.framing import framed
@@ -71,7 +70,7 @@ class TextPart:
         return digest(self.text)
 
 
-def text_of(notebook: Mapping[str, Any], short: Callable[[str], str], *, live: bool) -> NotebookText | None:
+def text_of(notebook: JsonMapping, short: Callable[[str], str], *, live: bool) -> NotebookText | None:
     """A notebook's JSON (nbformat 4) as text; None where it has no cells."""
     cells = notebook.get("cells")
     if not isinstance(cells, list):
@@ -80,7 +79,7 @@ def text_of(notebook: Mapping[str, Any], short: Callable[[str], str], *, live: b
     return NotebookText(cells=tuple(cell for cell in made if cell is not None), live=live)
 
 
-def _cell(item: Mapping[str, Any], number: int, short: Callable[[str], str]) -> TextCell | None:
+def _cell(item: JsonMapping, number: int, short: Callable[[str], str]) -> TextCell | None:
     source, kind = item.get("source", ""), item.get("cell_type")
     source = "".join(map(str, source)) if isinstance(source, list) else str(source)
     if kind not in ("code", "markdown", "raw"):
@@ -101,7 +100,7 @@ def saved_text(path: Path, short: Callable[[str], str]) -> NotebookText | None:
     return text_of(found, short, live=False) if isinstance(found, dict) else None
 
 
-def saved_path(environment: Mapping[str, str], namespace: Mapping[str, Any]) -> Path | None:
+def saved_path(environment: Mapping[str, str], namespace: JsonMapping) -> Path | None:
     """Where the server (JPY_SESSION_NAME) or VS Code says that the notebook is saved."""
     named = namespace.get("__vsc_ipynb_file__")
     for name in (named if isinstance(named, str) else "", environment.get("JPY_SESSION_NAME", "")):

@@ -362,9 +362,18 @@ def _explain(session: Session, rest: str) -> None:
         return
     rows = [_call_row(step) for step in run.receipt["steps"] if step["cache"]]
     notes = [*_loss_notes(run), *_segment_notes(run), *_mark_notes(run)]
-    notes += _layer_notes(run, "Read by layer in the last call") if rows else ["The run made no call."]
+    notes += _layer_notes(run, "Read by layer in the last call") if rows else [_no_call(run)]
     columns = ("what happened, and why", "expected", "read", "written", "of input")
     show_table(title, columns, rows, notes, figure=prefix_html(run.receipt) if rows else "")
+
+
+def _no_call(run: AgentRun) -> str:
+    """Why there is no call to show: none was made, or it was cut off before the provider told what it read."""
+    if not run.receipt["usage"]["calls"]:
+        return "The run made no call."
+    used = run.receipt["usage"]
+    total = sum(used[name] for name in ("input", "cache_read", "cache_write_5m", "cache_write_1h"))
+    return f"Its call was stopped in mid-reply, after ≈ {total:,} input and ≈ {used['output']:,} output tokens."
 
 
 def _forecast(run: AgentRun) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from IPython.display import display
 
@@ -16,6 +16,7 @@ from agentnb.agent.hydration.project import FILE_CHARACTERS, read_added
 from agentnb.agent.hydration.project_context import Pins
 from agentnb.agent.stale_answers import stale_among
 from agentnb.agent.state import AgentState
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.context.redaction.secret_shapes import KINDS
 from agentnb.context.resolve.outlines import Outline
 from agentnb.context.resolve.resolution import Resolver, Unresolved
@@ -92,13 +93,13 @@ def _kept_lines(session: Session) -> list[str]:
     return [f"{what}: {', '.join(names)}." for what, names in kept.items() if names]
 
 
-def _cell_row(item: Mapping[str, Any]) -> tuple[object, ...]:
+def _cell_row(item: JsonMapping) -> tuple[object, ...]:
     tokens, turn = Figure(f"≈ {item['tokens']:,}"), "new" if item.get("new") else "held"
     form = {"cell": "in full", "whole": "at length", "brief": "outputs cut", "outline": "one line"}[item["form"]]
     return (Stacked(Code(f"[{item['execution_count']}]"), (form, item["reason"])), tokens, turn)
 
 
-def _definition_row(item: dict[str, Any]) -> tuple[object, ...]:
+def _definition_row(item: JsonObject) -> tuple[object, ...]:
     tokens, turn = Figure(f"≈ {item['tokens']:,}"), "new" if item.get("new") else "held"
     return (Stacked(Code(item["name"]), (_place(item), item["form"], item["reason"])), tokens, turn)
 
@@ -117,14 +118,14 @@ LEFT_OUT_SHOWN = 5
 _DEFINE = "Run the cell that defines it, or import its module."
 
 
-def _place(item: dict[str, Any]) -> str:
+def _place(item: JsonObject) -> str:
     if item.get("file"):
         first, last = item["lines"]
         return f"{item['file']}:{first}" + (f"-{last}" if last != first else "")
     return cell_words(item)
 
 
-def _numbered(session: Session, run: AgentRun) -> dict[str, Any]:
+def _numbered(session: Session, run: AgentRun) -> JsonObject:
     return with_cell_numbers(run.receipt, session.cells.numbers)
 
 

@@ -12,6 +12,7 @@ from IPython.display import display
 from agentnb.agent.approvals import AWAITING_APPROVAL, COMMAND, Answer, Question
 from agentnb.agent.request import Limits
 from agentnb.agent.run_document import state_of
+from agentnb.durable.journal import records
 from agentnb.durable.machine import Replay
 from agentnb.errors import InputError
 from agentnb.notebook import flags
@@ -41,7 +42,7 @@ ANSWER_FLAGS = (
 
 
 def agent_runs(notebook: Notebook, line: str) -> None:
-    """list | show | watch | resume | approve | deny | pause | fork | replay | export"""
+    """list | show | watch | resume | approve | deny | answer | pause | fork | replay | export"""
     session = notebook.session
     table: dict[str, Callable[[str], None]] = {
         "list": lambda rest: list_runs(notebook, rest),
@@ -50,6 +51,7 @@ def agent_runs(notebook: Notebook, line: str) -> None:
         "resume": lambda rest: _resume(notebook, rest),
         "approve": lambda rest: _answer(notebook, rest, approved=True),
         "deny": lambda rest: _answer(notebook, rest, approved=False),
+        "answer": lambda rest: _answer(notebook, rest, approved=True, asked=True),
         "pause": lambda rest: _pause(session, rest),
         "fork": lambda rest: _fork(session, rest),
         "replay": lambda rest: _replay(session, rest),
@@ -87,28 +89,47 @@ def _one_run(session: Session, rest: str) -> str:
 
 def _resume(notebook: Notebook, rest: str) -> None:
     """Go on with a paused or failed run from its last committed step."""
-    word, _, line = rest.partition(" ")
-    given, words = flags.split_line(line, RESUME_FLAGS)
     session = notebook.session
-    if not word or words:
+    word, _, line = ("", "", rest) if rest.startswith("-") else rest.partition(" ")
+    given, words = flags.split_line(line, RESUME_FLAGS)
+    if words:
         raise InputError(
             "%agent_runs resume wants one run", todo="Write e.g. %agent_runs resume r-20260101-120000-ab12"
         )
-    run_id = session.full_run_id(word)
+    run_id = session.full_run_id(word) if word else _last_stopped(session)
     limits = Limits(**flags.options_given(given))
     finish = Result(notebook.shell.user_ns)
     show_run(notebook, prepare=lambda agent: agent.resume(run_id, limits, given), run_id=run_id, finish=finish)
 
 
-def _answer(notebook: Notebook, rest: str, *, approved: bool) -> None:
-    """A person's word on the calls that a run waits with; the run then goes on under this cell."""
-    command = "approve" if approved else "deny"
+def _last_stopped(session: Session) -> str:
+    """The newest run that was stopped or that failed: what `resume` alone means."""
+    found = session.machine().journal.runs(limit=200)
+    stopped = (run.run_id for run in found if run.status == records.PAUSED or run.failed_in)
+    if (run_id := next(stopped, None)) is None:
+        raise InputError("no run was stopped, and none has failed", todo="%agent_runs list shows how they stand.")
+    return str(run_id)
+
+
+def _answer(notebook: Notebook, rest: str, *, approved: bool, asked: bool = False) -> None:
+    """A person's word on the calls that a run waits with; the run then goes on under this cell.
+
+    `asked`: on the model's own questions, which approving says nothing to.
+    """
+    command = "answer" if asked else "approve" if approved else "deny"
     word, _, line = rest.partition(" ")
     run_id = notebook.session.full_run_id(_wanted_run(word, command))
     given, words = flags.split_line(line, ANSWER_FLAGS)
-    if approved and words:
+    if asked and not words:
+        raise InputError("%agent_runs answer wants the answer", todo="Write e.g. %agent_runs answer RUN the first one")
+    if approved and words and not asked:
         raise InputError(f"%agent_runs approve takes no words, and {words!r} is none of its flags", todo=_LIKE)
     chosen = calls_meant(notebook.session, run_id, flags.count(given, "call"))
+    if approved:
+        chosen = [item for item in chosen if item.asks == asked]
+    if not chosen:
+        todo = "%agent_runs approve lets calls run, %agent_runs answer RUN WORDS answers a question."
+        raise InputError(f"nothing that waits is to be {command}ed", about=run_id, todo=todo)
     always = bool(given.get("rest"))
     answers = [Answer(question=item, approved=approved, by=COMMAND, rest=always, reason=words) for item in chosen]
     finish = Result(notebook.shell.user_ns)

@@ -1,4 +1,4 @@
-"""The buttons under a run that waits: Approve and Deny for each call, in an output of their own.
+"""The buttons under a run that waits: Run, Edit first, Deny for each call, in an output of their own.
 
 The calls themselves stand in the run's static view right above, which outlives these widgets: whoever saves the
 notebook now and opens it after a restart finds there what was asked, and the commands that answer it.
@@ -6,10 +6,11 @@ notebook now and opens it after a restart finds there what was asked, and the co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from agentnb.agent.approvals import BUTTON, Answer, Question, questions_of
+from agentnb.canonical import JsonMapping, JsonObject
 from agentnb.notebook.live.dashboard import VIEW_MIME, close, html_widget, widget_library
 from agentnb.view import view_text as say
 from agentnb.view.exact_text import arguments_shown
@@ -17,8 +18,11 @@ from agentnb.view.style import SMALL, clean, esc, wrap
 
 PART = "answer"
 """What this output is of its run: a page that was loaded anew finds it by run and part."""
-OnAnswer = Callable[[list[Answer]], None]
+OnAnswer = Callable[[Any], None]
+"""Takes a person's words on calls (a list of Answer), or the words of a plain button."""
 
+ALWAYS = "Always in this conversation"
+TAKEN = "The person took the code as a cell of the notebook, to run it there."
 _WRAP = {"display": "flex", "flex_flow": "row wrap", "width": "100%", "margin": "0", "overflow": "visible"}
 _FRAME = {"width": "100%", "max_width": "812px", "overflow": "visible"}  # as wide as the run's view
 _BUTTON = {"width": "auto", "min_width": "6em", "margin": "2px 8px 2px 0"}
@@ -39,26 +43,37 @@ class Buttons:
         self._handle: Any = None
         self._open: list[Any] = []
         self.presses: list[Any] = []
-        self._reasons: dict[str, Any] = {}
+        self._reasons: JsonObject = {}
         self._note: Any = None
         self._box: Any = None
         self._enabled = True
+        self.insert: Callable[[str], bool] | None = None
+        """Puts code below the cell that asked; None where no page can."""
 
     def place(self) -> None:
         """An empty output, for questions that come when the cell is over: only a cell can make one."""
         self._show({"text/html": "", "text/plain": ""})
 
-    def ask(self, doc: Mapping[str, Any], *, enabled: bool = True) -> None:
+    def ask(self, doc: JsonMapping, *, enabled: bool = True) -> None:
         """Show the buttons for what waits; those of before are gone. Not enabled, they wait for `enable`."""
         library, before = widget_library(), self._open
         self._open, self.presses, self._reasons = [], [], {}
         questions = questions_of(doc)
         self._enabled, alone = enabled, len(questions) == 1
         rows = [self._row(library, item, alone=alone) for item in questions]
-        if len(questions) > 1:
+        if sum(not item.asks for item in questions) > 1:
             rows.append(self._all(library, questions))
         self._note = self._keep(html_widget(library, wrap(_FOCUS)))
         self._fill(library, [*rows, self._note], say.answer_line(doc))
+        _close_all(before)
+
+    def offer(self, words: Sequence[str], instead: str) -> None:
+        """Show plain buttons, each of which gives its own words."""
+        library, before = widget_library(), self._open
+        self._open, self.presses, self._reasons, self._enabled = [], [], {}, True
+        row = self._keep(library.HBox([self._button(library, each, _giving(each)) for each in words]))
+        self._note = self._keep(html_widget(library, wrap(_FOCUS)))
+        self._fill(library, [row, self._note], instead)
         _close_all(before)
 
     def _fill(self, library: Any, rows: list[Any], instead: str) -> None:
@@ -78,6 +93,7 @@ class Buttons:
 
     def tell(self, trouble: str) -> None:
         """Why a click did nothing, below the buttons, which stay."""
+        self.enable()
         if self._note is not None:
             self._note.value = wrap(f'{_FOCUS}<p style="margin:4px 0;{SMALL}">✗ {esc(trouble)}</p>')
 
@@ -92,27 +108,77 @@ class Buttons:
     def _row(self, library: Any, question: Question, *, alone: bool) -> Any:
         """One call: its number and beginning where there are several, then what can be said of it."""
         which = "" if alone else f" {question.number}"
-        why = f"Why not{which} (optional, the model is told)"
-        reason = self._reasons[question.key] = self._keep(
-            # Sent once, when the field is left: letter by letter, the last ones are held back until the kernel has
-            # answered, and a press, which is not, overtakes them.
-            library.Text(placeholder=why, layout=_FIELD, continuous_update=False)
-        )
-        rest = f"Approve {clean(question.tool)} for the rest of this run"
-        presses = [
-            self._button(library, f"Approve{which}", lambda: [_word(question, approved=True)]),
-            self._button(library, rest, lambda: [_word(question, approved=True, rest=True)]),
-            self._button(library, f"Deny{which}", lambda: [self._denied(question)]),
-        ]
-        row = self._keep(library.HBox([*presses, reason], layout=_WRAP))
+        rows = self._choices(library, question, which) if question.asks else self._verdicts(library, question, which)
+        row = self._keep(library.VBox(rows, layout={"width": "100%"}))
         if alone:
             return row
         label = f'<div style="{SMALL};margin:6px 0 0 0">{esc(f"{question.number}. {_begins(question)}")}</div>'
         return self._keep(library.VBox([self._keep(html_widget(library, wrap(label))), row], layout={"width": "100%"}))
 
+    def _verdicts(self, library: Any, question: Question, which: str) -> list[Any]:
+        """Run it, change it first, take it as a cell, or not; and always."""
+        reason = self._field(library, question, f"Why not{which} (optional, the model is told)")
+        code = _code_of(question)
+        edit = [self._button(library, f"Edit first{which}", lambda: self._edit(question))] if code else []
+        takes = code and self.insert is not None
+        insert = [self._button(library, f"Insert as cell{which}", lambda: self._taken(question))] if takes else []
+        presses = [
+            self._button(library, f"Run{which}", lambda: [_word(question, approved=True)]),
+            *edit,
+            *insert,
+            self._button(library, f"Deny{which}", lambda: [self._denied(question)]),
+            reason,
+        ]
+        always = self._button(library, f"{ALWAYS}{which}", lambda: [_word(question, approved=True, rest=True)])
+        always.tooltip = f"Run this, and {clean(question.tool)} without a question until the kernel ends"
+        return [self._keep(library.HBox(part, layout=_WRAP)) for part in (presses, [always])]
+
+    def _choices(self, library: Any, question: Question, which: str) -> list[Any]:
+        """The answers that the model offers, and room for another."""
+        field = self._field(library, question, f"Another answer{which}")
+        choices = [str(choice) for choice in question.arguments.get("choices") or ()]
+        presses = [self._button(library, clean(each), _answering(question, each)) for each in choices]
+        own = self._button(library, f"Answer{which}", lambda: [self._answered(question)])
+        return [self._keep(library.HBox(part, layout=_WRAP)) for part in (presses, [field, own])]
+
+    def _field(self, library: Any, question: Question, placeholder: str) -> Any:
+        field = self._reasons[question.key] = self._keep(
+            # Sent once, when the field is left: letter by letter, the last ones are held back until the kernel has
+            # answered, and a press, which is not, overtakes them.
+            library.Text(placeholder=placeholder, layout=_FIELD, continuous_update=False)
+        )
+        return field
+
+    def _edit(self, question: Question) -> None:
+        """Put the code into a field in the place of the buttons; what stands there when it is run is what runs."""
+        library, code = widget_library(), _code_of(question)
+        field = self._keep(
+            library.Textarea(
+                value=code, rows=min(code.count("\n") + 2, 20), layout={"width": "100%"}, continuous_update=False
+            )
+        )
+        field.add_class("agentnb-edit")
+        self.presses = []
+        presses = [
+            self._button(library, "Run as edited", lambda: [_word(question, approved=True, edited=field.value)]),
+            self._button(library, "Deny", lambda: [self._denied(question)]),
+        ]
+        self._box.children = [field, self._keep(library.HBox(presses, layout=_WRAP)), self._note]
+
+    def _taken(self, question: Question) -> list[Answer] | None:
+        """Give the code to the person as a cell: it is theirs to run, and the model is told so."""
+        if self.insert is None or not self.insert(_code_of(question)):
+            self.tell("The page is not there any more: copy the code instead.")
+            return None
+        return [_word(question, approved=False, reason=TAKEN)]
+
+    def _answered(self, question: Question) -> Answer:
+        return _word(question, approved=True, reason=self._reasons[question.key].value)
+
     def _all(self, library: Any, questions: Sequence[Question]) -> Any:
         """Every call at once."""
-        yes, no = f"Approve all {len(questions)}", f"Deny all {len(questions)}"
+        questions = [item for item in questions if not item.asks]
+        yes, no = f"Run all {len(questions)}", f"Deny all {len(questions)}"
         presses = [
             self._button(library, yes, lambda: [_word(item, approved=True) for item in questions]),
             self._button(library, no, lambda: [self._denied(item) for item in questions]),
@@ -122,7 +188,7 @@ class Buttons:
     def _denied(self, question: Question) -> Answer:
         return _word(question, approved=False, reason=self._reasons[question.key].value)
 
-    def _button(self, library: Any, words: str, answers: Callable[[], list[Answer]]) -> Any:
+    def _button(self, library: Any, words: str, answers: Callable[[], Any]) -> Any:
         button = self._keep(
             library.Button(description=words, tooltip=words, layout=_BUTTON, disabled=not self._enabled)
         )
@@ -130,16 +196,21 @@ class Buttons:
         self.presses.append(button)
         return button
 
-    def _pressed(self, button: Any, answers: Callable[[], list[Answer]]) -> None:
+    def _pressed(self, button: Any, answers: Callable[[], Any]) -> None:
         """A click that was on its way when the buttons went, or came before they could be read, says nothing."""
-        if button in self.presses and not button.disabled:
-            self._answer(answers())
+        if button not in self.presses or button.disabled:
+            return
+        said = answers()
+        if said:
+            for each in self.presses:
+                each.disabled = True
+            self._answer(said)
 
     def _keep(self, widget: Any) -> Any:
         self._open.append(widget)
         return widget
 
-    def _show(self, data: dict[str, Any]) -> None:
+    def _show(self, data: JsonObject) -> None:
         metadata = {"agentnb": {"run": self._run_id, "part": PART}} if self._run_id else None
         if self._handle is None:
             name = f"{self._run_id}/{PART}" if self._run_id else True
@@ -148,8 +219,25 @@ class Buttons:
             self._handle.update(data, raw=True, metadata=metadata)
 
 
-def _word(question: Question, *, approved: bool, rest: bool = False, reason: str = "") -> Answer:
-    return Answer(question=question, approved=approved, by=BUTTON, rest=rest, reason=reason)
+def _giving(words: str) -> Callable[[], str]:
+    return lambda: words
+
+
+def _word(
+    question: Question, *, approved: bool, rest: bool = False, reason: str = "", edited: str | None = None
+) -> Answer:
+    changed = None if edited is None or edited == _code_of(question) else {"code": edited}
+    return Answer(question=question, approved=approved, by=BUTTON, rest=rest, reason=reason, edited=changed)
+
+
+def _answering(question: Question, choice: str) -> Callable[[], list[Answer]]:
+    return lambda: [_word(question, approved=True, reason=choice)]
+
+
+def _code_of(question: Question) -> str:
+    """The code of a call that is nothing else; an empty text for any other."""
+    code = question.arguments.get("code")
+    return code if isinstance(code, str) and len(question.arguments) == 1 else ""
 
 
 def _begins(question: Question) -> str:
@@ -162,7 +250,8 @@ def _begins(question: Question) -> str:
 
 
 def _said(sentence: str) -> dict[str, Any]:
-    return {"text/html": wrap(f'<p style="margin:0;{SMALL}">{esc(sentence)}</p>'), "text/plain": sentence}
+    html = wrap(f'<p style="margin:0;{SMALL}">{esc(sentence)}</p>') if sentence else ""
+    return {"text/html": html, "text/plain": sentence}
 
 
 def _close_all(widgets: Sequence[Any]) -> None:

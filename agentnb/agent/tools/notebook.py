@@ -1,0 +1,96 @@
+"""Tools on the notebook itself: look at a name, run code in the kernel, propose cells, ask the person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from agentnb.agent.tools.proposals import Proposal, text_digest
+from agentnb.agent.tools.tool import Outcome
+
+MAX_CHOICES = 6
+MAX_NAMES = 200
+MAX_CELL = 20_000
+"""Characters of a proposed cell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotebookTools:
+    """The tools over what they need: `look` at a name, `run` code, `read` a cell; lines on the `names` that fit a
+    pattern, and the text with which the cell of a number ran."""
+
+    look: Callable[[str], Outcome]
+    run: Callable[[str], Outcome]
+    read: Callable[[int], Outcome]
+    names: Callable[[str], list[str]]
+    cell_text: Callable[[int], str | None]
+
+    def inspect(
+        self, name: Annotated[str, "The name, dotted where needed, as code in the notebook writes it."]
+    ) -> Outcome:
+        """Bring one more definition into the conversation: the exact source of a function, class, method or constant of
+        the notebook or of a module that it imports, by its name as code would write it (e.g. `clean`, `Model.fit`,
+        `nx.Graph.add_edge`). For a variable it gives a short description of its present value. No side effects."""
+        return self.look(name)
+
+    def read_cell(self, number: int) -> Outcome:
+        """Read a cell at length, by its number."""
+        return self.read(number)
+
+    def variables(self, pattern: Annotated[str, "As a shell has it, e.g. `df*`; default: all."] = "*") -> Outcome:
+        """List the notebook's names that hold something now: type, and shape or length. No side effects."""
+        found = self.names(pattern)
+        more = [f"… and {len(found) - MAX_NAMES:,} more; ask with a pattern."] if len(found) > MAX_NAMES else []
+        return Outcome(text="\n".join([*found[:MAX_NAMES], *more]) or "No name.")
+
+    def run_code(self, code: Annotated[str, "Python source; the last expression's value is returned."]) -> Outcome:
+        """Run Python in the person's kernel, with their variables, and get what was printed and the value of the last
+        expression. Keep it short and prefer reading to writing. Runs only if the person allowed it."""
+        return self.run(code)
+
+    def propose_cell(
+        self,
+        source: Annotated[str, "The whole cell, Python as the notebook runs it."],
+        why: Annotated[str, "One sentence for the person."],
+        replaces: Annotated[int, "The number of the cell whose place it takes; 0: a new cell."] = 0,
+    ) -> Outcome:
+        """Propose a cell for the notebook: the person sees it (as a difference where it replaces a cell), and inserts
+        or rejects it. It does not run. Prefer it to code in the answer; propose several cells by several calls."""
+        before = self.cell_text(replaces) if replaces else None
+        made = Proposal(
+            source=source.strip("\n"),
+            why=why.strip(),
+            replaces=replaces,
+            digest="" if before is None else text_digest(before),
+        )
+        what = f"in the place of cell {replaces}" if replaces else "as a new cell"
+        return Outcome(text=f"Shown to the person {what}. Nothing has run, and nothing is inserted yet.", proposes=made)
+
+    def proposal_trouble(self, source: str, why: str, replaces: int = 0) -> str:
+        """Why a proposal cannot be shown; an empty text where it can."""
+        if not source.strip():
+            return "The cell is empty."
+        if len(source) > MAX_CELL:
+            return f"The cell has {len(source):,} characters; at most {MAX_CELL:,} are shown. Propose several cells."
+        if replaces and self.cell_text(replaces) is None:
+            return f"No cell has run as number {replaces}. Leave `replaces` out for a new cell."
+        return ""
+
+    def ask_user(
+        self,
+        question: Annotated[str, "One short question."],
+        choices: Annotated[list[str], "Likely answers, at most six; the person may write another."],
+    ) -> Outcome:
+        """Ask the person, who sees the choices as buttons, and wait for the answer. Only where the work depends on it
+        and neither the notebook nor a tool can tell."""
+        raise AssertionError("a person's word is the result of this tool; it is never carried out")
+
+    def question_trouble(self, question: str, choices: list[str]) -> str:
+        """Why a question cannot be asked; an empty text where it can."""
+        if not question.strip():
+            return "The question is empty."
+        short = len(choices) <= MAX_CHOICES and len(set(choices)) == len(choices)
+        if not short or not all(choice.strip() for choice in choices):
+            return f"Give at most {MAX_CHOICES} choices, each with a text and none twice."
+        return ""

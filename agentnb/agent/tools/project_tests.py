@@ -1,0 +1,138 @@
+"""The tool that runs the project's tests: by a command that the project itself names, within a time limit."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+from agentnb.agent.tools.tool import Outcome, shorten
+from agentnb.models.framing import unframed
+
+LIMIT = 300.0
+"""Seconds that the tests may take."""
+_POLL = 0.1
+_KEYS = re.compile(r"(^|_)(API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)(_|$)", re.IGNORECASE)
+
+
+class ProjectTests:
+    """The test commands of one project. `cancelled` says that the person stopped the run."""
+
+    def __init__(
+        self, root: Path | None, *, cancelled: Callable[[], bool] = lambda: False, limit: float = LIMIT
+    ) -> None:
+        self._root = root
+        self._cancelled = cancelled
+        self._limit = limit
+
+    def run_tests(self, command: str = "") -> Outcome:
+        """Run the project's own tests and get the end of what they print. `command` is one of the project's commands,
+        and may go on with files or folders of tests; without one the commands are listed."""
+        assert self._root is not None
+        words = shlex.split(command)
+        words = [sys.executable, *words[1:]] if words[0] == "python" else words
+        said, code = _finished(words, self._root, self._limit, self._cancelled)
+        return Outcome(text=unframed(f"{shorten(said)}\n[{code}]"), is_error=code != "exit 0")
+
+    def trouble(self, command: str = "") -> str:
+        """Why a command is not run; an empty text where it may be asked about."""
+        known = commands_of(self._root)
+        if not known:
+            return "The project names no command for its tests."
+        for each in known:
+            if command == each or (command.startswith(f"{each} ") and self._only_paths(command[len(each) :])):
+                return ""
+        return f"The project's commands for its tests are: {', '.join(f'`{each}`' for each in known)}."
+
+    def _only_paths(self, rest: str) -> bool:
+        """Whether what follows names files or folders of the project alone: no option, nothing else."""
+        assert self._root is not None
+        root = self._root.resolve()
+        try:
+            places = [(root / word.partition("::")[0]).resolve(strict=True) for word in shlex.split(rest)]
+        except (OSError, ValueError, RuntimeError):
+            return False
+        return all(place.is_relative_to(root) for place in places) and not re.search(r"(^|\s)-", rest)
+
+
+def commands_of(root: Path | None) -> tuple[str, ...]:
+    """The commands that a project names for its tests, the likeliest first."""
+    if root is None or not root.is_dir():
+        return ()
+    found = []
+    if _pytest_is_set(root):
+        found.append("python -m pytest")
+    if (root / "tox.ini").is_file() or "tox" in _tools_of(root):
+        found.append("tox")
+    if (root / "noxfile.py").is_file():
+        found.append("nox")
+    found += [f"make {target}" for target in ("test", "tests", "check") if _has_target(root, target)]
+    if not found and any((root / name).is_dir() for name in ("tests", "test")):
+        found.append("python -m unittest discover")
+    return tuple(found)
+
+
+def _pytest_is_set(root: Path) -> bool:
+    ini = any((root / name).is_file() for name in ("pytest.ini", ".pytest.ini", "conftest.py"))
+    return ini or "pytest" in _tools_of(root) or (root / "tests" / "conftest.py").is_file()
+
+
+def _tools_of(root: Path) -> dict[str, object]:
+    try:
+        found = tomllib.loads((root / "pyproject.toml").read_text("utf-8")).get("tool", {})
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _has_target(root: Path, target: str) -> bool:
+    try:
+        text = (root / "Makefile").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    return bool(re.search(rf"^{target}\s*:(?!=)", text, re.MULTILINE))
+
+
+def _finished(words: list[str], root: Path, limit: float, cancelled: Callable[[], bool]) -> tuple[str, str]:
+    """What the command printed, and how it ended. With its own group, so that what it starts ends with it."""
+    environment = {name: value for name, value in os.environ.items() if not _KEYS.search(name)}
+    try:
+        process = subprocess.Popen(  # noqa: S603 - a command that the project names, and that a person approved
+            words,
+            cwd=root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return f"{words[0]} cannot be started: {error.strerror}", "not started"
+    printed: list[bytes] = []
+    reader = threading.Thread(target=lambda: printed.extend(process.stdout or ()), daemon=True)
+    reader.start()
+    ends, how = time.monotonic() + limit, ""
+    while process.poll() is None and not how:
+        reader.join(_POLL)
+        how = "stopped by the person" if cancelled() else ""
+        how = how or (f"stopped after {limit:.0f} s" if time.monotonic() > ends else "")
+    if how:
+        _end(process)
+    reader.join(1.0)
+    return b"".join(printed).decode("utf-8", "replace"), how or f"exit {process.returncode}"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if os.name == "posix":
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()

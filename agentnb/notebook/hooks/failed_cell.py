@@ -1,0 +1,34 @@
+"""Tasks about the cell that failed last: `%agent --fix` mends it, `%agent` alone explains its error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentnb.errors import InputError
+
+PROPOSES = "propose_cell"
+"""The tool that a mended cell comes by."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedCell:
+    """A cell that ended with an error, and under which number it ran."""
+
+    number: int
+    cell: str | None
+    source: str
+    error: BaseException
+
+    def is_cell(self, cell: str | None, source: str) -> bool:
+        """Whether a cell is the same one; where the front end gives no ids, by its text."""
+        return self.cell == cell if self.cell is not None else self.source == source
+
+
+def task_about(failed: FailedCell | None, words: str, *, fix: bool) -> str:
+    """The task about the cell that failed, with the person's own words. Raises InputError where none has."""
+    if failed is None:
+        raise InputError("no cell has failed that did not run well since", todo="Run the cell that fails, then --fix.")
+    kind = type(failed.error).__name__
+    if fix:
+        return f"Fix cell {failed.number}, which failed with {kind}: propose the whole cell, mended. {words}".rstrip()
+    return f"Explain the error above, of cell {failed.number} ({kind}): what went wrong, and what mends it?"

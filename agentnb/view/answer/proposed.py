@@ -1,0 +1,86 @@
+"""Cells that a model proposes, as people read them: the code of a new one, the difference to the one it replaces. Pure.
+
+The document's `proposals` hold them; `before` is the replaced cell's text where the notebook at hand still has it.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from agentnb.view.answer import markup
+from agentnb.view.answer.highlight import code_html
+from agentnb.view.number_format import number, plural
+from agentnb.view.style import PRE, SMALL, clean, esc, wrapped
+from agentnb.view.view_text import Doc, dicts
+
+ADDED, REMOVED = "#1a8f7a24", "#d1495b24"
+
+
+def proposals_html(doc: Doc) -> str:
+    """The proposals below the answer; an empty text where there are none."""
+    return "".join(
+        f'<div style="margin:8px 0;padding:2px 0 2px 10px;border:0;border-left:4px solid #3f7fd0">'
+        f'<p style="margin:0;{SMALL}"><strong>{esc(_title(doc, item))}</strong> {esc(item.get("why") or "")}</p>'
+        f"{_body_html(item)}</div>"
+        for item in dicts(doc, "proposals")
+    )
+
+
+def proposals_markdown(doc: Doc) -> list[str]:
+    parts = []
+    for item in dicts(doc, "proposals"):
+        lines, language = _lines(item)
+        parts += [f"**{_title(doc, item)}** {markup_escaped(item.get('why') or '')}".rstrip()]
+        parts += [markup.fenced(clean("\n".join(lines)), language)]
+    return parts
+
+
+def proposals_text(doc: Doc) -> str:
+    parts = []
+    for item in dicts(doc, "proposals"):
+        parts.append(wrapped(f"{_title(doc, item)} {clean(item.get('why') or '')}".rstrip()))
+        parts += [f"    {clean(line)}" for line in _lines(item)[0]]
+    return "\n".join(parts)
+
+
+def _title(doc: Doc, item: Doc) -> str:
+    found = dicts(doc, "proposals")
+    which = f" {found.index(item) + 1} of {plural(len(found), 'cell')}" if len(found) > 1 else ""
+    replaced = number(item.get("replaces"))
+    return f"Proposed{which}, {f'in the place of cell {replaced:.0f}' if replaced else 'as a new cell'}:"
+
+
+def _lines(item: Doc) -> tuple[list[str], str]:
+    """The lines to show, and their language: the difference where the text before is known."""
+    source = str(item.get("source") or "")
+    before = item.get("before")
+    if not isinstance(before, str):
+        return source.split("\n"), "python"
+    return difference(before, source), "diff"
+
+
+def difference(before: str, after: str) -> list[str]:
+    """The lines that differ, each with its sign, and three around them."""
+    found = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=3)
+    return ["⋯" if line.startswith("@@") else line for line in list(found)[2:]] or ["(no difference)"]
+
+
+def _body_html(item: Doc) -> str:
+    lines, language = _lines(item)
+    if language == "python":
+        return f'<pre style="{PRE}">\n{code_html(clean(chr(10).join(lines)), language)}</pre>'
+    return f'<pre style="{PRE}">\n{"".join(map(_line_html, lines))}</pre>'
+
+
+def _line_html(line: str) -> str:
+    tag, colour = {"+": ("ins", ADDED), "-": ("del", REMOVED)}.get(line[:1], ("span", ""))
+    style = f"display:block;text-decoration:none{f';background:{colour}' if colour else ''}"
+    return f'<{tag} style="{style}">{esc(line) or " "}</{tag}>'
+
+
+def markup_escaped(line: object) -> str:
+    """A sentence as Markdown: nothing in it is markup."""
+    safe = clean(line).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for active in "`*_[]|$#":
+        safe = safe.replace(active, f"\\{active}")
+    return " ".join(safe.split())

@@ -1,0 +1,32 @@
+"""The one line that a machine's first load shows says whom agentnb asks, and never names a key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agentnb.notebook.hooks.first_contact import greet_once
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, "agentnb asks its simulator, for no API key is set. "),
+        ({"OPENAI_API_KEY": "sk-canary"}, "agentnb asks the model of your OPENAI_API_KEY. "),
+        ({"AGENTNB_MODEL": "google:gemini-2.5-flash", "OPENAI_API_KEY": "sk-canary"}, "asks google:gemini-2.5-flash. "),
+    ],
+)
+def test_it_names_the_model_or_the_variable_once(tmp_path: Path, environment: dict[str, str], said: str) -> None:
+    here = environment | {"AGENTNB_HOME": str(tmp_path / "home")}
+    line = greet_once(here)
+    assert said in line
+    assert "canary" not in line
+    assert "\n" not in line
+    assert "%%agent" in line
+    assert greet_once(here) == ""
+
+
+def test_a_bad_setting_or_place_breaks_no_load(tmp_path: Path) -> None:
+    assert greet_once({"AGENTNB_HOME": "/dev/null/x"}) == ""
+    assert greet_once({"AGENTNB_HOME": str(tmp_path), "AGENTNB_BUDGET": "lots"}) == ""
